@@ -1,0 +1,100 @@
+//! The one place that knows bincode: blobs, checkpoints and records are encoded here and nowhere else.
+//!
+//! bincode 2.0.1 is pinned and unmaintained (RUSTSEC-2025-0141); behind these two functions it can be replaced
+//! in one file. Its limit bounds what a forged length can make the decoder allocate, and input that is longer
+//! than its value is refused, so that one value has one encoding.
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Bytes that one decoded value may claim.
+pub const DECODED_BYTES_MAX: usize = 64 << 20;
+
+const CONFIG: Configuration<LittleEndian, Fixint, Limit<DECODED_BYTES_MAX>> =
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODED_BYTES_MAX>();
+
+/// Bytes that are not the value they should be, or a value that cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value is larger than [`DECODED_BYTES_MAX`], or of a type that bincode cannot write.
+    #[error("cannot be encoded: {0}")]
+    Encode(#[from] bincode::error::EncodeError),
+    /// The bytes are cut short, name an unknown variant, or claim more than the limit.
+    #[error("cannot be decoded: {0}")]
+    Decode(#[from] bincode::error::DecodeError),
+    /// The bytes go on after the value.
+    #[error("{surplus} bytes follow the value")]
+    Surplus {
+        /// How many.
+        surplus: usize,
+    },
+}
+
+/// The bytes of `value`.
+///
+/// # Errors
+/// [`CodecError::Encode`].
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(bincode::serde::encode_to_vec(value, CONFIG)?)
+}
+
+/// The value that `bytes` hold, all of them.
+///
+/// # Errors
+/// [`CodecError::Decode`] and [`CodecError::Surplus`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, consumed) = bincode::serde::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() - consumed {
+        0 => Ok(value),
+        surplus => Err(CodecError::Surplus { surplus }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::configuration::{Configuration, Value};
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::Integer),
+            any::<f64>().prop_filter("NaN is not equal to itself", |real| !real.is_nan()).prop_map(Value::Real),
+            ".{0,12}".prop_map(Value::Choice),
+            any::<bool>().prop_map(Value::Flag),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_configuration_survives_its_encoding(values in prop::collection::btree_map("[a-z]{1,6}", value(), 0..8)) {
+            let configuration = Configuration(values);
+            let bytes = encode(&configuration).unwrap();
+            prop_assert_eq!(decode::<Configuration>(&bytes).unwrap(), configuration);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            let _ = decode::<Configuration>(&bytes);
+        }
+
+        #[test]
+        fn cut_or_lengthened_bytes_are_refused(cut in 1_usize..8) {
+            let configuration = Configuration([("rate".to_owned(), Value::Real(0.5))].into());
+            let mut bytes = encode(&configuration).unwrap();
+            prop_assert!(decode::<Configuration>(&bytes[..bytes.len() - cut]).is_err());
+            bytes.push(0);
+            let refused = matches!(decode::<Configuration>(&bytes), Err(CodecError::Surplus { surplus: 1 }));
+            prop_assert!(refused);
+        }
+    }
+
+    #[test]
+    fn a_forged_length_is_refused_before_it_is_allocated() {
+        let mut bytes = encode(&"name".to_owned()).unwrap();
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(decode::<String>(&bytes).is_err());
+    }
+}

@@ -1,0 +1,31 @@
+//! What Broadsweep's driver and executors both speak.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ids`] | trials, tasks, attempts, executors, digests |
+//! | [`configuration`] | one point of the search space, and its digest |
+//! | [`model`] | layers as a study writes them (with searched settings) and as a trial trains them |
+//! | [`training`] | optimizer, learning rate, batches and epochs, in the same two forms |
+//! | [`setting`] | a value that is either written in the study or searched |
+//! | [`task`] | what is scheduled, and the description that is broadcast before it |
+//! | [`metrics`] | what a trial reports |
+//! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
+//! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
+//! | [`seeds`] | where every random number comes from |
+//! | [`codec`] | the one place that knows bincode |
+//! | [`wire`] | between the messages of `proto` and these types |
+//!
+//! Nothing enters this crate until both sides use it. Nothing here reads files, clocks or sockets.
+
+pub mod blob;
+pub mod codec;
+pub mod configuration;
+pub mod dataset;
+pub mod ids;
+pub mod metrics;
+pub mod model;
+pub mod seeds;
+pub mod setting;
+pub mod task;
+pub mod training;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Data files, decoded into one aligned data set.

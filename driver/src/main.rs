@@ -1,0 +1,3 @@
+//! The `broadsweep` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The run folder, the tables, the progress on the terminal.

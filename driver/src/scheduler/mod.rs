@@ -1,0 +1,1 @@
+//! Places attempts on slots, nothing else.
