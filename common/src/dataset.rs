@@ -10,6 +10,7 @@
 //! gathered.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytemuck::PodCastError;
@@ -23,6 +24,9 @@ const ALIGNMENT: usize = 64;
 const PREFIX: usize = 16;
 /// Values that one row may have.
 pub const ROW_VALUES_MAX: usize = 1 << 24;
+
+/// Where features, then targets of each part lie.
+type Sections = [Range<usize>; 6];
 
 /// One of the three parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +175,7 @@ impl Header {
     }
 
     /// Where the six sections lie, features first, and the length of the whole; `None` if it overflows.
-    fn layout(&self, header_bytes: usize) -> Option<([std::ops::Range<usize>; 6], usize)> {
+    fn layout(&self, header_bytes: usize) -> Option<(Sections, usize)> {
         let mut end = PREFIX.checked_add(header_bytes)?;
         let mut ranges = std::array::from_fn(|_| 0..0);
         for (place, range) in ranges.iter_mut().enumerate() {
@@ -249,7 +253,7 @@ pub enum Targets<'a> {
 #[derive(Clone)]
 pub struct Dataset {
     header: Arc<Header>,
-    ranges: [std::ops::Range<usize>; 6],
+    sections: Sections,
     bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
 }
 
@@ -265,19 +269,8 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError`], if the bytes are not what a [`DatasetBuilder`] makes.
     pub fn open(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, DatasetError> {
-        let all = (*bytes).as_ref();
-        let prefix = all.get(..PREFIX).filter(|prefix| prefix[..8] == MAGIC).ok_or(DatasetError::Magic)?;
-        let mut length = [0; 8];
-        length.copy_from_slice(&prefix[8..]);
-        let header_bytes = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-        let encoded = header_bytes.checked_add(PREFIX).and_then(|end| all.get(PREFIX..end));
-        let header: Header = codec::decode(encoded.ok_or(DatasetError::Header { what: "its length" })?)?;
-        header.check()?;
-        let (ranges, want) = header.layout(header_bytes).ok_or(DatasetError::Header { what: "its sizes" })?;
-        if all.len() != want {
-            return Err(DatasetError::Length { got: all.len(), want });
-        }
-        let dataset = Self { header: Arc::new(header), ranges, bytes: Arc::clone(&bytes) };
+        let (header, sections) = read_header((*bytes).as_ref())?;
+        let dataset = Self { header: Arc::new(header), sections, bytes };
         dataset.check_views()?;
         Ok(dataset)
     }
@@ -333,8 +326,24 @@ impl Dataset {
     }
 
     fn section(&self, place: usize) -> &[u8] {
-        &(*self.bytes).as_ref()[self.ranges[place].clone()]
+        &(*self.bytes).as_ref()[self.sections[place].clone()]
     }
+}
+
+/// The checked header, and where the six sections lie.
+fn read_header(all: &[u8]) -> Result<(Header, Sections), DatasetError> {
+    let prefix = all.get(..PREFIX).filter(|prefix| prefix[..8] == MAGIC).ok_or(DatasetError::Magic)?;
+    let mut length = [0; 8];
+    length.copy_from_slice(&prefix[8..]);
+    let header_bytes = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    let encoded = header_bytes.checked_add(PREFIX).and_then(|end| all.get(PREFIX..end));
+    let header: Header = codec::decode(encoded.ok_or(DatasetError::Header { what: "its length" })?)?;
+    header.check()?;
+    let (sections, want) = header.layout(header_bytes).ok_or(DatasetError::Header { what: "its sizes" })?;
+    if all.len() != want {
+        return Err(DatasetError::Length { got: all.len(), want });
+    }
+    Ok((header, sections))
 }
 
 #[expect(clippy::expect_used, reason = "`Dataset::open` compared every section's length with its shape")]
@@ -377,7 +386,7 @@ impl AsMut<[u8]> for AlignedBytes {
 /// The header fixes every place beforehand, so parts may be written in any order and in pieces.
 pub struct DatasetBuilder {
     header: Header,
-    ranges: [std::ops::Range<usize>; 6],
+    sections: Sections,
     bytes: AlignedBytes,
 }
 
@@ -389,13 +398,13 @@ impl DatasetBuilder {
     pub fn new(header: Header) -> Result<Self, DatasetError> {
         header.check()?;
         let encoded = codec::encode(&header)?;
-        let (ranges, length) = header.layout(encoded.len()).ok_or(DatasetError::Header { what: "its sizes" })?;
+        let (sections, length) = header.layout(encoded.len()).ok_or(DatasetError::Header { what: "its sizes" })?;
         let mut bytes = AlignedBytes::zeroed(length);
         let start = bytes.as_mut();
         start[..8].copy_from_slice(&MAGIC);
         start[8..PREFIX].copy_from_slice(&(encoded.len() as u64).to_le_bytes());
         start[PREFIX..PREFIX + encoded.len()].copy_from_slice(&encoded);
-        Ok(Self { header, ranges, bytes })
+        Ok(Self { header, sections, bytes })
     }
 
     /// The bytes of one row of features, to be filled: `u8` values, or `f32` in native order.
@@ -404,7 +413,7 @@ impl DatasetBuilder {
     /// If `part` has no such row.
     pub fn feature_row(&mut self, part: Part, row: usize) -> &mut [u8] {
         let row_bytes = self.header.row_values() * self.header.element.bytes();
-        let section = self.ranges[part as usize].clone();
+        let section = self.sections[part as usize].clone();
         &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
     }
 
@@ -414,7 +423,7 @@ impl DatasetBuilder {
     /// If `part` has no such row.
     pub fn target_row(&mut self, part: Part, row: usize) -> &mut [u8] {
         let row_bytes = self.header.targets.row_bytes();
-        let section = self.ranges[3 + part as usize].clone();
+        let section = self.sections[3 + part as usize].clone();
         &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
     }
 

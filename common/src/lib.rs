@@ -8,6 +8,7 @@
 //! | [`training`] | optimizer, learning rate, batches and epochs, in the same two forms |
 //! | [`setting`] | a value that is either written in the study or searched |
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
+//! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
 //! | [`metrics`] | what a trial reports |
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
@@ -17,6 +18,7 @@
 //!
 //! Nothing enters this crate until both sides use it. Nothing here reads files, clocks or sockets.
 
+pub mod attempt;
 pub mod blob;
 pub mod codec;
 pub mod configuration;
