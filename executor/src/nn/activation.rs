@@ -1,0 +1,104 @@
+//! The functions at the end of layers, and their derivatives.
+//!
+//! Special functions come from `libm`: the same bits on every C library. Comparisons are written so that NaN stays
+//! NaN, or a diverged training would look healthy.
+
+use broadsweep_common::model::Activation;
+
+const LEAK: f32 = 0.01;
+
+/// Whether the derivative needs the values before the function, and not only those after it.
+pub(super) fn needs_inputs(activation: Activation) -> bool {
+    match activation {
+        Activation::Gelu => true,
+        Activation::Linear | Activation::Relu | Activation::LeakyRelu | Activation::Tanh | Activation::Sigmoid => {
+            false
+        }
+    }
+}
+
+/// Applies the function to each value.
+pub(super) fn apply(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::Linear => {}
+        Activation::Relu => map(values, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::LeakyRelu => map(values, |x| if x < 0.0 { LEAK * x } else { x }),
+        Activation::Tanh => map(values, libm::tanhf),
+        Activation::Sigmoid => map(values, |x| 1.0 / (1.0 + libm::expf(-x))),
+        Activation::Gelu => map(values, |x| x * normal_distribution(x)),
+    }
+}
+
+/// Multiplies each gradient with the function's derivative.
+///
+/// `outputs` are the function's values; `inputs` what it was applied to, for functions that [`needs_inputs`].
+/// Where relu has no derivative, at 0, it counts as 0.
+pub(super) fn differentiate(activation: Activation, inputs: &[f32], outputs: &[f32], gradients: &mut [f32]) {
+    match activation {
+        Activation::Linear => {}
+        Activation::Relu => scale(gradients, outputs, |d, y| if y > 0.0 { d } else { 0.0 }),
+        Activation::LeakyRelu => scale(gradients, outputs, |d, y| if y > 0.0 { d } else { LEAK * d }),
+        Activation::Tanh => scale(gradients, outputs, |d, y| d * (1.0 - y * y)),
+        Activation::Sigmoid => scale(gradients, outputs, |d, y| d * y * (1.0 - y)),
+        Activation::Gelu => {
+            scale(gradients, inputs, |d, x| d * (normal_distribution(x) + x * normal_density(x)));
+        }
+    }
+}
+
+fn map(values: &mut [f32], function: impl Fn(f32) -> f32) {
+    for value in values {
+        *value = function(*value);
+    }
+}
+
+fn scale(gradients: &mut [f32], values: &[f32], function: impl Fn(f32, f32) -> f32) {
+    debug_assert_eq!(gradients.len(), values.len());
+    for (gradient, &value) in gradients.iter_mut().zip(values) {
+        *gradient = function(*gradient, value);
+    }
+}
+
+/// Φ: the share of the standard normal distribution below `x`.
+fn normal_distribution(x: f32) -> f32 {
+    0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// φ: the density of the standard normal distribution at `x`.
+fn normal_density(x: f32) -> f32 {
+    const FACTOR: f32 = 0.398_942_3; // 1 / √(2π)
+    FACTOR * libm::expf(-0.5 * x * x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_have_their_known_values() {
+        let table = [
+            (Activation::Linear, [-1.0, 0.0, 2.0]),
+            (Activation::Relu, [0.0, 0.0, 2.0]),
+            (Activation::LeakyRelu, [-0.01, 0.0, 2.0]),
+            (Activation::Tanh, [-0.761_594, 0.0, 0.964_028]),
+            (Activation::Sigmoid, [0.268_941, 0.5, 0.880_797]),
+            (Activation::Gelu, [-0.158_655, 0.0, 1.954_5]),
+        ];
+        for (activation, expected) in table {
+            let mut values = [-1.0, 0.0, 2.0];
+            apply(activation, &mut values);
+            for (value, expected) in values.iter().zip(expected) {
+                assert!((value - expected).abs() < 1e-5, "{activation}: {value}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn nan_goes_through_every_function() {
+        for &(_, activation) in Activation::WORDS {
+            let mut values = [f32::NAN];
+            apply(activation, &mut values);
+            assert!(values[0].is_nan(), "{activation}");
+        }
+    }
+}

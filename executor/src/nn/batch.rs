@@ -1,0 +1,167 @@
+//! Rows of a data set on their way into a network: their order, and the gathering of a batch.
+
+use broadsweep_common::dataset::{Dataset, Features, Part, Scaling, TargetKind, Targets};
+use broadsweep_common::seeds::{self, Rng};
+use ndarray::ArrayView2;
+use rand_chacha::rand_core::Rng as _;
+
+use super::loss::Wanted;
+
+/// A batch: scaled features and targets, in buffers made for the largest one.
+pub(super) struct Batch {
+    values: usize,
+    rows: usize,
+    features: Vec<f32>,
+    targets: Wants,
+}
+
+/// Targets in their own type.
+enum Wants {
+    Classes(Vec<u32>),
+    Values { width: usize, values: Vec<f32> },
+}
+
+impl Batch {
+    pub(super) fn new(data: &Dataset, rows_max: usize) -> Self {
+        let values = data.header().row_values();
+        let targets = match data.header().targets {
+            TargetKind::Classes { .. } => Wants::Classes(vec![0; rows_max]),
+            TargetKind::Values { width } => {
+                Wants::Values { width: width as usize, values: vec![0.0; rows_max * width as usize] }
+            }
+        };
+        Self { values, rows: 0, features: vec![0.0; rows_max * values], targets }
+    }
+
+    /// Takes these rows of `part`, widened to f32 and scaled.
+    pub(super) fn gather(&mut self, data: &Dataset, part: Part, rows: impl ExactSizeIterator<Item = usize> + Clone) {
+        self.rows = rows.len();
+        let scaling = &data.header().scaling;
+        let features = &mut self.features[..self.rows * self.values];
+        match data.features(part) {
+            Features::U8(source) => copy_scaled(&source, rows.clone(), scaling, features),
+            Features::F32(source) => copy_scaled(&source, rows.clone(), scaling, features),
+        }
+        match (&mut self.targets, data.targets(part)) {
+            (Wants::Classes(classes), Targets::Classes(source)) => {
+                classes.iter_mut().zip(rows).for_each(|(class, row)| *class = source[row]);
+            }
+            (Wants::Values { width, values }, Targets::Values(source)) => {
+                for (slots, row) in values.chunks_exact_mut(*width).zip(rows) {
+                    slots.copy_from_slice(contiguous(&source, row));
+                }
+            }
+            (Wants::Classes(_), Targets::Values(_)) | (Wants::Values { .. }, Targets::Classes(_)) => {
+                unreachable!("the batch was made for this data set's kind of targets")
+            }
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// `(rows, values)`.
+    pub(super) fn features(&self) -> &[f32] {
+        &self.features[..self.rows * self.values]
+    }
+
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        match &self.targets {
+            Wants::Classes(classes) => Wanted::Classes(&classes[..self.rows]),
+            Wants::Values { width, values } => Wanted::Values(&values[..self.rows * width]),
+        }
+    }
+
+    /// Bytes of all buffers.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let targets = match &self.targets {
+            Wants::Classes(classes) => classes.len(),
+            Wants::Values { values, .. } => values.len(),
+        };
+        4 * (self.features.len() + targets)
+    }
+}
+
+fn copy_scaled<T: Copy + Into<f32>>(
+    source: &ArrayView2<'_, T>,
+    rows: impl Iterator<Item = usize>,
+    scaling: &Scaling,
+    target: &mut [f32],
+) {
+    for (target, row) in target.chunks_exact_mut(source.ncols()).zip(rows) {
+        let values = target.iter_mut().zip(contiguous(source, row));
+        match scaling {
+            Scaling::Uniform { factor, offset } => {
+                values.for_each(|(target, &value)| *target = value.into() * factor + offset);
+            }
+            Scaling::PerFeature { factors, offsets } => {
+                for ((target, &value), (factor, offset)) in values.zip(factors.iter().zip(offsets)) {
+                    *target = value.into() * factor + offset;
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a data set lays its rows out one after another")]
+fn contiguous<'a, T>(rows: &ArrayView2<'a, T>, row: usize) -> &'a [T] {
+    let columns = rows.ncols();
+    let all = rows.to_slice().expect("rows lie one after another");
+    &all[row * columns..][..columns]
+}
+
+/// Fills `order` with every row once, in the order of this epoch (Fisher and Yates, as Durstenfeld wrote it, 1964).
+pub(super) fn shuffle(order: &mut [u32], study_seed: u64, repeat: u32, epoch: u32) {
+    let mut rng = seeds::shuffle_rng(study_seed, repeat, epoch);
+    order.iter_mut().zip(0..).for_each(|(slot, row)| *slot = row);
+    for last in (1..order.len()).rev() {
+        order.swap(last, below(&mut rng, last as u32 + 1) as usize);
+    }
+}
+
+/// A fair number below `bound` (Lemire, 2019): the few words that would favour some numbers are drawn again.
+fn below(rng: &mut Rng, bound: u32) -> u32 {
+    loop {
+        let product = u64::from(rng.next_u32()) * u64::from(bound);
+        if product as u32 >= bound.wrapping_neg() % bound {
+            return (product >> 32) as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_sees_every_row_once_and_trials_share_its_order() {
+        let order = |seed, repeat, epoch| {
+            let mut order = vec![0; 1000];
+            shuffle(&mut order, seed, repeat, epoch);
+            order
+        };
+        let first = order(1, 0, 1);
+        assert_eq!(first, order(1, 0, 1));
+        for other in [order(2, 0, 1), order(1, 1, 1), order(1, 0, 2)] {
+            assert_ne!(first, other);
+        }
+        let mut sorted = first.clone();
+        sorted.sort_unstable();
+        assert!(sorted.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn every_order_of_three_rows_is_equally_likely() {
+        let mut counts = std::collections::BTreeMap::new();
+        for seed in 0..6000 {
+            let mut order = [0; 3];
+            shuffle(&mut order, seed, 0, 1);
+            *counts.entry(order).or_insert(0) += 1;
+        }
+        // 1,000 expected of each; the standard deviation is 29.
+        assert_eq!(counts.len(), 6);
+        assert!(counts.values().all(|count| (880..1120).contains(count)), "{counts:?}");
+    }
+}

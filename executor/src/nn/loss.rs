@@ -1,0 +1,156 @@
+//! Losses: how wrong a batch's outputs are, and the gradient of that.
+
+use broadsweep_common::metrics::Score;
+use broadsweep_common::model::Loss;
+
+/// What the rows of a batch should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'a> {
+    /// One class a row.
+    Classes(&'a [u32]),
+    /// As many numbers a row as the network has outputs.
+    Values(&'a [f32]),
+}
+
+/// Sums over rows, from which means are taken. In f64, row after row, so that the order is fixed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Sum of the rows' losses.
+    pub(super) loss: f64,
+    /// Rows whose largest output is not the wanted class; 0 for squared errors.
+    pub(super) wrong: u64,
+    /// Rows.
+    pub(super) rows: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.wrong += other.wrong;
+        self.rows += other.rows;
+    }
+
+    pub(super) fn mean_loss(&self) -> f64 {
+        self.loss / self.rows as f64
+    }
+
+    pub(super) fn score(&self, loss: Loss) -> Score {
+        let mean = self.mean_loss();
+        let error = match loss {
+            Loss::CrossEntropy => self.wrong as f64 / self.rows as f64,
+            Loss::MeanSquaredError => mean.sqrt(),
+        };
+        Score { loss: mean, error }
+    }
+}
+
+/// Compares a batch's outputs with what they should be.
+///
+/// `outputs` is `(rows, width)`, without a softmax. With `gradient`, of the same shape, the derivative of the
+/// batch's mean loss by each output is written there.
+pub(super) fn compare(outputs: &[f32], width: usize, wanted: Wanted<'_>, gradient: Option<&mut [f32]>) -> Tally {
+    match wanted {
+        Wanted::Classes(classes) => cross_entropy(outputs, width, classes, gradient),
+        Wanted::Values(values) => squared_error(outputs, width, values, gradient),
+    }
+}
+
+/// The largest output of each row is subtracted first, so that no finite input overflows.
+fn cross_entropy(outputs: &[f32], width: usize, classes: &[u32], mut gradient: Option<&mut [f32]>) -> Tally {
+    debug_assert_eq!(outputs.len(), width * classes.len());
+    let share = 1.0 / classes.len() as f32;
+    let mut tally = Tally { rows: classes.len() as u64, ..Tally::default() };
+    for (row, (outputs, &class)) in outputs.chunks_exact(width).zip(classes).enumerate() {
+        let class = class as usize;
+        let likeliest = first_maximum(outputs);
+        let largest = outputs[likeliest];
+        tally.wrong += u64::from(likeliest != class);
+        let Some(gradient) = gradient.as_deref_mut() else {
+            let sum: f32 = outputs.iter().map(|output| libm::expf(output - largest)).sum();
+            tally.loss += row_loss(sum, outputs[class] - largest);
+            continue;
+        };
+        let gradient = &mut gradient[row * width..][..width];
+        let mut sum = 0.0;
+        for (slot, output) in gradient.iter_mut().zip(outputs) {
+            *slot = libm::expf(output - largest);
+            sum += *slot;
+        }
+        tally.loss += row_loss(sum, outputs[class] - largest);
+        for slot in gradient.iter_mut() {
+            *slot *= share / sum;
+        }
+        gradient[class] -= share;
+    }
+    tally
+}
+
+fn row_loss(sum: f32, margin: f32) -> f64 {
+    libm::log(f64::from(sum)) - f64::from(margin)
+}
+
+fn first_maximum(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// A row's loss is the mean over its outputs.
+fn squared_error(outputs: &[f32], width: usize, wanted: &[f32], gradient: Option<&mut [f32]>) -> Tally {
+    debug_assert_eq!(outputs.len(), wanted.len());
+    if let Some(gradient) = gradient {
+        let share = 2.0 / outputs.len() as f32;
+        for ((slot, output), wanted) in gradient.iter_mut().zip(outputs).zip(wanted) {
+            *slot = share * (output - wanted);
+        }
+    }
+    let differences = outputs.iter().zip(wanted).map(|(output, wanted)| f64::from(output - wanted));
+    let squares: f64 = differences.map(|difference| difference * difference).sum();
+    Tally { loss: squares / width as f64, wrong: 0, rows: (outputs.len() / width) as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_outputs_cost_the_logarithm_of_the_number_of_classes() {
+        let mut gradient = [0.0; 4];
+        let tally = compare(&[5.0, 5.0, 5.0, 5.0], 4, Wanted::Classes(&[2]), Some(&mut gradient));
+        assert!((tally.loss - 4.0_f64.ln()).abs() < 1e-7, "{}", tally.loss);
+        assert_eq!(gradient, [0.25, 0.25, -0.75, 0.25]);
+        assert_eq!(tally.wrong, 1, "of equal outputs the first is the answer");
+    }
+
+    #[test]
+    fn huge_outputs_do_not_overflow() {
+        let tally = compare(&[1e30, -1e30], 2, Wanted::Classes(&[0]), None);
+        assert_eq!(tally, Tally { loss: 0.0, wrong: 0, rows: 1 });
+    }
+
+    #[test]
+    fn a_squared_error_is_the_mean_over_rows_and_outputs() {
+        let mut gradient = [0.0; 4];
+        // Differences 1, -1, 3, 1: squares 1 + 1 + 9 + 1 = 12, over 4 values.
+        let outputs = [1.0, 2.0, 3.0, 4.0];
+        let tally = compare(&outputs, 2, Wanted::Values(&[0.0, 3.0, 0.0, 3.0]), Some(&mut gradient));
+        let score = tally.score(Loss::MeanSquaredError);
+        assert!((score.loss - 3.0).abs() < 1e-12);
+        assert!((score.error - 3.0_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(gradient, [0.5, -0.5, 1.5, 0.5]);
+    }
+
+    #[test]
+    fn a_loss_has_the_same_bits_with_and_without_its_gradient() {
+        let outputs: Vec<f32> = (0..30).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+        let classes = [1, 0, 9];
+        let mut gradient = [0.0; 30];
+        let with = compare(&outputs, 10, Wanted::Classes(&classes), Some(&mut gradient));
+        let without = compare(&outputs, 10, Wanted::Classes(&classes), None);
+        assert_eq!(with.loss.to_bits(), without.loss.to_bits());
+    }
+}

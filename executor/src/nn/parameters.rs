@@ -1,0 +1,155 @@
+//! The numbers that training makes, in two runs of memory, and how they start.
+//!
+//! One run holds all that is trained, the other all running statistics, in layer order. Layers know their ranges;
+//! optimizers, copies and checkpoints know the runs alone.
+
+use std::ops::Range;
+
+use broadsweep_common::model::{Initialization, Layer, Model};
+use broadsweep_common::seeds::{self, Rng};
+use rand_chacha::rand_core::Rng as _;
+
+use super::plan::{Plan, Role};
+
+/// All numbers that training makes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Parameters {
+    /// Weights, biases, scales and shifts.
+    pub(super) trained: Vec<f32>,
+    /// Running statistics of batch norm.
+    pub(super) statistics: Vec<f32>,
+}
+
+/// A tensor's place in its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) role: Role,
+    pub(super) range: Range<usize>,
+}
+
+/// The place of every tensor, in the order of the plan.
+pub(super) fn places(plan: &Plan) -> impl Iterator<Item = Place> + '_ {
+    let (mut trained, mut statistics) = (0, 0);
+    plan.layers.iter().flat_map(|layer| &layer.tensors).map(move |tensor| {
+        let end = if tensor.role == Role::Statistic { &mut statistics } else { &mut trained };
+        let start = *end;
+        *end += tensor.values();
+        Place { role: tensor.role, range: start..*end }
+    })
+}
+
+impl Parameters {
+    /// Weights drawn from the trial's seed, biases and shifts 0, scales 1, running means 0 and variances 1.
+    pub(super) fn initialize(model: &Model, plan: &Plan, trial_seed: u64) -> Self {
+        let mut parameters =
+            Self { trained: vec![0.0; plan.parameters as usize], statistics: vec![0.0; plan.statistics as usize] };
+        let mut places = places(plan);
+        for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
+            for (tensor, place) in planned.tensors.iter().zip(places.by_ref()) {
+                let values = parameters.run_mut(place.role);
+                let values = &mut values[place.range];
+                match (layer, tensor.role) {
+                    (Layer::Dense { initialization, .. } | Layer::Conv2d { initialization, .. }, Role::Weight) => {
+                        draw(
+                            *initialization,
+                            &tensor.shape,
+                            &mut seeds::initialization_rng(trial_seed, index),
+                            values,
+                        )
+                    }
+                    _ if tensor.name.ends_with(".scale") || tensor.name.ends_with(".variance") => values.fill(1.0),
+                    _ => values.fill(0.0),
+                }
+            }
+        }
+        parameters
+    }
+
+    pub(super) fn run(&self, role: Role) -> &[f32] {
+        if role == Role::Statistic { &self.statistics } else { &self.trained }
+    }
+
+    pub(super) fn run_mut(&mut self, role: Role) -> &mut [f32] {
+        if role == Role::Statistic { &mut self.statistics } else { &mut self.trained }
+    }
+
+    /// Takes over the other's numbers without allocating.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.trained.copy_from_slice(&other.trained);
+        self.statistics.copy_from_slice(&other.statistics);
+    }
+
+    pub(super) fn are_finite(&self) -> bool {
+        self.trained.iter().chain(&self.statistics).all(|value| value.is_finite())
+    }
+}
+
+/// Fills the weights of a dense layer, `(inputs, units)`, or of a convolution, `(kernel, kernel, channels,
+/// filters)`, whose inputs and outputs are counted over the whole kernel.
+fn draw(initialization: Initialization, shape: &[usize], rng: &mut Rng, values: &mut [f32]) {
+    let [kernel @ .., channels, filters] = shape else { return };
+    let field: usize = kernel.iter().product();
+    let (inputs, outputs) = ((field * channels) as f64, (field * filters) as f64);
+    match initialization {
+        Initialization::Glorot => {
+            let limit = (6.0 / (inputs + outputs)).sqrt();
+            values.iter_mut().for_each(|value| *value = (limit * (2.0 * uniform(rng) - 1.0)) as f32);
+        }
+        Initialization::He => {
+            let deviation = (2.0 / inputs).sqrt();
+            for pair in values.chunks_mut(2) {
+                pair.iter_mut().zip(normal_pair(rng)).for_each(|(value, z)| *value = (deviation * z) as f32);
+            }
+        }
+    }
+}
+
+/// Uniform in `[0, 1)`, a multiple of 2^-53.
+fn uniform(rng: &mut Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Two independent standard normal numbers (Box and Muller, 1958).
+fn normal_pair(rng: &mut Rng) -> [f64; 2] {
+    let radius = (-2.0 * libm::log(1.0 - uniform(rng))).sqrt();
+    let angle = std::f64::consts::TAU * uniform(rng);
+    [radius * libm::cos(angle), radius * libm::sin(angle)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(initialization: Initialization, shape: &[usize]) -> Vec<f32> {
+        let mut values = vec![0.0; shape.iter().product()];
+        draw(initialization, shape, &mut seeds::initialization_rng(1, 0), &mut values);
+        values
+    }
+
+    fn mean_and_variance(values: &[f32]) -> (f64, f64) {
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+        let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2));
+        (mean, squares.sum::<f64>() / values.len() as f64)
+    }
+
+    #[test]
+    fn glorot_fills_its_range_and_never_leaves_it() {
+        for (shape, inputs, outputs) in [(&[300, 200][..], 300.0, 200.0), (&[5, 5, 32, 64], 800.0, 1600.0)] {
+            let values = drawn(Initialization::Glorot, shape);
+            let limit = (6.0_f64 / (inputs + outputs)).sqrt();
+            let largest = f64::from(values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs())));
+            assert!((0.999 * limit..=limit * 1.000_001).contains(&largest), "{largest}, limit {limit}");
+            let (mean, variance) = mean_and_variance(&values);
+            assert!(mean.abs() < 0.02 * limit && (variance / (limit * limit / 3.0) - 1.0).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn he_has_two_by_inputs_as_variance() {
+        for (shape, inputs) in [(&[300, 201][..], 300.0), (&[5, 5, 32, 64], 800.0)] {
+            let (mean, variance) = mean_and_variance(&drawn(Initialization::He, shape));
+            assert!(mean.abs() < 0.001, "{mean}");
+            assert!((variance * inputs / 2.0 - 1.0).abs() < 0.02, "{variance}");
+        }
+    }
+}
