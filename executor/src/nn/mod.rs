@@ -19,6 +19,8 @@
 //!
 //! Read `train` first; it says what happens, and the others how.
 
+#![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare bits that have to be equal"))]
+
 mod activation;
 mod batch;
 mod early_stop;

@@ -11,7 +11,7 @@ use super::layers::{
 };
 use super::loss::{self, Tally};
 use super::parameters::{Parameters, places};
-use super::plan::{LayerPlan, Plan, Role};
+use super::plan::{LayerPlan, Plan};
 use super::shape::Shape;
 
 /// A network that can take batches of a fixed number of rows or fewer. Allocates only when it is made.
@@ -48,7 +48,7 @@ impl Network {
         for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
             (trained, statistics) = (trained.end..trained.end, statistics.end..statistics.end);
             for place in places.by_ref().take(planned.tensors.len()) {
-                let range = if place.role == Role::Statistic { &mut statistics } else { &mut trained };
+                let range = if place.role.is_statistic() { &mut statistics } else { &mut trained };
                 range.end = place.range.end;
             }
             if index == plan.first_trained {

@@ -31,7 +31,7 @@ struct Segment {
 
 impl OptimizerState {
     pub(super) fn new(training: &Training, plan: &Plan) -> Self {
-        let trained = places(plan).filter(|place| place.role != Role::Statistic);
+        let trained = places(plan).filter(|place| !place.role.is_statistic());
         let segments = trained.map(|place| Segment { range: place.range, penalized: place.role == Role::Weight });
         let values = plan.parameters as usize;
         let (first, second) = match training.optimizer {

@@ -31,7 +31,7 @@ pub(super) struct Place {
 pub(super) fn places(plan: &Plan) -> impl Iterator<Item = Place> + '_ {
     let (mut trained, mut statistics) = (0, 0);
     plan.layers.iter().flat_map(|layer| &layer.tensors).map(move |tensor| {
-        let end = if tensor.role == Role::Statistic { &mut statistics } else { &mut trained };
+        let end = if tensor.role.is_statistic() { &mut statistics } else { &mut trained };
         let start = *end;
         *end += tensor.values();
         Place { role: tensor.role, range: start..*end }
@@ -46,19 +46,14 @@ impl Parameters {
         let mut places = places(plan);
         for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
             for (tensor, place) in planned.tensors.iter().zip(places.by_ref()) {
-                let values = parameters.run_mut(place.role);
-                let values = &mut values[place.range];
-                match (layer, tensor.role) {
-                    (Layer::Dense { initialization, .. } | Layer::Conv2d { initialization, .. }, Role::Weight) => {
-                        draw(
-                            *initialization,
-                            &tensor.shape,
-                            &mut seeds::initialization_rng(trial_seed, index),
-                            values,
-                        )
+                let values = &mut parameters.run_mut(place.role)[place.range];
+                match place.role {
+                    Role::Weight => {
+                        let mut rng = seeds::initialization_rng(trial_seed, index);
+                        draw(initialization(layer), &tensor.shape, &mut rng, values);
                     }
-                    _ if tensor.name.ends_with(".scale") || tensor.name.ends_with(".variance") => values.fill(1.0),
-                    _ => values.fill(0.0),
+                    Role::Bias | Role::Mean => values.fill(0.0),
+                    Role::Scale | Role::Variance => values.fill(1.0),
                 }
             }
         }
@@ -66,11 +61,11 @@ impl Parameters {
     }
 
     pub(super) fn run(&self, role: Role) -> &[f32] {
-        if role == Role::Statistic { &self.statistics } else { &self.trained }
+        if role.is_statistic() { &self.statistics } else { &self.trained }
     }
 
     pub(super) fn run_mut(&mut self, role: Role) -> &mut [f32] {
-        if role == Role::Statistic { &mut self.statistics } else { &mut self.trained }
+        if role.is_statistic() { &mut self.statistics } else { &mut self.trained }
     }
 
     /// Takes over the other's numbers without allocating.
@@ -84,6 +79,13 @@ impl Parameters {
     }
 }
 
+fn initialization(layer: &Layer) -> Initialization {
+    match layer {
+        Layer::Dense { initialization, .. } | Layer::Conv2d { initialization, .. } => *initialization,
+        _ => unreachable!("the plan gives weights to dense and conv2d layers alone"),
+    }
+}
+
 /// Fills the weights of a dense layer, `(inputs, units)`, or of a convolution, `(kernel, kernel, channels,
 /// filters)`, whose inputs and outputs are counted over the whole kernel.
 fn draw(initialization: Initialization, shape: &[usize], rng: &mut Rng, values: &mut [f32]) {
@@ -93,7 +95,9 @@ fn draw(initialization: Initialization, shape: &[usize], rng: &mut Rng, values: 
     match initialization {
         Initialization::Glorot => {
             let limit = (6.0 / (inputs + outputs)).sqrt();
-            values.iter_mut().for_each(|value| *value = (limit * (2.0 * uniform(rng) - 1.0)) as f32);
+            for value in values {
+                *value = (limit * (2.0 * uniform(rng) - 1.0)) as f32;
+            }
         }
         Initialization::He => {
             let deviation = (2.0 / inputs).sqrt();

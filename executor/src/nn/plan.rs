@@ -77,10 +77,25 @@ pub struct TensorPlan {
 pub enum Role {
     /// Weights of a product: trained, and reached by L2 and weight decay.
     Weight,
-    /// Biases, scales and shifts: trained, never penalised.
-    Free,
-    /// Running statistics.
-    Statistic,
+    /// Biases and shifts: trained, never penalised. They start at 0.
+    Bias,
+    /// Scales of batch norm: trained, never penalised. They start at 1.
+    Scale,
+    /// Running means of batch norm: not trained. They start at 0.
+    Mean,
+    /// Running variances of batch norm: not trained. They start at 1.
+    Variance,
+}
+
+impl Role {
+    /// Whether the tensor is measured, and not trained.
+    #[must_use]
+    pub fn is_statistic(self) -> bool {
+        match self {
+            Self::Weight | Self::Bias | Self::Scale => false,
+            Self::Mean | Self::Variance => true,
+        }
+    }
 }
 
 impl TensorPlan {
@@ -124,7 +139,7 @@ pub fn plan(model: &Model, input_shape: &[u32], targets: TargetKind) -> Result<P
     Ok(Plan {
         input,
         parameters,
-        statistics: count(&layers, Role::Statistic),
+        statistics: layers.iter().map(LayerPlan::statistics).sum(),
         forward_flops,
         training_flops: 3 * forward_flops - layers[first_trained].flops,
         first_trained,
@@ -133,9 +148,11 @@ pub fn plan(model: &Model, input_shape: &[u32], targets: TargetKind) -> Result<P
     })
 }
 
-fn count(layers: &[LayerPlan], role: Role) -> u64 {
-    let tensors = layers.iter().flat_map(|layer| &layer.tensors).filter(|tensor| tensor.role == role);
-    tensors.map(|tensor| tensor.values() as u64).sum()
+impl LayerPlan {
+    fn statistics(&self) -> u64 {
+        let tensors = self.tensors.iter().filter(|tensor| tensor.role.is_statistic());
+        tensors.map(|tensor| tensor.values() as u64).sum()
+    }
 }
 
 fn input(sides: &[u32]) -> Result<Shape, ShapeError> {
@@ -217,7 +234,7 @@ fn plan_layer(layer: &Layer, index: usize, input: Shape) -> Result<LayerPlan, St
     };
     check_size(output)?;
     let tensors = tensors(layer, index, input, windows.as_ref())?;
-    let trained = tensors.iter().filter(|tensor| tensor.role != Role::Statistic);
+    let trained = tensors.iter().filter(|tensor| !tensor.role.is_statistic());
     let (row_bytes, fixed_bytes) = buffers(layer, output, windows.as_ref());
     Ok(LayerPlan {
         kind: layer.kind(),
@@ -273,19 +290,19 @@ fn tensors(layer: &Layer, index: usize, input: Shape, windows: Option<&Windows>)
     };
     let planned = match (layer, windows) {
         (Layer::Dense { units, .. }, _) => {
-            vec![tensor("weight", &[input.values(), *units], Role::Weight), tensor("bias", &[*units], Role::Free)]
+            vec![tensor("weight", &[input.values(), *units], Role::Weight), tensor("bias", &[*units], Role::Bias)]
         }
         (Layer::Conv2d { filters, kernel, .. }, Some(windows)) => vec![
             tensor("weight", &[*kernel, *kernel, windows.channels, *filters], Role::Weight),
-            tensor("bias", &[*filters], Role::Free),
+            tensor("bias", &[*filters], Role::Bias),
         ],
         (Layer::BatchNorm { .. }, _) => {
             let channels = [input.channels()];
             vec![
-                tensor("scale", &channels, Role::Free),
-                tensor("shift", &channels, Role::Free),
-                tensor("mean", &channels, Role::Statistic),
-                tensor("variance", &channels, Role::Statistic),
+                tensor("scale", &channels, Role::Scale),
+                tensor("shift", &channels, Role::Bias),
+                tensor("mean", &channels, Role::Mean),
+                tensor("variance", &channels, Role::Variance),
             ]
         }
         _ => Vec::new(),

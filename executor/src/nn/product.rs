@@ -32,10 +32,10 @@ pub(super) enum Write {
 /// # Panics
 /// If the shapes do not fit.
 pub(super) fn multiply(
-    left: ArrayView2<'_, f32>,
-    right: ArrayView2<'_, f32>,
+    left: &ArrayView2<'_, f32>,
+    right: &ArrayView2<'_, f32>,
     write: Write,
-    mut output: ArrayViewMut2<'_, f32>,
+    output: &mut ArrayViewMut2<'_, f32>,
 ) {
     let (m, k) = left.dim();
     let n = right.ncols();
@@ -101,9 +101,9 @@ mod tests {
         let left = array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
         let right = array![[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]];
         let mut output = array![[9.0, 9.0], [9.0, 9.0]];
-        multiply(left.view(), right.view(), Write::Replace, output.view_mut());
+        multiply(&left.view(), &right.view(), Write::Replace, &mut output.view_mut());
         assert_eq!(output, array![[4.0, 5.0], [10.0, 11.0]]);
-        multiply(right.t(), left.t(), Write::Add, output.view_mut());
+        multiply(&right.t(), &left.t(), Write::Add, &mut output.view_mut());
         assert_eq!(output, array![[8.0, 15.0], [15.0, 22.0]]);
     }
 
@@ -111,6 +111,6 @@ mod tests {
     #[should_panic(expected = "the inner sides differ")]
     fn shapes_that_do_not_fit_never_reach_the_kernel() {
         let side = array![[1.0, 2.0]];
-        multiply(side.view(), side.view(), Write::Replace, array![[0.0, 0.0]].view_mut());
+        multiply(&side.view(), &side.view(), Write::Replace, &mut array![[0.0, 0.0]].view_mut());
     }
 }

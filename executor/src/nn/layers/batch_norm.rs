@@ -41,14 +41,18 @@ impl BatchNorm {
         for row in input.chunks_exact(self.channels) {
             means.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
         }
-        means.iter_mut().for_each(|sum| *sum /= count);
+        for sum in means.iter_mut() {
+            *sum /= count;
+        }
         for row in input.chunks_exact(self.channels) {
             for ((sum, mean), &value) in variances.iter_mut().zip(means.iter()).zip(row) {
                 let difference = f64::from(value) - mean;
                 *sum += difference * difference;
             }
         }
-        variances.iter_mut().for_each(|sum| *sum /= count);
+        for sum in variances {
+            *sum /= count;
+        }
     }
 
     fn train(&mut self, trained: &[f32], statistics: &mut [f32], input: &[f32], output: &mut [f32]) {

@@ -107,10 +107,10 @@ impl Operation for Conv {
             let patches = &mut self.patches[..tile.len() * patch];
             gather(&self.windows, input, tile.clone(), patches);
             multiply(
-                matrix(patches, tile.len(), patch),
-                matrix(weight, patch, filters),
+                &matrix(patches, tile.len(), patch),
+                &matrix(weight, patch, filters),
                 Write::Add,
-                matrix_mut(&mut output[tile.start * filters..tile.end * filters], tile.len(), filters),
+                &mut matrix_mut(&mut output[tile.start * filters..tile.end * filters], tile.len(), filters),
             );
         }
     }
@@ -130,12 +130,17 @@ impl Operation for Conv {
             let d_rows = &pass.d_output[tile.start * filters..tile.end * filters];
             let d_output = matrix(d_rows, tile.len(), filters);
             gather(&self.windows, pass.input, tile.clone(), patches);
-            multiply(matrix(patches, tile.len(), patch).t(), d_output, write, matrix_mut(d_weight, patch, filters));
+            multiply(
+                &matrix(patches, tile.len(), patch).t(),
+                &d_output,
+                write,
+                &mut matrix_mut(d_weight, patch, filters),
+            );
             write = Write::Add;
             add_rows(d_bias, d_rows);
             if let Some(d_input) = d_input.as_deref_mut() {
                 // The patches have served: their place takes the gradient by them.
-                multiply(d_output, weight.t(), Write::Replace, matrix_mut(patches, tile.len(), patch));
+                multiply(&d_output, &weight.t(), Write::Replace, &mut matrix_mut(patches, tile.len(), patch));
                 scatter(&self.windows, patches, tile, d_input);
             }
         }

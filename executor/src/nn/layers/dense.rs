@@ -21,10 +21,10 @@ impl Operation for Dense {
         let (weight, bias) = tensors.trained.split_at(self.inputs * self.units);
         fill_rows(output, bias);
         multiply(
-            matrix(input, rows, self.inputs),
-            matrix(weight, self.inputs, self.units),
+            &matrix(input, rows, self.inputs),
+            &matrix(weight, self.inputs, self.units),
             Write::Add,
-            matrix_mut(output, rows, self.units),
+            &mut matrix_mut(output, rows, self.units),
         );
     }
 
@@ -33,12 +33,12 @@ impl Operation for Dense {
         let d_output = matrix(pass.d_output, rows, self.units);
         let (d_weight, d_bias) = pass.d_trained.split_at_mut(self.inputs * self.units);
         let input = matrix(pass.input, rows, self.inputs);
-        multiply(input.t(), d_output, Write::Replace, matrix_mut(d_weight, self.inputs, self.units));
+        multiply(&input.t(), &d_output, Write::Replace, &mut matrix_mut(d_weight, self.inputs, self.units));
         d_bias.fill(0.0);
         add_rows(d_bias, pass.d_output);
         if let Some(d_input) = pass.d_input {
             let weight = matrix(&pass.trained[..self.inputs * self.units], self.inputs, self.units);
-            multiply(d_output, weight.t(), Write::Replace, matrix_mut(d_input, rows, self.inputs));
+            multiply(&d_output, &weight.t(), Write::Replace, &mut matrix_mut(d_input, rows, self.inputs));
         }
     }
 

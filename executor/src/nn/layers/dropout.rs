@@ -66,7 +66,7 @@ mod tests {
 
     fn run(dropout: &mut Dropout, mode: Mode) -> Vec<f32> {
         let mut output = vec![0.0; 10_000];
-        dropout.forward(mode, Tensors { trained: &[], statistics: &mut [] }, &[1.0; 10_000], &mut output);
+        dropout.forward(mode, Tensors { trained: &[], statistics: &mut [] }, &vec![1.0; 10_000], &mut output);
         output
     }
 
@@ -96,6 +96,6 @@ mod tests {
 
     #[test]
     fn evaluation_changes_nothing() {
-        assert_eq!(run(&mut Dropout::new(0, 0.9, 10_000), Mode::Evaluation), [1.0; 10_000]);
+        assert_eq!(run(&mut Dropout::new(0, 0.9, 10_000), Mode::Evaluation), vec![1.0; 10_000]);
     }
 }

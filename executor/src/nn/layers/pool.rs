@@ -101,7 +101,9 @@ impl Operation for AveragePool {
                     mean.iter_mut().zip(&image[start..]).for_each(|(sum, value)| *sum += value);
                 }
                 let share = self.share(y, x);
-                mean.iter_mut().for_each(|sum| *sum *= share);
+                for sum in mean {
+                    *sum *= share;
+                }
             }
         }
     }

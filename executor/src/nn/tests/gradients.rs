@@ -1,0 +1,148 @@
+//! Gradients against finite differences: every layer, activation and loss, in training mode.
+//!
+//! The first layer with weights is never the one under test alone: its gradient comes through the others, so that
+//! the gradients by inputs are held to account too.
+
+use broadsweep_common::dataset::{Dataset, Part, TargetKind};
+use broadsweep_common::model::{Activation, Layer, Loss, Model};
+
+use super::{SAME, VALID, batch_norm, classifier, conv, dense, values, wave, window};
+use crate::nn::batch::Batch;
+use crate::nn::network::Network;
+use crate::nn::parameters::{Parameters, places};
+use crate::nn::plan::plan;
+
+const ROWS: usize = 7;
+
+fn data(shape: &[u32], targets: TargetKind) -> Dataset {
+    let width: u32 = shape.iter().product();
+    let feature = move |_, row| (0..width as usize).map(|value| wave(row * 1000 + value)).collect();
+    values(shape, targets, [ROWS as u64, 0, 0], feature, move |_, row| match targets {
+        TargetKind::Classes { count } => vec![(row as u32 % count).to_ne_bytes()],
+        TargetKind::Values { width } => (0..width).map(|i| wave(row * 77 + i as usize).to_ne_bytes()).collect(),
+    })
+}
+
+/// Compares every tensor's gradient with central differences, in the Euclidean norm.
+fn check(name: &str, model: &Model, data: &Dataset) {
+    check_with_step(name, model, data, 4e-3);
+}
+
+/// Where the loss has kinks, the step has to be small enough to cross none of them.
+fn check_with_step(name: &str, model: &Model, data: &Dataset, step: f32) {
+    let plan = plan(model, &data.header().shape, data.header().targets).unwrap();
+    let mut parameters = Parameters::initialize(model, &plan, 11);
+    // Away from the special values of the start: biases of 0, scales of 1.
+    for (place, value) in parameters.trained.iter_mut().enumerate() {
+        *value += 0.1 * wave(place + 5);
+    }
+    let mut network = Network::new(model, &plan, ROWS + 2);
+    let mut batch = Batch::new(data, ROWS + 2);
+    batch.gather(data, Part::Train, 0..ROWS);
+    let mut scratch = vec![f32::NAN; parameters.trained.len()];
+    let mut loss = |parameters: &mut Parameters, gradient: &mut [f32]| {
+        network.begin_epoch(3, 1); // the same dropout masks each time
+        network.train(parameters, &batch, gradient).mean_loss()
+    };
+    let mut gradient = scratch.clone();
+    loss(&mut parameters, &mut gradient);
+
+    let mut slope_at = |parameters: &mut Parameters, index: usize| {
+        let value = parameters.trained[index];
+        let (above, below) = (value + step, value - step);
+        parameters.trained[index] = above;
+        let higher = loss(parameters, &mut scratch);
+        parameters.trained[index] = below;
+        let lower = loss(parameters, &mut scratch);
+        parameters.trained[index] = value;
+        (higher - lower) / f64::from(above - below)
+    };
+    for place in places(&plan).filter(|place| !place.role.is_statistic()) {
+        let (mut distance, mut size) = (0.0, 0.0);
+        for index in place.range.clone() {
+            let slope = slope_at(&mut parameters, index);
+            distance += (slope - f64::from(gradient[index])).powi(2);
+            size += slope * slope;
+        }
+        let (distance, size) = (distance.sqrt(), size.sqrt());
+        let noise = 4e-7 / f64::from(step) * (place.range.len() as f64).sqrt(); // a few last digits of f32
+        assert!(distance <= 0.01 * size + noise, "{name}, {place:?}: {distance} from a gradient of size {size}");
+        assert!(size < 100.0, "{name}: the check is worthless where the loss is this steep");
+    }
+}
+
+fn check_image(name: &str, layers: Vec<Layer>) {
+    check(name, &classifier(layers), &data(&[6, 5, 2], TargetKind::Classes { count: 3 }));
+}
+
+fn ends_with_dense(mut layers: Vec<Layer>) -> Vec<Layer> {
+    layers.extend([Layer::Flatten, dense(3, Activation::Linear)]);
+    layers
+}
+
+#[test]
+fn dense_layers_with_every_activation_have_the_gradient_of_their_loss() {
+    let data = data(&[9], TargetKind::Classes { count: 3 });
+    for &(name, activation) in Activation::WORDS {
+        let layers = vec![dense(8, activation), dense(7, activation), dense(3, Activation::Linear)];
+        check(name, &classifier(layers), &data);
+        let alone = vec![dense(8, Activation::Linear), Layer::Activation(activation), dense(3, Activation::Linear)];
+        check(&format!("{name} alone"), &classifier(alone), &data);
+    }
+}
+
+#[test]
+fn convolutions_of_every_padding_and_stride_have_the_gradient_of_their_loss() {
+    for (kernel, stride, padding) in
+        [(3, 1, SAME), (3, 2, SAME), (2, 3, SAME), (4, 1, SAME), (3, 1, VALID), (2, 2, VALID), (4, 3, VALID)]
+    {
+        let layers = vec![conv(3, 3, 1, SAME, Activation::Tanh), conv(4, kernel, stride, padding, Activation::Gelu)];
+        check_image(&format!("conv {kernel} {stride} {padding}"), ends_with_dense(layers));
+    }
+}
+
+#[test]
+fn pooling_of_every_padding_and_stride_has_the_gradient_of_its_loss() {
+    for (size, stride, padding) in
+        [(2, 2, SAME), (2, 2, VALID), (3, 2, SAME), (3, 1, SAME), (2, 1, VALID), (3, 3, SAME)]
+    {
+        let window = window(size, stride, padding);
+        for pool in [Layer::MaxPool(window), Layer::AveragePool(window)] {
+            let name = format!("{} {size} {stride} {padding}", pool.kind());
+            let model = classifier(ends_with_dense(vec![conv(3, 3, 1, SAME, Activation::Tanh), pool]));
+            check_with_step(&name, &model, &data(&[6, 5, 2], TargetKind::Classes { count: 3 }), 3e-4);
+        }
+    }
+}
+
+#[test]
+fn batch_norm_in_training_mode_has_the_gradient_of_its_loss() {
+    let after_conv = vec![conv(3, 3, 1, SAME, Activation::Linear), batch_norm(Activation::Tanh)];
+    check_image("batch norm of channels", ends_with_dense(after_conv));
+    let flat =
+        vec![Layer::Flatten, dense(6, Activation::Tanh), batch_norm(Activation::Gelu), dense(3, Activation::Linear)];
+    check_image("batch norm of values", flat);
+    let first = vec![batch_norm(Activation::Sigmoid), conv(3, 2, 2, VALID, Activation::Tanh)];
+    check_image("batch norm as the first layer", ends_with_dense(first));
+}
+
+#[test]
+fn dropout_with_a_fixed_mask_has_the_gradient_of_its_loss() {
+    let image = vec![conv(3, 3, 1, SAME, Activation::Tanh), Layer::Dropout { rate: 0.4 }];
+    check_image("dropout of pixels", ends_with_dense(image));
+    let twice = vec![
+        Layer::Dropout { rate: 0.2 },
+        Layer::Flatten,
+        dense(8, Activation::Tanh),
+        Layer::Dropout { rate: 0.5 },
+        dense(3, Activation::Linear),
+    ];
+    check_image("dropout before the first weights", twice);
+}
+
+#[test]
+fn squared_errors_have_the_gradient_of_their_loss() {
+    let layers = vec![dense(8, Activation::Tanh), dense(4, Activation::Linear)];
+    let model = Model { loss: Loss::MeanSquaredError, layers };
+    check("mean squared error", &model, &data(&[9], TargetKind::Values { width: 4 }));
+}
