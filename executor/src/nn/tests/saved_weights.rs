@@ -71,6 +71,15 @@ fn weights_of_another_model_are_refused_by_tensor() {
     assert!(matches!(read(&shorter), WeightsError::Count { got: 8, want: 4 }));
 }
 
+#[test]
+fn weights_of_another_type_are_refused_even_where_their_length_fits() {
+    let mut bytes = weights().to_safetensors().unwrap();
+    let place = bytes.windows(3).position(|word| word == b"F32").unwrap();
+    bytes[place] = b'I';
+    let error = Weights::from_safetensors(&bytes, &model(), &SHAPE, TARGETS).unwrap_err();
+    assert!(error.to_string().contains(" as I32 "), "{error}");
+}
+
 proptest! {
     #[test]
     fn flipped_and_cut_bytes_are_refused_or_read_but_never_panic(

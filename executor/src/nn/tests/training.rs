@@ -175,6 +175,14 @@ fn a_validation_loss_that_is_not_finite_is_a_divergence() {
 }
 
 #[test]
+fn a_last_step_into_infinity_is_a_divergence() {
+    let class = |_, row: usize| vec![(row as u32 % 2).to_ne_bytes()];
+    let data = values(&[1], TargetKind::Classes { count: 2 }, [4, 0, 0], |_, row| vec![1e37 * wave(row)], class);
+    let (model, training) = (classifier(vec![dense(2, Activation::Linear)]), sgd(1e6, 4, 1));
+    assert_eq!(run(&task(&model, &training), &data).0.training, metrics::Training::Diverged { epoch: 1 });
+}
+
+#[test]
 fn a_stop_between_batches_leaves_the_last_complete_epoch() {
     let data = circle([100, 0, 0]);
     let (model, training) = (small_model(), sgd(0.05, 10, 5));
