@@ -107,7 +107,9 @@ impl World {
             Ok(commands) => {
                 assert!(acceptable, "believed: {event:?}");
                 self.oracle.judge(now, event, commands);
-                commands.iter().for_each(|&command| self.obey(now, command));
+                for &command in commands {
+                    self.obey(now, command);
+                }
             }
             Err(rejected) => {
                 assert!(!acceptable, "{event:?} is rejected: {rejected}");
@@ -169,7 +171,9 @@ impl World {
                 self.plan(ms(lost_ms + back_ms), ready);
             }
         }
-        forged.into_iter().for_each(|(at_ms, event)| self.plan(ms(at_ms), event));
+        for (at_ms, event) in forged {
+            self.plan(ms(at_ms), event);
+        }
         let last_added_ms = tasks.iter().map(|plan| plan.added_ms).max().unwrap_or(0);
         self.plan(ms(last_added_ms), Event::AddingEnded);
     }
