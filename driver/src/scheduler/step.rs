@@ -51,7 +51,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what happened at `now`, and answers what to do.
+    /// Takes in what happened at `now`, and answers what to do, in order. Times never go back from event to event.
     ///
     /// # Errors
     /// [`Rejected`] if the event does not fit the state: a stale, duplicated or forged report. Nothing has changed.
