@@ -1,19 +1,49 @@
 //! The study file: read, checked, and the configurations that it asks for.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `diagnostic` | an error with its line and carets |
+//! | `reader` | TOML values that know their place |
+//! | `file` | [`parse`]: the file from its first key to its last |
+//! | `data`, `model`, `training`, `search`, `space` | one table of the file each |
+//! | `setting` | what a setting accepts, fixed or searched |
+//! | `sample` | the grid and the random draws |
+//!
+//! It takes text: reading the file, and the files that it names, is done elsewhere.
+
+mod data;
+mod diagnostic;
+mod file;
+mod model;
+mod reader;
+mod sample;
+mod search;
+mod setting;
+mod space;
+#[cfg(test)]
+mod tests;
+mod training;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::model::ModelDescription;
-use broadsweep_common::task::Select;
+use broadsweep_common::task::{Select, StudyDescription};
 use broadsweep_common::training::TrainingDescription;
+
+use self::diagnostic::Source;
+use self::file::Spans;
+
+pub use self::diagnostic::Diagnostic;
+pub use self::file::parse;
 
 /// A checked study: nothing in it is out of range or refers to nothing.
 #[derive(Clone, Debug)]
 pub struct Study {
     /// Names the run folder: letters, digits, `-` and `_`.
     pub name: String,
-    /// All random numbers of the study come from it.
+    /// All random numbers of the study come from it; 0 unless the study says otherwise.
     pub seed: u64,
     /// Where the data is and how it is read.
     pub data: DataSettings,
@@ -25,6 +55,94 @@ pub struct Study {
     pub search: Search,
     /// The default configuration that the search is compared with.
     pub control: Option<Configuration>,
+    /// When a trial is given up.
+    pub scheduling: Scheduling,
+    source: Source,
+    spans: Spans,
+}
+
+impl Study {
+    /// What executors need to know of the study besides its data.
+    #[must_use]
+    pub fn description(&self) -> StudyDescription {
+        let watched = self.data.test == TestUse::All || self.search.select == Select::Test;
+        StudyDescription {
+            seed: self.seed,
+            model: self.model.clone(),
+            training: self.training.clone(),
+            select: self.search.select,
+            test_every_trial: watched,
+        }
+    }
+
+    /// The configurations, each once; trial `n` trains number `n`. The control comes first; then the sampler's, in
+    /// its order. A grid takes the parameters in the order of their names, the last one fastest; a random search
+    /// makes `trials` different draws (the control counts only if it is drawn too). Without a search there is one
+    /// trial, with the empty configuration.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if a random search did not find so many different configurations.
+    pub fn configurations(&self) -> Result<Vec<Configuration>, Diagnostic> {
+        let sampled = match self.search.sampler {
+            SamplerKind::Grid => sample::grid(&self.search.space),
+            SamplerKind::Random { trials } => {
+                let drawn = sample::random(self.seed, &self.search.space, trials);
+                if drawn.len() < trials as usize {
+                    let message = format!("only {} different configurations were drawn; ask for fewer", drawn.len());
+                    return Err(self.at("search.trials", message));
+                }
+                drawn
+            }
+        };
+        let Some(control) = &self.control else { return Ok(sampled) };
+        let others = sampled.into_iter().filter(|configuration| configuration != control);
+        Ok(std::iter::once(control.clone()).chain(others).collect())
+    }
+
+    /// An error at a layer, counted from 0: what only shows once the data's shape is known.
+    #[must_use]
+    pub fn at_layer(&self, layer: usize, message: impl AsRef<str>) -> Diagnostic {
+        self.at(&format!("model.layers.{layer}"), message)
+    }
+
+    /// An error at the value that stands at `path`, as in `data.train_labels` or `training.batch_size`; if the
+    /// study leaves it out, at the table around it.
+    #[must_use]
+    pub fn at(&self, path: &str, message: impl AsRef<str>) -> Diagnostic {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.spans.get(path) {
+                return self.source.error(span, message);
+            }
+            match path.rsplit_once('.') {
+                Some((parent, _)) => path = parent,
+                None => return self.source.error(&(0..0), message),
+            }
+        }
+    }
+
+    /// The study file's text, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+}
+
+/// The `[scheduling]` table: when a trial is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Failures of the training itself before a trial is given up.
+    pub failures_max: u32,
+    /// Executors that a trial may lose, without a new checkpoint, before it is given up.
+    pub losses_max: u32,
+    /// Wait before the second attempt; doubles at each further one.
+    pub backoff_ms: u64,
+}
+
+impl Default for Scheduling {
+    fn default() -> Self {
+        Self { failures_max: 4, losses_max: 3, backoff_ms: 1000 }
+    }
 }
 
 /// The `[data]` table.
@@ -47,9 +165,9 @@ pub struct DataSettings {
 pub enum DataSource {
     /// IDX files, as MNIST comes; a `.gz` is unpacked.
     Idx(PartPaths),
-    /// NumPy arrays, one a file; a `.gz` is unpacked.
+    /// `NumPy` arrays, one a file; a `.gz` is unpacked.
     Npy(PartPaths),
-    /// NumPy arrays in one archive.
+    /// `NumPy` arrays in one archive.
     Npz {
         /// The archive.
         file: PathBuf,
@@ -69,6 +187,18 @@ pub enum DataSource {
     },
 }
 
+impl DataSource {
+    /// Whether there are test rows.
+    #[must_use]
+    pub fn has_test(&self) -> bool {
+        match self {
+            Self::Idx(paths) | Self::Npy(paths) => paths.test.is_some(),
+            Self::Npz { arrays, .. } => arrays.test.is_some(),
+            Self::Csv { test_file, .. } => test_file.is_some(),
+        }
+    }
+}
+
 /// The four arrays of a data set, as paths or as names in an archive.
 #[derive(Clone, Debug)]
 pub struct PartArrays<T> {
@@ -85,7 +215,8 @@ pub type PartPaths = PartArrays<PathBuf>;
 /// The four arrays as names in an archive.
 pub type PartNames = PartArrays<String>;
 
-/// `scaling`: how features are scaled while a batch is gathered.
+/// `scaling`: how features are scaled while a batch is gathered. Unwritten, pixels (idx) are scaled to `unit` and
+/// everything else is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScalingKind {
     /// Left as they are.
@@ -123,7 +254,7 @@ pub struct Search {
 pub enum SamplerKind {
     /// Every combination of the values of all parameters.
     Grid,
-    /// So many different draws.
+    /// So many different draws; from the `count` values of a range where it has one.
     Random {
         /// Number of draws.
         trials: u32,

@@ -1,0 +1,156 @@
+//! The configurations of a search: every point of a grid, or draws from the space.
+//!
+//! Both are functions of the study alone. Logarithms and powers come from `libm`, whose results do not depend on
+//! the platform's C library: a driver linked against another one resumes with the same configurations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::seeds::{Rng, sampler_rng};
+use rand_chacha::rand_core::Rng as _;
+
+use super::Domain;
+
+/// Trials that one study may have.
+pub(super) const TRIALS_MAX: u32 = 1_000_000;
+/// Draws for each wanted trial before a space counts as exhausted: small spaces repeat themselves.
+const DRAWS_PER_TRIAL_MAX: u64 = 100;
+
+impl Domain {
+    /// The values that a grid takes, or a random search draws from; `None` where a range has no `count`.
+    pub(super) fn points(&self) -> Option<Vec<Value>> {
+        match self {
+            Self::Values(values) => Some(values.clone()),
+            Self::Integers { min, max, log, count } => count.map(|count| {
+                let point = |place| (interpolate(*min as f64, *max as f64, *log, place, count)).round() as i64;
+                (0..count).map(|place| Value::Integer(point(place))).collect()
+            }),
+            Self::Reals { min, max, log, count } => count.map(|count| {
+                (0..count).map(|place| Value::Real(interpolate(*min, *max, *log, place, count))).collect()
+            }),
+        }
+    }
+
+    /// How many different values there are; `None` if without end.
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Values(values) => Some(values.len() as u64),
+            Self::Integers { count: Some(count), .. } | Self::Reals { count: Some(count), .. } => {
+                Some(u64::from(*count))
+            }
+            Self::Integers { min, max, count: None, .. } => Some(max.abs_diff(*min).saturating_add(1)),
+            Self::Reals { count: None, .. } => None,
+        }
+    }
+
+    /// Whether this is a range without `count`, which no grid can take.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Integers { count: None, .. } | Self::Reals { count: None, .. })
+    }
+
+    fn draw(&self, rng: &mut Rng) -> Value {
+        match self {
+            Self::Values(values) => draw_one(values, rng),
+            Self::Integers { min, max, log: false, .. } => {
+                let steps = max.abs_diff(*min).saturating_add(1);
+                Value::Integer(min.saturating_add_unsigned(below(steps, rng)))
+            }
+            Self::Integers { min, max, log: true, .. } => {
+                // Half a step on both sides, so that the ends are as likely as their neighbours.
+                let drawn = between_logs(*min as f64 - 0.5, *max as f64 + 0.5, fraction(rng));
+                Value::Integer((drawn.round() as i64).clamp(*min, *max))
+            }
+            Self::Reals { min, max, log: false, .. } => {
+                Value::Real((min + (max - min) * fraction(rng)).clamp(*min, *max))
+            }
+            Self::Reals { min, max, log: true, .. } => {
+                Value::Real(between_logs(*min, *max, fraction(rng)).clamp(*min, *max))
+            }
+        }
+    }
+}
+
+/// How many configurations `space` has; `None` if without end.
+pub(super) fn size(space: &BTreeMap<String, Domain>) -> Option<u64> {
+    space.values().try_fold(1_u64, |product, domain| Some(product.saturating_mul(domain.size()?)))
+}
+
+/// Every combination, parameters in the order of their names, the last one fastest. Ranges without `count` have no
+/// points; a checked grid has none of them.
+pub(super) fn grid(space: &BTreeMap<String, Domain>) -> Vec<Configuration> {
+    let mut configurations = vec![Configuration::default()];
+    for (name, domain) in space {
+        let points = domain.points().unwrap_or_default();
+        let with = |configuration: &Configuration, point: &Value| {
+            let mut configuration = configuration.clone();
+            configuration.0.insert(name.clone(), point.clone());
+            configuration
+        };
+        configurations = configurations
+            .iter()
+            .flat_map(|configuration| points.iter().map(move |point| with(configuration, point)))
+            .collect();
+    }
+    configurations
+}
+
+/// `trials` different draws, or as many as came out before the space seemed exhausted. Draw `i` comes from a
+/// generator of its own, parameters in the order of their names; a repeat is skipped.
+pub(super) fn random(seed: u64, space: &BTreeMap<String, Domain>, trials: u32) -> Vec<Configuration> {
+    let sources: Vec<_> = space
+        .iter()
+        .map(|(name, domain)| (name, domain.points().map_or_else(|| domain.clone(), Domain::Values)))
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut configurations = Vec::new();
+    for draw in 0..u64::from(trials).saturating_mul(DRAWS_PER_TRIAL_MAX) {
+        let mut rng = sampler_rng(seed, draw);
+        let values = sources.iter().map(|(name, domain)| ((*name).clone(), domain.draw(&mut rng)));
+        let configuration = Configuration(values.collect());
+        if seen.insert(configuration.digest()) {
+            configurations.push(configuration);
+        }
+        if configurations.len() == trials as usize {
+            break;
+        }
+    }
+    configurations
+}
+
+/// Value `place` of `count` from `min` to `max`, whose ends are exact. In between, 15 significant digits: 0.3 and
+/// 0.01, not 0.30000000000000004.
+fn interpolate(min: f64, max: f64, log: bool, place: u32, count: u32) -> f64 {
+    if place == 0 {
+        return min;
+    }
+    if place + 1 >= count {
+        return max;
+    }
+    let fraction = f64::from(place) / f64::from(count - 1);
+    let value = if log {
+        let (low, high) = (libm::log10(min), libm::log10(max));
+        libm::pow(10.0, low + (high - low) * fraction)
+    } else {
+        min + (max - min) * fraction
+    };
+    format!("{value:.14e}").parse().unwrap_or(value).clamp(min, max)
+}
+
+fn between_logs(min: f64, max: f64, fraction: f64) -> f64 {
+    let (low, high) = (libm::log(min), libm::log(max));
+    libm::exp(low + (high - low) * fraction)
+}
+
+fn draw_one(values: &[Value], rng: &mut Rng) -> Value {
+    values[below(values.len() as u64, rng) as usize].clone()
+}
+
+/// A whole number below `bound`, by the high half of a product (Lemire, 2019); the bias is below `bound` / 2^64.
+fn below(bound: u64, rng: &mut Rng) -> u64 {
+    ((u128::from(rng.next_u64()) * u128::from(bound)) >> 64) as u64
+}
+
+/// 53 random bits in 0 .. 1.
+fn fraction(rng: &mut Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
