@@ -3,6 +3,7 @@
 mod bad;
 mod good;
 mod hostile;
+mod sampling;
 
 /// A study that uses much of the format; other tests change it.
 const GOOD: &str = include_str!("good.toml");
