@@ -1,0 +1,121 @@
+//! A data file as a stream of bytes: opened with care, unpacked if it is gzip, read without trust in its length.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek};
+
+use flate2::read::MultiGzDecoder;
+
+use super::error::{DataError, Origin};
+
+/// The first two bytes of gzip. Names are not looked at: a renamed file is read as what it is.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Bytes that one byte of deflate can become at most (zlib technical details, Adler).
+const DEFLATE_RATIO_MAX: u64 = 1032;
+/// Bytes read at a time; a multiple of every number's size.
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
+
+/// The bytes of a data file, unpacked.
+pub(super) struct Source {
+    /// Names the file in errors.
+    pub(super) file: Origin,
+    reader: Box<dyn Read>,
+    length: Length,
+}
+
+/// What is known of a source's length before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// So many bytes.
+    Exactly(u64),
+    /// Packed: so many at most.
+    AtMost(u64),
+}
+
+impl Length {
+    /// Of what `packed_bytes` of deflate become.
+    pub(super) fn unpacked(packed_bytes: u64) -> Self {
+        Self::AtMost(packed_bytes.saturating_mul(DEFLATE_RATIO_MAX))
+    }
+
+    /// Bytes that there are at most.
+    pub(super) fn bytes_max(self) -> u64 {
+        match self {
+            Self::Exactly(bytes) | Self::AtMost(bytes) => bytes,
+        }
+    }
+}
+
+/// Opens a regular file that is not empty, and tells its length.
+pub(super) fn open_file(file: &Origin) -> Result<(File, u64), DataError> {
+    // Asked before opening: to open a pipe would wait for its writer.
+    let metadata = fs::metadata(&file.path).map_err(|error| DataError::of_file(file, error))?;
+    let file = file.clone();
+    if metadata.is_dir() {
+        return Err(DataError::Folder { file });
+    }
+    if !metadata.is_file() {
+        return Err(DataError::NotAFile { file });
+    }
+    if metadata.len() == 0 {
+        return Err(DataError::Empty { file });
+    }
+    let opened = File::open(&file.path).map_err(|error| DataError::of_file(&file, error))?;
+    Ok((opened, metadata.len()))
+}
+
+impl Source {
+    /// Opens a file, gzip or not.
+    pub(super) fn open(file: Origin) -> Result<Self, DataError> {
+        let (mut opened, bytes) = open_file(&file)?;
+        let failed = |error| DataError::of_file(&file, error);
+        let mut start = Vec::with_capacity(GZIP_MAGIC.len());
+        (&mut opened).take(GZIP_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+        opened.rewind().map_err(failed)?;
+        let buffered = BufReader::with_capacity(BUFFER_BYTES, opened);
+        Ok(if start == GZIP_MAGIC {
+            Self::new(file, Box::new(MultiGzDecoder::new(buffered)), Length::unpacked(bytes))
+        } else {
+            Self::new(file, Box::new(buffered), Length::Exactly(bytes))
+        })
+    }
+
+    /// A source of which something else knows the length.
+    pub(super) fn new(file: Origin, reader: Box<dyn Read>, length: Length) -> Self {
+        Self { file, reader, length }
+    }
+
+    /// What is known of the length of the whole.
+    pub(super) fn length(&self) -> Length {
+        self.length
+    }
+
+    /// Whether its bytes pass a decompressor.
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(self.length, Length::AtMost(_))
+    }
+
+    /// Fills `buffer`, or as much of it as there is; tells how many bytes that are.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DataError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// What a failure to read means.
+    fn failed(&self, error: io::Error) -> DataError {
+        if self.is_packed() { DataError::of_packed(&self.file, error) } else { DataError::of_file(&self.file, error) }
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
