@@ -26,6 +26,8 @@ mod source;
 mod split;
 mod table;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::Path;
