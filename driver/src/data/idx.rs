@@ -1,6 +1,6 @@
 //! The IDX format, as MNIST comes: two zeros, a type, the number of sides, the sides, the values; big-endian.
 //!
-//! Source: Yann Lecun, Corinna Cortes and Chris Burges, "The MNIST database of handwritten digits", file formats.
+//! Source: <http://yann.lecun.com/exdb/mnist/>, "file formats for the MNIST database".
 
 use super::array::{Array, ArrayHeader};
 use super::error::{DataError, Origin, Sides};

@@ -14,7 +14,7 @@ use super::source::{BUFFER_BYTES, Source};
 use super::targets::{self, Labels};
 use super::{Features, RawPart, Values};
 
-/// Bytes that one line may have, between two fills of the buffer: a quote that is never closed in a packed file must not fill the memory.
+/// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// Reads a table; tells the part and the names of its feature columns, by which the next table is read.
