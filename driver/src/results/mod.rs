@@ -4,11 +4,15 @@
 //! |---|---|
 //! | [`record`] | what a run leaves behind, as plain data: the run loop fills it, all else reads it |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
+//! | [`rows`] | `trials.csv` and `epochs.csv` |
+//! | [`summary`] | `summary.json` |
 //!
 //! Nothing here decides anything about a run.
 
 pub mod digest;
 pub mod record;
+pub mod rows;
+pub mod summary;
 
 #[cfg(test)]
 mod fixtures;

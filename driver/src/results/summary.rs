@@ -1,0 +1,201 @@
+//! `summary.json`: what a program wants to know of a run. What is absent is `null`; so is a number that JSON
+//! cannot hold (NaN, infinity).
+
+use std::collections::BTreeMap;
+
+use broadsweep_common::configuration::Value;
+use broadsweep_common::task::Select;
+use serde::Serialize;
+
+use super::digest::results_sha256;
+use super::record::{RunRecord, TrialRecord};
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    study: &'a str,
+    seed: u64,
+    select: &'static str,
+    loss: String,
+    kernel: &'a str,
+    build: &'a str,
+    executors: u32,
+    slots: u32,
+    interrupted: bool,
+    trials: TrialCounts,
+    attempts: u64,
+    wall_s: f64,
+    best: Option<TrialSummary<'a>>,
+    control: Option<TrialSummary<'a>>,
+    error_reduction: Option<f64>,
+    broadcast: BroadcastSummary,
+    results_sha256: String,
+}
+
+#[derive(Serialize)]
+struct TrialCounts {
+    planned: usize,
+    finished: usize,
+    failed: usize,
+    diverged: usize,
+    not_run: usize,
+}
+
+#[derive(Serialize)]
+struct TrialSummary<'a> {
+    trial: u32,
+    configuration: BTreeMap<&'a str, PlainValue<'a>>,
+    validation_error: Option<f64>,
+    test_error: Option<f64>,
+}
+
+/// A value without its kind: `512`, `0.01`, `"relu"`, `true`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PlainValue<'a> {
+    Integer(i64),
+    Real(f64),
+    Choice(&'a str),
+    Flag(bool),
+}
+
+#[derive(Serialize)]
+struct BroadcastSummary {
+    data_bytes: u64,
+    sent_bytes: u64,
+    wall_s: f64,
+}
+
+/// The summary of a run as JSON, without a newline at its end.
+///
+/// # Panics
+/// Never: all keys are text, and numbers that JSON lacks become `null`.
+#[must_use]
+pub fn summary_json(run: &RunRecord) -> String {
+    let counts = run.counts();
+    let summary = Summary {
+        study: &run.study,
+        seed: run.seed,
+        select: match run.select {
+            Select::Validation => "validation",
+            Select::Test => "test",
+        },
+        loss: run.loss.to_string(),
+        kernel: &run.kernel,
+        build: &run.build,
+        executors: run.executors,
+        slots: run.slots,
+        interrupted: run.interrupted,
+        trials: TrialCounts {
+            planned: counts.planned,
+            finished: counts.finished,
+            failed: counts.failed,
+            diverged: counts.diverged,
+            not_run: counts.not_run,
+        },
+        attempts: run.attempts,
+        wall_s: run.wall_s,
+        best: run.best().map(trial_summary),
+        control: run.control_trial().map(trial_summary),
+        error_reduction: run.error_reduction(),
+        broadcast: BroadcastSummary {
+            data_bytes: run.broadcast.data_bytes,
+            sent_bytes: run.broadcast.sent_bytes,
+            wall_s: run.broadcast.wall_s,
+        },
+        results_sha256: results_sha256(&run.trials),
+    };
+    serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
+}
+
+fn trial_summary(trial: &TrialRecord) -> TrialSummary<'_> {
+    let plain = |value| match value {
+        &Value::Integer(integer) => PlainValue::Integer(integer),
+        &Value::Real(real) => PlainValue::Real(real),
+        Value::Choice(word) => PlainValue::Choice(word),
+        &Value::Flag(flag) => PlainValue::Flag(flag),
+    };
+    TrialSummary {
+        trial: trial.trial.0,
+        configuration: trial.configuration.0.iter().map(|(name, value)| (name.as_str(), plain(value))).collect(),
+        validation_error: trial.counted().and_then(|report| report.validation).map(|score| score.error),
+        test_error: trial.tested().map(|score| score.error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::ids::TrialId;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested};
+
+    fn parse(run: &RunRecord) -> Json {
+        serde_json::from_str(&summary_json(run)).unwrap()
+    }
+
+    #[test]
+    fn the_summary_tells_all_of_a_run() {
+        let mut best = tested(finished(1, 0.125), 0.25);
+        best.configuration = configuration(&[
+            ("activation", Value::Choice("re\"lu\n".into())),
+            ("fc1", Value::Integer(512)),
+            ("nesterov", Value::Flag(true)),
+            ("rate", Value::Real(1.0)),
+        ]);
+        let control = tested(finished(0, 0.25), 0.5);
+        let mut record = run(vec![control, best, diverged(2, 1), given_up(3, "lost"), not_run(4)]);
+        record.control = Some(TrialId(0));
+        record.interrupted = true;
+        let control_values = json!({ "fc1": 64, "learning_rate": 0.1 / 3.0 });
+        let best_values = json!({ "activation": "re\"lu\n", "fc1": 512, "nesterov": true, "rate": 1.0 });
+        let expected = json!({
+            "study": "quick",
+            "seed": 7,
+            "select": "validation",
+            "loss": "cross_entropy",
+            "kernel": "avx2",
+            "build": "0.1.0",
+            "executors": 2,
+            "slots": 4,
+            "interrupted": true,
+            "trials": { "planned": 5, "finished": 2, "failed": 1, "diverged": 1, "not_run": 1 },
+            "attempts": 7,
+            "wall_s": 12.5,
+            "best": { "trial": 1, "configuration": best_values, "validation_error": 0.125, "test_error": 0.25 },
+            "control": { "trial": 0, "configuration": control_values, "validation_error": 0.25, "test_error": 0.5 },
+            "error_reduction": 0.5,
+            "broadcast": { "data_bytes": 1000, "sent_bytes": 2000, "wall_s": 0.25 },
+            "results_sha256": results_sha256(&record.trials),
+        });
+        assert_eq!(parse(&record), expected);
+    }
+
+    #[test]
+    fn what_is_absent_is_null() {
+        let summary = parse(&run(vec![diverged(0, 1)]));
+        for field in ["best", "control", "error_reduction"] {
+            assert_eq!(summary.get(field), Some(&Json::Null), "{field}");
+        }
+        let summary = parse(&run(vec![finished(0, 0.5)]));
+        assert_eq!(summary["best"]["validation_error"], json!(0.5));
+        assert_eq!(summary["best"].get("test_error"), Some(&Json::Null));
+    }
+
+    #[test]
+    fn a_number_that_json_lacks_is_null() {
+        let mut record = run(vec![tested(finished(0, 0.5), f64::NAN)]);
+        record.control = Some(TrialId(0));
+        let summary = parse(&record);
+        assert_eq!(summary["control"].get("test_error"), Some(&Json::Null));
+        assert_eq!(summary.get("error_reduction"), Some(&Json::Null));
+    }
+
+    #[test]
+    fn a_control_that_has_no_result_is_still_named() {
+        let mut record = run(vec![diverged(0, 1), finished(1, 0.5)]);
+        record.control = Some(TrialId(0));
+        let control = &parse(&record)["control"];
+        assert_eq!((&control["trial"], control.get("validation_error")), (&json!(0), Some(&Json::Null)));
+    }
+}
