@@ -6,10 +6,14 @@
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`summary`] | `summary.json` |
+//! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
+//! | [`calendar`] | the time in the folder's name |
 //!
 //! Nothing here decides anything about a run.
 
+pub mod calendar;
 pub mod digest;
+pub mod folder;
 pub mod record;
 pub mod rows;
 pub mod summary;

@@ -1,0 +1,225 @@
+//! The folder of a run: made or refused, locked, and written so that no half-written file ever stands in it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use broadsweep_common::configuration::{Configuration, Value};
+
+use super::calendar::compact_utc;
+use super::record::RunRecord;
+use super::rows::{epochs_csv, trials_csv};
+use super::summary::summary_json;
+
+/// Held while a run lives. It stays behind: to remove it would let two processes hold locks of the same name.
+const LOCK: &str = "lock";
+/// Folders of one study that may begin in the same second.
+const SAME_SECOND_MAX: u32 = 1000;
+
+/// A folder that this process alone writes, until it is dropped.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// The system releases it when the process ends, however it ends.
+    _lock: File,
+}
+
+/// Why a run has no folder, or a file is not in it. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// `--out` names a folder with something in it.
+    #[error("the folder {} is not empty: a run needs a folder of its own, name a new one with --out", .0.display())]
+    NotEmpty(PathBuf),
+    /// A file stands where a folder is needed.
+    #[error("{} is not a folder: name another one with --out", .0.display())]
+    NotAFolder(PathBuf),
+    /// Another process writes there.
+    #[error("the folder {} belongs to a run that is still going: name another one with --out", .0.display())]
+    Locked(PathBuf),
+    /// All names of this second are taken.
+    #[error("{} and its {SAME_SECOND_MAX} variants exist already: name a folder with --out", .0.display())]
+    NoNameLeft(PathBuf),
+    /// No room.
+    #[error("cannot write {}: {source}; free some space, or name a folder on another disk with --out", path.display())]
+    Full {
+        /// What was written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not allowed.
+    #[error("cannot write {}: {source}; name a folder that you may write with --out", path.display())]
+    Denied {
+        /// What was written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("cannot write {}: {source}", path.display())]
+    Failed {
+        /// What was written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FolderError {
+    /// Sorts what the system said by what the user can do.
+    fn from_io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { path, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { path, source },
+            io::ErrorKind::NotADirectory => Self::NotAFolder(path),
+            _ => Self::Failed { path, source },
+        }
+    }
+}
+
+impl RunFolder {
+    /// Makes and locks the folder of a run: `out` itself, which must be missing or empty, or else a new folder
+    /// `<study>-<UTC time>` under `runs`.
+    ///
+    /// # Errors
+    /// [`FolderError`]; then a folder that was there is as it was.
+    pub fn create(out: Option<&Path>, runs: &Path, study_name: &str, now: SystemTime) -> Result<Self, FolderError> {
+        let path = match out {
+            Some(out) => {
+                make_folder(out)?;
+                out.to_owned()
+            }
+            None => new_folder(runs, &format!("{study_name}-{}", compact_utc(now)))?,
+        };
+        refuse_content(&path)?;
+        let lock = take_lock(&path)?;
+        // Again: another run may have come and gone between the first look and the lock.
+        refuse_content(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where the folder is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `study.toml`: the study as it was read.
+    ///
+    /// # Errors
+    /// [`FolderError`]; then no such file stands in the folder, or the one that stood there before.
+    pub fn write_study(&self, text: &str) -> Result<(), FolderError> {
+        write_whole(&self.path, "study.toml", text.as_bytes())
+    }
+
+    /// Writes `trials.csv`, `epochs.csv` and, last, `summary.json`: where it stands, the others do.
+    ///
+    /// # Errors
+    /// As [`Self::write_study`].
+    pub fn write_results(&self, run: &RunRecord) -> Result<(), FolderError> {
+        for (name, rows) in [("trials.csv", trials_csv(run)), ("epochs.csv", epochs_csv(run))] {
+            let bytes = rows.map_err(|source| FolderError::from_io(&self.path.join(name), source))?;
+            write_whole(&self.path, name, &bytes)?;
+        }
+        write_whole(&self.path, "summary.json", format!("{}\n", summary_json(run)).as_bytes())
+    }
+
+    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`.
+    ///
+    /// # Errors
+    /// As [`Self::write_study`].
+    pub fn write_best(&self, configuration: &Configuration, weights: &[u8]) -> Result<(), FolderError> {
+        let best = self.path.join("best");
+        make_folder(&best)?;
+        write_whole(&best, "weights.safetensors", weights)?;
+        write_whole(&best, "configuration.toml", configuration_toml(configuration).as_bytes())
+    }
+}
+
+/// One line a parameter: `fc1 = 512`. Numbers parse back to the same bits.
+fn configuration_toml(configuration: &Configuration) -> String {
+    let plain = |value: &Value| match value {
+        Value::Integer(integer) => toml::Value::Integer(*integer),
+        Value::Real(real) => toml::Value::Float(*real),
+        Value::Choice(word) => toml::Value::String(word.clone()),
+        Value::Flag(flag) => toml::Value::Boolean(*flag),
+    };
+    let table: toml::Table = configuration.0.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    table.to_string()
+}
+
+/// A folder at `path`, with all folders above it; one that is there already will do.
+fn make_folder(path: &Path) -> Result<(), FolderError> {
+    match fs::create_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FolderError::NotAFolder(path.to_owned())),
+        other => other.map_err(|error| FolderError::from_io(path, error)),
+    }
+}
+
+/// A folder `runs/<name>` that was not there before; a number follows the name where that is taken.
+fn new_folder(runs: &Path, name: &str) -> Result<PathBuf, FolderError> {
+    make_folder(runs)?;
+    let first = runs.join(name);
+    for number in 1..=SAME_SECOND_MAX {
+        let path = if number == 1 { first.clone() } else { runs.join(format!("{name}-{number}")) };
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(FolderError::from_io(&path, error)),
+        }
+    }
+    Err(FolderError::NoNameLeft(first))
+}
+
+/// A lock file alone is no content: it is what a run leaves that ended before it wrote anything.
+fn refuse_content(folder: &Path) -> Result<(), FolderError> {
+    let failed = |error| FolderError::from_io(folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        if entry.map_err(failed)?.file_name() != LOCK {
+            return Err(FolderError::NotEmpty(folder.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn take_lock(folder: &Path) -> Result<File, FolderError> {
+    let path = folder.join(LOCK);
+    let failed = |error| FolderError::from_io(&path, error);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(FolderError::Locked(folder.to_owned())),
+        // Some cluster file systems know no locks (Lustre without `-o flock`): better a run without one than none.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(lock),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Writes `folder/name` whole or not at all: to a temporary name beside it, synced, then renamed. After a crash
+/// of the machine the file has all of its bytes, or its former ones.
+fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+    let path = folder.join(name);
+    let partial = folder.join(format!(".{name}.partial"));
+    let written = write_synced(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, &path))
+        .and_then(|()| File::open(folder)?.sync_all());
+    written.map_err(|error| {
+        // Best effort: what matters to the caller is why the write failed.
+        let _ = fs::remove_file(&partial);
+        FolderError::from_io(&path, error)
+    })
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

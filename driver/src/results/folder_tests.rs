@@ -1,0 +1,180 @@
+//! Tests of the run folder, on a real file system.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::results::fixtures::{configuration, diverged, finished, run};
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_366_862)
+}
+
+fn temporary() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// The folder `out` itself.
+fn at(out: &Path) -> Result<RunFolder, FolderError> {
+    RunFolder::create(Some(out), Path::new("/nonexistent/runs"), "quick", now())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_gets_a_folder_of_its_study_and_time_even_in_the_same_second() {
+    let home = temporary();
+    let runs = home.path().join("a/runs");
+    let folders: Vec<_> = (0..3).map(|_| RunFolder::create(None, &runs, "quick", now()).unwrap()).collect();
+    let expected = ["quick-20261122T170102Z", "quick-20261122T170102Z-2", "quick-20261122T170102Z-3"];
+    assert_eq!(names(&runs), expected);
+    assert_eq!(folders[2].path(), runs.join(expected[2]));
+}
+
+#[test]
+fn out_is_the_run_folder_itself_and_made_if_missing() {
+    let home = temporary();
+    let out = home.path().join("deep/er");
+    let folder = at(&out).unwrap();
+    assert_eq!(folder.path(), out);
+    folder.write_study("name = \"quick\"\n").unwrap();
+    assert_eq!(fs::read_to_string(out.join("study.toml")).unwrap(), "name = \"quick\"\n");
+}
+
+#[test]
+fn a_folder_that_is_not_empty_is_refused_and_left_as_it_was() {
+    let home = temporary();
+    fs::write(home.path().join("thesis.txt"), "years of work").unwrap();
+    let error = at(home.path()).unwrap_err();
+    assert!(matches!(error, FolderError::NotEmpty(_)), "{error}");
+    assert!(error.to_string().contains(&home.path().display().to_string()), "{error}");
+    assert_eq!(names(home.path()), ["thesis.txt"]);
+}
+
+#[test]
+fn a_folder_is_locked_while_its_run_lives_and_free_after_it() {
+    let home = temporary();
+    let first = at(home.path()).unwrap();
+    let error = at(home.path()).unwrap_err();
+    assert!(matches!(error, FolderError::Locked(_)), "{error}");
+    drop(first);
+    at(home.path()).expect("a run that wrote nothing leaves the folder usable");
+}
+
+#[test]
+fn a_file_where_a_folder_is_needed_is_an_error_that_names_it() {
+    let home = temporary();
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let error = at(&path).unwrap_err();
+        assert!(matches!(error, FolderError::NotAFolder(_)), "{error:?}");
+        assert!(error.to_string().contains("file"), "{error}");
+    }
+    let error = RunFolder::create(None, &file, "quick", now()).unwrap_err();
+    assert!(matches!(error, FolderError::NotAFolder(_)), "{error:?}");
+    assert_eq!(names(home.path()), ["file"]);
+}
+
+/// A folder without write permission stops no root, and these tests may run as root; what the system says is
+/// sorted by a function of its own, so that is what is checked.
+#[test]
+fn an_error_of_the_system_says_what_to_do() {
+    let path = Path::new("runs/x");
+    for (kind, advice) in [
+        (io::ErrorKind::StorageFull, "free some space"),
+        (io::ErrorKind::PermissionDenied, "that you may write"),
+        (io::ErrorKind::ReadOnlyFilesystem, "that you may write"),
+        (io::ErrorKind::NotADirectory, "is not a folder"),
+    ] {
+        let message = FolderError::from_io(path, kind.into()).to_string();
+        assert!(message.contains("runs/x") && message.contains(advice), "{message}");
+    }
+}
+
+#[test]
+fn a_write_that_cannot_be_finished_leaves_no_half_written_file() {
+    let home = temporary();
+    let folder = at(home.path()).unwrap();
+    fs::create_dir(home.path().join("summary.json")).unwrap();
+    let error = folder.write_results(&run(vec![finished(0, 0.1)])).unwrap_err();
+    assert!(error.to_string().contains("summary.json"), "{error}");
+    assert_eq!(names(home.path()), ["epochs.csv", LOCK, "summary.json", "trials.csv"]);
+}
+
+/// A device that is always full stands in for the disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_as_such_and_leaves_the_former_file() {
+    let home = temporary();
+    let folder = at(home.path()).unwrap();
+    folder.write_study("name = \"former\"\n").unwrap();
+    std::os::unix::fs::symlink("/dev/full", home.path().join(".study.toml.partial")).unwrap();
+    let error = folder.write_study("name = \"later\"\n").unwrap_err();
+    assert!(matches!(error, FolderError::Full { .. }), "{error:?}");
+    assert_eq!(names(home.path()), [LOCK, "study.toml"]);
+    assert_eq!(fs::read_to_string(home.path().join("study.toml")).unwrap(), "name = \"former\"\n");
+}
+
+#[test]
+fn results_are_written_whole_and_written_again() {
+    let home = temporary();
+    let folder = at(home.path()).unwrap();
+    folder.write_results(&run(vec![diverged(0, 1)])).unwrap();
+    let record = run(vec![finished(0, 0.1), finished(1, 0.2)]);
+    folder.write_results(&record).unwrap();
+    assert_eq!(names(home.path()), ["epochs.csv", LOCK, "summary.json", "trials.csv"]);
+    let read = |name: &str| fs::read(home.path().join(name)).unwrap();
+    assert_eq!(read("trials.csv"), trials_csv(&record).unwrap());
+    assert_eq!(read("epochs.csv"), epochs_csv(&record).unwrap());
+    assert_eq!(String::from_utf8(read("summary.json")).unwrap().trim_end(), summary_json(&record));
+}
+
+#[test]
+fn the_best_is_its_configuration_and_its_weights() {
+    let home = temporary();
+    let folder = at(home.path()).unwrap();
+    let values = configuration(&[
+        ("activation", Value::Choice("relu".into())),
+        ("fc1", Value::Integer(512)),
+        ("nesterov", Value::Flag(true)),
+        ("rate", Value::Real(1.0)),
+    ]);
+    folder.write_best(&values, b"weights").unwrap();
+    let best = home.path().join("best");
+    assert_eq!(names(&best), ["configuration.toml", "weights.safetensors"]);
+    let expected = "activation = \"relu\"\nfc1 = 512\nnesterov = true\nrate = 1.0\n";
+    assert_eq!(fs::read_to_string(best.join("configuration.toml")).unwrap(), expected);
+    assert_eq!(fs::read(best.join("weights.safetensors")).unwrap(), b"weights");
+}
+
+proptest! {
+    #[test]
+    fn a_configuration_pasted_under_control_reads_back_to_the_same_bits(
+        real in any::<f64>().prop_filter("a checked study has no other", |real| real.is_finite()),
+        integer in any::<i64>(),
+        word in any::<String>(),
+        name in any::<String>(),
+    ) {
+        let values = configuration(&[
+            ("an integer", Value::Integer(integer)),
+            ("real", Value::Real(real)),
+            ("word", Value::Choice(word.clone())),
+            (&format!("_{name}"), Value::Flag(false)),
+        ]);
+        let document: toml::Table = format!("[control]\n{}", configuration_toml(&values)).parse().unwrap();
+        let control = document["control"].as_table().unwrap();
+        prop_assert_eq!(control.len(), 4);
+        prop_assert_eq!(control["an integer"].as_integer(), Some(integer));
+        prop_assert_eq!(control["real"].as_float().map(f64::to_bits), Some(real.to_bits()));
+        prop_assert_eq!(control["word"].as_str(), Some(word.as_str()));
+        prop_assert_eq!(control[&format!("_{name}")].as_bool(), Some(false));
+    }
+}
