@@ -8,6 +8,9 @@
 //! | [`summary`] | `summary.json` |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
+//! | [`table`] | the best trials and the control, for the terminal |
+//! | [`remarks`] | what there is to say about a run, in sentences |
+//! | [`show`] | how numbers and names are shown to people |
 //!
 //! Nothing here decides anything about a run.
 
@@ -15,8 +18,11 @@ pub mod calendar;
 pub mod digest;
 pub mod folder;
 pub mod record;
+pub mod remarks;
 pub mod rows;
+pub mod show;
 pub mod summary;
+pub mod table;
 
 #[cfg(test)]
 mod fixtures;

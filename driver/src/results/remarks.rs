@@ -1,0 +1,233 @@
+//! What there is to say about a run, in sentences.
+
+use std::time::Duration;
+
+use broadsweep_common::task::Select;
+
+use super::record::{RunRecord, TrialOutcome, TrialRecord};
+use super::show::{bytes_text, counted, duration_text, error_text, printable};
+
+/// Trials that were given up and are told of, each with its reason.
+const REASONS_MAX: usize = 5;
+/// Characters of a reason: it may hold what a failing program wrote.
+const REASON_CHARACTERS_MAX: usize = 200;
+
+/// `best: trial 12, validation error 2.00 %, test error 2.10 %, 34 % lower than the control's 3.18 %`.
+#[must_use]
+pub fn best_sentence(run: &RunRecord) -> String {
+    let Some(best) = run.best() else {
+        return "no trial has a result, so there is no best configuration".to_owned();
+    };
+    let is_control = Some(best.trial) == run.control;
+    let mut parts = Vec::new();
+    parts.push(if is_control {
+        "best: the control, which no other trial beat".to_owned()
+    } else {
+        format!("best: {}", best.trial)
+    });
+    if run.select == Select::Validation {
+        parts.extend(best.selected_error(run.select).map(|error| named(run, "validation", error)));
+    }
+    if let Some(score) = best.tested() {
+        parts.push(named(run, "test", score.error));
+        if !is_control {
+            parts.extend(comparison(run));
+        }
+    }
+    parts.join(", ")
+}
+
+fn named(run: &RunRecord, part: &str, error: f64) -> String {
+    format!("{part} error {}", error_text(run.loss, error))
+}
+
+/// `34 % lower than the control's 3.18 %`, where both were tested.
+fn comparison(run: &RunRecord) -> Option<String> {
+    let control = error_text(run.loss, run.control_trial()?.tested()?.error);
+    Some(match run.error_reduction() {
+        None => format!("the control's is {control}"),
+        Some(reduction) if reduction > 0.0 => format!("{} lower than the control's {control}", percent(reduction)),
+        Some(reduction) if reduction < 0.0 => format!("{} higher than the control's {control}", percent(reduction)),
+        Some(_) => "the same as the control's".to_owned(),
+    })
+}
+
+/// Whole percents; a digit more below one.
+fn percent(fraction: f64) -> String {
+    let percent = fraction.abs() * 100.0;
+    if percent < 0.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
+/// What one should know besides: how trustworthy the error is, what went wrong, what it took.
+#[must_use]
+pub fn remarks(run: &RunRecord) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if run.select == Select::Test && run.best().is_some() {
+        sentences.push(
+            "the test rows chose the best, so its error on them is no estimate of its error on new data".to_owned(),
+        );
+    }
+    sentences.push(count_sentence(run));
+    sentences.extend(given_up(run));
+    if run.interrupted {
+        sentences.push("the run was interrupted: the results are those of the trials that ended before".to_owned());
+    }
+    sentences.push(broadcast_sentence(run));
+    sentences
+}
+
+fn count_sentence(run: &RunRecord) -> String {
+    let counts = run.counts();
+    let kinds = [
+        (counts.finished, "finished"),
+        (counts.diverged, "diverged"),
+        (counts.failed, "given up"),
+        (counts.not_run, "not run"),
+    ];
+    let told = kinds.into_iter().enumerate().filter(|(place, (count, _))| *place == 0 || *count > 0);
+    let told: Vec<_> = told.map(|(_, (count, kind))| format!("{count} {kind}")).collect();
+    format!(
+        "{}: {}; {} in {} on {} with {}",
+        counted(counts.planned as u64, "trial"),
+        told.join(", "),
+        counted(run.attempts, "attempt"),
+        duration_text(seconds(run.wall_s)),
+        counted(run.executors.into(), "executor"),
+        counted(run.slots.into(), "slot"),
+    )
+}
+
+fn given_up(run: &RunRecord) -> Vec<String> {
+    let with_reason = |trial: &TrialRecord| match &trial.outcome {
+        TrialOutcome::GivenUp { reason } => {
+            Some(format!("{} was given up: {}", trial.trial, printable(reason, REASON_CHARACTERS_MAX)))
+        }
+        TrialOutcome::Finished(_) | TrialOutcome::Diverged { .. } | TrialOutcome::NotRun => None,
+    };
+    let mut sentences: Vec<_> = run.trials.iter().filter_map(with_reason).collect();
+    let more = sentences.len().saturating_sub(REASONS_MAX);
+    sentences.truncate(REASONS_MAX);
+    if more > 0 {
+        sentences.push(format!("{more} more were given up: trials.csv holds all reasons"));
+    }
+    sentences
+}
+
+fn broadcast_sentence(run: &RunRecord) -> String {
+    let broadcast = run.broadcast;
+    let data = bytes_text(broadcast.data_bytes);
+    let sent = bytes_text(broadcast.sent_bytes);
+    format!("broadcast: {data} of data, {sent} sent in {:.1} s", broadcast.wall_s)
+}
+
+/// Durations come from a clock, yet a record may be made by hand: what is no duration is shown as none.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::ids::TrialId;
+
+    use super::*;
+    use crate::results::fixtures::{diverged, finished, given_up, not_run, run, score, tested};
+
+    fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
+        RunRecord { control: Some(TrialId(0)), ..run(trials) }
+    }
+
+    #[test]
+    fn the_best_is_compared_with_the_control() {
+        for (best, expected) in [
+            (
+                0.0210,
+                "best: trial 1, validation error 2.00 %, test error 2.10 %, 34 % lower than the control's 3.18 %",
+            ),
+            (
+                0.0401,
+                "best: trial 1, validation error 2.00 %, test error 4.01 %, 26 % higher than the control's 3.18 %",
+            ),
+            (
+                0.0317,
+                "best: trial 1, validation error 2.00 %, test error 3.17 %, 0.3 % lower than the control's 3.18 %",
+            ),
+            (0.0318, "best: trial 1, validation error 2.00 %, test error 3.18 %, the same as the control's"),
+        ] {
+            let record = with_control(vec![tested(finished(0, 0.03), 0.0318), tested(finished(1, 0.02), best)]);
+            assert_eq!(best_sentence(&record), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_comparison_the_best_stands_alone() {
+        let trials = vec![finished(0, 0.03), tested(finished(1, 0.02), 0.021)];
+        let alone = "best: trial 1, validation error 2.00 %, test error 2.10 %";
+        assert_eq!(best_sentence(&run(trials.clone())), alone);
+        assert_eq!(best_sentence(&with_control(trials)), alone);
+        let record = with_control(vec![tested(finished(0, 0.03), 0.0), tested(finished(1, 0.02), 0.021)]);
+        assert_eq!(best_sentence(&record), format!("{alone}, the control's is 0.00 %"));
+        assert_eq!(best_sentence(&run(vec![finished(1, 0.02)])), "best: trial 1, validation error 2.00 %");
+    }
+
+    #[test]
+    fn a_control_that_wins_is_told_as_such() {
+        let record = with_control(vec![tested(finished(0, 0.01), 0.02), finished(1, 0.02)]);
+        let expected = "best: the control, which no other trial beat, validation error 1.00 %, test error 2.00 %";
+        assert_eq!(best_sentence(&record), expected);
+    }
+
+    #[test]
+    fn a_run_without_results_says_so() {
+        let record = run(vec![diverged(0, 1)]);
+        assert_eq!(best_sentence(&record), "no trial has a result, so there is no best configuration");
+    }
+
+    #[test]
+    fn test_rows_that_chose_the_best_are_no_estimate() {
+        let mut trial = finished(0, 0.5);
+        let TrialOutcome::Finished(report) = &mut trial.outcome else { panic!("not finished") };
+        (report.validation, report.test) = (None, Some(score(0.02)));
+        let mut record = run(vec![trial]);
+        record.select = Select::Test;
+        assert_eq!(best_sentence(&record), "best: trial 0, test error 2.00 %");
+        let warned = |record: &RunRecord| remarks(record).iter().any(|sentence| sentence.contains("no estimate"));
+        assert!(warned(&record));
+        record.select = Select::Validation;
+        assert!(!warned(&record));
+    }
+
+    #[test]
+    fn what_went_wrong_is_counted() {
+        let mut record = run(vec![finished(0, 0.1), diverged(1, 1), given_up(2, "no\nroom"), not_run(3)]);
+        record.interrupted = true;
+        let expected = [
+            "4 trials: 1 finished, 1 diverged, 1 given up, 1 not run; 6 attempts in 12 s on 2 executors with 4 slots",
+            "trial 2 was given up: no\\nroom",
+            "the run was interrupted: the results are those of the trials that ended before",
+            "broadcast: 1000 B of data, 2.0 KiB sent in 0.2 s",
+        ];
+        assert_eq!(remarks(&record), expected);
+        assert_eq!(
+            remarks(&run(vec![finished(0, 0.1)]))[0],
+            "1 trial: 1 finished; 1 attempt in 12 s on 2 executors with 4 slots"
+        );
+    }
+
+    #[test]
+    fn reasons_are_bounded_in_number_and_length() {
+        let long = "x".repeat(10_000);
+        let record = run((0..8).map(|trial| given_up(trial, &long)).collect());
+        let told: Vec<_> = remarks(&record).into_iter().filter(|line| line.contains("was given up:")).collect();
+        assert_eq!(told.len(), REASONS_MAX);
+        assert!(told.iter().all(|line| line.chars().count() < REASON_CHARACTERS_MAX + 40));
+        assert!(remarks(&record).contains(&"3 more were given up: trials.csv holds all reasons".to_owned()));
+    }
+
+    #[test]
+    fn a_time_that_is_no_duration_is_no_crash() {
+        for wall_s in [f64::NAN, f64::INFINITY, -1.0] {
+            let record = RunRecord { wall_s, ..run(vec![]) };
+            assert_eq!(remarks(&record)[0], "0 trials: 0 finished; 0 attempts in 0 s on 2 executors with 4 slots");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! How numbers and names are shown to people. Files and digests hold the exact ones.
+
+use std::time::Duration;
+
+use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::model::Loss;
+
+/// An error: a fraction wrong as `2.10 %`, a root mean square error with four digits.
+#[must_use]
+pub fn error_text(loss: Loss, error: f64) -> String {
+    match loss {
+        Loss::CrossEntropy => format!("{:.2} %", error * 100.0),
+        Loss::MeanSquaredError => short_real(error),
+    }
+}
+
+/// Characters of a choice that are shown.
+const CHOICE_CHARACTERS_MAX: usize = 40;
+
+/// A value in few characters: long reals are rounded to four digits, long choices cut.
+#[must_use]
+pub fn value_text(value: &Value) -> String {
+    match value {
+        Value::Real(real) => short_real(*real),
+        Value::Choice(word) => printable(word, CHOICE_CHARACTERS_MAX),
+        Value::Integer(_) | Value::Flag(_) => value.to_string(),
+    }
+}
+
+/// `fc1=512`, `learning_rate=0.001668`: the values as [`value_text`] shows them, in order of names.
+pub fn configuration_pairs(configuration: &Configuration) -> impl Iterator<Item = String> {
+    configuration.0.iter().map(|(name, value)| format!("{name}={}", value_text(value)))
+}
+
+/// The first `characters_max` characters of `text`, and `…` where there are more. Control characters, which could
+/// move the cursor or break a line, are shown as escapes.
+#[must_use]
+pub fn printable(text: &str, characters_max: usize) -> String {
+    let mut shown = String::new();
+    for (place, character) in text.chars().enumerate() {
+        if place == characters_max {
+            shown.push('…');
+            break;
+        }
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The two largest units: `42 s`, `2 min 10 s`, `3 h 5 min`, `2 d 3 h`.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// `512 B`, `11.3 MiB`.
+#[must_use]
+pub fn bytes_text(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut amount = bytes as f64;
+    let mut shown = format!("{bytes} B");
+    for unit in units {
+        if amount < 1023.95 {
+            break; // below what one digit after the point would round up to 1024.0
+        }
+        amount /= 1024.0;
+        shown = format!("{amount:.1} {unit}");
+    }
+    shown
+}
+
+/// `1 attempt`, `2 attempts`.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
+/// `real` as it is where that is short, else with four digits.
+fn short_real(real: f64) -> String {
+    let exact = real.to_string();
+    if exact.len() <= 8 || !real.is_finite() {
+        return exact;
+    }
+    let rounded: f64 = format!("{real:.3e}").parse().unwrap_or(real);
+    if (1e-4..1e7).contains(&rounded.abs()) { rounded.to_string() } else { format!("{rounded:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_percents_only_where_they_are_fractions() {
+        assert_eq!(error_text(Loss::CrossEntropy, 0.0123), "1.23 %");
+        assert_eq!(error_text(Loss::CrossEntropy, 1.0), "100.00 %");
+        assert_eq!(error_text(Loss::MeanSquaredError, 12.345_678_9), "12.35");
+        assert_eq!(error_text(Loss::MeanSquaredError, f64::INFINITY), "inf");
+    }
+
+    #[test]
+    fn reals_are_shown_short() {
+        for (real, shown) in [
+            (0.01, "0.01"),
+            (512.0, "512"),
+            (12_345.0, "12345"),
+            (0.001_668_100_537_200_059_2, "0.001668"),
+            (1.234_567e-7, "1.235e-7"),
+            (1e300, "1e300"),
+            (-0.333_333_333_333, "-0.3333"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(value_text(&Value::Real(real)), shown);
+        }
+    }
+
+    #[test]
+    fn a_choice_cannot_move_the_cursor() {
+        assert_eq!(value_text(&Value::Choice("a\n\u{1b}[2Jé".into())), "a\\n\\u{1b}[2Jé");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        assert_eq!(printable("four", 4), "four");
+        assert_eq!(printable("fivé.", 4), "fivé…");
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (130, "2 min 10 s"),
+            (3600, "1 h 0 min"),
+            (11_100, "3 h 5 min"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(duration_text(Duration::from_secs(seconds)), shown);
+        }
+    }
+
+    #[test]
+    fn bytes_are_shown_in_the_unit_that_fits() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (11_867_136, "11.3 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes_text(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn one_is_singular_and_all_else_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "trial")), ["0 trials", "1 trial", "2 trials"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! The best trials and the control as a table for the terminal, and what there is to say about them.
+
+use broadsweep_common::model::Loss;
+use broadsweep_common::task::Select;
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+
+use super::record::{RunRecord, TrialOutcome, TrialRecord};
+use super::remarks::{best_sentence, remarks};
+use super::show::{configuration_pairs, error_text, value_text};
+
+/// Trials in the table, besides the control.
+const ROWS_MAX: usize = 10;
+/// Columns of the terminal that the table is made for.
+const WIDTH: usize = 80;
+/// What stands before a configuration on lines of its own.
+const INDENT: &str = "    ";
+
+/// The table of the best ten and of the control, then sentences: the best and how much lower its test error is
+/// than the control's, what went wrong, and what the broadcast took. Lines end in `\n`.
+///
+/// Each parameter has a column; where that is wider than 80 characters, each configuration stands below its row
+/// instead. `styled` makes the header and the best stand out with ANSI escapes; without it the text is plain.
+#[must_use]
+pub fn table(run: &RunRecord, styled: bool) -> String {
+    let rows = shown_trials(run);
+    let mut text = String::new();
+    if !rows.is_empty() {
+        let wide = lines(run, &rows, &parameter_names(&rows));
+        let fits = wide.iter().all(|line| line.chars().count() <= WIDTH);
+        let lines = if fits { wide } else { lines_with_configurations_below(run, &rows) };
+        let header_lines = lines.iter().position(|line| line.trim_start().starts_with('─')).unwrap_or_default();
+        for (place, line) in lines.iter().enumerate() {
+            push_line(&mut text, line, styled && place < header_lines);
+        }
+        text.push('\n');
+    }
+    push_sentence(&mut text, &best_sentence(run), styled);
+    if let Some(best) = run.best() {
+        for line in wrapped_configuration(best) {
+            push_line(&mut text, &line, false);
+        }
+    }
+    for sentence in remarks(run) {
+        push_sentence(&mut text, &sentence, false);
+    }
+    text
+}
+
+/// A trial in the table, with its place among all that can be compared, counted from 1.
+struct Shown<'a> {
+    place: Option<usize>,
+    trial: &'a TrialRecord,
+}
+
+/// The columns after the configuration.
+#[derive(Clone, Copy, PartialEq)]
+enum Column {
+    ValidationError,
+    TestError,
+    Epochs,
+    Seconds,
+    Attempts,
+}
+
+impl Column {
+    fn header(self) -> &'static str {
+        match self {
+            Self::ValidationError => "validation\nerror",
+            Self::TestError => "test\nerror",
+            Self::Epochs => "epochs",
+            Self::Seconds => "seconds",
+            Self::Attempts => "attempts",
+        }
+    }
+
+    fn cell(self, run: &RunRecord, trial: &TrialRecord) -> String {
+        match self {
+            Self::ValidationError => {
+                let score = trial.counted().and_then(|report| report.validation);
+                error_cell(run.loss, score.map(|score| score.error), || outcome_word(trial))
+            }
+            Self::TestError => error_cell(run.loss, trial.tested().map(|score| score.error), || match run.select {
+                Select::Validation => "",
+                Select::Test => outcome_word(trial),
+            }),
+            Self::Epochs => trial.epochs.len().to_string(),
+            Self::Seconds => format!("{:.1}", trial.training_s + trial.evaluation_s),
+            Self::Attempts => trial.attempts.to_string(),
+        }
+    }
+}
+
+fn error_cell(loss: Loss, error: Option<f64>, otherwise: impl FnOnce() -> &'static str) -> String {
+    error.map_or_else(|| otherwise().to_owned(), |error| error_text(loss, error))
+}
+
+/// Why a trial in the table (the control) has no error.
+fn outcome_word(trial: &TrialRecord) -> &'static str {
+    match trial.outcome {
+        TrialOutcome::Finished(_) => "",
+        TrialOutcome::Diverged { .. } => "diverged",
+        TrialOutcome::GivenUp { .. } => "given up",
+        TrialOutcome::NotRun => "not run",
+    }
+}
+
+fn shown_trials(run: &RunRecord) -> Vec<Shown<'_>> {
+    let ranking = run.ranking();
+    let place_of = |trial: &TrialRecord| ranking.iter().position(|ranked| ranked.trial == trial.trial);
+    let control = run.control_trial().filter(|trial| place_of(trial).is_none_or(|index| index >= ROWS_MAX));
+    let shown = ranking.iter().take(ROWS_MAX).copied().chain(control);
+    shown.map(|trial| Shown { place: place_of(trial).map(|index| index + 1), trial }).collect()
+}
+
+fn parameter_names<'a>(rows: &[Shown<'a>]) -> Vec<&'a str> {
+    let mut names: Vec<_> =
+        rows.iter().flat_map(|row| row.trial.configuration.0.keys().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Only what tells something: errors that were measured, attempts where one was not enough.
+fn shown_columns(run: &RunRecord, rows: &[Shown<'_>]) -> Vec<Column> {
+    let any = |has: fn(&TrialRecord) -> bool| rows.iter().any(|row| has(row.trial));
+    let validated = any(|trial| trial.counted().is_some_and(|report| report.validation.is_some()));
+    let tested = any(|trial| trial.tested().is_some());
+    let mut columns = Vec::new();
+    if validated || run.select == Select::Validation {
+        columns.push(Column::ValidationError);
+    }
+    if tested || run.select == Select::Test {
+        columns.push(Column::TestError);
+    }
+    columns.extend([Column::Epochs, Column::Seconds]);
+    if any(|trial| trial.attempts > 1) {
+        columns.push(Column::Attempts);
+    }
+    columns
+}
+
+/// The header, a rule, and one line a row.
+fn lines(run: &RunRecord, rows: &[Shown<'_>], parameters: &[&str]) -> Vec<String> {
+    let columns = shown_columns(run, rows);
+    let right = |content: &str| Cell::new(content).set_alignment(CellAlignment::Right);
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    let headers = ["", "trial"].into_iter().chain(parameters.iter().copied());
+    table.set_header(headers.chain(columns.iter().map(|column| column.header())).map(right));
+    for Shown { place, trial } in rows {
+        let place = place.map(|place| place.to_string()).unwrap_or_default();
+        let is_control = Some(trial.trial) == run.control;
+        let name = if is_control { "control".to_owned() } else { trial.trial.0.to_string() };
+        let values = parameters.iter().map(|name| trial.configuration.get(name).map(value_text).unwrap_or_default());
+        let results = columns.iter().map(|column| column.cell(run, trial));
+        table.add_row([place, name].into_iter().chain(values).chain(results).map(|cell| right(&cell)));
+    }
+    let last = parameters.len() + columns.len() + 1;
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, u16::from(place < last)));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn lines_with_configurations_below(run: &RunRecord, rows: &[Shown<'_>]) -> Vec<String> {
+    let mut narrow = lines(run, rows, &[]);
+    let row_lines = narrow.split_off(narrow.len() - rows.len());
+    for (line, row) in row_lines.into_iter().zip(rows) {
+        narrow.push(line);
+        narrow.extend(wrapped_configuration(row.trial));
+    }
+    narrow
+}
+
+/// Indented lines of whole `name=value` pairs.
+fn wrapped_configuration(trial: &TrialRecord) -> Vec<String> {
+    wrap(configuration_pairs(&trial.configuration), INDENT)
+}
+
+/// Lines of whole items, as many as the terminal is wide for; an item that is wider has a line of its own.
+fn wrap(items: impl IntoIterator<Item = String>, first_indent: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for item in items {
+        match lines.last_mut() {
+            None => lines.push(format!("{first_indent}{item}")),
+            Some(line) if line.chars().count() + 1 + item.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(&item);
+            }
+            Some(_) => lines.push(format!("{INDENT}{item}")),
+        }
+    }
+    lines
+}
+
+fn push_sentence(text: &mut String, sentence: &str, bold: bool) {
+    for line in wrap(sentence.split_whitespace().map(str::to_owned), "") {
+        push_line(text, &line, bold);
+    }
+}
+
+fn push_line(text: &mut String, line: &str, bold: bool) {
+    let (start, end) = if bold { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    text.push_str(start);
+    text.push_str(line);
+    text.push_str(end);
+    text.push('\n');
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

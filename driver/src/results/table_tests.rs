@@ -1,0 +1,123 @@
+//! Tests of the table: what is in it, and how wide it is.
+
+use broadsweep_common::configuration::Value;
+use broadsweep_common::ids::TrialId;
+
+use super::*;
+use crate::results::fixtures::{configuration, diverged, finished, given_up, run, score, tested};
+
+fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
+    RunRecord { control: Some(TrialId(0)), ..run(trials) }
+}
+
+/// The lines down to the empty one, without the header and its rule.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    let below = text.lines().skip_while(|line| !line.trim_start().starts_with('─')).skip(1);
+    below.take_while(|line| !line.is_empty()).map(|line| line.split_whitespace().collect()).collect()
+}
+
+fn many_parameters(trial: TrialRecord) -> TrialRecord {
+    let names: Vec<_> = (0..12).map(|number| format!("parameter_{number}")).collect();
+    let values: Vec<_> = names.iter().map(|name| (name.as_str(), Value::Real(1.0 / 3.0))).collect();
+    TrialRecord { configuration: configuration(&values), ..trial }
+}
+
+#[test]
+fn the_table_reads_like_this() {
+    let mut slow = finished(1, 0.02);
+    slow.attempts = 3;
+    let record = with_control(vec![tested(finished(0, 0.03), 0.0318), tested(slow, 0.021), finished(2, 0.025)]);
+    let expected = "     trial  fc1  learning_rate  validation    test  epochs  seconds  attempts
+                                     error   error
+─────────────────────────────────────────────────────────────────────────────
+1        1  128        0.03333      2.00 %  2.10 %       2      1.8         3
+2        2  256        0.03333      2.50 %               2      1.8         1
+3  control   64        0.03333      3.00 %  3.18 %       2      1.8         1
+
+best: trial 1, validation error 2.00 %, test error 2.10 %, 34 % lower than the
+    control's 3.18 %
+    fc1=128 learning_rate=0.03333
+3 trials: 3 finished; 5 attempts in 12 s on 2 executors with 4 slots
+broadcast: 1000 B of data, 2.0 KiB sent in 0.2 s
+";
+    assert_eq!(table(&record, false), expected);
+}
+
+#[test]
+fn the_best_ten_are_in_order_and_the_control_below_them() {
+    let trials = (0..15).map(|trial| finished(trial, 0.9 - f64::from(trial) / 100.0)).collect();
+    let text = table(&with_control(trials), false);
+    let rows = rows(&text);
+    let starts: Vec<_> = rows.iter().map(|row| row[..2].join(" ")).collect();
+    let expected = ["1 14", "2 13", "3 12", "4 11", "5 10", "6 9", "7 8", "8 7", "9 6", "10 5", "15 control"];
+    assert_eq!(starts, expected, "{text}");
+}
+
+#[test]
+fn a_control_among_the_best_stands_there_once() {
+    let text = table(&with_control(vec![finished(0, 0.2), finished(1, 0.1), finished(2, 0.3)]), false);
+    let starts: Vec<_> = rows(&text).iter().map(|row| row[..2].join(" ")).collect();
+    assert_eq!(starts, ["1 1", "2 control", "3 2"], "{text}");
+}
+
+#[test]
+fn a_control_without_a_result_says_why() {
+    for (control, word) in [(diverged(0, 1), "diverged"), (given_up(0, "lost"), "given up")] {
+        let text = table(&with_control(vec![control, finished(1, 0.1)]), false);
+        let last = rows(&text).pop().unwrap().join(" ");
+        assert!(last.starts_with("control") && last.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn twelve_parameters_fit_eighty_columns_below_their_trial() {
+    let trials = (0..12).map(|trial| many_parameters(tested(finished(trial, 0.1), 0.1))).collect();
+    let text = table(&with_control(trials), false);
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    let pairs = text.matches("parameter_11=0.3333").count();
+    assert_eq!(pairs, 10 + 1, "ten rows and the best's configuration: {text}");
+}
+
+#[test]
+fn attempts_and_test_errors_have_columns_only_where_they_tell_something() {
+    let header = |record: &RunRecord| table(record, false).lines().take(2).collect::<Vec<_>>().join("\n");
+    let plain = header(&run(vec![finished(0, 0.1)]));
+    assert!(plain.contains("validation") && !plain.contains("test") && !plain.contains("attempts"), "{plain}");
+    let mut trial = tested(finished(0, 0.1), 0.1);
+    trial.attempts = 2;
+    let full = header(&run(vec![trial]));
+    assert!(full.contains("test") && full.contains("attempts"), "{full}");
+}
+
+#[test]
+fn a_study_that_selects_by_test_error_shows_that_alone() {
+    let mut trial = finished(0, 0.5);
+    let TrialOutcome::Finished(report) = &mut trial.outcome else { panic!("not finished") };
+    (report.validation, report.test) = (None, Some(score(0.0123)));
+    let text = table(&RunRecord { select: Select::Test, ..run(vec![trial]) }, false);
+    assert!(!text.contains("validation") && text.contains("1.23 %") && text.contains("no estimate"), "{text}");
+}
+
+#[test]
+fn root_mean_squares_are_no_percents() {
+    let record = RunRecord { loss: Loss::MeanSquaredError, ..run(vec![finished(0, 1.25)]) };
+    let text = table(&record, false);
+    assert!(text.contains("1.25") && !text.contains('%'), "{text}");
+}
+
+#[test]
+fn there_are_no_escapes_unless_asked_for_even_from_a_choice() {
+    let mut trial = finished(0, 0.1);
+    trial.configuration = configuration(&[("word", Value::Choice("\u{1b}[2J\nx".repeat(50)))]);
+    let record = run(vec![trial]);
+    assert!(!table(&record, false).contains('\u{1b}'));
+    let styled = table(&record, true);
+    assert!(styled.contains("\u{1b}[1mbest: trial 0"), "{styled}");
+    assert_eq!(styled.replace("\u{1b}[1m", "").replace("\u{1b}[0m", ""), table(&record, false));
+}
+
+#[test]
+fn a_run_without_results_has_no_table() {
+    let text = table(&run(vec![diverged(0, 1)]), false);
+    assert!(text.starts_with("no trial has a result"), "{text}");
+}
