@@ -10,6 +10,8 @@
 //! | [`calendar`] | the time in the folder's name |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | [`remarks`] | what there is to say about a run, in sentences |
+//! | [`progress`] | the progress bar, or a line now and then |
+//! | [`pace`] | how long the rest of a search will take |
 //! | [`show`] | how numbers and names are shown to people |
 //!
 //! Nothing here decides anything about a run.
@@ -17,6 +19,8 @@
 pub mod calendar;
 pub mod digest;
 pub mod folder;
+pub mod pace;
+pub mod progress;
 pub mod record;
 pub mod remarks;
 pub mod rows;

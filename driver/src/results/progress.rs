@@ -1,0 +1,232 @@
+//! What a person sees while a run goes on: a bar on a terminal, a line now and then elsewhere. All of it goes to
+//! stderr, since stdout carries results only.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::model::Loss;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::pace::{Work, time_left};
+use super::show::{bytes_text, configuration_pairs, counted, duration_text, error_text};
+
+/// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
+const TRAINING_TEMPLATE: &str = "[{bar:24}] {pos}/{len} trials{prefix}\n{wide_msg}";
+const WAITING_TEMPLATE: &str = "{spinner} {wide_msg}";
+/// Where stderr is no terminal, a stage has a line when it begins and one for each of so many parts.
+const PARTS: u64 = 10;
+const STAGES: usize = 3;
+
+/// The progress of one run.
+pub struct Progress {
+    loss: Loss,
+    trials: u32,
+    ended: u32,
+    state: RunState,
+    best: Option<Best>,
+    surface: Surface,
+}
+
+/// What the run loop knows of the training while it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunState {
+    /// Trials that train now.
+    pub running: u32,
+    /// Attempts that ended with their executor.
+    pub attempts_lost: u32,
+    /// Attempts whose program failed.
+    pub attempts_failed: u32,
+    /// What is done and what is left, for the time left.
+    pub work: Work,
+}
+
+struct Best {
+    error: f64,
+    trial: TrialId,
+    configuration: String,
+}
+
+enum Surface {
+    Bar {
+        bar: ProgressBar,
+        stage: Option<Stage>,
+    },
+    /// `told`: the furthest part of each stage that a line told of. A late node's broadcast goes on beside the
+    /// training, so stages alternate; and lines stay few even so.
+    Lines {
+        sink: Box<dyn Write + Send>,
+        told: [Option<u64>; STAGES],
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Broadcasting,
+    Training,
+}
+
+impl Progress {
+    /// On stderr: a bar on a terminal, else plain lines.
+    #[must_use]
+    pub fn on_stderr(trials: u32, loss: Loss) -> Self {
+        if io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(trials.into()), ProgressDrawTarget::stderr());
+            // A terminal that cannot move its cursor (`TERM=dumb`) gets lines too.
+            if !bar.is_hidden() {
+                return Self::new(trials, loss, Surface::Bar { bar, stage: None });
+            }
+        }
+        Self::in_lines(trials, loss, Box::new(io::stderr()))
+    }
+
+    /// Plain lines to `sink`: when a stage (connecting, broadcasting, training) begins, and for each tenth of it.
+    #[must_use]
+    pub fn in_lines(trials: u32, loss: Loss, sink: Box<dyn Write + Send>) -> Self {
+        Self::new(trials, loss, Surface::Lines { sink, told: [None; STAGES] })
+    }
+
+    fn new(trials: u32, loss: Loss, surface: Surface) -> Self {
+        Self { loss, trials, ended: 0, state: RunState::default(), best: None, surface }
+    }
+
+    /// `connected` of `nodes` answered.
+    pub fn connecting(&mut self, connected: u32, nodes: u32) {
+        self.waiting(Stage::Connecting, connected, nodes, format!("connecting: {connected} of {nodes} nodes answer"));
+    }
+
+    /// `ready` of `nodes` have all blocks; `sent_bytes` went out so far.
+    pub fn broadcasting(&mut self, ready: u32, nodes: u32, sent_bytes: u64) {
+        let sent = bytes_text(sent_bytes);
+        let message = format!("broadcasting: {ready} of {nodes} nodes ready, {sent} sent");
+        self.waiting(Stage::Broadcasting, ready, nodes, message);
+    }
+
+    /// A trial ended; `error` is the one by which trials are compared, `None` without a result.
+    pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, error: Option<f64>) {
+        self.ended += 1;
+        if let Some(error) = error.filter(|error| !error.is_nan())
+            && self.best.as_ref().is_none_or(|best| (error, trial) < (best.error, best.trial))
+        {
+            let configuration = configuration_pairs(configuration).collect::<Vec<_>>().join(" ");
+            self.best = Some(Best { error, trial, configuration });
+        }
+        self.show_training();
+    }
+
+    /// Training goes on. To be called now and then, so that the time left moves.
+    pub fn tick(&mut self, state: RunState) {
+        self.state = state;
+        self.show_training();
+    }
+
+    /// A line above the bar.
+    pub fn println(&mut self, line: &str) {
+        match &mut self.surface {
+            Surface::Bar { bar, .. } => bar.println(line),
+            Surface::Lines { sink, .. } => write_line(sink.as_mut(), line),
+        }
+    }
+
+    /// Takes the bar away; what was printed stays.
+    pub fn finish(&mut self) {
+        if let Surface::Bar { bar, .. } = &self.surface {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn waiting(&mut self, stage: Stage, ready: u32, nodes: u32, message: String) {
+        match &mut self.surface {
+            Surface::Bar { bar, stage: shown } => {
+                enter(bar, shown, stage);
+                bar.set_message(message);
+                bar.tick();
+            }
+            Surface::Lines { sink, told } => {
+                if is_due(told, stage, ready, nodes) {
+                    write_line(sink.as_mut(), &message);
+                }
+            }
+        }
+    }
+
+    fn show_training(&mut self) {
+        let (state, best) = (self.state_text(), self.best_text());
+        match &mut self.surface {
+            Surface::Bar { bar, stage } => {
+                enter(bar, stage, Stage::Training);
+                bar.set_prefix(state);
+                bar.set_message(best);
+                bar.set_position(self.ended.into());
+            }
+            Surface::Lines { sink, told } => {
+                if is_due(told, Stage::Training, self.ended, self.trials) {
+                    let separator = if best.is_empty() { "" } else { "; " };
+                    let line = format!("{}/{} trials{state}{separator}{best}", self.ended, self.trials);
+                    write_line(sink.as_mut(), &line);
+                }
+            }
+        }
+    }
+
+    /// `, 4 running, 1 attempt lost, 2 min 10 s left`; nothing at the end.
+    fn state_text(&self) -> String {
+        let RunState { running, attempts_lost, attempts_failed, work } = self.state;
+        let is_over = self.ended >= self.trials;
+        let mut parts = Vec::new();
+        if running > 0 && !is_over {
+            parts.push(format!(", {running} running"));
+        }
+        for (count, how) in [(attempts_lost, "lost"), (attempts_failed, "failed")] {
+            if count > 0 {
+                parts.push(format!(", {} {how}", counted(count.into(), "attempt")));
+            }
+        }
+        if !is_over && let Some(left) = time_left(&work).filter(|left| *left > Duration::ZERO) {
+            parts.push(format!(", {} left", duration_text(left)));
+        }
+        parts.concat()
+    }
+
+    fn best_text(&self) -> String {
+        let Some(Best { error, trial, configuration }) = &self.best else { return String::new() };
+        let gap = if configuration.is_empty() { "" } else { ": " };
+        format!("best so far: {} ({trial}{gap}{configuration})", error_text(self.loss, *error))
+    }
+}
+
+/// Whether a stage that has come to `done` of `all` is worth another line.
+fn is_due(told: &mut [Option<u64>; STAGES], stage: Stage, done: u32, all: u32) -> bool {
+    let part = u64::from(done) * PARTS / u64::from(all.max(1));
+    let told = &mut told[stage as usize];
+    let is_due = told.is_none_or(|furthest| part > furthest);
+    if is_due {
+        *told = Some(part);
+    }
+    is_due
+}
+
+/// Gives the bar the looks of `stage`, if it has others.
+fn enter(bar: &ProgressBar, shown: &mut Option<Stage>, stage: Stage) {
+    if shown.replace(stage) == Some(stage) {
+        return;
+    }
+    let template = match stage {
+        Stage::Connecting | Stage::Broadcasting => WAITING_TEMPLATE,
+        Stage::Training => TRAINING_TEMPLATE,
+    };
+    // The templates are constants, and tested: the default never shows.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("=> "));
+}
+
+/// A closed stderr must not end a run.
+fn write_line(sink: &mut dyn Write, line: &str) {
+    let _ = writeln!(sink, "{line}").and_then(|()| sink.flush());
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;
