@@ -13,7 +13,7 @@ use super::pace::{Work, time_left};
 use super::show::{bytes_text, configuration_pairs, counted, duration_text, error_text};
 
 /// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
-const TRAINING_TEMPLATE: &str = "[{bar:24}] {pos}/{len} trials{prefix}\n{wide_msg}";
+const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} trials{prefix}\n{wide_msg}";
 const WAITING_TEMPLATE: &str = "{spinner} {wide_msg}";
 /// Where stderr is no terminal, a stage has a line when it begins and one for each of so many parts.
 const PARTS: u64 = 10;
@@ -171,7 +171,7 @@ impl Progress {
         }
     }
 
-    /// `, 4 running, 1 attempt lost, 2 min 10 s left`; nothing at the end.
+    /// `, 4 running, 2 min 10 s left, 1 attempt lost`: the usual first, so that it fits a narrow terminal.
     fn state_text(&self) -> String {
         let RunState { running, attempts_lost, attempts_failed, work } = self.state;
         let is_over = self.ended >= self.trials;
@@ -179,13 +179,13 @@ impl Progress {
         if running > 0 && !is_over {
             parts.push(format!(", {running} running"));
         }
+        if !is_over && let Some(left) = time_left(&work).filter(|left| *left > Duration::ZERO) {
+            parts.push(format!(", {} left", duration_text(left)));
+        }
         for (count, how) in [(attempts_lost, "lost"), (attempts_failed, "failed")] {
             if count > 0 {
                 parts.push(format!(", {} {how}", counted(count.into(), "attempt")));
             }
-        }
-        if !is_over && let Some(left) = time_left(&work).filter(|left| *left > Duration::ZERO) {
-            parts.push(format!(", {} left", duration_text(left)));
         }
         parts.concat()
     }

@@ -55,8 +55,8 @@ fn every_stage_is_told() {
     let expected = [
         "connecting: 0 of 2 nodes answer",
         "broadcasting: 2 of 2 nodes ready, 11.3 MiB sent",
-        "0/2 trials, 4 running, 1 attempt lost, 2 attempts failed, 2 min 10 s left",
-        "1/2 trials, 4 running, 1 attempt lost, 2 attempts failed, 2 min 10 s left; best so far: 2.31 % (trial 0: fc1=64)",
+        "0/2 trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed",
+        "1/2 trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed; best so far: 2.31 % (trial 0: fc1=64)",
         "executor 1 is lost",
         "2/2 trials, 1 attempt lost, 2 attempts failed; best so far: 2.31 % (trial 0: fc1=64)",
     ];
@@ -112,7 +112,7 @@ fn the_bar_holds_trials_state_and_best() {
     progress.tick(state());
     progress.trial_ended(TrialId(2), &units(64), Some(0.0231));
     assert_eq!((bar.position(), bar.length()), (1, Some(3)));
-    assert_eq!(bar.prefix(), ", 4 running, 1 attempt lost, 2 attempts failed, 2 min 10 s left");
+    assert_eq!(bar.prefix(), ", 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed");
     assert_eq!(bar.message(), "best so far: 2.31 % (trial 2: fc1=64)");
     progress.finish();
     assert!(bar.is_finished());
