@@ -1,0 +1,87 @@
+//! Lays a data set out: the driver's side.
+
+use super::header::{ALIGNMENT, MAGIC, PREFIX, Sections};
+use super::{DatasetError, Header, Part};
+use crate::codec;
+
+/// A buffer whose first byte lies at a multiple of 64, as a memory map's does.
+pub struct AlignedBytes {
+    words: Vec<Line>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; ALIGNMENT]);
+
+impl AlignedBytes {
+    /// `bytes` zeros.
+    #[must_use]
+    pub fn zeroed(bytes: usize) -> Self {
+        Self { words: vec![Line([0; ALIGNMENT]); bytes.div_ceil(ALIGNMENT)], bytes }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.bytes]
+    }
+}
+
+impl AsMut<[u8]> for AlignedBytes {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
+    }
+}
+/// Lays a data set out, part by part.
+///
+/// The header fixes every place beforehand, so parts may be written in any order and in pieces.
+pub struct DatasetBuilder {
+    header: Header,
+    sections: Sections,
+    bytes: AlignedBytes,
+}
+
+impl DatasetBuilder {
+    /// Room for the data set that `header` describes.
+    ///
+    /// # Errors
+    /// [`DatasetError::Header`], if no data set has these shapes.
+    pub fn new(header: Header) -> Result<Self, DatasetError> {
+        header.check()?;
+        let encoded = codec::encode(&header)?;
+        let (sections, length) = header.layout(encoded.len()).ok_or(DatasetError::Header { what: "its sizes" })?;
+        let mut bytes = AlignedBytes::zeroed(length);
+        let start = bytes.as_mut();
+        start[..8].copy_from_slice(&MAGIC);
+        start[8..PREFIX].copy_from_slice(&(encoded.len() as u64).to_le_bytes());
+        start[PREFIX..PREFIX + encoded.len()].copy_from_slice(&encoded);
+        Ok(Self { header, sections, bytes })
+    }
+
+    /// The bytes of one row of features, to be filled: `u8` values, or `f32` in native order.
+    ///
+    /// # Panics
+    /// If `part` has no such row.
+    pub fn feature_row(&mut self, part: Part, row: usize) -> &mut [u8] {
+        let row_bytes = self.header.row_values() * self.header.element.bytes();
+        let section = self.sections[part as usize].clone();
+        &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
+    }
+
+    /// The bytes of one row of targets, to be filled: one `u32` class, or `f32` values, in native order.
+    ///
+    /// # Panics
+    /// If `part` has no such row.
+    pub fn target_row(&mut self, part: Part, row: usize) -> &mut [u8] {
+        let row_bytes = self.header.targets.row_bytes();
+        let section = self.sections[3 + part as usize].clone();
+        &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
+    }
+
+    /// The finished bytes; [`Dataset::open`] takes them.
+    #[must_use]
+    pub fn finish(self) -> AlignedBytes {
+        self.bytes
+    }
+}
