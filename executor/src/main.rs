@@ -1,2 +1,29 @@
-//! Placeholder.
-fn main() {}
+//! The slim executor for cluster machines: `broadsweep executor` without the driver.
+
+use std::io;
+use std::process::ExitCode;
+
+use broadsweep_executor::command::{self, ExecutorArgs};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Trains for a Broadsweep driver on this machine.
+#[derive(Parser)]
+#[command(version, name = "broadsweep-executor")]
+struct Command {
+    #[command(flatten)]
+    executor: ExecutorArgs,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match command::run(&command.executor) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,11 +2,21 @@
 //!
 //! What they mean is written there. Nothing here checks them: `broadsweep_common::wire` turns them into checked types.
 
+use std::time::Duration;
+
 /// Compared in every hello; grows with each change that an older peer would misread.
 pub const PROTOCOL: u32 = 1;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Slots that one executor may have.
+pub const SLOTS_MAX: u32 = 4096;
+
+/// A silent connection is probed this often, by both sides ...
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// ... and is lost when a probe stays unanswered this long.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One stream a driver and executor: hello, launches, reports.
 pub mod session {

@@ -80,7 +80,7 @@ impl Assembly {
         }
         match &mut self.target {
             Target::Memory(bytes) => {
-                bytes.as_mut()[range.start as usize..range.end as usize].copy_from_slice(content)
+                bytes.as_mut()[range.start as usize..range.end as usize].copy_from_slice(content);
             }
             Target::File { file, path } => file
                 .write_all_at(content, range.start)

@@ -135,7 +135,7 @@ fn an_empty_blob_is_whole_at_once() {
     for place in [Place::Memory, Place::Cache] {
         let manifest = Manifest::of(&[]).unwrap();
         assert_eq!(store.offer(manifest.clone(), place).unwrap(), Offer::Missing(vec![]));
-        assert_eq!(content_of(&store, manifest.digest()), []);
+        assert_eq!(content_of(&store, manifest.digest()).len(), 0);
         store.forget_run();
     }
 }

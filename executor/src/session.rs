@@ -1,0 +1,271 @@
+//! The service through which a driver holds this executor: one stream is one session.
+//!
+//! The end of the stream, however it comes about, ends the hold: attempts are cancelled and blobs in memory dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use broadsweep_common::attempt::{Launch, News, Report};
+use broadsweep_common::dataset::Dataset;
+use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::{codec, wire};
+use broadsweep_proto::PROTOCOL;
+use broadsweep_proto::session::session_server::Session;
+use broadsweep_proto::session::{
+    DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Prepare, Prepared as PreparedMessage, Welcome,
+    driver_item, executor_item,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::hold::{Grip, Hold};
+use crate::nn;
+use crate::slots::SlotRunner;
+use crate::store::BlobStore;
+use crate::work::{Attempt, Prepared};
+
+/// How long a new stream may keep silent.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reports that are sent together at most.
+const BATCH_MAX: usize = 256;
+
+/// What this executor offers to any driver.
+#[derive(Clone)]
+pub(crate) struct Offering {
+    pub(crate) slots: u32,
+    pub(crate) memory_bytes: u64,
+    pub(crate) advertise: String,
+}
+
+/// Accepts drivers, one at a time.
+pub(crate) struct SessionService {
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) store: Arc<BlobStore>,
+    pub(crate) runner: Arc<dyn SlotRunner>,
+    pub(crate) offering: Offering,
+    pub(crate) shutdown: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Session for SessionService {
+    type HoldStream = ReceiverStream<Result<FromExecutor, Status>>;
+
+    async fn hold(&self, request: Request<Streaming<FromDriver>>) -> Result<Response<Self::HoldStream>, Status> {
+        let peer = request.remote_addr();
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("the stream opened without a hello"))??
+            .ok_or_else(|| Status::invalid_argument("the stream closed without a hello"))?;
+        let hello = hello_of(&first)?;
+        let grip = self.hold.take(&first.run, first.generation, hello.take_over).await;
+        let grip = grip.map_err(|held| Status::failed_precondition(held.to_string()))?;
+        tracing::info!(run = first.run, ?peer, build = hello.build, "held");
+
+        let (outbound, stream) = mpsc::channel(16);
+        let (reports, reported) = mpsc::unbounded_channel();
+        let session = Holding {
+            run: first.run.clone(),
+            generation: first.generation,
+            sent: 0,
+            received: first.sequence,
+            outbound,
+            reports,
+            prepared: None,
+            live: HashMap::new(),
+            store: Arc::clone(&self.store),
+            runner: Arc::clone(&self.runner),
+            offering: self.offering.clone(),
+        };
+        tokio::spawn(session.serve(inbound, reported, grip, self.shutdown.clone()));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// The hello that has to come first.
+fn hello_of(first: &FromDriver) -> Result<&Hello, Status> {
+    let Some(DriverItem { item: Some(driver_item::Item::Hello(hello)) }) = first.items.first() else {
+        return Err(Status::invalid_argument("the first item has to be a hello"));
+    };
+    if hello.protocol != PROTOCOL {
+        return Err(Status::failed_precondition(format!(
+            "this executor (broadsweep {}) speaks protocol {PROTOCOL}, the driver (broadsweep {}) {}; use one version",
+            env!("CARGO_PKG_VERSION"),
+            hello.build,
+            hello.protocol,
+        )));
+    }
+    Ok(hello)
+}
+
+/// One session.
+struct Holding {
+    run: String,
+    generation: u64,
+    sent: u64,
+    received: u64,
+    outbound: mpsc::Sender<Result<FromExecutor, Status>>,
+    reports: mpsc::UnboundedSender<Report>,
+    prepared: Option<Arc<Prepared>>,
+    /// The attempts that run here, with the flag that stops each.
+    live: HashMap<AttemptId, Arc<AtomicBool>>,
+    store: Arc<BlobStore>,
+    runner: Arc<dyn SlotRunner>,
+    offering: Offering,
+}
+
+/// Why a session ends before its stream does.
+type End = Option<Status>;
+
+impl Holding {
+    async fn serve(
+        mut self,
+        mut inbound: Streaming<FromDriver>,
+        mut reported: mpsc::UnboundedReceiver<Report>,
+        grip: Grip,
+        shutdown: CancellationToken,
+    ) {
+        let mut end = self.send(vec![executor_item::Item::Welcome(self.welcome())]).await.err();
+        let mut batch = Vec::new();
+        while end.is_none() {
+            end = tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.receive(message).await.err(),
+                    Ok(None) | Err(_) => break,
+                },
+                _ = reported.recv_many(&mut batch, BATCH_MAX) => self.report(&mut batch).await.err(),
+                () = grip.evicted.cancelled() => Some(Some(Status::aborted("another driver took this executor over"))),
+                () = shutdown.cancelled() => Some(Some(Status::unavailable("the executor is shutting down"))),
+            };
+        }
+        if let Some(Some(status)) = end {
+            tracing::warn!(run = self.run, reason = status.message(), "session ended");
+            let _ = self.outbound.send(Err(status)).await; // the driver may be gone
+        } else {
+            tracing::info!(run = self.run, "session ended");
+        }
+        self.live.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
+        self.store.forget_run();
+        drop(grip);
+    }
+
+    fn welcome(&self) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            slots: self.offering.slots,
+            memory_bytes: self.offering.memory_bytes,
+            kernels: vec![nn::KERNEL.to_owned()],
+            advertise: self.offering.advertise.clone(),
+        }
+    }
+
+    async fn receive(&mut self, message: FromDriver) -> Result<(), End> {
+        if message.sequence != self.received + 1 {
+            let (got, want) = (message.sequence, self.received + 1);
+            return Err(Some(Status::invalid_argument(format!("message {got} came where {want} was due"))));
+        }
+        self.received = message.sequence;
+        for item in message.items {
+            let Some(item) = item.item else { continue };
+            if let Some(answer) = self.obey(item)? {
+                self.send(vec![answer]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what one item asks. An item that makes no sense ends the session: the driver is at fault.
+    fn obey(&mut self, item: driver_item::Item) -> Result<Option<executor_item::Item>, End> {
+        let invalid = |bad: &dyn ToString| Some(Status::invalid_argument(bad.to_string()));
+        match item {
+            driver_item::Item::Hello(_) => return Err(invalid(&"a second hello")),
+            driver_item::Item::Prepare(prepare) => {
+                let refusal = match self.prepare(&prepare) {
+                    Ok(prepared) => {
+                        self.prepared = Some(Arc::new(prepared));
+                        String::new()
+                    }
+                    Err(reason) => reason,
+                };
+                return Ok(Some(executor_item::Item::Prepared(PreparedMessage { refusal })));
+            }
+            driver_item::Item::Launch(launch) => {
+                let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
+                self.launch(launch).map_err(|bad| invalid(&bad))?;
+            }
+            driver_item::Item::Cancel(cancel) => {
+                let attempt = wire::attempt(cancel.attempt).map_err(|bad| invalid(&bad))?;
+                // An attempt that has just ended is no longer live: its report is on the way.
+                if let Some(cancelled) = self.live.get(&attempt) {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+            }
+            driver_item::Item::Release(release) => {
+                self.store.release(Digest::try_from(&release.blob[..]).map_err(|bad| invalid(&bad))?);
+            }
+        }
+        Ok(None)
+    }
+
+    fn prepare(&self, prepare: &Prepare) -> Result<Prepared, String> {
+        if prepare.kernel != nn::KERNEL {
+            return Err(format!("cannot train with the kernel {:?}; has {:?}", prepare.kernel, nn::KERNEL));
+        }
+        let fetch = |name: &[u8], what: &str| {
+            let digest = Digest::try_from(name).map_err(|bad| bad.to_string())?;
+            self.store.get(digest).ok_or_else(|| format!("the {what} (blob {digest}) is not here"))
+        };
+        let data = fetch(&prepare.data, "data set")?;
+        let data = Dataset::open(data.content).map_err(|error| format!("the data set: {error}"))?;
+        let study = fetch(&prepare.study, "study's description")?;
+        let study = codec::decode((*study.content).as_ref()).map_err(|error| format!("the description: {error}"))?;
+        Ok(Prepared { data, study })
+    }
+
+    /// Starts an attempt. The driver knows the slots and what runs on them, so a launch that does not fit is its fault.
+    fn launch(&mut self, launch: Launch) -> Result<(), &'static str> {
+        let prepared = self.prepared.as_ref().ok_or("a launch before the data")?;
+        if self.live.len() >= self.offering.slots as usize {
+            return Err("a launch while all slots are taken");
+        }
+        if self.live.contains_key(&launch.attempt) {
+            return Err("a launch of an attempt that runs already");
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.live.insert(launch.attempt, Arc::clone(&cancelled));
+        let attempt = Attempt {
+            prepared: Arc::clone(prepared),
+            store: Arc::clone(&self.store),
+            memory_bytes: self.offering.memory_bytes,
+            cancelled,
+            reports: self.reports.clone(),
+        };
+        self.runner.start(Box::new(move || attempt.run(&launch)));
+        Ok(())
+    }
+
+    async fn report(&mut self, batch: &mut Vec<Report>) -> Result<(), End> {
+        for report in batch.iter().filter(|report| matches!(report.news, News::Ended(_))) {
+            self.live.remove(&report.attempt);
+        }
+        let items = batch.drain(..).map(|report| wire::report_item(&report)).collect();
+        self.send(items).await
+    }
+
+    async fn send(&mut self, items: Vec<executor_item::Item>) -> Result<(), End> {
+        self.sent += 1;
+        let message = FromExecutor {
+            run: self.run.clone(),
+            generation: self.generation,
+            sequence: self.sent,
+            acknowledged: self.received,
+            items: items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect(),
+        };
+        self.outbound.send(Ok(message)).await.map_err(|_| None)
+    }
+}
