@@ -1,0 +1,193 @@
+//! Executors that this machine lends: child processes of the same binary, on loopback ports of their own.
+//!
+//! A dead child is started again. Children end with the driver: they hold its end of a pipe as standard input.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broadsweep_executor::command::{LISTENING, cores};
+use broadsweep_proto::SLOTS_MAX;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Whereabouts;
+
+/// Executors that one machine may lend.
+const EXECUTORS_MAX: u32 = 256;
+/// A child that lives no longer than this did not start well.
+const STARTED_WELL: Duration = Duration::from_secs(2);
+/// Bad starts in a row before a child is given up.
+const BAD_STARTS_MAX: u32 = 5;
+
+/// `ExS`: E executors of S slots; `E`: E executors that share the cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalShape {
+    /// How many executors.
+    pub executors: u32,
+    /// Slots of each; `None` shares the cores among them, at least one slot each.
+    pub slots: Option<u32>,
+}
+
+impl FromStr for LocalShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (executors, slots) = match text.split_once('x') {
+            Some((executors, slots)) => (executors, Some(slots)),
+            None => (text, None),
+        };
+        let number = |part: &str, what: &str, max: u32| match part.parse() {
+            Ok(number) if (1..=max).contains(&number) => Ok(number),
+            _ => Err(format!("{what} `{part}`: a number from 1 to {max}; write 13x1 for 13 executors of 1 slot")),
+        };
+        Ok(Self {
+            executors: number(executors, "executors", EXECUTORS_MAX)?,
+            slots: slots.map(|slots| number(slots, "slots", SLOTS_MAX)).transpose()?,
+        })
+    }
+}
+
+impl LocalShape {
+    /// Slots of executor `index` on a machine of `cores`: the first executors get the odd ones.
+    #[must_use]
+    pub fn slots_of(self, index: u32, cores: u32) -> u32 {
+        self.slots.unwrap_or_else(|| (cores / self.executors + u32::from(index < cores % self.executors)).max(1))
+    }
+
+    /// Slots in all.
+    #[must_use]
+    pub fn slots(self, cores: u32) -> u32 {
+        (0..self.executors).map(|index| self.slots_of(index, cores)).sum()
+    }
+}
+
+/// Running local executors. Dropping it ends them.
+pub struct LocalExecutors {
+    _supervisors: JoinSet<()>,
+}
+
+/// How a local executor is started.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    cache: PathBuf,
+    slots: u32,
+    log: PathBuf,
+}
+
+impl LocalExecutors {
+    /// Starts executors of `shape`. They share the folder `cache` and write their logs to `logs`.
+    ///
+    /// # Errors
+    /// If this program cannot be found, or a log file cannot be made.
+    pub fn start(shape: LocalShape, cache: &Path, logs: &Path) -> io::Result<(Self, Vec<Whereabouts>)> {
+        let program = std::env::current_exe()?;
+        let cores = cores();
+        if shape.slots(cores) > cores {
+            tracing::warn!(
+                slots = shape.slots(cores),
+                cores,
+                "more slots than cores: trials will wait for each other"
+            );
+        }
+        let mut supervisors = JoinSet::new();
+        let mut executors = Vec::new();
+        for index in 0..shape.executors {
+            let start = Start {
+                program: program.clone(),
+                cache: cache.to_owned(),
+                slots: shape.slots_of(index, cores),
+                log: logs.join(format!("executor-{index}.log")),
+            };
+            open_log(&start.log)?; // an error here is worth more than one in the background
+            let (here, whereabouts) = watch::channel(None);
+            supervisors.spawn(supervise(Arc::new(start), here));
+            executors.push(whereabouts);
+        }
+        Ok((Self { _supervisors: supervisors }, executors))
+    }
+}
+
+/// Starts a child, says where it listens, and starts it again when it ends.
+async fn supervise(start: Arc<Start>, here: watch::Sender<Option<String>>) {
+    let mut bad_starts = 0;
+    while bad_starts < BAD_STARTS_MAX {
+        let began = Instant::now();
+        match spawn(&start).await {
+            Ok((mut child, address)) => {
+                let _pipe = child.stdin.take(); // `wait` would close it, and the child end
+                here.send_replace(Some(address));
+                let ended = child.wait().await;
+                tracing::warn!(log = %start.log.display(), ?ended, "a local executor ended; starting it again");
+            }
+            Err(error) => tracing::warn!(log = %start.log.display(), %error, "a local executor did not start"),
+        }
+        here.send_replace(None);
+        bad_starts = if began.elapsed() > STARTED_WELL { 0 } else { bad_starts + 1 };
+    }
+    tracing::error!(log = %start.log.display(), "a local executor ended {BAD_STARTS_MAX} times at once; given up");
+}
+
+/// A child, and the address that it prints once it listens.
+async fn spawn(start: &Start) -> io::Result<(Child, String)> {
+    let mut child = Command::new(&start.program)
+        .args(["executor", "--listen", "127.0.0.1:0", "--until-stdin-closes"])
+        .args(["--slots", &start.slots.to_string()])
+        .arg("--cache-dir")
+        .arg(&start.cache)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(open_log(&start.log)?)
+        // Ctrl-C reaches the whole foreground group; the driver decides when its executors end.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe to the child"))?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await?;
+    match line.strip_prefix(LISTENING) {
+        Some(address) => Ok((child, address.trim().to_owned())),
+        None => Err(io::Error::other(format!("it ended before it listened; see {}", start.log.display()))),
+    }
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cores_are_shared_among_the_executors() {
+        let rows = [
+            ("1", 4, vec![4]),
+            ("3", 8, vec![3, 3, 2]),
+            ("13", 2, vec![1; 13]),
+            ("13x1", 64, vec![1; 13]),
+            ("2x3", 1, vec![3, 3]),
+        ];
+        for (text, cores, expected) in rows {
+            let shape: LocalShape = text.parse().unwrap();
+            let slots: Vec<_> = (0..shape.executors).map(|index| shape.slots_of(index, cores)).collect();
+            assert_eq!(slots, expected, "{text} on {cores} cores");
+            assert_eq!(shape.slots(cores), expected.iter().sum::<u32>());
+        }
+    }
+
+    #[test]
+    fn a_shape_that_is_none_says_how_to_write_one() {
+        for text in ["", "0", "x", "2x", "2x0", "-1", "2x2x2", "99999"] {
+            let error = text.parse::<LocalShape>().unwrap_err();
+            assert!(error.contains("write 13x1"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Blobs pushed to and pulled from an executor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::ids::Digest;
+use broadsweep_common::wire;
+use broadsweep_proto::MESSAGE_BYTES_MAX;
+use broadsweep_proto::blocks::blocks_client::BlocksClient;
+use broadsweep_proto::blocks::{OfferRequest, PullRequest, PushRequest, pull_reply::Part};
+use bytes::Bytes;
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// Bytes of weights that an executor may send: what one blob of weights needs, far below what it could claim.
+const PULLED_BYTES_MAX: u64 = 4 << 30;
+
+/// Moves blobs between this driver and one executor, for one run.
+#[derive(Clone)]
+pub(super) struct Transfer {
+    client: BlocksClient<Channel>,
+    run: String,
+}
+
+impl Transfer {
+    pub(super) fn new(channel: Channel, run: &str) -> Self {
+        let client = BlocksClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { client, run: run.to_owned() }
+    }
+
+    /// Gives the executor the blocks of `blob` that it lacks; `sent` counts their bytes.
+    pub(super) async fn push(
+        &mut self,
+        blob: &Blob<Bytes>,
+        cached: bool,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<(), Status> {
+        let manifest = Some(wire::manifest_message(&blob.manifest));
+        let offer = OfferRequest { run: self.run.clone(), manifest, cached };
+        let missing = self.client.offer(offer).await?.into_inner().missing;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
+        let (blob, run, sent) = (blob.clone(), self.run.clone(), Arc::clone(sent));
+        // A block that the executor claims to lack but that does not exist is left out: it is the executor's mistake.
+        let blocks = missing.into_iter().filter_map(move |index| {
+            let range = blob.manifest.range(index as usize)?;
+            let content = blob.content.slice(range.start as usize..range.end as usize);
+            sent.fetch_add(content.len() as u64, Ordering::Relaxed);
+            Some(PushRequest { run: run.clone(), blob: name.clone(), index, content })
+        });
+        self.client.push(tokio_stream::iter(blocks)).await?;
+        Ok(())
+    }
+
+    /// Fetches a whole blob and checks it against its name.
+    pub(super) async fn pull(&mut self, blob: Digest) -> Result<Vec<u8>, Status> {
+        let name = Bytes::copy_from_slice(&blob.0);
+        let request = PullRequest { run: self.run.clone(), blob: name };
+        let mut parts = self.client.pull(request).await?.into_inner();
+        let bad = |what: &str| Status::data_loss(format!("blob {blob}: {what}"));
+        let Some(Part::Manifest(manifest)) = parts.message().await?.and_then(|reply| reply.part) else {
+            return Err(bad("its manifest did not come first"));
+        };
+        let manifest = wire::manifest(Some(manifest)).map_err(|error| bad(&error.to_string()))?;
+        if manifest.digest() != blob {
+            return Err(bad("another blob's manifest came"));
+        }
+        if manifest.bytes() > PULLED_BYTES_MAX {
+            return Err(bad("larger than weights may be"));
+        }
+        let mut content = Vec::new();
+        for digest in manifest.blocks() {
+            let Some(Part::Block(block)) = parts.message().await?.and_then(|reply| reply.part) else {
+                return Err(bad("its blocks ended early"));
+            };
+            if Digest::of(&block) != *digest {
+                return Err(bad("a block is not what the manifest says"));
+            }
+            content.extend_from_slice(&block);
+        }
+        Ok(content)
+    }
+}
