@@ -2,12 +2,20 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`command`] | the command line |
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
+//! | [`plan`] | what a study will take: its trials, each with its forecast cost |
+//! | [`cluster`] | the executors of a run, and the links to them |
 //! | [`scheduler`] | places attempts on slots, nothing else; pure |
+//! | [`run`] | the one loop where clock, links and scheduler meet |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
 
+pub mod cluster;
+pub mod command;
 pub mod data;
+pub mod plan;
 pub mod results;
+pub mod run;
 pub mod scheduler;
 pub mod study;

@@ -1,3 +1,7 @@
 //! The `broadsweep` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    broadsweep_driver::command::main()
+}

@@ -1,1 +1,1 @@
-//! Placeholder.
+//! What the tests of whole clusters share.

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `broadsweep` command, built beside the tests that start it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    broadsweep_driver::command::main()
+}

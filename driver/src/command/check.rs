@@ -1,0 +1,132 @@
+//! `broadsweep check`: what a study would take, without training anything.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use broadsweep_common::dataset::{Element, Header, Part, TargetKind};
+use clap::Args;
+
+use super::Failure;
+use super::load::{Job, load};
+use crate::plan::TrialPlan;
+use crate::results::show::{bytes_text, counted};
+use crate::study::SamplerKind;
+
+/// FLOPs a second of one slot, for the estimate: what the built-in trainer reaches on a common core.
+const SLOT_FLOPS: f64 = 40e9;
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// The study file
+    #[arg(value_name = "STUDY.toml")]
+    study: PathBuf,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let job = load(&args.study)?;
+    io::stdout().write_all(describe(&job).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the study asks for, in a few lines.
+fn describe(job: &Job) -> String {
+    let trials = &job.plan.trials;
+    let sampler = match job.study.search.sampler {
+        SamplerKind::Grid => "grid",
+        SamplerKind::Random { .. } => "random",
+    };
+    let control = match &job.study.control {
+        Some(control) => format!("\n  control      {control}"),
+        None => String::new(),
+    };
+    let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
+    let longest = trials.iter().map(|trial| trial.flops as f64).fold(0.0, f64::max);
+    let range = |of: &dyn Fn(&TrialPlan) -> u64, shown: &dyn Fn(u64) -> String| {
+        let (min, max) =
+            trials.iter().map(of).fold((u64::MAX, 0), |(min, max), value| (min.min(value), max.max(value)));
+        if min >= max { shown(max) } else { format!("{} to {}", shown(min), shown(max)) }
+    };
+    format!(
+        "{name}: {count} ({sampler})\n\
+         \x20 data         {data}\n\
+         \x20 broadcast    {broadcast} to each node, once{control}\n\
+         \x20 parameters   {parameters} a trial\n\
+         \x20 work         {work} a trial, {total} in all\n\
+         \x20 memory       {memory} a slot, beside the data\n\
+         \x20 time         about {time} on one slot, {spread} on 13, at {rate:.0} GFLOP/s a slot\n",
+        name = job.study.name,
+        count = counted(trials.len() as u64, "trial"),
+        data = describe_data(&job.header),
+        broadcast = bytes_text(job.data.as_ref().len() as u64),
+        parameters = range(&|trial| trial.parameters, &grouped),
+        work = range(&|trial| trial.flops, &|flops| flops_text(flops as f64)),
+        total = flops_text(all),
+        memory = range(&|trial| trial.memory_bytes, &bytes_text),
+        time = seconds_text(all / SLOT_FLOPS),
+        spread = seconds_text((all / 13.0).max(longest) / SLOT_FLOPS),
+        rate = SLOT_FLOPS / 1e9,
+    )
+}
+
+fn describe_data(header: &Header) -> String {
+    let rows = |part| grouped(header.rows(part) as u64);
+    let sides: Vec<_> = header.shape.iter().map(ToString::to_string).collect();
+    let element = match header.element {
+        Element::U8 => "bytes",
+        Element::F32 => "numbers",
+    };
+    let targets = match header.targets {
+        TargetKind::Classes { count } => format!("{count} classes"),
+        TargetKind::Values { width } => counted(u64::from(width), "target value"),
+    };
+    format!(
+        "{} training, {} validation, {} test rows of {} {element}; {targets}",
+        rows(Part::Train),
+        rows(Part::Validation),
+        rows(Part::Test),
+        sides.join("x"),
+    )
+}
+
+/// `1663370` as `1,663,370`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn flops_text(flops: f64) -> String {
+    let (unit, size) = [("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)]
+        .into_iter()
+        .find(|(_, size)| flops >= *size)
+        .unwrap_or(("FLOP", 1.0));
+    format!("{:.3} {unit}", flops / size)
+}
+
+fn seconds_text(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "a second".to_owned(),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_people_read_them() {
+        assert_eq!([0, 999, 1000, 1_663_370].map(grouped), ["0", "999", "1,000", "1,663,370"]);
+        assert_eq!([5.0, 3.209e6, 7.2e13].map(flops_text), ["5.000 FLOP", "3.209 MFLOP", "72.000 TFLOP"]);
+        assert_eq!([0.2, 90.0, 600.0, 9000.0].map(seconds_text), ["a second", "90 s", "10 min", "2.5 h"]);
+    }
+}

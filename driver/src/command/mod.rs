@@ -1,0 +1,118 @@
+//! The command line.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `tune` | `broadsweep tune`: a whole run |
+//! | `check` | `broadsweep check`: what a study would take |
+//! | `load` | a study file and its data, read and checked |
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
+
+mod check;
+mod load;
+mod tune;
+
+use std::io;
+use std::process::ExitCode;
+
+use broadsweep_executor::command::{self as executor, ExecutorArgs};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+/// Failed: something outside the study.
+const FAILED: u8 = 1;
+/// The study, its data or the flags are wrong.
+const WRONG_USE: u8 = 2;
+/// Done, but trials were given up.
+const GIVEN_UP: u8 = 3;
+/// Interrupted by the user.
+const INTERRUPTED: u8 = 130;
+
+/// Tunes the hyperparameters of models on a cluster: broadcast once, sweep everywhere
+///
+/// A study file describes data, model, training and search. `broadsweep tune` broadcasts the data once to its
+/// executors, trains one network per configuration on them, retries what fails, and writes down which configuration
+/// is best.
+#[derive(Parser)]
+#[command(
+    version,
+    name = "broadsweep",
+    after_help = "Start with:\n  broadsweep check examples/mnist/quick.toml\n  broadsweep tune examples/mnist/quick.toml\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Say more: -v for every attempt and epoch, -vv for everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train every configuration of a study and say which is best
+    Tune(tune::TuneArgs),
+    /// Check a study and its data, and say what it will take
+    Check(check::CheckArgs),
+    /// Lend this machine to drivers: train what they send
+    Executor(ExecutorArgs),
+    /// Print completions for a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// Why a command ends early, and with which code.
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// The study, its data or the flags are wrong.
+    fn wrong_use(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: WRONG_USE, error: error.into() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { code: FAILED, error: error.into() }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    let ended = match &cli.command {
+        Command::Tune(args) => tune::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Executor(args) => executor::run(args).map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    ended.unwrap_or_else(|failure| {
+        use std::io::Write;
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "error: {:#}", failure.error);
+        ExitCode::from(failure.code)
+    })
+}
+
+/// Logs go to stderr: an executor's life by default, of the other commands only what goes wrong.
+fn start_log(cli: &Cli) {
+    let level = match (&cli.command, cli.verbose) {
+        (Command::Executor(_), 0) | (_, 1) => "info",
+        (_, 0) => "error",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}

@@ -1,0 +1,247 @@
+//! `broadsweep tune`: a whole run, from study file to results.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use broadsweep_common::blob::Blob;
+use broadsweep_common::codec;
+use broadsweep_executor::command::default_cache_dir;
+use broadsweep_executor::nn;
+use bytes::Bytes;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::load::{Job, load};
+use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
+use crate::cluster::local::{LocalExecutors, LocalShape};
+use crate::cluster::nodes::read_nodes;
+use crate::cluster::{Cluster, Payload, Whereabouts};
+use crate::results::folder::RunFolder;
+use crate::results::summary::summary_json;
+use crate::results::table::table;
+use crate::run::{Run, RunError, RunOutcome, RunSettings};
+use crate::scheduler::{RetryConfig, RetryPolicy};
+use crate::study::Study;
+
+/// Where runs are kept, unless `--out` names a folder.
+const RUNS: &str = "runs";
+
+#[derive(Args)]
+pub(super) struct TuneArgs {
+    /// The study file
+    #[arg(value_name = "STUDY.toml")]
+    study: PathBuf,
+
+    /// Use this machine: E executors that share its cores, or `ExS` for E executors of S slots each
+    #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
+    local: LocalShape,
+
+    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
+    #[arg(long, value_name = "LIST|FILE")]
+    nodes: Option<String>,
+
+    /// Seconds to wait for nodes to answer; those that answer later join the run
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    connect_timeout: u64,
+
+    /// Nodes that have to be ready before anything is trained
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    nodes_min: u32,
+
+    /// Take nodes over that another run holds, and end its hold
+    #[arg(long, requires = "nodes")]
+    take_over: bool,
+
+    /// Folder of this run, missing or empty [default: runs/<study>-<time>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
+    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
+    cache_dir: Option<PathBuf>,
+
+    /// Use a fresh cache folder for local executors, so that the data is broadcast anew
+    #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
+    cold: bool,
+
+    /// Print the summary as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
+    // What can be wrong with flags and study is said before anything is made.
+    let nodes = args.nodes.as_deref().map(read_nodes).transpose().map_err(Failure::wrong_use)?;
+    let executors = nodes.as_ref().map_or(args.local.executors as usize, Vec::len);
+    if args.nodes_min as usize > executors {
+        let problem = format!("--nodes-min {} of {executors} nodes: there are too few", args.nodes_min);
+        return Err(Failure::wrong_use(anyhow::anyhow!(problem)));
+    }
+    let job = load(&args.study)?;
+    let policy = policy(&job.study).map_err(Failure::wrong_use)?;
+    let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
+    folder.write_study(job.study.text())?;
+
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
+    let study = job.study.clone();
+    let (outcome, error) = runtime.block_on(async {
+        let (mut interrupts, mut interrupted) = (listen_for_interrupts()?, mpsc::channel(1));
+        tokio::spawn(async move {
+            interrupts.0.recv().await;
+            let _ = interrupted.0.send(()).await; // the run may just have ended
+            interrupts.0.recv().await;
+            std::process::exit(i32::from(INTERRUPTED)); // asked for twice: at once
+        });
+        let world = World::start(args, nodes.as_deref(), folder.path())?;
+        drive(args, job, policy, &folder, world, &mut interrupted.1).await
+    })?;
+    drop(runtime);
+    conclude(args, &study, &folder, &outcome, error)
+}
+
+/// Ctrl-C and SIGTERM.
+struct Interrupts(mpsc::Receiver<()>);
+
+fn listen_for_interrupts() -> anyhow::Result<Interrupts> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (told, heard) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if told.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Interrupts(heard))
+}
+
+fn policy(study: &Study) -> anyhow::Result<RetryPolicy> {
+    let scheduling = study.scheduling;
+    let config = RetryConfig {
+        failures_max: scheduling.failures_max,
+        losses_max: scheduling.losses_max,
+        backoff_ms: scheduling.backoff_ms,
+    };
+    Ok(config.validate()?)
+}
+
+/// The executors of a run, and what keeps local ones alive.
+struct World {
+    executors: Vec<Whereabouts>,
+    _local: Option<LocalExecutors>,
+    /// Keeps the addresses of nodes: they never move.
+    _nodes: Vec<watch::Sender<Option<String>>>,
+    cold_cache: Option<PathBuf>,
+}
+
+impl World {
+    fn start(
+        args: &TuneArgs,
+        nodes: Option<&[crate::cluster::nodes::NodeAddress]>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        if let Some(nodes) = nodes {
+            let places = nodes.iter().map(|node| watch::channel(Some(node.to_string())));
+            let (senders, executors) = places.unzip();
+            return Ok(Self { executors, _local: None, _nodes: senders, cold_cache: None });
+        }
+        let cold_cache =
+            args.cold.then(|| std::env::temp_dir().join(format!("broadsweep-cold-{}", std::process::id())));
+        let cache = match (&cold_cache, &args.cache_dir) {
+            (Some(cold), _) => cold.clone(),
+            (None, Some(named)) => named.clone(),
+            (None, None) => default_cache_dir()?,
+        };
+        std::fs::create_dir_all(&cache).with_context(|| {
+            format!("cannot make the cache folder {}; name another one with --cache-dir", cache.display())
+        })?;
+        let logs = folder.join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        let (local, executors) = LocalExecutors::start(args.local, &cache, &logs)?;
+        Ok(Self { executors, _local: Some(local), _nodes: Vec::new(), cold_cache })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.cold_cache
+            && let Err(error) = std::fs::remove_dir_all(cache)
+        {
+            tracing::warn!(cache = %cache.display(), %error, "the fresh cache folder could not be removed");
+        }
+    }
+}
+
+async fn drive(
+    args: &TuneArgs,
+    job: Job,
+    policy: RetryPolicy,
+    folder: &RunFolder,
+    world: World,
+    interrupted: &mut mpsc::Receiver<()>,
+) -> anyhow::Result<(RunOutcome, Option<RunError>)> {
+    let Job { study, plan, data, .. } = job;
+    let payload = Arc::new(Payload {
+        run: run_id(folder),
+        take_over: args.take_over,
+        data: Blob::new(Bytes::from_owner(data))?,
+        study: Blob::new(Bytes::from(codec::encode(&study.description())?))?,
+        kernel: nn::KERNEL.to_owned(),
+        sent_bytes: Arc::new(AtomicU64::new(0)),
+    });
+    let cluster = Cluster::dial(world.executors.clone(), &payload);
+    let settings =
+        RunSettings { nodes_min: args.nodes_min, connect_timeout: Duration::from_secs(args.connect_timeout) };
+    let ended = Run::new(&study, plan, policy, settings, payload, cluster).drive(interrupted).await;
+    drop(world);
+    Ok(ended)
+}
+
+/// Names this run among all that could ask for the same executor: its folder, and when and by which process.
+fn run_id(folder: &RunFolder) -> String {
+    let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{name}-{}-{}", std::process::id(), since_1970.as_millis())
+}
+
+/// Writes the results, prints them, and says how it went.
+fn conclude(
+    args: &TuneArgs,
+    study: &Study,
+    folder: &RunFolder,
+    outcome: &RunOutcome,
+    error: Option<RunError>,
+) -> Result<ExitCode, Failure> {
+    let record = &outcome.record;
+    folder.write_results(record)?;
+    if let Some((trial, weights)) = &outcome.best {
+        folder.write_best(&record.trials[trial.0 as usize].configuration, weights)?;
+    }
+    let counts = record.counts();
+    let path = folder.path().display();
+    let mut stderr = io::stderr();
+    if let Some(error) = error {
+        let ended = counts.planned - counts.not_run;
+        writeln!(stderr, "{ended} of {} trials ended before; what they gave is in {path}", counts.planned)?;
+        return Err(Failure { code: FAILED, error: error.into() });
+    }
+    if args.json {
+        writeln!(io::stdout(), "{}", summary_json(record))?;
+    } else {
+        writeln!(io::stdout(), "{}\nresults in {path}", table(record, false).trim_end())?;
+    }
+    if record.interrupted {
+        let ended = counts.planned - counts.not_run;
+        writeln!(stderr, "interrupted: {ended} of {} trials of {} had ended", counts.planned, study.name)?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    Ok(if counts.failed > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+}
