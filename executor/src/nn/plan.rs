@@ -17,7 +17,7 @@ pub const LAYER_VALUES_MAX: u64 = 1 << 26;
 /// Rows of an evaluation batch, where they are small.
 const EVALUATION_ROWS_MAX: u64 = 256;
 /// Bytes that activations of an evaluation batch may take; larger rows come in smaller batches.
-const EVALUATION_BYTES: u64 = 64 << 20;
+const EVALUATION_BYTES: u64 = 16 << 20;
 
 /// What a network will need.
 #[derive(Clone, Debug, PartialEq, Eq)]
