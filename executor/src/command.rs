@@ -1,4 +1,4 @@
-//! The executor as a command: its flags, and the process around [`serve`](crate::server::serve).
+//! The executor as a command: its flags, and the process around `serve`.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;

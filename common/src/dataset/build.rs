@@ -79,7 +79,7 @@ impl DatasetBuilder {
         &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
     }
 
-    /// The finished bytes; [`Dataset::open`] takes them.
+    /// The finished bytes; [`Dataset::open`](super::Dataset::open) takes them.
     #[must_use]
     pub fn finish(self) -> AlignedBytes {
         self.bytes

@@ -275,8 +275,8 @@ mod tests {
         EpochReport { epoch, learning_rate: 0.1, training_loss: 2.0, validation, test: None }
     }
 
-    fn weights(trial: u32) -> Option<Blob<Bytes>> {
-        Some(Blob::new(Bytes::from(vec![trial as u8])).unwrap())
+    fn weights(trial: u32) -> Blob<Bytes> {
+        Blob::new(Bytes::from(vec![trial as u8])).unwrap()
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
             for number in order {
                 let report = report(2, errors[number as usize]);
                 let wanted = book.wants_weights(TrialId(number), &report);
-                book.trained(TrialId(number), report, wanted.then(|| weights(number)).flatten());
+                book.trained(TrialId(number), report, wanted.then(|| weights(number)));
             }
             let (best, blob) = book.best_weights().unwrap();
             assert_eq!((best, &blob.content[..]), (TrialId(1), &[1][..]), "{order:?}");

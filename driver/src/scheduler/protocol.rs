@@ -4,9 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
-
-/// More slots than this on one executor are a mistake of whoever says so.
-pub const SLOTS_MAX: u32 = 4096;
+pub use broadsweep_proto::SLOTS_MAX;
 
 /// A moment, in microseconds since the run's start. The scheduler has no clock: the run loop stamps each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
