@@ -7,7 +7,7 @@ use broadsweep_common::ids::ExecutorId;
 use tokio::sync::mpsc;
 
 use super::session::{self, SessionEnd};
-use super::{LinkEvent, Order, Payload, SessionId, Whereabouts};
+use super::{LinkError, LinkEvent, Member, Order, Payload, SessionId};
 
 /// Wait before the first new dial; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -15,7 +15,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Link {
     executor: ExecutorId,
-    whereabouts: Whereabouts,
+    member: Member,
     pub(super) payload: Arc<Payload>,
     pub(super) orders: mpsc::Receiver<(SessionId, Order)>,
     events: mpsc::Sender<(ExecutorId, LinkEvent)>,
@@ -27,23 +27,24 @@ pub(super) struct RunOver;
 impl Link {
     pub(super) fn new(
         executor: ExecutorId,
-        whereabouts: Whereabouts,
+        member: Member,
         payload: Arc<Payload>,
         orders: mpsc::Receiver<(SessionId, Order)>,
         events: mpsc::Sender<(ExecutorId, LinkEvent)>,
     ) -> Self {
-        Self { executor, whereabouts, payload, orders, events }
+        Self { executor, member, payload, orders, events }
     }
 
     pub(super) async fn run(mut self) {
         let mut session = SessionId(0);
         let mut backoff = BACKOFF_MIN;
         loop {
-            let Ok(address) = self.whereabouts.wait_for(Option::is_some).await.map(|address| address.clone()) else {
-                return; // whoever started executors has gone, and the run with it
+            let Some(address) = self.address().await else {
+                let gone = LinkEvent::Refused(LinkError::NotStarted { name: self.member.name.clone() });
+                let _ = self.tell(gone).await; // this link is done either way
+                return;
             };
             session.0 += 1;
-            let address = address.unwrap_or_default();
             let event = match session::hold(&mut self, session, &address).await {
                 SessionEnd::RunOver => return,
                 SessionEnd::Lost { reason } => {
@@ -61,10 +62,16 @@ impl Link {
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff) => backoff = BACKOFF_MAX.min(backoff * 2),
-                // A restarted local executor has a new address: dial it at once.
-                changed = self.whereabouts.changed() => if changed.is_err() { return },
+                // A restarted local executor has a new address: dial it at once. One that is given up ends the link.
+                _ = self.member.whereabouts.changed() => {}
             }
         }
+    }
+
+    /// Where the executor is, once it is somewhere; `None` if it will not be started again.
+    async fn address(&mut self) -> Option<String> {
+        let address = self.member.whereabouts.wait_for(Option::is_some).await.ok()?;
+        address.clone()
     }
 
     pub(super) async fn tell(&self, event: LinkEvent) -> Result<(), RunOver> {

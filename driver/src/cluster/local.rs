@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Whereabouts;
+use super::Member;
 
 /// Executors that one machine may lend.
 const EXECUTORS_MAX: u32 = 256;
@@ -87,7 +87,7 @@ impl LocalExecutors {
     ///
     /// # Errors
     /// If this program cannot be found, or a log file cannot be made.
-    pub fn start(shape: LocalShape, cache: &Path, logs: &Path) -> io::Result<(Self, Vec<Whereabouts>)> {
+    pub fn start(shape: LocalShape, cache: &Path, logs: &Path) -> io::Result<(Self, Vec<Member>)> {
         let program = std::env::current_exe()?;
         let cores = cores();
         if shape.slots(cores) > cores {
@@ -109,7 +109,7 @@ impl LocalExecutors {
             open_log(&start.log)?; // an error here is worth more than one in the background
             let (here, whereabouts) = watch::channel(None);
             supervisors.spawn(supervise(Arc::new(start), here));
-            executors.push(whereabouts);
+            executors.push(Member { name: format!("local {index}"), whereabouts });
         }
         Ok((Self { _supervisors: supervisors }, executors))
     }

@@ -121,6 +121,12 @@ pub enum LinkError {
         /// What the system said.
         reason: String,
     },
+    /// A local executor that ends whenever it is started.
+    #[error("{name} cannot be started; its log says why")]
+    NotStarted {
+        /// What people call it.
+        name: String,
+    },
     /// Something answers, but not as an executor.
     #[error("{address} answers, but not as a broadsweep executor: {reason}")]
     NotAnExecutor {
@@ -161,36 +167,46 @@ impl LinkError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
-            Self::NotAnExecutor { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
+            Self::NotStarted { .. } | Self::NotAnExecutor { .. } | Self::Refused { .. } | Self::Broadcast { .. } => {
+                false
+            }
         }
     }
 }
 
 /// The links of a run. Dropping it ends every session.
 pub struct Cluster {
+    names: Vec<String>,
     orders: Vec<mpsc::Sender<(SessionId, Order)>>,
     events: mpsc::Receiver<(ExecutorId, LinkEvent)>,
     _links: JoinSet<()>,
 }
 
-/// Where an executor is now; `None` while it is being started.
-pub type Whereabouts = watch::Receiver<Option<String>>;
+/// An executor that is to be dialled.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What people call it: a node's address, or `local 3`.
+    pub name: String,
+    /// Where it is now; `None` while it is being started. Closed once it will not be started again.
+    pub whereabouts: watch::Receiver<Option<String>>,
+}
 
 impl Cluster {
     /// Dials all executors at once; the first is executor 0.
     #[must_use]
-    pub fn dial(executors: Vec<Whereabouts>, payload: &Arc<Payload>) -> Self {
+    pub fn dial(executors: &[Member], payload: &Arc<Payload>) -> Self {
         let (told, events) = mpsc::channel(EVENTS_MAX);
         let mut links = JoinSet::new();
         let mut orders = Vec::new();
-        for (number, whereabouts) in executors.into_iter().enumerate() {
+        for (number, member) in executors.iter().enumerate() {
             let (order, ordered) = mpsc::channel(ORDERS_MAX);
             orders.push(order);
             let executor = ExecutorId(number as u32);
-            let link = Link::new(executor, whereabouts, Arc::clone(payload), ordered, told.clone());
+            let link = Link::new(executor, member.clone(), Arc::clone(payload), ordered, told.clone());
             links.spawn(link.run());
         }
-        Self { orders, events, _links: links }
+        let names = executors.iter().map(|member| member.name.clone()).collect();
+        Self { names, orders, events, _links: links }
     }
 
     /// How many executors there are, connected or not.
@@ -205,7 +221,13 @@ impl Cluster {
         self.orders.is_empty()
     }
 
-    /// The next thing that happened on a link. `None` never comes while the links live.
+    /// What people call an executor.
+    #[must_use]
+    pub fn name(&self, executor: ExecutorId) -> &str {
+        self.names.get(executor.0 as usize).map_or("an unknown executor", String::as_str)
+    }
+
+    /// The next thing that happened on a link; `None` when every link has given up.
     pub async fn next(&mut self) -> Option<(ExecutorId, LinkEvent)> {
         self.events.recv().await
     }

@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
     let ended = match &cli.command {
-        Command::Tune(args) => tune::run(args),
+        Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => executor::run(args).map(|()| ExitCode::SUCCESS).map_err(Failure::from),
         Command::Completions { shell } => {

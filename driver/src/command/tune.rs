@@ -20,9 +20,10 @@ use tokio::sync::{mpsc, watch};
 use super::load::{Job, load};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::local::{LocalExecutors, LocalShape};
-use crate::cluster::nodes::read_nodes;
-use crate::cluster::{Cluster, Payload, Whereabouts};
+use crate::cluster::nodes::{NodeAddress, read_nodes};
+use crate::cluster::{Cluster, Member, Payload};
 use crate::results::folder::RunFolder;
+use crate::results::progress::Progress;
 use crate::results::summary::summary_json;
 use crate::results::table::table;
 use crate::run::{Run, RunError, RunOutcome, RunSettings};
@@ -75,7 +76,7 @@ pub(super) struct TuneArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags and study is said before anything is made.
     let nodes = args.nodes.as_deref().map(read_nodes).transpose().map_err(Failure::wrong_use)?;
     let executors = nodes.as_ref().map_or(args.local.executors as usize, Vec::len);
@@ -99,7 +100,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
             std::process::exit(i32::from(INTERRUPTED)); // asked for twice: at once
         });
         let world = World::start(args, nodes.as_deref(), folder.path())?;
-        drive(args, job, policy, &folder, world, &mut interrupted.1).await
+        drive(args, job, policy, &folder, world, verbose, &mut interrupted.1).await
     })?;
     drop(runtime);
     conclude(args, &study, &folder, &outcome, error)
@@ -135,7 +136,7 @@ fn policy(study: &Study) -> anyhow::Result<RetryPolicy> {
 
 /// The executors of a run, and what keeps local ones alive.
 struct World {
-    executors: Vec<Whereabouts>,
+    executors: Vec<Member>,
     _local: Option<LocalExecutors>,
     /// Keeps the addresses of nodes: they never move.
     _nodes: Vec<watch::Sender<Option<String>>>,
@@ -143,14 +144,13 @@ struct World {
 }
 
 impl World {
-    fn start(
-        args: &TuneArgs,
-        nodes: Option<&[crate::cluster::nodes::NodeAddress]>,
-        folder: &Path,
-    ) -> anyhow::Result<Self> {
+    fn start(args: &TuneArgs, nodes: Option<&[NodeAddress]>, folder: &Path) -> anyhow::Result<Self> {
         if let Some(nodes) = nodes {
-            let places = nodes.iter().map(|node| watch::channel(Some(node.to_string())));
-            let (senders, executors) = places.unzip();
+            let members = nodes.iter().map(|node| {
+                let (sender, whereabouts) = watch::channel(Some(node.to_string()));
+                (sender, Member { name: node.to_string(), whereabouts })
+            });
+            let (senders, executors) = members.unzip();
             return Ok(Self { executors, _local: None, _nodes: senders, cold_cache: None });
         }
         let cold_cache =
@@ -186,6 +186,7 @@ async fn drive(
     policy: RetryPolicy,
     folder: &RunFolder,
     world: World,
+    verbose: bool,
     interrupted: &mut mpsc::Receiver<()>,
 ) -> anyhow::Result<(RunOutcome, Option<RunError>)> {
     let Job { study, plan, data, .. } = job;
@@ -197,10 +198,16 @@ async fn drive(
         kernel: nn::KERNEL.to_owned(),
         sent_bytes: Arc::new(AtomicU64::new(0)),
     });
-    let cluster = Cluster::dial(world.executors.clone(), &payload);
+    let cluster = Cluster::dial(&world.executors, &payload);
     let settings =
         RunSettings { nodes_min: args.nodes_min, connect_timeout: Duration::from_secs(args.connect_timeout) };
-    let ended = Run::new(&study, plan, policy, settings, payload, cluster).drive(interrupted).await;
+    let (trials, loss) = (plan.trials.len() as u32, study.model.loss);
+    let progress = if verbose {
+        Progress::in_lines(trials, loss, Box::new(io::stderr())) // log lines would tear a bar apart
+    } else {
+        Progress::on_stderr(trials, loss)
+    };
+    let ended = Run::new(&study, plan, policy, settings, payload, cluster, progress).drive(interrupted).await;
     drop(world);
     Ok(ended)
 }

@@ -135,10 +135,15 @@ impl Fleet {
         let late = self.deadline.is_some_and(|deadline| deadline <= now);
         if self.admitted {
             let hopeless = refused as u32 == nodes || (late && answered == 0);
-            return hopeless.then(|| RunError::NoExecutorLeft { errors: self.errors() });
+            return hopeless.then(|| self.none_left());
         }
         let hopeless = nodes - (refused as u32) < nodes_min || (late && answered < nodes_min);
         hopeless.then(|| RunError::TooFewNodes { answered, nodes, needed: nodes_min, errors: self.errors() })
+    }
+
+    /// No executor is left, and none will come.
+    pub(super) fn none_left(&self) -> RunError {
+        RunError::NoExecutorLeft { errors: self.errors() }
     }
 
     fn errors(&self) -> Vec<LinkError> {

@@ -118,9 +118,9 @@ impl<'a> Run<'a> {
         settings: RunSettings,
         payload: Arc<Payload>,
         cluster: Cluster,
+        progress: Progress,
     ) -> Self {
         let started = Instant::now();
-        let progress = Progress::on_stderr(plan.trials.len() as u32, study.model.loss);
         Self {
             study,
             settings,
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
             tokio::select! {
                 event = self.cluster.next() => match event {
                     Some((executor, event)) => self.on_link(executor, event),
-                    None => break, // links end after this loop only
+                    None => error = Some(self.fleet.none_left()),
                 },
                 () = sleep_until(deadline.into()) => {
                     self.feed(Event::Deadline);
@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
                 _ = interrupted.recv() => was_interrupted = true,
             }
             self.after_the_search();
-            error = self.fleet.verdict(self.settings.nodes_min, Instant::now());
+            error = error.or_else(|| self.fleet.verdict(self.settings.nodes_min, Instant::now()));
             self.fleet.note_presence(self.settings.connect_timeout);
         }
         self.progress.finish();

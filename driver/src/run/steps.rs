@@ -1,5 +1,7 @@
 //! What each event of a link and each command of the scheduler does.
 
+use std::time::Instant;
+
 use broadsweep_common::attempt::{Ended, Launch, News, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
@@ -28,8 +30,12 @@ impl Run<'_> {
                 self.fleet.gone(executor, Some(error));
             }
             LinkEvent::Refused(error) => {
-                self.progress.println(&format!("{error}; going on without it"));
+                let message = format!("{error}; going on without it");
                 self.fleet.refused(executor, error);
+                // The end of the run lists every node's error itself.
+                if self.fleet.verdict(self.settings.nodes_min, Instant::now()).is_none() {
+                    self.progress.println(&message);
+                }
             }
             LinkEvent::Report(report) => self.on_report(executor, report),
             LinkEvent::Pulled { attempt, weights } => self.on_pulled(executor, attempt, weights),
@@ -38,10 +44,11 @@ impl Run<'_> {
 
     fn lose(&mut self, executor: ExecutorId, reason: &str) {
         let lost: Vec<_> = self.scheduler.running_on(executor).collect();
+        let name = self.cluster.name(executor);
         self.progress.println(&match lost.len() {
-            0 => format!("{executor} was lost ({reason})"),
-            1 => format!("{executor} was lost ({reason}); its attempt is tried again elsewhere"),
-            more => format!("{executor} was lost ({reason}); its {more} attempts are tried again elsewhere"),
+            0 => format!("{name} was lost ({reason})"),
+            1 => format!("{name} was lost ({reason}); its attempt is made again"),
+            more => format!("{name} was lost ({reason}); its {more} attempts are made again"),
         });
         self.book.attempts_lost += lost.len() as u32;
         for attempt in lost {
@@ -64,7 +71,7 @@ impl Run<'_> {
             News::Epoch(epoch) if !self.book.is_measure(attempt.task) => {
                 tracing::info!(%executor, %attempt, epoch = epoch.epoch, loss = epoch.training_loss, "epoch done");
                 if let Err(contradiction) = self.book.epoch(trial, &epoch) {
-                    self.progress.println(&format!("{executor}: {contradiction}"));
+                    self.progress.println(&format!("{}: {contradiction}", self.cluster.name(executor)));
                 }
             }
             News::Epoch(_) => tracing::warn!(%executor, %attempt, "a measurement has no epochs"),
@@ -160,7 +167,7 @@ impl Run<'_> {
             return;
         };
         tracing::info!(%executor, %attempt, trial = task.trial().0, "launched");
-        self.book.launched(attempt, &executor.to_string(), self.started.elapsed());
+        self.book.launched(attempt, self.cluster.name(executor), self.started.elapsed());
         self.tell(executor, Order::Launch { launch: Launch { attempt, task }, weights });
     }
 
