@@ -21,6 +21,10 @@ pub const LISTENING: &str = "broadsweep executor listens on ";
 
 /// The flags of `broadsweep executor` and `broadsweep-executor`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "It prints its address on standard output once it listens. It serves one driver at a time, for as \
+                        many runs as come, until SIGINT or SIGTERM ends it."
+)]
 pub struct ExecutorArgs {
     /// Address and port to listen on; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7717")]
@@ -35,7 +39,7 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Address at which other executors reach this one, if it is not the one that the driver dials
+    /// Address of this executor for other executors, if it is not the one that the driver dials (not used yet)
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
 

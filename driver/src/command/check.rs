@@ -17,6 +17,9 @@ use crate::study::SamplerKind;
 const SLOT_FLOPS: f64 = 40e9;
 
 #[derive(Args)]
+#[command(
+    after_help = "Nothing is trained and nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
+)]
 pub(super) struct CheckArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml")]

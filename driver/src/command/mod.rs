@@ -59,6 +59,9 @@ enum Command {
     /// Lend this machine to drivers: train what they send
     Executor(ExecutorArgs),
     /// Print completions for a shell
+    #[command(
+        after_help = "For bash:\n  broadsweep completions bash > ~/.local/share/bash-completion/completions/broadsweep"
+    )]
     Completions {
         /// For which shell
         shell: Shell,

@@ -33,7 +33,20 @@ use crate::study::Study;
 /// Where runs are kept, unless `--out` names a folder.
 const RUNS: &str = "runs";
 
+const EXAMPLES: &str = "\
+Examples:
+  broadsweep tune study.toml                        this machine, a slot for each core
+  broadsweep tune study.toml --local 13x1           this machine, thirteen executors of one slot
+  broadsweep tune study.toml --nodes a:7717,b:7717  executors that run on the machines a and b
+  broadsweep tune study.toml --nodes nodes.txt      the same from a file: a line a node, # comments
+
+The results are the same to the last bit, however many executors there are. The tables go to standard
+output, progress and errors to standard error.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct TuneArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml")]

@@ -1,7 +1,7 @@
 //! Which training rows are held out for validation.
 
 use broadsweep_common::seeds;
-use rand::Rng as _;
+use rand_chacha::rand_core::Rng as _;
 
 /// Marks `count` of `rows` rows, drawn without replacement (Fisher and Yates, 1938; Durstenfeld, 1964).
 ///
