@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Broadsweep and Spark with TensorFlow on one study, in turn on one core, and the ratio of their medians.
+#
+#     tests/rivals/compare.sh [PAIRS]      (3 pairs unless told)
+#
+# Ours is the whole process of `broadsweep tune examples/mnist/small.toml --local 1x1 --cold`, from its start to its
+# end. Spark's is the cold total that spark_seed.py prints: the end of its cluster does not count against it.
+#
+#     VENV=DIR          Python environment with requirements.txt in it; made there if it is not there
+#                       (unset: in a temporary folder, which goes afterwards)
+#     BROADSWEEP=FILE   the program to measure (unset: built in release mode)
+#     CORE=N            the core that both are kept on (0)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+pairs=${1:-3}
+core=${CORE:-0}
+
+fail() {
+    echo "compare.sh: $*" >&2
+    exit 1
+}
+
+need() { # PROGRAM WHAT-TO-DO
+    command -v "$1" >/dev/null || fail "$1 is missing: $2"
+}
+
+[[ $pairs =~ ^[1-9][0-9]*$ ]] || fail "PAIRS is a number from 1, not '$pairs'"
+need taskset "it keeps both sides on one core (package util-linux)"
+need "${JAVA_HOME:+$JAVA_HOME/bin/}java" "Spark needs Java 17; install it, or set JAVA_HOME"
+"${JAVA_HOME:+$JAVA_HOME/bin/}java" -version >/dev/null 2>&1 || fail "java does not start: Spark needs Java 17"
+need python3 "Spark's side is a Python program; install Python 3.10 or later, with its venv module"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+venv=${VENV:-$work/venv}
+has_packages() {
+    "$venv/bin/python" -c 'import importlib.util as u, sys
+sys.exit(not all(map(u.find_spec, ("numpy", "pyspark", "tensorflow"))))' 2>/dev/null
+}
+if ! has_packages; then
+    echo "installing TensorFlow and Spark into $venv (about 2.5 GB)"
+    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
+    "$venv/bin/pip" install --quiet -r "$here/requirements.txt" || fail "$here/requirements.txt could not be installed"
+fi
+
+if [[ -z ${BROADSWEEP:-} ]]; then
+    need cargo "Broadsweep is built from source; install Rust, or name a built program in BROADSWEEP"
+    (cd "$root" && cargo build --release --locked --package broadsweep-driver)
+    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
+fi
+[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
+
+seconds_since() { # START, of the kernel's clock in nanoseconds
+    awk -v start="$1" -v end="$(date +%s%N)" 'BEGIN { printf "%.2f", (end - start) / 1e9 }'
+}
+
+ours() { # PAIR
+    local start
+    start=$(date +%s%N)
+    taskset -c "$core" "$BROADSWEEP" tune "$root/examples/mnist/small.toml" --local 1x1 --cold \
+        --out "$work/run-$1" >"$work/ours-$1.txt" 2>&1 || fail "broadsweep failed: $(tail -n 5 "$work/ours-$1.txt")"
+    seconds_since "$start"
+}
+
+spark() { # PAIR
+    taskset -c "$core" "$venv/bin/python" "$here/spark_seed.py" >"$work/spark-$1.txt" 2>"$work/spark-$1.err" ||
+        fail "spark_seed.py failed: $(tail -n 5 "$work/spark-$1.err")"
+    sed -n 's/^cold total \(.*\) s$/\1/p' "$work/spark-$1.txt" | grep . || fail "spark_seed.py said no cold total"
+}
+
+# Of the numbers on stdin, a line each: median, least and most.
+median_and_range() {
+    sort -n | awk '{ n[NR] = $1 }
+        END { printf "%.2f %.2f %.2f\n", (n[int((NR + 1) / 2)] + n[int(NR / 2) + 1]) / 2, n[1], n[NR] }'
+}
+
+for ((pair = 1; pair <= pairs; pair++)); do
+    ours_s=$(ours "$pair")
+    spark_s=$(spark "$pair")
+    echo "$ours_s" >>"$work/ours"
+    echo "$spark_s" >>"$work/spark"
+    echo "pair $pair: broadsweep $ours_s s, spark $spark_s s"
+done
+
+echo
+echo "broadsweep, test error of its eight trials:"
+grep -E '^[0-9]+ ' "$work/ours-1.txt"
+echo "spark, test accuracy of its eight tasks:"
+grep '^hidden=' "$work/spark-1.txt"
+echo
+read -r ours_median ours_min ours_max < <(median_and_range <"$work/ours")
+read -r spark_median spark_min spark_max < <(median_and_range <"$work/spark")
+echo "broadsweep: median $ours_median s, from $ours_min to $ours_max"
+echo "spark:      median $spark_median s, from $spark_min to $spark_max"
+awk -v a="$spark_median" -v b="$ours_median" 'BEGIN { printf "ratio of medians: %.1f\n", a / b }'
