@@ -100,7 +100,9 @@ fn status(error: &StoreError) -> Status {
             Status::resource_exhausted(message)
         }
         StoreError::NotOffered(_) => Status::failed_precondition(message),
-        StoreError::NoSuchBlock { .. } | StoreError::Manifest(_) => Status::invalid_argument(message),
+        StoreError::NoSuchBlock { .. } | StoreError::Length { .. } | StoreError::Manifest(_) => {
+            Status::invalid_argument(message)
+        }
         StoreError::Corrupt { .. } => Status::data_loss(message),
     }
 }

@@ -19,12 +19,10 @@ pub(super) struct Assembly {
 }
 
 enum Target {
-    Memory(AlignedBytes),
+    /// Blocks as they arrive: memory is taken for what came, not for what a manifest claims.
+    Memory(Vec<Vec<u8>>),
     /// A locked file under a temporary name: the lock says that its writer is alive.
-    File {
-        file: File,
-        path: PathBuf,
-    },
+    File { file: File, path: PathBuf },
 }
 
 /// What became of a complete blob.
@@ -35,7 +33,7 @@ pub(super) enum Assembled {
 
 impl Assembly {
     pub(super) fn in_memory(manifest: Manifest) -> Self {
-        let target = Target::Memory(AlignedBytes::zeroed(manifest.bytes() as usize));
+        let target = Target::Memory(vec![Vec::new(); manifest.blocks().len()]);
         Self { arrived: vec![false; manifest.blocks().len()], manifest, target }
     }
 
@@ -75,13 +73,16 @@ impl Assembly {
         if want != got {
             return Err(StoreError::Corrupt { index, want, got });
         }
+        // A forged manifest may name bytes that do not fit where it puts them.
+        let want = range.end - range.start;
+        if content.len() as u64 != want {
+            return Err(StoreError::Length { index, want, got: content.len() });
+        }
         if self.arrived[index] {
             return Ok(());
         }
         match &mut self.target {
-            Target::Memory(bytes) => {
-                bytes.as_mut()[range.start as usize..range.end as usize].copy_from_slice(content);
-            }
+            Target::Memory(blocks) => blocks[index] = content.to_vec(),
             Target::File { file, path } => file
                 .write_all_at(content, range.start)
                 .map_err(|source| StoreError::File { path: path.clone(), source })?,
@@ -99,7 +100,15 @@ impl Assembly {
     /// No sync before the rename: a file that a power failure left with holes fails its check when it is next used.
     pub(super) fn seal(self, sealed: &Path) -> Result<Assembled, StoreError> {
         match self.target {
-            Target::Memory(bytes) => Ok(Assembled::Memory(bytes)),
+            Target::Memory(blocks) => {
+                let mut bytes = AlignedBytes::zeroed(self.manifest.bytes() as usize);
+                for (index, block) in blocks.into_iter().enumerate() {
+                    if let Some(range) = self.manifest.range(index) {
+                        bytes.as_mut()[range.start as usize..range.end as usize].copy_from_slice(&block);
+                    }
+                }
+                Ok(Assembled::Memory(bytes))
+            }
             Target::File { path, .. } => {
                 fs::rename(&path, sealed).map_err(|source| StoreError::File { path: sealed.to_owned(), source })?;
                 Ok(Assembled::File(sealed.to_owned()))

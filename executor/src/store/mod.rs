@@ -76,6 +76,16 @@ pub enum StoreError {
         /// What arrived.
         got: Digest,
     },
+    /// The bytes are those of the manifest, but not as many as its block has.
+    #[error("block {index}: {got} bytes, its place has {want}")]
+    Length {
+        /// Counted from 0.
+        index: usize,
+        /// Bytes from the block's start to its end.
+        want: u64,
+        /// Bytes that arrived.
+        got: usize,
+    },
     /// Blobs in memory would take too much.
     #[error("{bytes} bytes more in memory than the {MEMORY_BLOB_BYTES_MAX} bytes that blobs may take there")]
     NoRoom {
