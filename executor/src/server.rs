@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::session::session_server::SessionServer;
@@ -18,6 +19,9 @@ use crate::hold::Hold;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
 use crate::store::{BlobStore, StoreError};
+
+/// How long open connections may take to end once the executor has to.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
 /// What an executor is told when it starts.
 #[derive(Clone, Debug)]
@@ -68,7 +72,8 @@ pub async fn serve(
         shutdown: stopping.clone(),
     };
     let blocks = BlocksService { hold, store };
-    Server::builder()
+    let stopped = stopping.clone();
+    let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -76,7 +81,10 @@ pub async fn serve(
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
             shutdown.await;
             stopping.cancel();
-        })
-        .await?;
-    Ok(())
+        });
+    tokio::select! {
+        served = served => Ok(served?),
+        // A peer that keeps its connection open must not keep the executor from ending.
+        () = async { stopped.cancelled().await; tokio::time::sleep(GOODBYE_MAX).await } => Ok(()),
+    }
 }

@@ -30,6 +30,10 @@ use crate::work::{Attempt, Prepared};
 
 /// How long a new stream may keep silent.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Each side counts its messages from here.
+const FIRST_SEQUENCE: u64 = 1;
+/// Bytes that the name of a run may have: it stands in every message and in what others are told of the holder.
+const RUN_BYTES_MAX: usize = 1024;
 /// Reports that are sent together at most.
 const BATCH_MAX: usize = 256;
 
@@ -72,7 +76,7 @@ impl Session for SessionService {
             run: first.run.clone(),
             generation: first.generation,
             sent: 0,
-            received: first.sequence,
+            received: FIRST_SEQUENCE,
             outbound,
             reports,
             prepared: None,
@@ -91,11 +95,17 @@ fn hello_of(first: &FromDriver) -> Result<&Hello, Status> {
     let Some(DriverItem { item: Some(driver_item::Item::Hello(hello)) }) = first.items.first() else {
         return Err(Status::invalid_argument("the first item has to be a hello"));
     };
+    if first.sequence != FIRST_SEQUENCE {
+        return Err(Status::invalid_argument(format!("the first message has number {}", first.sequence)));
+    }
+    if first.run.len() > RUN_BYTES_MAX {
+        return Err(Status::invalid_argument(format!("the name of a run has at most {RUN_BYTES_MAX} bytes")));
+    }
     if hello.protocol != PROTOCOL {
         return Err(Status::failed_precondition(format!(
             "this executor (broadsweep {}) speaks protocol {PROTOCOL}, the driver (broadsweep {}) {}; use one version",
             env!("CARGO_PKG_VERSION"),
-            hello.build,
+            wire::bounded(&hello.build),
             hello.protocol,
         )));
     }
@@ -129,28 +139,41 @@ impl Holding {
         grip: Grip,
         shutdown: CancellationToken,
     ) {
-        let mut end = self.send(vec![executor_item::Item::Welcome(self.welcome())]).await.err();
-        let mut batch = Vec::new();
-        while end.is_none() {
-            end = tokio::select! {
-                message = inbound.message() => match message {
-                    Ok(Some(message)) => self.receive(message).await.err(),
-                    Ok(None) | Err(_) => break,
-                },
-                _ = reported.recv_many(&mut batch, BATCH_MAX) => self.report(&mut batch).await.err(),
-                () = grip.evicted.cancelled() => Some(Some(Status::aborted("another driver took this executor over"))),
-                () = shutdown.cancelled() => Some(Some(Status::unavailable("the executor is shutting down"))),
-            };
-        }
-        if let Some(Some(status)) = end {
+        // Beside the talk, not in it: a driver that reads nothing must not keep the executor from ending the session.
+        let end = tokio::select! {
+            end = self.talk(&mut inbound, &mut reported) => end,
+            () = grip.evicted.cancelled() => Some(Status::aborted("another driver took this executor over")),
+            () = shutdown.cancelled() => Some(Status::unavailable("the executor is shutting down")),
+        };
+        if let Some(status) = end {
             tracing::warn!(run = self.run, reason = status.message(), "session ended");
-            let _ = self.outbound.send(Err(status)).await; // the driver may be gone
+            let _ = self.outbound.try_send(Err(status)); // the driver may be gone, or read nothing
         } else {
             tracing::info!(run = self.run, "session ended");
         }
         self.live.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
         self.store.forget_run();
         drop(grip);
+    }
+
+    /// Until the stream ends, or one of the two sides has a reason to end it.
+    async fn talk(
+        &mut self,
+        inbound: &mut Streaming<FromDriver>,
+        reported: &mut mpsc::UnboundedReceiver<Report>,
+    ) -> End {
+        let mut batch = Vec::new();
+        let mut said = self.send(vec![executor_item::Item::Welcome(self.welcome())]).await;
+        while said.is_ok() {
+            said = tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.receive(message).await,
+                    Ok(None) | Err(_) => return None,
+                },
+                _ = reported.recv_many(&mut batch, BATCH_MAX) => self.report(&mut batch).await,
+            };
+        }
+        said.err().flatten()
     }
 
     fn welcome(&self) -> Welcome {
@@ -165,11 +188,11 @@ impl Holding {
     }
 
     async fn receive(&mut self, message: FromDriver) -> Result<(), End> {
-        if message.sequence != self.received + 1 {
-            let (got, want) = (message.sequence, self.received + 1);
+        let (got, want) = (message.sequence, self.received + 1);
+        if got != want {
             return Err(Some(Status::invalid_argument(format!("message {got} came where {want} was due"))));
         }
-        self.received = message.sequence;
+        self.received = got;
         for item in message.items {
             let Some(item) = item.item else { continue };
             if let Some(answer) = self.obey(item)? {
@@ -190,7 +213,7 @@ impl Holding {
                         self.prepared = Some(Arc::new(prepared));
                         String::new()
                     }
-                    Err(reason) => reason,
+                    Err(reason) => wire::bounded(&reason).to_owned(),
                 };
                 return Ok(Some(executor_item::Item::Prepared(PreparedMessage { refusal })));
             }
