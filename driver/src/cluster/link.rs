@@ -17,6 +17,8 @@ pub(super) struct Link {
     executor: ExecutorId,
     member: Member,
     pub(super) payload: Arc<Payload>,
+    /// Whether the next session ends another run's hold.
+    pub(super) takes_over: bool,
     pub(super) orders: mpsc::Receiver<(SessionId, Order)>,
     events: mpsc::Sender<(ExecutorId, LinkEvent)>,
 }
@@ -32,7 +34,8 @@ impl Link {
         orders: mpsc::Receiver<(SessionId, Order)>,
         events: mpsc::Sender<(ExecutorId, LinkEvent)>,
     ) -> Self {
-        Self { executor, member, payload, orders, events }
+        let takes_over = payload.take_over;
+        Self { executor, member, payload, takes_over, orders, events }
     }
 
     pub(super) async fn run(mut self) {

@@ -209,16 +209,10 @@ impl Cluster {
         Self { names, orders, events, _links: links }
     }
 
-    /// How many executors there are, connected or not.
+    /// What people call the executors, in their order.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.orders.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.orders.is_empty()
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// What people call an executor.

@@ -57,6 +57,8 @@ pub(super) async fn hold(link: &mut Link, id: SessionId, address: &str) -> Sessi
         Ok(session) => session,
         Err(end) => return end,
     };
+    // Once only: if another run takes over later, that was asked for later.
+    link.takes_over = false;
     let ready = LinkEvent::Ready { session: id, slots: session.welcome.slots };
     if link.tell(ready).await.is_err() {
         return SessionEnd::RunOver;
@@ -132,8 +134,7 @@ async fn greet(link: &Link, channel: Channel, address: &str) -> Result<Session, 
     let (items, queued) = mpsc::channel(64);
     let (sender, stream) = mpsc::channel(4);
     let run = payload.run.clone();
-    let hello =
-        Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: payload.take_over };
+    let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: link.takes_over };
     let received = Arc::new(AtomicU64::new(0));
     let _ = items.try_send(driver_item::Item::Hello(hello)); // the queue is empty
     tokio::spawn(batch(run, queued, sender, Arc::clone(&received)));
@@ -156,6 +157,10 @@ async fn greet(link: &Link, channel: Channel, address: &str) -> Result<Session, 
         let reason = "it did not answer the hello with a welcome".to_owned();
         return Err(LinkError::NotAnExecutor { address: address.to_owned(), reason });
     };
+    if sequence != 1 {
+        let reason = format!("its first message has number {sequence}");
+        return Err(LinkError::NotAnExecutor { address: address.to_owned(), reason });
+    }
     check_welcome(&welcome, &payload.kernel)
         .map_err(|reason| LinkError::Refused { address: address.to_owned(), reason })?;
     let transfer = Transfer::new(channel, &payload.run);

@@ -42,6 +42,10 @@ impl Transfer {
         if missing.is_empty() {
             return Ok(());
         }
+        // Each block goes out once: an answer that names one again could ask for bytes without end.
+        if !missing.is_sorted_by(|earlier, later| earlier < later) {
+            return Err(Status::invalid_argument("it named missing blocks twice or out of order"));
+        }
         let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
         let (blob, run, sent) = (blob.clone(), self.run.clone(), Arc::clone(sent));
         // A block that the executor claims to lack but that does not exist is left out: it is the executor's mistake.
@@ -72,11 +76,12 @@ impl Transfer {
             return Err(bad("larger than weights may be"));
         }
         let mut content = Vec::new();
-        for digest in manifest.blocks() {
+        for (index, digest) in manifest.blocks().iter().enumerate() {
             let Some(Part::Block(block)) = parts.message().await?.and_then(|reply| reply.part) else {
                 return Err(bad("its blocks ended early"));
             };
-            if Digest::of(&block) != *digest {
+            let range = manifest.range(index).unwrap_or_default();
+            if Digest::of(&block) != *digest || block.len() as u64 != range.end - range.start {
                 return Err(bad("a block is not what the manifest says"));
             }
             content.extend_from_slice(&block);

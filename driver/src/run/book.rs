@@ -37,7 +37,8 @@ pub(super) struct Book {
 /// A report that contradicts an earlier one about the same epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{trial} reported epoch {epoch} a second time with other numbers; executors of one run have to agree on bits"
+    "{trial} reported epoch {epoch} out of turn, or a second time with other numbers; executors of one run have to \
+     agree on bits"
 )]
 pub(super) struct Contradiction {
     trial: TrialId,
@@ -144,6 +145,10 @@ impl Book {
 
     /// An epoch is done. One that an earlier attempt reported has to have the same bits.
     pub(super) fn epoch(&mut self, trial: TrialId, report: &EpochReport) -> Result<(), Contradiction> {
+        let contradiction = Contradiction { trial, epoch: report.epoch };
+        if !self.has_epoch(trial, report.epoch) {
+            return Err(contradiction);
+        }
         let epochs = self.plan.trials[trial.0 as usize].epochs;
         self.credit(trial, f64::from(report.epoch) / f64::from(epochs));
         let known = &mut self.trials[trial.0 as usize].epochs;
@@ -153,8 +158,13 @@ impl Book {
                 known.push(*report);
                 Ok(())
             }
-            Some(_) | None => Err(Contradiction { trial, epoch: report.epoch }),
+            Some(_) | None => Err(contradiction),
         }
+    }
+
+    /// Whether a training of `trial` has such an epoch.
+    pub(super) fn has_epoch(&self, trial: TrialId, epoch: u32) -> bool {
+        (1..=self.plan.trials[trial.0 as usize].epochs).contains(&epoch)
     }
 
     /// Whether the weights of a trial that ended like this are worth fetching: it is the control, or the best so far.

@@ -23,6 +23,7 @@ enum Standing {
 /// All executors of a run.
 #[derive(Debug)]
 pub(super) struct Fleet {
+    names: Vec<String>,
     executors: Vec<Standing>,
     /// Slots that each executor ever had.
     slots_seen: Vec<u32>,
@@ -33,10 +34,11 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(executors: usize, deadline: Instant) -> Self {
+    pub(super) fn new(names: &[String], deadline: Instant) -> Self {
         Self {
-            executors: (0..executors).map(|_| Standing::Dialling(None)).collect(),
-            slots_seen: vec![0; executors],
+            names: names.to_vec(),
+            executors: names.iter().map(|_| Standing::Dialling(None)).collect(),
+            slots_seen: vec![0; names.len()],
             admitted: false,
             deadline: Some(deadline),
         }
@@ -147,9 +149,11 @@ impl Fleet {
     }
 
     fn errors(&self) -> Vec<LinkError> {
-        let errors = self.executors.iter().filter_map(|standing| match standing {
-            Standing::Dialling(error) => error.clone(),
-            Standing::Refused(error) => Some(error.clone()),
+        let errors = self.names.iter().zip(&self.executors).filter_map(|(name, standing)| match standing {
+            Standing::Dialling(Some(error)) | Standing::Refused(error) => Some(error.clone()),
+            Standing::Dialling(None) => {
+                Some(LinkError::Unreachable { address: name.clone(), reason: "no answer so far".to_owned() })
+            }
             Standing::Answering | Standing::Ready { .. } => None,
         });
         errors.collect()
@@ -166,13 +170,18 @@ impl Fleet {
 mod tests {
     use super::*;
 
+    fn fleet(executors: u32, deadline: Instant) -> Fleet {
+        let names: Vec<_> = (0..executors).map(|number| format!("node{number}:1")).collect();
+        Fleet::new(&names, deadline)
+    }
+
     fn refusal() -> LinkError {
         LinkError::Refused { address: "node1:1".into(), reason: "held".into() }
     }
 
     #[test]
     fn nothing_is_placed_until_enough_nodes_are_ready() {
-        let mut fleet = Fleet::new(3, Instant::now());
+        let mut fleet = fleet(3, Instant::now());
         assert_eq!(fleet.ready_now(ExecutorId(2), SessionId(1), 4, 2), []);
         assert_eq!(fleet.ready_now(ExecutorId(0), SessionId(1), 1, 2), [(ExecutorId(0), 1), (ExecutorId(2), 4)]);
         assert_eq!(fleet.ready_now(ExecutorId(1), SessionId(1), 2, 2), [(ExecutorId(1), 2)]);
@@ -182,7 +191,7 @@ mod tests {
     fn too_few_nodes_are_an_error_at_the_deadline_and_at_once_when_no_more_can_come() {
         let now = Instant::now();
         let later = now + Duration::from_secs(10);
-        let mut fleet = Fleet::new(2, later);
+        let mut fleet = fleet(2, later);
         fleet.answering(ExecutorId(0));
         assert!(fleet.verdict(2, now).is_none());
         assert!(matches!(fleet.verdict(2, later), Some(RunError::TooFewNodes { answered: 1, .. })));
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn a_run_without_executors_waits_a_while_for_one_to_come_back() {
         let patience = Duration::from_secs(10);
-        let mut fleet = Fleet::new(1, Instant::now());
+        let mut fleet = fleet(1, Instant::now());
         fleet.ready_now(ExecutorId(0), SessionId(1), 1, 1);
         fleet.note_presence(patience);
         assert!(fleet.verdict(1, Instant::now() + patience * 2).is_none());

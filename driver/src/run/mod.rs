@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
             settings,
             payload,
             scheduler: Scheduler::new(policy),
-            fleet: Fleet::new(cluster.len(), started + settings.connect_timeout),
+            fleet: Fleet::new(cluster.names(), started + settings.connect_timeout),
             cluster,
             book: Book::new(plan, study.search.select),
             progress,

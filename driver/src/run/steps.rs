@@ -5,6 +5,7 @@ use std::time::Instant;
 use broadsweep_common::attempt::{Ended, Launch, News, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
+use broadsweep_common::metrics::EpochReport;
 use bytes::Bytes;
 
 use super::{Pulling, Run, is_out_of_place};
@@ -77,6 +78,15 @@ impl Run<'_> {
             News::Epoch(_) => tracing::warn!(%executor, %attempt, "a measurement has no epochs"),
             News::Ended(ended) if is_out_of_place(&ended, self.book.is_measure(attempt.task)) => {
                 self.fail(executor, attempt, "it reported an outcome that its task does not have".to_owned());
+            }
+            News::Ended(Ended::Complete { report: EpochReport { epoch, .. }, .. } | Ended::Diverged { epoch })
+                if !self.book.has_epoch(trial, epoch) =>
+            {
+                self.fail(
+                    executor,
+                    attempt,
+                    format!("it ended with epoch {epoch}, which its training does not have"),
+                );
             }
             News::Ended(ended) => self.on_end(executor, attempt, ended),
         }
