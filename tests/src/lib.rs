@@ -1,1 +1,28 @@
-//! What the tests of whole clusters share.
+//! What the tests of whole clusters share: real processes in folders of their own, and peers that misbehave.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`wait`] | the one way to wait for something |
+//! | [`process`] | a child process whose lines are read, and that ends with its test |
+//! | [`lab`] | a test's folder: studies, drivers and executors that write there alone |
+//! | [`outcome`] | what a run left, read back |
+//! | [`forged`] | manifests that describe no honest blob |
+//! | [`hostile_driver`] | speaks to a real executor, badly |
+//! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
+//!
+//! Everything here panics where a test would: what goes wrong is the test's failure.
+
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, and this is the tests' crate"
+)]
+
+pub mod forged;
+pub mod hostile_driver;
+pub mod hostile_executor;
+pub mod lab;
+pub mod outcome;
+pub mod process;
+pub mod wait;

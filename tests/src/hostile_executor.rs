@@ -1,0 +1,194 @@
+//! Is dialled by a real driver, greets it as an executor would, and then says what no executor would say.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::wire::manifest_message;
+use broadsweep_proto::PROTOCOL;
+use broadsweep_proto::blocks::blocks_server::{Blocks, BlocksServer};
+use broadsweep_proto::blocks::{
+    OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest, pull_reply::Part,
+};
+use broadsweep_proto::session::session_server::{Session, SessionServer};
+use broadsweep_proto::session::{
+    ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What a session does once the driver has opened it.
+type Act = dyn Fn(Talk) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// A server that speaks the protocol of executors. Dropping it ends it.
+#[derive(Debug)]
+pub struct HostileExecutor {
+    /// Where it listens.
+    pub address: String,
+    _runtime: Runtime,
+}
+
+/// How it behaves.
+#[derive(Clone)]
+pub struct Script {
+    /// The blocks that it claims to lack, of every blob.
+    pub missing: Vec<u32>,
+    /// What it gives for weights.
+    pub weights: Vec<PullReply>,
+    act: Arc<Act>,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").finish_non_exhaustive()
+    }
+}
+
+/// One session, in which anything can be said.
+#[derive(Debug)]
+pub struct Talk {
+    inbound: Streaming<FromDriver>,
+    outbound: mpsc::Sender<Result<FromExecutor, Status>>,
+    sequence: u64,
+    launches: VecDeque<Launch>,
+}
+
+/// The welcome of a good executor.
+#[must_use]
+pub fn welcome(slots: u32) -> Welcome {
+    Welcome {
+        protocol: PROTOCOL,
+        build: "hostile".to_owned(),
+        slots,
+        memory_bytes: 1 << 30,
+        kernels: vec![broadsweep_executor::nn::KERNEL.to_owned()],
+        advertise: String::new(),
+    }
+}
+
+/// What gives `content` as the driver expects it.
+#[must_use]
+pub fn parts_of(content: &[u8]) -> Vec<PullReply> {
+    let blob = Blob::new(content).unwrap();
+    let ranges = (0..).map_while(|index| blob.manifest.range(index));
+    let blocks = ranges.map(|range| Part::Block(content[range.start as usize..range.end as usize].to_vec().into()));
+    let parts = std::iter::once(Part::Manifest(manifest_message(&blob.manifest))).chain(blocks);
+    parts.map(|part| PullReply { part: Some(part) }).collect()
+}
+
+impl Script {
+    /// Does `act` in every session.
+    pub fn new<F>(act: impl Fn(Talk) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { missing: Vec::new(), weights: Vec::new(), act: Arc::new(move |talk| Box::pin(act(talk))) }
+    }
+}
+
+impl HostileExecutor {
+    /// Listens on a free port.
+    #[must_use]
+    pub fn start(script: Script) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Server::builder()
+            .add_service(SessionServer::new(script.clone()))
+            .add_service(BlocksServer::new(script))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        runtime.spawn(server);
+        Self { address, _runtime: runtime }
+    }
+}
+
+impl Talk {
+    /// Welcomes the driver, says that it is prepared, and waits for the first launch.
+    pub async fn until_launched(&mut self, slots: u32) -> Option<Launch> {
+        self.say(vec![executor_item::Item::Welcome(welcome(slots))]).await;
+        self.next_launch().await
+    }
+
+    /// Waits for another launch; whatever else the driver wants is granted.
+    pub async fn next_launch(&mut self) -> Option<Launch> {
+        loop {
+            if let Some(launch) = self.launches.pop_front() {
+                return Some(launch);
+            }
+            for item in self.inbound.message().await.ok()??.items {
+                match item.item {
+                    Some(driver_item::Item::Prepare(_)) => {
+                        let prepared = Prepared { refusal: String::new() };
+                        self.say(vec![executor_item::Item::Prepared(prepared)]).await;
+                    }
+                    Some(driver_item::Item::Launch(launch)) => self.launches.push_back(launch),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Waits until the driver has gone.
+    pub async fn until_gone(&mut self) {
+        while self.next_launch().await.is_some() {}
+    }
+
+    /// Sends items in a message with the number that is due.
+    pub async fn say(&mut self, items: Vec<executor_item::Item>) {
+        self.sequence += 1;
+        self.send(self.sequence, items).await;
+    }
+
+    /// Ends the session as an executor does that does not want it.
+    pub async fn refuse(&self, reason: &str) {
+        let _ = self.outbound.send(Err(Status::failed_precondition(reason))).await; // the driver may have gone
+    }
+
+    /// Sends items in a message with any number. The driver may have gone: then the session ends by itself.
+    pub async fn send(&self, sequence: u64, items: Vec<executor_item::Item>) {
+        let items = items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect();
+        let message = FromExecutor { run: String::new(), generation: 1, sequence, acknowledged: 0, items };
+        let _ = self.outbound.send(Ok(message)).await;
+    }
+}
+
+#[tonic::async_trait]
+impl Session for Script {
+    type HoldStream = ReceiverStream<Result<FromExecutor, Status>>;
+
+    async fn hold(&self, request: Request<Streaming<FromDriver>>) -> Result<Response<Self::HoldStream>, Status> {
+        let (outbound, stream) = mpsc::channel(64);
+        let talk = Talk { inbound: request.into_inner(), outbound, sequence: 0, launches: VecDeque::new() };
+        tokio::spawn((self.act)(talk));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Blocks for Script {
+    async fn offer(&self, _: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+        Ok(Response::new(OfferReply { missing: self.missing.clone() }))
+    }
+
+    async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushReply>, Status> {
+        let mut blocks = request.into_inner();
+        while blocks.message().await?.is_some() {}
+        Ok(Response::new(PushReply {}))
+    }
+
+    type PullStream = ReceiverStream<Result<PullReply, Status>>;
+
+    async fn pull(&self, _: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
+        let (parts, stream) = mpsc::channel(self.weights.len().max(1));
+        for part in &self.weights {
+            parts.try_send(Ok(part.clone())).map_err(|full| Status::internal(full.to_string()))?;
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}

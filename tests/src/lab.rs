@@ -1,0 +1,169 @@
+//! A test's folder: studies, drivers and executors that write there alone.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use broadsweep_executor::command::LISTENING;
+use tempfile::TempDir;
+
+use crate::outcome::Outcome;
+use crate::process::{Ended, Process};
+
+/// Ports below those that systems hand out, so that nobody is given one between its choice and its use.
+const PORTS: std::ops::Range<u32> = 20_000..30_000;
+
+/// One test's folder, which goes with it, and the program under test.
+#[derive(Debug)]
+pub struct Lab {
+    folder: TempDir,
+    program: &'static str,
+}
+
+/// An executor started by hand.
+#[derive(Debug)]
+pub struct Executor {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// The folder of this crate's studies.
+#[must_use]
+pub fn studies() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("studies")
+}
+
+/// The examples' folder.
+#[must_use]
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").canonicalize().unwrap()
+}
+
+/// The text of `tiny.toml`, for another folder and with other numbers.
+#[must_use]
+pub fn tiny_with(changes: &[(&str, &str)]) -> String {
+    let text = fs::read_to_string(studies().join("tiny.toml")).unwrap();
+    let data = ("../../examples", examples());
+    let mut text = text.replace(data.0, data.1.to_str().unwrap());
+    for (from, to) in changes {
+        assert!(text.contains(from), "`{from}` does not stand in tiny.toml");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// A port that nothing listens on.
+#[must_use]
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + offset % (PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Lab {
+    /// An empty folder for the program at `program`.
+    #[must_use]
+    pub fn new(program: &'static str) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), program }
+    }
+
+    /// A path in this folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and says where it is.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The study of about three seconds.
+    #[must_use]
+    pub fn tiny(&self) -> PathBuf {
+        studies().join("tiny.toml")
+    }
+
+    /// A study that is over at once.
+    #[must_use]
+    pub fn short(&self) -> PathBuf {
+        self.write("short.toml", tiny_with(&[("epochs = 12", "epochs = 1"), ("count = 4", "count = 2")]))
+    }
+
+    /// A study that is not over before it is ended.
+    #[must_use]
+    pub fn endless(&self) -> PathBuf {
+        self.write("endless.toml", tiny_with(&[("epochs = 12", "epochs = 100000")]))
+    }
+
+    /// The program with arguments, in this folder.
+    #[must_use]
+    pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Process {
+        Process::start(self.prepare(self.program).args(arguments))
+    }
+
+    /// `tune` into the folder `out`, saying all of its progress; local executors keep their data in `cache`.
+    #[must_use]
+    pub fn tune(&self, study: &Path, out: &str, flags: &[&str]) -> Process {
+        let mut command = self.prepare(self.program);
+        command.arg("tune").arg(study).arg("--out").arg(self.path(out)).arg("-v").args(flags);
+        if !flags.iter().any(|flag| ["--nodes", "--cold", "--cache-dir"].contains(flag)) {
+            command.arg("--cache-dir").arg(self.path("cache"));
+        }
+        Process::start(&mut command)
+    }
+
+    /// A whole run that has to end well: what it left.
+    #[must_use]
+    pub fn tuned(&self, study: &Path, out: &str, flags: &[&str]) -> Outcome {
+        let Ended { code, stderr, .. } = self.tune(study, out, flags).wait();
+        assert_eq!(code, Some(0), "tune {flags:?}:\n{stderr}");
+        self.outcome(out)
+    }
+
+    /// What a run left in the folder `out`.
+    #[must_use]
+    pub fn outcome(&self, out: &str) -> Outcome {
+        Outcome::read(&self.path(out))
+    }
+
+    /// An executor started by hand on a port of its own, with data of its own.
+    #[must_use]
+    pub fn executor(&self, cache: &str, slots: u32) -> Executor {
+        self.executor_on(self.program, 0, cache, slots)
+    }
+
+    /// An executor of `program`, the whole one or the slim one, on a given port.
+    #[must_use]
+    pub fn executor_on(&self, program: &str, port: u16, cache: &str, slots: u32) -> Executor {
+        let mut command = self.prepare(program);
+        if program == self.program {
+            command.arg("executor");
+        }
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--slots", &slots.to_string()]);
+        let process = Process::start(command.arg("--cache-dir").arg(self.path(cache)));
+        let line = process.line_with(LISTENING);
+        Executor { process, address: line.trim_start_matches(LISTENING).to_owned() }
+    }
+
+    /// What is written anywhere by default lands in this folder.
+    fn prepare(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path());
+        for place in ["HOME", "TMPDIR", "XDG_CACHE_HOME"] {
+            command.env(place, self.folder.path());
+        }
+        command
+    }
+}

@@ -1,0 +1,249 @@
+//! Drivers that break the protocol: their session ends with the reason, and the executor serves the next one.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob};
+use broadsweep_common::ids::Digest;
+use broadsweep_common::wire::manifest_message;
+use broadsweep_proto::MESSAGE_BYTES_MAX;
+use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest};
+use broadsweep_proto::session::driver_item::Item as DriverSays;
+use broadsweep_proto::session::executor_item::Item;
+use broadsweep_proto::session::{
+    Attempt, Cancel, DriverItem, FromDriver, Hello, Launch, Parameter, Prepare, Prepared, Release,
+};
+use broadsweep_tests::forged::{forged, name_of};
+use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
+use broadsweep_tests::lab::{Executor, Lab};
+use bytes::Bytes;
+use tonic::{Code, Status};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+/// Far below what hostile messages claim, above what small runs take.
+const MEMORY_MAX: u64 = 700 << 20;
+
+/// The executor still serves a good run, and never took much memory. The run takes over: the end of the session
+/// before it may still be on its way.
+fn assert_unharmed(lab: &Lab, executor: &Executor) {
+    let outcome = lab.tuned(&lab.short(), "good-run", &["--nodes", &executor.address, "--take-over"]);
+    assert_eq!(outcome.number("/trials/finished"), outcome.number("/trials/planned"));
+    let peak = executor.process.memory_peak_bytes();
+    assert!(peak < MEMORY_MAX, "the executor took {peak} bytes");
+}
+
+fn prepare(data: &[u8], study: &[u8], kernel: &str) -> DriverSays {
+    let name = |content: &[u8]| Bytes::copy_from_slice(&Blob::new(content).unwrap().manifest.digest().0);
+    DriverSays::Prepare(Prepare { data: name(data), study: name(study), kernel: kernel.to_owned() })
+}
+
+fn launch(number: u32) -> DriverSays {
+    let attempt = Some(Attempt { task: 0, number });
+    DriverSays::Launch(Launch { attempt, trial: 0, configuration: Vec::new(), weights: Bytes::new() })
+}
+
+/// Sessions that begin with something else than a good hello: what opens them, and what is said to that.
+fn bad_openings() -> Vec<(&'static str, FromDriver, Code, &'static str)> {
+    let long = "r".repeat(100_000);
+    let huge = Hello { protocol: 1, build: "b".repeat(MESSAGE_BYTES_MAX), take_over: false };
+    vec![
+        ("no hello", message("r", 1, vec![launch(1)]), Code::InvalidArgument, "the first item has to be a hello"),
+        ("nothing", message("r", 1, Vec::new()), Code::InvalidArgument, "the first item has to be a hello"),
+        (
+            "an empty item",
+            FromDriver { items: vec![DriverItem { item: None }], ..message("r", 1, Vec::new()) },
+            Code::InvalidArgument,
+            "the first item has to be a hello",
+        ),
+        ("the last number there is", message("r", u64::MAX, vec![hello()]), Code::InvalidArgument, "has number"),
+        ("a long name", message(&long, 1, vec![hello()]), Code::InvalidArgument, "the name of a run has at most"),
+        ("too large", message("r", 1, vec![DriverSays::Hello(huge)]), Code::OutOfRange, "limit"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_does_not_begin_with_a_good_hello_is_refused() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    for (name, first, code, fragment) in bad_openings() {
+        let status = HostileDriver::open(&executor.address, first).await.expect_err(name);
+        assert_eq!(status.code(), code, "{name}: {status}");
+        assert!(status.message().contains(fragment), "{name}: {status}");
+    }
+    assert_unharmed(&lab, &executor);
+}
+
+/// What is said after a good hello, and what the session ends with.
+fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
+    let cut = Bytes::from_static(&[1, 2, 3]);
+    let parameters = vec![Parameter { name: "a".to_owned(), value: None }; 2000];
+    let attempt = Some(Attempt { task: 0, number: 1 });
+    let crowded = Launch { attempt, trial: 0, configuration: parameters, weights: Bytes::new() };
+    vec![
+        ("a second hello", vec![hello()], "a second hello"),
+        ("a launch before the data", vec![launch(1)], "a launch before the data"),
+        ("a launch of nothing", vec![DriverSays::Launch(Launch::default())], "without its attempt"),
+        ("a launch with too much", vec![DriverSays::Launch(crowded)], "at most 1024 are allowed"),
+        ("a cancel of nothing", vec![DriverSays::Cancel(Cancel { attempt: None })], "without its attempt"),
+        ("a release of half a name", vec![DriverSays::Release(Release { blob: cut })], "3 bytes"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_makes_no_sense_ends_its_session_with_the_reason() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    for (name, items, fragment) in bad_requests() {
+        let mut driver = HostileDriver::hold(&executor.address, name).await;
+        driver.say(items).await;
+        let status = driver.ending().await.expect(name);
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}: {status}");
+        assert!(status.message().contains(fragment), "{name}: {status}");
+    }
+    for (name, sequence) in [("a number again", 1), ("a number ahead", 3), ("the last number", u64::MAX)] {
+        let driver = HostileDriver::hold(&executor.address, name).await;
+        driver.send(message(name, sequence, Vec::new())).await;
+        let status = driver.ending().await.expect(name);
+        assert!(status.message().contains("came where 2 was due"), "{name}: {status}");
+    }
+    let mut driver = HostileDriver::hold(&executor.address, "a message larger than allowed").await;
+    driver.say(vec![prepare(b"d", b"s", &"k".repeat(MESSAGE_BYTES_MAX))]).await;
+    let _ = driver.ending().await;
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_words() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let mut driver = HostileDriver::hold(&executor.address, "garbage").await;
+    let kernel = broadsweep_executor::nn::KERNEL;
+    let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
+    let blob = Blob::new(garbage.clone()).unwrap();
+    let rows = [
+        ("nothing is there", prepare(b"no data", b"no study", kernel), "is not here"),
+        ("another kernel", prepare(b"", b"", &"k".repeat(100_000)), "cannot train with the kernel"),
+        (
+            "half a name",
+            DriverSays::Prepare(Prepare { data: "x".into(), study: "y".into(), kernel: kernel.into() }),
+            "1",
+        ),
+        ("garbage for data", prepare(&garbage, &garbage, kernel), "the data set: "),
+    ];
+    assert_eq!(driver.offer(manifest_message(&blob.manifest), false).await.unwrap(), [0]);
+    driver.push(&blob.manifest.digest().0, 0, garbage.clone().into()).await.unwrap();
+    for (name, request, fragment) in rows {
+        driver.say(vec![request]).await;
+        let answer = driver.answer().await;
+        let Some(Item::Prepared(Prepared { refusal })) = &answer[0].item else { panic!("{name}: {answer:?}") };
+        assert!(refusal.contains(fragment) && refusal.len() <= 4096, "{name}: {refusal}");
+    }
+    drop(driver);
+    assert_unharmed(&lab, &executor);
+}
+
+fn assert_status(name: &str, result: Result<impl std::fmt::Debug, Status>, code: Code, fragment: &str) {
+    let status = result.expect_err(name);
+    assert_eq!(status.code(), code, "{name}: {status}");
+    assert!(status.message().contains(fragment), "{name}: {status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_manifests_and_blocks_are_refused_and_take_no_memory() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let driver = HostileDriver::hold(&executor.address, "forger").await;
+    let digests = |count: usize| vec![Bytes::from(vec![7; 32]); count];
+    let gib = 1 << 30;
+    let rows = [
+        ("more than any blob", Manifest { bytes: u64::MAX, blocks: digests(1) }, "more than one blob may have"),
+        ("blocks beyond the bytes", Manifest { bytes: 10, blocks: digests(2) }, "the manifest lists 2"),
+        ("fewer blocks than bytes", Manifest { bytes: gib, blocks: digests(1) }, "1073741824 bytes make 1024 blocks"),
+        ("half a digest", Manifest { bytes: 1, blocks: vec![Bytes::from_static(b"x")] }, "1"),
+    ];
+    for (name, manifest, fragment) in rows {
+        assert_status(name, driver.offer(manifest, false).await, Code::InvalidArgument, fragment);
+    }
+    let all_memory = Manifest { bytes: 5 * gib, blocks: digests(5 << 10) };
+    assert_status("5 GiB", driver.offer(all_memory, false).await, Code::ResourceExhausted, "bytes more in memory");
+    let much = Manifest { bytes: 3 * gib, blocks: digests(3 << 10) };
+    assert_eq!(driver.offer(much, false).await.unwrap().len(), 3 << 10, "a claim of 3 GiB may still be kept");
+    let largest = Manifest { bytes: (BLOCKS_MAX * BLOCK_BYTES) as u64, blocks: digests(BLOCKS_MAX) };
+    let _ = driver.offer(largest, true).await; // depends on the disk; either way the executor goes on
+
+    for (kind, cached) in [("memory", false), ("cache", true)] {
+        let short = forged(10, &[&[1; 20]]);
+        driver.offer(short.clone(), cached).await.unwrap();
+        let name = name_of(&short).0;
+        assert_status(kind, driver.push(&name, 0, vec![1; 20].into()).await, Code::InvalidArgument, "20 bytes");
+        assert_status(kind, driver.push(&name, 0, vec![1; 10].into()).await, Code::DataLoss, "the manifest says");
+        assert_status(kind, driver.push(&name, 7, vec![1; 10].into()).await, Code::InvalidArgument, "block 7 of a");
+        assert_status(kind, driver.push(&name[..5], 0, Bytes::new()).await, Code::InvalidArgument, "5");
+    }
+    let unknown = Digest::of(b"never offered").0;
+    let push = driver.push(&unknown, 0, Bytes::from_static(b"x")).await;
+    assert_status("never offered", push, Code::FailedPrecondition, "was not offered");
+    for number in 0..100_u8 {
+        let _ = driver.offer(forged(1, &[&[number]]), false).await; // the last ones are too many
+    }
+    let too_many = driver.offer(forged(1, &[b"x"]), false).await;
+    assert_status("101 at once", too_many, Code::ResourceExhausted, "blobs arriving at the same time");
+    drop(driver);
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_for_the_run_that_holds_the_executor() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let holder = HostileDriver::hold(&executor.address, "holder").await;
+    let mut thief = blocks(dial(&executor.address).await);
+    let run = "thief".to_owned();
+    let offer = OfferRequest { run: run.clone(), manifest: Some(forged(1, &[b"x"])), cached: false };
+    assert_status("offer", thief.offer(offer).await, Code::FailedPrecondition, "does not hold this executor");
+    let pull = PullRequest { run, blob: Bytes::copy_from_slice(&Digest::of(b"x").0) };
+    assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");
+    let unknown = blocks(holder.channel()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
+    assert_status("a blob that is not there", unknown, Code::NotFound, "is not here");
+    drop(holder);
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_reads_nothing_keeps_neither_the_next_run_nor_the_end_waiting() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let mut deaf = HostileDriver::hold(&executor.address, "deaf").await;
+    for _ in 0..40 {
+        // Answers of 4 KiB each, until the executor can send no more and stops reading.
+        deaf.say((0..20).map(|_| prepare(b"", b"", &"k".repeat(4096))).collect()).await;
+    }
+    let taken = lab.tune(&lab.short(), "taken", &["--nodes", &executor.address, "--take-over"]).wait();
+    assert_eq!(taken.code, Some(0), "{}", taken.stderr);
+    executor.process.signal(rustix::process::Signal::TERM);
+    assert_eq!(executor.process.wait().code, Some(0));
+}
+
+#[test]
+fn random_bytes_on_the_port_harm_nobody() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut noise = 0x2545_f491_4f6c_dd1d_u64;
+    for length in [1, 9, 100, 10_000] {
+        let bytes = (0..length).map(|_| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise as u8
+        });
+        let bytes: Vec<u8> = bytes.collect();
+        for content in [bytes.clone(), [preface.clone(), bytes].concat()] {
+            // The executor may close while this is still being written.
+            let _ = TcpStream::connect(&executor.address).unwrap().write_all(&content);
+        }
+    }
+    assert_unharmed(&lab, &executor);
+}
