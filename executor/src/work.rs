@@ -167,3 +167,104 @@ impl Control for SlotControl {
         self.go_on()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::dataset::{AlignedBytes, DatasetBuilder, Element, Header, Scaling, TargetKind};
+    use broadsweep_common::ids::{TaskId, TrialId};
+    use broadsweep_common::model::{Activation, Initialization, LayerDescription, Loss, ModelDescription};
+    use broadsweep_common::setting::Setting::Fixed;
+    use broadsweep_common::task::Select;
+    use broadsweep_common::training::{OptimizerKind, TrainingDescription};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::slots::{SlotRunner, SlotThreads};
+
+    /// Data that can be opened, and panics when it is read once the trap is set.
+    struct Trap {
+        bytes: AlignedBytes,
+        set: Arc<AtomicBool>,
+    }
+
+    impl AsRef<[u8]> for Trap {
+        fn as_ref(&self) -> &[u8] {
+            assert!(!self.set.load(Ordering::Relaxed), "the trap was set");
+            self.bytes.as_ref()
+        }
+    }
+
+    fn description() -> StudyDescription {
+        let units = Fixed(2);
+        let (activation, initialization) = (Fixed(Activation::Linear), Fixed(Initialization::Glorot));
+        let training = TrainingDescription {
+            optimizer: Fixed(OptimizerKind::Sgd),
+            learning_rate: Fixed(0.1),
+            learning_rate_decay: Fixed(1.0),
+            momentum: Fixed(0.0),
+            nesterov: Fixed(false),
+            beta1: Fixed(0.9),
+            beta2: Fixed(0.999),
+            epsilon: Fixed(1e-8),
+            weight_decay: Fixed(0.0),
+            l2: Fixed(0.0),
+            batch_size: Fixed(2),
+            epochs: Fixed(1),
+            early_stop: None,
+        };
+        let layers = vec![LayerDescription::Dense { units, activation, initialization }];
+        let model = ModelDescription { loss: Loss::CrossEntropy, layers };
+        StudyDescription { seed: 1, model, training, select: Select::Validation, test_every_trial: false }
+    }
+
+    /// How one attempt after the other ends on a single slot; `trapped` says which find the trap set.
+    fn ends(trapped: &[bool]) -> Vec<Ended> {
+        let header = Header {
+            shape: vec![3],
+            element: Element::F32,
+            targets: TargetKind::Classes { count: 2 },
+            rows: [4, 2, 0],
+            scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+        };
+        let set = Arc::new(AtomicBool::new(false));
+        let bytes = DatasetBuilder::new(header).unwrap().finish();
+        let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
+        let prepared = Arc::new(Prepared { data, study: description() });
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        let slots = SlotThreads::start(1).unwrap();
+        let (reports, mut reported) = unbounded_channel();
+        let attempts = trapped.iter().zip(1..).map(|(trap, number)| {
+            set.store(*trap, Ordering::Relaxed);
+            let attempt = Attempt {
+                prepared: Arc::clone(&prepared),
+                store: Arc::clone(&store),
+                memory_bytes: u64::MAX,
+                cancelled: Arc::default(),
+                reports: reports.clone(),
+            };
+            let task = Task::Train { trial: TrialId(0), configuration: Configuration::default() };
+            let launch = Launch { attempt: AttemptId { task: TaskId(0), number }, task };
+            slots.start(Box::new(move || attempt.run(&launch)));
+            end_of_next(&mut reported)
+        });
+        attempts.collect()
+    }
+
+    fn end_of_next(reported: &mut UnboundedReceiver<Report>) -> Ended {
+        loop {
+            if let News::Ended(ended) = reported.blocking_recv().unwrap().news {
+                return ended;
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_training_fails_the_attempt_and_leaves_its_slot_to_the_next() {
+        let ends = ends(&[false, true, false]);
+        let Ended::Failed { reason } = &ends[1] else { panic!("{:?}", ends[1]) };
+        assert_eq!(reason, "the training program panicked: the trap was set");
+        assert!(matches!(ends[0], Ended::Complete { .. }), "{:?}", ends[0]);
+        assert_eq!(ends[2], ends[0]);
+    }
+}
