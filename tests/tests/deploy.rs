@@ -1,5 +1,7 @@
 //! What `deploy/` ships, as far as it can be tested without root and without a container engine.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails as they do")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
