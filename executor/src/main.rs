@@ -1,6 +1,6 @@
 //! The slim executor for cluster machines: `broadsweep executor` without the driver.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use broadsweep_executor::command::{self, ExecutorArgs};
@@ -18,7 +18,8 @@ struct Command {
 fn main() -> ExitCode {
     let command = Command::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
     match command::run(&command.executor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
