@@ -40,8 +40,8 @@ Examples:
   broadsweep tune study.toml --nodes a:7717,b:7717  executors that run on the machines a and b
   broadsweep tune study.toml --nodes nodes.txt      the same from a file: a line a node, # comments
 
-The results are the same to the last bit, however many executors there are. The tables go to standard
-output, progress and errors to standard error.
+The results are the same to the last bit, however many executors there are. Tables go to \
+standard output, progress and errors to standard error.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
 
