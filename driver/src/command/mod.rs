@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `tune` | `broadsweep tune`: a whole run |
 //! | `check` | `broadsweep check`: what a study would take |
+//! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
 mod check;
+mod executors;
 mod load;
 mod tune;
 

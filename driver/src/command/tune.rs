@@ -10,18 +10,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
-use broadsweep_executor::command::default_cache_dir;
 use broadsweep_executor::nn;
 use bytes::Bytes;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use super::executors::{Choice, Executors};
 use super::load::{Job, load};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
-use crate::cluster::local::{LocalExecutors, LocalShape};
-use crate::cluster::nodes::{NodeAddress, read_nodes};
-use crate::cluster::{Cluster, Member, Payload};
+use crate::cluster::local::LocalShape;
+use crate::cluster::{Cluster, Payload};
 use crate::results::folder::RunFolder;
 use crate::results::progress::Progress;
 use crate::results::summary::summary_json;
@@ -54,11 +53,11 @@ pub(super) struct TuneArgs {
 
     /// Use this machine: E executors that share its cores, or `ExS` for E executors of S slots each
     #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
-    local: LocalShape,
+    pub(super) local: LocalShape,
 
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    pub(super) nodes: Option<String>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -66,7 +65,7 @@ pub(super) struct TuneArgs {
 
     /// Nodes that have to be ready before anything is trained
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    nodes_min: u32,
+    pub(super) nodes_min: u32,
 
     /// Take nodes over that another run holds, and end its hold
     #[arg(long, requires = "nodes")]
@@ -78,11 +77,11 @@ pub(super) struct TuneArgs {
 
     /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
     #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
-    cache_dir: Option<PathBuf>,
+    pub(super) cache_dir: Option<PathBuf>,
 
     /// Use a fresh cache folder for local executors, so that the data is broadcast anew
     #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
-    cold: bool,
+    pub(super) cold: bool,
 
     /// Print the summary as JSON instead of tables
     #[arg(long)]
@@ -90,13 +89,8 @@ pub(super) struct TuneArgs {
 }
 
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
-    // What can be wrong with flags and study is said before anything is made.
-    let nodes = args.nodes.as_deref().map(read_nodes).transpose().map_err(Failure::wrong_use)?;
-    let executors = nodes.as_ref().map_or(args.local.executors as usize, Vec::len);
-    if args.nodes_min as usize > executors {
-        let problem = format!("--nodes-min {} of {executors} nodes: there are too few", args.nodes_min);
-        return Err(Failure::wrong_use(anyhow::anyhow!(problem)));
-    }
+    // What can be wrong with flags, study and data is said before anything of the run is made.
+    let choice = Choice::of(args).map_err(Failure::wrong_use)?;
     let job = load(&args.study)?;
     let policy = policy(&job.study).map_err(Failure::wrong_use)?;
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
@@ -105,36 +99,29 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let study = job.study.clone();
     let (outcome, error) = runtime.block_on(async {
-        let (mut interrupts, mut interrupted) = (listen_for_interrupts()?, mpsc::channel(1));
-        tokio::spawn(async move {
-            interrupts.0.recv().await;
-            let _ = interrupted.0.send(()).await; // the run may just have ended
-            interrupts.0.recv().await;
-            std::process::exit(i32::from(INTERRUPTED)); // asked for twice: at once
-        });
-        let world = World::start(args, nodes.as_deref(), folder.path())?;
-        drive(args, job, policy, &folder, world, verbose, &mut interrupted.1).await
+        let mut interrupted = interruptions()?;
+        let executors = choice.start(folder.path())?;
+        drive(args, job, policy, &folder, executors, verbose, &mut interrupted).await
     })?;
     drop(runtime);
     conclude(args, &study, &folder, &outcome, error)
 }
 
-/// Ctrl-C and SIGTERM.
-struct Interrupts(mpsc::Receiver<()>);
-
-fn listen_for_interrupts() -> anyhow::Result<Interrupts> {
+/// Says when Ctrl-C or SIGTERM comes. The second one ends the process at once.
+fn interruptions() -> anyhow::Result<mpsc::Receiver<()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (told, heard) = mpsc::channel(2);
+    let (told, heard) = mpsc::channel(1);
     tokio::spawn(async move {
-        loop {
+        for press in 1.. {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if told.send(()).await.is_err() {
-                return;
+            if press > 1 {
+                std::process::exit(i32::from(INTERRUPTED));
             }
+            let _ = told.send(()).await; // the run may just have ended
         }
     });
-    Ok(Interrupts(heard))
+    Ok(heard)
 }
 
 fn policy(study: &Study) -> anyhow::Result<RetryPolicy> {
@@ -147,58 +134,12 @@ fn policy(study: &Study) -> anyhow::Result<RetryPolicy> {
     Ok(config.validate()?)
 }
 
-/// The executors of a run, and what keeps local ones alive.
-struct World {
-    executors: Vec<Member>,
-    _local: Option<LocalExecutors>,
-    /// Keeps the addresses of nodes: they never move.
-    _nodes: Vec<watch::Sender<Option<String>>>,
-    cold_cache: Option<PathBuf>,
-}
-
-impl World {
-    fn start(args: &TuneArgs, nodes: Option<&[NodeAddress]>, folder: &Path) -> anyhow::Result<Self> {
-        if let Some(nodes) = nodes {
-            let members = nodes.iter().map(|node| {
-                let (sender, whereabouts) = watch::channel(Some(node.to_string()));
-                (sender, Member { name: node.to_string(), whereabouts })
-            });
-            let (senders, executors) = members.unzip();
-            return Ok(Self { executors, _local: None, _nodes: senders, cold_cache: None });
-        }
-        let cold_cache =
-            args.cold.then(|| std::env::temp_dir().join(format!("broadsweep-cold-{}", std::process::id())));
-        let cache = match (&cold_cache, &args.cache_dir) {
-            (Some(cold), _) => cold.clone(),
-            (None, Some(named)) => named.clone(),
-            (None, None) => default_cache_dir()?,
-        };
-        std::fs::create_dir_all(&cache).with_context(|| {
-            format!("cannot make the cache folder {}; name another one with --cache-dir", cache.display())
-        })?;
-        let logs = folder.join("logs");
-        std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        let (local, executors) = LocalExecutors::start(args.local, &cache, &logs)?;
-        Ok(Self { executors, _local: Some(local), _nodes: Vec::new(), cold_cache })
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(cache) = &self.cold_cache
-            && let Err(error) = std::fs::remove_dir_all(cache)
-        {
-            tracing::warn!(cache = %cache.display(), %error, "the fresh cache folder could not be removed");
-        }
-    }
-}
-
 async fn drive(
     args: &TuneArgs,
     job: Job,
     policy: RetryPolicy,
     folder: &RunFolder,
-    world: World,
+    executors: Executors,
     verbose: bool,
     interrupted: &mut mpsc::Receiver<()>,
 ) -> anyhow::Result<(RunOutcome, Option<RunError>)> {
@@ -211,7 +152,7 @@ async fn drive(
         kernel: nn::KERNEL.to_owned(),
         sent_bytes: Arc::new(AtomicU64::new(0)),
     });
-    let cluster = Cluster::dial(&world.executors, &payload);
+    let cluster = Cluster::dial(&executors.members, &payload);
     let settings =
         RunSettings { nodes_min: args.nodes_min, connect_timeout: Duration::from_secs(args.connect_timeout) };
     let (trials, loss) = (plan.trials.len() as u32, study.model.loss);
@@ -221,7 +162,7 @@ async fn drive(
         Progress::on_stderr(trials, loss)
     };
     let ended = Run::new(&study, plan, policy, settings, payload, cluster, progress).drive(interrupted).await;
-    drop(world);
+    drop(executors);
     Ok(ended)
 }
 

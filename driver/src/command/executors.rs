@@ -1,0 +1,106 @@
+//! The executors of a run: nodes that are named, or local ones with a cache folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use broadsweep_executor::command::default_cache_dir;
+use tokio::sync::watch;
+
+use super::tune::TuneArgs;
+use crate::cluster::Member;
+use crate::cluster::local::{LocalExecutors, LocalShape};
+use crate::cluster::nodes::{NodeAddress, read_nodes};
+
+/// Which executors a run uses: chosen and checked before anything of the run is made.
+pub(super) enum Choice {
+    /// Executors that run elsewhere.
+    Nodes(Vec<NodeAddress>),
+    /// Executors that this machine lends.
+    Local {
+        /// How many, with how many slots.
+        shape: LocalShape,
+        /// Where they keep data sets.
+        cache: Cache,
+    },
+}
+
+/// Executors that were started or named; local ones end when this is dropped.
+pub(super) struct Executors {
+    pub(super) members: Vec<Member>,
+    _local: Option<(LocalExecutors, Cache)>,
+    /// Nodes never move: their addresses stay said.
+    _nodes: Vec<watch::Sender<Option<String>>>,
+}
+
+/// The cache folder of local executors.
+pub(super) struct Cache {
+    path: PathBuf,
+    /// A fresh one goes when the run ends.
+    cold: bool,
+}
+
+impl Choice {
+    /// What the flags ask for.
+    pub(super) fn of(args: &TuneArgs) -> anyhow::Result<Self> {
+        let choice = match &args.nodes {
+            Some(nodes) => Self::Nodes(read_nodes(nodes)?),
+            None => Self::Local { shape: args.local, cache: Cache::of(args)? },
+        };
+        if args.nodes_min as usize > choice.count() {
+            bail!("--nodes-min {} of {} nodes: there are too few", args.nodes_min, choice.count());
+        }
+        Ok(choice)
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Nodes(nodes) => nodes.len(),
+            Self::Local { shape, .. } => shape.executors as usize,
+        }
+    }
+
+    /// Starts local executors, with their logs in the run's `folder`; nodes are only named.
+    pub(super) fn start(self, folder: &Path) -> anyhow::Result<Executors> {
+        match self {
+            Self::Nodes(nodes) => {
+                let members = nodes.iter().map(|node| {
+                    let (sender, whereabouts) = watch::channel(Some(node.to_string()));
+                    (sender, Member { name: node.to_string(), whereabouts })
+                });
+                let (senders, members) = members.unzip();
+                Ok(Executors { members, _local: None, _nodes: senders })
+            }
+            Self::Local { shape, cache } => {
+                let logs = folder.join("logs");
+                fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+                let (local, members) = LocalExecutors::start(shape, &cache.path, &logs)?;
+                Ok(Executors { members, _local: Some((local, cache)), _nodes: Vec::new() })
+            }
+        }
+    }
+}
+
+impl Cache {
+    fn of(args: &TuneArgs) -> anyhow::Result<Self> {
+        let path = if args.cold {
+            std::env::temp_dir().join(format!("broadsweep-cold-{}", std::process::id()))
+        } else {
+            args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
+        };
+        fs::create_dir_all(&path).with_context(|| {
+            format!("cannot make the cache folder {}; name another one with --cache-dir", path.display())
+        })?;
+        Ok(Self { path, cold: args.cold })
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if self.cold
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(cache = %self.path.display(), %error, "the fresh cache folder could not be removed");
+        }
+    }
+}
