@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`nodes`] | node lists |
 //! | [`local`] | executors that this machine lends: child processes |
+//! | `desk` | the run loop as a link sees it |
 //! | `link` | one executor: dial, session, loss, dial again |
 //! | `session` | one session: hello, broadcast, launches, reports |
 //! | `transfer` | blobs pushed to and pulled from an executor |
@@ -11,6 +12,7 @@
 //! Links parse and forward; they decide nothing. What they tell are [`LinkEvent`]s, in order for each executor; what
 //! they are told are [`Order`]s, which name the session they are meant for.
 
+mod desk;
 mod link;
 pub mod local;
 pub mod nodes;
@@ -27,6 +29,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use desk::Desk;
 use link::Link;
 
 /// Orders that may wait for one executor.
@@ -201,8 +204,14 @@ impl Cluster {
         for (number, member) in executors.iter().enumerate() {
             let (order, ordered) = mpsc::channel(ORDERS_MAX);
             orders.push(order);
-            let executor = ExecutorId(number as u32);
-            let link = Link::new(executor, member.clone(), Arc::clone(payload), ordered, told.clone());
+            let desk = Desk {
+                executor: ExecutorId(number as u32),
+                payload: Arc::clone(payload),
+                takes_over: payload.take_over,
+                orders: ordered,
+                events: told.clone(),
+            };
+            let link = Link { member: member.clone(), desk };
             links.spawn(link.run());
         }
         let names = executors.iter().map(|member| member.name.clone()).collect();

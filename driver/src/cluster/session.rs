@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-use super::link::{Link, RunOver};
+use super::desk::{Desk, RunOver};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Order, SessionId};
 
@@ -52,25 +52,25 @@ impl From<LinkError> for SessionEnd {
 }
 
 /// Holds one session with the executor at `address`, from dial to end.
-pub(super) async fn hold(link: &mut Link, id: SessionId, address: &str) -> SessionEnd {
-    let mut session = match open(link, address).await {
+pub(super) async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
+    let mut session = match open(desk, address).await {
         Ok(session) => session,
         Err(end) => return end,
     };
     // Once only: if another run takes over later, that was asked for later.
-    link.takes_over = false;
+    desk.takes_over = false;
     let ready = LinkEvent::Ready { session: id, slots: session.welcome.slots };
-    if link.tell(ready).await.is_err() {
+    if desk.tell(ready).await.is_err() {
         return SessionEnd::RunOver;
     }
     loop {
         let step = tokio::select! {
-            message = session.inbound.message() => session.receive(link, message).await,
-            order = link.orders.recv() => match order {
+            message = session.inbound.message() => session.receive(desk, message).await,
+            order = desk.orders.recv() => match order {
                 None => return SessionEnd::RunOver,
                 // An order for an earlier session was lost with it, and the run loop knows.
                 Some((meant, _)) if meant != id => Ok(()),
-                Some((_, order)) => session.carry_out(link, order).await,
+                Some((_, order)) => session.carry_out(desk, order).await,
             },
         };
         if let Err(end) = step {
@@ -94,11 +94,11 @@ struct Session {
 struct Outbound(mpsc::Sender<driver_item::Item>);
 
 /// Dials, says hello, broadcasts and prepares.
-async fn open(link: &Link, address: &str) -> Result<Session, SessionEnd> {
+async fn open(desk: &Desk, address: &str) -> Result<Session, SessionEnd> {
     let channel = dial(address).await?;
-    let mut session = greet(link, channel, address).await?;
-    link.tell(LinkEvent::Connected).await?;
-    let payload = &link.payload;
+    let mut session = greet(desk, channel, address).await?;
+    desk.tell(LinkEvent::Connected).await?;
+    let payload = &desk.payload;
     let refused = |status: &Status| broadcast_error(address, status);
     session.transfer.push(&payload.data, true, &payload.sent_bytes).await.map_err(|status| refused(&status))?;
     session.transfer.push(&payload.study, false, &payload.sent_bytes).await.map_err(|status| refused(&status))?;
@@ -129,12 +129,12 @@ async fn dial(address: &str) -> Result<Channel, LinkError> {
         .map_err(|error| unreachable(&error))
 }
 
-async fn greet(link: &Link, channel: Channel, address: &str) -> Result<Session, LinkError> {
-    let payload = &link.payload;
+async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<Session, LinkError> {
+    let payload = &desk.payload;
     let (items, queued) = mpsc::channel(64);
     let (sender, stream) = mpsc::channel(4);
     let run = payload.run.clone();
-    let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: link.takes_over };
+    let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: desk.takes_over };
     let received = Arc::new(AtomicU64::new(0));
     let _ = items.try_send(driver_item::Item::Hello(hello)); // the queue is empty
     tokio::spawn(batch(run, queued, sender, Arc::clone(&received)));
@@ -225,7 +225,7 @@ impl Session {
 
     async fn receive(
         &mut self,
-        link: &Link,
+        desk: &Desk,
         message: Result<Option<FromExecutor>, Status>,
     ) -> Result<(), SessionEnd> {
         let lost = |reason: String| SessionEnd::Lost { reason: format!("{}: {reason}", self.address) };
@@ -242,7 +242,7 @@ impl Session {
                 None => continue, // of a newer version
             };
             let report = report.map_err(|bad| lost(bad.to_string()))?;
-            link.tell(LinkEvent::Report(report)).await?;
+            desk.tell(LinkEvent::Report(report)).await?;
         }
         Ok(())
     }
@@ -257,7 +257,7 @@ impl Session {
         Ok(())
     }
 
-    async fn carry_out(&self, link: &Link, order: Order) -> Result<(), SessionEnd> {
+    async fn carry_out(&self, desk: &Desk, order: Order) -> Result<(), SessionEnd> {
         match order {
             Order::Launch { launch, weights: None } => self.outbound.send(wire::launch_item(&launch)).await,
             Order::Launch { launch, weights: Some(weights) } => {
@@ -273,7 +273,7 @@ impl Session {
                 self.outbound.send(driver_item::Item::Release(release)).await
             }
             Order::Pull { attempt, blob } => {
-                self.pull(link, attempt, blob);
+                self.pull(desk, attempt, blob);
                 Ok(())
             }
         }
@@ -292,9 +292,9 @@ impl Session {
         });
     }
 
-    fn pull(&self, link: &Link, attempt: AttemptId, blob: Digest) {
+    fn pull(&self, desk: &Desk, attempt: AttemptId, blob: Digest) {
         let (mut transfer, address) = (self.transfer.clone(), self.address.clone());
-        let (executor, events) = link.teller();
+        let (executor, events) = desk.teller();
         tokio::spawn(async move {
             let weights = transfer.pull(blob).await.map_err(|status| LinkError::Broken {
                 address,

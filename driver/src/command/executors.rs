@@ -5,12 +5,44 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use broadsweep_executor::command::default_cache_dir;
+use clap::Args;
 use tokio::sync::watch;
 
-use super::tune::TuneArgs;
 use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
+
+/// The flags that say which executors a run uses.
+#[derive(Args)]
+pub(super) struct ExecutorFlags {
+    /// Use this machine: E executors that share its cores, or `ExS` for E executors of S slots each
+    #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
+    local: LocalShape,
+
+    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
+    #[arg(long, value_name = "LIST|FILE")]
+    nodes: Option<String>,
+
+    /// Seconds to wait for nodes to answer; those that answer later join the run
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(super) connect_timeout: u64,
+
+    /// Nodes that have to be ready before anything is trained
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) nodes_min: u32,
+
+    /// Take nodes over that another run holds, and end its hold
+    #[arg(long, requires = "nodes")]
+    pub(super) take_over: bool,
+
+    /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
+    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
+    cache_dir: Option<PathBuf>,
+
+    /// Use a fresh cache folder for local executors, so that the data is broadcast anew
+    #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
+    cold: bool,
+}
 
 /// Which executors a run uses: chosen and checked before anything of the run is made.
 pub(super) enum Choice {
@@ -42,13 +74,13 @@ pub(super) struct Cache {
 
 impl Choice {
     /// What the flags ask for.
-    pub(super) fn of(args: &TuneArgs) -> anyhow::Result<Self> {
-        let choice = match &args.nodes {
+    pub(super) fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
+        let choice = match &flags.nodes {
             Some(nodes) => Self::Nodes(read_nodes(nodes)?),
-            None => Self::Local { shape: args.local, cache: Cache::of(args)? },
+            None => Self::Local { shape: flags.local, cache: Cache::of(args)? },
         };
-        if args.nodes_min as usize > choice.count() {
-            bail!("--nodes-min {} of {} nodes: there are too few", args.nodes_min, choice.count());
+        if flags.nodes_min as usize > choice.count() {
+            bail!("--nodes-min {} of {} nodes: there are too few", flags.nodes_min, choice.count());
         }
         Ok(choice)
     }
@@ -82,16 +114,16 @@ impl Choice {
 }
 
 impl Cache {
-    fn of(args: &TuneArgs) -> anyhow::Result<Self> {
-        let path = if args.cold {
+    fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
+        let path = if flags.cold {
             std::env::temp_dir().join(format!("broadsweep-cold-{}", std::process::id()))
         } else {
-            args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
+            flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
         };
         fs::create_dir_all(&path).with_context(|| {
             format!("cannot make the cache folder {}; name another one with --cache-dir", path.display())
         })?;
-        Ok(Self { path, cold: args.cold })
+        Ok(Self { path, cold: flags.cold })
     }
 }
 

@@ -16,10 +16,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::executors::{Choice, Executors};
+use super::executors::{Choice, ExecutorFlags, Executors};
 use super::load::{Job, load};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
-use crate::cluster::local::LocalShape;
 use crate::cluster::{Cluster, Payload};
 use crate::results::folder::RunFolder;
 use crate::results::progress::Progress;
@@ -51,37 +50,12 @@ pub(super) struct TuneArgs {
     #[arg(value_name = "STUDY.toml")]
     study: PathBuf,
 
-    /// Use this machine: E executors that share its cores, or `ExS` for E executors of S slots each
-    #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
-    pub(super) local: LocalShape,
-
-    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
-    #[arg(long, value_name = "LIST|FILE")]
-    pub(super) nodes: Option<String>,
-
-    /// Seconds to wait for nodes to answer; those that answer later join the run
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    connect_timeout: u64,
-
-    /// Nodes that have to be ready before anything is trained
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) nodes_min: u32,
-
-    /// Take nodes over that another run holds, and end its hold
-    #[arg(long, requires = "nodes")]
-    take_over: bool,
+    #[command(flatten)]
+    executors: ExecutorFlags,
 
     /// Folder of this run, missing or empty [default: runs/<study>-<time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-
-    /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
-    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
-    pub(super) cache_dir: Option<PathBuf>,
-
-    /// Use a fresh cache folder for local executors, so that the data is broadcast anew
-    #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
-    pub(super) cold: bool,
 
     /// Print the summary as JSON instead of tables
     #[arg(long)]
@@ -90,7 +64,7 @@ pub(super) struct TuneArgs {
 
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
-    let choice = Choice::of(args).map_err(Failure::wrong_use)?;
+    let choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let job = load(&args.study)?;
     let policy = policy(&job.study).map_err(Failure::wrong_use)?;
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
@@ -146,15 +120,17 @@ async fn drive(
     let Job { study, plan, data, .. } = job;
     let payload = Arc::new(Payload {
         run: run_id(folder),
-        take_over: args.take_over,
+        take_over: args.executors.take_over,
         data: Blob::new(Bytes::from_owner(data))?,
         study: Blob::new(Bytes::from(codec::encode(&study.description())?))?,
         kernel: nn::KERNEL.to_owned(),
         sent_bytes: Arc::new(AtomicU64::new(0)),
     });
     let cluster = Cluster::dial(&executors.members, &payload);
-    let settings =
-        RunSettings { nodes_min: args.nodes_min, connect_timeout: Duration::from_secs(args.connect_timeout) };
+    let settings = RunSettings {
+        nodes_min: args.executors.nodes_min,
+        connect_timeout: Duration::from_secs(args.executors.connect_timeout),
+    };
     let (trials, loss) = (plan.trials.len() as u32, study.model.loss);
     let progress = if verbose {
         Progress::in_lines(trials, loss, Box::new(io::stderr())) // log lines would tear a bar apart
