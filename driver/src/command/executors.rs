@@ -77,7 +77,7 @@ impl Choice {
     pub(super) fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
         let choice = match &flags.nodes {
             Some(nodes) => Self::Nodes(read_nodes(nodes)?),
-            None => Self::Local { shape: flags.local, cache: Cache::of(args)? },
+            None => Self::Local { shape: flags.local, cache: Cache::of(flags)? },
         };
         if flags.nodes_min as usize > choice.count() {
             bail!("--nodes-min {} of {} nodes: there are too few", flags.nodes_min, choice.count());
@@ -89,6 +89,14 @@ impl Choice {
         match self {
             Self::Nodes(nodes) => nodes.len(),
             Self::Local { shape, .. } => shape.executors as usize,
+        }
+    }
+
+    /// Makes what local executors share. An error here leaves nothing else behind.
+    pub(super) fn prepare(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Nodes(_) => Ok(()),
+            Self::Local { cache, .. } => cache.make(),
         }
     }
 
@@ -120,16 +128,20 @@ impl Cache {
         } else {
             flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
         };
-        fs::create_dir_all(&path).with_context(|| {
-            format!("cannot make the cache folder {}; name another one with --cache-dir", path.display())
-        })?;
         Ok(Self { path, cold: flags.cold })
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.path).with_context(|| {
+            format!("cannot make the cache folder {}; name another one with --cache-dir", self.path.display())
+        })
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
         if self.cold
+            && self.path.exists()
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::warn!(cache = %self.path.display(), %error, "the fresh cache folder could not be removed");

@@ -67,6 +67,7 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let job = load(&args.study)?;
     let policy = policy(&job.study).map_err(Failure::wrong_use)?;
+    choice.prepare()?;
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
     folder.write_study(job.study.text())?;
 
