@@ -264,7 +264,7 @@ impl Holding {
         let attempt = Attempt {
             prepared: Arc::clone(prepared),
             store: Arc::clone(&self.store),
-            memory_bytes: self.offering.memory_bytes,
+            memory_bytes: self.offering.memory_bytes / u64::from(self.offering.slots.max(1)),
             cancelled,
             reports: self.reports.clone(),
         };

@@ -68,7 +68,7 @@ impl Attempt {
         let plan = nn::plan(&model, &header.shape, header.targets).map_err(in_words)?;
         let needed = plan.memory_bytes(&training);
         if needed > self.memory_bytes {
-            return Err(format!("needs {needed} bytes of memory; this node has {}", self.memory_bytes));
+            return Err(format!("needs {needed} bytes of memory; a slot of this node has {}", self.memory_bytes));
         }
         let task = TrainTask {
             model: &model,

@@ -90,13 +90,6 @@ impl LocalExecutors {
     pub fn start(shape: LocalShape, cache: &Path, logs: &Path) -> io::Result<(Self, Vec<Member>)> {
         let program = std::env::current_exe()?;
         let cores = cores();
-        if shape.slots(cores) > cores {
-            tracing::warn!(
-                slots = shape.slots(cores),
-                cores,
-                "more slots than cores: trials will wait for each other"
-            );
-        }
         let mut supervisors = JoinSet::new();
         let mut executors = Vec::new();
         for index in 0..shape.executors {

@@ -169,10 +169,9 @@ impl LinkError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } => true,
-            Self::NotStarted { .. } | Self::NotAnExecutor { .. } | Self::Refused { .. } | Self::Broadcast { .. } => {
-                false
-            }
+            // A frozen executor cannot be told from something else that listens there: it may wake.
+            Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Broken { .. } => true,
+            Self::NotStarted { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
         }
     }
 }

@@ -57,8 +57,6 @@ pub(super) async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> Sessi
         Ok(session) => session,
         Err(end) => return end,
     };
-    // Once only: if another run takes over later, that was asked for later.
-    desk.takes_over = false;
     let ready = LinkEvent::Ready { session: id, slots: session.welcome.slots };
     if desk.tell(ready).await.is_err() {
         return SessionEnd::RunOver;
@@ -94,9 +92,11 @@ struct Session {
 struct Outbound(mpsc::Sender<driver_item::Item>);
 
 /// Dials, says hello, broadcasts and prepares.
-async fn open(desk: &Desk, address: &str) -> Result<Session, SessionEnd> {
+async fn open(desk: &mut Desk, address: &str) -> Result<Session, SessionEnd> {
     let channel = dial(address).await?;
     let mut session = greet(desk, channel, address).await?;
+    // Once only: if another run takes over later, that was asked for later.
+    desk.takes_over = false;
     desk.tell(LinkEvent::Connected).await?;
     let payload = &desk.payload;
     let refused = |status: &Status| broadcast_error(address, status);

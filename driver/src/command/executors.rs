@@ -1,10 +1,12 @@
 //! The executors of a run: nodes that are named, or local ones with a cache folder.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use broadsweep_executor::command::default_cache_dir;
+use broadsweep_executor::command::{cores, default_cache_dir};
 use clap::Args;
 use tokio::sync::watch;
 
@@ -114,6 +116,11 @@ impl Choice {
             Self::Local { shape, cache } => {
                 let logs = folder.join("logs");
                 fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+                let (slots, cores) = (shape.slots(cores()), cores());
+                if slots > cores {
+                    let warning = "warning: more slots than cores, so trials will wait for each other";
+                    writeln!(io::stderr(), "{warning} ({slots} slots, {cores} cores)")?;
+                }
                 let (local, members) = LocalExecutors::start(shape, &cache.path, &logs)?;
                 Ok(Executors { members, _local: Some((local, cache)), _nodes: Vec::new() })
             }
@@ -124,7 +131,9 @@ impl Choice {
 impl Cache {
     fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
         let path = if flags.cold {
-            std::env::temp_dir().join(format!("broadsweep-cold-{}", std::process::id()))
+            let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
+            std::env::temp_dir().join(name)
         } else {
             flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
         };
@@ -132,7 +141,8 @@ impl Cache {
     }
 
     fn make(&self) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.path).with_context(|| {
+        let made = if self.cold { fs::create_dir(&self.path) } else { fs::create_dir_all(&self.path) };
+        made.with_context(|| {
             format!("cannot make the cache folder {}; name another one with --cache-dir", self.path.display())
         })
     }

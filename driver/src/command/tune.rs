@@ -67,8 +67,8 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let job = load(&args.study)?;
     let policy = policy(&job.study).map_err(Failure::wrong_use)?;
-    choice.prepare()?;
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
+    choice.prepare()?;
     folder.write_study(job.study.text())?;
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
@@ -159,10 +159,15 @@ fn conclude(
     error: Option<RunError>,
 ) -> Result<ExitCode, Failure> {
     let record = &outcome.record;
-    folder.write_results(record)?;
+    if let Some(error @ RunError::TooFewNodes { .. }) = error {
+        // Nothing began. The folder is free for the next try; logs of local executors say what was wrong with them.
+        folder.withdraw_study()?;
+        return Err(error.into());
+    }
     if let Some((trial, weights)) = &outcome.best {
         folder.write_best(&record.trials[trial.0 as usize].configuration, weights)?;
     }
+    folder.write_results(record)?;
     let counts = record.counts();
     let path = folder.path().display();
     let mut stderr = io::stderr();
@@ -181,5 +186,5 @@ fn conclude(
         writeln!(stderr, "interrupted: {ended} of {} trials of {} had ended", counts.planned, study.name)?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    Ok(if counts.failed > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+    Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
 }

@@ -116,6 +116,15 @@ impl RunFolder {
         write_whole(&self.path, "study.toml", text.as_bytes())
     }
 
+    /// Takes `study.toml` away again: nothing of the run began.
+    ///
+    /// # Errors
+    /// [`FolderError`], if the file cannot be removed.
+    pub fn withdraw_study(&self) -> Result<(), FolderError> {
+        let path = self.path.join("study.toml");
+        fs::remove_file(&path).map_err(|source| FolderError::from_io(&path, source))
+    }
+
     /// Writes `trials.csv`, `epochs.csv` and, last, `summary.json`: where it stands, the others do.
     ///
     /// # Errors

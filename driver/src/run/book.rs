@@ -162,6 +162,15 @@ impl Book {
         }
     }
 
+    /// Whether the epoch that an attempt ended with is the one that was reported before, to the last bit.
+    pub(super) fn agrees(&self, trial: TrialId, report: &EpochReport) -> Result<(), Contradiction> {
+        let known = &self.trials[trial.0 as usize].epochs;
+        match known.get((report.epoch as usize).wrapping_sub(1)) {
+            Some(earlier) if bits(earlier) == bits(report) => Ok(()),
+            Some(_) | None => Err(Contradiction { trial, epoch: report.epoch }),
+        }
+    }
+
     /// Whether a training of `trial` has such an epoch.
     pub(super) fn has_epoch(&self, trial: TrialId, epoch: u32) -> bool {
         (1..=self.plan.trials[trial.0 as usize].epochs).contains(&epoch)
@@ -172,8 +181,10 @@ impl Book {
         Some(trial) == self.plan.control || self.beats_the_best(trial, report)
     }
 
-    /// A trial was trained to the end; `weights` if they were wanted.
+    /// A trial was trained to the end; `weights` if they were wanted. Another trial may have become the best while they
+    /// were on their way: then they are not kept.
     pub(super) fn trained(&mut self, trial: TrialId, report: EpochReport, weights: Option<Blob<Bytes>>) {
+        let weights = weights.filter(|_| self.wants_weights(trial, &report));
         if self.beats_the_best(trial, &report)
             && let Some(error) = selected(&report, self.select)
             && let Some((_, beaten)) = self.best.replace((error, trial))
@@ -304,6 +315,27 @@ mod tests {
             assert_eq!(book.weights.len(), 2, "weights of others than the best and the control are kept");
             let measures: Vec<_> = book.plan_measures().into_iter().map(|(task, _)| book.trial_of(task)).collect();
             assert_eq!(measures, [Some(TrialId(0)), Some(TrialId(1))]);
+        }
+    }
+
+    #[test]
+    fn weights_that_come_after_a_better_trials_are_not_kept() {
+        let mut book = book(2, None);
+        let [better, worse] = [report(2, 0.1), report(2, 0.2)];
+        assert!(book.wants_weights(TrialId(0), &worse) && book.wants_weights(TrialId(1), &better));
+        book.trained(TrialId(1), better, Some(weights(1)));
+        book.trained(TrialId(0), worse, Some(weights(0)));
+        assert_eq!(book.weights.keys().collect::<Vec<_>>(), [&TrialId(1)]);
+        assert_eq!(book.plan_measures().len(), 1);
+    }
+
+    #[test]
+    fn an_attempt_ends_with_an_epoch_that_it_reported() {
+        let mut book = book(1, None);
+        book.epoch(TrialId(0), &report(1, 0.5)).unwrap();
+        assert_eq!(book.agrees(TrialId(0), &report(1, 0.5)), Ok(()));
+        for other in [report(1, 0.25), report(2, 0.5), report(0, 0.5)] {
+            assert!(book.agrees(TrialId(0), &other).is_err(), "{other:?} was believed");
         }
     }
 

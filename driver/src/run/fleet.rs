@@ -71,6 +71,11 @@ impl Fleet {
         self.ready().filter_map(|executor| self.session(executor).map(|(_, slots)| (executor, slots))).collect()
     }
 
+    /// Whether an executor was never ready before.
+    pub(super) fn is_new(&self, executor: ExecutorId) -> bool {
+        self.slots_seen.get(executor.0 as usize) == Some(&0)
+    }
+
     /// An executor is gone, and its link dials. Returns whether it was in use.
     pub(super) fn gone(&mut self, executor: ExecutorId, error: Option<LinkError>) -> bool {
         let was_ready = self.session(executor).is_some();

@@ -27,7 +27,7 @@ use crate::results::record::{Broadcast, RunRecord};
 use crate::scheduler::{Event, RetryPolicy, Scheduler, Time};
 use crate::study::{Study, TestUse};
 
-use book::Book;
+use book::{Book, Contradiction};
 use fleet::Fleet;
 
 /// How often the progress display moves at least.
@@ -49,6 +49,8 @@ pub struct RunOutcome {
     pub record: RunRecord,
     /// The best trial and its weights.
     pub best: Option<(TrialId, Vec<u8>)>,
+    /// Trials whose test error was due and could not be had.
+    pub unmeasured: u32,
 }
 
 /// Why a run cannot go on.
@@ -95,8 +97,12 @@ pub struct Run<'a> {
     progress: Progress,
     /// Ended attempts whose weights are on their way here: their results count when those have come.
     pulling: BTreeMap<AttemptId, Pulling>,
+    /// Attempts that contradicted what was known: cancelled, and not believed however they end.
+    contradicted: BTreeMap<AttemptId, Contradiction>,
     /// Why the last attempt of a task failed.
     failures: BTreeMap<TrialId, String>,
+    /// Trials whose test error could not be had.
+    unmeasured: u32,
     searching: bool,
     broadcast_s: f64,
     started: Instant,
@@ -131,7 +137,9 @@ impl<'a> Run<'a> {
             book: Book::new(plan, study.search.select),
             progress,
             pulling: BTreeMap::new(),
+            contradicted: BTreeMap::new(),
             failures: BTreeMap::new(),
+            unmeasured: 0,
             searching: true,
             broadcast_s: 0.0,
             started,
@@ -196,7 +204,9 @@ impl<'a> Run<'a> {
     fn next_deadline(&self) -> Instant {
         let scheduled = self.scheduler.next_deadline().map(|Time(us)| self.started + Duration::from_micros(us));
         let far = Instant::now() + Duration::from_hours(1);
-        scheduled.unwrap_or(far).min(self.fleet.deadline().unwrap_or(far))
+        // One that has passed has had its say; until something changes, the ticks look again.
+        let patience = self.fleet.deadline().filter(|deadline| *deadline > Instant::now());
+        scheduled.unwrap_or(far).min(patience.unwrap_or(far))
     }
 
     fn show(&mut self) {
@@ -222,6 +232,7 @@ impl<'a> Run<'a> {
     fn outcome(self, control: Option<TrialId>, interrupted: bool) -> RunOutcome {
         let best = self.book.best_weights().map(|(trial, weights)| (trial, weights.content.to_vec()));
         let (executors, slots) = self.fleet.took_part();
+        let unmeasured = self.unmeasured;
         let record = RunRecord {
             study: self.study.name.clone(),
             seed: self.study.seed,
@@ -242,7 +253,7 @@ impl<'a> Run<'a> {
                 wall_s: self.broadcast_s,
             },
         };
-        RunOutcome { record, best }
+        RunOutcome { record, best, unmeasured }
     }
 }
 

@@ -8,6 +8,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 use broadsweep_common::metrics::EpochReport;
 use bytes::Bytes;
 
+use super::book::Contradiction;
 use super::{Pulling, Run, is_out_of_place};
 use crate::cluster::{LinkError, LinkEvent, Order};
 use crate::results::record::TrialOutcome;
@@ -21,7 +22,9 @@ impl Run<'_> {
         match event {
             LinkEvent::Connected => self.fleet.answering(executor),
             LinkEvent::Ready { session, slots } => {
-                self.broadcast_s = self.started.elapsed().as_secs_f64();
+                if self.fleet.is_new(executor) {
+                    self.broadcast_s = self.started.elapsed().as_secs_f64();
+                }
                 for (executor, slots) in self.fleet.ready_now(executor, session, slots, self.settings.nodes_min) {
                     self.feed(Event::ExecutorReady { executor, slots });
                 }
@@ -54,6 +57,7 @@ impl Run<'_> {
         self.book.attempts_lost += lost.len() as u32;
         for attempt in lost {
             self.pulling.remove(&attempt);
+            self.contradicted.remove(&attempt);
         }
         if self.fleet.gone(executor, None) {
             self.feed(Event::ExecutorLost(executor));
@@ -72,7 +76,7 @@ impl Run<'_> {
             News::Epoch(epoch) if !self.book.is_measure(attempt.task) => {
                 tracing::info!(%executor, %attempt, epoch = epoch.epoch, loss = epoch.training_loss, "epoch done");
                 if let Err(contradiction) = self.book.epoch(trial, &epoch) {
-                    self.progress.println(&format!("{}: {contradiction}", self.cluster.name(executor)));
+                    self.contradict(executor, attempt, contradiction);
                 }
             }
             News::Epoch(_) => tracing::warn!(%executor, %attempt, "a measurement has no epochs"),
@@ -88,12 +92,34 @@ impl Run<'_> {
                     format!("it ended with epoch {epoch}, which its training does not have"),
                 );
             }
-            News::Ended(ended) => self.on_end(executor, attempt, ended),
+            News::Ended(ended) => match self.contradicted.remove(&attempt) {
+                None => self.on_end(executor, attempt, ended),
+                Some(contradiction) => {
+                    if let Ended::Complete { weights, .. } = ended {
+                        self.tell(executor, Order::Release(weights));
+                    }
+                    self.fail(executor, attempt, contradiction.to_string());
+                }
+            },
         }
+    }
+
+    /// An attempt told something else than an earlier one: it is stopped, and tried again elsewhere.
+    fn contradict(&mut self, executor: ExecutorId, attempt: AttemptId, contradiction: Contradiction) {
+        self.progress.println(&format!("{}: {contradiction}", self.cluster.name(executor)));
+        self.tell(executor, Order::Cancel(attempt));
+        self.contradicted.insert(attempt, contradiction);
     }
 
     fn on_end(&mut self, executor: ExecutorId, attempt: AttemptId, ended: Ended) {
         let Some(trial) = self.book.trial_of(attempt.task) else { return };
+        if let Ended::Complete { report, weights } = &ended
+            && let Err(contradiction) = self.book.agrees(trial, report)
+        {
+            self.tell(executor, Order::Release(*weights));
+            self.fail(executor, attempt, contradiction.to_string());
+            return;
+        }
         match ended {
             Ended::Complete { report, weights: blob } if self.book.wants_weights(trial, &report) => {
                 self.tell(executor, Order::Pull { attempt, blob });
@@ -193,6 +219,7 @@ impl Run<'_> {
         };
         if self.book.is_measure(task) {
             if let Some(reason) = given_up {
+                self.unmeasured += 1;
                 self.progress.println(&format!("the test error of {trial} could not be measured: {reason}"));
             }
             return;

@@ -153,13 +153,21 @@ impl BlobStore {
         let assembly = match place {
             Place::Memory => {
                 state.room_for(manifest.bytes())?;
-                Assembly::in_memory(manifest)
+                Assembly::in_memory(manifest.clone())
             }
-            Place::Cache => match Assembly::in_file(manifest, &self.path(digest, ".part"))? {
+            Place::Cache => match Assembly::in_file(manifest.clone(), &self.path(digest, ".part"))? {
                 Some(assembly) => assembly,
                 None => return Ok(Offer::Busy),
             },
         };
+        // The last writer may have sealed the file between the first look and our lock.
+        if place == Place::Cache
+            && let Some(content) = self.reopen(&manifest, digest)?
+        {
+            assembly.discard();
+            state.whole.insert(digest, Stored { place, blob: Blob { manifest, content } });
+            return Ok(Offer::Missing(Vec::new()));
+        }
         let missing = assembly.missing();
         state.arriving.insert(digest, (place, assembly));
         self.seal_if_complete(&mut state, digest)?;
