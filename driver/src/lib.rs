@@ -9,11 +9,13 @@
 //! | [`cluster`] | the executors of a run, and the links to them |
 //! | [`scheduler`] | places attempts on slots, nothing else; pure |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
+//! | [`journal`] | what happened in a run, in records that survive a crash |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
 
 pub mod cluster;
 pub mod command;
 pub mod data;
+pub mod journal;
 pub mod plan;
 pub mod results;
 pub mod run;
