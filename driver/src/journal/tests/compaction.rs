@@ -110,9 +110,9 @@ fn a_crash_at_any_step_of_a_compaction_leaves_the_old_journal_or_the_new_one() {
             let left = events(&storage);
             assert!(left == old || left == new, "{} records at step {step} of seed {seed}", left.len());
             if left == new {
-                left_new += 1
+                left_new += 1;
             } else {
-                left_old += 1
+                left_old += 1;
             }
             if done.is_ok() {
                 steps = step;

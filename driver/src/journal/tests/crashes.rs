@@ -102,7 +102,9 @@ proptest! {
         steps in prop::collection::vec(step(), 0..60),
     ) {
         let mut run = Run::new();
-        steps.into_iter().for_each(|step| run.take(step));
+        for step in steps {
+            run.take(step);
+        }
         run.crash(1);
     }
 }

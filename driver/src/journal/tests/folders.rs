@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What is answered, and then the whole journal. An error is told by its kind.
 fn answer(storage: &dyn Storage, step: &Step) -> Result<String, &'static str> {
-    let length = storage.journal_bytes().map_err(kind)?;
+    let length = storage.journal_bytes().map_err(|error| kind(&error))?;
     let done = match step {
         Step::Write(name, bytes) => storage.write(name, bytes).map(|()| String::new()),
         Step::Read(name) => storage.read(name, 16).map(|bytes| format!("{bytes:?}")),
@@ -60,10 +60,10 @@ fn answer(storage: &dyn Storage, step: &Step) -> Result<String, &'static str> {
         Step::Replace(bytes) => replace(storage, bytes).map(|()| String::new()),
         Step::Sync => storage.sync_journal().map(|()| String::new()),
     };
-    let done = done.map_err(kind)?;
-    let mut journal = vec![0; storage.journal_bytes().map_err(kind)?.unwrap_or(0) as usize];
+    let done = done.map_err(|error| kind(&error))?;
+    let mut journal = vec![0; storage.journal_bytes().map_err(|error| kind(&error))?.unwrap_or(0) as usize];
     if !journal.is_empty() {
-        storage.read_journal(0, &mut journal).map_err(kind)?;
+        storage.read_journal(0, &mut journal).map_err(|error| kind(&error))?;
     }
     Ok(format!("{done} {journal:?}"))
 }
@@ -75,7 +75,7 @@ fn replace(storage: &dyn Storage, bytes: &[u8]) -> Result<(), StorageError> {
     new.seal()
 }
 
-fn kind(error: StorageError) -> &'static str {
+fn kind(error: &StorageError) -> &'static str {
     match error {
         StorageError::Full { .. } => "full",
         StorageError::Denied { .. } => "denied",
@@ -137,7 +137,8 @@ const LIMITED: &str = "BROADSWEEP_TEST_LIMITED_FOLDER";
 fn a_write_that_the_system_cuts_short_is_cut_off_again_and_told_as_full() {
     let Some(folder) = env::var_os(LIMITED) else {
         let folder = tempfile::tempdir().unwrap();
-        let own_name = std::thread::current().name().unwrap().to_owned();
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let own_name = format!("{module}::a_write_that_the_system_cuts_short_is_cut_off_again_and_told_as_full");
         let status = Command::new("sh")
             .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$@\"", "sh"])
             .arg(env::current_exe().unwrap())

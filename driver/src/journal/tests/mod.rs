@@ -45,7 +45,9 @@ fn memory() -> Arc<MemoryStorage> {
 /// A journal with one commit for each of `commits`.
 fn journal_of(storage: &Arc<MemoryStorage>, commits: &[&[Event]]) -> Journal<Event> {
     let mut journal = Journal::create(Arc::clone(storage) as _).unwrap();
-    commits.iter().for_each(|events| commit(&mut journal, events).unwrap());
+    for events in commits {
+        commit(&mut journal, events).unwrap();
+    }
     journal
 }
 
