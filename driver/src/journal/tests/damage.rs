@@ -173,6 +173,38 @@ fn a_record_of_another_type_is_named_and_the_file_is_left_as_it_is() {
     assert_eq!(storage.journal().unwrap(), bytes);
 }
 
+/// A frame whose checksum fits, whatever its size.
+fn frame_of(number: u64, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_le_bytes();
+    let crc = crc32c::crc32c(&[&number.to_le_bytes()[..], &length, payload].concat());
+    [&length[..], &crc.to_le_bytes(), &number.to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn a_commit_stands_in_the_file_as_the_format_says() {
+    let storage = memory();
+    journal_of(&storage, &[&[said("a")], &[Event::Ended, said("b")]]);
+    let record = |event: &Event| {
+        let bytes = broadsweep_common::codec::encode(event).unwrap();
+        [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat()
+    };
+    let first = frame_of(0, &record(&said("a")));
+    let second = frame_of(1, &[record(&Event::Ended), record(&said("b"))].concat());
+    let header = b"bswp-jnl\x01\0\0\0".to_vec();
+    let checked = [&header[..], &crc32c::crc32c(&header).to_le_bytes()].concat();
+    assert_eq!(storage.journal().unwrap(), [checked, first, second].concat());
+}
+
+#[test]
+fn a_frame_larger_than_any_of_ours_is_refused_before_memory_is_taken_for_it() {
+    let claim = (format::PAYLOAD_BYTES_MAX + 1 - 4) as u32;
+    let payload = [&claim.to_le_bytes()[..], &vec![0; claim as usize]].concat();
+    let storage = memory();
+    storage.set_journal([&header(VERSION)[..], &frame_of(0, &payload)].concat());
+    let refused = open(&Watched::new(&storage)).unwrap_err();
+    assert!(matches!(refused, JournalError::Corrupt { record: 0, offset: 16, .. }), "{refused}");
+}
+
 /// Bytes that claim things: some of them frames that fit, some nearly.
 fn claims() -> impl Strategy<Value = Vec<u8>> {
     let frame = (any::<u32>(), 0_u64..4, prop::collection::vec(any::<u8>(), 0..40), any::<bool>());
