@@ -15,7 +15,7 @@ use broadsweep_common::seeds;
 use broadsweep_common::task::{StudyDescription, Task};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::nn::{self, Control, Phase, TrainTask, Weights};
+use crate::nn::{self, Checkpoint, Control, Phase, TrainTask, Weights};
 use crate::store::BlobStore;
 
 /// The repeat that every trial has until studies repeat their trials.
@@ -79,7 +79,7 @@ impl Attempt {
             select: study.select,
             test_every_trial: study.test_every_trial,
         };
-        let trained = nn::train(&task, &self.prepared.data, control).map_err(in_words)?;
+        let trained = nn::train(&task, &self.prepared.data, None, control).map_err(in_words)?;
         match (trained.training, trained.weights) {
             (Training::Complete(report), Some(weights)) => {
                 let bytes = weights.to_safetensors().map_err(in_words)?;
@@ -161,7 +161,7 @@ impl Control for SlotControl {
         self.phase = Some((phase, Instant::now()));
     }
 
-    fn epoch_ended(&mut self, report: &EpochReport) -> bool {
+    fn epoch_ended(&mut self, report: &EpochReport, _checkpoint: &Checkpoint) -> bool {
         let durations = self.durations();
         self.send(Report { attempt: self.attempt, durations, news: News::Epoch(*report) });
         self.go_on()

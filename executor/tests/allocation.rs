@@ -14,7 +14,7 @@ use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
-use broadsweep_executor::nn::{Control, Phase, TrainTask, train};
+use broadsweep_executor::nn::{Checkpoint, Control, Phase, TrainTask, train};
 
 struct Counting;
 
@@ -55,7 +55,7 @@ impl Control for Reader {
 
     fn phase(&mut self, _phase: Phase) {}
 
-    fn epoch_ended(&mut self, _report: &EpochReport) -> bool {
+    fn epoch_ended(&mut self, _report: &EpochReport, _checkpoint: &Checkpoint) -> bool {
         true
     }
 }
@@ -124,11 +124,11 @@ fn no_batch_of_a_training_allocates() {
             test_every_trial: false,
         };
         // The kernel looks at the processor and takes its panels in a thread's first product.
-        train(&task, &data, &mut Reader { counts: Vec::with_capacity(24) }).unwrap();
+        train(&task, &data, None, &mut Reader { counts: Vec::with_capacity(24) }).unwrap();
         // Seven batches of at most eight rows and one of validation, three times.
         let mut reader = Reader { counts: Vec::with_capacity(24) };
         let before = COUNT.get();
-        train(&task, &data, &mut reader).unwrap();
+        train(&task, &data, None, &mut reader).unwrap();
         assert_eq!(reader.counts.len(), 24);
         assert!(reader.counts[0] > before + 10, "the counter does not see the buffers being made");
         assert_eq!(reader.counts[0], reader.counts[23], "{:?}", reader.counts);

@@ -1,11 +1,18 @@
 //! When to stop, and which epoch counts.
 
 use broadsweep_common::training::EarlyStop;
+use serde::{Deserialize, Serialize};
 
-/// The course of the watched error so far.
+/// A rule, and how the watched error stands by it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Watch {
     rule: EarlyStop,
+    course: Course,
+}
+
+/// The course of the watched error so far: what a checkpoint keeps of a [`Watch`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Course {
     /// The lowest error of all epochs: that epoch is the result.
     lowest: f64,
     /// The error that a fall is measured against: it moves by improvements of at least `min_delta` only, so that
@@ -15,33 +22,47 @@ pub(super) struct Watch {
     waited: u32,
 }
 
-/// What one more epoch means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ruling {
-    /// It is the best so far.
-    pub(super) is_best: bool,
-    /// It was one too many without improvement.
-    pub(super) stop: bool,
-}
-
 impl Watch {
     pub(super) fn new(rule: EarlyStop) -> Self {
-        Self { rule, lowest: f64::INFINITY, reference: f64::INFINITY, waited: 0 }
+        Self { rule, course: Course { lowest: f64::INFINITY, reference: f64::INFINITY, waited: 0 } }
     }
 
-    pub(super) fn see(&mut self, error: f64) -> Ruling {
-        let is_best = error < self.lowest;
+    /// Goes on from `course`. `None` if `epochs` epochs under `rule`, the best of which had the error `lowest`, cannot
+    /// have led there.
+    pub(super) fn resume(rule: EarlyStop, course: Course, epochs: u32, lowest: f64) -> Option<Self> {
+        let Course { reference, waited, .. } = course;
+        let is_possible = course.lowest.to_bits() == lowest.to_bits()
+            && reference.is_finite()
+            && lowest <= reference
+            && waited < epochs
+            && waited <= rule.patience;
+        is_possible.then_some(Self { rule, course })
+    }
+
+    /// Takes the error of one more epoch; says whether it is the best so far.
+    pub(super) fn see(&mut self, error: f64) -> bool {
+        let Course { lowest, reference, waited } = &mut self.course;
+        let is_best = error < *lowest;
         if is_best {
-            self.lowest = error;
+            *lowest = error;
         }
-        let improved = error < self.reference && self.reference - error >= self.rule.min_delta;
+        let improved = error < *reference && *reference - error >= self.rule.min_delta;
         if improved {
-            self.reference = error;
-            self.waited = 0;
+            *reference = error;
+            *waited = 0;
         } else {
-            self.waited += 1;
+            *waited += 1;
         }
-        Ruling { is_best, stop: self.waited >= self.rule.patience }
+        is_best
+    }
+
+    /// Whether the last epoch was one too many without improvement.
+    pub(super) fn rules_to_stop(&self) -> bool {
+        self.course.waited >= self.rule.patience
+    }
+
+    pub(super) fn course(&self) -> Course {
+        self.course
     }
 }
 
@@ -51,7 +72,7 @@ mod tests {
 
     fn rulings(patience: u32, min_delta: f64, errors: &[f64]) -> Vec<(bool, bool)> {
         let mut watch = Watch::new(EarlyStop { patience, min_delta });
-        errors.iter().map(|&error| watch.see(error)).map(|ruling| (ruling.is_best, ruling.stop)).collect()
+        errors.iter().map(|&error| (watch.see(error), watch.rules_to_stop())).collect()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `plan` | what a network will need: shapes, parameters, FLOPs, memory |
 //! | `shape` | shapes of rows, windows on images, and the error for layers that do not fit |
 //! | `train` | the training loop, and the control that surrounds it |
+//! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
 //! | `evaluate` | scores of whole parts of the data |
 //! | `early_stop` | when to stop, and which epoch counts |
 //! | `batch` | the order of the rows, and the gathering of a batch |
@@ -23,6 +24,7 @@
 
 mod activation;
 mod batch;
+mod checkpoint;
 mod early_stop;
 mod evaluate;
 mod layers;
@@ -39,6 +41,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use evaluate::{MeasureError, measure};
 pub use plan::{LAYER_VALUES_MAX, LayerPlan, PARAMETERS_MAX, Plan, Role, TensorPlan, plan};
 pub use product::KERNEL;

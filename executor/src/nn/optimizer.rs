@@ -29,24 +29,50 @@ struct Segment {
     penalized: bool,
 }
 
+/// Numbers that the rule remembers of each weight.
+pub(super) fn moments(rule: Optimizer) -> u64 {
+    match rule {
+        Optimizer::Sgd { momentum: 0.0, .. } => 0,
+        Optimizer::Sgd { .. } => 1,
+        Optimizer::Adam { .. } => 2,
+    }
+}
+
 impl OptimizerState {
     pub(super) fn new(training: &Training, plan: &Plan) -> Self {
         let trained = places(plan).filter(|place| !place.role.is_statistic());
         let segments = trained.map(|place| Segment { range: place.range, penalized: place.role == Role::Weight });
-        let values = plan.parameters as usize;
-        let (first, second) = match training.optimizer {
-            Optimizer::Sgd { momentum: 0.0, .. } => (0, 0),
-            Optimizer::Sgd { .. } => (values, 0),
-            Optimizer::Adam { .. } => (values, values),
-        };
+        let moments = moments(training.optimizer);
+        let moment = |number| vec![0.0; if number <= moments { plan.parameters as usize } else { 0 }];
         Self {
             rule: training.optimizer,
             l2: training.l2 as f32,
             segments: segments.collect(),
-            first: vec![0.0; first],
-            second: vec![0.0; second],
+            first: moment(1),
+            second: moment(2),
             steps: 0,
         }
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    pub(super) fn moments(&self) -> [&[f32]; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Goes on after `steps` steps with moments that `fill` writes.
+    pub(super) fn resume(&mut self, steps: u64, mut fill: impl FnMut(&mut [f32])) {
+        self.steps = steps;
+        fill(&mut self.first);
+        fill(&mut self.second);
+    }
+
+    /// Whether finite weights can stand beside these moments: an infinite velocity or first moment, or anything that
+    /// is NaN, would have reached them. A second moment may be infinite: it divides.
+    pub(super) fn is_possible(&self) -> bool {
+        self.first.iter().all(|value| value.is_finite()) && self.second.iter().all(|&value| value >= 0.0)
     }
 
     /// Takes one step along `gradients`, which lie as `weights` do.

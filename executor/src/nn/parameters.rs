@@ -39,10 +39,13 @@ pub(super) fn places(plan: &Plan) -> impl Iterator<Item = Place> + '_ {
 }
 
 impl Parameters {
+    pub(super) fn zeros(plan: &Plan) -> Self {
+        Self { trained: vec![0.0; plan.parameters as usize], statistics: vec![0.0; plan.statistics as usize] }
+    }
+
     /// Weights drawn from the trial's seed, biases and shifts 0, scales 1, running means 0 and variances 1.
     pub(super) fn initialize(model: &Model, plan: &Plan, trial_seed: u64) -> Self {
-        let mut parameters =
-            Self { trained: vec![0.0; plan.parameters as usize], statistics: vec![0.0; plan.statistics as usize] };
+        let mut parameters = Self::zeros(plan);
         let mut places = places(plan);
         for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
             for (tensor, place) in planned.tensors.iter().zip(places.by_ref()) {

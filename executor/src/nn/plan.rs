@@ -4,10 +4,11 @@
 
 use broadsweep_common::dataset::TargetKind;
 use broadsweep_common::model::{Activation, LAYERS_MAX, Layer, Loss, Model, Padding, WINDOW, Window};
-use broadsweep_common::training::{Optimizer, Training};
+use broadsweep_common::training::Training;
 
 use super::activation;
 use super::layers::tile_positions;
+use super::optimizer::moments;
 use super::shape::{Axis, Shape, ShapeError, Windows};
 
 /// Parameters that one network may have: 8 GiB of weights.
@@ -358,19 +359,15 @@ impl Plan {
     }
 
     /// Bytes that the trainer allocates for the network: weights, gradients, optimizer state, the copy of the epoch
-    /// that counts, and activations and work buffers of the larger of a training and an evaluation batch. The order
-    /// of the rows (4 bytes each) and the kernel's own buffers come on top.
+    /// that counts, activations and work buffers of the larger of a training and an evaluation batch, and the bytes
+    /// of one checkpoint. The order of the rows (4 bytes each) and the kernel's own buffers come on top.
     #[must_use]
     pub fn memory_bytes(&self, training: &Training) -> u64 {
-        let moments = match training.optimizer {
-            Optimizer::Sgd { momentum: 0.0, .. } => 0,
-            Optimizer::Sgd { .. } => 1,
-            Optimizer::Adam { .. } => 2,
-        };
-        let weights = 4 * ((3 + moments) * self.parameters + 2 * self.statistics);
+        let weights = 4 * ((3 + moments(training.optimizer)) * self.parameters + 2 * self.statistics);
+        let state = weights + self.checkpoint_bytes(training);
         let rows = (training.batch_size as u64).max(self.evaluation_rows() as u64);
         let fixed = self.layers.iter().map(|layer| layer.fixed_bytes).fold(0, u64::saturating_add);
-        weights.saturating_add(rows.saturating_mul(self.row_bytes())).saturating_add(fixed)
+        state.saturating_add(rows.saturating_mul(self.row_bytes())).saturating_add(fixed)
     }
 
     /// Values of the widest layer's output: what a gradient on its way back needs.

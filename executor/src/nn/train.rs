@@ -2,19 +2,17 @@
 //!
 //! It knows no cluster and no clock. Its bits depend on model, training, seeds and data only.
 
-use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::dataset::{Dataset, Header, Part};
 use broadsweep_common::metrics::{self, EpochReport, Score};
 use broadsweep_common::model::Model;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::Training;
 
 use super::batch::{Batch, shuffle};
-use super::early_stop::Watch;
+use super::checkpoint::{Checkpoint, identity};
 use super::evaluate::score;
 use super::loss::Tally;
 use super::network::Network;
-use super::optimizer::OptimizerState;
-use super::parameters::Parameters;
 use super::plan::{Plan, plan};
 use super::shape::ShapeError;
 use super::weights::Weights;
@@ -56,7 +54,10 @@ pub trait Control {
     fn phase(&mut self, phase: Phase);
 
     /// An epoch is complete. With `false` the training ends here, and the epoch counts.
-    fn epoch_ended(&mut self, report: &EpochReport) -> bool;
+    ///
+    /// `checkpoint` is what the next epoch starts from. Its bytes are made only when they are asked for; whether the
+    /// training goes on or stops here, another one can go on from them. After the last epoch nobody needs them.
+    fn epoch_ended(&mut self, report: &EpochReport, checkpoint: &Checkpoint) -> bool;
 }
 
 /// How a training ended.
@@ -84,17 +85,52 @@ pub enum TrainError {
         /// Which rows are missing.
         part: Part,
     },
+    /// The checkpoint would go on to other bits.
+    #[error("the checkpoint is of another model, training, seed, kernel or shape of data")]
+    ForeignCheckpoint,
 }
 
-/// Trains one network.
+impl TrainTask<'_> {
+    /// The score that early stop watches.
+    pub(super) fn watched(&self, report: &EpochReport) -> Option<Score> {
+        match self.select {
+            Select::Validation => report.validation,
+            Select::Test => report.test,
+        }
+    }
+
+    /// Whether every epoch reports a score of this part.
+    pub(super) fn reports(&self, part: Part, data: &Header) -> bool {
+        let is_looked_at = match part {
+            Part::Train => false,
+            Part::Validation => true,
+            Part::Test => self.test_every_trial || self.select == Select::Test,
+        };
+        is_looked_at && data.rows(part) > 0
+    }
+
+    /// The step size of an epoch, counted from 1.
+    pub(super) fn learning_rate(&self, epoch: u32) -> f64 {
+        self.training.learning_rate * libm::pow(self.training.learning_rate_decay, f64::from(epoch - 1))
+    }
+}
+
+/// Trains one network, from the start or from where a checkpoint was taken. It ends in the same bits either way: the
+/// reports of the epochs that are left, the outcome and the weights.
 ///
 /// A loss that is NaN or infinite, in a batch or over the rows whose error counts, ends the training as diverged; so
 /// does such a weight at the end of an epoch. A control that says stop after what is the last epoch anyway changes
-/// nothing: the training is complete.
+/// nothing: the training is complete. So it is at once after a checkpoint of the last epoch, or of one at which early
+/// stop ruled to stop.
 ///
 /// # Errors
 /// [`TrainError`], before anything is allocated.
-pub fn train(task: &TrainTask<'_>, data: &Dataset, control: &mut impl Control) -> Result<Trained, TrainError> {
+pub fn train(
+    task: &TrainTask<'_>,
+    data: &Dataset,
+    from: Option<Checkpoint>,
+    control: &mut impl Control,
+) -> Result<Trained, TrainError> {
     let plan = plan(task.model, &data.header().shape, data.header().targets)?;
     if data.rows(Part::Train) == 0 {
         return Err(TrainError::NoTrainingRows);
@@ -103,7 +139,12 @@ pub fn train(task: &TrainTask<'_>, data: &Dataset, control: &mut impl Control) -
     if task.training.early_stop.is_some() && data.rows(watched) == 0 {
         return Err(TrainError::NothingToWatch { part: watched });
     }
-    let mut trainer = Trainer::new(task, data, plan);
+    let identity = identity(task, data.header());
+    if from.as_ref().is_some_and(|checkpoint| !checkpoint.is_of(identity)) {
+        return Err(TrainError::ForeignCheckpoint);
+    }
+    let state = from.unwrap_or_else(|| Checkpoint::start(task, &plan, identity));
+    let mut trainer = Trainer::new(task, data, plan, state);
     let training = trainer.run(control);
     Ok(trainer.finish(training))
 }
@@ -115,24 +156,12 @@ fn watched_part(select: Select) -> Part {
     }
 }
 
-/// All that an epoch starts from, and all that it leaves behind: what a checkpoint would hold.
-struct State {
-    parameters: Parameters,
-    optimizer: OptimizerState,
-    watch: Option<Watch>,
-    /// Epochs completed.
-    epoch: u32,
-    /// The epoch that counts so far, with its weights; the copy's memory is there from the start.
-    kept: Option<EpochReport>,
-    kept_parameters: Parameters,
-}
-
-/// A training under way: its state, and buffers that hold nothing from one batch to the next.
+/// A training under way: its state, and buffers that hold nothing from one epoch to the next.
 struct Trainer<'a> {
     task: TrainTask<'a>,
     data: &'a Dataset,
     plan: Plan,
-    state: State,
+    state: Checkpoint,
     network: Network,
     batch: Batch,
     gradients: Vec<f32>,
@@ -146,41 +175,30 @@ enum Interrupted {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(task: &TrainTask<'a>, data: &'a Dataset, plan: Plan) -> Self {
+    fn new(task: &TrainTask<'a>, data: &'a Dataset, plan: Plan, state: Checkpoint) -> Self {
         let rows = task.training.batch_size.min(data.rows(Part::Train)).max(plan.evaluation_rows());
-        let parameters = Parameters::initialize(task.model, &plan, task.trial_seed);
         Self {
             task: *task,
             data,
             network: Network::new(task.model, &plan, rows),
             batch: Batch::new(data, rows),
-            gradients: vec![0.0; parameters.trained.len()],
+            gradients: vec![0.0; plan.parameters as usize],
             order: vec![0; data.rows(Part::Train)],
-            state: State {
-                kept_parameters: parameters.clone(),
-                parameters,
-                optimizer: OptimizerState::new(task.training, &plan),
-                watch: task.training.early_stop.map(Watch::new),
-                epoch: 0,
-                kept: None,
-            },
+            state,
             plan,
         }
     }
 
     fn run(&mut self, control: &mut impl Control) -> metrics::Training {
-        while self.state.epoch < self.task.training.epochs {
+        while !self.state.is_last() {
             let report = match self.train_epoch(control) {
                 Ok(report) => report,
                 Err(Interrupted::Stopped) => return metrics::Training::Stopped(self.state.kept),
-                Err(Interrupted::Diverged) => return metrics::Training::Diverged { epoch: self.state.epoch + 1 },
+                Err(Interrupted::Diverged) => return metrics::Training::Diverged { epoch: self.state.epoch() + 1 },
             };
-            let is_last = self.complete_epoch(report);
-            if !control.epoch_ended(&report) && !is_last {
+            self.state.complete_epoch(report, self.task.watched(&report));
+            if !control.epoch_ended(&report, &self.state) && !self.state.is_last() {
                 return metrics::Training::Stopped(self.state.kept);
-            }
-            if is_last {
-                break;
             }
         }
         match self.state.kept {
@@ -189,38 +207,16 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Keeps the epoch if it counts; says whether it was the last.
-    fn complete_epoch(&mut self, report: EpochReport) -> bool {
-        let state = &mut self.state;
-        state.epoch += 1;
-        let watched = self.watched(&report);
-        let state = &mut self.state;
-        let (counts, stop) = match (&mut state.watch, watched) {
-            (Some(watch), Some(score)) => {
-                let ruling = watch.see(score.error);
-                (ruling.is_best, ruling.stop)
-            }
-            _ => (true, false),
-        };
-        if counts {
-            state.kept = Some(report);
-            state.kept_parameters.copy_from(&state.parameters);
-        }
-        stop || state.epoch >= self.task.training.epochs
-    }
-
     fn train_epoch(&mut self, control: &mut impl Control) -> Result<EpochReport, Interrupted> {
-        let epoch = self.state.epoch + 1;
-        let training = self.task.training;
-        let learning_rate = training.learning_rate * libm::pow(training.learning_rate_decay, f64::from(epoch - 1));
+        let epoch = self.state.epoch() + 1;
+        let learning_rate = self.task.learning_rate(epoch);
         control.phase(Phase::Training);
         let training_loss = self.fit(epoch, learning_rate, control)?;
         control.phase(Phase::Evaluation);
         let validation = self.score(Part::Validation, control)?;
-        let looks_at_test = self.task.test_every_trial || self.task.select == Select::Test;
-        let test = if looks_at_test { self.score(Part::Test, control)? } else { None };
+        let test = self.score(Part::Test, control)?;
         let report = EpochReport { epoch, learning_rate, training_loss, validation, test };
-        let watched_is_finite = self.watched(&report).is_none_or(|score| score.loss.is_finite());
+        let watched_is_finite = self.task.watched(&report).is_none_or(|score| score.loss.is_finite());
         let validation_is_finite = validation.is_none_or(|score| score.loss.is_finite());
         if watched_is_finite && validation_is_finite { Ok(report) } else { Err(Interrupted::Diverged) }
     }
@@ -247,7 +243,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn score(&mut self, part: Part, control: &mut impl Control) -> Result<Option<Score>, Interrupted> {
-        if self.data.rows(part) == 0 {
+        if !self.task.reports(part, self.data.header()) {
             return Ok(None);
         }
         let rows = self.plan.evaluation_rows();
@@ -256,13 +252,6 @@ impl<'a> Trainer<'a> {
         let tally = score(&mut self.network, parameters, self.data, part, (&mut self.batch, rows), go_on);
         let tally = tally.ok_or(Interrupted::Stopped)?;
         Ok(Some(tally.score(self.task.model.loss)))
-    }
-
-    fn watched(&self, report: &EpochReport) -> Option<Score> {
-        match self.task.select {
-            Select::Validation => report.validation,
-            Select::Test => report.test,
-        }
     }
 
     fn finish(self, training: metrics::Training) -> Trained {

@@ -119,10 +119,7 @@ impl Weights {
         if planned.len() != self.tensors.len() {
             return Err(WeightsError::Count { got: self.tensors.len(), want: planned.len() });
         }
-        let mut parameters = Parameters {
-            trained: vec![0.0; plan.parameters as usize],
-            statistics: vec![0.0; plan.statistics as usize],
-        };
+        let mut parameters = Parameters::zeros(plan);
         for ((wanted, place), tensor) in planned.into_iter().zip(places(plan)).zip(&self.tensors) {
             if wanted.name != tensor.name {
                 return Err(WeightsError::Missing { name: wanted.name.clone() });

@@ -1,5 +1,6 @@
 //! Tests of the whole trainer: small models and data sets, and what has to hold for them.
 
+mod checkpoints;
 mod gradients;
 mod planning;
 mod saved_weights;
@@ -8,8 +9,12 @@ mod training;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
+use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
+use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
+
+use crate::nn::{Checkpoint, Control, Phase, TrainTask};
 
 pub(super) const SAME: Padding = Padding::Same;
 pub(super) const VALID: Padding = Padding::Valid;
@@ -102,4 +107,51 @@ pub(super) fn circle(rows: [u64; 3]) -> Dataset {
         vec![u32::from(point[0] * point[0] + point[1] * point[1] < 0.6).to_ne_bytes()]
     };
     values(&[2], TargetKind::Classes { count: 2 }, rows, point, class)
+}
+
+/// Writes down what it is told; stops where it is asked to.
+#[derive(Default)]
+pub(super) struct Watcher {
+    batches: usize,
+    pub(super) batches_max: Option<usize>,
+    pub(super) epochs_max: Option<usize>,
+    pub(super) phases: Vec<Phase>,
+    pub(super) reports: Vec<EpochReport>,
+}
+
+impl Control for Watcher {
+    fn go_on(&mut self) -> bool {
+        self.batches += 1;
+        self.batches_max.is_none_or(|max| self.batches <= max)
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        self.phases.push(phase);
+    }
+
+    fn epoch_ended(&mut self, report: &EpochReport, _checkpoint: &Checkpoint) -> bool {
+        self.reports.push(*report);
+        self.epochs_max.is_none_or(|max| self.reports.len() < max)
+    }
+}
+
+pub(super) fn small_model() -> Model {
+    classifier(vec![
+        dense(16, Activation::Tanh),
+        batch_norm(Activation::Relu),
+        Layer::Dropout { rate: 0.1 },
+        dense(2, Activation::Linear),
+    ])
+}
+
+pub(super) fn task<'a>(model: &'a Model, training: &'a Training) -> TrainTask<'a> {
+    TrainTask {
+        model,
+        training,
+        study_seed: 1,
+        trial_seed: 2,
+        repeat: 0,
+        select: Select::Validation,
+        test_every_trial: false,
+    }
 }

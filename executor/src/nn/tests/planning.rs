@@ -127,11 +127,12 @@ fn planned_memory_is_what_the_trainer_allocates() {
             let training = Training { optimizer, ..sgd(0.1, batch_size, 1) };
             let rows = batch_size.max(plan.evaluation_rows());
             let parameters = Parameters::initialize(&model, &plan, 0);
-            // Weights and their copy, gradients, optimizer, network, batch.
+            // Weights and their copy, gradients, optimizer, network, batch; then a checkpoint on its way out.
             let weights = 4 * (3 * parameters.trained.len() + 2 * parameters.statistics.len());
             let state = weights + OptimizerState::new(&training, &plan).bytes();
             let buffers = Network::new(&model, &plan, rows).bytes() + Batch::new(&data, rows).bytes();
-            assert_eq!(plan.memory_bytes(&training), (state + buffers) as u64, "batches of {batch_size}");
+            let expected = (state + buffers) as u64 + plan.checkpoint_bytes(&training);
+            assert_eq!(plan.memory_bytes(&training), expected, "batches of {batch_size}");
         }
     }
 }

@@ -6,59 +6,12 @@ use broadsweep_common::model::{Activation, Layer, Loss, Model};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 
-use super::{SAME, batch_norm, circle, classifier, conv, dense, sgd, values, wave, window};
-use crate::nn::{Control, Phase, TrainError, TrainTask, Trained, measure, train};
-
-/// Writes down what it is told; stops where it is asked to.
-#[derive(Default)]
-struct Watcher {
-    batches: usize,
-    batches_max: Option<usize>,
-    epochs_max: Option<usize>,
-    phases: Vec<Phase>,
-    reports: Vec<EpochReport>,
-}
-
-impl Control for Watcher {
-    fn go_on(&mut self) -> bool {
-        self.batches += 1;
-        self.batches_max.is_none_or(|max| self.batches <= max)
-    }
-
-    fn phase(&mut self, phase: Phase) {
-        self.phases.push(phase);
-    }
-
-    fn epoch_ended(&mut self, report: &EpochReport) -> bool {
-        self.reports.push(*report);
-        self.epochs_max.is_none_or(|max| self.reports.len() < max)
-    }
-}
-
-fn small_model() -> Model {
-    classifier(vec![
-        dense(16, Activation::Tanh),
-        batch_norm(Activation::Relu),
-        Layer::Dropout { rate: 0.1 },
-        dense(2, Activation::Linear),
-    ])
-}
-
-fn task<'a>(model: &'a Model, training: &'a Training) -> TrainTask<'a> {
-    TrainTask {
-        model,
-        training,
-        study_seed: 1,
-        trial_seed: 2,
-        repeat: 0,
-        select: Select::Validation,
-        test_every_trial: false,
-    }
-}
+use super::{SAME, Watcher, circle, classifier, conv, dense, sgd, small_model, task, values, wave, window};
+use crate::nn::{Phase, TrainError, TrainTask, Trained, measure, train};
 
 fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
     let mut watcher = Watcher::default();
-    (train(task, data, &mut watcher).unwrap(), watcher)
+    (train(task, data, None, &mut watcher).unwrap(), watcher)
 }
 
 fn completed(trained: &Trained) -> EpochReport {
@@ -188,14 +141,14 @@ fn a_stop_between_batches_leaves_the_last_complete_epoch() {
     let (model, training) = (small_model(), sgd(0.05, 10, 5));
     let task = task(&model, &training);
     let mut watcher = Watcher { batches_max: Some(10 + 4), ..Watcher::default() };
-    let stopped = train(&task, &data, &mut watcher).unwrap();
+    let stopped = train(&task, &data, None, &mut watcher).unwrap();
     assert_eq!(stopped.training, metrics::Training::Stopped(Some(watcher.reports[0])));
     let one_epoch = sgd(0.05, 10, 1);
     let (complete, _) = run(&TrainTask { training: &one_epoch, ..task }, &data);
     assert_eq!(stopped.weights, complete.weights);
 
     let mut at_once = Watcher { batches_max: Some(4), ..Watcher::default() };
-    let stopped = train(&task, &data, &mut at_once).unwrap();
+    let stopped = train(&task, &data, None, &mut at_once).unwrap();
     assert_eq!(stopped.training, metrics::Training::Stopped(None));
     assert!(stopped.weights.is_none());
 }
@@ -206,7 +159,7 @@ fn a_stop_at_an_epochs_end_counts_that_epoch_and_after_the_last_one_changes_noth
     let (model, training) = (small_model(), sgd(0.05, 10, 3));
     for (epochs_max, is_complete) in [(2, false), (3, true)] {
         let mut watcher = Watcher { epochs_max: Some(epochs_max), ..Watcher::default() };
-        let trained = train(&task(&model, &training), &data, &mut watcher).unwrap();
+        let trained = train(&task(&model, &training), &data, None, &mut watcher).unwrap();
         let last = watcher.reports[epochs_max - 1];
         let expected =
             if is_complete { metrics::Training::Complete(last) } else { metrics::Training::Stopped(Some(last)) };
@@ -264,7 +217,7 @@ fn the_learning_rate_decays_from_epoch_to_epoch() {
 fn data_that_cannot_be_trained_on_is_refused_with_the_reason() {
     let model = small_model();
     let refuse = |training: &Training, rows| {
-        train(&task(&model, training), &circle(rows), &mut Watcher::default()).unwrap_err()
+        train(&task(&model, training), &circle(rows), None, &mut Watcher::default()).unwrap_err()
     };
     assert_eq!(refuse(&sgd(0.1, 10, 1), [0, 5, 5]), TrainError::NoTrainingRows);
     let early_stop = Some(EarlyStop { patience: 1, min_delta: 0.0 });
