@@ -91,4 +91,21 @@ mod tests {
         let expected = [(true, false), (true, false), (true, false), (true, false)];
         assert_eq!(rulings(2, 0.125, &[0.5, 0.4375, 0.375, 0.3125]), expected);
     }
+
+    #[test]
+    fn a_course_that_no_epochs_lead_to_is_not_resumed() {
+        let course = Course { lowest: 0.5, reference: 0.625, waited: 2 };
+        let resume = |course, epochs| Watch::resume(EarlyStop { patience: 3, min_delta: 0.25 }, course, epochs, 0.5);
+        assert_eq!(resume(course, 3).map(|watch| watch.course()), Some(course));
+        for (impossible, epochs) in [
+            (course, 2),
+            (Course { waited: 4, ..course }, 9),
+            (Course { lowest: 0.375, ..course }, 9),
+            (Course { reference: 0.25, ..course }, 9),
+            (Course { reference: f64::INFINITY, ..course }, 9),
+            (Course { reference: f64::NAN, ..course }, 9),
+        ] {
+            assert_eq!(resume(impossible, epochs), None, "{impossible:?} after {epochs} epochs");
+        }
+    }
 }
