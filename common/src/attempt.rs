@@ -13,6 +13,8 @@ pub struct Launch {
     pub attempt: AttemptId,
     /// What is to be done.
     pub task: Task,
+    /// The blob of the checkpoint to go on from; `None` to start at the beginning.
+    pub checkpoint: Option<Digest>,
 }
 
 /// What a slot tells of an attempt.
@@ -30,7 +32,12 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// One more epoch is done.
-    Epoch(EpochReport),
+    Epoch {
+        /// What it measured.
+        report: EpochReport,
+        /// The blob of the training's state after it, if one was taken: kept until the attempt's next one.
+        checkpoint: Option<Digest>,
+    },
     /// The attempt is over, and its slot is free.
     Ended(Ended),
 }
@@ -42,11 +49,18 @@ pub enum Ended {
     Complete {
         /// The epoch that counts.
         report: EpochReport,
-        /// The blob of the weights; the executor keeps it until it is released.
-        weights: Digest,
+        /// The blob of the weights, if there are any; the executor keeps it until it is released.
+        weights: Option<Digest>,
     },
-    /// Stopped because it was cancelled.
+    /// Stopped because it was cancelled, or because its executor drains.
     Stopped,
+    /// Not started: a slot of this executor has too little memory for it.
+    Refused {
+        /// What it would take.
+        needed_bytes: u64,
+        /// What a slot has.
+        available_bytes: u64,
+    },
     /// A loss was NaN or infinite: a result, not a failure.
     Diverged {
         /// In which epoch, counted from 1.

@@ -6,6 +6,7 @@
 //! | [`configuration`] | one point of the search space, and its digest |
 //! | [`model`] | layers as a study writes them (with searched settings) and as a trial trains them |
 //! | [`training`] | optimizer, learning rate, batches and epochs, in the same two forms |
+//! | [`replay`] | trials that wait instead of training, in the same two forms |
 //! | [`setting`] | a value that is either written in the study or searched |
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
@@ -26,6 +27,7 @@ pub mod dataset;
 pub mod ids;
 pub mod metrics;
 pub mod model;
+pub mod replay;
 pub mod seeds;
 pub mod setting;
 pub mod task;

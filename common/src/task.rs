@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::Configuration;
 use crate::ids::{Digest, TrialId};
 use crate::model::ModelDescription;
+use crate::replay::ReplayDescription;
 use crate::training::TrainingDescription;
 
 /// All that an executor knows of a study besides its data: broadcast once, so that a task carries its
@@ -13,14 +14,27 @@ use crate::training::TrainingDescription;
 pub struct StudyDescription {
     /// The study's seed.
     pub seed: u64,
-    /// The layers, with searched settings open.
-    pub model: ModelDescription,
-    /// The training, with searched settings open.
-    pub training: TrainingDescription,
+    /// What a trial does.
+    pub trainer: TrainerDescription,
     /// Which error early stop watches and the search chooses by.
     pub select: Select,
     /// Whether every trial looks at the test rows after each epoch.
     pub test_every_trial: bool,
+}
+
+/// What a trial does, with searched settings open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a study has one")]
+pub enum TrainerDescription {
+    /// Trains a network.
+    Network {
+        /// The layers.
+        model: ModelDescription,
+        /// How they are trained.
+        training: TrainingDescription,
+    },
+    /// Waits, and reports what it was given.
+    Replay(ReplayDescription),
 }
 
 /// The part of the data by whose error trials are compared.

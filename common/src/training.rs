@@ -16,8 +16,10 @@ pub const MOMENTUM: Bounds<f64> = Bounds::Below(0.0, 1.0);
 pub const PENALTY: Bounds<f64> = Bounds::Within(0.0, 1e3);
 /// Rows of a batch.
 pub const BATCH_SIZE: Bounds<u32> = Bounds::Within(1, 65_536);
+/// Passes over the training rows, at most.
+pub const EPOCHS_MAX: u32 = 100_000;
 /// Passes over the training rows.
-pub const EPOCHS: Bounds<u32> = Bounds::Within(1, 100_000);
+pub const EPOCHS: Bounds<u32> = Bounds::Within(1, EPOCHS_MAX);
 /// Epochs without improvement before training stops.
 pub const PATIENCE: Bounds<u32> = Bounds::Within(1, 100_000);
 /// Smallest fall of the validation error that counts as an improvement.

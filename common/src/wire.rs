@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broadsweep_proto::session::{self as proto, attempt_ended, driver_item, executor_item, parameter};
-use broadsweep_proto::{blocks, session};
+use broadsweep_proto::{SLOTS_MAX, blocks, session};
 
 use crate::attempt::{Durations, Ended, Launch, News, Report};
 use crate::blob::{Manifest, ManifestError};
@@ -57,6 +57,7 @@ pub fn launch_item(launch: &Launch) -> driver_item::Item {
         trial: trial.0,
         configuration: configuration.0.iter().map(|(name, value)| parameter_message(name, value)).collect(),
         weights,
+        checkpoint: bytes_of(launch.checkpoint.as_ref()),
     })
 }
 
@@ -73,7 +74,7 @@ pub fn launch(message: session::Launch) -> Result<Launch, WireError> {
     } else {
         Task::Measure { trial, configuration, weights: Digest::try_from(&message.weights[..])? }
     };
-    Ok(Launch { attempt, task })
+    Ok(Launch { attempt, task, checkpoint: optional_digest(&message.checkpoint)? })
 }
 
 /// The message of a report.
@@ -85,10 +86,11 @@ pub fn report_item(report: &Report) -> executor_item::Item {
         evaluation_us: microseconds(report.durations.evaluation),
     });
     match &report.news {
-        News::Epoch(epoch) => executor_item::Item::EpochEnded(session::EpochEnded {
+        News::Epoch { report, checkpoint } => executor_item::Item::EpochEnded(session::EpochEnded {
             attempt,
-            report: Some(epoch_message(epoch)),
+            report: Some(epoch_message(report)),
             durations,
+            checkpoint: bytes_of(checkpoint.as_ref()),
         }),
         News::Ended(ended) => executor_item::Item::AttemptEnded(session::AttemptEnded {
             attempt,
@@ -102,11 +104,14 @@ pub fn report_item(report: &Report) -> executor_item::Item {
 ///
 /// # Errors
 /// [`WireError::Missing`].
-pub fn epoch_ended(message: session::EpochEnded) -> Result<Report, WireError> {
+pub fn epoch_ended(message: &session::EpochEnded) -> Result<Report, WireError> {
     Ok(Report {
         attempt: attempt(message.attempt)?,
         durations: durations(message.durations),
-        news: News::Epoch(epoch(message.report)?),
+        news: News::Epoch {
+            report: epoch(message.report.as_ref())?,
+            checkpoint: optional_digest(&message.checkpoint)?,
+        },
     })
 }
 
@@ -118,12 +123,15 @@ pub fn attempt_ended(message: session::AttemptEnded) -> Result<Report, WireError
     use attempt_ended::Outcome;
     let ended = match message.outcome.ok_or(WireError::Missing("outcome"))? {
         Outcome::Complete(complete) => {
-            Ended::Complete { report: epoch(complete.report)?, weights: Digest::try_from(&complete.weights[..])? }
+            Ended::Complete { report: epoch(complete.report.as_ref())?, weights: optional_digest(&complete.weights)? }
         }
         Outcome::Stopped(_) => Ended::Stopped,
         Outcome::Diverged(diverged) => Ended::Diverged { epoch: diverged.epoch },
         Outcome::Failed(failed) => Ended::Failed { reason: bounded(&failed.reason).to_owned() },
         Outcome::Measured(measured) => Ended::Measured(score(&measured)),
+        Outcome::Refused(proto::Refused { needed_bytes, available_bytes }) => {
+            Ended::Refused { needed_bytes, available_bytes }
+        }
     };
     Ok(Report {
         attempt: attempt(message.attempt)?,
@@ -145,6 +153,18 @@ pub fn attempt_message(attempt: AttemptId) -> proto::Attempt {
 pub fn attempt(message: Option<proto::Attempt>) -> Result<AttemptId, WireError> {
     let message = message.ok_or(WireError::Missing("attempt"))?;
     Ok(AttemptId { task: TaskId(message.task), number: message.number })
+}
+
+/// The attempts that a welcome names as held.
+///
+/// # Errors
+/// [`WireError::TooMany`]: an executor has at most [`SLOTS_MAX`] attempts that run, and as many that have just ended.
+pub fn held(messages: &[proto::Attempt]) -> Result<Vec<AttemptId>, WireError> {
+    let max = 2 * SLOTS_MAX as usize;
+    if messages.len() > max {
+        return Err(WireError::TooMany { what: "held attempts", got: messages.len(), max });
+    }
+    Ok(messages.iter().map(|message| AttemptId { task: TaskId(message.task), number: message.number }).collect())
 }
 
 /// A manifest as a message.
@@ -170,6 +190,10 @@ pub fn manifest(message: Option<blocks::Manifest>) -> Result<Manifest, WireError
 #[must_use]
 pub fn bounded(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
+}
+
+fn optional_digest(bytes: &[u8]) -> Result<Option<Digest>, BadDigest> {
+    if bytes.is_empty() { Ok(None) } else { Digest::try_from(bytes).map(Some) }
 }
 
 fn bytes_of(digest: Option<&Digest>) -> prost::bytes::Bytes {
@@ -208,12 +232,15 @@ fn outcome_message(ended: &Ended) -> attempt_ended::Outcome {
     match ended {
         Ended::Complete { report, weights } => Outcome::Complete(proto::Complete {
             report: Some(epoch_message(report)),
-            weights: bytes_of(Some(weights)),
+            weights: bytes_of(weights.as_ref()),
         }),
         Ended::Stopped => Outcome::Stopped(proto::Stopped {}),
         Ended::Diverged { epoch } => Outcome::Diverged(proto::Diverged { epoch: *epoch }),
         Ended::Failed { reason } => Outcome::Failed(proto::Failed { reason: bounded(reason).to_owned() }),
         Ended::Measured(measured) => Outcome::Measured(score_message(measured)),
+        Ended::Refused { needed_bytes, available_bytes } => {
+            Outcome::Refused(proto::Refused { needed_bytes: *needed_bytes, available_bytes: *available_bytes })
+        }
     }
 }
 
@@ -227,7 +254,7 @@ fn epoch_message(report: &EpochReport) -> proto::EpochReport {
     }
 }
 
-fn epoch(message: Option<proto::EpochReport>) -> Result<EpochReport, WireError> {
+fn epoch(message: Option<&proto::EpochReport>) -> Result<EpochReport, WireError> {
     let message = message.ok_or(WireError::Missing("epoch report"))?;
     Ok(EpochReport {
         epoch: message.epoch,
@@ -291,7 +318,8 @@ mod tests {
         let train = Task::Train { trial: TrialId(7), configuration: configuration.clone() };
         let measure = Task::Measure { trial: TrialId(0), configuration, weights: Digest::of(b"weights") };
         for task in [train, measure] {
-            let sent = Launch { attempt: attempt_id(), task };
+            let checkpoint = matches!(task, Task::Train { .. }).then(|| Digest::of(b"state"));
+            let sent = Launch { attempt: attempt_id(), task, checkpoint };
             let driver_item::Item::Launch(message) = launch_item(&sent) else { panic!("another item") };
             let message = session::Launch::decode(&message.encode_to_vec()[..]).unwrap();
             assert_eq!(launch(message), Ok(sent));
@@ -302,17 +330,21 @@ mod tests {
     fn a_report_is_the_same_after_the_wire() {
         let durations = Durations { training: Duration::from_micros(5), evaluation: Duration::from_micros(6) };
         let ends = [
-            Ended::Complete { report: epoch_report(), weights: Digest::of(b"weights") },
+            Ended::Complete { report: epoch_report(), weights: Some(Digest::of(b"weights")) },
+            Ended::Complete { report: epoch_report(), weights: None },
             Ended::Stopped,
             Ended::Diverged { epoch: 3 },
             Ended::Failed { reason: "out of luck".into() },
             Ended::Measured(Score { loss: 1.0, error: 0.5 }),
+            Ended::Refused { needed_bytes: 2, available_bytes: 1 },
         ];
-        let news = ends.into_iter().map(News::Ended).chain([News::Epoch(epoch_report())]);
+        let epochs = [None, Some(Digest::of(b"state"))];
+        let epochs = epochs.map(|checkpoint| News::Epoch { report: epoch_report(), checkpoint });
+        let news = ends.into_iter().map(News::Ended).chain(epochs);
         for news in news {
             let sent = Report { attempt: attempt_id(), durations, news };
             let received = match report_item(&sent) {
-                executor_item::Item::EpochEnded(message) => epoch_ended(message),
+                executor_item::Item::EpochEnded(message) => epoch_ended(&message),
                 executor_item::Item::AttemptEnded(message) => attempt_ended(message),
                 other => panic!("a report became {other:?}"),
             };
@@ -345,7 +377,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(message) = session::Launch::decode(&bytes[..]) { let _ = launch(message); }
             if let Ok(message) = session::AttemptEnded::decode(&bytes[..]) { let _ = attempt_ended(message); }
-            if let Ok(message) = session::EpochEnded::decode(&bytes[..]) { let _ = epoch_ended(message); }
+            if let Ok(message) = session::EpochEnded::decode(&bytes[..]) { let _ = epoch_ended(&message); }
             if let Ok(message) = blocks::Manifest::decode(&bytes[..]) { let _ = manifest(Some(message)); }
         }
     }

@@ -1,10 +1,12 @@
 //! The executor as a command: its flags, and the process around `serve`.
 
-use std::io::{self, Read, Write};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use broadsweep_proto::SLOTS_MAX;
@@ -12,18 +14,26 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 
-use crate::server::{Settings, serve};
+use crate::machine::{cores, memory_bytes};
+use crate::server::{Orders, Settings, serve};
 use crate::slots::SlotThreads;
 
 /// Begins the line on standard output that says where an executor listens.
 pub const LISTENING: &str = "broadsweep executor listens on ";
 
+/// Seconds that a run keeps an executor whose driver is gone, unless it is told otherwise.
+pub const ORPHAN_TIMEOUT_S: u64 = 600;
+/// The longest time that can be asked for: a week.
+pub const MAX_S: u64 = 604_800;
+
 /// The flags of `broadsweep executor` and `broadsweep-executor`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "It prints its address on standard output once it listens. It serves one driver at a time, for as \
-                        many runs as come, until SIGINT or SIGTERM ends it."
+    after_help = "It prints its address on standard output once it listens, and serves one driver at a time, for as \
+                        many runs as come. SIGTERM or Ctrl-C makes it leave: it finishes or checkpoints what it runs, \
+                        and takes nothing new. A second one ends it at once."
 )]
 pub struct ExecutorArgs {
     /// Address and port to listen on; port 0 takes a free one and prints it
@@ -47,24 +57,42 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub insecure: bool,
 
-    /// End when standard input closes: a local executor does not outlive its driver
+    /// Seconds that a run keeps this executor after its driver is gone; then what ran for it stops
+    #[arg(long, value_name = "SECONDS", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
+    pub orphan_timeout: u64,
+
+    /// Seconds that this executor may take to leave after SIGTERM: it ends or checkpoints what it runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=MAX_S))]
+    pub drain_timeout: u64,
+
+    /// End once a run was orphaned: a local executor has no other use
     #[arg(long, hide = true)]
-    pub until_stdin_closes: bool,
+    pub ends_when_orphaned: bool,
 }
 
-/// Runs an executor until SIGINT or SIGTERM.
+impl ExecutorArgs {
+    /// Whether the flags go together.
+    ///
+    /// # Errors
+    /// In words, if the executor would be open to a network without a word that this is wanted.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.listen.ip().is_loopback() || self.insecure {
+            return Ok(());
+        }
+        bail!(
+            "{} is reachable from other machines, and nothing is encrypted or authenticated yet; \
+             listen on 127.0.0.1, or add --insecure if you trust everyone on that network",
+            self.listen
+        )
+    }
+}
+
+/// Runs an executor until SIGINT or SIGTERM makes it leave.
 ///
 /// # Errors
 /// In words, with what to do: an address in use, a cache folder that cannot be written.
 pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     if !args.listen.ip().is_loopback() {
-        if !args.insecure {
-            bail!(
-                "{} is reachable from other machines, and nothing is encrypted or authenticated yet; \
-                 listen on 127.0.0.1, or add --insecure if you trust everyone on that network",
-                args.listen
-            );
-        }
         tracing::warn!(listen = %args.listen, "insecure: anyone who reaches this port can use this machine");
     }
     let slots = match args.slots {
@@ -76,6 +104,10 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         memory_bytes: memory_bytes(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         advertise: args.advertise.clone(),
+        instance: RandomState::new().build_hasher().finish(),
+        orphan_timeout: Duration::from_secs(args.orphan_timeout),
+        drain_timeout: Duration::from_secs(args.drain_timeout),
+        ends_when_orphaned: args.ends_when_orphaned,
     };
     let threads = SlotThreads::start(slots).context("cannot start the slots' threads")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -98,41 +130,24 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     writeln!(stdout, "{LISTENING}{address}")?;
     stdout.flush()?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
-    serve(settings, listener, Arc::new(threads), end_of(args)?).await?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    serve(settings, incoming, Arc::new(threads), orders()?).await?;
     Ok(())
 }
 
-/// Resolves when the executor has to end.
-fn end_of(args: &ExecutorArgs) -> io::Result<impl Future<Output = ()> + use<>> {
+/// The first signal makes the executor leave, the second one ends it at once.
+fn orders() -> io::Result<Orders<impl Future<Output = ()>, impl Future<Output = ()>>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let orphaned = CancellationToken::new();
-    if args.until_stdin_closes {
-        let orphaned = orphaned.clone();
-        thread::Builder::new().name("parent".to_owned()).spawn(move || {
-            let _ = io::stdin().read_to_end(&mut Vec::new()); // an error closes it too
-            orphaned.cancel();
-        })?;
-    }
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = orphaned.cancelled() => {}
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let (drain, shutdown) = (first.clone(), second.clone());
+    tokio::spawn(async move {
+        for token in [first, second] {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            token.cancel();
         }
-    })
-}
-
-/// Cores of this machine that this process may use.
-#[must_use]
-pub fn cores() -> u32 {
-    thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(SLOTS_MAX).min(SLOTS_MAX))
-}
-
-/// Memory of this machine.
-fn memory_bytes() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit))
+    });
+    Ok(Orders { drain: drain.cancelled_owned(), shutdown: shutdown.cancelled_owned() })
 }
 
 /// `broadsweep` in the user's cache folder.

@@ -1,17 +1,37 @@
-//! Who holds this executor: one run at a time.
+//! Who holds this executor: one run at a time, with or without a connection to its driver.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::store::BlobStore;
+use crate::tenant::Tenant;
+
 /// The place that one run can hold.
-#[derive(Debug, Default)]
 pub(crate) struct Hold {
-    holder: Mutex<Option<Holder>>,
+    place: Mutex<Place>,
+    store: Arc<BlobStore>,
+    /// How long a run keeps the executor without a session.
+    orphan_timeout: Duration,
+    /// Set once the executor is leaving: no other run gets it.
+    pub(crate) draining: CancellationToken,
+    /// Set once a run was orphaned here.
+    pub(crate) orphaned: CancellationToken,
+    freed: Notify,
 }
 
-#[derive(Debug)]
+enum Place {
+    Free,
+    /// A session has the run.
+    Held(Holder),
+    /// The run's driver is gone, and may come back.
+    Resting(Rest),
+}
+
 struct Holder {
     run: String,
     generation: u64,
@@ -22,25 +42,56 @@ struct Holder {
     ended: CancellationToken,
 }
 
-/// Another run has the executor.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("held by run {run} for {seconds} s; wait until it ends, or end its hold with --take-over")]
-pub(crate) struct Held {
-    run: String,
-    seconds: u64,
+struct Rest {
+    tenant: Tenant,
+    since: Instant,
+    /// The driver stayed away for too long: anybody may have the executor.
+    orphaned: bool,
 }
 
-/// The hold of one session; dropping it frees the executor.
-#[derive(Debug)]
+/// Why a driver does not get the executor.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Held {
+    /// Another run has it.
+    #[error("held by run {run} for {seconds} s; wait until it ends, or end its hold with --take-over")]
+    ByAnother { run: String, seconds: u64 },
+    /// Another run has it, but not its driver.
+    #[error(
+        "held by run {run}, whose driver has been gone for {seconds} s; the hold ends {timeout_s} s after that, or \
+         with --take-over"
+    )]
+    ForAnother { run: String, seconds: u64, timeout_s: u64 },
+    /// The same run, taken up again by a later driver.
+    #[error("a later driver of run {run} has taken the run up")]
+    ByLaterDriver { run: String },
+    /// The executor leaves.
+    #[error("the executor is leaving")]
+    Leaving,
+}
+
+/// The hold of one session. Dropping it leaves the run resting.
 pub(crate) struct Grip {
     hold: Arc<Hold>,
+    /// There until the grip is dropped.
+    tenant: Option<Tenant>,
     /// Cancelled when another session takes over.
     pub(crate) evicted: CancellationToken,
     ended: CancellationToken,
 }
 
 impl Hold {
-    /// Takes the executor for `run`.
+    pub(crate) fn new(store: Arc<BlobStore>, orphan_timeout: Duration) -> Self {
+        Self {
+            place: Mutex::new(Place::Free),
+            store,
+            orphan_timeout,
+            draining: CancellationToken::new(),
+            orphaned: CancellationToken::new(),
+            freed: Notify::new(),
+        }
+    }
+
+    /// Takes the executor for `run`, with all that the run already has here.
     ///
     /// A session of the same run and at least the same generation replaces an older one: its driver came back before
     /// the old connection was known to be dead. With `take_over`, any holder is replaced. Waits until the replaced
@@ -48,17 +99,30 @@ impl Hold {
     pub(crate) async fn take(self: &Arc<Self>, run: &str, generation: u64, take_over: bool) -> Result<Grip, Held> {
         loop {
             let ended = {
-                let mut place = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*place {
-                    None => return Ok(self.grip(&mut place, run, generation)),
-                    Some(holder) if take_over || (holder.run == run && holder.generation <= generation) => {
+                let mut place = self.place();
+                match &mut *place {
+                    Place::Held(holder) if holder.run == run && holder.generation > generation => {
+                        return Err(Held::ByLaterDriver { run: run.to_owned() });
+                    }
+                    Place::Held(holder) if take_over || holder.run == run => {
                         holder.evicted.cancel();
                         holder.ended.clone()
                     }
-                    Some(holder) => {
+                    Place::Held(holder) => {
                         let seconds = holder.since.elapsed().as_secs();
-                        return Err(Held { run: holder.run.clone(), seconds });
+                        return Err(Held::ByAnother { run: holder.run.clone(), seconds });
                     }
+                    Place::Resting(rest) => {
+                        rest.admits(run, generation, take_over, self.orphan_timeout)?;
+                        let Place::Resting(rest) = std::mem::replace(&mut *place, Place::Free) else { continue };
+                        if rest.tenant.run() == run {
+                            return Ok(self.grip(&mut place, rest.tenant, generation));
+                        }
+                        self.discard(&rest.tenant);
+                        continue;
+                    }
+                    Place::Free if self.draining.is_cancelled() => return Err(Held::Leaving),
+                    Place::Free => return Ok(self.grip(&mut place, Tenant::new(run, generation), generation)),
                 }
             };
             ended.cancelled().await;
@@ -67,54 +131,227 @@ impl Hold {
 
     /// Whether `run` holds the executor now.
     pub(crate) fn is_held_by(&self, run: &str) -> bool {
-        let place = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        place.as_ref().is_some_and(|holder| holder.run == run)
+        match &*self.place() {
+            Place::Free => false,
+            Place::Held(holder) => holder.run == run,
+            Place::Resting(rest) => rest.tenant.run() == run,
+        }
     }
 
-    fn grip(self: &Arc<Self>, place: &mut Option<Holder>, run: &str, generation: u64) -> Grip {
+    /// From now on the executor takes no other run, and what runs here stops after its epoch.
+    pub(crate) fn drain(&self) {
+        self.draining.cancel();
+        if let Place::Resting(rest) = &*self.place() {
+            rest.tenant.stop_at_epoch_end(); // a run with a session is told by the session
+        }
+    }
+
+    /// Waits until nobody holds the executor.
+    pub(crate) async fn until_free(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if matches!(&*self.place(), Place::Free) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits until nobody has held the executor for the orphan timeout: its driver ended before it ever came, or as it
+    /// let go.
+    pub(crate) async fn until_forsaken(&self) {
+        let mut was_free = false;
+        loop {
+            tokio::time::sleep(self.orphan_timeout).await;
+            let is_free = matches!(&*self.place(), Place::Free);
+            if is_free && was_free {
+                return;
+            }
+            was_free = is_free;
+        }
+    }
+
+    fn grip(self: &Arc<Self>, place: &mut Place, mut tenant: Tenant, generation: u64) -> Grip {
         let (evicted, ended) = (CancellationToken::new(), CancellationToken::new());
-        *place = Some(Holder {
-            run: run.to_owned(),
+        tenant.generation = generation;
+        *place = Place::Held(Holder {
+            run: tenant.run().to_owned(),
             generation,
             since: Instant::now(),
             evicted: evicted.clone(),
             ended: ended.clone(),
         });
-        Grip { hold: Arc::clone(self), evicted, ended }
+        Grip { hold: Arc::clone(self), tenant: Some(tenant), evicted, ended }
+    }
+
+    /// The run has nothing here any more.
+    fn discard(&self, tenant: &Tenant) {
+        tenant.stop_now();
+        self.store.forget_run();
+    }
+
+    /// Ends the rest of a run whose driver stayed away: what runs stops, data is dropped, results stay.
+    fn orphan(&self, since: Instant) {
+        let mut place = self.place();
+        if let Place::Resting(rest) = &mut *place
+            && rest.since == since
+        {
+            tracing::warn!(run = rest.tenant.run(), "its driver stayed away: what ran for it stops, results stay");
+            rest.orphaned = true;
+            rest.tenant.stop_now();
+            rest.tenant.prepared = None;
+            self.store.forget_inputs();
+            self.orphaned.cancel();
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rest {
+    /// Whether a driver gets the executor while this run rests.
+    fn admits(&self, run: &str, generation: u64, take_over: bool, orphan_timeout: Duration) -> Result<(), Held> {
+        let held = self.tenant.run().to_owned();
+        if held == run && self.tenant.generation > generation {
+            return Err(Held::ByLaterDriver { run: held });
+        }
+        if held == run || take_over || self.orphaned {
+            return Ok(());
+        }
+        let (seconds, timeout_s) = (self.since.elapsed().as_secs(), orphan_timeout.as_secs());
+        Err(Held::ForAnother { run: held, seconds, timeout_s })
+    }
+}
+
+impl Grip {
+    /// The run's stay.
+    ///
+    /// # Panics
+    /// Never: only the end of the grip takes it.
+    pub(crate) fn tenant(&mut self) -> &mut Tenant {
+        self.tenant.as_mut().unwrap_or_else(|| unreachable!("the tenant is there until the grip ends"))
+    }
+
+    /// The run is over: nothing of it stays.
+    pub(crate) fn dismiss(mut self) {
+        if let Some(tenant) = self.tenant.take() {
+            self.hold.discard(&tenant);
+        }
     }
 }
 
 impl Drop for Grip {
     fn drop(&mut self) {
-        *self.hold.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut place = self.hold.place();
+        match self.tenant.take() {
+            None => *place = Place::Free,
+            Some(tenant) => {
+                let since = Instant::now();
+                *place = Place::Resting(Rest { tenant, since, orphaned: false });
+                let hold = Arc::clone(&self.hold);
+                tokio::spawn(async move {
+                    tokio::time::sleep(hold.orphan_timeout).await;
+                    hold.orphan(since);
+                });
+            }
+        }
+        drop(place);
         self.ended.cancel();
+        self.hold.freed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Grip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grip").finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::ids::{AttemptId, TaskId};
+    use tempfile::TempDir;
+
     use super::*;
 
-    #[tokio::test]
-    async fn a_second_run_is_told_who_holds_the_executor() {
-        let hold = Arc::new(Hold::default());
-        let _grip = hold.take("first", 1, false).await.unwrap();
-        let refused = hold.take("second", 1, false).await.unwrap_err();
-        assert!(refused.to_string().starts_with("held by run first for 0 s"), "{refused}");
-        assert!(hold.is_held_by("first") && !hold.is_held_by("second"));
+    const ORPHAN_TIMEOUT: Duration = Duration::from_mins(10);
+    const ATTEMPT: AttemptId = AttemptId { task: TaskId(0), number: 1 };
+
+    fn hold() -> (Arc<Hold>, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        (Arc::new(Hold::new(store, ORPHAN_TIMEOUT)), folder)
     }
 
     #[tokio::test]
-    async fn a_hold_ends_with_its_session() {
-        let hold = Arc::new(Hold::default());
-        drop(hold.take("first", 1, false).await.unwrap());
+    async fn a_second_run_is_told_who_holds_the_executor() {
+        let (hold, _folder) = hold();
+        let grip = hold.take("first", 1, false).await.unwrap();
+        let refused = hold.take("second", 1, false).await.unwrap_err();
+        assert!(refused.to_string().starts_with("held by run first for 0 s"), "{refused}");
+        assert!(hold.is_held_by("first") && !hold.is_held_by("second"));
+        drop(grip);
+        let refused = hold.take("second", 1, false).await.unwrap_err();
+        assert!(refused.to_string().starts_with("held by run first, whose driver has been gone"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_leaves_the_executor_free() {
+        let (hold, _folder) = hold();
+        hold.take("first", 1, false).await.unwrap().dismiss();
+        hold.until_free().await;
         assert!(hold.take("second", 1, false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_run_has_here_outlives_its_session() {
+        let (hold, _folder) = hold();
+        let mut grip = hold.take("first", 1, false).await.unwrap();
+        let (stop, _reports) = grip.tenant().begin(ATTEMPT).unwrap();
+        drop(grip);
+        let mut grip = hold.take("first", 2, false).await.unwrap();
+        assert_eq!(grip.tenant().reattach(), [ATTEMPT]);
+        assert!(stop.allows_a_batch());
+        drop(grip);
+        let mut taken = hold.take("second", 1, true).await.unwrap();
+        assert_eq!(taken.tenant().reattach(), []);
+        assert!(!stop.allows_a_batch(), "an attempt of the replaced run goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_without_a_driver_is_stopped_after_a_while_and_keeps_the_executor_from_nobody() {
+        let (hold, _folder) = hold();
+        let mut grip = hold.take("first", 1, false).await.unwrap();
+        let (stop, _reports) = grip.tenant().begin(ATTEMPT).unwrap();
+        drop(grip);
+        tokio::time::sleep(ORPHAN_TIMEOUT / 2).await;
+        drop(hold.take("first", 1, false).await.unwrap());
+        tokio::time::sleep(ORPHAN_TIMEOUT * 2 / 3).await;
+        assert!(stop.allows_a_batch(), "the driver was there in the meantime");
+        tokio::time::sleep(ORPHAN_TIMEOUT).await;
+        assert!(!stop.allows_a_batch() && hold.orphaned.is_cancelled());
+        assert_eq!(hold.take("first", 1, false).await.unwrap().tenant().reattach(), [ATTEMPT]);
+        tokio::time::sleep(ORPHAN_TIMEOUT * 2).await;
+        assert!(hold.take("second", 1, false).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_executor_that_nobody_wants_knows_it_after_a_while() {
+        let (hold, _folder) = hold();
+        let began = Instant::now();
+        hold.until_forsaken().await;
+        assert!(began.elapsed() >= ORPHAN_TIMEOUT);
+        let _grip = hold.take("first", 1, false).await.unwrap();
+        let waited = tokio::time::timeout(ORPHAN_TIMEOUT * 5, hold.until_forsaken()).await;
+        assert!(waited.is_err(), "it is held");
     }
 
     #[tokio::test]
     async fn taking_over_waits_until_the_old_session_has_let_go() {
         for (run, generation, take_over) in [("second", 1, true), ("first", 1, false), ("first", 2, false)] {
-            let hold = Arc::new(Hold::default());
+            let (hold, _folder) = hold();
             let old = hold.take("first", 1, false).await.unwrap();
             let evicted = old.evicted.clone();
             let session = tokio::spawn(async move {
@@ -129,9 +366,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_older_generation_of_the_same_run_is_refused() {
-        let hold = Arc::new(Hold::default());
-        let _grip = hold.take("first", 2, false).await.unwrap();
-        assert!(hold.take("first", 1, false).await.is_err());
+    async fn an_older_driver_of_the_same_run_is_refused() {
+        let (hold, _folder) = hold();
+        let grip = hold.take("first", 2, false).await.unwrap();
+        let refused = Held::ByLaterDriver { run: "first".into() };
+        assert_eq!(hold.take("first", 1, true).await.unwrap_err(), refused);
+        drop(grip);
+        assert_eq!(hold.take("first", 1, true).await.unwrap_err(), refused);
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_leaves_takes_no_other_run() {
+        let (hold, _folder) = hold();
+        let grip = hold.take("first", 1, false).await.unwrap();
+        hold.drain();
+        drop(grip);
+        assert!(hold.take("second", 1, false).await.is_err());
+        hold.take("first", 1, false).await.unwrap().dismiss();
+        assert_eq!(hold.take("first", 1, false).await.unwrap_err(), Held::Leaving);
     }
 }

@@ -3,21 +3,31 @@
 //! | module | holds |
 //! |---|---|
 //! | [`command`] | the flags, and the process around the rest |
+//! | [`machine`] | cores and memory that this process may use |
 //! | [`server`] | listens, and puts the parts below together |
-//! | `session` | one driver at a time: hello, launches, reports |
-//! | `hold` | who that driver is |
+//! | `session` | one connection of a driver: hello, launches, reports |
+//! | `hold` | which run has the executor, with or without a connection |
+//! | `tenant` | what runs for it, and the reports that its driver does not know yet |
+//! | `stop` | how an attempt is told to end |
 //! | `blocks` | bulk: offers, pushes, pulls |
 //! | [`store`] | the blobs: cache files and memory |
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
+//! | `control` | how the trainer is asked, timed and reported on there |
 //! | [`nn`] | the built-in trainer: networks, optimizers, the training loop; pure |
+//! | [`replay`] | the trainer that trains nothing: waits, and reports what it was given |
 
 mod blocks;
 pub mod command;
+mod control;
 mod hold;
+pub mod machine;
 pub mod nn;
+pub mod replay;
 pub mod server;
 mod session;
 pub mod slots;
+mod stop;
 pub mod store;
+mod tenant;
 mod work;

@@ -20,11 +20,15 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
-    match command::run(&command.executor) {
+    let (ended, code) = match command.executor.check() {
+        Ok(()) => (command::run(&command.executor), ExitCode::FAILURE),
+        wrong_use => (wrong_use, ExitCode::from(2)),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            code
         }
     }
 }

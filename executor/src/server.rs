@@ -1,7 +1,8 @@
 //! Puts the executor together and serves it until it is told to stop. Its world comes in as arguments: listener,
-//! slots, shutdown.
+//! connections, slots, and what tells it to end.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::session::session_server::SessionServer;
 use broadsweep_proto::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 
 use crate::blocks::BlocksService;
 use crate::hold::Hold;
@@ -34,6 +36,22 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// Where peers reach this executor, if not where the driver dials it.
     pub advertise: Option<String>,
+    /// A number that no other process has: drawn at random when the process starts.
+    pub instance: u64,
+    /// How long a run keeps the executor when its driver is gone.
+    pub orphan_timeout: Duration,
+    /// How long an executor that was told to leave waits for what runs, and for what the driver has to fetch.
+    pub drain_timeout: Duration,
+    /// Whether the executor ends once a run was orphaned: nobody else will come.
+    pub ends_when_orphaned: bool,
+}
+
+/// What tells an executor to end.
+pub struct Orders<D, S> {
+    /// Resolves when it has to leave: it finishes or checkpoints what it runs, and takes nothing new.
+    pub drain: D,
+    /// Resolves when it has to end at once.
+    pub shutdown: S,
 }
 
 /// Why an executor ended on its own.
@@ -47,18 +65,22 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves drivers, one at a time, until `shutdown` resolves.
+/// Serves drivers, one at a time, on the connections of `incoming`, until it is told to leave and has left, or until it
+/// is told to end.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn serve(
+pub async fn serve<I>(
     settings: Settings,
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<I>>,
     runner: Arc<dyn SlotRunner>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+    orders: Orders<impl Future<Output = ()>, impl Future<Output = ()>>,
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let store = Arc::new(BlobStore::open(&settings.cache_dir)?);
-    let hold = Arc::new(Hold::default());
+    let hold = Arc::new(Hold::new(Arc::clone(&store), settings.orphan_timeout));
     let stopping = CancellationToken::new();
     let sessions = SessionService {
         hold: Arc::clone(&hold),
@@ -67,24 +89,53 @@ pub async fn serve(
         offering: Offering {
             slots: settings.slots,
             memory_bytes: settings.memory_bytes,
-            advertise: settings.advertise.unwrap_or_default(),
+            advertise: settings.advertise.clone().unwrap_or_default(),
+            instance: settings.instance,
         },
         shutdown: stopping.clone(),
     };
-    let blocks = BlocksService { hold, store };
+    let blocks = BlocksService { hold: Arc::clone(&hold), store };
     let stopped = stopping.clone();
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BlocksServer::new(blocks).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-            shutdown.await;
+        .serve_with_incoming_shutdown(incoming, async {
+            end(&settings, &hold, orders).await;
             stopping.cancel();
         });
     tokio::select! {
+        biased;
         served = served => Ok(served?),
         // A peer that keeps its connection open must not keep the executor from ending.
         () = async { stopped.cancelled().await; tokio::time::sleep(GOODBYE_MAX).await } => Ok(()),
+    }
+}
+
+/// Resolves when the executor has nothing left to wait for.
+async fn end(settings: &Settings, hold: &Hold, orders: Orders<impl Future<Output = ()>, impl Future<Output = ()>>) {
+    let leave = async {
+        orders.drain.await;
+        tracing::info!("leaving: what runs here is finished or stopped after its epoch");
+        hold.drain();
+        if tokio::time::timeout(settings.drain_timeout, hold.until_free()).await.is_err() {
+            tracing::warn!("left although something was not fetched: the time to leave is over");
+        }
+    };
+    let orphaned = async {
+        if !settings.ends_when_orphaned {
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            () = hold.orphaned.cancelled() => {}
+            () = hold.until_forsaken() => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        () = orders.shutdown => {}
+        () = orphaned => {}
+        () = leave => {}
     }
 }

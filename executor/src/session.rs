@@ -1,21 +1,19 @@
 //! The service through which a driver holds this executor: one stream is one session.
 //!
-//! The end of the stream, however it comes about, ends the hold: attempts are cancelled and blobs in memory dropped.
+//! The end of the stream, however it comes about, leaves the run resting: see `hold` and `tenant`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broadsweep_common::attempt::{Launch, News, Report};
+use broadsweep_common::attempt::Launch;
 use broadsweep_common::dataset::Dataset;
-use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::ids::Digest;
 use broadsweep_common::{codec, wire};
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
-    DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Prepare, Prepared as PreparedMessage, Welcome,
-    driver_item, executor_item,
+    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Prepare,
+    Prepared as PreparedMessage, Welcome, driver_item, executor_item,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,6 +34,8 @@ const FIRST_SEQUENCE: u64 = 1;
 const RUN_BYTES_MAX: usize = 1024;
 /// Reports that are sent together at most.
 const BATCH_MAX: usize = 256;
+/// How often an executor that leaves looks whether its last results were fetched.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// What this executor offers to any driver.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub(crate) struct Offering {
     pub(crate) slots: u32,
     pub(crate) memory_bytes: u64,
     pub(crate) advertise: String,
+    /// Of this process, and of no other.
+    pub(crate) instance: u64,
 }
 
 /// Accepts drivers, one at a time.
@@ -68,24 +70,23 @@ impl Session for SessionService {
         let hello = hello_of(&first)?;
         let grip = self.hold.take(&first.run, first.generation, hello.take_over).await;
         let grip = grip.map_err(|held| Status::failed_precondition(held.to_string()))?;
-        tracing::info!(run = first.run, ?peer, build = hello.build, "held");
+        tracing::info!(run = first.run, generation = first.generation, ?peer, build = hello.build, "held");
 
         let (outbound, stream) = mpsc::channel(16);
-        let (reports, reported) = mpsc::unbounded_channel();
         let session = Holding {
-            run: first.run.clone(),
+            run: first.run,
             generation: first.generation,
             sent: 0,
             received: FIRST_SEQUENCE,
             outbound,
-            reports,
-            prepared: None,
-            live: HashMap::new(),
+            is_prepared: false,
+            is_over: false,
+            draining: self.hold.draining.clone(),
             store: Arc::clone(&self.store),
             runner: Arc::clone(&self.runner),
             offering: self.offering.clone(),
         };
-        tokio::spawn(session.serve(inbound, reported, grip, self.shutdown.clone()));
+        tokio::spawn(session.serve(inbound, grip, self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -119,10 +120,11 @@ struct Holding {
     sent: u64,
     received: u64,
     outbound: mpsc::Sender<Result<FromExecutor, Status>>,
-    reports: mpsc::UnboundedSender<Report>,
-    prepared: Option<Arc<Prepared>>,
-    /// The attempts that run here, with the flag that stops each.
-    live: HashMap<AttemptId, Arc<AtomicBool>>,
+    /// Whether the driver was told that data and description are here: reports come after that.
+    is_prepared: bool,
+    /// Whether the driver dismissed the run.
+    is_over: bool,
+    draining: CancellationToken,
     store: Arc<BlobStore>,
     runner: Arc<dyn SlotRunner>,
     offering: Offering,
@@ -132,51 +134,54 @@ struct Holding {
 type End = Option<Status>;
 
 impl Holding {
-    async fn serve(
-        mut self,
-        mut inbound: Streaming<FromDriver>,
-        mut reported: mpsc::UnboundedReceiver<Report>,
-        grip: Grip,
-        shutdown: CancellationToken,
-    ) {
+    async fn serve(mut self, mut inbound: Streaming<FromDriver>, mut grip: Grip, shutdown: CancellationToken) {
+        let evicted = grip.evicted.clone();
         // Beside the talk, not in it: a driver that reads nothing must not keep the executor from ending the session.
         let end = tokio::select! {
-            end = self.talk(&mut inbound, &mut reported) => end,
-            () = grip.evicted.cancelled() => Some(Status::aborted("another driver took this executor over")),
+            biased;
+            () = evicted.cancelled() => Some(Status::aborted("another driver took this executor over")),
             () = shutdown.cancelled() => Some(Status::unavailable("the executor is shutting down")),
+            end = self.talk(&mut inbound, &mut grip) => end,
         };
         if let Some(status) = end {
             tracing::warn!(run = self.run, reason = status.message(), "session ended");
             let _ = self.outbound.try_send(Err(status)); // the driver may be gone, or read nothing
         } else {
-            tracing::info!(run = self.run, "session ended");
+            tracing::info!(run = self.run, over = self.is_over, "session ended");
         }
-        self.live.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
-        self.store.forget_run();
-        drop(grip);
+        if self.is_over {
+            grip.dismiss();
+        }
     }
 
     /// Until the stream ends, or one of the two sides has a reason to end it.
-    async fn talk(
-        &mut self,
-        inbound: &mut Streaming<FromDriver>,
-        reported: &mut mpsc::UnboundedReceiver<Report>,
-    ) -> End {
-        let mut batch = Vec::new();
-        let mut said = self.send(vec![executor_item::Item::Welcome(self.welcome())]).await;
-        while said.is_ok() {
+    async fn talk(&mut self, inbound: &mut Streaming<FromDriver>, grip: &mut Grip) -> End {
+        let welcome = self.welcome(grip);
+        let mut said = self.send(vec![executor_item::Item::Welcome(welcome)]).await;
+        let mut told_to_leave = self.draining.is_cancelled();
+        while said.is_ok() && !self.is_over {
+            let draining = self.draining.clone();
+            // In this order, so that the same things happen in the same order.
             said = tokio::select! {
+                biased;
+                () = draining.cancelled(), if !told_to_leave => {
+                    told_to_leave = true;
+                    grip.tenant().stop_at_epoch_end();
+                    self.send(vec![executor_item::Item::Draining(Draining {})]).await
+                }
                 message = inbound.message() => match message {
-                    Ok(Some(message)) => self.receive(message).await,
+                    Ok(Some(message)) => self.receive(message, grip).await,
                     Ok(None) | Err(_) => return None,
                 },
-                _ = reported.recv_many(&mut batch, BATCH_MAX) => self.report(&mut batch).await,
+                () = grip.tenant().wait_for_reports(), if self.is_prepared => self.report(grip).await,
+                () = tokio::time::sleep(DRAIN_POLL), if told_to_leave => self.leave_if_done(grip),
             };
         }
         said.err().flatten()
     }
 
-    fn welcome(&self) -> Welcome {
+    fn welcome(&self, grip: &mut Grip) -> Welcome {
+        let held = grip.tenant().reattach();
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,18 +189,36 @@ impl Holding {
             memory_bytes: self.offering.memory_bytes,
             kernels: vec![nn::KERNEL.to_owned()],
             advertise: self.offering.advertise.clone(),
+            instance: self.offering.instance,
+            held: held.into_iter().map(wire::attempt_message).collect(),
+            draining: self.draining.is_cancelled(),
         }
     }
 
-    async fn receive(&mut self, message: FromDriver) -> Result<(), End> {
+    /// An executor that leaves does so once nothing runs and the driver has fetched or released all that was made.
+    fn leave_if_done(&mut self, grip: &mut Grip) -> Result<(), End> {
+        if !grip.tenant().is_idle() || self.store.holds_results() {
+            return Ok(());
+        }
+        self.is_over = true;
+        Err(Some(Status::unavailable("the executor has left")))
+    }
+
+    async fn receive(&mut self, message: FromDriver, grip: &mut Grip) -> Result<(), End> {
         let (got, want) = (message.sequence, self.received + 1);
         if got != want {
             return Err(Some(Status::invalid_argument(format!("message {got} came where {want} was due"))));
         }
+        if message.generation != self.generation || message.run != self.run {
+            return Err(Some(Status::invalid_argument("the run or its driver changed within a session")));
+        }
         self.received = got;
+        for checkpoint in grip.tenant().acknowledge(message.acknowledged) {
+            self.store.release(checkpoint);
+        }
         for item in message.items {
             let Some(item) = item.item else { continue };
-            if let Some(answer) = self.obey(item)? {
+            if let Some(answer) = self.obey(item, grip)? {
                 self.send(vec![answer]).await?;
             }
         }
@@ -203,14 +226,15 @@ impl Holding {
     }
 
     /// Does what one item asks. An item that makes no sense ends the session: the driver is at fault.
-    fn obey(&mut self, item: driver_item::Item) -> Result<Option<executor_item::Item>, End> {
+    fn obey(&mut self, item: driver_item::Item, grip: &mut Grip) -> Result<Option<executor_item::Item>, End> {
         let invalid = |bad: &dyn ToString| Some(Status::invalid_argument(bad.to_string()));
         match item {
             driver_item::Item::Hello(_) => return Err(invalid(&"a second hello")),
             driver_item::Item::Prepare(prepare) => {
                 let refusal = match self.prepare(&prepare) {
                     Ok(prepared) => {
-                        self.prepared = Some(Arc::new(prepared));
+                        grip.tenant().prepared = Some(Arc::new(prepared));
+                        self.is_prepared = true;
                         String::new()
                     }
                     Err(reason) => wire::bounded(&reason).to_owned(),
@@ -219,18 +243,19 @@ impl Holding {
             }
             driver_item::Item::Launch(launch) => {
                 let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
-                self.launch(launch).map_err(|bad| invalid(&bad))?;
+                self.launch(launch, grip).map_err(|bad| invalid(&bad))?;
             }
-            driver_item::Item::Cancel(cancel) => {
-                let attempt = wire::attempt(cancel.attempt).map_err(|bad| invalid(&bad))?;
+            driver_item::Item::Cancel(Cancel { attempt, at_epoch_end }) => {
+                let attempt = wire::attempt(attempt).map_err(|bad| invalid(&bad))?;
                 // An attempt that has just ended is no longer live: its report is on the way.
-                if let Some(cancelled) = self.live.get(&attempt) {
-                    cancelled.store(true, Ordering::Relaxed);
+                if let Some(stop) = grip.tenant().stop_of(attempt) {
+                    if at_epoch_end { stop.at_epoch_end() } else { stop.now() }
                 }
             }
             driver_item::Item::Release(release) => {
                 self.store.release(Digest::try_from(&release.blob[..]).map_err(|bad| invalid(&bad))?);
             }
+            driver_item::Item::Dismiss(_) => self.is_over = true,
         }
         Ok(None)
     }
@@ -251,33 +276,31 @@ impl Holding {
     }
 
     /// Starts an attempt. The driver knows the slots and what runs on them, so a launch that does not fit is its fault.
-    fn launch(&mut self, launch: Launch) -> Result<(), &'static str> {
-        let prepared = self.prepared.as_ref().ok_or("a launch before the data")?;
-        if self.live.len() >= self.offering.slots as usize {
+    fn launch(&mut self, launch: Launch, grip: &mut Grip) -> Result<(), &'static str> {
+        let tenant = grip.tenant();
+        let prepared = tenant.prepared.as_ref().filter(|_| self.is_prepared).ok_or("a launch before the data")?;
+        let prepared = Arc::clone(prepared);
+        if tenant.running() >= self.offering.slots as usize {
             return Err("a launch while all slots are taken");
         }
-        if self.live.contains_key(&launch.attempt) {
-            return Err("a launch of an attempt that runs already");
+        let (stop, reports) = tenant.begin(launch.attempt).ok_or("a launch of an attempt that runs already")?;
+        if self.draining.is_cancelled() {
+            stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        let cancelled = Arc::new(AtomicBool::new(false));
-        self.live.insert(launch.attempt, Arc::clone(&cancelled));
-        let attempt = Attempt {
-            prepared: Arc::clone(prepared),
+        self.runner.start(Attempt {
+            launch,
+            prepared,
             store: Arc::clone(&self.store),
             memory_bytes: self.offering.memory_bytes / u64::from(self.offering.slots.max(1)),
-            cancelled,
-            reports: self.reports.clone(),
-        };
-        self.runner.start(Box::new(move || attempt.run(&launch)));
+            stop,
+            reports,
+        });
         Ok(())
     }
 
-    async fn report(&mut self, batch: &mut Vec<Report>) -> Result<(), End> {
-        for report in batch.iter().filter(|report| matches!(report.news, News::Ended(_))) {
-            self.live.remove(&report.attempt);
-        }
-        let items = batch.drain(..).map(|report| wire::report_item(&report)).collect();
-        self.send(items).await
+    async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {
+        let batch = grip.tenant().send_next(BATCH_MAX, self.sent + 1);
+        self.send(batch.iter().map(wire::report_item).collect()).await
     }
 
     async fn send(&mut self, items: Vec<executor_item::Item>) -> Result<(), End> {

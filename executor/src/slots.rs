@@ -1,23 +1,43 @@
 //! Training threads: as many as the executor has slots, each with one attempt at a time.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Something that a slot does from start to end.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub use crate::work::Attempt;
 
-/// Runs work beside the session. The seam at which a simulation puts its own: the rest of the executor starts no
+/// Something that a slot does from start to end.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Runs attempts beside the session. The seam at which a simulation puts its own: the rest of the executor starts no
 /// thread.
 pub trait SlotRunner: Send + Sync {
-    /// Starts `work` on a free slot, or as soon as one is free.
-    fn start(&self, work: Work);
+    /// Starts `attempt` on a free slot, or as soon as one is free.
+    fn start(&self, attempt: Attempt);
 }
 
 /// One thread a slot.
 pub struct SlotThreads {
-    queue: Sender<Work>,
+    queue: Arc<Queue>,
+}
+
+/// What waits for a slot. Many launches may come in one message: whoever takes one wakes the next thread only if more
+/// are left, so that a burst of short attempts costs few wake-ups.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Work>,
+    /// Threads without work.
+    idle: usize,
+    /// Whether one of them was woken and has not looked yet.
+    waking: bool,
+    closed: bool,
 }
 
 impl SlotThreads {
@@ -26,41 +46,92 @@ impl SlotThreads {
     /// # Errors
     /// If the system starts no more threads.
     pub fn start(slots: u32) -> io::Result<Self> {
-        let (queue, work) = channel();
-        let work = Arc::new(Mutex::new(work));
+        let threads = Self { queue: Arc::default() };
         for slot in 0..slots {
-            let work = Arc::clone(&work);
-            thread::Builder::new().name(format!("slot-{slot}")).spawn(move || serve(&work))?;
+            let queue = Arc::clone(&threads.queue);
+            thread::Builder::new().name(format!("slot-{slot}")).spawn(move || serve(&queue))?;
         }
-        Ok(Self { queue })
+        Ok(threads)
+    }
+
+    fn perform(&self, work: Work) {
+        let mut state = self.queue.state();
+        state.waiting.push_back(work);
+        self.queue.wake_one(&mut state);
     }
 }
 
 impl SlotRunner for SlotThreads {
-    fn start(&self, work: Work) {
-        // Fails only if every thread is gone, which no work can cause: it catches its own panics.
-        if self.queue.send(work).is_err() {
-            tracing::error!("no slot thread is left");
+    fn start(&self, attempt: Attempt) {
+        self.perform(Box::new(move || attempt.run()));
+    }
+}
+
+impl Drop for SlotThreads {
+    fn drop(&mut self) {
+        self.queue.state().closed = true;
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_one(&self, state: &mut State) {
+        if state.idle > 0 && !state.waking {
+            state.waking = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// The next work; `None` when no more will come.
+    fn next(&self) -> Option<Work> {
+        let mut state = self.state();
+        loop {
+            if let Some(work) = state.waiting.pop_front() {
+                if !state.waiting.is_empty() {
+                    self.wake_one(&mut state);
+                }
+                return Some(work);
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle += 1;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            state.waking = false;
         }
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Work>>) {
-    loop {
-        // The lock is held while waiting: the others wait for the lock instead of the queue, which is the same.
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(work) => work(),
-            Err(_) => return,
-        }
+fn serve(queue: &Queue) {
+    while let Some(work) = queue.next() {
+        work(); // catches its own panics
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::sync::mpsc::channel;
 
     use super::*;
+
+    #[test]
+    fn no_work_is_forgotten_in_bursts() {
+        let slots = SlotThreads::start(4).unwrap();
+        let (done, results) = channel();
+        for burst in 0..200_usize {
+            for _ in 0..=burst % 9 {
+                let done = done.clone();
+                slots.perform(Box::new(move || done.send(()).unwrap()));
+            }
+            (0..=burst % 9).for_each(|_| results.recv().unwrap());
+        }
+    }
 
     #[test]
     fn as_many_works_as_slots_run_at_the_same_time() {
@@ -69,7 +140,7 @@ mod tests {
         let together = Arc::new(Barrier::new(3));
         for number in 0..6 {
             let (done, together) = (done.clone(), Arc::clone(&together));
-            slots.start(Box::new(move || {
+            slots.perform(Box::new(move || {
                 together.wait();
                 done.send(number).unwrap();
             }));

@@ -1,21 +1,28 @@
 //! What a slot does with one attempt: train or measure, and report. Knows no network and no driver.
 
 use std::any::Any;
+use std::fmt::Display;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
-use broadsweep_common::attempt::{Durations, Ended, Launch, News, Report};
+use broadsweep_common::attempt::{Ended, Launch, News, Report};
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Dataset, Part};
-use broadsweep_common::ids::{AttemptId, Digest};
-use broadsweep_common::metrics::{EpochReport, Training};
+use broadsweep_common::ids::{Digest, TrialId};
+use broadsweep_common::metrics::Training;
+use broadsweep_common::model::ModelDescription;
+use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::seeds;
-use broadsweep_common::task::{StudyDescription, Task};
+use broadsweep_common::task::{StudyDescription, Task, TrainerDescription};
+use broadsweep_common::training::TrainingDescription;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::control::SlotControl;
 use crate::nn::{self, Checkpoint, Control, Phase, TrainTask, Weights};
+use crate::replay::{self, ReplayState};
+use crate::stop::Stop;
 use crate::store::BlobStore;
 
 /// The repeat that every trial has until studies repeat their trials.
@@ -27,48 +34,116 @@ pub(crate) struct Prepared {
     pub(crate) study: StudyDescription,
 }
 
-/// One attempt's surroundings on its slot.
-pub(crate) struct Attempt {
+/// One attempt, with all that its slot needs for it.
+pub struct Attempt {
+    pub(crate) launch: Launch,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) store: Arc<BlobStore>,
+    /// What the slot has.
     pub(crate) memory_bytes: u64,
-    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) reports: UnboundedSender<Report>,
 }
 
 impl Attempt {
-    /// Does what `launch` asks and reports how it ended. A panic ends the attempt, not the executor.
-    pub(crate) fn run(self, launch: &Launch) {
-        let span = tracing::info_span!("attempt", attempt = %launch.attempt, trial = launch.task.trial().0);
+    /// Does what it was launched for and reports how that ended. A panic ends the attempt, not the executor.
+    pub fn run(self) {
+        let launch = &self.launch;
+        let span = tracing::debug_span!("attempt", attempt = %launch.attempt, trial = launch.task.trial().0);
         let _entered = span.enter();
-        let mut control = SlotControl::new(launch.attempt, Arc::clone(&self.cancelled), self.reports.clone());
+        let mut control = self.control();
         let performed = catch_unwind(AssertUnwindSafe(|| self.perform(&launch.task, &mut control)));
         let ended = match performed {
             Ok(Ok(ended)) => ended,
             Ok(Err(reason)) => Ended::Failed { reason },
             Err(panic) => Ended::Failed { reason: format!("the training program panicked: {}", words_of(&*panic)) },
         };
-        tracing::info!(?ended, "attempt ended");
+        self.conclude(&mut control, ended);
+    }
+
+    /// As [`Self::run`], for a simulation: `sleep` does the waiting of a replay. Nothing else can be simulated.
+    pub async fn run_in_time<S: Future<Output = ()>>(self, sleep: impl Fn(Duration) -> S) {
+        let mut control = self.control();
+        let performed = match (&self.launch.task, &self.prepared.study.trainer) {
+            (Task::Train { trial, configuration }, TrainerDescription::Replay(replay)) => {
+                match replay.resolve(*trial, configuration) {
+                    Ok(replay) => {
+                        let state = self.begin_replay(*trial, &mut control);
+                        Ok(replayed(&replay::run_in_time(&replay, state, &mut control, sleep).await))
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            _ => Err("only replays are simulated".to_owned()),
+        };
+        let ended = performed.unwrap_or_else(|reason| Ended::Failed { reason });
+        self.conclude(&mut control, ended);
+    }
+
+    /// What it is to do.
+    #[must_use]
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// What the run's executors were told of the study.
+    #[must_use]
+    pub fn study(&self) -> &StudyDescription {
+        &self.prepared.study
+    }
+
+    /// Lets it report to `reports`; returns where it reported so far. A simulation listens in between.
+    pub fn report_to(&mut self, reports: UnboundedSender<Report>) -> UnboundedSender<Report> {
+        std::mem::replace(&mut self.reports, reports)
+    }
+
+    fn control(&self) -> SlotControl {
+        let (stop, store) = (Arc::clone(&self.stop), Arc::clone(&self.store));
+        SlotControl::new(self.launch.attempt, stop, store, self.reports.clone())
+    }
+
+    /// Reports the end.
+    fn conclude(&self, control: &mut SlotControl, ended: Ended) {
+        if matches!(ended, Ended::Complete { .. } | Ended::Diverged { .. }) {
+            control.drop_checkpoint();
+        }
+        tracing::debug!(?ended, "attempt ended");
         let durations = control.durations();
-        control.send(Report { attempt: launch.attempt, durations, news: News::Ended(ended) });
+        control.send(Report { attempt: self.launch.attempt, durations, news: News::Ended(ended) });
     }
 
     fn perform(&self, task: &Task, control: &mut SlotControl) -> Result<Ended, String> {
-        match task {
-            Task::Train { configuration, .. } => self.train(configuration, control),
-            Task::Measure { configuration, weights, .. } => self.measure(configuration, *weights, control),
+        match (task, &self.prepared.study.trainer) {
+            (Task::Train { configuration, .. }, TrainerDescription::Network { model, training }) => {
+                self.train(model, training, configuration, control)
+            }
+            (Task::Measure { configuration, weights, .. }, TrainerDescription::Network { model, .. }) => {
+                self.measure(model, configuration, *weights, control)
+            }
+            (Task::Train { trial, configuration }, TrainerDescription::Replay(replay)) => {
+                self.replay(replay, *trial, configuration, control)
+            }
+            (Task::Measure { .. }, TrainerDescription::Replay(_)) => {
+                Err("a replay has no weights to measure".to_owned())
+            }
         }
     }
 
-    fn train(&self, configuration: &Configuration, control: &mut SlotControl) -> Result<Ended, String> {
+    fn train(
+        &self,
+        model: &ModelDescription,
+        training: &TrainingDescription,
+        configuration: &Configuration,
+        control: &mut SlotControl,
+    ) -> Result<Ended, String> {
         let study = &self.prepared.study;
-        let model = study.model.resolve(configuration).map_err(in_words)?;
-        let training = study.training.resolve(configuration).map_err(in_words)?;
+        let model = model.resolve(configuration).map_err(in_words)?;
+        let training = training.resolve(configuration).map_err(in_words)?;
         let header = self.prepared.data.header();
         let plan = nn::plan(&model, &header.shape, header.targets).map_err(in_words)?;
         let needed = plan.memory_bytes(&training);
         if needed > self.memory_bytes {
-            return Err(format!("needs {needed} bytes of memory; a slot of this node has {}", self.memory_bytes));
+            return Ok(Ended::Refused { needed_bytes: needed, available_bytes: self.memory_bytes });
         }
         let task = TrainTask {
             model: &model,
@@ -79,11 +154,12 @@ impl Attempt {
             select: study.select,
             test_every_trial: study.test_every_trial,
         };
-        let trained = nn::train(&task, &self.prepared.data, None, control).map_err(in_words)?;
+        let from = self.checkpoint(|bytes| Checkpoint::from_bytes(bytes, &task, self.prepared.data.header()));
+        let trained = nn::train(&task, &self.prepared.data, from, control).map_err(in_words)?;
         match (trained.training, trained.weights) {
             (Training::Complete(report), Some(weights)) => {
                 let bytes = weights.to_safetensors().map_err(in_words)?;
-                Ok(Ended::Complete { report, weights: self.store.keep(bytes).map_err(in_words)? })
+                Ok(Ended::Complete { report, weights: Some(self.store.keep(bytes).map_err(in_words)?) })
             }
             (Training::Complete(_), None) => Err("training ended without weights".to_owned()),
             (Training::Stopped(_), _) => Ok(Ended::Stopped),
@@ -91,19 +167,65 @@ impl Attempt {
         }
     }
 
+    /// The checkpoint to go on from. One that is not there or does not fit costs time, not the trial: the attempt starts
+    /// at the beginning.
+    fn checkpoint<C, E: Display>(&self, read: impl FnOnce(&[u8]) -> Result<C, E>) -> Option<C> {
+        let name = self.launch.checkpoint?;
+        let Some(blob) = self.store.get(name) else {
+            tracing::warn!(checkpoint = %name, "the checkpoint is not here; starting at the beginning");
+            return None;
+        };
+        self.store.took_in(name);
+        match read((*blob.content).as_ref()) {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(error) => {
+                tracing::warn!(checkpoint = %name, %error, "the checkpoint does not fit; starting at the beginning");
+                None
+            }
+        }
+    }
+
+    fn replay(
+        &self,
+        replay: &ReplayDescription,
+        trial: TrialId,
+        configuration: &Configuration,
+        control: &mut SlotControl,
+    ) -> Result<Ended, String> {
+        let replay = replay.resolve(trial, configuration).map_err(in_words)?;
+        let state = self.begin_replay(trial, control);
+        Ok(replayed(&replay::run(&replay, state, control)))
+    }
+
+    /// Where a replay begins.
+    fn begin_replay(&self, trial: TrialId, control: &mut SlotControl) -> ReplayState {
+        let state = self.checkpoint(|bytes| ReplayState::from_bytes(bytes, trial));
+        control.phase(Phase::Training);
+        state.unwrap_or(ReplayState::new(trial))
+    }
+
     fn measure(
         &self,
+        model: &ModelDescription,
         configuration: &Configuration,
         weights: Digest,
         control: &mut SlotControl,
     ) -> Result<Ended, String> {
-        let model = self.prepared.study.model.resolve(configuration).map_err(in_words)?;
+        let model = model.resolve(configuration).map_err(in_words)?;
         let header = self.prepared.data.header();
         let blob = self.store.get(weights).ok_or_else(|| format!("the weights {weights} are not here"))?;
         let weights = Weights::from_safetensors((*blob.content).as_ref(), &model, &header.shape, header.targets)
             .map_err(in_words)?;
         control.phase(Phase::Evaluation);
         nn::measure(&model, &weights, &self.prepared.data, Part::Test).map(Ended::Measured).map_err(in_words)
+    }
+}
+
+fn replayed(training: &Training) -> Ended {
+    match training {
+        Training::Complete(report) => Ended::Complete { report: *report, weights: None },
+        Training::Stopped(_) => Ended::Stopped,
+        Training::Diverged { epoch } => Ended::Diverged { epoch: *epoch },
     }
 }
 
@@ -117,61 +239,12 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
     literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Answers the trainer between batches, times its phases and passes its reports on. Never waits.
-struct SlotControl {
-    attempt: AttemptId,
-    cancelled: Arc<AtomicBool>,
-    reports: UnboundedSender<Report>,
-    phase: Option<(Phase, Instant)>,
-    unreported: Durations,
-}
-
-impl SlotControl {
-    fn new(attempt: AttemptId, cancelled: Arc<AtomicBool>, reports: UnboundedSender<Report>) -> Self {
-        Self { attempt, cancelled, reports, phase: None, unreported: Durations::default() }
-    }
-
-    /// The time since the last report, by phase.
-    fn durations(&mut self) -> Durations {
-        let now = Instant::now();
-        if let Some((phase, since)) = &mut self.phase {
-            let spent = match phase {
-                Phase::Training => &mut self.unreported.training,
-                Phase::Evaluation => &mut self.unreported.evaluation,
-            };
-            *spent += now - *since;
-            *since = now;
-        }
-        std::mem::take(&mut self.unreported)
-    }
-
-    fn send(&self, report: Report) {
-        // The session may be over: then nobody waits for the report.
-        let _ = self.reports.send(report);
-    }
-}
-
-impl Control for SlotControl {
-    fn go_on(&mut self) -> bool {
-        !self.cancelled.load(Ordering::Relaxed)
-    }
-
-    fn phase(&mut self, phase: Phase) {
-        self.unreported = self.durations();
-        self.phase = Some((phase, Instant::now()));
-    }
-
-    fn epoch_ended(&mut self, report: &EpochReport, _checkpoint: &Checkpoint) -> bool {
-        let durations = self.durations();
-        self.send(Report { attempt: self.attempt, durations, news: News::Epoch(*report) });
-        self.go_on()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use broadsweep_common::dataset::{AlignedBytes, DatasetBuilder, Element, Header, Scaling, TargetKind};
-    use broadsweep_common::ids::{TaskId, TrialId};
+    use broadsweep_common::ids::{AttemptId, TaskId, TrialId};
     use broadsweep_common::model::{Activation, Initialization, LayerDescription, Loss, ModelDescription};
     use broadsweep_common::setting::Setting::Fixed;
     use broadsweep_common::task::Select;
@@ -214,7 +287,8 @@ mod tests {
         };
         let layers = vec![LayerDescription::Dense { units, activation, initialization }];
         let model = ModelDescription { loss: Loss::CrossEntropy, layers };
-        StudyDescription { seed: 1, model, training, select: Select::Validation, test_every_trial: false }
+        let trainer = TrainerDescription::Network { model, training };
+        StudyDescription { seed: 1, trainer, select: Select::Validation, test_every_trial: false }
     }
 
     /// How one attempt after the other ends on a single slot; `trapped` says which find the trap set.
@@ -236,16 +310,15 @@ mod tests {
         let (reports, mut reported) = unbounded_channel();
         let attempts = trapped.iter().zip(1..).map(|(trap, number)| {
             set.store(*trap, Ordering::Relaxed);
-            let attempt = Attempt {
+            let task = Task::Train { trial: TrialId(0), configuration: Configuration::default() };
+            slots.start(Attempt {
+                launch: Launch { attempt: AttemptId { task: TaskId(0), number }, task, checkpoint: None },
                 prepared: Arc::clone(&prepared),
                 store: Arc::clone(&store),
                 memory_bytes: u64::MAX,
-                cancelled: Arc::default(),
+                stop: Arc::default(),
                 reports: reports.clone(),
-            };
-            let task = Task::Train { trial: TrialId(0), configuration: Configuration::default() };
-            let launch = Launch { attempt: AttemptId { task: TaskId(0), number }, task };
-            slots.start(Box::new(move || attempt.run(&launch)));
+            });
             end_of_next(&mut reported)
         });
         attempts.collect()

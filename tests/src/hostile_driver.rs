@@ -61,9 +61,11 @@ impl HostileDriver {
         Ok(Self { run, stream, inbound, channel, sequence })
     }
 
-    /// A session that begins as it should.
+    /// A session that begins as it should, whichever run was there before.
     pub async fn hold(address: &str, run: &str) -> Self {
-        let mut driver = Self::open(address, message(run, 1, vec![hello()])).await.unwrap();
+        let hello = Hello { protocol: PROTOCOL, build: "hostile".to_owned(), take_over: true };
+        let first = message(run, 1, vec![driver_item::Item::Hello(hello)]);
+        let mut driver = Self::open(address, first).await.unwrap();
         assert_eq!(driver.answer().await.len(), 1, "a welcome");
         driver
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::wire::manifest_message;
@@ -59,9 +60,10 @@ pub struct Talk {
     launches: VecDeque<Launch>,
 }
 
-/// The welcome of a good executor.
+/// The welcome of a good executor that has just been started.
 #[must_use]
 pub fn welcome(slots: u32) -> Welcome {
+    static INSTANCES: AtomicU64 = AtomicU64::new(1);
     Welcome {
         protocol: PROTOCOL,
         build: "hostile".to_owned(),
@@ -69,6 +71,9 @@ pub fn welcome(slots: u32) -> Welcome {
         memory_bytes: 1 << 30,
         kernels: vec![broadsweep_executor::nn::KERNEL.to_owned()],
         advertise: String::new(),
+        instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+        held: Vec::new(),
+        draining: false,
     }
 }
 
@@ -111,7 +116,12 @@ impl HostileExecutor {
 impl Talk {
     /// Welcomes the driver, says that it is prepared, and waits for the first launch.
     pub async fn until_launched(&mut self, slots: u32) -> Option<Launch> {
-        self.say(vec![executor_item::Item::Welcome(welcome(slots))]).await;
+        self.until_launched_after(welcome(slots)).await
+    }
+
+    /// The same with a welcome of its own.
+    pub async fn until_launched_after(&mut self, welcome: Welcome) -> Option<Launch> {
+        self.say(vec![executor_item::Item::Welcome(welcome)]).await;
         self.next_launch().await
     }
 
@@ -150,10 +160,10 @@ impl Talk {
         let _ = self.outbound.send(Err(Status::failed_precondition(reason))).await; // the driver may have gone
     }
 
-    /// Sends items in a message with any number. The driver may have gone: then the session ends by itself.
+    /// Sends items in a message with any number, which acknowledges what was never sent. The driver may have gone: then the session ends by itself.
     pub async fn send(&self, sequence: u64, items: Vec<executor_item::Item>) {
         let items = items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect();
-        let message = FromExecutor { run: String::new(), generation: 1, sequence, acknowledged: 0, items };
+        let message = FromExecutor { run: String::new(), generation: 1, sequence, acknowledged: u64::MAX, items };
         let _ = self.outbound.send(Ok(message)).await;
     }
 }

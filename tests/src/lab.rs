@@ -9,11 +9,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use broadsweep_executor::command::LISTENING;
 use tempfile::TempDir;
 
+use crate::network::Namespace;
 use crate::outcome::Outcome;
-use crate::process::{Ended, Process};
+use crate::process::{Ended, Process, end_all_that_name};
 
 /// Ports below those that systems hand out, so that nobody is given one between its choice and its use.
 const PORTS: std::ops::Range<u32> = 20_000..30_000;
+
+/// What drivers log: with `-v`, and beyond that what becomes of checkpoints.
+const DRIVER_LOG: &str = "info,broadsweep_driver::run=debug";
+/// What executors that are started by hand log: as always, and beyond that how attempts end.
+const EXECUTOR_LOG: &str = "info,broadsweep_executor::work=debug";
 
 /// One test's folder, which goes with it, and the program under test.
 #[derive(Debug)]
@@ -117,11 +123,20 @@ impl Lab {
     #[must_use]
     pub fn tune(&self, study: &Path, out: &str, flags: &[&str]) -> Process {
         let mut command = self.prepare(self.program);
+        command.env("RUST_LOG", DRIVER_LOG);
         command.arg("tune").arg(study).arg("--out").arg(self.path(out)).arg("-v").args(flags);
         if !flags.iter().any(|flag| ["--nodes", "--cold", "--cache-dir"].contains(flag)) {
             command.arg("--cache-dir").arg(self.path("cache"));
         }
         Process::start(&mut command)
+    }
+
+    /// `resume` of the run in the folder `out`, saying all of its progress.
+    #[must_use]
+    pub fn resume(&self, out: &str, flags: &[&str]) -> Process {
+        let mut command = self.prepare(self.program);
+        command.env("RUST_LOG", DRIVER_LOG);
+        Process::start(command.arg("resume").arg(self.path(out)).arg("-v").args(flags))
     }
 
     /// A whole run that has to end well: what it left.
@@ -151,7 +166,29 @@ impl Lab {
         if program == self.program {
             command.arg("executor");
         }
-        command.args(["--listen", &format!("127.0.0.1:{port}"), "--slots", &slots.to_string()]);
+        self.listening(command, &format!("127.0.0.1:{port}"), cache, slots, &[])
+    }
+
+    /// An executor that keeps a run for so many seconds after its driver has gone.
+    #[must_use]
+    pub fn forgetful_executor(&self, cache: &str, slots: u32, orphan_timeout_s: u32) -> Executor {
+        let mut command = self.prepare(self.program);
+        command.arg("executor");
+        self.listening(command, "127.0.0.1:0", cache, slots, &["--orphan-timeout", &orphan_timeout_s.to_string()])
+    }
+
+    /// An executor on another machine of the network.
+    #[must_use]
+    pub fn executor_in(&self, namespace: &Namespace, cache: &str, slots: u32) -> Executor {
+        let [ip, arguments @ ..] = namespace.prefix();
+        let mut command = self.prepare(ip);
+        command.args(arguments).arg(self.program).arg("executor");
+        self.listening(command, &format!("{}:7717", namespace.address), cache, slots, &["--insecure"])
+    }
+
+    fn listening(&self, mut command: Command, listen: &str, cache: &str, slots: u32, flags: &[&str]) -> Executor {
+        command.env("RUST_LOG", EXECUTOR_LOG);
+        command.args(["--listen", listen, "--slots", &slots.to_string()]).args(flags);
         let process = Process::start(command.arg("--cache-dir").arg(self.path(cache)));
         let line = process.line_with(LISTENING);
         Executor { process, address: line.trim_start_matches(LISTENING).to_owned() }
@@ -160,10 +197,17 @@ impl Lab {
     /// What is written anywhere by default lands in this folder.
     fn prepare(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.folder.path());
+        command.current_dir(self.folder.path()).env_remove("RUST_LOG");
         for place in ["HOME", "TMPDIR", "XDG_CACHE_HOME"] {
             command.env(place, self.folder.path());
         }
         command
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Local executors outlive a driver that was killed. Each of them names its cache folder, which lies in this one.
+        end_all_that_name(self.folder.path());
     }
 }

@@ -6,6 +6,8 @@
 //! | [`process`] | a child process whose lines are read, and that ends with its test |
 //! | [`lab`] | a test's folder: studies, drivers and executors that write there alone |
 //! | [`outcome`] | what a run left, read back |
+//! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
+//! | [`network`] | a network of two machines on this one, which can be cut |
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
@@ -19,10 +21,12 @@
     reason = "a test fails by a panic, and this is the tests' crate"
 )]
 
+pub mod chaos;
 pub mod forged;
 pub mod hostile_driver;
 pub mod hostile_executor;
 pub mod lab;
+pub mod network;
 pub mod outcome;
 pub mod process;
 pub mod wait;

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -52,6 +54,10 @@ impl Pipe {
         self.lines.lock().unwrap().iter().find(|line| line.contains(fragment)).cloned()
     }
 
+    fn count(&self, fragment: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(fragment)).count()
+    }
+
     fn text(&self) -> String {
         self.lines.lock().unwrap().iter().flat_map(|line| [line, "\n"]).collect()
     }
@@ -62,7 +68,7 @@ impl Process {
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.env_remove("RUST_LOG").spawn().expect("the program starts");
+        let mut child = command.spawn().expect("the program starts");
         let stdout = Pipe::read(child.stdout.take().unwrap());
         let stderr = Pipe::read(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
@@ -92,6 +98,29 @@ impl Process {
         })
     }
 
+    /// Waits until so many lines have `fragment` in them, or until it has ended.
+    pub fn until_lines(&self, fragment: &str, count: usize) {
+        until(&format!("{count} lines with `{fragment}`"), || {
+            let is_over = self.stdout.reader.is_finished() && self.stderr.reader.is_finished();
+            (is_over || self.stdout.count(fragment) + self.stderr.count(fragment) >= count).then_some(())
+        });
+    }
+
+    /// Waits until there is such a file, or until it has ended.
+    pub fn until_file(&self, path: &Path) {
+        until(&format!("the file {}", path.display()), || {
+            let is_over = self.stdout.reader.is_finished() && self.stderr.reader.is_finished();
+            (is_over || path.exists()).then_some(())
+        });
+    }
+
+    /// `kill -9`, its end, and what it said until then.
+    #[must_use]
+    pub fn cut_off(self) -> Ended {
+        signal_to_one_that_may_have_ended(self.id(), Signal::KILL);
+        self.wait()
+    }
+
     /// Waits for its end.
     #[must_use]
     pub fn wait(mut self) -> Ended {
@@ -116,9 +145,7 @@ impl Process {
     /// Processes that it started and that still run.
     #[must_use]
     pub fn children(&self) -> Vec<u32> {
-        let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        ids.filter(|id| parent_of_running(*id) == Some(self.id())).collect()
+        all_processes().filter(|id| parent_of_running(*id) == Some(self.id())).collect()
     }
 
     /// The most memory that it ever had, in bytes.
@@ -143,10 +170,30 @@ pub fn signal_to(id: u32, signal: Signal) {
     kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
 }
 
+fn signal_to_one_that_may_have_ended(id: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal);
+}
+
 /// Whether a process is there; one that has ended and waits for its parent to notice is not.
 #[must_use]
 pub fn is_running(id: u32) -> bool {
     parent_of_running(id).is_some()
+}
+
+/// `kill -9` to every process that has a path in `folder` among its arguments.
+pub fn end_all_that_name(folder: &Path) {
+    let folder = folder.as_os_str().as_bytes();
+    for id in all_processes().filter(|id| *id != std::process::id()) {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        if arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(folder)) {
+            signal_to_one_that_may_have_ended(id, Signal::KILL);
+        }
+    }
+}
+
+fn all_processes() -> impl Iterator<Item = u32> {
+    let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn parent_of_running(id: u32) -> Option<u32> {

@@ -50,6 +50,32 @@ learning_rate = 0.1
 epochs = 1
 ";
 
+const REPLAY_STUDY: &str = "
+name = 'bad'
+[trainer]
+kind = 'replay'
+seconds = 0
+error = 0.5
+";
+
+const RECORDED_STUDY: &str = "
+name = 'bad'
+[trainer]
+kind = 'replay'
+recorded = 'trials.csv'
+[search]
+sampler = 'grid'
+[search.space]
+rate = { values = [1, 2] }
+";
+
+/// Two trials of an earlier run.
+const TRIALS: &str = "trial,rate,outcome,counted_epoch,epochs,training_loss,validation_loss,validation_error,\
+                      test_loss,test_error,training_s,evaluation_s
+0,1,finished,2,2,0.5,0.5,0.25,,,1.5,0.5
+1,2,diverged,,1,,,,,,0.5,0
+";
+
 const CONVOLUTION: &str = "{ kind = 'conv2d', filters = 4, kernel = 5 }, { kind = 'flatten' }";
 
 /// An IDX file of bytes.
@@ -71,6 +97,7 @@ fn lab() -> Lab {
     lab.write("x", idx(&[4, 2, 2], &[7; 16]));
     lab.write("y", idx(&[4], &[0, 1, 0, 1]));
     lab.write("table.csv", "rooms,age,price\n1,2,3\n2,3,4\n3,4,5\n4,5,6\n");
+    lab.write("trials.csv", TRIALS);
     lab
 }
 
@@ -99,7 +126,13 @@ fn assert_refused(name: &str, lab: &Lab, study: &str, fragment: &str) {
 #[test]
 fn the_studies_that_the_bad_ones_are_made_of_are_good() {
     let lab = lab();
-    for (name, text) in [("idx.toml", IDX_STUDY), ("csv.toml", CSV_STUDY)] {
+    let recorded = RECORDED_STUDY.replace("'trials.csv'", "'trials.csv'\nspeed = 100");
+    for (name, text) in [
+        ("idx.toml", IDX_STUDY),
+        ("csv.toml", CSV_STUDY),
+        ("replay.toml", REPLAY_STUDY),
+        ("recorded.toml", &recorded),
+    ] {
         let study = lab.write(name, text);
         let ended = lab.tune(&study, name.trim_end_matches(".toml"), &["--local", "1"]).wait();
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
@@ -189,6 +222,61 @@ fn studies_that_make_no_sense_are_refused_at_their_line() {
 }
 
 #[test]
+fn replays_that_make_no_sense_are_refused_at_their_line() {
+    let (model, training) = ("[[model.layers]]\nkind = 'flatten'\n", "[training]\nepochs = 1\n");
+    let given = |seconds: &str| REPLAY_STUDY.replace("seconds = 0", seconds);
+    let one_more = RECORDED_STUDY.replace("[1, 2]", "[1, 2, 3]");
+    let rows = [
+        ("a model", format!("{REPLAY_STUDY}{model}"), "study.toml:7:3: [model] has no effect with kind = \"replay\""),
+        ("training", format!("{REPLAY_STUDY}{training}"), "study.toml:7:2: [training] has no effect"),
+        ("an unknown key", given("second = 0"), "study.toml:5:1: unknown key `second` in [trainer]; did you mean"),
+        (
+            "negative seconds",
+            given("seconds = -1"),
+            "study.toml:5:11: [trainer] seconds is -1; it has to be a number",
+        ),
+        ("NaN seconds", given("seconds = nan"), "study.toml:5:11: [trainer] seconds is nan; it has to be"),
+        ("endless seconds", given("seconds = 1e300"), "study.toml:5:11: [trainer] seconds is 1e300; it has to be"),
+        ("a missing recording", RECORDED_STUDY.replace("trials.csv", "none.csv"), "none.csv: no such file"),
+        ("a folder", RECORDED_STUDY.replace("trials.csv", "."), "is a folder; name a file in it"),
+        ("another table", RECORDED_STUDY.replace("trials.csv", "table.csv"), "table.csv has no column `trial`"),
+        ("more trials than rows", one_more, "study.toml:5:12: the study has 3 trials, but"),
+        (
+            "no test errors",
+            RECORDED_STUDY.replace("[search]", "[search]\nselect = 'test'"),
+            "trials.csv, line 2, column `test_error`: this trial has no such error",
+        ),
+    ];
+    for (name, text, fragment) in rows {
+        let lab = lab();
+        lab.write("study.toml", text);
+        assert_refused(name, &lab, "study.toml", fragment);
+    }
+}
+
+#[test]
+fn recordings_that_cannot_be_used_are_refused_at_their_line() {
+    let rows = [
+        (
+            "ragged",
+            ("1,2,diverged,,1,", "1,2,diverged,"),
+            "trials.csv, line 3: 10 fields, but the header line has 12",
+        ),
+        ("no column", (",epochs,", ",epoch,"), "trials.csv has no column `epochs`; did you mean `epoch`?"),
+        ("another order", ("1,2,diverged", "0,2,diverged"), "trials.csv, line 3, column `trial`: \"0\" is not 1"),
+        ("no result", ("diverged,,1", "not_run,,0"), "line 3, column `outcome`: this trial has no result to replay"),
+        ("negative seconds", ("0.5,0\n", "-0.5,0\n"), "line 3, column `training_s`: \"-0.5\" is not a number from 0"),
+    ];
+    for (name, (from, to), fragment) in rows {
+        let lab = lab();
+        assert_eq!(TRIALS.matches(from).count(), 1, "{name}");
+        lab.write("trials.csv", TRIALS.replace(from, to));
+        lab.write("study.toml", RECORDED_STUDY);
+        assert_refused(name, &lab, "study.toml", fragment);
+    }
+}
+
+#[test]
 fn flags_that_make_no_sense_are_refused() {
     let rows: [(&str, &[&str], &str); 12] = [
         ("no executors", &["--local", "0"], "write 13x1 for 13 executors of 1 slot"),
@@ -251,14 +339,14 @@ fn an_executor_that_cannot_listen_says_why() {
     let file = lab.path("file").to_str().unwrap().to_owned();
     let cache = lab.path("cache").to_str().unwrap().to_owned();
     let rows = [
-        ("a port in use", occupied.address.as_str(), &cache, "choose another address with --listen"),
-        ("beyond loopback", "0.0.0.0:0", &cache, "add --insecure if you trust everyone"),
-        ("no cache folder", "127.0.0.1:0", &file, "the cache file"),
+        ("a port in use", occupied.address.as_str(), &cache, 1, "choose another address with --listen"),
+        ("beyond loopback", "0.0.0.0:0", &cache, 2, "add --insecure if you trust everyone"),
+        ("no cache folder", "127.0.0.1:0", &file, 1, "the cache file"),
     ];
-    for (name, listen, cache, fragment) in rows {
+    for (name, listen, cache, exit, fragment) in rows {
         let Ended { code, stderr, .. } =
             lab.command(["executor", "--listen", listen, "--slots", "1", "--cache-dir", cache]).wait();
-        assert_eq!(code, Some(1), "{name}: {stderr}");
+        assert_eq!(code, Some(exit), "{name}: {stderr}");
         assert!(stderr.contains(fragment), "{name}: `{fragment}` is missing in: {stderr}");
     }
     for flags in [["--slots", "0"], ["--slots", "5000"], ["--listen", "localhost"], ["--listen", "127.0.0.1"]] {

@@ -54,7 +54,7 @@ fn a_local_executor_that_is_killed_is_started_again_and_changes_no_result() {
     signal_to(victim, Signal::KILL);
     let Ended { code, stderr, .. } = driver.wait();
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stderr.contains("was lost") && stderr.contains("starting it again"), "{stderr}");
+    assert!(stderr.contains("is lost with local") && stderr.contains("starting it again"), "{stderr}");
     assert_recovered(&lab.outcome("out"));
 }
 
@@ -147,25 +147,15 @@ fn a_held_executor_names_its_holder_and_a_take_over_ends_the_hold_for_good() {
 }
 
 #[test]
-fn the_local_executors_of_a_killed_driver_end() {
+fn the_local_executors_of_a_killed_driver_go_on_until_nobody_can_want_them() {
     let lab = Lab::new(PROGRAM);
-    let driver = lab.tune(&lab.endless(), "out", &["--local", "2x1"]);
+    let driver = lab.tune(&lab.endless(), "out", &["--local", "2x1", "--orphan-timeout", "1"]);
     let _ = driver.line_with("epoch done");
     let children = driver.children();
     assert_eq!(children.len(), 2);
     driver.kill();
+    assert!(children.iter().all(|child| is_running(*child)), "they end with their driver");
     until("the end of the local executors", || (!children.iter().any(|child| is_running(*child))).then_some(()));
-}
-
-#[test]
-fn an_executor_started_by_hand_is_free_again_when_its_driver_is_killed() {
-    let lab = Lab::new(PROGRAM);
-    let executor = lab.executor("cache", 1);
-    let driver = lab.tune(&lab.endless(), "killed", &["--nodes", &executor.address]);
-    let _ = driver.line_with("epoch done");
-    driver.kill();
-    let _ = executor.process.line_with("session ended");
-    assert_eq!(lab.tuned(&lab.short(), "next", &["--nodes", &executor.address]).number("/trials/failed"), 0);
 }
 
 #[test]
@@ -177,7 +167,9 @@ fn an_interrupted_run_writes_what_it_has_and_ends_its_executors() {
     driver.signal(Signal::INT);
     let Ended { code, stderr, .. } = driver.wait();
     assert_eq!(code, Some(130), "{stderr}");
-    assert!(stderr.contains("interrupted: ") && stderr.contains("of 13 trials of tiny had ended"), "{stderr}");
+    for part in ["interrupted: tiny", "of 13 trials are over", "to go on: broadsweep resume "] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
     until("the end of the local executors", || (!children.iter().any(|child| is_running(*child))).then_some(()));
     let outcome = lab.outcome("out");
     assert_eq!(outcome.summary["interrupted"], true);
@@ -254,7 +246,7 @@ fn a_run_begins_with_the_nodes_that_answer_or_says_why_it_does_not() {
 }
 
 #[test]
-fn a_terminated_executor_ends_at_once_whoever_is_connected() {
+fn a_terminated_executor_leaves_as_soon_as_its_work_is_safe_whoever_is_connected() {
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
     let _silent = TcpStream::connect(&executor.address).unwrap();
@@ -264,5 +256,21 @@ fn a_terminated_executor_ends_at_once_whoever_is_connected() {
     assert_eq!(executor.process.wait().code, Some(0));
     let Ended { code, stderr, .. } = driver.wait();
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("shutting down") && stderr.contains("no executor is left"), "{stderr}");
+    for part in ["is leaving; it takes no new trials", "has left", "no executor is left", "broadsweep resume "] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_an_executor_at_once() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let study = lab.write("long.toml", "name = 'long'\ntrainer = { kind = 'replay', seconds = 3600, error = 0.5 }\n");
+    let driver = lab.tune(&study, "out", &["--nodes", &executor.address, "--connect-timeout", "1"]);
+    let _ = driver.line_with("launched");
+    executor.process.signal(Signal::TERM);
+    let _ = executor.process.line_with("leaving");
+    executor.process.signal(Signal::TERM);
+    assert_eq!(executor.process.wait().code, Some(0));
+    assert_eq!(driver.wait().code, Some(1));
 }

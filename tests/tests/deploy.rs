@@ -78,6 +78,18 @@ fn the_cache_folder_of_the_unit_is_the_one_that_its_user_may_write() {
 }
 
 #[test]
+fn the_unit_gives_the_executor_the_time_that_it_takes_to_leave() {
+    let unit = read(UNIT);
+    let stop_s: u64 = words(&unit, "TimeoutStopSec=")[0].parse().unwrap();
+    let help = Command::new(BROADSWEEP).args(["executor", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, drain) = help.split_once("--drain-timeout").unwrap();
+    let drain_s: u64 = drain.split("[default: ").nth(1).unwrap().split(']').next().unwrap().parse().unwrap();
+    assert!(stop_s > drain_s, "systemd would kill it after {stop_s} s, and it may take {drain_s} s to leave");
+    assert!(!unit.contains("KillSignal="), "SIGTERM is what makes it leave, and what systemd sends by default");
+}
+
+#[test]
 fn systemd_understands_the_unit() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
         eprintln!("skipped: systemd-analyze is not installed here");

@@ -13,7 +13,7 @@ use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest};
 use broadsweep_proto::session::driver_item::Item as DriverSays;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
-    Attempt, Cancel, DriverItem, FromDriver, Hello, Launch, Parameter, Prepare, Prepared, Release,
+    Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Parameter, Prepare, Prepared, Release,
 };
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
@@ -39,9 +39,19 @@ fn prepare(data: &[u8], study: &[u8], kernel: &str) -> DriverSays {
     DriverSays::Prepare(Prepare { data: name(data), study: name(study), kernel: kernel.to_owned() })
 }
 
+fn dismiss() -> DriverSays {
+    DriverSays::Dismiss(Dismiss {})
+}
+
 fn launch(number: u32) -> DriverSays {
     let attempt = Some(Attempt { task: 0, number });
-    DriverSays::Launch(Launch { attempt, trial: 0, configuration: Vec::new(), weights: Bytes::new() })
+    DriverSays::Launch(Launch {
+        attempt,
+        trial: 0,
+        configuration: Vec::new(),
+        weights: Bytes::new(),
+        checkpoint: Bytes::new(),
+    })
 }
 
 /// Sessions that begin with something else than a good hello: what opens them, and what is said to that.
@@ -49,6 +59,7 @@ fn bad_openings() -> Vec<(&'static str, FromDriver, Code, &'static str)> {
     let long = "r".repeat(100_000);
     let huge = Hello { protocol: 1, build: "b".repeat(MESSAGE_BYTES_MAX), take_over: false };
     vec![
+        ("a dismissal", message("r", 1, vec![dismiss()]), Code::InvalidArgument, "the first item has to be a hello"),
         ("no hello", message("r", 1, vec![launch(1)]), Code::InvalidArgument, "the first item has to be a hello"),
         ("nothing", message("r", 1, Vec::new()), Code::InvalidArgument, "the first item has to be a hello"),
         (
@@ -80,13 +91,20 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
     let cut = Bytes::from_static(&[1, 2, 3]);
     let parameters = vec![Parameter { name: "a".to_owned(), value: None }; 2000];
     let attempt = Some(Attempt { task: 0, number: 1 });
-    let crowded = Launch { attempt, trial: 0, configuration: parameters, weights: Bytes::new() };
+    let crowded =
+        Launch { attempt, trial: 0, configuration: parameters, weights: Bytes::new(), checkpoint: Bytes::new() };
+    let halved = Launch { attempt, checkpoint: cut.clone(), ..Launch::default() };
     vec![
         ("a second hello", vec![hello()], "a second hello"),
         ("a launch before the data", vec![launch(1)], "a launch before the data"),
+        ("half a checkpoint", vec![DriverSays::Launch(halved)], "3 bytes"),
         ("a launch of nothing", vec![DriverSays::Launch(Launch::default())], "without its attempt"),
         ("a launch with too much", vec![DriverSays::Launch(crowded)], "at most 1024 are allowed"),
-        ("a cancel of nothing", vec![DriverSays::Cancel(Cancel { attempt: None })], "without its attempt"),
+        (
+            "a cancel of nothing",
+            vec![DriverSays::Cancel(Cancel { attempt: None, at_epoch_end: false })],
+            "without its attempt",
+        ),
         ("a release of half a name", vec![DriverSays::Release(Release { blob: cut })], "3 bytes"),
     ]
 }
@@ -108,9 +126,50 @@ async fn a_request_that_makes_no_sense_ends_its_session_with_the_reason() {
         let status = driver.ending().await.expect(name);
         assert!(status.message().contains("came where 2 was due"), "{name}: {status}");
     }
+    for (name, changed) in [
+        ("another run", FromDriver { run: "other".to_owned(), ..message("holder", 2, vec![dismiss()]) }),
+        ("a later driver", FromDriver { generation: 2, ..message("holder", 2, vec![dismiss()]) }),
+    ] {
+        let driver = HostileDriver::hold(&executor.address, "holder").await;
+        driver.send(changed).await;
+        let status = driver.ending().await.expect(name);
+        assert!(status.message().contains("changed within a session"), "{name}: {status}");
+    }
     let mut driver = HostileDriver::hold(&executor.address, "a message larger than allowed").await;
     driver.say(vec![prepare(b"d", b"s", &"k".repeat(MESSAGE_BYTES_MAX))]).await;
     let _ = driver.ending().await;
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_driver_of_a_run_gets_nothing_and_a_later_one_ends_its_session() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let of_generation = |generation| FromDriver { generation, ..message("run", 1, vec![hello()]) };
+    let older = HostileDriver::open(&executor.address, of_generation(2)).await.unwrap();
+    let later = HostileDriver::open(&executor.address, of_generation(3)).await.unwrap();
+    assert_eq!(older.ending().await.unwrap().code(), Code::Aborted);
+    let refused = HostileDriver::open(&executor.address, of_generation(2)).await.expect_err("an older one");
+    assert!(refused.message().contains("a later driver of run run"), "{refused}");
+    later.offer(forged(1, &[b"x"]), false).await.expect("the later one still holds the executor");
+    drop(later);
+    let refused = HostileDriver::open(&executor.address, of_generation(0)).await.expect_err("the oldest one");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_of_messages_that_were_never_sent_and_a_dismissal_harm_nobody() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let mut driver = HostileDriver::hold(&executor.address, "run").await;
+    driver.send(FromDriver { acknowledged: u64::MAX, ..message("run", 2, vec![prepare(b"", b"", "k")]) }).await;
+    assert_eq!(driver.answer().await.len(), 1, "the session goes on");
+    driver.send(message("run", 3, vec![dismiss(), launch(1), dismiss()])).await;
+    assert_eq!(driver.ending().await.map(|status| status.code()), Some(Code::InvalidArgument));
+    let mut driver = HostileDriver::hold(&executor.address, "run").await;
+    driver.say(vec![dismiss()]).await;
+    assert!(driver.ending().await.is_none(), "a dismissal ends a session well");
     assert_unharmed(&lab, &executor);
 }
 

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::Digest;
-use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::{Manifest, PullReply, pull_reply::Part};
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
@@ -15,9 +16,12 @@ use broadsweep_proto::session::{
     Attempt, AttemptEnded, Complete, Diverged, Durations, EpochEnded, EpochReport, Failed, Launch, Prepared, Score,
     Welcome,
 };
+use broadsweep_proto::{MESSAGE_BYTES_MAX, SLOTS_MAX};
+use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_executor::{HostileExecutor, Script, Talk, parts_of, welcome};
-use broadsweep_tests::lab::Lab;
+use broadsweep_tests::lab::{Lab, tiny_with};
+use broadsweep_tests::outcome::Outcome as Left;
 use broadsweep_tests::process::Ended;
 use bytes::Bytes;
 
@@ -31,6 +35,12 @@ fn epoch_report(epoch: u32, error: f64) -> EpochReport {
     EpochReport { epoch, learning_rate: 0.01, training_loss: error, validation, test: None }
 }
 
+/// An epoch with a checkpoint that it does not have.
+fn epoch_ended(attempt: Option<Attempt>, epoch: u32) -> Item {
+    let report = Some(epoch_report(epoch, 0.0));
+    Item::EpochEnded(EpochEnded { attempt, report, durations: None, checkpoint: Bytes::from(vec![8; 32]) })
+}
+
 fn ended(attempt: Option<Attempt>, outcome: impl Into<Option<Outcome>>) -> Item {
     Item::AttemptEnded(AttemptEnded { attempt, durations: None, outcome: outcome.into() })
 }
@@ -39,11 +49,19 @@ fn complete(epoch: u32, error: f64) -> Outcome {
     Outcome::Complete(Complete { report: Some(epoch_report(epoch, error)), weights: Bytes::from(vec![9; 32]) })
 }
 
-const LIES: [(&str, Lie); 15] = [
+const LIES: [(&str, Lie); 19] = [
     ("an unknown attempt", |_| ended(Some(Attempt { task: u32::MAX, number: 1 }), complete(1, 0.0))),
     ("a stale attempt", |launch| {
         ended(launch.attempt.map(|it| Attempt { number: it.number + 1, ..it }), complete(1, 0.0))
     }),
+    ("an epoch of an attempt that never was", |launch| {
+        epoch_ended(launch.attempt.map(|it| Attempt { number: it.number + 7, ..it }), 1)
+    }),
+    ("an epoch of another task", |launch| {
+        epoch_ended(launch.attempt.map(|it| Attempt { task: it.task ^ 1, ..it }), 1)
+    }),
+    ("the last epoch first", |launch| epoch_ended(launch.attempt, 2)),
+    ("an epoch before the first", |launch| epoch_ended(launch.attempt, 0)),
     ("no attempt", |_| ended(None, complete(1, 0.0))),
     ("no outcome", |launch| ended(launch.attempt, None::<Outcome>)),
     ("an epoch 0", |launch| ended(launch.attempt, complete(0, 0.0))),
@@ -61,13 +79,26 @@ const LIES: [(&str, Lie); 15] = [
         ended(launch.attempt, Some(Outcome::Failed(Failed { reason: "x".repeat(MESSAGE_BYTES_MAX) })))
     }),
     ("an epoch of nothing", |launch| {
-        Item::EpochEnded(EpochEnded { attempt: launch.attempt, report: None, durations: None })
+        Item::EpochEnded(EpochEnded {
+            attempt: launch.attempt,
+            report: None,
+            durations: None,
+            checkpoint: Bytes::new(),
+        })
     }),
     ("weights that it does not have", |launch| ended(launch.attempt, complete(1, 0.0))),
 ];
 
+/// A study of seconds, of trials that have a first epoch and a last one.
+fn study(lab: &Lab) -> PathBuf {
+    lab.write("two.toml", tiny_with(&[("epochs = 12", "epochs = 2"), ("count = 4", "count = 2")]))
+}
+
 /// Tells `lie` about its first launch, fails it, and leaves for good when it gets another.
-fn liar(lie: impl Fn(&Launch) -> Item + Clone + Send + Sync + 'static, weights: Vec<PullReply>) -> HostileExecutor {
+fn liar(
+    lie: impl Fn(&Launch) -> Vec<Item> + Clone + Send + Sync + 'static,
+    weights: Vec<PullReply>,
+) -> HostileExecutor {
     let came = Arc::new(AtomicBool::new(false));
     let mut script = Script::new(move |mut talk: Talk| {
         let (lie, came) = (lie.clone(), Arc::clone(&came));
@@ -76,7 +107,7 @@ fn liar(lie: impl Fn(&Launch) -> Item + Clone + Send + Sync + 'static, weights: 
                 return talk.refuse("has lied enough").await;
             }
             let Some(launch) = talk.until_launched(1).await else { return };
-            talk.say(vec![lie(&launch)]).await;
+            talk.say(lie(&launch)).await;
             let failed = Outcome::Failed(Failed { reason: "had enough".to_owned() });
             talk.say(vec![ended(launch.attempt, failed)]).await;
             let _ = talk.next_launch().await;
@@ -86,14 +117,19 @@ fn liar(lie: impl Fn(&Launch) -> Item + Clone + Send + Sync + 'static, weights: 
     HostileExecutor::start(script)
 }
 
-/// A run beside the liar gives what the good executor alone gives.
-fn assert_no_lie_is_believed<'a>(lab: &Lab, liars: impl Iterator<Item = (&'a str, HostileExecutor)>) {
+/// What a good executor alone gives.
+fn truth(lab: &Lab) -> Left {
     let good = lab.executor("cache", 1);
-    let truth = lab.tuned(&lab.short(), "truth", &["--nodes", &good.address]);
+    lab.tuned(&study(lab), "truth", &["--nodes", &good.address])
+}
+
+/// A run beside the liar gives what a good executor alone gives.
+fn assert_no_lie_is_believed<'a>(lab: &Lab, truth: &Left, liars: impl Iterator<Item = (&'a str, HostileExecutor)>) {
+    let good = lab.executor("cache", 1);
     for (name, liar) in liars {
         let nodes = format!("{},{}", liar.address, good.address);
         let out = name.replace(' ', "-");
-        let driver = lab.tune(&lab.short(), &out, &["--nodes", &nodes, "--nodes-min", "2"]);
+        let driver = lab.tune(&study(lab), &out, &["--nodes", &nodes, "--nodes-min", "2"]);
         let Ended { code, stderr, .. } = driver.wait();
         assert_eq!(code, Some(0), "{name}: {stderr}");
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
@@ -106,7 +142,8 @@ fn assert_no_lie_is_believed<'a>(lab: &Lab, liars: impl Iterator<Item = (&'a str
 #[test]
 fn no_lie_about_an_attempt_is_believed() {
     let lab = Lab::new(PROGRAM);
-    assert_no_lie_is_believed(&lab, LIES.into_iter().map(|(name, lie)| (name, liar(lie, Vec::new()))));
+    let liars = LIES.into_iter().map(|(name, lie)| (name, liar(move |launch| vec![lie(launch)], Vec::new())));
+    assert_no_lie_is_believed(&lab, &truth(&lab), liars);
 }
 
 /// Weights that are not what their name says.
@@ -131,17 +168,92 @@ fn false_weights() -> Vec<(&'static str, Digest, Vec<PullReply>)> {
     ]
 }
 
+/// Every epoch of a run, as it was reported: by trial, then by epoch.
+fn epochs_of(left: &Left) -> Vec<Vec<EpochReport>> {
+    let mut trials = vec![Vec::new(); left.number("/trials/planned") as usize];
+    for row in csv::Reader::from_reader(&left.file("epochs.csv")[..]).deserialize::<BTreeMap<String, String>>() {
+        let row = row.unwrap();
+        let number = |column: &str| row[column].parse::<f64>().unwrap();
+        trials[number("trial") as usize].push(EpochReport {
+            epoch: number("epoch") as u32,
+            learning_rate: number("learning_rate"),
+            training_loss: number("training_loss"),
+            validation: Some(Score { loss: number("validation_loss"), error: number("validation_error") }),
+            test: None,
+        });
+    }
+    trials
+}
+
 #[test]
 fn no_false_weights_are_taken() {
     let lab = Lab::new(PROGRAM);
+    let truth = truth(&lab);
+    let reported = Arc::new(epochs_of(&truth));
     let liars = false_weights().into_iter().map(|(name, digest, parts)| {
+        let reported = Arc::clone(&reported);
+        // All that it tells is true: only the weights are not.
         let lie = move |launch: &Launch| {
+            let epochs = &reported[launch.trial as usize];
+            let told = epochs.iter().map(|report| {
+                let (attempt, report) = (launch.attempt, Some(*report));
+                Item::EpochEnded(EpochEnded { attempt, report, durations: None, checkpoint: Bytes::new() })
+            });
             let weights = Bytes::copy_from_slice(&digest.0);
-            ended(launch.attempt, Some(Outcome::Complete(Complete { report: Some(epoch_report(1, 0.0)), weights })))
+            let complete = Outcome::Complete(Complete { report: epochs.last().copied(), weights });
+            told.chain([ended(launch.attempt, complete)]).collect()
         };
         (name, liar(lie, parts))
     });
-    assert_no_lie_is_believed(&lab, liars);
+    assert_no_lie_is_believed(&lab, &truth, liars);
+}
+
+/// Attempts that an executor claims to hold when it greets.
+fn false_claims() -> Vec<(&'static str, Vec<Attempt>)> {
+    let first_of = |tasks: std::ops::Range<u32>| tasks.map(|task| Attempt { task, number: 1 }).collect();
+    vec![
+        ("attempts that were never launched", first_of(0..7)),
+        ("attempts of tasks that are not there", first_of(1000..1003)),
+        ("attempts with the last numbers", vec![Attempt { task: u32::MAX, number: u32::MAX }; 2]),
+        ("an attempt without a number", vec![Attempt { task: 0, number: 0 }]),
+        ("as many as a message may name", first_of(0..2 * SLOTS_MAX)),
+        ("more than an executor can hold", first_of(0..2 * SLOTS_MAX + 1)),
+    ]
+}
+
+#[test]
+fn no_claim_to_hold_attempts_is_believed() {
+    let lab = Lab::new(PROGRAM);
+    let truth = truth(&lab);
+    let good = lab.executor("cache", 1);
+    for (name, held) in false_claims() {
+        let came = Arc::new(AtomicBool::new(false));
+        // It claims, fails the first launch that it gets, tells the end of all that it claimed, and leaves for good.
+        let claimer = HostileExecutor::start(Script::new(move |mut talk: Talk| {
+            let (held, came) = (held.clone(), Arc::clone(&came));
+            async move {
+                if came.swap(true, Ordering::Relaxed) {
+                    return talk.refuse("has claimed enough").await;
+                }
+                let claims = Welcome { held: held.clone(), ..welcome(SLOTS_MAX) };
+                let Some(launch) = talk.until_launched_after(claims).await else { return };
+                let failed = Outcome::Failed(Failed { reason: "had enough".to_owned() });
+                talk.say(vec![ended(launch.attempt, failed)]).await;
+                let ends = held.iter().map(|attempt| ended(Some(*attempt), complete(2, 0.0)));
+                talk.say(ends.collect()).await;
+            }
+        }));
+        let out = name.replace(' ', "-");
+        let nodes = format!("{},{}", claimer.address, good.address);
+        let Ended { code, stderr, .. } = lab.tune(&study(&lab), &out, &["--nodes", &nodes]).wait();
+        assert_eq!(code, Some(0), "{name}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+        let outcome = lab.outcome(&out);
+        assert_eq!(outcome.digest(), truth.digest(), "{name}: {stderr}");
+        // What goes to the claimer has a number that it did not claim.
+        let skipped = name == "attempts that were never launched";
+        assert_eq!(ended_so(&outcome, "never arrived") > 0, skipped, "{name}: {stderr}");
+    }
 }
 
 /// Greets with these items in a message of this number, and waits.
@@ -173,6 +285,11 @@ fn an_executor_that_greets_badly_is_refused_with_the_reason() {
     let rows = [
         ("no slots", greeter(1, welcome_with(|it| it.slots = 0), vec![]), "it says that it has 0 slots"),
         ("too many slots", greeter(1, welcome_with(|it| it.slots = u32::MAX), vec![]), "has 4294967295 slots"),
+        (
+            "too many held",
+            greeter(1, welcome_with(|it| it.held = vec![Attempt::default(); 9000]), vec![]),
+            "held attempts",
+        ),
         ("no kernel", greeter(1, welcome_with(|it| it.kernels.clear()), vec![]), "cannot train with the kernel"),
         ("a late number", greeter(u64::MAX, welcome_with(|_| ()), vec![]), "its first message has number"),
         ("no welcome", greeter(1, || Item::Prepared(Prepared::default()), vec![]), "did not answer the hello"),
@@ -181,8 +298,8 @@ fn an_executor_that_greets_badly_is_refused_with_the_reason() {
     ];
     let lab = Lab::new(PROGRAM);
     for (name, executor, fragment) in rows {
-        let driver = lab.tune(&lab.short(), &name.replace(' ', "-"), &["--nodes", &executor.address]);
-        let Ended { code, stderr, .. } = driver.wait();
+        let flags = ["--nodes", &executor.address, "--connect-timeout", "1"];
+        let Ended { code, stderr, .. } = lab.tune(&lab.short(), &name.replace(' ', "-"), &flags).wait();
         assert_eq!(code, Some(1), "{name}: {stderr}");
         assert!(stderr.contains(fragment) && stderr.contains("0 of 1 nodes answered"), "{name}: {stderr}");
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
@@ -199,6 +316,7 @@ fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_dri
                 attempt: launch.attempt,
                 report: Some(epoch_report(1, f64::NAN)),
                 durations: Some(Durations { training_us: u64::MAX, evaluation_us: u64::MAX }),
+                checkpoint: Bytes::new(),
             });
             talk.say(vec![report, ended(launch.attempt, complete(1, f64::NAN))]).await;
             next = talk.next_launch().await;

@@ -32,7 +32,7 @@ fn the_quick_example_gives_one_digest_on_every_cluster_and_whoever_is_killed() {
     signal_to(driver.children()[1], Signal::KILL);
     let ended = driver.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("was lost"), "no attempt was lost: {}", ended.stderr);
+    assert!(ended.stderr.contains(" is lost with "), "no attempt was lost: {}", ended.stderr);
     told("2x1, one killed", began, lab.outcome("killed").digest());
 
     let began = Instant::now();

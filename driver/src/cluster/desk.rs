@@ -1,20 +1,27 @@
 //! The run loop as one executor's link sees it: orders come from it, events go to it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use broadsweep_common::ids::ExecutorId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::{LinkEvent, Order, Payload, SessionId};
+use super::{LinkEvent, Order, Payload, SessionId, World};
 
 /// The run loop's desk for one executor.
 pub(super) struct Desk {
     pub(super) executor: ExecutorId,
     pub(super) payload: Arc<Payload>,
+    pub(super) world: World,
     /// Whether the next session ends another run's hold.
     pub(super) takes_over: bool,
     pub(super) orders: mpsc::Receiver<(SessionId, Order)>,
     pub(super) events: mpsc::Sender<(ExecutorId, LinkEvent)>,
+    /// The run is over: executors are to be told, and nobody is dialled any more.
+    pub(super) over: CancellationToken,
+    /// Executors that are left as they are then; set before `over` is.
+    pub(super) spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
 }
 
 /// The run loop has gone: nobody is left to tell.
@@ -23,6 +30,11 @@ pub(super) struct RunOver;
 impl Desk {
     pub(super) async fn tell(&self, event: LinkEvent) -> Result<(), RunOver> {
         self.events.send((self.executor, event)).await.map_err(|_| RunOver)
+    }
+
+    /// Whether the executor is left as it is, now that the run is over here.
+    pub(super) fn is_spared(&self) -> bool {
+        self.spared.get().is_some_and(|spared| spared.contains(&self.executor))
     }
 
     /// A way for work beside the session to tell its result.

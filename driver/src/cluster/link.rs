@@ -1,4 +1,4 @@
-//! One executor: dial, hold a session, and after its loss dial again until the run is over.
+//! One executor: dial, hold a session, and after its end dial again until the run is over.
 
 use std::time::Duration;
 
@@ -18,10 +18,16 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn run(mut self) {
+        let over = self.desk.over.clone();
         let mut session = SessionId(0);
         let mut backoff = BACKOFF_MIN;
         loop {
-            let Some(address) = self.address().await else {
+            let address: Option<String> = tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                address = self.address() => address,
+            };
+            let Some(address) = address else {
                 let gone = LinkEvent::Refused(LinkError::NotStarted { name: self.member.name.clone() });
                 let _ = self.desk.tell(gone).await; // this link is done either way
                 return;
@@ -31,7 +37,7 @@ impl Link {
                 SessionEnd::RunOver => return,
                 SessionEnd::Lost { reason } => {
                     backoff = BACKOFF_MIN;
-                    LinkEvent::Lost { reason }
+                    LinkEvent::Ended { reason }
                 }
                 SessionEnd::Failed(error) if error.is_transient() => LinkEvent::Unreachable(error),
                 SessionEnd::Failed(error) => {
@@ -43,9 +49,11 @@ impl Link {
                 return;
             }
             tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                // A restarted local executor has a new address: dial it at once.
+                Ok(()) = self.member.whereabouts.changed() => {}
                 () = tokio::time::sleep(backoff) => backoff = BACKOFF_MAX.min(backoff * 2),
-                // A restarted local executor has a new address: dial it at once. One that is given up ends the link.
-                _ = self.member.whereabouts.changed() => {}
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Executors that this machine lends: child processes of the same binary, on loopback ports of their own.
 //!
-//! A dead child is started again. Children end with the driver: they hold its end of a pipe as standard input.
+//! A dead child is started again. Children end when their run does; those of a driver that was killed go on for a while
+//! (`--orphan-timeout`), so that a later one can adopt them.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broadsweep_executor::command::{LISTENING, cores};
+use broadsweep_executor::command::LISTENING;
+use broadsweep_executor::machine::cores;
 use broadsweep_proto::SLOTS_MAX;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -18,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Member;
+use super::roster::{ChildRecord, LocalCrew, Roster};
 
 /// Executors that one machine may lend.
 const EXECUTORS_MAX: u32 = 256;
@@ -25,6 +29,8 @@ const EXECUTORS_MAX: u32 = 256;
 const STARTED_WELL: Duration = Duration::from_secs(2);
 /// Bad starts in a row before a child is given up.
 const BAD_STARTS_MAX: u32 = 5;
+/// How often a child of an earlier driver is looked at: it is not ours to wait for.
+const ADOPTED_POLL: Duration = Duration::from_millis(100);
 
 /// `ExS`: E executors of S slots; `E`: E executors that share the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,15 @@ impl FromStr for LocalShape {
     }
 }
 
+impl fmt::Display for LocalShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.slots {
+            Some(slots) => write!(f, "{}x{slots}", self.executors),
+            None => write!(f, "{}", self.executors),
+        }
+    }
+}
+
 impl LocalShape {
     /// Slots of executor `index` on a machine of `cores`: the first executors get the odd ones.
     #[must_use]
@@ -71,53 +86,86 @@ impl LocalShape {
 /// Running local executors. Dropping it ends them.
 pub struct LocalExecutors {
     _supervisors: JoinSet<()>,
+    roster: Roster,
+}
+
+impl Drop for LocalExecutors {
+    fn drop(&mut self) {
+        self.roster.kill_children();
+    }
 }
 
 /// How a local executor is started.
 #[derive(Debug)]
 struct Start {
+    index: usize,
     program: PathBuf,
     cache: PathBuf,
     slots: u32,
+    orphan_timeout_s: u64,
     log: PathBuf,
+    roster: Roster,
+    /// Runs since an earlier driver.
+    adopted: Option<ChildRecord>,
 }
 
 impl LocalExecutors {
-    /// Starts executors of `shape`. They share the folder `cache` and write their logs to `logs`.
+    /// Starts the executors of `shape`, or adopts those that an earlier driver of the run started. They write their
+    /// logs to `logs`; `roster` follows them.
     ///
     /// # Errors
     /// If this program cannot be found, or a log file cannot be made.
-    pub fn start(shape: LocalShape, cache: &Path, logs: &Path) -> io::Result<(Self, Vec<Member>)> {
+    pub fn start(
+        shape: LocalShape,
+        crew: &LocalCrew,
+        logs: &Path,
+        roster: &Roster,
+    ) -> io::Result<(Self, Vec<Member>)> {
         let program = std::env::current_exe()?;
         let cores = cores();
         let mut supervisors = JoinSet::new();
         let mut executors = Vec::new();
         for index in 0..shape.executors {
+            let known = crew.children.get(index as usize).cloned().flatten();
             let start = Start {
+                index: index as usize,
                 program: program.clone(),
-                cache: cache.to_owned(),
+                cache: crew.cache.clone(),
                 slots: shape.slots_of(index, cores),
+                orphan_timeout_s: crew.orphan_timeout_s,
                 log: logs.join(format!("executor-{index}.log")),
+                roster: roster.clone(),
+                adopted: known.filter(ChildRecord::is_alive),
             };
             open_log(&start.log)?; // an error here is worth more than one in the background
             let (here, whereabouts) = watch::channel(None);
             supervisors.spawn(supervise(Arc::new(start), here));
             executors.push(Member { name: format!("local {index}"), whereabouts });
         }
-        Ok((Self { _supervisors: supervisors }, executors))
+        Ok((Self { _supervisors: supervisors, roster: roster.clone() }, executors))
     }
 }
 
 /// Starts a child, says where it listens, and starts it again when it ends.
 async fn supervise(start: Arc<Start>, here: watch::Sender<Option<String>>) {
+    if let Some(child) = &start.adopted {
+        here.send_replace(Some(child.address.clone()));
+        while child.is_alive() {
+            tokio::time::sleep(ADOPTED_POLL).await;
+        }
+        here.send_replace(None);
+    }
     let mut bad_starts = 0;
     while bad_starts < BAD_STARTS_MAX {
         let began = Instant::now();
         match spawn(&start).await {
             Ok((mut child, address)) => {
-                let _pipe = child.stdin.take(); // `wait` would close it, and the child end
+                let pid = child.id().and_then(|id| i32::try_from(id).ok());
+                let record = pid.map(|pid| ChildRecord { address: address.clone(), pid });
+                start.roster.note(start.index, record);
                 here.send_replace(Some(address));
                 let ended = child.wait().await;
+                start.roster.note(start.index, None);
                 tracing::warn!(log = %start.log.display(), ?ended, "a local executor ended; starting it again");
             }
             Err(error) => tracing::warn!(log = %start.log.display(), %error, "a local executor did not start"),
@@ -131,11 +179,12 @@ async fn supervise(start: Arc<Start>, here: watch::Sender<Option<String>>) {
 /// A child, and the address that it prints once it listens.
 async fn spawn(start: &Start) -> io::Result<(Child, String)> {
     let mut child = Command::new(&start.program)
-        .args(["executor", "--listen", "127.0.0.1:0", "--until-stdin-closes"])
+        .args(["executor", "--listen", "127.0.0.1:0", "--ends-when-orphaned"])
+        .args(["--orphan-timeout", &start.orphan_timeout_s.to_string()])
         .args(["--slots", &start.slots.to_string()])
         .arg("--cache-dir")
         .arg(&start.cache)
-        .stdin(Stdio::piped())
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(open_log(&start.log)?)
         // Ctrl-C reaches the whole foreground group; the driver decides when its executors end.
@@ -170,6 +219,7 @@ mod tests {
         ];
         for (text, cores, expected) in rows {
             let shape: LocalShape = text.parse().unwrap();
+            assert_eq!(shape.to_string(), text);
             let slots: Vec<_> = (0..shape.executors).map(|index| shape.slots_of(index, cores)).collect();
             assert_eq!(slots, expected, "{text} on {cores} cores");
             assert_eq!(shape.slots(cores), expected.iter().sum::<u32>());

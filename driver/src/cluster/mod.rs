@@ -4,23 +4,33 @@
 //! |---|---|
 //! | [`nodes`] | node lists |
 //! | [`local`] | executors that this machine lends: child processes |
+//! | [`roster`] | who executes a run, written down in its folder |
+//! | `dial` | the way to an executor |
 //! | `desk` | the run loop as a link sees it |
-//! | `link` | one executor: dial, session, loss, dial again |
-//! | `session` | one session: hello, broadcast, launches, reports |
+//! | `link` | one executor: dial, session, its end, dial again |
+//! | `greeting` | how a session begins: hello, broadcast, prepare |
+//! | `session` | a session that is ready: orders out, reports in |
 //! | `transfer` | blobs pushed to and pulled from an executor |
+//! | `vault` | where pulled blobs are made safe |
 //!
 //! Links parse and forward; they decide nothing. What they tell are [`LinkEvent`]s, in order for each executor; what
 //! they are told are [`Order`]s, which name the session they are meant for.
 
 mod desk;
+mod dial;
+mod greeting;
 mod link;
 pub mod local;
 pub mod nodes;
+pub mod roster;
 mod session;
 mod transfer;
+mod vault;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::Blob;
@@ -28,20 +38,30 @@ use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::StorageError;
 
 use desk::Desk;
 use link::Link;
+
+pub use dial::{Connect, Connecting, Tcp};
+pub use vault::{BlockingVault, Kept, Vault, load};
 
 /// Orders that may wait for one executor.
 const ORDERS_MAX: usize = 16_384;
 /// Events that may wait for the run loop, before links wait for it.
 const EVENTS_MAX: usize = 4_096;
+/// How long executors may take to hear that the run is over.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 /// What every executor of a run gets once.
 #[derive(Debug)]
 pub struct Payload {
     /// The run that holds the executors.
     pub run: String,
+    /// Which driver of the run this is, counted from 1: executors believe the newest.
+    pub generation: u64,
     /// Ends the hold of another run.
     pub take_over: bool,
     /// The data set.
@@ -58,20 +78,24 @@ pub struct Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
+/// The world around the links: what a simulation replaces.
+#[derive(Clone)]
+pub struct World {
+    /// The network.
+    pub connect: Arc<dyn Connect>,
+    /// The run's files.
+    pub vault: Arc<dyn Vault>,
+}
+
 /// What a link tells the run loop.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// The executor answered; the data is on its way.
     Connected,
     /// The executor has all it needs.
-    Ready {
-        /// The session that orders have to name.
-        session: SessionId,
-        /// Attempts that run there at the same time.
-        slots: u32,
-    },
+    Ready(Ready),
     /// A session that was ready is over; the link dials again.
-    Lost {
+    Ended {
         /// Why, in words.
         reason: String,
     },
@@ -79,38 +103,113 @@ pub enum LinkEvent {
     Unreachable(LinkError),
     /// No session will come about: dialling again would not help.
     Refused(LinkError),
-    /// An attempt's report.
-    Report(Report),
-    /// Weights that were asked for, or why they are not to be had.
+    /// Reports of attempts, in one message of this session, to be acknowledged by its number.
+    Reports {
+        /// The message's number.
+        sequence: u64,
+        /// In order.
+        reports: Vec<Report>,
+    },
+    /// The executor will leave.
+    Draining,
+    /// A blob that was to be fetched is safe in the vault, or why it is not.
     Pulled {
-        /// The attempt that made them.
+        /// The attempt that made it.
         attempt: AttemptId,
-        /// The blob.
-        weights: Result<Vec<u8>, LinkError>,
+        /// Which it is.
+        cargo: Cargo,
+        /// Its bytes.
+        content: Result<Bytes, PullError>,
+    },
+}
+
+/// An executor that has all it needs.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The session that orders have to name.
+    pub session: SessionId,
+    /// Attempts that run there at the same time.
+    pub slots: u32,
+    /// Of its process: another number is another process.
+    pub instance: u64,
+    /// Attempts that run there, or whose end was not acknowledged.
+    pub held: Vec<AttemptId>,
+    /// Whether it is about to leave.
+    pub draining: bool,
+}
+
+/// What an attempt made that the driver wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cargo {
+    /// The weights of a finished training.
+    Weights,
+    /// The state after this epoch.
+    Checkpoint {
+        /// Counted from 1.
+        epoch: u32,
+    },
+}
+
+/// Why a blob is not in the vault.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The executor did not give it.
+    #[error(transparent)]
+    Link(LinkError),
+    /// The run folder did not take it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What an executor has to have for an attempt.
+#[derive(Debug)]
+pub enum Needs {
+    /// The weights that it measures.
+    Weights(Blob<Bytes>),
+    /// The checkpoint to go on from.
+    Checkpoint {
+        /// Its name in the vault.
+        name: String,
+        /// The blob that it has to be.
+        blob: Digest,
     },
 }
 
 /// What the run loop tells a link.
 #[derive(Debug)]
 pub enum Order {
-    /// Start an attempt. Weights that it measures are pushed before.
+    /// Start an attempt. What it needs is pushed before.
     Launch {
-        /// What to start.
+        /// What to start; the checkpoint is filled in.
         launch: Launch,
-        /// The weights that the executor has to have for it.
-        weights: Option<Blob<Bytes>>,
+        /// What the executor has to have for it.
+        needs: Option<Needs>,
     },
     /// Stop an attempt.
-    Cancel(AttemptId),
-    /// Fetch the weights of an attempt that ended.
-    Pull {
-        /// The attempt.
+    Cancel {
+        /// Which one.
         attempt: AttemptId,
-        /// Its blob.
+        /// After the epoch under way, or between two batches.
+        at_epoch_end: bool,
+    },
+    /// Fetch a blob and make it safe.
+    Pull {
+        /// The attempt that made it.
+        attempt: AttemptId,
+        /// Which it is.
+        cargo: Cargo,
+        /// Its name on the executor.
         blob: Digest,
+        /// Its name in the vault.
+        name: String,
     },
     /// A blob is needed no longer.
     Release(Digest),
+    /// All that this message of the executor told is safe, and so is all before it.
+    Acknowledge {
+        /// The message's number.
+        sequence: u64,
+    },
 }
 
 /// Why there is no session with a node, or no longer.
@@ -123,6 +222,8 @@ pub enum LinkError {
         address: String,
         /// What the system said.
         reason: String,
+        /// Whether the machine is there, and no process listens: what ran there is gone.
+        nobody_listens: bool,
     },
     /// A local executor that ends whenever it is started.
     #[error("{name} cannot be started; its log says why")]
@@ -176,12 +277,17 @@ impl LinkError {
     }
 }
 
-/// The links of a run. Dropping it ends every session.
+/// The links of a run. Dropping it ends every session, and leaves the run on its executors; see [`Self::dismiss`].
 pub struct Cluster {
+    payload: Arc<Payload>,
+    world: World,
     names: Vec<String>,
     orders: Vec<mpsc::Sender<(SessionId, Order)>>,
+    told: mpsc::Sender<(ExecutorId, LinkEvent)>,
     events: mpsc::Receiver<(ExecutorId, LinkEvent)>,
-    _links: JoinSet<()>,
+    over: CancellationToken,
+    spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
+    links: JoinSet<()>,
 }
 
 /// An executor that is to be dialled.
@@ -194,27 +300,45 @@ pub struct Member {
 }
 
 impl Cluster {
-    /// Dials all executors at once; the first is executor 0.
+    /// A cluster without executors.
     #[must_use]
-    pub fn dial(executors: &[Member], payload: &Arc<Payload>) -> Self {
+    pub fn new(payload: Arc<Payload>, world: World) -> Self {
         let (told, events) = mpsc::channel(EVENTS_MAX);
-        let mut links = JoinSet::new();
-        let mut orders = Vec::new();
-        for (number, member) in executors.iter().enumerate() {
-            let (order, ordered) = mpsc::channel(ORDERS_MAX);
-            orders.push(order);
-            let desk = Desk {
-                executor: ExecutorId(number as u32),
-                payload: Arc::clone(payload),
-                takes_over: payload.take_over,
-                orders: ordered,
-                events: told.clone(),
-            };
-            let link = Link { member: member.clone(), desk };
-            links.spawn(link.run());
+        let (names, orders) = (Vec::new(), Vec::new());
+        let (over, spared) = (CancellationToken::new(), Arc::default());
+        Self { payload, world, names, orders, told, events, over, spared, links: JoinSet::new() }
+    }
+
+    /// Dials one more executor: the first is executor 0.
+    pub fn add(&mut self, member: Member) -> ExecutorId {
+        let executor = ExecutorId(self.names.len() as u32);
+        let (order, ordered) = mpsc::channel(ORDERS_MAX);
+        self.names.push(member.name.clone());
+        self.orders.push(order);
+        let desk = Desk {
+            executor,
+            payload: Arc::clone(&self.payload),
+            world: self.world.clone(),
+            takes_over: self.payload.take_over,
+            orders: ordered,
+            events: self.told.clone(),
+            over: self.over.clone(),
+            spared: Arc::clone(&self.spared),
+        };
+        self.links.spawn(Link { member, desk }.run());
+        executor
+    }
+
+    /// Tells every executor that the run is over, so that it frees what it has of it; but not the `spared` ones: what
+    /// runs there goes on until another driver takes the run up.
+    pub async fn dismiss(mut self, spared: BTreeSet<ExecutorId>) {
+        let _ = self.spared.set(spared); // nobody else sets it
+        self.over.cancel();
+        drop(self.events); // links that wait for the run loop need not
+        let all = async { while self.links.join_next().await.is_some() {} };
+        if tokio::time::timeout(GOODBYE_MAX, all).await.is_err() {
+            tracing::warn!("not every executor heard that the run is over");
         }
-        let names = executors.iter().map(|member| member.name.clone()).collect();
-        Self { names, orders, events, _links: links }
     }
 
     /// What people call the executors, in their order.
@@ -229,9 +353,20 @@ impl Cluster {
         self.names.get(executor.0 as usize).map_or("an unknown executor", String::as_str)
     }
 
-    /// The next thing that happened on a link; `None` when every link has given up.
-    pub async fn next(&mut self) -> Option<(ExecutorId, LinkEvent)> {
-        self.events.recv().await
+    /// The next things that happened on links, at most `max`, as soon as there is one. Safe to cancel.
+    pub async fn next(&mut self, events: &mut Vec<(ExecutorId, LinkEvent)>, max: usize) {
+        self.events.recv_many(events, max).await;
+    }
+
+    /// What else has happened by now, up to `max` events in all. Other threads get a chance to tell first: what is taken
+    /// in together is written down together.
+    pub fn more(&mut self, events: &mut Vec<(ExecutorId, LinkEvent)>, max: usize) {
+        std::thread::yield_now();
+        while events.len() < max
+            && let Ok(event) = self.events.try_recv()
+        {
+            events.push(event);
+        }
     }
 
     /// Passes an order on, without waiting. An executor so far behind that its queue is full is as good as lost: its

@@ -29,22 +29,33 @@ impl Transfer {
         Self { client, run: run.to_owned() }
     }
 
-    /// Gives the executor the blocks of `blob` that it lacks; `sent` counts their bytes.
-    pub(super) async fn push(
-        &mut self,
-        blob: &Blob<Bytes>,
-        cached: bool,
-        sent: &Arc<AtomicU64>,
-    ) -> Result<(), Status> {
+    /// Asks which blocks of `blob` the executor lacks.
+    pub(super) async fn offer(&mut self, blob: &Blob<Bytes>, cached: bool) -> Result<Vec<u32>, Status> {
         let manifest = Some(wire::manifest_message(&blob.manifest));
         let offer = OfferRequest { run: self.run.clone(), manifest, cached };
         let missing = self.client.offer(offer).await?.into_inner().missing;
+        // Each block goes out once: an answer that names one again could ask for bytes without end.
+        if missing.is_sorted_by(|earlier, later| earlier < later) {
+            return Ok(missing);
+        }
+        Err(Status::invalid_argument("it named missing blocks twice or out of order"))
+    }
+
+    /// Gives the executor a blob that belongs to one attempt.
+    pub(super) async fn supply(&mut self, blob: &Blob<Bytes>) -> Result<(), Status> {
+        let missing = self.offer(blob, false).await?;
+        self.push(blob, missing, &Arc::default()).await // it is no broadcast, so nobody counts it
+    }
+
+    /// Gives the executor the `missing` blocks of `blob`; `sent` counts their bytes.
+    pub(super) async fn push(
+        &mut self,
+        blob: &Blob<Bytes>,
+        missing: Vec<u32>,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<(), Status> {
         if missing.is_empty() {
             return Ok(());
-        }
-        // Each block goes out once: an answer that names one again could ask for bytes without end.
-        if !missing.is_sorted_by(|earlier, later| earlier < later) {
-            return Err(Status::invalid_argument("it named missing blocks twice or out of order"));
         }
         let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
         let (blob, run, sent) = (blob.clone(), self.run.clone(), Arc::clone(sent));

@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use broadsweep_common::configuration::Value;
 use broadsweep_common::dataset::{Element, Header, Part, TargetKind};
 use clap::Args;
 
 use super::Failure;
 use super::load::{Job, load};
 use crate::plan::TrialPlan;
-use crate::results::show::{bytes_text, counted};
-use crate::study::SamplerKind;
+use crate::results::show::{bytes_text, counted, value_text};
+use crate::study::{SamplerKind, Trainer};
 
 /// FLOPs a second of one slot, for the estimate: what the built-in trainer reaches on a common core.
 const SLOT_FLOPS: f64 = 40e9;
@@ -43,33 +44,67 @@ fn describe(job: &Job) -> String {
         Some(control) => format!("\n  control      {control}"),
         None => String::new(),
     };
-    let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
-    let longest = trials.iter().map(|trial| trial.flops as f64).fold(0.0, f64::max);
-    let range = |of: &dyn Fn(&TrialPlan) -> u64, shown: &dyn Fn(u64) -> String| {
-        let (min, max) =
-            trials.iter().map(of).fold((u64::MAX, 0), |(min, max), value| (min.min(value), max.max(value)));
-        if min >= max { shown(max) } else { format!("{} to {}", shown(min), shown(max)) }
+    let data = match &job.study.data {
+        Some(_) => describe_data(&job.header),
+        None => "none".to_owned(),
+    };
+    let takes = match &job.study.trainer {
+        Trainer::Network { .. } => describe_trainings(trials),
+        Trainer::Replay(_) => describe_waits(trials),
     };
     format!(
         "{name}: {count} ({sampler})\n\
          \x20 data         {data}\n\
          \x20 broadcast    {broadcast} to each node, once{control}\n\
-         \x20 parameters   {parameters} a trial\n\
+         {takes}",
+        name = job.study.name,
+        count = counted(trials.len() as u64, "trial"),
+        broadcast = bytes_text(job.data.as_ref().len() as u64),
+    )
+}
+
+fn describe_trainings(trials: &[TrialPlan]) -> String {
+    let (all, at_best) = costs(trials);
+    format!(
+        "\x20 parameters   {parameters} a trial\n\
          \x20 work         {work} a trial, {total} in all\n\
          \x20 memory       {memory} a slot, beside the data\n\
          \x20 time         about {time} on one slot, {spread} on 13, at {rate:.0} GFLOP/s a slot\n",
-        name = job.study.name,
-        count = counted(trials.len() as u64, "trial"),
-        data = describe_data(&job.header),
-        broadcast = bytes_text(job.data.as_ref().len() as u64),
-        parameters = range(&|trial| trial.parameters, &grouped),
-        work = range(&|trial| trial.flops, &|flops| flops_text(flops as f64)),
+        parameters = range(trials, |trial| trial.parameters, grouped),
+        work = range(trials, |trial| trial.flops, |flops| flops_text(flops as f64)),
         total = flops_text(all),
-        memory = range(&|trial| trial.memory_bytes, &bytes_text),
+        memory = range(trials, |trial| trial.memory_bytes, bytes_text),
         time = seconds_text(all / SLOT_FLOPS),
-        spread = seconds_text((all / 13.0).max(longest) / SLOT_FLOPS),
+        spread = seconds_text(at_best / SLOT_FLOPS),
         rate = SLOT_FLOPS / 1e9,
     )
+}
+
+/// A replay's costs are the microseconds that it waits.
+fn describe_waits(trials: &[TrialPlan]) -> String {
+    let (all, at_best) = costs(trials);
+    let seconds = |microseconds: f64| format!("{} s", value_text(&Value::Real(microseconds / 1e6)));
+    format!(
+        "\x20 waits        {waits} a trial, {total} in all; nothing is trained\n\
+         \x20 time         {total} on one slot, at best {spread} on 13\n",
+        waits = range(trials, |trial| trial.flops, |microseconds| seconds(microseconds as f64)),
+        total = seconds(all),
+        spread = seconds(at_best),
+    )
+}
+
+/// The costs of all trials together, and the least that 13 slots can take: an even share, or the longest trial.
+fn costs(trials: &[TrialPlan]) -> (f64, f64) {
+    let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
+    let longest = trials.iter().map(|trial| trial.flops as f64).fold(0.0, f64::max);
+    (all, (all / 13.0).max(longest))
+}
+
+/// The least and the largest value of all trials, or the one that they share.
+fn range(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> u64, shown: impl Fn(u64) -> String) -> String {
+    let values = || trials.iter().map(&of);
+    let (min, max) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
+    if min == max { shown(max) } else { format!("{} to {}", shown(min), shown(max)) }
 }
 
 fn describe_data(header: &Header) -> String {

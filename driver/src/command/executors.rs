@@ -3,16 +3,24 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use broadsweep_executor::command::{cores, default_cache_dir};
+use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
+use broadsweep_executor::machine::cores;
 use clap::Args;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::interval;
 
 use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
+use crate::cluster::roster::{Crew, LocalCrew, Roster};
+
+/// Seconds that nodes get to answer, unless one says otherwise.
+pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
+/// How often a node file is looked at for nodes that were added.
+const NODE_FILE_POLL: Duration = Duration::from_secs(1);
 
 /// The flags that say which executors a run uses.
 #[derive(Args)]
@@ -21,12 +29,13 @@ pub(super) struct ExecutorFlags {
     #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
     local: LocalShape,
 
-    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
+    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
+    /// file joins the run
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<String>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(super) connect_timeout: u64,
 
     /// Nodes that have to be ready before anything is trained
@@ -44,31 +53,49 @@ pub(super) struct ExecutorFlags {
     /// Use a fresh cache folder for local executors, so that the data is broadcast anew
     #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
     cold: bool,
+
+    /// Seconds that local executors outlive this driver if it is killed, for `broadsweep resume` to find them at work
+    #[arg(long, value_name = "SECONDS", conflicts_with = "nodes", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
+    orphan_timeout: u64,
 }
 
 /// Which executors a run uses: chosen and checked before anything of the run is made.
 pub(super) enum Choice {
     /// Executors that run elsewhere.
-    Nodes(Vec<NodeAddress>),
+    Nodes {
+        /// What was asked for.
+        argument: String,
+        /// What that names now.
+        nodes: Vec<NodeAddress>,
+    },
     /// Executors that this machine lends.
     Local {
         /// How many, with how many slots.
         shape: LocalShape,
-        /// Where they keep data sets.
-        cache: Cache,
+        /// The rest of what there is to know.
+        crew: LocalCrew,
     },
 }
 
 /// Executors that were started or named; local ones end when this is dropped.
 pub(super) struct Executors {
+    /// Those that are there from the start.
     pub(super) members: Vec<Member>,
-    _local: Option<(LocalExecutors, Cache)>,
-    /// Nodes never move: their addresses stay said.
-    _nodes: Vec<watch::Sender<Option<String>>>,
+    /// Those that join later.
+    pub(super) newcomers: mpsc::Receiver<Member>,
+    /// What ends with the run.
+    pub(super) local: Local,
+}
+
+/// Local executors and their cache folder, if there are any.
+pub(super) struct Local {
+    _executors: Option<(LocalExecutors, Cache)>,
+    /// Nobody else may join: the channel of newcomers stays open.
+    _told: mpsc::Sender<Member>,
 }
 
 /// The cache folder of local executors.
-pub(super) struct Cache {
+struct Cache {
     path: PathBuf,
     /// A fresh one goes when the run ends.
     cold: bool,
@@ -78,42 +105,88 @@ impl Choice {
     /// What the flags ask for.
     pub(super) fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
         let choice = match &flags.nodes {
-            Some(nodes) => Self::Nodes(read_nodes(nodes)?),
-            None => Self::Local { shape: flags.local, cache: Cache::of(flags)? },
+            Some(nodes) => Self::nodes(nodes)?,
+            None => Self::Local {
+                shape: flags.local,
+                crew: LocalCrew {
+                    shape: flags.local.to_string(),
+                    cache: cache_folder(flags)?,
+                    cold: flags.cold,
+                    orphan_timeout_s: flags.orphan_timeout,
+                    children: vec![None; flags.local.executors as usize],
+                },
+            },
         };
-        if flags.nodes_min as usize > choice.count() {
-            bail!("--nodes-min {} of {} nodes: there are too few", flags.nodes_min, choice.count());
-        }
+        choice.check(flags.nodes_min)?;
         Ok(choice)
     }
 
-    fn count(&self) -> usize {
-        match self {
-            Self::Nodes(nodes) => nodes.len(),
+    /// What an earlier driver of the run used.
+    pub(super) fn again(crew: Crew) -> anyhow::Result<Self> {
+        match crew {
+            Crew::Nodes(argument) => Self::nodes(&argument),
+            Crew::Local(crew) => {
+                let shape = crew.shape.parse().map_err(anyhow::Error::msg)?;
+                Ok(Self::Local { shape, crew })
+            }
+        }
+    }
+
+    /// Executors that run elsewhere.
+    pub(super) fn nodes(argument: &str) -> anyhow::Result<Self> {
+        let nodes = read_nodes(argument)?;
+        // Resumed from another folder, the file has to be found all the same.
+        let argument =
+            fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), |path| path.display().to_string());
+        Ok(Self::Nodes { argument, nodes })
+    }
+
+    /// Whether there can be as many as are needed.
+    pub(super) fn check(&self, nodes_min: u32) -> anyhow::Result<()> {
+        let count = match self {
+            Self::Nodes { nodes, .. } => nodes.len(),
             Self::Local { shape, .. } => shape.executors as usize,
+        };
+        if nodes_min as usize > count {
+            bail!("--nodes-min {nodes_min} of {count} nodes: there are too few");
+        }
+        Ok(())
+    }
+
+    /// What the run folder says of it.
+    pub(super) fn crew(&self) -> Crew {
+        match self {
+            Self::Nodes { argument, .. } => Crew::Nodes(argument.clone()),
+            Self::Local { crew, .. } => Crew::Local(crew.clone()),
         }
     }
 
     /// Makes what local executors share. An error here leaves nothing else behind.
     pub(super) fn prepare(&self) -> anyhow::Result<()> {
         match self {
-            Self::Nodes(_) => Ok(()),
-            Self::Local { cache, .. } => cache.make(),
+            Self::Nodes { .. } => Ok(()),
+            Self::Local { crew, .. } => fs::create_dir_all(&crew.cache).with_context(|| {
+                let cache = crew.cache.display();
+                format!("cannot make the cache folder {cache}; name another one with --cache-dir")
+            }),
         }
     }
 
-    /// Starts local executors, with their logs in the run's `folder`; nodes are only named.
-    pub(super) fn start(self, folder: &Path) -> anyhow::Result<Executors> {
+    /// Starts local executors, or finds those of an earlier driver, with their logs in the run's `folder`; nodes are
+    /// only named: those that the run `knows` first, in its order.
+    pub(super) fn start(self, folder: &Path, roster: &Roster, known: &[String]) -> anyhow::Result<Executors> {
+        let (told, newcomers) = mpsc::channel(16);
         match self {
-            Self::Nodes(nodes) => {
-                let members = nodes.iter().map(|node| {
-                    let (sender, whereabouts) = watch::channel(Some(node.to_string()));
-                    (sender, Member { name: node.to_string(), whereabouts })
-                });
-                let (senders, members) = members.unzip();
-                Ok(Executors { members, _local: None, _nodes: senders })
+            Self::Nodes { argument, nodes } => {
+                let mut names = known.to_vec();
+                names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
+                let members = names.iter().map(|name| node_member(name)).collect();
+                if Path::new(&argument).is_file() {
+                    tokio::spawn(watch_node_file(argument, names, told.clone()));
+                }
+                Ok(Executors { members, newcomers, local: Local { _executors: None, _told: told } })
             }
-            Self::Local { shape, cache } => {
+            Self::Local { shape, crew } => {
                 let logs = folder.join("logs");
                 fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
                 let (slots, cores) = (shape.slots(cores()), cores());
@@ -121,31 +194,54 @@ impl Choice {
                     let warning = "warning: more slots than cores, so trials will wait for each other";
                     writeln!(io::stderr(), "{warning} ({slots} slots, {cores} cores)")?;
                 }
-                let (local, members) = LocalExecutors::start(shape, &cache.path, &logs)?;
-                Ok(Executors { members, _local: Some((local, cache)), _nodes: Vec::new() })
+                let (local, members) = LocalExecutors::start(shape, &crew, &logs, roster)?;
+                let cache = Cache { path: crew.cache, cold: crew.cold };
+                let local = Local { _executors: Some((local, cache)), _told: told };
+                Ok(Executors { members, newcomers, local })
             }
         }
     }
 }
 
-impl Cache {
-    fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
-        let path = if flags.cold {
-            let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
-            std::env::temp_dir().join(name)
-        } else {
-            flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)?
-        };
-        Ok(Self { path, cold: flags.cold })
-    }
+/// A node never moves.
+fn node_member(address: &str) -> Member {
+    let (_, whereabouts) = watch::channel(Some(address.to_owned()));
+    Member { name: address.to_owned(), whereabouts }
+}
 
-    fn make(&self) -> anyhow::Result<()> {
-        let made = if self.cold { fs::create_dir(&self.path) } else { fs::create_dir_all(&self.path) };
-        made.with_context(|| {
-            format!("cannot make the cache folder {}; name another one with --cache-dir", self.path.display())
-        })
+/// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
+/// looked at again.
+async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sender<Member>) {
+    let mut looks = interval(NODE_FILE_POLL);
+    loop {
+        looks.tick().await;
+        let nodes = match read_nodes(&path) {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                tracing::warn!(%error, "the node file is looked at again later");
+                continue;
+            }
+        };
+        for node in nodes.iter().map(ToString::to_string) {
+            if known.contains(&node) {
+                continue;
+            }
+            if told.send(node_member(&node)).await.is_err() {
+                return; // the run is over
+            }
+            known.push(node);
+        }
     }
+}
+
+/// Where local executors keep data sets.
+fn cache_folder(flags: &ExecutorFlags) -> anyhow::Result<PathBuf> {
+    if flags.cold {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
+        return Ok(std::env::temp_dir().join(name));
+    }
+    flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)
 }
 
 impl Drop for Cache {

@@ -3,6 +3,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `tune` | `broadsweep tune`: a whole run |
+//! | `resume` | `broadsweep resume`: the rest of a run |
+//! | `drive` | what these two have in common |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
@@ -10,8 +12,10 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
 mod check;
+mod drive;
 mod executors;
 mod load;
+mod resume;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -56,6 +60,8 @@ struct Cli {
 enum Command {
     /// Train every configuration of a study and say which is best
     Tune(tune::TuneArgs),
+    /// Go on with a run that was interrupted or whose driver was killed
+    Resume(resume::ResumeArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
@@ -96,8 +102,9 @@ pub fn main() -> ExitCode {
     start_log(&cli);
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
+        Command::Resume(args) => resume::run(args, cli.verbose > 0),
         Command::Check(args) => check::run(args),
-        Command::Executor(args) => executor::run(args).map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+        Command::Executor(args) => execute(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -111,11 +118,19 @@ pub fn main() -> ExitCode {
     })
 }
 
+fn execute(args: &ExecutorArgs) -> Result<ExitCode, Failure> {
+    args.check().map_err(Failure::wrong_use)?;
+    executor::run(args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Logs go to stderr: an executor's life by default, of the other commands only what goes wrong.
 fn start_log(cli: &Cli) {
     let level = match (&cli.command, cli.verbose) {
-        (Command::Executor(_), 0) | (_, 1) => "info",
+        (Command::Executor(_), 0) => "info",
+        (Command::Executor(_), _) => "debug",
         (_, 0) => "error",
+        (_, 1) => "info",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

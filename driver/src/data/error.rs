@@ -212,6 +212,9 @@ pub enum DataError {
          classes less 1, of at most {CLASSES_MAX} classes"
     )]
     Class { place: Place, value: f64 },
+    /// Repair the row, or record the run again.
+    #[error("{place}: {what}")]
+    Row { place: Place, what: String },
     /// Name a file with rows.
     #[error("{file} has no rows; at least one is needed")]
     NoRows { file: Origin },

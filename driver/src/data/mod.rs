@@ -8,6 +8,7 @@
 //! | `table` | comma-separated tables |
 //! | `targets` | labels, as classes or values |
 //! | `split` | which rows are held out for validation |
+//! | [`recording`] | the trials of an earlier run, to be replayed |
 //! | `scaling` | factors and offsets, from the rows that are trained on |
 //! | [`error`] | everything that can be wrong, with its place |
 //!
@@ -21,6 +22,7 @@ mod idx;
 mod npy;
 mod npz;
 mod number;
+pub mod recording;
 mod scaling;
 mod source;
 mod split;
@@ -32,7 +34,9 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 
-use broadsweep_common::dataset::{AlignedBytes, DatasetBuilder, Element, Header, Part, TargetKind};
+use broadsweep_common::dataset::{
+    AlignedBytes, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind,
+};
 use broadsweep_common::model::Loss;
 
 use crate::study::{DataSettings, DataSource, PartArrays, ScalingKind};
@@ -113,6 +117,21 @@ pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path)
         test.write(&mut builder, targets, |_| Part::Test);
     }
     Ok(Loaded { header, bytes: builder.finish() })
+}
+
+/// A data set without rows: what a study without `[data]` broadcasts.
+///
+/// # Errors
+/// None in practice: such a header is a good one.
+pub fn without_rows() -> Result<Loaded, DatasetError> {
+    let header = Header {
+        shape: vec![1],
+        element: Element::U8,
+        targets: TargetKind::Classes { count: 1 },
+        rows: [0; 3],
+        scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+    };
+    Ok(Loaded { bytes: DatasetBuilder::new(header.clone())?.finish(), header })
 }
 
 /// The training rows, and the test rows if the study names some.

@@ -1,5 +1,6 @@
 //! Comma-separated tables: a header line, then a row a line; columns are found by their names.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -66,7 +67,7 @@ pub(super) fn read(
 }
 
 /// A table while it is read, line by line.
-struct Table {
+pub(super) struct Table {
     file: Origin,
     packed: bool,
     reader: Reader<Lines>,
@@ -79,7 +80,8 @@ struct Table {
 }
 
 impl Table {
-    fn open(file: Origin) -> Result<Self, DataError> {
+    /// Opens a table and reads its header line.
+    pub(super) fn open(file: Origin) -> Result<Self, DataError> {
         let source = Source::open(file.clone())?;
         let packed = source.is_packed();
         let allowed = Rc::new(Cell::new(LINE_BYTES_MAX));
@@ -112,7 +114,7 @@ impl Table {
     }
 
     /// Where a column stands.
-    fn column(&self, name: &str) -> Result<usize, DataError> {
+    pub(super) fn column(&self, name: &str) -> Result<usize, DataError> {
         let (file, column) = (self.file.clone(), name.to_owned());
         match self.places.get(name) {
             None => {
@@ -125,7 +127,7 @@ impl Table {
     }
 
     /// Goes to the next row; `false` behind the last.
-    fn next(&mut self) -> Result<bool, DataError> {
+    pub(super) fn next(&mut self) -> Result<bool, DataError> {
         let more = self.read_record()?;
         let (got, want) = (self.record.len(), self.names.len());
         if more && got != want {
@@ -161,6 +163,11 @@ impl Table {
         Ok(more)
     }
 
+    /// One field of the row, without the blanks around it.
+    pub(super) fn text(&self, place: usize) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.record.get(place).unwrap_or_default())
+    }
+
     /// The finite number in one field of the row.
     fn number(&self, place: usize) -> Result<f64, DataError> {
         let field = self.record.get(place).unwrap_or_default();
@@ -174,7 +181,8 @@ impl Table {
         Ok(value)
     }
 
-    fn place(&self, place: usize) -> Place {
+    /// Where a field of the row stands.
+    pub(super) fn place(&self, place: usize) -> Place {
         Place::Line { file: self.file.clone(), line: self.record_line, column: self.names[place].clone() }
     }
 }

@@ -1,11 +1,12 @@
 //! Small records that the tests of this folder start from.
 
 use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::ids::TrialId;
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 
+use super::attempt::{AttemptEnd, AttemptRecord};
 use super::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
 
 pub(super) fn configuration(values: &[(&str, Value)]) -> Configuration {
@@ -56,6 +57,26 @@ pub(super) fn not_run(trial: u32) -> TrialRecord {
     TrialRecord { outcome: TrialOutcome::NotRun, epochs: Vec::new(), attempts: 0, executor: None, ..record }
 }
 
+/// The attempts of a trial: all but the last one failed.
+fn attempts(trial: &TrialRecord) -> impl Iterator<Item = AttemptRecord> {
+    let (task, count, started_s, ended_s) = (TaskId(trial.trial.0), trial.attempts, trial.started_s, trial.ended_s);
+    (1..=count).map(move |number| AttemptRecord {
+        attempt: AttemptId { task, number },
+        executor: ExecutorId(0),
+        from_epoch: 0,
+        epoch: 2,
+        started_s,
+        ended_s,
+        training_s: 1.5,
+        evaluation_s: 0.25,
+        end: Some(if number == count {
+            AttemptEnd::Completed
+        } else {
+            AttemptEnd::Failed { reason: "out of luck".to_owned() }
+        }),
+    })
+}
+
 pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
     RunRecord {
         study: "quick".to_owned(),
@@ -67,7 +88,9 @@ pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         executors: 2,
         slots: 4,
         interrupted: false,
-        attempts: trials.iter().map(|trial| u64::from(trial.attempts)).sum(),
+        attempts: trials.iter().flat_map(attempts).collect(),
+        executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
+        epochs_repeated: 0,
         trials,
         control: None,
         wall_s: 12.5,

@@ -9,7 +9,7 @@ use broadsweep_common::configuration::{Configuration, Value};
 
 use super::calendar::compact_utc;
 use super::record::RunRecord;
-use super::rows::{epochs_csv, trials_csv};
+use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
 
 /// Held while a run lives. It stays behind: to remove it would let two processes hold locks of the same name.
@@ -34,8 +34,11 @@ pub enum FolderError {
     /// A file stands where a folder is needed.
     #[error("{} is not a folder: name another one with --out", .0.display())]
     NotAFolder(PathBuf),
+    /// Nothing was begun there that could go on.
+    #[error("{} is no folder of a run: it has no journal; name one that `broadsweep tune` wrote", .0.display())]
+    NoRun(PathBuf),
     /// Another process writes there.
-    #[error("the folder {} belongs to a run that is still going: name another one with --out", .0.display())]
+    #[error("the folder {} belongs to a run that is still going: wait for its end, or name another one", .0.display())]
     Locked(PathBuf),
     /// All names of this second are taken.
     #[error("{} and its {SAME_SECOND_MAX} variants exist already: name a folder with --out", .0.display())]
@@ -102,6 +105,17 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Locks the folder of a run that was begun.
+    ///
+    /// # Errors
+    /// [`FolderError`]; then the folder is as it was.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        if !path.join("journal").is_file() {
+            return Err(FolderError::NoRun(path.to_owned()));
+        }
+        Ok(Self { path: path.to_owned(), _lock: take_lock(path)? })
+    }
+
     /// Where the folder is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -116,35 +130,48 @@ impl RunFolder {
         write_whole(&self.path, "study.toml", text.as_bytes())
     }
 
-    /// Takes `study.toml` away again: nothing of the run began.
+    /// Takes away what was written so far: nothing of the run began.
     ///
     /// # Errors
-    /// [`FolderError`], if the file cannot be removed.
-    pub fn withdraw_study(&self) -> Result<(), FolderError> {
-        let path = self.path.join("study.toml");
-        fs::remove_file(&path).map_err(|source| FolderError::from_io(&path, source))
+    /// [`FolderError`], if a file cannot be removed.
+    pub fn withdraw(&self) -> Result<(), FolderError> {
+        for name in ["study.toml", "executors.json", "journal"] {
+            let path = self.path.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FolderError::from_io(&path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
-    /// Writes `trials.csv`, `epochs.csv` and, last, `summary.json`: where it stands, the others do.
+    /// Writes `trials.csv`, `epochs.csv`, `attempts.csv` and, last, `summary.json`: where it stands, the others do.
     ///
     /// # Errors
     /// As [`Self::write_study`].
     pub fn write_results(&self, run: &RunRecord) -> Result<(), FolderError> {
-        for (name, rows) in [("trials.csv", trials_csv(run)), ("epochs.csv", epochs_csv(run))] {
+        for (name, rows) in
+            [("trials.csv", trials_csv(run)), ("epochs.csv", epochs_csv(run)), ("attempts.csv", attempts_csv(run))]
+        {
             let bytes = rows.map_err(|source| FolderError::from_io(&self.path.join(name), source))?;
             write_whole(&self.path, name, &bytes)?;
         }
         write_whole(&self.path, "summary.json", format!("{}\n", summary_json(run)).as_bytes())
     }
 
-    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`.
+    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`, unless
+    /// there are no weights.
     ///
     /// # Errors
     /// As [`Self::write_study`].
-    pub fn write_best(&self, configuration: &Configuration, weights: &[u8]) -> Result<(), FolderError> {
+    pub fn write_best(&self, configuration: &Configuration, weights: Option<&[u8]>) -> Result<(), FolderError> {
         let best = self.path.join("best");
         make_folder(&best)?;
-        write_whole(&best, "weights.safetensors", weights)?;
+        if let Some(weights) = weights {
+            write_whole(&best, "weights.safetensors", weights)?;
+        }
         write_whole(&best, "configuration.toml", configuration_toml(configuration).as_bytes())
     }
 }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`record`] | what a run leaves behind, as plain data: the run loop fills it, all else reads it |
+//! | [`attempt`] | one attempt as it is remembered |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`summary`] | `summary.json` |
@@ -16,6 +17,7 @@
 //!
 //! Nothing here decides anything about a run.
 
+pub mod attempt;
 pub mod calendar;
 pub mod digest;
 pub mod folder;

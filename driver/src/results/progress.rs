@@ -104,8 +104,17 @@ impl Progress {
         self.waiting(Stage::Broadcasting, ready, nodes, message);
     }
 
-    /// A trial ended; `error` is the one by which trials are compared, `None` without a result.
+    /// A trial ended; `error` is the one by which trials are compared, `None` without a result. A bar shows it at the
+    /// next tick: there may be thousands a second.
     pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, error: Option<f64>) {
+        self.remember(trial, configuration, error);
+        if matches!(self.surface, Surface::Lines { .. }) {
+            self.show_training();
+        }
+    }
+
+    /// As [`Self::trial_ended`], under an earlier driver: nothing is shown.
+    pub fn remember(&mut self, trial: TrialId, configuration: &Configuration, error: Option<f64>) {
         self.ended += 1;
         if let Some(error) = error.filter(|error| !error.is_nan())
             && self.best.as_ref().is_none_or(|best| (error, trial) < (best.error, best.trial))
@@ -113,7 +122,6 @@ impl Progress {
             let configuration = configuration_pairs(configuration).collect::<Vec<_>>().join(" ");
             self.best = Some(Best { error, trial, configuration });
         }
-        self.show_training();
     }
 
     /// Training goes on. To be called now and then, so that the time left moves.
@@ -153,6 +161,13 @@ impl Progress {
     }
 
     fn show_training(&mut self) {
+        let is_due = match &mut self.surface {
+            Surface::Bar { .. } => true,
+            Surface::Lines { told, .. } => is_due(told, Stage::Training, self.ended, self.trials),
+        };
+        if !is_due {
+            return;
+        }
         let (state, best) = (self.state_text(), self.best_text());
         match &mut self.surface {
             Surface::Bar { bar, stage } => {
@@ -161,12 +176,10 @@ impl Progress {
                 bar.set_message(best);
                 bar.set_position(self.ended.into());
             }
-            Surface::Lines { sink, told } => {
-                if is_due(told, Stage::Training, self.ended, self.trials) {
-                    let separator = if best.is_empty() { "" } else { "; " };
-                    let line = format!("{}/{} trials{state}{separator}{best}", self.ended, self.trials);
-                    write_line(sink.as_mut(), &line);
-                }
+            Surface::Lines { sink, .. } => {
+                let separator = if best.is_empty() { "" } else { "; " };
+                let line = format!("{}/{} trials{state}{separator}{best}", self.ended, self.trials);
+                write_line(sink.as_mut(), &line);
             }
         }
     }

@@ -109,8 +109,8 @@ fn the_bar_holds_trials_state_and_best() {
     let mut progress = Progress::new(3, Loss::CrossEntropy, Surface::Bar { bar: bar.clone(), stage: None });
     progress.broadcasting(1, 2, 2048);
     assert_eq!(bar.message(), "broadcasting: 1 of 2 nodes ready, 2.0 KiB sent");
-    progress.tick(state());
     progress.trial_ended(TrialId(2), &units(64), Some(0.0231));
+    progress.tick(state());
     assert_eq!((bar.position(), bar.length()), (1, Some(3)));
     assert_eq!(bar.prefix(), ", 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed");
     assert_eq!(bar.message(), "best so far: 2.31 % (trial 2: fc1=64)");

@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 
 use broadsweep_common::configuration::Configuration;
-use broadsweep_common::ids::TrialId;
+use broadsweep_common::ids::{ExecutorId, TrialId};
 use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
+
+use super::attempt::AttemptRecord;
 
 /// One trial: its configuration, what it reported, and what it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,8 +82,12 @@ pub struct RunRecord {
     pub trials: Vec<TrialRecord>,
     /// Which trial is the control.
     pub control: Option<TrialId>,
-    /// Attempts of all tasks together.
-    pub attempts: u64,
+    /// Attempts of all tasks, in the order of tasks and attempts.
+    pub attempts: Vec<AttemptRecord>,
+    /// What people call the executors, in their order.
+    pub executor_names: Vec<String>,
+    /// Epochs that were trained by a second attempt after a first one had reported them.
+    pub epochs_repeated: u64,
     /// Seconds from the run's start to its end.
     pub wall_s: f64,
     /// What it took to bring the data to the executors.
@@ -160,6 +166,12 @@ impl RunRecord {
     #[must_use]
     pub fn best(&self) -> Option<&TrialRecord> {
         self.ranking().first().copied()
+    }
+
+    /// What people call an executor.
+    #[must_use]
+    pub fn executor_name(&self, executor: ExecutorId) -> &str {
+        self.executor_names.get(executor.0 as usize).map_or("an unknown executor", String::as_str)
     }
 
     /// The control's trial.

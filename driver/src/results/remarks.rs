@@ -1,9 +1,12 @@
 //! What there is to say about a run, in sentences.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broadsweep_common::task::Select;
 
+use super::attempt::AttemptEnd;
 use super::record::{RunRecord, TrialOutcome, TrialRecord};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 
@@ -68,6 +71,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
         );
     }
     sentences.push(count_sentence(run));
+    sentences.extend(unfinished(run));
     sentences.extend(given_up(run));
     if run.interrupted {
         sentences.push("the run was interrupted: the results are those of the trials that ended before".to_owned());
@@ -90,11 +94,44 @@ fn count_sentence(run: &RunRecord) -> String {
         "{}: {}; {} in {} on {} with {}",
         counted(counts.planned as u64, "trial"),
         told.join(", "),
-        counted(run.attempts, "attempt"),
+        counted(run.attempts.len() as u64, "attempt"),
         duration_text(seconds(run.wall_s)),
         counted(run.executors.into(), "executor"),
         counted(run.slots.into(), "slot"),
     )
+}
+
+/// Why attempts did not end with a result: one sentence a kind of end, with the reasons that came most often.
+fn unfinished(run: &RunRecord) -> Vec<String> {
+    let mut kinds: BTreeMap<&str, (u64, BTreeMap<String, u64>)> = BTreeMap::new();
+    for attempt in &run.attempts {
+        let Some(end) = attempt.end.as_ref().filter(|end| **end != AttemptEnd::Completed) else { continue };
+        let (count, reasons) = kinds.entry(end.word()).or_default();
+        *count += 1;
+        let reason = match end {
+            // The executor is why, whatever its connection died of.
+            AttemptEnd::Lost { .. } => format!("with {}", run.executor_name(attempt.executor)),
+            other => other.reason(),
+        };
+        if !reason.is_empty() {
+            *reasons.entry(printable(&reason, REASON_CHARACTERS_MAX)).or_default() += 1;
+        }
+    }
+    let sentence = |(word, (count, reasons)): (&str, (u64, BTreeMap<String, u64>))| {
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(_, count)| Reverse(*count));
+        let more = reasons.len().saturating_sub(REASONS_MAX);
+        reasons.truncate(REASONS_MAX);
+        let times =
+            |(reason, count): (String, u64)| if count == 1 { reason } else { format!("{reason} ({count} times)") };
+        let mut told: Vec<_> = reasons.into_iter().map(times).collect();
+        if more > 0 {
+            told.push(format!("{} more", counted(more as u64, "reason")));
+        }
+        let colon = if told.is_empty() { "" } else { ": " };
+        format!("{} {word}{colon}{}", counted(count, "attempt"), told.join("; "))
+    };
+    kinds.into_iter().map(sentence).collect()
 }
 
 fn given_up(run: &RunRecord) -> Vec<String> {
@@ -202,6 +239,7 @@ mod tests {
         record.interrupted = true;
         let expected = [
             "4 trials: 1 finished, 1 diverged, 1 given up, 1 not run; 6 attempts in 12 s on 2 executors with 4 slots",
+            "3 attempts failed: out of luck (3 times)",
             "trial 2 was given up: no\\nroom",
             "the run was interrupted: the results are those of the trials that ended before",
             "broadcast: 1000 B of data, 2.0 KiB sent in 0.2 s",

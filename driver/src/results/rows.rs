@@ -1,4 +1,4 @@
-//! `trials.csv` (one row a trial) and `epochs.csv` (one row an epoch).
+//! `trials.csv` (one row a trial), `epochs.csv` (one row an epoch) and `attempts.csv` (one row an attempt).
 //!
 //! Numbers parse back to the same bits; what is absent is an empty cell. In `trials.csv` a parameter's column has
 //! the parameter's name. Where that is the name of a column that every table has (a study may well search
@@ -10,6 +10,7 @@ use std::io;
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::Score;
 
+use super::attempt::AttemptEnd;
 use super::record::{RunRecord, TrialOutcome, TrialRecord};
 
 /// The first column; the parameters' follow.
@@ -42,6 +43,20 @@ const EPOCH_COLUMNS: [&str; 8] = [
     "test_loss",
     "test_error",
 ];
+const ATTEMPT_COLUMNS: [&str; 12] = [
+    "attempt",
+    "task",
+    "number",
+    "executor",
+    "from_epoch",
+    "epoch",
+    "started_s",
+    "ended_s",
+    "training_s",
+    "evaluation_s",
+    "end",
+    "reason",
+];
 const PARAMETER_PREFIX: &str = "parameter.";
 
 /// One row a trial: its configuration, its result and what it took. Losses and errors are those of the epoch
@@ -61,6 +76,34 @@ pub fn trials_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
         let values = parameters.iter().map(|name| trial.configuration.get(name).map(value_cell).unwrap_or_default());
         let row = std::iter::once(trial.trial.0.to_string()).chain(values).chain(measured_cells(trial));
         writer.write_record(row)?;
+    }
+    writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+}
+
+/// One row an attempt, whatever became of it: where it ran, from which epoch to which, how it ended and why. The tasks
+/// after the trials' measure the test error of the best and the control.
+///
+/// # Errors
+/// None in practice: the bytes go to memory.
+pub fn attempts_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(ATTEMPT_COLUMNS)?;
+    for attempt in &run.attempts {
+        let end = attempt.end.as_ref();
+        writer.write_record([
+            attempt.attempt.to_string(),
+            attempt.attempt.task.0.to_string(),
+            attempt.attempt.number.to_string(),
+            run.executor_name(attempt.executor).to_owned(),
+            attempt.from_epoch.to_string(),
+            attempt.epoch.to_string(),
+            attempt.started_s.to_string(),
+            attempt.ended_s.to_string(),
+            attempt.training_s.to_string(),
+            attempt.evaluation_s.to_string(),
+            end.map_or("", AttemptEnd::word).to_owned(),
+            end.map(AttemptEnd::reason).unwrap_or_default(),
+        ])?;
     }
     writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
 }
@@ -236,6 +279,19 @@ mod tests {
         let rows = parse(&trials_csv(&run(vec![control, finished(1, 0.1)])).unwrap());
         assert_eq!((rows[0]["momentum"].as_str(), rows[0]["fc1"].as_str()), ("0.9", ""));
         assert_eq!((rows[1]["momentum"].as_str(), rows[1]["fc1"].as_str()), ("", "128"));
+    }
+
+    #[test]
+    fn every_attempt_has_a_row_with_the_reason_of_its_end() {
+        let mut trial = finished(4, 0.1);
+        trial.attempts = 2;
+        let bytes = attempts_csv(&run(vec![trial, not_run(5)])).unwrap();
+        assert_eq!(header(&bytes), ATTEMPT_COLUMNS);
+        let shown: Vec<_> = parse(&bytes)
+            .iter()
+            .map(|row| [&row["attempt"], &row["end"], &row["reason"]].map(String::clone))
+            .collect();
+        assert_eq!(shown, [["t4.1", "failed", "out of luck"], ["t4.2", "completed", ""]]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ struct Summary<'a> {
     interrupted: bool,
     trials: TrialCounts,
     attempts: u64,
+    attempts_by_end: BTreeMap<&'static str, u64>,
+    epochs_repeated: u64,
     wall_s: f64,
     best: Option<TrialSummary<'a>>,
     control: Option<TrialSummary<'a>>,
@@ -92,7 +94,9 @@ pub fn summary_json(run: &RunRecord) -> String {
             diverged: counts.diverged,
             not_run: counts.not_run,
         },
-        attempts: run.attempts,
+        attempts: run.attempts.len() as u64,
+        attempts_by_end: by_end(run),
+        epochs_repeated: run.epochs_repeated,
         wall_s: run.wall_s,
         best: run.best().map(trial_summary),
         control: run.control_trial().map(trial_summary),
@@ -105,6 +109,15 @@ pub fn summary_json(run: &RunRecord) -> String {
         results_sha256: results_sha256(&run.trials),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
+}
+
+/// How many attempts ended in which way; those that no driver saw end are left out.
+fn by_end(run: &RunRecord) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for end in run.attempts.iter().filter_map(|attempt| attempt.end.as_ref()) {
+        *counts.entry(end.word()).or_default() += 1;
+    }
+    counts
 }
 
 fn trial_summary(trial: &TrialRecord) -> TrialSummary<'_> {
@@ -161,6 +174,8 @@ mod tests {
             "interrupted": true,
             "trials": { "planned": 5, "finished": 2, "failed": 1, "diverged": 1, "not_run": 1 },
             "attempts": 7,
+            "attempts_by_end": { "completed": 4, "failed": 3 },
+            "epochs_repeated": 0,
             "wall_s": 12.5,
             "best": { "trial": 1, "configuration": best_values, "validation_error": 0.125, "test_error": 0.25 },
             "control": { "trial": 0, "configuration": control_values, "validation_error": 0.25, "test_error": 0.5 },

@@ -1,11 +1,12 @@
 //! Where each executor stands, seen from the run loop: dialled, answering, ready, lost or refused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use broadsweep_common::ids::ExecutorId;
+use broadsweep_common::ids::{AttemptId, ExecutorId};
+use tokio::time::Instant;
 
 use super::RunError;
-use crate::cluster::{LinkError, SessionId};
+use crate::cluster::{LinkError, Ready, SessionId};
 
 /// Where one executor stands.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ enum Standing {
     /// There, and taking the data.
     Answering,
     /// Has all it needs.
-    Ready { session: SessionId, slots: u32 },
+    Ready(Ready),
     /// Will not come.
     Refused(LinkError),
 }
@@ -25,8 +26,12 @@ enum Standing {
 pub(super) struct Fleet {
     names: Vec<String>,
     executors: Vec<Standing>,
-    /// Slots that each executor ever had.
-    slots_seen: Vec<u32>,
+    /// The process that each executor was last.
+    instances: Vec<Option<u64>>,
+    /// Why each executor's last session ended.
+    reasons: Vec<String>,
+    /// Those whose session ended while the scheduler counts on them.
+    away: Vec<bool>,
     /// Until enough nodes have answered, nothing is placed.
     admitted: bool,
     /// When too few executors are too few for too long.
@@ -34,78 +39,141 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(names: &[String], deadline: Instant) -> Self {
+    pub(super) fn new(deadline: Instant) -> Self {
         Self {
-            names: names.to_vec(),
-            executors: names.iter().map(|_| Standing::Dialling(None)).collect(),
-            slots_seen: vec![0; names.len()],
+            names: Vec::new(),
+            executors: Vec::new(),
+            instances: Vec::new(),
+            reasons: Vec::new(),
+            away: Vec::new(),
             admitted: false,
             deadline: Some(deadline),
         }
+    }
+
+    /// One more executor is dialled.
+    pub(super) fn join(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        self.executors.push(Standing::Dialling(None));
+        self.instances.push(None);
+        self.reasons.push(String::new());
+        self.away.push(false);
     }
 
     pub(super) fn answering(&mut self, executor: ExecutorId) {
         self.set(executor, Standing::Answering);
     }
 
-    /// An executor is ready. Returns those that may be used from now on, with their slots: none while too few are
-    /// ready, then all at once.
+    /// An executor is ready. Returns those that may be used from now on, each with whether it is another process than
+    /// before: none while too few are ready, then all at once.
     pub(super) fn ready_now(
         &mut self,
         executor: ExecutorId,
-        session: SessionId,
-        slots: u32,
+        ready: Ready,
         nodes_min: u32,
-    ) -> Vec<(ExecutorId, u32)> {
-        self.set(executor, Standing::Ready { session, slots });
-        if let Some(seen) = self.slots_seen.get_mut(executor.0 as usize) {
-            *seen = slots;
-        }
+    ) -> Vec<(ExecutorId, Ready)> {
+        self.set(executor, Standing::Ready(ready.clone()));
         if self.admitted {
-            return vec![(executor, slots)];
+            return vec![(executor, ready)];
         }
         if self.ready().count() < nodes_min as usize {
             return Vec::new();
         }
         self.admitted = true;
-        self.ready().filter_map(|executor| self.session(executor).map(|(_, slots)| (executor, slots))).collect()
+        self.ready().filter_map(|executor| Some((executor, self.standing(executor)?.clone()))).collect()
     }
 
-    /// Whether an executor was never ready before.
-    pub(super) fn is_new(&self, executor: ExecutorId) -> bool {
-        self.slots_seen.get(executor.0 as usize) == Some(&0)
+    /// Whether enough nodes have been ready for anything to be placed.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admitted
     }
 
-    /// An executor is gone, and its link dials. Returns whether it was in use.
+    /// The scheduler counts on an executor from now on. Returns whether it is another process than before.
+    pub(super) fn admit(&mut self, executor: ExecutorId, instance: u64) -> bool {
+        let number = executor.0 as usize;
+        if let Some(away) = self.away.get_mut(number) {
+            *away = false;
+        }
+        let before = self.instances.get_mut(number).and_then(|known| known.replace(instance));
+        before.is_some_and(|before| before != instance)
+    }
+
+    /// An executor's session is over, and its link dials. Returns whether it was in use.
     pub(super) fn gone(&mut self, executor: ExecutorId, error: Option<LinkError>) -> bool {
-        let was_ready = self.session(executor).is_some();
+        let was_ready = self.standing(executor).is_some() && self.admitted;
         self.set(executor, Standing::Dialling(error));
-        was_ready && self.admitted
+        if was_ready && let Some(away) = self.away.get_mut(executor.0 as usize) {
+            *away = true;
+        }
+        was_ready
+    }
+
+    /// An executor that was away will not come back as it was. Returns whether the scheduler counts on it.
+    pub(super) fn given_up(&mut self, executor: ExecutorId) -> bool {
+        self.away.get_mut(executor.0 as usize).is_some_and(std::mem::take)
+    }
+
+    /// An executor's session ended for this reason.
+    pub(super) fn note_reason(&mut self, executor: ExecutorId, reason: String) {
+        if let Some(known) = self.reasons.get_mut(executor.0 as usize) {
+            *known = reason;
+        }
+    }
+
+    /// Why an executor's last session ended.
+    pub(super) fn reason(&self, executor: ExecutorId) -> &str {
+        self.reasons.get(executor.0 as usize).map_or("", String::as_str)
     }
 
     pub(super) fn refused(&mut self, executor: ExecutorId, error: LinkError) {
         self.set(executor, Standing::Refused(error));
     }
 
-    /// The session and slots of a ready executor.
-    pub(super) fn session(&self, executor: ExecutorId) -> Option<(SessionId, u32)> {
+    fn standing(&self, executor: ExecutorId) -> Option<&Ready> {
         match self.executors.get(executor.0 as usize)? {
-            Standing::Ready { session, slots } => Some((*session, *slots)),
+            Standing::Ready(ready) => Some(ready),
             Standing::Dialling(_) | Standing::Answering | Standing::Refused(_) => None,
         }
+    }
+
+    /// The session of a ready executor.
+    pub(super) fn session(&self, executor: ExecutorId) -> Option<SessionId> {
+        self.standing(executor).map(|ready| ready.session)
+    }
+
+    /// Whether an executor held this attempt when its session began: it may have stopped it while nobody was there.
+    pub(super) fn came_with(&self, executor: ExecutorId, attempt: AttemptId) -> bool {
+        self.standing(executor).is_some_and(|ready| ready.held.contains(&attempt))
+    }
+
+    /// An executor is about to leave.
+    pub(super) fn drains(&mut self, executor: ExecutorId) {
+        if let Some(Standing::Ready(ready)) = self.executors.get_mut(executor.0 as usize) {
+            ready.draining = true;
+        }
+    }
+
+    /// Whether an executor is about to leave.
+    pub(super) fn is_draining(&self, executor: ExecutorId) -> bool {
+        self.standing(executor).is_some_and(|ready| ready.draining)
     }
 
     /// The executors that are ready.
     pub(super) fn ready(&self) -> impl Iterator<Item = ExecutorId> {
         let executors = self.executors.iter().enumerate();
         executors
-            .filter(|(_, standing)| matches!(standing, Standing::Ready { .. }))
+            .filter(|(_, standing)| matches!(standing, Standing::Ready(_)))
             .map(|(number, _)| ExecutorId(number as u32))
+    }
+
+    /// Whether an executor is ready, and the scheduler knows what it holds.
+    pub(super) fn is_known(&self, executor: ExecutorId) -> bool {
+        self.standing(executor).is_some_and(|ready| self.admitted || ready.held.is_empty())
     }
 
     /// Slots of the executors that are ready.
     pub(super) fn slots(&self) -> u32 {
-        self.ready().filter_map(|executor| self.session(executor)).map(|(_, slots)| slots).sum()
+        self.ready().filter_map(|executor| self.standing(executor)).map(|ready| ready.slots).sum()
     }
 
     /// How many answer, are ready, and are there at all.
@@ -113,11 +181,6 @@ impl Fleet {
         let ready = self.ready().count();
         let answering = self.executors.iter().filter(|standing| matches!(standing, Standing::Answering)).count();
         ((ready + answering) as u32, ready as u32, self.executors.len() as u32)
-    }
-
-    /// Executors that were ever ready, and their slots.
-    pub(super) fn took_part(&self) -> (u32, u32) {
-        (self.slots_seen.iter().filter(|slots| **slots > 0).count() as u32, self.slots_seen.iter().sum())
     }
 
     /// When the verdict may change although nothing happens.
@@ -156,10 +219,12 @@ impl Fleet {
     fn errors(&self) -> Vec<LinkError> {
         let errors = self.names.iter().zip(&self.executors).filter_map(|(name, standing)| match standing {
             Standing::Dialling(Some(error)) | Standing::Refused(error) => Some(error.clone()),
-            Standing::Dialling(None) => {
-                Some(LinkError::Unreachable { address: name.clone(), reason: "no answer so far".to_owned() })
-            }
-            Standing::Answering | Standing::Ready { .. } => None,
+            Standing::Dialling(None) => Some(LinkError::Unreachable {
+                address: name.clone(),
+                reason: "no answer so far".to_owned(),
+                nobody_listens: false,
+            }),
+            Standing::Answering | Standing::Ready(_) => None,
         });
         errors.collect()
     }
@@ -176,8 +241,18 @@ mod tests {
     use super::*;
 
     fn fleet(executors: u32, deadline: Instant) -> Fleet {
-        let names: Vec<_> = (0..executors).map(|number| format!("node{number}:1")).collect();
-        Fleet::new(&names, deadline)
+        let mut fleet = Fleet::new(deadline);
+        (0..executors).for_each(|number| fleet.join(&format!("node{number}:1")));
+        fleet
+    }
+
+    fn ready(slots: u32) -> Ready {
+        Ready { session: SessionId(1), slots, instance: 7, held: Vec::new(), draining: false }
+    }
+
+    fn admitted(fleet: &mut Fleet, executor: u32, slots: u32, nodes_min: u32) -> Vec<(u32, u32)> {
+        let now = fleet.ready_now(ExecutorId(executor), ready(slots), nodes_min);
+        now.into_iter().map(|(executor, ready)| (executor.0, ready.slots)).collect()
     }
 
     fn refusal() -> LinkError {
@@ -187,9 +262,20 @@ mod tests {
     #[test]
     fn nothing_is_placed_until_enough_nodes_are_ready() {
         let mut fleet = fleet(3, Instant::now());
-        assert_eq!(fleet.ready_now(ExecutorId(2), SessionId(1), 4, 2), []);
-        assert_eq!(fleet.ready_now(ExecutorId(0), SessionId(1), 1, 2), [(ExecutorId(0), 1), (ExecutorId(2), 4)]);
-        assert_eq!(fleet.ready_now(ExecutorId(1), SessionId(1), 2, 2), [(ExecutorId(1), 2)]);
+        assert_eq!(admitted(&mut fleet, 2, 4, 2), []);
+        assert_eq!(admitted(&mut fleet, 0, 1, 2), [(0, 1), (2, 4)]);
+        assert_eq!(admitted(&mut fleet, 1, 2, 2), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_restarted_process_is_told_from_a_mended_session() {
+        let mut fleet = fleet(1, Instant::now());
+        admitted(&mut fleet, 0, 1, 1);
+        assert!(!fleet.admit(ExecutorId(0), 7));
+        assert!(fleet.gone(ExecutorId(0), None));
+        assert!(!fleet.admit(ExecutorId(0), 7));
+        assert!(fleet.admit(ExecutorId(0), 8));
+        assert!(!fleet.given_up(ExecutorId(0)), "it is not away");
     }
 
     #[test]
@@ -210,14 +296,14 @@ mod tests {
     fn a_run_without_executors_waits_a_while_for_one_to_come_back() {
         let patience = Duration::from_secs(10);
         let mut fleet = fleet(1, Instant::now());
-        fleet.ready_now(ExecutorId(0), SessionId(1), 1, 1);
+        admitted(&mut fleet, 0, 1, 1);
         fleet.note_presence(patience);
         assert!(fleet.verdict(1, Instant::now() + patience * 2).is_none());
         assert!(fleet.gone(ExecutorId(0), None));
         fleet.note_presence(patience);
         assert!(fleet.verdict(1, Instant::now()).is_none());
         assert!(matches!(fleet.verdict(1, Instant::now() + patience * 2), Some(RunError::NoExecutorLeft { .. })));
-        fleet.ready_now(ExecutorId(0), SessionId(2), 1, 1);
+        admitted(&mut fleet, 0, 1, 1);
         fleet.note_presence(patience);
         assert!(fleet.verdict(1, Instant::now() + patience * 2).is_none());
     }

@@ -1,45 +1,78 @@
-//! The one loop where clock, links and scheduler meet. It never waits on a slow executor.
+//! The one loop where clock, links, scheduler and journal meet. It never waits on a slow executor.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `book` | what is known of each trial |
+//! | `record` | what a run writes down |
+//! | `task` | all that is known of one task |
+//! | `book` | what the records add up to: all tasks, and the weights that are worth keeping |
+//! | `fold` | how records add up to it |
+//! | `chronicle` | journal and book together: what is noted is journaled and known |
 //! | `fleet` | where each executor stands |
-//! | `steps` | what each event and command does |
+//! | `acks` | which messages of a session are safe |
+//! | `checkpoints` | which checkpoints are fetched |
+//! | `steps` | what each event of a link does |
+//! | `reports` | what each report does |
+//! | `commands` | what each command of the scheduler does |
+//! | `outcome` | what is left at the end |
+//!
+//! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
+//! it: launches, acknowledgements and what people are told wait in `effects` until the journal has it.
 
+mod acks;
 mod book;
+mod checkpoints;
+mod chronicle;
+mod commands;
 mod fleet;
+mod fold;
+mod outcome;
+mod record;
+mod reports;
 mod steps;
+mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use broadsweep_common::attempt::Ended;
-use broadsweep_common::ids::{AttemptId, Digest, TrialId};
-use broadsweep_common::metrics::EpochReport;
+use broadsweep_common::attempt::Report;
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, LinkError, Payload};
-use crate::plan::StudyPlan;
+use crate::cluster::{Cluster, LinkError, Member, Order, Payload, SessionId};
+use crate::journal::StorageError;
 use crate::results::progress::{Progress, RunState};
-use crate::results::record::{Broadcast, RunRecord};
-use crate::scheduler::{Event, RetryPolicy, Scheduler, Time};
-use crate::study::{Study, TestUse};
+use crate::results::record::RunRecord;
+use crate::scheduler::{Event, History, Scheduler, SchedulingPolicy, Time};
+use crate::study::{CheckpointSettings, Study};
 
-use book::{Book, Contradiction};
+use acks::Acks;
+use book::Contradiction;
+use checkpoints::Checkpoints;
 use fleet::Fleet;
+use record::{Moment, Record};
+use reports::Awaited;
+
+pub use chronicle::{Chronicle, ChronicleError, Start};
 
 /// How often the progress display moves at least.
 const TICK: Duration = Duration::from_millis(200);
+/// Events that one turn of the loop takes: they share one write of the journal.
+const EVENTS_MAX: usize = 1024;
 
 /// What a run is told besides its study.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RunSettings {
     /// Nodes that have to answer before anything is placed.
     pub nodes_min: u32,
     /// How long to wait for them, and later for any executor to come back.
     pub connect_timeout: Duration,
+    /// How often and where tasks are tried.
+    pub scheduling: SchedulingPolicy,
+    /// How much fetching checkpoints may take.
+    pub checkpoints: CheckpointSettings,
 }
 
 /// What a run leaves.
@@ -74,6 +107,12 @@ pub enum RunError {
         /// What was wrong with each.
         errors: Vec<LinkError>,
     },
+    /// What happened cannot be written down.
+    #[error(transparent)]
+    Chronicle(#[from] ChronicleError),
+    /// Weights or checkpoints cannot be written down.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 fn list(errors: &[LinkError]) -> String {
@@ -85,6 +124,16 @@ fn list(errors: &[LinkError]) -> String {
     lines.concat()
 }
 
+/// What tells a run of the world outside it.
+pub struct Signals {
+    /// Something comes through when the run is to end early.
+    pub interrupted: mpsc::Receiver<()>,
+    /// Executors to dial: first those that the chronicle knows, in its order.
+    pub members: Vec<Member>,
+    /// Executors that join later.
+    pub newcomers: mpsc::Receiver<Member>,
+}
+
 /// A run in progress.
 pub struct Run<'a> {
     study: &'a Study,
@@ -93,120 +142,235 @@ pub struct Run<'a> {
     cluster: Cluster,
     scheduler: Scheduler,
     fleet: Fleet,
-    book: Book,
+    chronicle: Chronicle,
     progress: Progress,
-    /// Ended attempts whose weights are on their way here: their results count when those have come.
-    pulling: BTreeMap<AttemptId, Pulling>,
+    checkpoints: Checkpoints,
+    /// Attempts that ended, whose end counts once a blob is here.
+    awaited: BTreeMap<AttemptId, Awaited>,
     /// Attempts that contradicted what was known: cancelled, and not believed however they end.
     contradicted: BTreeMap<AttemptId, Contradiction>,
-    /// Why the last attempt of a task failed.
-    failures: BTreeMap<TrialId, String>,
-    /// Trials whose test error could not be had.
-    unmeasured: u32,
+    /// What is to be acknowledged to each executor, and the executors for which that may have changed.
+    acks: BTreeMap<ExecutorId, Acks>,
+    settled: BTreeSet<ExecutorId>,
+    /// Reports of executors on which the scheduler does not count yet, as too few are ready.
+    early: Vec<(ExecutorId, u64, Vec<Report>)>,
+    /// What waits for the journal.
+    effects: Vec<Effect>,
+    /// Whether the best and the control were looked for.
     searching: bool,
+    /// Whether the run is to end early.
+    stopping: bool,
+    broken: Option<RunError>,
     broadcast_s: f64,
     started: Instant,
+    /// Driven time before this driver.
+    before: Moment,
 }
 
-struct Pulling {
-    report: EpochReport,
-    blob: Digest,
-    tries: u32,
+/// What happens once the journal has all that led to it.
+enum Effect {
+    Tell(ExecutorId, SessionId, Order),
+    Say(String),
+    TrialEnded(TrialId, Configuration, Option<f64>),
+    /// Files of the run that are worth nothing any more.
+    Drop(String),
 }
 
 impl<'a> Run<'a> {
-    /// A run of `study` on the executors of `cluster`.
+    /// A run of `study` that goes on where its chronicle ends.
     #[must_use]
     pub fn new(
         study: &'a Study,
-        plan: StudyPlan,
-        policy: RetryPolicy,
         settings: RunSettings,
         payload: Arc<Payload>,
         cluster: Cluster,
+        chronicle: Chronicle,
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
+        let before = chronicle.book().latest();
         Self {
             study,
-            settings,
             payload,
-            scheduler: Scheduler::new(policy),
-            fleet: Fleet::new(cluster.names(), started + settings.connect_timeout),
+            scheduler: Scheduler::new(settings.scheduling),
+            fleet: Fleet::new(started + settings.connect_timeout),
+            checkpoints: Checkpoints::new(settings.checkpoints),
+            settings,
             cluster,
-            book: Book::new(plan, study.search.select),
+            chronicle,
             progress,
-            pulling: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             contradicted: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            unmeasured: 0,
+            acks: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            early: Vec::new(),
+            effects: Vec::new(),
             searching: true,
+            stopping: false,
+            broken: None,
             broadcast_s: 0.0,
             started,
+            before,
         }
     }
 
-    /// Runs until every trial has its verdict, or until something comes through `interrupted`: then with what there is.
-    ///
-    /// # Errors
-    /// [`RunError`], with what there is until then.
-    pub async fn drive(mut self, interrupted: &mut mpsc::Receiver<()>) -> (RunOutcome, Option<RunError>) {
-        let control = self.plan_control();
-        for (task, cost) in self.book.trainings().collect::<Vec<_>>() {
-            self.feed(Event::TaskAdded { task, cost });
-        }
+    /// The executors that the run knows from an earlier driver, in their order.
+    #[must_use]
+    pub fn known_executors(&self) -> &[String] {
+        self.chronicle.executors()
+    }
+
+    /// Runs until every trial has its verdict, or until something comes through `interrupted`: then until what runs
+    /// has stopped with a checkpoint. Returns what there is in any case, with the reason if it ended early.
+    pub async fn drive(mut self, mut signals: Signals) -> (RunOutcome, Option<RunError>) {
+        let error = self.go_on(&mut signals).await.err();
+        self.progress.finish();
+        let spared = self.spared();
+        let (outcome, cluster) = self.outcome(error.is_some());
+        cluster.dismiss(spared).await;
+        (outcome, error)
+    }
+
+    async fn go_on(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+        signals.members.drain(..).for_each(|member| self.join(member));
+        self.add_tasks();
+        self.commit()?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut error = None;
-        let mut was_interrupted = false;
-        while !self.scheduler.is_done() && error.is_none() && !was_interrupted {
+        let mut events = Vec::new();
+        while !self.is_over() {
             let deadline = self.next_deadline();
+            // In this order, so that the same things happen in the same order; what is rare goes first.
             tokio::select! {
-                event = self.cluster.next() => match event {
-                    Some((executor, event)) => self.on_link(executor, event),
-                    None => error = Some(self.fleet.none_left()),
-                },
-                () = sleep_until(deadline.into()) => {
-                    self.feed(Event::Deadline);
-                }
+                biased;
+                Some(()) = signals.interrupted.recv() => self.stop(),
+                Some(member) = signals.newcomers.recv() => self.join(member),
                 _ = ticks.tick() => self.show(),
-                _ = interrupted.recv() => was_interrupted = true,
+                () = sleep_until(deadline) => self.feed(Event::Deadline),
+                () = self.cluster.next(&mut events, EVENTS_MAX) => {
+                    self.cluster.more(&mut events, EVENTS_MAX);
+                    for (executor, event) in events.drain(..) {
+                        self.on_link(executor, event);
+                    }
+                }
             }
             self.after_the_search();
-            error = error.or_else(|| self.fleet.verdict(self.settings.nodes_min, Instant::now()));
+            self.commit()?;
+            if let Some(error) =
+                self.broken.take().or_else(|| self.fleet.verdict(self.settings.nodes_min, Instant::now()))
+            {
+                return Err(error);
+            }
             self.fleet.note_presence(self.settings.connect_timeout);
         }
-        self.progress.finish();
-        (self.outcome(control, was_interrupted || error.is_some()), error)
+        Ok(())
     }
 
-    fn plan_control(&self) -> Option<TrialId> {
-        self.study.control.is_some().then_some(TrialId(0))
+    /// Whether nothing is left to wait for.
+    fn is_over(&self) -> bool {
+        if self.stopping {
+            // What runs on an executor that is away goes on there until a driver resumes the run.
+            let runs = |executor| self.live_on(executor).next().is_some();
+            return !self.fleet.ready().any(runs);
+        }
+        self.scheduler.is_done()
+    }
+
+    /// Executors on which something of the run may go on, although this driver ends.
+    fn spared(&self) -> BTreeSet<ExecutorId> {
+        let executors = (0..self.cluster.names().len() as u32).map(ExecutorId);
+        let is_spared = |executor: &ExecutorId| {
+            !self.fleet.is_known(*executor) || self.scheduler.running_on(*executor).next().is_some()
+        };
+        if self.scheduler.is_done() { BTreeSet::new() } else { executors.filter(is_spared).collect() }
+    }
+
+    /// Gives the scheduler every task with what it went through under earlier drivers.
+    fn add_tasks(&mut self) {
+        let held_until = self.now().after(self.settings.scheduling.reconnect());
+        for (trial, configuration, error) in self.chronicle.book().ended() {
+            self.progress.remember(trial, configuration, error);
+        }
+        for (task, forecast) in self.chronicle.book().forecasts() {
+            let history = self.chronicle.book().task(task).map(|book| book.history(Time(held_until.0)));
+            self.feed(Event::TaskAdded { task, forecast, history: history.unwrap_or_default() });
+        }
+        if self.chronicle.book().measures_are_planned() {
+            self.searching = false;
+            self.feed(Event::AddingEnded);
+        }
+        self.after_the_search();
     }
 
     /// Once every trial is trained, the best and the control look at the test rows, if the study says so.
     fn after_the_search(&mut self) {
-        if !self.searching || self.scheduler.counts().finished < self.book.trials.len() {
+        if !self.searching || self.scheduler.counts().finished < self.chronicle.book().trials() || self.stopping {
             return;
         }
         self.searching = false;
-        let look = self.study.data.test == TestUse::Winner
-            && self.study.data.source.has_test()
-            && !self.study.description().test_every_trial;
-        if look {
-            for (task, cost) in self.book.plan_measures() {
-                self.feed(Event::TaskAdded { task, cost });
-            }
+        let candidates = if self.study.tests_the_best() { self.chronicle.book().candidates() } else { Vec::new() };
+        self.note(&Record::MeasuresPlanned(candidates));
+        let planned = self.chronicle.book().forecasts().split_off(self.chronicle.book().trials());
+        for (task, forecast) in planned {
+            self.feed(Event::TaskAdded { task, forecast, history: History::default() });
         }
         self.feed(Event::AddingEnded);
     }
 
+    /// The run is to end early: what runs stops after its epoch, with a checkpoint.
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.feed(Event::PlacingEnded);
+        let ready: Vec<_> = self.fleet.ready().collect();
+        let running: usize = ready.into_iter().map(|executor| self.stop_on(executor)).sum();
+        if running > 0 {
+            self.say(format!(
+                "stopping: {running} attempts finish their epoch, so that nothing is lost; press Ctrl-C again to end at once"
+            ));
+        }
+    }
+
+    /// What is live on an executor stops after its epoch; returns how many attempts that are.
+    fn stop_on(&mut self, executor: ExecutorId) -> usize {
+        let attempts: Vec<_> = self.live_on(executor).collect();
+        let count = attempts.len();
+        for attempt in attempts {
+            self.tell(executor, Order::Cancel { attempt, at_epoch_end: true });
+        }
+        count
+    }
+
+    /// The live attempts on an executor: not those that were told to stop, which may never do so.
+    fn live_on(&self, executor: ExecutorId) -> impl Iterator<Item = AttemptId> {
+        let running = self.scheduler.running_on(executor);
+        running.filter(move |attempt| self.scheduler.executor_of(*attempt) == Some(executor))
+    }
+
+    fn join(&mut self, member: Member) {
+        let name = member.name.clone();
+        let executor = self.cluster.add(member);
+        self.fleet.join(&name);
+        if self.chronicle.book().executors.len() <= executor.0 as usize {
+            self.note(&Record::Executor { executor, name });
+        }
+    }
+
     fn next_deadline(&self) -> Instant {
-        let scheduled = self.scheduler.next_deadline().map(|Time(us)| self.started + Duration::from_micros(us));
+        let scheduled = self
+            .scheduler
+            .next_deadline()
+            .map(|Time(us)| self.started + Duration::from_micros(us.saturating_sub(self.before.0)));
         let far = Instant::now() + Duration::from_hours(1);
         // One that has passed has had its say; until something changes, the ticks look again.
         let patience = self.fleet.deadline().filter(|deadline| *deadline > Instant::now());
         scheduled.unwrap_or(far).min(patience.unwrap_or(far))
+    }
+
+    /// The run's time: what passed under earlier drivers, and since this one began.
+    fn now(&self) -> Moment {
+        self.before.after(self.started.elapsed())
     }
 
     fn show(&mut self) {
@@ -216,52 +380,66 @@ impl<'a> Run<'a> {
         } else if ready == 0 {
             self.progress.broadcasting(ready, nodes, self.payload.sent_bytes());
         } else {
+            let book = self.chronicle.book();
             let running: Vec<_> =
                 self.fleet.ready().flat_map(|executor| self.scheduler.running_on(executor)).collect();
-            let trials = running.iter().filter_map(|attempt| self.book.trial_of(attempt.task));
-            let work = self.book.work(trials, self.started.elapsed(), self.fleet.slots());
-            self.progress.tick(RunState {
-                running: running.len() as u32,
-                attempts_lost: self.book.attempts_lost,
-                attempts_failed: self.book.attempts_failed,
-                work,
-            });
+            let trials = running.iter().filter(|attempt| !book.is_measure(attempt.task));
+            let trials = trials.map(|attempt| TrialId(attempt.task.0));
+            let work = book.work(trials, self.started.elapsed(), self.fleet.slots());
+            let (attempts_lost, attempts_failed) = book.misfortunes;
+            let running = running.len() as u32;
+            self.progress.tick(RunState { running, attempts_lost, attempts_failed, work });
         }
     }
 
-    fn outcome(self, control: Option<TrialId>, interrupted: bool) -> RunOutcome {
-        let best = self.book.best_weights().map(|(trial, weights)| (trial, weights.content.to_vec()));
-        let (executors, slots) = self.fleet.took_part();
-        let unmeasured = self.unmeasured;
-        let record = RunRecord {
-            study: self.study.name.clone(),
-            seed: self.study.seed,
-            select: self.study.search.select,
-            loss: self.study.model.loss,
-            kernel: self.payload.kernel.clone(),
-            build: env!("CARGO_PKG_VERSION").to_owned(),
-            executors,
-            slots,
-            interrupted,
-            attempts: self.book.attempts,
-            trials: self.book.trials,
-            control,
-            wall_s: self.started.elapsed().as_secs_f64(),
-            broadcast: Broadcast {
-                data_bytes: self.payload.data_bytes(),
-                sent_bytes: self.payload.sent_bytes(),
-                wall_s: self.broadcast_s,
-            },
-        };
-        RunOutcome { record, best, unmeasured }
+    /// Writes something down, and knows it.
+    fn note(&mut self, record: &Record) {
+        if let Err(error) = self.chronicle.note(record) {
+            self.broken.get_or_insert(error.into());
+        }
+    }
+
+    /// Makes safe what was noted, then does what waits for that.
+    fn commit(&mut self) -> Result<(), RunError> {
+        for executor in std::mem::take(&mut self.settled) {
+            if let Some(sequence) = self.acks.get_mut(&executor).and_then(Acks::next) {
+                self.tell(executor, Order::Acknowledge { sequence });
+            }
+        }
+        self.chronicle.commit()?;
+        if let Some(error) = self.broken.take() {
+            return Err(error); // what could not be noted must not be acted on
+        }
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Tell(executor, session, order) => self.cluster.tell(executor, session, order),
+                Effect::Say(line) => self.progress.println(&line),
+                Effect::TrialEnded(trial, configuration, error) => {
+                    self.progress.trial_ended(trial, &configuration, error);
+                }
+                Effect::Drop(name) => self.chronicle.drop_file(&name),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, executor: ExecutorId, order: Order) {
+        if let Some(session) = self.fleet.session(executor) {
+            self.effects.push(Effect::Tell(executor, session, order));
+        }
+    }
+
+    fn say(&mut self, line: String) {
+        self.effects.push(Effect::Say(line));
     }
 }
 
-/// An outcome that no training has.
-fn is_out_of_place(ended: &Ended, measure: bool) -> bool {
-    match ended {
-        Ended::Measured(_) => !measure,
-        Ended::Complete { .. } | Ended::Diverged { .. } => measure,
-        Ended::Stopped | Ended::Failed { .. } => false,
-    }
+/// The name of a task's checkpoint in the run folder.
+fn checkpoint_name(task: TaskId, epoch: u32) -> String {
+    format!("checkpoints/{task}-{epoch}")
+}
+
+/// The name of a trial's weights in the run folder.
+fn weights_name(trial: TrialId) -> String {
+    format!("weights/{}", trial.0)
 }

@@ -1,240 +1,142 @@
-//! What each event of a link and each command of the scheduler does.
+//! What each event of a link does, and how the scheduler hears of it.
 
-use std::time::Instant;
+use broadsweep_common::ids::{AttemptId, ExecutorId};
+use tokio::time::Instant;
 
-use broadsweep_common::attempt::{Ended, Launch, News, Report};
-use broadsweep_common::blob::Blob;
-use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
-use broadsweep_common::metrics::EpochReport;
-use bytes::Bytes;
-
-use super::book::Contradiction;
-use super::{Pulling, Run, is_out_of_place};
-use crate::cluster::{LinkError, LinkEvent, Order};
-use crate::results::record::TrialOutcome;
-use crate::scheduler::{Command, Event, Outcome, Time, Verdict};
-
-/// How often weights are asked for before their attempt counts as failed.
-const PULLS_MAX: u32 = 3;
+use super::Run;
+use super::record::Record;
+use crate::cluster::{LinkError, LinkEvent, Ready};
+use crate::results::attempt::AttemptEnd;
+use crate::scheduler::{Event, Time};
 
 impl Run<'_> {
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
         match event {
             LinkEvent::Connected => self.fleet.answering(executor),
-            LinkEvent::Ready { session, slots } => {
-                if self.fleet.is_new(executor) {
-                    self.broadcast_s = self.started.elapsed().as_secs_f64();
-                }
-                for (executor, slots) in self.fleet.ready_now(executor, session, slots, self.settings.nodes_min) {
-                    self.feed(Event::ExecutorReady { executor, slots });
-                }
-            }
-            LinkEvent::Lost { reason } => self.lose(executor, &reason),
+            LinkEvent::Ready(ready) => self.on_ready(executor, ready),
+            LinkEvent::Ended { reason } => self.on_session_end(executor, reason),
             LinkEvent::Unreachable(error) => {
+                let nobody_listens = matches!(error, LinkError::Unreachable { nobody_listens: true, .. });
                 self.fleet.gone(executor, Some(error));
+                if nobody_listens {
+                    self.give_up(executor);
+                }
             }
             LinkEvent::Refused(error) => {
                 let message = format!("{error}; going on without it");
                 self.fleet.refused(executor, error);
+                self.give_up(executor);
                 // The end of the run lists every node's error itself.
                 if self.fleet.verdict(self.settings.nodes_min, Instant::now()).is_none() {
-                    self.progress.println(&message);
+                    self.say(message);
                 }
             }
-            LinkEvent::Report(report) => self.on_report(executor, report),
-            LinkEvent::Pulled { attempt, weights } => self.on_pulled(executor, attempt, weights),
+            LinkEvent::Reports { sequence, reports } if self.fleet.is_admitted() => {
+                self.on_reports(executor, sequence, reports);
+            }
+            // An executor sends no more than it has: these are what it held while no driver was there.
+            LinkEvent::Reports { sequence, reports } => self.early.push((executor, sequence, reports)),
+            LinkEvent::Draining => {
+                self.fleet.drains(executor);
+                self.say(format!("{} is leaving; it takes no new trials", self.cluster.name(executor)));
+                self.feed(Event::ExecutorDraining(executor));
+            }
+            LinkEvent::Pulled { attempt, cargo, content } => self.on_pulled(executor, attempt, cargo, content),
         }
     }
 
-    fn lose(&mut self, executor: ExecutorId, reason: &str) {
-        let lost: Vec<_> = self.scheduler.running_on(executor).collect();
-        let name = self.cluster.name(executor);
-        self.progress.println(&match lost.len() {
-            0 => format!("{name} was lost ({reason})"),
-            1 => format!("{name} was lost ({reason}); its attempt is made again"),
-            more => format!("{name} was lost ({reason}); its {more} attempts are made again"),
-        });
-        self.book.attempts_lost += lost.len() as u32;
-        for attempt in lost {
-            self.pulling.remove(&attempt);
-            self.contradicted.remove(&attempt);
+    fn on_ready(&mut self, executor: ExecutorId, ready: Ready) {
+        let known_slots = self.chronicle.book().slots_of(executor);
+        if known_slots == 0 {
+            self.broadcast_s = self.started.elapsed().as_secs_f64();
         }
+        if known_slots != ready.slots {
+            self.note(&Record::Ready { executor, slots: ready.slots });
+        }
+        self.acks.remove(&executor);
+        for (executor, ready) in self.fleet.ready_now(executor, ready, self.settings.nodes_min) {
+            let restarted = self.fleet.admit(executor, ready.instance);
+            let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();
+            self.feed(Event::ExecutorReady { executor, slots: ready.slots, held, restarted });
+            if ready.draining {
+                self.feed(Event::ExecutorDraining(executor));
+            }
+            if self.stopping {
+                self.stop_on(executor);
+            }
+        }
+        if self.fleet.is_admitted() {
+            for (executor, sequence, reports) in std::mem::take(&mut self.early) {
+                self.on_reports(executor, sequence, reports);
+            }
+        }
+    }
+
+    /// Whether an attempt that an executor holds may still run there, as far as the journal knows: it was launched
+    /// there, and nobody told how it ended. One that was beaten or hung may: it takes its slot until it has stopped.
+    fn may_run(&self, executor: ExecutorId, attempt: AttemptId) -> bool {
+        let known = self.chronicle.book().attempt(attempt);
+        known.is_none_or(|known| {
+            let has_ended = match &known.end {
+                None
+                | Some(
+                    AttemptEnd::Lost { .. }
+                    | AttemptEnd::NeverArrived
+                    | AttemptEnd::Orphaned
+                    | AttemptEnd::Beaten
+                    | AttemptEnd::Hung { .. },
+                ) => false,
+                Some(
+                    AttemptEnd::Completed
+                    | AttemptEnd::Failed { .. }
+                    | AttemptEnd::Refused { .. }
+                    | AttemptEnd::Stopped,
+                ) => true,
+            };
+            known.executor == executor && !has_ended
+        })
+    }
+
+    fn on_session_end(&mut self, executor: ExecutorId, reason: String) {
+        let running = self.scheduler.running_on(executor).count();
+        let name = self.cluster.name(executor).to_owned();
+        let was_leaving = self.fleet.is_draining(executor);
+        self.say(match (running, was_leaving) {
+            (0, true) => format!("{name} has left"),
+            (0, false) => format!("the connection to {name} ended ({reason})"),
+            (1, _) => format!("the connection to {name} ended ({reason}); its attempt goes on there if it can"),
+            (more, _) => {
+                format!("the connection to {name} ended ({reason}); its {more} attempts go on there if they can")
+            }
+        });
+        self.fleet.note_reason(executor, reason);
+        // What was ended and not acknowledged is told again in the next session.
+        self.acks.remove(&executor);
+        self.early.retain(|(early, ..)| *early != executor);
+        self.awaited.retain(|_, awaited| awaited.executor != executor);
+        self.checkpoints.session_ended(executor);
         if self.fleet.gone(executor, None) {
+            self.feed(Event::ExecutorAway(executor));
+        }
+        if was_leaving && running == 0 {
+            self.give_up(executor);
+        }
+    }
+
+    /// An executor that is away does not come back as it was.
+    fn give_up(&mut self, executor: ExecutorId) {
+        if self.fleet.given_up(executor) {
             self.feed(Event::ExecutorLost(executor));
         }
     }
 
-    fn on_report(&mut self, executor: ExecutorId, report: Report) {
-        let Report { attempt, durations, news } = report;
-        if self.scheduler.executor_of(attempt) != Some(executor) || self.pulling.contains_key(&attempt) {
-            tracing::warn!(%executor, %attempt, "a report of an attempt that is not live is ignored");
-            return;
-        }
-        let Some(trial) = self.book.trial_of(attempt.task) else { return };
-        self.book.spent(attempt, durations);
-        match news {
-            News::Epoch(epoch) if !self.book.is_measure(attempt.task) => {
-                tracing::info!(%executor, %attempt, epoch = epoch.epoch, loss = epoch.training_loss, "epoch done");
-                if let Err(contradiction) = self.book.epoch(trial, &epoch) {
-                    self.contradict(executor, attempt, contradiction);
-                }
-            }
-            News::Epoch(_) => tracing::warn!(%executor, %attempt, "a measurement has no epochs"),
-            News::Ended(ended) if is_out_of_place(&ended, self.book.is_measure(attempt.task)) => {
-                self.fail(executor, attempt, "it reported an outcome that its task does not have".to_owned());
-            }
-            News::Ended(Ended::Complete { report: EpochReport { epoch, .. }, .. } | Ended::Diverged { epoch })
-                if !self.book.has_epoch(trial, epoch) =>
-            {
-                self.fail(
-                    executor,
-                    attempt,
-                    format!("it ended with epoch {epoch}, which its training does not have"),
-                );
-            }
-            News::Ended(ended) => match self.contradicted.remove(&attempt) {
-                None => self.on_end(executor, attempt, ended),
-                Some(contradiction) => {
-                    if let Ended::Complete { weights, .. } = ended {
-                        self.tell(executor, Order::Release(weights));
-                    }
-                    self.fail(executor, attempt, contradiction.to_string());
-                }
-            },
-        }
-    }
-
-    /// An attempt told something else than an earlier one: it is stopped, and tried again elsewhere.
-    fn contradict(&mut self, executor: ExecutorId, attempt: AttemptId, contradiction: Contradiction) {
-        self.progress.println(&format!("{}: {contradiction}", self.cluster.name(executor)));
-        self.tell(executor, Order::Cancel(attempt));
-        self.contradicted.insert(attempt, contradiction);
-    }
-
-    fn on_end(&mut self, executor: ExecutorId, attempt: AttemptId, ended: Ended) {
-        let Some(trial) = self.book.trial_of(attempt.task) else { return };
-        if let Ended::Complete { report, weights } = &ended
-            && let Err(contradiction) = self.book.agrees(trial, report)
-        {
-            self.tell(executor, Order::Release(*weights));
-            self.fail(executor, attempt, contradiction.to_string());
-            return;
-        }
-        match ended {
-            Ended::Complete { report, weights: blob } if self.book.wants_weights(trial, &report) => {
-                self.tell(executor, Order::Pull { attempt, blob });
-                self.pulling.insert(attempt, Pulling { report, blob, tries: 1 });
-            }
-            Ended::Complete { report, weights } => {
-                self.tell(executor, Order::Release(weights));
-                self.book.trained(trial, report, None);
-                self.end(executor, attempt, Outcome::Completed);
-            }
-            Ended::Diverged { epoch } => {
-                self.book.diverged(trial, epoch);
-                self.end(executor, attempt, Outcome::Completed);
-            }
-            Ended::Measured(score) => {
-                self.book.measured(trial, score);
-                self.end(executor, attempt, Outcome::Completed);
-            }
-            Ended::Stopped => self.fail(executor, attempt, "it stopped without being asked to".to_owned()),
-            Ended::Failed { reason } => self.fail(executor, attempt, reason),
-        }
-    }
-
-    /// A candidate's result counts once its weights are here, so that the best trial's are never lost.
-    fn on_pulled(&mut self, executor: ExecutorId, attempt: AttemptId, weights: Result<Vec<u8>, LinkError>) {
-        let Some(trial) = self.book.trial_of(attempt.task) else { return };
-        if self.scheduler.executor_of(attempt) != Some(executor) {
-            return; // lost with its executor: another attempt will bring the same weights
-        }
-        let Some(mut pulling) = self.pulling.remove(&attempt) else { return };
-        let blob = weights.map_err(|error| error.to_string());
-        match blob.and_then(|bytes| Blob::new(Bytes::from(bytes)).map_err(|error| error.to_string())) {
-            Ok(weights) => {
-                self.tell(executor, Order::Release(pulling.blob));
-                self.book.trained(trial, pulling.report, Some(weights));
-                self.end(executor, attempt, Outcome::Completed);
-            }
-            // If the session is over, its end comes next; otherwise the weights may come at the second try.
-            Err(reason) if pulling.tries < PULLS_MAX => {
-                tracing::warn!(%executor, %attempt, reason, "asking again for weights");
-                pulling.tries += 1;
-                self.tell(executor, Order::Pull { attempt, blob: pulling.blob });
-                self.pulling.insert(attempt, pulling);
-            }
-            Err(reason) => self.fail(executor, attempt, reason),
-        }
-    }
-
-    fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
-        tracing::warn!(%executor, %attempt, reason, "attempt failed");
-        self.book.attempts_failed += 1;
-        if let Some(trial) = self.book.trial_of(attempt.task) {
-            self.failures.insert(trial, reason);
-        }
-        self.end(executor, attempt, Outcome::Failed);
-    }
-
-    fn end(&mut self, executor: ExecutorId, attempt: AttemptId, outcome: Outcome) {
-        self.feed(Event::AttemptEnded { executor, attempt, outcome });
-    }
-
-    /// Gives an event to the scheduler and carries its commands out.
+    /// Gives an event to the scheduler and takes note of its commands.
     pub(super) fn feed(&mut self, event: Event) {
-        let now = Time::since_start(self.started.elapsed());
-        match self.scheduler.handle(now, event) {
-            Ok(commands) => commands.into_iter().for_each(|command| self.carry_out(command)),
+        let now = Time(self.now().0);
+        let mut commands = Vec::new();
+        match self.scheduler.handle(now, event, &mut commands) {
+            Ok(()) => commands.into_iter().for_each(|command| self.on_command(command)),
             Err(rejected) => tracing::warn!(%rejected, "event rejected"),
-        }
-    }
-
-    fn carry_out(&mut self, command: Command) {
-        match command {
-            Command::Launch(executor, attempt) => self.launch(executor, attempt),
-            Command::Finish(task, verdict) => self.finish(task, verdict),
-        }
-    }
-
-    fn launch(&mut self, executor: ExecutorId, attempt: AttemptId) {
-        let Some((task, weights)) = self.book.task(attempt.task) else {
-            tracing::error!(%attempt, "a task without a description was launched");
-            return;
-        };
-        tracing::info!(%executor, %attempt, trial = task.trial().0, "launched");
-        self.book.launched(attempt, self.cluster.name(executor), self.started.elapsed());
-        self.tell(executor, Order::Launch { launch: Launch { attempt, task }, weights });
-    }
-
-    fn finish(&mut self, task: TaskId, verdict: Verdict) {
-        let Some(trial) = self.book.trial_of(task) else { return };
-        let given_up = match verdict {
-            Verdict::Completed { .. } => None,
-            Verdict::GivenUp { reason, .. } => {
-                let last =
-                    self.failures.get(&trial).map(|last| format!("; the last time: {last}")).unwrap_or_default();
-                Some(format!("{reason}{last}"))
-            }
-        };
-        if self.book.is_measure(task) {
-            if let Some(reason) = given_up {
-                self.unmeasured += 1;
-                self.progress.println(&format!("the test error of {trial} could not be measured: {reason}"));
-            }
-            return;
-        }
-        self.book.ended(trial, given_up, self.started.elapsed());
-        let record = &self.book.trials[trial.0 as usize];
-        if let TrialOutcome::GivenUp { reason } = &record.outcome {
-            self.progress.println(&format!("{trial} is given up: {reason}"));
-        }
-        self.progress.trial_ended(trial, &record.configuration, self.book.error_of(trial));
-    }
-
-    fn tell(&self, executor: ExecutorId, order: Order) {
-        if let Some((session, _)) = self.fleet.session(executor) {
-            self.cluster.tell(executor, session, order);
         }
     }
 }

@@ -1,113 +1,257 @@
-//! The connected executors: what runs on each, and which have free slots.
+//! The executors, and which of them have room.
 //!
-//! `running` indexes the tasks whose state is `Running`, so that the loss of an executor does not look at all tasks;
-//! `free` indexes the executors, so that a placement does not look at all executors.
+//! Three indexes, so that a placement does not look at all executors: the free slots of the sound ones, those of the
+//! excluded ones, which count where there are no others, and the excluded ones that want a probe.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 
-/// One connected executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Executor {
-    slots: u32,
-    running: BTreeSet<AttemptId>,
-}
+use super::executor::{Executor, Presence, Slot};
+use super::pace::Pace;
+use super::task::Trouble;
 
-impl Executor {
-    fn free_slots(&self) -> u32 {
-        self.slots.saturating_sub(self.running.len() as u32)
-    }
-}
-
-/// The connected executors. One that is lost leaves; nothing of it is kept.
+/// Executors of one kind that may take attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fleet {
-    connected: BTreeMap<ExecutorId, Executor>,
-    /// Executors with a free slot: most free slots first, then the lowest id.
+struct Shelf {
+    /// How many there are.
+    executors: usize,
+    /// Those with a free slot: most free slots first, then the lowest id.
     free: BTreeSet<(Reverse<u32>, ExecutorId)>,
 }
 
+/// Every executor that was ever ready. One that was lost stays: its health and its pace are remembered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Fleet {
+    executors: BTreeMap<ExecutorId, Executor>,
+    sound: Shelf,
+    excluded: Shelf,
+    /// Excluded executors whose time has come, with a free slot and no probe.
+    probes: BTreeSet<ExecutorId>,
+    /// Executors that are connected, but every slot hangs.
+    stuck: usize,
+    /// Executors that are away and do not drain.
+    away: usize,
+    /// How fast attempts go anywhere.
+    pub(super) pace: Pace,
+}
+
 impl Fleet {
-    pub(super) fn is_connected(&self, executor: ExecutorId) -> bool {
-        self.connected.contains_key(&executor)
+    /// The executor, unless it is unknown or gone.
+    pub(super) fn get(&self, executor: ExecutorId) -> Option<&Executor> {
+        self.executors.get(&executor).filter(|found| found.presence != Presence::Gone)
+    }
+
+    /// The executor, gone or not.
+    pub(super) fn known(&self, executor: ExecutorId) -> Option<&Executor> {
+        self.executors.get(&executor)
+    }
+
+    /// The executor, for changes that move it between no indexes: not of its slots, presence or health.
+    pub(super) fn get_mut(&mut self, executor: ExecutorId) -> Option<&mut Executor> {
+        self.executors.get_mut(&executor)
+    }
+
+    /// Every executor that was ever ready, in the order of their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = (ExecutorId, &Executor)> {
+        self.executors.iter().map(|(&id, executor)| (id, executor))
+    }
+
+    /// Every executor that is here or away, in the order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ExecutorId, &Executor)> {
+        self.all().filter(|(_, executor)| executor.presence != Presence::Gone)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.connected.len()
+        self.executors.len()
     }
 
-    /// An executor with nothing on it joins.
-    pub(super) fn join(&mut self, executor: ExecutorId, slots: u32) {
-        self.connected.insert(executor, Executor { slots, running: BTreeSet::new() });
-        self.free.insert((Reverse(slots), executor));
-    }
-
-    /// An executor leaves; returns the attempts that ran there, `None` if it was not connected.
-    pub(super) fn leave(&mut self, executor: ExecutorId) -> Option<BTreeSet<AttemptId>> {
-        let left = self.connected.remove(&executor)?;
-        self.free.remove(&(Reverse(left.free_slots()), executor));
-        Some(left.running)
+    /// Changes an executor, which is a new one if it is unknown, and all indexes with it.
+    pub(super) fn change<R>(&mut self, id: ExecutorId, change: impl FnOnce(&mut Executor) -> R) -> R {
+        let executor = self.executors.entry(id).or_insert_with(Executor::new);
+        let before = Indexed::of(executor);
+        let result = change(executor);
+        let after = Indexed::of(executor);
+        if before != after {
+            self.unindex(id, before);
+            self.index(id, after);
+        }
+        result
     }
 
     /// A slot of `executor` is taken.
-    pub(super) fn occupy(&mut self, executor: ExecutorId, attempt: AttemptId) {
-        self.change(executor, |running| running.insert(attempt));
+    pub(super) fn occupy(&mut self, executor: ExecutorId, attempt: AttemptId, slot: Slot) {
+        self.change(executor, |found| found.occupy(attempt, slot));
     }
 
     /// A slot of `executor` is free again.
-    pub(super) fn vacate(&mut self, executor: ExecutorId, attempt: AttemptId) {
-        self.change(executor, |running| running.remove(&attempt));
+    pub(super) fn vacate(&mut self, executor: ExecutorId, attempt: AttemptId) -> Option<Slot> {
+        self.change(executor, |found| found.vacate(attempt))
     }
 
-    /// The executor with the most free slots that is none of `avoided`; where only those are connected, they will do.
-    /// A task that failed is not stuck on a cluster of one, and does not spend its tries on one sick node while
-    /// healthy ones are merely busy.
-    pub(super) fn roomiest(&self, avoided: &[ExecutorId]) -> Option<ExecutorId> {
-        let only_avoided = self.only_avoided(avoided);
-        self.free.iter().map(|&(_, executor)| executor).find(|executor| only_avoided || !avoided.contains(executor))
-    }
-
-    /// Whether some slot is free.
+    /// Whether some slot is free that a task may take.
     pub(super) fn has_room(&self) -> bool {
-        !self.free.is_empty()
+        !self.accepting().free.is_empty() || !self.probes.is_empty()
     }
 
-    /// The attempts that run on `executor`, in the order of their tasks.
-    pub(super) fn running_on(&self, executor: ExecutorId) -> impl Iterator<Item = AttemptId> {
-        self.connected.get(&executor).into_iter().flat_map(|found| found.running.iter().copied())
+    /// The executor with the most free slots that the task may go to, then the one of the lowest id; one that is
+    /// probed has room for one. A task keeps off where it failed while there is another executor, even a busy one: it
+    /// does not spend its tries on one sick node.
+    pub(super) fn roomiest(&self, trouble: Option<&Trouble>) -> Option<ExecutorId> {
+        let suits = self.suits(trouble);
+        let roomy = self.accepting().free.iter().copied().find(|&(_, id)| suits(id));
+        let probed = self.probes.iter().map(|&id| (Reverse(1), id)).find(|&(_, id)| suits(id));
+        // Where exclusion is ignored, those that want a probe are among the others.
+        let probed = probed.filter(|_| self.sound.executors > 0);
+        roomy.into_iter().chain(probed).min().map(|(_, executor)| executor)
     }
 
-    /// What each executor runs.
-    pub(super) fn running(&self) -> impl Iterator<Item = (ExecutorId, AttemptId)> {
-        self.connected.iter().flat_map(|(&id, found)| found.running.iter().map(move |&attempt| (id, attempt)))
+    /// The executors with free slots, most free slots first; not those that are probed.
+    pub(super) fn roomy(&self) -> impl Iterator<Item = (ExecutorId, &Executor)> {
+        let free = self.accepting().free.iter();
+        free.filter_map(|&(_, id)| self.executors.get(&id).map(|executor| (id, executor)))
     }
 
-    /// Recounts slots and the index of free ones.
-    pub(super) fn broken_invariant(&self) -> Option<String> {
-        for (id, executor) in &self.connected {
-            if executor.running.len() > executor.slots as usize {
-                return Some(format!("{id} runs {} attempts on {} slots", executor.running.len(), executor.slots));
+    /// The same in the order of their ids, which is faster where there are many.
+    pub(super) fn iter_roomy(&self) -> impl Iterator<Item = &Executor> {
+        let ignored = self.sound.executors == 0;
+        self.executors.values().filter(move |executor| match Indexed::of(executor) {
+            Indexed::Sound { free_slots } => free_slots > 0,
+            Indexed::Excluded { free_slots, .. } => ignored && free_slots > 0,
+            Indexed::Nowhere | Indexed::Stuck | Indexed::Away => false,
+        })
+    }
+
+    /// Whether some executor has a free slot, but for those that are probed.
+    pub(super) fn has_roomy(&self) -> bool {
+        !self.accepting().free.is_empty()
+    }
+
+    /// Whether some executor is away, and expected to go on if it comes back.
+    pub(super) fn has_away(&self) -> bool {
+        self.away > 0
+    }
+
+    /// Where a task of this history may go, full or not.
+    pub(super) fn suits<'t>(&self, trouble: Option<&'t Trouble>) -> impl Fn(ExecutorId) -> bool + use<'t> {
+        let last_resort = trouble.is_some_and(|trouble| {
+            let tried = trouble.tried().filter(|&executor| self.accepts(executor)).count();
+            tried >= self.accepting().executors
+        });
+        move |executor| trouble.is_none_or(|trouble| trouble.allows(executor, last_resort))
+    }
+
+    /// Whether each executor that is there refused the task. Those that are away may come back and do it; but one
+    /// has to be here before anything is decided.
+    pub(super) fn all_refused(&self, trouble: &Trouble) -> bool {
+        let here = self.sound.executors + self.excluded.executors + self.stuck;
+        let staying = |id: &&ExecutorId| self.get(**id).is_some_and(|executor| !executor.draining);
+        here > 0 && trouble.refusals().iter().filter(staying).count() == here + self.away
+    }
+
+    /// The shelf that attempts are taken from: the sound executors, or the excluded ones if there are no others. A
+    /// sick cluster is better than none.
+    fn accepting(&self) -> &Shelf {
+        if self.sound.executors > 0 { &self.sound } else { &self.excluded }
+    }
+
+    /// Whether the executor is on that shelf, or would be with a free slot.
+    fn accepts(&self, executor: ExecutorId) -> bool {
+        let ignored = self.sound.executors == 0;
+        self.get(executor).is_some_and(|found| match Indexed::of(found) {
+            Indexed::Sound { .. } => true,
+            Indexed::Excluded { .. } => ignored,
+            Indexed::Nowhere | Indexed::Stuck | Indexed::Away => false,
+        })
+    }
+
+    fn unindex(&mut self, id: ExecutorId, indexed: Indexed) {
+        match indexed {
+            Indexed::Nowhere => {}
+            Indexed::Stuck => self.stuck -= 1,
+            Indexed::Away => self.away -= 1,
+            Indexed::Sound { free_slots } => self.sound.remove(id, free_slots),
+            Indexed::Excluded { free_slots, wants_probe } => {
+                self.excluded.remove(id, free_slots);
+                if wants_probe {
+                    self.probes.remove(&id);
+                }
             }
         }
-        let with_room = self.connected.iter().filter(|(_, executor)| executor.free_slots() > 0);
-        let recounted: BTreeSet<_> = with_room.map(|(&id, executor)| (Reverse(executor.free_slots()), id)).collect();
-        (recounted != self.free).then(|| format!("free slots are {:?}, recounted {recounted:?}", self.free))
     }
 
-    fn only_avoided(&self, avoided: &[ExecutorId]) -> bool {
-        // The first comparison keeps this cheap: `avoided` is short, the fleet may be long.
-        self.connected.len() <= avoided.len() && self.connected.keys().all(|executor| avoided.contains(executor))
+    fn index(&mut self, id: ExecutorId, indexed: Indexed) {
+        match indexed {
+            Indexed::Nowhere => {}
+            Indexed::Stuck => self.stuck += 1,
+            Indexed::Away => self.away += 1,
+            Indexed::Sound { free_slots } => self.sound.insert(id, free_slots),
+            Indexed::Excluded { free_slots, wants_probe } => {
+                self.excluded.insert(id, free_slots);
+                if wants_probe {
+                    self.probes.insert(id);
+                }
+            }
+        }
     }
 
-    fn change(&mut self, id: ExecutorId, change: impl FnOnce(&mut BTreeSet<AttemptId>) -> bool) {
-        let Some(executor) = self.connected.get_mut(&id) else { return };
-        self.free.remove(&(Reverse(executor.free_slots()), id));
-        change(&mut executor.running);
-        let free_slots = executor.free_slots();
+    /// Recounts every index.
+    pub(super) fn broken_invariant(&self) -> Option<String> {
+        let mut recounted = Self { executors: self.executors.clone(), pace: self.pace, ..Self::default() };
+        for (&id, executor) in &self.executors {
+            recounted.index(id, Indexed::of(executor));
+            if executor.presence == Presence::Gone && !executor.running().is_empty() {
+                return Some(format!("{id} is gone and still runs {:?}", executor.running()));
+            }
+        }
+        (recounted != *self).then(|| format!("the fleet is {self:?}, recounted {recounted:?}"))
+    }
+}
+
+impl Shelf {
+    fn insert(&mut self, id: ExecutorId, free_slots: u32) {
+        self.executors += 1;
         if free_slots > 0 {
             self.free.insert((Reverse(free_slots), id));
+        }
+    }
+
+    fn remove(&mut self, id: ExecutorId, free_slots: u32) {
+        self.executors -= 1;
+        self.free.remove(&(Reverse(free_slots), id));
+    }
+}
+
+/// What the indexes say of an executor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Indexed {
+    /// It is gone, or drains.
+    Nowhere,
+    Stuck,
+    Away,
+    Sound {
+        free_slots: u32,
+    },
+    Excluded {
+        free_slots: u32,
+        /// Whether its time has come, with a free slot and no probe.
+        wants_probe: bool,
+    },
+}
+
+impl Indexed {
+    fn of(executor: &Executor) -> Self {
+        let free_slots = executor.free_slots();
+        match executor.presence {
+            Presence::Gone => Self::Nowhere,
+            _ if executor.draining => Self::Nowhere,
+            Presence::Away { .. } => Self::Away,
+            Presence::Here if executor.is_stuck() => Self::Stuck,
+            Presence::Here if executor.health.is_excluded() => {
+                Self::Excluded { free_slots, wants_probe: free_slots > 0 && executor.wants_probe() }
+            }
+            Presence::Here => Self::Sound { free_slots },
         }
     }
 }

@@ -1,29 +1,46 @@
-//! Places attempts on slots, nothing else. Pure: every time is an argument, every decision a returned command.
+//! Places attempts on slots, nothing else. Pure: every time is an argument, every decision a command.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `protocol` | the events that come in, the commands that go out, why an event is rejected |
-//! | `retry` | how often a task is tried again, and after what wait |
+//! | `protocol` | the events that come in and the commands that go out |
+//! | `rejected` | why an event is rejected |
+//! | `policy` | how patient the scheduler is |
 //! | `step` | [`Scheduler::handle`]: one event in, commands out |
+//! | `session` | executors that come, go, come back with what they hold, and drain |
+//! | `outcome` | what becomes of a task whose attempt makes an epoch, ends, hangs or is lost |
+//! | `health` | executors that fail what others complete |
+//! | `copies` | second copies of slow attempts |
 //! | `task` | one task: its history and its state |
-//! | `queue` | the waiting tasks, longest first |
-//! | `fleet` | the connected executors and their free slots |
+//! | `queue` | the tasks that may be placed now, longest first |
+//! | `timers` | what waits for its time |
+//! | `executor` | one executor and its slots |
+//! | `fleet` | the executors, and which of them have room |
+//! | `pace` | how long cost takes |
 //! | `invariant` | recounts every index from the states |
 //!
 //! Placement is longest first (LPT; Graham, "Bounds on multiprocessing timing anomalies", 1969): a free slot takes
 //! the waiting task of the highest forecast cost, on the executor with the most free slots. A task keeps off the
-//! executors where it failed for as long as any other is connected.
+//! executors where it failed for as long as any other is connected, and off those that refused it for good.
 
+mod copies;
+mod executor;
 mod fleet;
+mod health;
 mod invariant;
+mod outcome;
+mod pace;
+mod policy;
 mod protocol;
 mod queue;
-mod retry;
+mod rejected;
+mod session;
 mod step;
 mod task;
 #[cfg(test)]
 mod tests;
+mod timers;
 
-pub use self::protocol::{Command, Cost, Event, GivenUp, Outcome, Rejected, SLOTS_MAX, Time, Verdict};
-pub use self::retry::{ConfigError, RetryConfig, RetryPolicy};
+pub use self::policy::{ConfigError, SchedulingConfig, SchedulingPolicy};
+pub use self::protocol::{CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Outcome, Time, Verdict};
+pub use self::rejected::{Rejected, SLOTS_MAX};
 pub use self::step::{Counts, Scheduler};

@@ -1,7 +1,9 @@
-//! The waiting tasks: those that may be placed now, longest first, and those that wait out a failure.
+//! The tasks that may be placed now, longest first.
 //!
-//! An index of the tasks whose state is `Waiting`, since looking for the longest of a million at each event would be
-//! too slow.
+//! An index of the tasks whose state is `Waiting` and due, since looking for the longest of a million at each event
+//! would be too slow. Fresh tasks come in bulk and leave from the front only: they are sorted once and consumed from
+//! the end of a vector, which costs the same however many there are. Tasks that were tried before can be skipped or
+//! leave from the middle, and stand in a set, which is small.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -9,64 +11,139 @@ use std::ops::Bound;
 
 use broadsweep_common::ids::TaskId;
 
-use super::protocol::{Cost, Time};
+use super::protocol::Cost;
 
-/// A task's place in the queue: the costliest first, then the lowest id.
-pub(super) type Place = (Reverse<Cost>, TaskId);
+/// Fresh tasks are merged into the sorted ones once they are one in so many of them; fewer go to the set.
+const MERGE_PART: usize = 16;
 
-/// The waiting tasks.
+/// A task's place in the queue: the greatest is placed first, which is the costliest of the lowest id.
+pub(super) type Place = (Cost, Reverse<TaskId>);
+
+/// The tasks that wait for nothing but a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queue {
-    ready: BTreeSet<Place>,
-    /// By the time at which they join `ready`.
-    delayed: BTreeSet<(Time, Place)>,
+    /// Fresh tasks, not looked at yet.
+    added: Vec<Place>,
+    /// Fresh tasks, the longest last.
+    sorted: Vec<Place>,
+    /// Tasks that were tried before, and fresh ones that came one by one.
+    late: BTreeSet<Place>,
 }
 
 impl Queue {
-    /// A task waits, for nothing but a slot if `until` is not after `now`.
-    pub(super) fn push(&mut self, task: TaskId, cost: Cost, until: Time, now: Time) {
-        let place = (Reverse(cost), task);
-        if until <= now {
-            self.ready.insert(place);
+    /// A task that was never tried joins. It may stay until it is taken as the front: nothing else removes it.
+    pub(super) fn push_fresh(&mut self, place: Place) {
+        self.added.push(place);
+    }
+
+    /// A task that was tried before joins.
+    pub(super) fn push_tried(&mut self, place: Place) {
+        self.late.insert(place);
+    }
+
+    /// A task that was tried before leaves without being placed, if it is here.
+    pub(super) fn remove_tried(&mut self, place: Place) {
+        self.late.remove(&place);
+    }
+
+    /// The longest task, but for those that were `passed` over: all that come before this place, itself included. In
+    /// practice those are tried ones, since fresh tasks fit everywhere.
+    pub(super) fn front(&mut self, passed: Option<Place>) -> Option<Place> {
+        self.sort();
+        let until = passed.map_or(Bound::Unbounded, Bound::Excluded);
+        let late = self.late.range((Bound::Unbounded, until)).next_back().copied();
+        let fresh = self.sorted.last().copied().filter(|&fresh| passed.is_none_or(|passed| fresh < passed));
+        late.max(fresh)
+    }
+
+    /// The task that [`Queue::front`] returned is placed.
+    pub(super) fn take(&mut self, front: Place) {
+        if self.sorted.last() == Some(&front) {
+            self.sorted.pop();
         } else {
-            self.delayed.insert((until, place));
+            self.late.remove(&front);
         }
     }
 
-    /// Lets the delayed tasks whose time has come join the ready ones.
-    pub(super) fn release(&mut self, now: Time) {
-        while let Some(&(until, place)) = self.delayed.first()
-            && until <= now
-        {
-            self.delayed.pop_first();
-            self.ready.insert(place);
-        }
-    }
-
-    /// The first ready task behind `place`, or the first of all.
-    pub(super) fn ready_after(&self, place: Option<Place>) -> Option<Place> {
-        let from = place.map_or(Bound::Unbounded, Bound::Excluded);
-        self.ready.range((from, Bound::Unbounded)).next().copied()
-    }
-
-    /// A ready task is placed.
-    pub(super) fn remove_ready(&mut self, place: Place) {
-        self.ready.remove(&place);
-    }
-
-    /// When the next delayed task may be placed.
-    pub(super) fn next_release(&self) -> Option<Time> {
-        self.delayed.first().map(|&(until, _)| until)
-    }
-
-    /// Tasks in the queue, ready or not.
+    /// How many tasks are here.
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.delayed.len()
+        self.added.len() + self.sorted.len() + self.late.len()
     }
 
-    /// Whether the task stands where its record says: among the ready ones, or among the delayed until then.
-    pub(super) fn holds(&self, task: TaskId, cost: Cost, until: Time) -> bool {
-        let place = (Reverse(cost), task);
-        self.ready.contains(&place) != self.delayed.contains(&(until, place))
+    /// Every task that is here, in no order.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.added.iter().chain(&self.sorted).chain(&self.late).copied()
+    }
+
+    /// Brings the tasks that were added since the last time into order. Merging one in so many, at least, keeps the
+    /// cost of a task constant however they come.
+    fn sort(&mut self) {
+        if self.added.is_empty() {
+            return;
+        }
+        if self.added.len() * MERGE_PART < self.sorted.len() {
+            self.late.extend(self.added.drain(..));
+            return;
+        }
+        self.sorted.append(&mut self.added);
+        // Stable, since it finds the order that is there already, and merges.
+        self.sorted.sort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(cost: u64, task: u32) -> Place {
+        (Cost(cost), Reverse(TaskId(task)))
+    }
+
+    fn drained(queue: &mut Queue) -> Vec<u32> {
+        let mut tasks = Vec::new();
+        while let Some(front) = queue.front(None) {
+            queue.take(front);
+            tasks.push(front.1.0.0);
+        }
+        tasks
+    }
+
+    #[test]
+    fn tasks_leave_by_cost_then_by_id_however_they_came() {
+        let mut queue = Queue::default();
+        for task in 0..100 {
+            queue.push_fresh(place(u64::from(task % 10), task));
+        }
+        assert_eq!(queue.front(None), Some(place(9, 9)));
+        queue.push_fresh(place(5, 100)); // too few to merge
+        queue.push_tried(place(9, 101));
+        for task in 102..110 {
+            queue.push_fresh(place(7, task));
+        }
+        assert_eq!(queue.len(), 110);
+        let tasks = drained(&mut queue);
+        let mut expected: Vec<u32> = (0..110).collect();
+        let cost = |task: u32| match task {
+            100 => 5,
+            101 => 9,
+            102..110 => 7,
+            other => other % 10,
+        };
+        expected.sort_by_key(|&task| (Reverse(cost(task)), task));
+        assert_eq!(tasks, expected);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_tried_task_can_be_passed_over_or_leave_from_the_middle() {
+        let mut queue = Queue::default();
+        queue.push_tried(place(9, 0));
+        queue.push_tried(place(8, 1));
+        queue.push_fresh(place(7, 2));
+        let first = queue.front(None);
+        assert_eq!(queue.front(first), Some(place(8, 1)));
+        queue.remove_tried(place(8, 1));
+        assert_eq!(queue.front(first), Some(place(7, 2)));
+        assert_eq!(drained(&mut queue), [0, 2]);
     }
 }

@@ -1,79 +1,186 @@
 //! One task: its history and its state.
 
+use std::cmp::Reverse;
+
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use super::protocol::{Cost, GivenUp, Time, Verdict};
-use super::retry::RetryPolicy;
+use super::policy::SchedulingPolicy;
+use super::protocol::{Cost, Forecast, GivenUp, History, Time, Verdict};
+use super::queue::Place;
 
-/// Where a task stands. All of it is here: queue and fleet only index it.
+// A million of these are kept.
+const _: () = assert!(size_of::<TaskRecord>() <= 56);
+
+/// A live attempt, within its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Live {
+    pub(super) executor: ExecutorId,
+    pub(super) number: u32,
+}
+
+impl Live {
+    pub(super) fn attempt(self, task: TaskId) -> AttemptId {
+        AttemptId { task, number: self.number }
+    }
+}
+
+/// Where a task stands. All of it is here: queue, timers and slots only index it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskState {
-    /// In the queue; not placed before `until`.
+    /// Not placed before `until`; in the queue from then on.
     Waiting { until: Time },
-    /// Its newest attempt is live on `executor`.
-    Running { executor: ExecutorId },
+    /// One attempt is live, or two while a slow one and its copy race.
+    Running { first: Live, second: Option<Live> },
     /// Over.
     Finished(Verdict),
+}
+
+/// Where a task cannot go, or had better not. Most tasks have none of this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Where the program failed, a row a failure, sorted.
+    failed_on: Vec<ExecutorId>,
+    /// Which executors cannot do it at all, sorted.
+    refused_on: Vec<ExecutorId>,
 }
 
 /// A task and what it went through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TaskRecord {
     pub(super) cost: Cost,
+    pub(super) epochs: u32,
     /// Attempts launched so far: the newest has this number.
     pub(super) attempts: u32,
-    /// Attempts that ended with the loss of their executor.
+    /// Attempts that ended with the loss of their executor, since the newest checkpoint.
     pub(super) losses: u32,
-    /// Where the program failed, a row a failure: how many there are is how often it failed.
-    pub(super) failed_on: Vec<ExecutorId>,
+    /// The epoch of the newest checkpoint; 0 without one.
+    pub(super) checkpoint: u32,
+    pub(super) trouble: Option<Box<Trouble>>,
     pub(super) state: TaskState,
 }
 
 impl TaskRecord {
-    /// A new task that may be placed at once.
-    pub(super) fn new(cost: Cost, now: Time) -> Self {
-        Self { cost, attempts: 0, losses: 0, failed_on: Vec::new(), state: TaskState::Waiting { until: now } }
+    /// A task that waits until `held_until`, or not at all.
+    pub(super) fn new(forecast: Forecast, history: History, now: Time) -> Self {
+        let mut failed_on = history.failed_on;
+        failed_on.sort_unstable();
+        let trouble = Trouble { failed_on, refused_on: Vec::new() };
+        Self {
+            cost: forecast.cost,
+            epochs: forecast.epochs,
+            attempts: history.attempts,
+            losses: history.losses,
+            checkpoint: history.checkpoint,
+            trouble: (!trouble.failed_on.is_empty()).then(|| Box::new(trouble)),
+            state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
+        }
     }
 
-    /// Whether this attempt is the live one, and lives there.
-    pub(super) fn is_live(&self, executor: ExecutorId, number: u32) -> bool {
-        self.state == TaskState::Running { executor } && self.attempts == number
+    /// A task that had its verdict under an earlier driver.
+    pub(super) fn finished(forecast: Forecast, history: History, now: Time) -> Self {
+        let verdict = Verdict::Completed { attempts: history.attempts };
+        // Nobody asks any more where it failed.
+        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, now) }
     }
 
-    /// Counts the next attempt and returns its name.
-    pub(super) fn start(&mut self, task: TaskId, executor: ExecutorId) -> AttemptId {
-        self.attempts += 1;
-        self.state = TaskState::Running { executor };
-        AttemptId { task, number: self.attempts }
+    pub(super) fn place(&self, task: TaskId) -> Place {
+        (self.cost, Reverse(task))
     }
 
-    /// The live attempt has a result.
-    pub(super) fn complete(&mut self) {
-        self.state = TaskState::Finished(Verdict::Completed { attempts: self.attempts });
+    /// Whether nothing was ever tried, so that it fits everywhere.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.trouble.is_none()
     }
 
-    /// The program failed on `executor`: waits before the next attempt, or is given up.
-    pub(super) fn fail(&mut self, executor: ExecutorId, now: Time, policy: &RetryPolicy) {
-        self.failed_on.push(executor);
-        let failures = self.failed_on.len() as u32;
-        self.state = if failures >= policy.failures_max {
-            self.given_up(GivenUp::FailedTooOften { failures })
-        } else {
-            TaskState::Waiting { until: now.after(policy.backoff(failures)) }
+    /// The cost of one epoch; never zero, so that it can divide.
+    pub(super) fn epoch_cost(&self) -> f64 {
+        self.cost.0.max(1) as f64 / f64::from(self.epochs)
+    }
+
+    /// The cost of the epochs behind this one.
+    pub(super) fn cost_after(&self, epoch: u32) -> f64 {
+        self.epoch_cost() * f64::from(self.epochs.saturating_sub(epoch))
+    }
+
+    /// The live attempts: none, one or two.
+    pub(super) fn live(&self) -> impl Iterator<Item = Live> + use<> {
+        let (first, second) = match self.state {
+            TaskState::Running { first, second } => (Some(first), second),
+            TaskState::Waiting { .. } | TaskState::Finished(_) => (None, None),
         };
+        first.into_iter().chain(second)
     }
 
-    /// The executor is gone, which is not the task's fault: placed again at once, or given up.
-    pub(super) fn lose(&mut self, now: Time, policy: &RetryPolicy) {
-        self.losses += 1;
-        self.state = if self.losses >= policy.losses_max {
-            self.given_up(GivenUp::LostTooOften { losses: self.losses })
+    /// Whether exactly one attempt is live.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self.state, TaskState::Running { second: None, .. })
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.state, TaskState::Finished(_))
+    }
+
+    /// The state with one more live attempt.
+    pub(super) fn with_live(&self, added: Live) -> TaskState {
+        match self.state {
+            TaskState::Running { first, .. } => TaskState::Running { first, second: Some(added) },
+            TaskState::Waiting { .. } | TaskState::Finished(_) => TaskState::Running { first: added, second: None },
+        }
+    }
+
+    /// The state in which the other attempt goes on alone; none if there is no other.
+    pub(super) fn without_live(&self, attempt: AttemptId) -> Option<TaskState> {
+        let other = self.live().find(|live| live.number != attempt.number)?;
+        Some(TaskState::Running { first: other, second: None })
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.failed_on.len() as u32)
+    }
+
+    pub(super) fn failed_on(&mut self, executor: ExecutorId) {
+        let failed_on = &mut self.trouble.get_or_insert_default().failed_on;
+        failed_on.insert(failed_on.partition_point(|&other| other < executor), executor);
+    }
+
+    pub(super) fn refused_on(&mut self, executor: ExecutorId) {
+        let refused_on = &mut self.trouble.get_or_insert_default().refused_on;
+        if let Err(index) = refused_on.binary_search(&executor) {
+            refused_on.insert(index, executor);
+        }
+    }
+
+    /// Why it is not to be tried again, if so.
+    pub(super) fn exhausted(&self, policy: &SchedulingPolicy) -> Option<GivenUp> {
+        let (failures, losses) = (self.failures(), self.losses);
+        if failures >= policy.failures_max() {
+            Some(GivenUp::FailedTooOften { failures })
+        } else if losses >= policy.losses_max() {
+            Some(GivenUp::LostTooOften { losses })
         } else {
-            TaskState::Waiting { until: now }
-        };
+            None
+        }
+    }
+}
+
+impl Trouble {
+    /// Whether the executor may take the task: never where it was refused, and where it failed only as `last_resort`.
+    pub(super) fn allows(&self, executor: ExecutorId, last_resort: bool) -> bool {
+        !self.has_refused(executor) && (last_resort || self.failed_on.binary_search(&executor).is_err())
     }
 
-    fn given_up(&self, reason: GivenUp) -> TaskState {
-        TaskState::Finished(Verdict::GivenUp { reason, attempts: self.attempts })
+    fn has_refused(&self, executor: ExecutorId) -> bool {
+        self.refused_on.binary_search(&executor).is_ok()
+    }
+
+    /// The executors that refused it.
+    pub(super) fn refusals(&self) -> &[ExecutorId] {
+        &self.refused_on
+    }
+
+    /// The executors that failed or refused it, each once.
+    pub(super) fn tried(&self) -> impl Iterator<Item = ExecutorId> {
+        let failed_once = self.failed_on.chunk_by(|one, next| one == next).map(|same| same[0]);
+        self.refused_on.iter().copied().chain(failed_once.filter(|&executor| !self.has_refused(executor)))
     }
 }

@@ -7,9 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
-use super::{Scheduling, Study, data, model, search, space, training};
+use super::search::Comparable;
+use super::trainer::TrainerKind;
+use super::{CheckpointSettings, Study, data, scheduling, search, space, trainer, training};
+use crate::scheduler::SchedulingConfig;
 
-const KEYS: &[&str] = &["name", "seed", "data", "model", "training", "search", "control", "scheduling"];
+const KEYS: &[&str] =
+    &["name", "seed", "trainer", "data", "model", "training", "search", "control", "scheduling", "checkpoints"];
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// Where each value of a study stands, by its path: `model.layers.2.units`.
@@ -45,22 +49,32 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
     let seed = document.get("seed").map_or(Ok(0), |seed| seed.whole(0, i64::MAX))? as u64;
 
     let mut uses = Vec::new();
-    let data = data::read(&document.require("data", "a table with the files")?)?;
-    let model = model::read(&document.require("model", "a table with the layers")?, &mut uses)?;
-    let training =
-        training::read(&document.require("training", "a table with learning_rate and epochs")?, &mut uses)?;
-    let search = search::read(document, &data, &uses, source)?;
+    let kind = trainer::read_kind(document)?;
+    let data = match kind {
+        TrainerKind::Network => Some(document.require("data", "a table with the files")?),
+        TrainerKind::Replay => document.get("data"),
+    };
+    let data = data.map(|node| data::read(&node)).transpose()?;
+    let trainer = trainer::read(document, kind, &mut uses)?;
+    let search = search::read(document, Comparable::of(&trainer, data.as_ref()), &uses, source)?;
     let control = document
         .get("control")
         .map(|control| space::read_control(&control, &search.space, &uses, source))
         .transpose()?;
-    let scheduling = document.get("scheduling").map_or(Ok(Scheduling::default()), |node| read_scheduling(&node))?;
-    Ok(Study { name, seed, data, model, training, search, control, scheduling, source: source.clone(), spans })
+    let scheduling =
+        document.get("scheduling").map_or(Ok(SchedulingConfig::default()), |node| scheduling::read(&node))?;
+    let checkpoints = document
+        .get("checkpoints")
+        .map_or(Ok(CheckpointSettings::default()), |node| scheduling::read_checkpoints(&node))?;
+    let source = source.clone();
+    Ok(Study { name, seed, trainer, data, search, control, scheduling, checkpoints, source, spans })
 }
 
 /// What to say of a key that belongs into a table.
 fn elsewhere(key: &str) -> Option<String> {
-    training::KEYS.contains(&key).then(|| format!("`{key}` belongs in [training]"))
+    let of_training = training::KEYS.contains(&key).then_some("training");
+    let table = of_training.or_else(|| trainer::KEYS.contains(&key).then_some("trainer"))?;
+    Some(format!("`{key}` belongs in [{table}]"))
 }
 
 fn read_name(node: &Node<'_>) -> Result<String, Diagnostic> {
@@ -72,24 +86,6 @@ fn read_name(node: &Node<'_>) -> Result<String, Diagnostic> {
         Ok(name) if fits(name) => Ok(name.to_owned()),
         _ => Err(node.refused("a text of 1 to 64 letters, digits, `_` and `-` that does not start with `-`")),
     }
-}
-
-fn read_scheduling(node: &Node<'_>) -> Result<Scheduling, Diagnostic> {
-    let table = node.table("[scheduling]", "[scheduling] ")?;
-    table.allow(&["failures_max", "losses_max", "backoff_ms"], |_| None)?;
-    let defaults = Scheduling::default();
-    let count = |key: &str, default: u32| match table.get(key) {
-        Some(node) => node.whole(1, 1000).map(|count| count as u32),
-        None => Ok(default),
-    };
-    Ok(Scheduling {
-        failures_max: count("failures_max", defaults.failures_max)?,
-        losses_max: count("losses_max", defaults.losses_max)?,
-        backoff_ms: match table.get("backoff_ms") {
-            Some(node) => node.whole(0, 3_600_000)? as u64,
-            None => defaults.backoff_ms,
-        },
-    })
 }
 
 fn note_spans(path: &str, table: &DeTable<'_>, spans: &mut Spans) {

@@ -5,7 +5,7 @@
 //! | `diagnostic` | an error with its line and carets |
 //! | `reader` | TOML values that know their place |
 //! | `file` | [`parse`]: the file from its first key to its last |
-//! | `data`, `model`, `training`, `search`, `space` | one table of the file each |
+//! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | `sample` | the grid and the random draws |
 //!
@@ -17,20 +17,25 @@ mod file;
 mod model;
 mod reader;
 mod sample;
+mod scheduling;
 mod search;
 mod setting;
 mod space;
 #[cfg(test)]
 mod tests;
+mod trainer;
 mod training;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::model::ModelDescription;
-use broadsweep_common::task::{Select, StudyDescription};
+use broadsweep_common::model::{Loss, ModelDescription};
+use broadsweep_common::replay::{GivenReplay, Replay, ReplayDescription};
+use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
+
+use crate::scheduler::SchedulingConfig;
 
 use self::diagnostic::Source;
 use self::file::Spans;
@@ -45,33 +50,64 @@ pub struct Study {
     pub name: String,
     /// All random numbers of the study come from it; 0 unless the study says otherwise.
     pub seed: u64,
-    /// Where the data is and how it is read.
-    pub data: DataSettings,
-    /// The layers, with searched settings open.
-    pub model: ModelDescription,
-    /// The training, with searched settings open.
-    pub training: TrainingDescription,
+    /// What a trial does.
+    pub trainer: Trainer,
+    /// Where the data is and how it is read. Only a replay may do without.
+    pub data: Option<DataSettings>,
     /// What is searched, and how.
     pub search: Search,
     /// The default configuration that the search is compared with.
     pub control: Option<Configuration>,
-    /// When a trial is given up.
-    pub scheduling: Scheduling,
+    /// How often and where trials are tried.
+    pub scheduling: SchedulingConfig,
+    /// How much keeping the state of running trials may take.
+    pub checkpoints: CheckpointSettings,
     source: Source,
     spans: Spans,
 }
 
 impl Study {
-    /// What executors need to know of the study besides its data.
+    /// What executors need to know of the study besides its data. `recording` holds the rows of the recorded trials,
+    /// if the study replays some.
     #[must_use]
-    pub fn description(&self) -> StudyDescription {
-        let watched = self.data.test == TestUse::All || self.search.select == Select::Test;
-        StudyDescription {
-            seed: self.seed,
-            model: self.model.clone(),
-            training: self.training.clone(),
-            select: self.search.select,
-            test_every_trial: watched,
+    pub fn description(&self, recording: Vec<Replay>) -> StudyDescription {
+        let trainer = match &self.trainer {
+            Trainer::Network { model, training } => {
+                TrainerDescription::Network { model: model.clone(), training: training.clone() }
+            }
+            Trainer::Replay(ReplaySettings::Given(given)) => {
+                TrainerDescription::Replay(ReplayDescription::Given(given.clone()))
+            }
+            Trainer::Replay(ReplaySettings::Recorded { .. }) => {
+                TrainerDescription::Replay(ReplayDescription::Recorded(recording))
+            }
+        };
+        let (select, test_every_trial) = (self.search.select, self.watches_test());
+        StudyDescription { seed: self.seed, trainer, select, test_every_trial }
+    }
+
+    /// Whether every trial looks at the test rows after each epoch.
+    #[must_use]
+    pub fn watches_test(&self) -> bool {
+        let trained = matches!(self.trainer, Trainer::Network { .. });
+        let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
+        trained && (asked || self.search.select == Select::Test)
+    }
+
+    /// Whether the best and the control look at the test rows once, after the search.
+    #[must_use]
+    pub fn tests_the_best(&self) -> bool {
+        let trained = matches!(self.trainer, Trainer::Network { .. });
+        let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::Winner && data.source.has_test());
+        trained && asked && !self.watches_test()
+    }
+
+    /// What errors are errors of. Those of a replay are fractions, as of classes.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        match &self.trainer {
+            Trainer::Network { model, .. } => model.loss,
+            Trainer::Replay(_) => Loss::CrossEntropy,
         }
     }
 
@@ -128,20 +164,47 @@ impl Study {
     }
 }
 
-/// The `[scheduling]` table: when a trial is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheduling {
-    /// Failures of the training itself before a trial is given up.
-    pub failures_max: u32,
-    /// Executors that a trial may lose, without a new checkpoint, before it is given up.
-    pub losses_max: u32,
-    /// Wait before the second attempt; doubles at each further one.
-    pub backoff_ms: u64,
+/// What a trial does.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a study has one")]
+pub enum Trainer {
+    /// Trains a network.
+    Network {
+        /// The layers, with searched settings open.
+        model: ModelDescription,
+        /// The training, with searched settings open.
+        training: TrainingDescription,
+    },
+    /// Waits, and reports what it was given: for measuring the rest.
+    Replay(ReplaySettings),
 }
 
-impl Default for Scheduling {
+/// Where a replay has its waits and metrics from.
+#[derive(Clone, Debug)]
+pub enum ReplaySettings {
+    /// From the study.
+    Given(GivenReplay),
+    /// From the rows of an earlier run's `trials.csv`.
+    Recorded {
+        /// The file, as written in the study; a relative path starts at the study file's folder.
+        file: PathBuf,
+        /// What waits are divided by.
+        speed: f64,
+    },
+}
+
+/// The `[checkpoints]` table: how much keeping the state of running trials may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointSettings {
+    /// Between two checkpoints of one trial that are fetched; 0 fetches one after every epoch.
+    pub interval_ms: u64,
+    /// What may be fetched on average, over all trials; 0 fetches none.
+    pub bytes_per_s: u64,
+}
+
+impl Default for CheckpointSettings {
     fn default() -> Self {
-        Self { failures_max: 4, losses_max: 3, backoff_ms: 1000 }
+        Self { interval_ms: 0, bytes_per_s: 64 << 20 }
     }
 }
 

@@ -8,10 +8,12 @@ use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
 use super::sample::{TRIALS_MAX, size};
 use super::setting::Use;
-use super::{DataSettings, Domain, SamplerKind, Search, space};
+use super::{DataSettings, Domain, ReplaySettings, SamplerKind, Search, Trainer, space};
 
 const KEYS: &[&str] = &["sampler", "trials", "select", "space"];
 const SELECTS: &[(&str, Select)] = &[("validation", Select::Validation), ("test", Select::Test)];
+const NO_TEST: &str = "select = \"test\" needs test rows, and [data] names none";
+const NO_REPLAYED_TEST: &str = "select = \"test\" needs a test error, and this replay has none";
 const NO_VALIDATION: &str = "there are no validation rows to choose the best trial by: set `validation_rows` \
                              in [data], or write select = \"test\" in [search]";
 
@@ -23,25 +25,45 @@ enum Written {
 
 const SAMPLERS: &[(&str, Written)] = &[("grid", Written::Grid), ("random", Written::Random)];
 
+/// Whether trials have an error of each part to be compared by, or why not.
+#[derive(Clone, Copy)]
+pub(super) struct Comparable {
+    validation: Result<(), &'static str>,
+    test: Result<(), &'static str>,
+}
+
+impl Comparable {
+    /// A trained trial has the errors of the rows that there are; a replayed one those that it was given.
+    pub(super) fn of(trainer: &Trainer, data: Option<&DataSettings>) -> Self {
+        match trainer {
+            Trainer::Network { .. } => Self {
+                validation: data.filter(|data| data.validation_rows > 0).map(|_| ()).ok_or(NO_VALIDATION),
+                test: data.filter(|data| data.source.has_test()).map(|_| ()).ok_or(NO_TEST),
+            },
+            Trainer::Replay(ReplaySettings::Given(_)) => Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST) },
+            // Whether each row has both is looked at when they are read.
+            Trainer::Replay(ReplaySettings::Recorded { .. }) => Self { validation: Ok(()), test: Ok(()) },
+        }
+    }
+}
+
 /// Reads `[search]`. A study without it has one trial.
 pub(super) fn read(
     document: &Table<'_>,
-    data: &DataSettings,
+    comparable: Comparable,
     uses: &[Use],
     source: &Source,
 ) -> Result<Search, Diagnostic> {
     let Some(node) = document.get("search") else {
         space::refuse_uses(uses, source)?;
-        if data.validation_rows == 0
-            && let Some(data) = document.get("data")
-        {
-            return Err(data.error(NO_VALIDATION));
+        if let (Err(reason), Some(data)) = (comparable.validation, document.get("data")) {
+            return Err(data.error(reason));
         }
         return Ok(Search { sampler: SamplerKind::Grid, select: Select::Validation, space: BTreeMap::new() });
     };
     let table = node.table("[search]", "[search] ")?;
     table.allow(KEYS, |key| misplaced(key, uses))?;
-    let select = read_select(&table, data)?;
+    let select = read_select(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
         let idle = ["sampler", "trials"].into_iter().find_map(|key| table.get(key));
@@ -71,17 +93,16 @@ fn misplaced(key: &str, uses: &[Use]) -> Option<String> {
     searched.then(|| format!("the parameter `{key}` belongs in [search.space]"))
 }
 
-fn read_select(table: &Table<'_>, data: &DataSettings) -> Result<Select, Diagnostic> {
+fn read_select(table: &Table<'_>, comparable: Comparable) -> Result<Select, Diagnostic> {
     let Some(node) = table.get("select") else {
-        return if data.validation_rows == 0 { Err(table.error(NO_VALIDATION)) } else { Ok(Select::Validation) };
+        return comparable.validation.map(|()| Select::Validation).map_err(|reason| table.error(reason));
     };
-    match node.word(SELECTS)? {
-        Select::Validation if data.validation_rows == 0 => Err(node.error(NO_VALIDATION)),
-        Select::Test if !data.source.has_test() => {
-            Err(node.error("select = \"test\" needs test rows, and [data] names none"))
-        }
-        select => Ok(select),
-    }
+    let select = node.word(SELECTS)?;
+    let usable = match select {
+        Select::Validation => comparable.validation,
+        Select::Test => comparable.test,
+    };
+    usable.map(|()| select).map_err(|reason| node.error(reason))
 }
 
 fn check_grid(

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Number(Bounds<f64>),
     Flag,
     Word(Vec<&'static str>),
+    /// Nothing depends on the value.
+    Any,
 }
 
 /// A setting that is searched: `"$parameter"` stands at `span`.
@@ -113,13 +115,14 @@ impl Kind {
             Self::Number(bounds) => format!("a number {}", bounds.in_words()),
             Self::Flag => "true or false".to_owned(),
             Self::Word(words) => one_of(words),
+            Self::Any => "a finite number, a word in quotes, or true or false".to_owned(),
         }
     }
 
     /// A domain that a study could give to a parameter here.
     pub(super) fn example(&self) -> String {
         match self {
-            Self::Whole(_) => "{ values = [16, 32] }".to_owned(),
+            Self::Whole(_) | Self::Any => "{ values = [16, 32] }".to_owned(),
             Self::Number(_) => "{ log_range = [0.001, 0.1] }".to_owned(),
             Self::Flag => "{ values = [true, false] }".to_owned(),
             Self::Word(words) => {
@@ -147,6 +150,8 @@ impl Kind {
             (Self::Word(words), Value::Choice(word)) if words.contains(&word.as_str()) => {
                 Ok(Value::Choice(word.clone()))
             }
+            (Self::Any, Value::Real(real)) if real.is_finite() => Ok(Value::Real(*real + 0.0)),
+            (Self::Any, Value::Integer(_) | Value::Choice(_) | Value::Flag(_)) => Ok(value.clone()),
             (Self::Word(words), Value::Choice(word)) => Err(one_of_near(words, word)),
             _ => Err(self.expected()),
         }

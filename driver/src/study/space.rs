@@ -95,7 +95,16 @@ fn unused(entry: &Entry<'_>) -> Diagnostic {
     let name = entry.key;
     entry
         .error(format!("no setting uses the parameter `{name}`"))
-        .with_note(format!("write \"${name}\" in [model] or [training], where its value belongs"))
+        .with_note(format!("write \"${name}\" in [model], [training] or [trainer], where its value belongs"))
+}
+
+/// Two ends of a range in one form: where any value is admitted, one may be whole and the other not.
+fn alike(low: Value, high: Value) -> (Value, Value) {
+    match (low, high) {
+        (Value::Integer(low), high @ Value::Real(_)) => (Value::Real(low as f64), high),
+        (low @ Value::Real(_), Value::Integer(high)) => (low, Value::Real(high as f64)),
+        ends => ends,
+    }
 }
 
 impl<'u> Parameter<'u> {
@@ -126,7 +135,11 @@ impl<'u> Parameter<'u> {
     fn refused(&self, node: &Node<'_>, one: &Use, expected: &str) -> Diagnostic {
         let (name, given, place) = (&self.name, node.quoted(), &one.place);
         let message = format!("`{name}` cannot be {given}: {place} has to be {expected}");
-        node.error(message).with_note(format!("\"${name}\" stands in line {}", self.line))
+        let error = node.error(message);
+        match one.kind {
+            Kind::Any => error, // it stands nowhere else
+            _ => error.with_note(format!("\"${name}\" stands in line {}", self.line)),
+        }
     }
 
     fn read(&self, node: &Node<'_>) -> Result<Domain, Diagnostic> {
@@ -189,7 +202,7 @@ impl<'u> Parameter<'u> {
                 low.quoted()
             )));
         }
-        let (domain, ordered) = match (self.admit(low)?, self.admit(high)?) {
+        let (domain, ordered) = match alike(self.admit(low)?, self.admit(high)?) {
             (Value::Integer(min), Value::Integer(max)) => (Domain::Integers { min, max, log, count }, min < max),
             (Value::Real(min), Value::Real(max)) => (Domain::Reals { min, max, log, count }, min < max),
             _ => return Err(node.refused("two numbers, [least, largest]")),

@@ -114,6 +114,11 @@ struct State {
 
 struct Stored {
     place: Place,
+    /// Made here for the driver to fetch: weights and checkpoints.
+    is_result: bool,
+    /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
+    /// checkpoint that an attempt left here, and that the next one goes on from.
+    inputs: u32,
     blob: Blob<Content>,
 }
 
@@ -135,7 +140,8 @@ impl BlobStore {
     pub fn offer(&self, manifest: Manifest, place: Place) -> Result<Offer, StoreError> {
         let digest = manifest.digest();
         let mut state = self.state();
-        if state.whole.contains_key(&digest) {
+        if let Some(stored) = state.whole.get_mut(&digest) {
+            stored.inputs = stored.inputs.saturating_add(1);
             return Ok(Offer::Missing(Vec::new()));
         }
         if let Some((_, assembly)) = state.arriving.get(&digest) {
@@ -144,7 +150,7 @@ impl BlobStore {
         if place == Place::Cache
             && let Some(content) = self.reopen(&manifest, digest)?
         {
-            state.whole.insert(digest, Stored { place, blob: Blob { manifest, content } });
+            state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
             return Ok(Offer::Missing(Vec::new()));
         }
         if state.arriving.len() >= ASSEMBLIES_MAX {
@@ -165,7 +171,7 @@ impl BlobStore {
             && let Some(content) = self.reopen(&manifest, digest)?
         {
             assembly.discard();
-            state.whole.insert(digest, Stored { place, blob: Blob { manifest, content } });
+            state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
             return Ok(Offer::Missing(Vec::new()));
         }
         let missing = assembly.missing();
@@ -203,16 +209,34 @@ impl BlobStore {
         let mut state = self.state();
         state.room_for(manifest.bytes())?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
-        state.whole.entry(digest).or_insert(Stored { place: Place::Memory, blob });
+        let made = Stored { place: Place::Memory, is_result: true, inputs: 0, blob };
+        state.whole.entry(digest).and_modify(|stored| stored.is_result = true).or_insert(made);
         Ok(digest)
     }
 
-    /// Drops a blob that is in memory; a cached one stays.
+    /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
+        self.state().change(blob, |stored| stored.is_result = false);
+    }
+
+    /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
+    pub fn took_in(&self, blob: Digest) {
+        self.state().change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
+    }
+
+    /// Drops what a run was given here, and keeps what was made for it.
+    pub fn forget_inputs(&self) {
         let mut state = self.state();
-        if state.whole.get(&blob).is_some_and(|stored| stored.place == Place::Memory) {
-            state.whole.remove(&blob);
-        }
+        state.whole.retain(|_, stored| {
+            stored.inputs = 0;
+            stored.is_result
+        });
+        state.arriving.drain().for_each(|(_, (_, assembly))| assembly.discard());
+    }
+
+    /// Whether something that was made here waits to be fetched or released.
+    pub fn holds_results(&self) -> bool {
+        self.state().whole.values().any(|stored| stored.is_result)
     }
 
     /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay.
@@ -232,7 +256,7 @@ impl BlobStore {
             Assembled::Memory(bytes) => Arc::new(bytes),
             Assembled::File(path) => map(&path)?,
         };
-        state.whole.insert(digest, Stored { place, blob: Blob { manifest, content } });
+        state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
         Ok(())
     }
 
@@ -261,7 +285,23 @@ impl BlobStore {
     }
 }
 
+impl Stored {
+    /// What came from outside.
+    fn given(place: Place, blob: Blob<Content>) -> Self {
+        Self { place, is_result: false, inputs: 1, blob }
+    }
+}
+
 impl State {
+    /// Changes who needs a blob in memory, and drops it if nobody does.
+    fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
+        let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.place == Place::Memory) else { return };
+        change(stored);
+        if !stored.is_result && stored.inputs == 0 {
+            self.whole.remove(&blob);
+        }
+    }
+
     fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
         let in_memory = self.whole.values().filter(|stored| stored.place == Place::Memory);
         let arriving = self.arriving.values().filter(|(place, _)| *place == Place::Memory);

@@ -119,6 +119,20 @@ fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
 }
 
 #[test]
+fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let digest = store.keep(vec![7; 10]).unwrap();
+    let manifest = store.get(digest).unwrap().manifest;
+    assert_eq!(store.offer(manifest, Place::Memory).unwrap(), Offer::Missing(vec![]));
+    store.release(digest);
+    store.release(digest);
+    assert!(store.get(digest).is_some() && !store.holds_results());
+    store.took_in(digest);
+    assert!(store.get(digest).is_none());
+}
+
+#[test]
 fn kept_weights_are_there_until_they_are_released() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();

@@ -4,6 +4,7 @@ mod errors;
 mod formats;
 mod fuzz;
 mod mnist;
+mod recording;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -3,15 +3,25 @@
 //! | module | holds |
 //! |---|---|
 //! | `transcript` | the language of the transcripts: events in, commands out, as text |
-//! | `transcripts` | the rules, one transcript each |
-//! | `oracle` | a second, simple model of tasks and executors that judges every answer |
-//! | `world` | a simulated cluster: an agenda, the oracle, whatever the scenario says |
+//! | `placement` | what goes where, and when it is tried again: one transcript a rule |
+//! | `sessions` | executors that leave and come back, drain, or hold what an earlier driver launched |
+//! | `patience` | hung attempts, copies of slow ones, sick executors |
+//! | `oracle` | a second, simple model of tasks and executors: what must follow from each event |
+//! | `judge` | what the scheduler decides, judged by that model |
+//! | `seen` | what the model knows of one task and of one executor |
+//! | `scenario` | what will happen in a world, and how such plans are drawn |
+//! | `world` | a simulated cluster: an agenda, processes, the oracle |
 //! | `properties` | what holds in every world |
 //! | `makespan` | longest first against the lower bound, on the grid of 50 convnets |
 
+mod judge;
 mod makespan;
 mod oracle;
+mod patience;
+mod placement;
 mod properties;
+mod scenario;
+mod seen;
+mod sessions;
 mod transcript;
-mod transcripts;
 mod world;

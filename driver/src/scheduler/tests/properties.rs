@@ -4,8 +4,41 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::world::{ExecutorPlan, Scenario, TaskPlan, World};
-use crate::scheduler::{Cost, Event, Outcome, RetryConfig, Scheduler, Time};
+use super::scenario::{
+    Scenario, attempt, config, executor, executor_ready, history, outcome, report, scenario, task_added,
+};
+use super::world::World;
+use crate::scheduler::{Cost, Event, Forecast, History, Outcome, Scheduler, Time};
+
+/// What happens next, where the events of nowhere would mostly be rejected.
+#[derive(Clone, Debug)]
+enum Stimulus {
+    Event(Event),
+    /// The next task.
+    Add {
+        cost: u64,
+        epochs: u32,
+        history: History,
+    },
+    /// Of what takes a slot, the attempt with this number ends.
+    End {
+        pick: usize,
+        outcome: Outcome,
+    },
+    /// The same makes an epoch.
+    Epoch {
+        pick: usize,
+        epoch: u32,
+    },
+    /// An executor is ready; it holds, of what takes its slots, what the mask says.
+    Back {
+        executor: ExecutorId,
+        slots: u32,
+        mask: u32,
+        more: Vec<AttemptId>,
+        restarted: bool,
+    },
+}
 
 proptest! {
     #[test]
@@ -13,17 +46,25 @@ proptest! {
         let tasks = scenario.tasks.len();
         let world = World::new(scenario).run();
         prop_assert!(world.oracle.tasks.len() >= tasks);
-        prop_assert!(world.oracle.tasks.values().all(|seen| seen.verdict.is_some()));
+        prop_assert!(world.oracle.tasks.iter().all(|seen| seen.verdict.is_some()));
     }
 
     #[test]
-    fn no_sequence_of_events_is_answered_against_the_rules(config in config(), events in vec((0_u64..30, event()), 1..150)) {
+    fn no_sequence_of_events_is_answered_against_the_rules(
+        config in config(),
+        stimuli in vec((0_u64..40, stimulus()), 1..250),
+    ) {
         let scenario = Scenario { config, tasks: vec![], executors: vec![], echo_ms: None, forged: vec![] };
         let mut world = World::new(scenario);
         let mut now = Time::default();
-        for (gap_ms, event) in events {
+        for (gap_ms, stimulus) in stimuli {
             now = Time(now.0 + gap_ms * 1000);
-            world.deliver(now, event);
+            while let Some(deadline) = world.scheduler.next_deadline().filter(|&deadline| deadline < now) {
+                world.deliver(deadline, Event::Deadline);
+            }
+            if let Some(event) = stimulus.event(&world) {
+                world.deliver(now, event);
+            }
         }
     }
 
@@ -33,82 +74,67 @@ proptest! {
         let world = World::new(scenario).run();
         let mut again = Scheduler::new(policy);
         for (now, event, answer) in world.log {
-            prop_assert_eq!(again.handle(now, event), answer);
+            let mut commands = Vec::new();
+            let result = again.handle(now, event, &mut commands).map(|()| commands);
+            prop_assert_eq!(result, answer);
         }
         prop_assert_eq!(again, world.scheduler);
     }
 }
 
-fn scenario() -> impl Strategy<Value = Scenario> {
-    let echo_ms = proptest::option::of(0_u64..20);
-    let forged = vec((0_u64..80, forged_event()), 0..12);
-    (config(), vec(task_plan(), 1..12), vec(executor_plan(), 1..5), echo_ms, forged).prop_map(
-        |(config, tasks, executors, echo_ms, forged)| Scenario { config, tasks, executors, echo_ms, forged },
-    )
+impl Stimulus {
+    fn event(self, world: &World) -> Option<Event> {
+        let nodes = &world.oracle.nodes;
+        let taken = || nodes.iter().flat_map(|(&executor, node)| node.taken.keys().map(move |&it| (executor, it)));
+        let picked = |pick: usize| taken().nth(pick.checked_rem(taken().count())?);
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Add { cost, epochs, history } => Some(Event::TaskAdded {
+                task: TaskId(world.oracle.tasks.len() as u32),
+                forecast: Forecast { cost: Cost(cost), epochs },
+                history,
+            }),
+            Self::End { pick, outcome } => {
+                picked(pick).map(|(executor, attempt)| Event::AttemptEnded { executor, attempt, outcome })
+            }
+            Self::Epoch { pick, epoch } => {
+                picked(pick).map(|(executor, attempt)| Event::EpochEnded { executor, attempt, epoch })
+            }
+            Self::Back { executor, slots, mask, more, restarted } => {
+                let ours = nodes.get(&executor).into_iter().flat_map(|node| node.taken.keys().copied());
+                let kept = ours.enumerate().filter(|(index, _)| mask >> index & 1 == 1).map(|(_, attempt)| attempt);
+                let held = kept.chain(more).collect();
+                Some(Event::ExecutorReady { executor, slots, held, restarted })
+            }
+        }
+    }
 }
 
-fn config() -> impl Strategy<Value = RetryConfig> {
-    (1_u32..5, 1_u32..4, 0_u64..40).prop_map(|(failures_max, losses_max, backoff_ms)| RetryConfig {
-        failures_max,
-        losses_max,
-        backoff_ms,
-    })
-}
-
-fn task_plan() -> impl Strategy<Value = TaskPlan> {
-    let added_ms = prop_oneof![3 => Just(0_u64), 1 => 0_u64..40];
-    (added_ms, 1_u64..8, vec(outcome(), 0..5)).prop_map(|(added_ms, cost, outcomes)| TaskPlan {
-        added_ms,
-        cost,
-        outcomes,
-    })
-}
-
-fn executor_plan() -> impl Strategy<Value = ExecutorPlan> {
-    (0_u64..10, 1_u32..4, 1_u64..3, prop::bool::weighted(0.2), vec((0_u64..60, 1_u64..30), 0..4))
-        .prop_map(|(ready_ms, slots, speed, sick, outages)| ExecutorPlan { ready_ms, slots, speed, sick, outages })
-}
-
-fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![Just(Outcome::Completed), Just(Outcome::Failed)]
-}
-
-/// Reports about attempts of few tasks on few executors: some are forged, some happen to be live.
-fn report() -> impl Strategy<Value = Event> {
-    (0_u32..4, 0_u32..5, 0_u32..5, outcome()).prop_map(|(executor, task, number, outcome)| Event::AttemptEnded {
-        executor: ExecutorId(executor),
-        attempt: AttemptId { task: TaskId(task), number },
-        outcome,
-    })
-}
-
-/// Events out of nowhere that leave every scenario an end: a real executor is not lost for good.
-fn forged_event() -> impl Strategy<Value = Event> {
+fn stimulus() -> impl Strategy<Value = Stimulus> {
+    let history = prop_oneof![3 => Just(History::default()), 1 => history()];
+    let more = prop_oneof![2 => Just(vec![]), 1 => vec(attempt(), 0..4)];
     prop_oneof![
-        8 => report(),
-        1 => task_added(),
-        1 => executor_ready(),
-        1 => Just(Event::ExecutorLost(ExecutorId(99))),
-        1 => Just(Event::Deadline),
+        4 => event().prop_map(Stimulus::Event),
+        3 => (1_u64..20, 1_u32..4, history)
+            .prop_map(|(cost, epochs, history)| Stimulus::Add { cost, epochs, history }),
+        4 => (any::<usize>(), outcome()).prop_map(|(pick, outcome)| Stimulus::End { pick, outcome }),
+        3 => (any::<usize>(), 1_u32..5).prop_map(|(pick, epoch)| Stimulus::Epoch { pick, epoch }),
+        3 => (executor(), 1_u32..4, any::<u32>(), more, any::<bool>()).prop_map(
+            |(executor, slots, mask, more, restarted)| Stimulus::Back { executor, slots, mask, more, restarted }
+        ),
     ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => report(),
-        3 => task_added(),
-        3 => executor_ready(),
-        2 => (0_u32..4).prop_map(|executor| Event::ExecutorLost(ExecutorId(executor))),
+        1 => task_added(),
+        2 => executor_ready(),
+        2 => executor().prop_map(Event::ExecutorLost),
+        4 => executor().prop_map(Event::ExecutorAway),
+        1 => executor().prop_map(Event::ExecutorDraining),
         2 => Just(Event::Deadline),
-        1 => prop::bool::weighted(0.1).prop_map(|end| if end { Event::AddingEnded } else { Event::Deadline }),
+        1 => prop::bool::weighted(0.05).prop_map(|end| if end { Event::AddingEnded } else { Event::Deadline }),
+        1 => prop::bool::weighted(0.05).prop_map(|end| if end { Event::PlacingEnded } else { Event::Deadline }),
     ]
-}
-
-fn task_added() -> impl Strategy<Value = Event> {
-    (0_u32..5, 1_u64..4).prop_map(|(task, cost)| Event::TaskAdded { task: TaskId(task), cost: Cost(cost) })
-}
-
-fn executor_ready() -> impl Strategy<Value = Event> {
-    let slots = prop_oneof![8 => 1_u32..4, 1 => Just(0_u32), 1 => Just(4097_u32)];
-    (0_u32..4, slots).prop_map(|(executor, slots)| Event::ExecutorReady { executor: ExecutorId(executor), slots })
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! what is bad
-//!   on csv                     (the study that is changed; `good` if left out)
+//!   on csv                     (or replay, recorded: the study that is changed; `good` if left out)
 //!   - what it says             (lines that stand in it once)
 //!   + what it says instead
 //!   > the first line of the error
@@ -11,7 +11,7 @@
 
 use std::fmt::Write as _;
 
-use super::GOOD;
+use super::{GOOD, RECORDED, REPLAY};
 use crate::study::parse;
 
 const CSV: &str = "name = 'a'
@@ -67,6 +67,8 @@ impl Case {
         let study = match self.on.as_str() {
             "" => GOOD,
             "csv" => CSV,
+            "replay" => REPLAY,
+            "recorded" => RECORDED,
             "nothing" => return to,
             other => panic!("no study `{other}`"),
         };

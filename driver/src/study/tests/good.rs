@@ -7,8 +7,9 @@ use broadsweep_common::model::{Activation, Layer, Loss, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer};
 
-use super::{EXAMPLES, GOOD, changed, with_table};
-use crate::study::{DataSource, Domain, SamplerKind, ScalingKind, Scheduling, Study, TestUse, parse};
+use super::{EXAMPLES, GOOD, changed, data, network, resolves, with_table};
+use crate::scheduler::SchedulingConfig;
+use crate::study::{DataSource, Domain, SamplerKind, ScalingKind, Study, TestUse, parse};
 
 /// The least that a study can say.
 const MINIMAL: &str = "name = 'a'
@@ -36,8 +37,7 @@ fn every_example_is_a_good_study_whose_configurations_resolve() {
         let configurations = study.configurations().unwrap();
         assert_eq!(configurations.len(), trials, "{path}");
         for configuration in &configurations {
-            study.model.resolve(configuration).unwrap();
-            study.training.resolve(configuration).unwrap();
+            assert!(resolves(&study, configuration), "{path}: {configuration}");
         }
     }
 }
@@ -46,7 +46,7 @@ fn every_example_is_a_good_study_whose_configurations_resolve() {
 fn a_study_keeps_what_it_says() {
     let study = good(GOOD);
     assert_eq!((study.name.as_str(), study.seed, study.text()), ("good", 7, GOOD));
-    assert_eq!(study.scheduling, Scheduling { failures_max: 2, losses_max: 3, backoff_ms: 1000 });
+    assert_eq!(study.scheduling, SchedulingConfig { failures_max: 2, ..SchedulingConfig::default() });
     assert_eq!(study.search.sampler, SamplerKind::Grid);
     let rate = Domain::Reals { min: 0.001, max: 0.1, log: true, count: Some(3) };
     assert_eq!(study.search.space["rate"], rate);
@@ -55,25 +55,52 @@ fn a_study_keeps_what_it_says() {
 
     let control = study.control.clone().unwrap();
     assert_eq!(control.to_string(), "act=relu look=false rate=0.01 units=32");
-    let model = study.model.resolve(&control).unwrap();
+    let model = network(&study).0.resolve(&control).unwrap();
     assert_eq!(model.loss, Loss::CrossEntropy);
     assert_eq!(model.layers[1], Layer::MaxPool(Window { size: 2, stride: 2, padding: Padding::Valid }));
     assert!(matches!(model.layers[3], Layer::Dense { units: 32, activation: Activation::Relu, .. }));
-    let training = study.training.resolve(&control).unwrap();
+    let training = network(&study).1.resolve(&control).unwrap();
     assert_eq!(training.optimizer, Optimizer::Sgd { momentum: 0.9, nesterov: false });
     assert_eq!((training.epochs, training.early_stop), (2, None));
 }
 
 #[test]
+fn all_of_the_scheduling_can_be_written() {
+    let written = "failures_max = 1
+losses_max = 2
+backoff_ms = 3
+exclude_after = 4
+probe_ms = 5
+reconnect_ms = 6
+hang_factor = 7
+hang_ms_min = 8
+copies = false";
+    let study = good(&GOOD.replace("failures_max = 2", written));
+    let scheduling = SchedulingConfig {
+        failures_max: 1,
+        losses_max: 2,
+        backoff_ms: 3,
+        exclude_after: 4,
+        probe_ms: 5,
+        reconnect_ms: 6,
+        hang_factor: 7.0,
+        hang_ms_min: 8,
+        copies: false,
+    };
+    assert_eq!(study.scheduling, scheduling);
+    assert!(scheduling.validate().is_ok());
+}
+
+#[test]
 fn unwritten_settings_have_the_documented_defaults() {
     let study = good(MINIMAL);
-    let training = study.training.resolve(&Configuration::default()).unwrap();
+    let training = network(&study).1.resolve(&Configuration::default()).unwrap();
     assert_eq!(training.optimizer, Optimizer::Sgd { momentum: 0.0, nesterov: false });
     assert_eq!((training.batch_size, training.learning_rate_decay.to_bits()), (32, 1.0_f64.to_bits()));
     let layer = Layer::BatchNorm { momentum: 0.99, epsilon: 1e-3, activation: Activation::Linear };
-    assert_eq!(study.model.resolve(&Configuration::default()).unwrap().layers, [layer]);
-    assert_eq!((study.seed, study.scheduling), (0, Scheduling::default()));
-    assert_eq!((study.data.scaling, study.data.test), (ScalingKind::Unit, TestUse::Winner));
+    assert_eq!(network(&study).0.resolve(&Configuration::default()).unwrap().layers, [layer]);
+    assert_eq!((study.seed, study.scheduling), (0, SchedulingConfig::default()));
+    assert_eq!((data(&study).scaling, data(&study).test), (ScalingKind::Unit, TestUse::Winner));
     assert_eq!(study.configurations().unwrap(), [Configuration::default()]);
 }
 
@@ -86,20 +113,20 @@ fn with_data(rows: &[&str]) -> Study {
 fn each_format_has_its_own_keys() {
     let arrays = "train_features = 'x'\ntrain_labels = 'y'\nvalidation_rows = 9";
     let study = with_data(&["format = 'npy'", arrays, "shape = [28, 28, 1]", "scaling = 'standard'"]);
-    assert!(matches!(&study.data.source, DataSource::Npy(paths) if paths.train_labels == Path::new("y")));
-    assert_eq!((study.data.shape, study.data.scaling), (Some(vec![28, 28, 1]), ScalingKind::Standard));
-    assert!(!study.data.source.has_test());
+    assert!(matches!(&data(&study).source, DataSource::Npy(paths) if paths.train_labels == Path::new("y")));
+    assert_eq!((data(&study).shape.clone(), data(&study).scaling), (Some(vec![28, 28, 1]), ScalingKind::Standard));
+    assert!(!data(&study).source.has_test());
 
     let test = "test_features = 'tx'\ntest_labels = 'ty'\ntest = 'all'";
     let study = with_data(&["format = 'npz'", "file = 'a.npz'", arrays, test]);
-    assert!(study.description().test_every_trial);
-    assert_eq!((study.data.scaling, study.data.test), (ScalingKind::None, TestUse::All));
-    let DataSource::Npz { file, arrays } = &study.data.source else { panic!("not read as npz") };
+    assert!(study.description(Vec::new()).test_every_trial);
+    assert_eq!((data(&study).scaling, data(&study).test), (ScalingKind::None, TestUse::All));
+    let DataSource::Npz { file, arrays } = &data(&study).source else { panic!("not read as npz") };
     assert_eq!((file.as_path(), arrays.train_features.as_str()), (Path::new("a.npz"), "x"));
 
     let columns = "label_column = 'price'\nfeature_columns = ['a', 'b']";
     let study = with_data(&["format = 'csv'", "train_file = 'a.csv'", columns, "validation_rows = 9"]);
-    let DataSource::Csv { label_column, feature_columns, test_file, .. } = &study.data.source else {
+    let DataSource::Csv { label_column, feature_columns, test_file, .. } = &data(&study).source else {
         panic!("not read as csv");
     };
     assert_eq!((label_column.as_str(), test_file), ("price", &None));
@@ -110,10 +137,10 @@ fn each_format_has_its_own_keys() {
 fn selecting_by_test_rows_needs_no_validation_rows_and_watches_the_test_rows() {
     let text =
         changed("validation_rows = 100", "").replace("sampler = \"grid\"", "sampler = \"grid\"\nselect = \"test\"");
-    let description = good(&text).description();
+    let description = good(&text).description(Vec::new());
     assert_eq!(description.select, Select::Test);
     assert!(description.test_every_trial);
-    assert!(!good(GOOD).description().test_every_trial);
+    assert!(!good(GOOD).description(Vec::new()).test_every_trial);
 }
 
 #[test]
@@ -127,7 +154,7 @@ fn a_study_of_one_trial_may_be_measured_by_its_test_rows() {
 #[test]
 fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
     let windows = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
-    assert_eq!(good(&windows).description(), good(GOOD).description());
+    assert_eq!(good(&windows).description(Vec::new()), good(GOOD).description(Vec::new()));
     let error = parse(&windows.replace("seed = 7", "seed = 'é'"), "s.toml").unwrap_err();
     assert_eq!(error.to_string().lines().nth(2), Some("2 | seed = 'é'"));
     let error = parse(&windows.replace("name =", "nam =").replace("seed", "name"), "s.toml").unwrap_err();
@@ -142,7 +169,7 @@ fn a_searched_optimizer_brings_its_settings_with_it() {
         .replace("act = \"relu\"", "act = \"adamw\"")
         .replace("epochs = 2", "epochs = 2\nearly_stop = { patience = 2 }");
     let study = good(&text);
-    let training = study.training.resolve(study.control.as_ref().unwrap()).unwrap();
+    let training = network(&study).1.resolve(study.control.as_ref().unwrap()).unwrap();
     let Optimizer::Adam { beta1, weight_decay, .. } = training.optimizer else { panic!("not adam") };
     assert_eq!((beta1.to_bits(), weight_decay.to_bits()), (0.8_f64.to_bits(), 0.1_f64.to_bits()));
     assert_eq!(training.early_stop, Some(EarlyStop { patience: 2, min_delta: 0.0 }));
@@ -165,7 +192,7 @@ fn a_parameter_of_a_whole_and_a_real_setting_is_whole() {
     let study = good(&text);
     assert!(matches!(study.search.space["units"], Domain::Integers { .. }));
     let configurations = study.configurations().unwrap();
-    assert!(configurations.iter().all(|one| study.training.resolve(one).is_ok() && study.model.resolve(one).is_ok()));
+    assert!(configurations.iter().all(|one| resolves(&study, one)));
 }
 
 #[test]

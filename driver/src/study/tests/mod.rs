@@ -3,10 +3,49 @@
 mod bad;
 mod good;
 mod hostile;
+mod replay;
 mod sampling;
+
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::model::ModelDescription;
+use broadsweep_common::task::TrainerDescription;
+use broadsweep_common::training::TrainingDescription;
+
+use super::{DataSettings, ReplaySettings, Study, Trainer};
 
 /// A study that uses much of the format; other tests change it.
 const GOOD: &str = include_str!("good.toml");
+
+/// A study that trains nothing.
+const REPLAY: &str = "name = 'a'
+[trainer]
+kind = 'replay'
+seconds = '$pause'
+epochs = 3
+error = '$error'
+[search]
+sampler = 'grid'
+[search.space]
+pause = { range = [0, 2], count = 3 }
+error = { values = [0.5, 1] }
+[control]
+pause = 0.25
+error = 0
+";
+
+/// One that replays an earlier run, whose search it repeats.
+const RECORDED: &str = "name = 'a'
+[trainer]
+kind = 'replay'
+recorded = 'run/trials.csv'
+speed = 10
+[search]
+sampler = 'grid'
+[search.space]
+rate = { log_range = [0.01, 1], count = 3 }
+act = { values = ['relu', 'tanh'] }
+";
 
 /// The examples, by the path from the workspace.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -15,6 +54,29 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("examples/mnist/quick.toml", include_str!("../../../../examples/mnist/quick.toml")),
     ("tests/studies/tiny.toml", include_str!("../../../../tests/studies/tiny.toml")),
 ];
+
+/// The network that a study trains.
+fn network(study: &Study) -> (&ModelDescription, &TrainingDescription) {
+    let Trainer::Network { model, training } = &study.trainer else { panic!("a replay") };
+    (model, training)
+}
+
+fn data(study: &Study) -> &DataSettings {
+    study.data.as_ref().unwrap()
+}
+
+/// Whether the trainer of a good study gives every setting its value.
+fn resolves(study: &Study, configuration: &Configuration) -> bool {
+    if matches!(study.trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
+        return true; // its file says more
+    }
+    match study.description(Vec::new()).trainer {
+        TrainerDescription::Network { model, training } => {
+            model.resolve(configuration).is_ok() && training.resolve(configuration).is_ok()
+        }
+        TrainerDescription::Replay(replay) => replay.resolve(TrialId(0), configuration).is_ok(),
+    }
+}
 
 /// [`GOOD`] with its one `from` replaced.
 fn changed(from: &str, to: &str) -> String {

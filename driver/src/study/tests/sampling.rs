@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use broadsweep_common::configuration::{Configuration, Value};
 use proptest::prelude::*;
 
+use super::resolves;
 use crate::study::{Study, parse};
 
 /// A study whose `real`, `whole` and `word` are searched as `space` says.
@@ -170,8 +171,7 @@ proptest! {
         let digests: BTreeSet<_> = configurations.iter().map(Configuration::digest).collect();
         prop_assert_eq!((configurations.len(), digests.len()), (trials as usize, trials as usize));
         for configuration in &configurations {
-            prop_assert!(study.model.resolve(configuration).is_ok());
-            prop_assert!(study.training.resolve(configuration).is_ok());
+            prop_assert!(resolves(&study, configuration));
         }
     }
 

@@ -1,0 +1,159 @@
+//! How a session begins: hello and welcome, then data and description, until the executor is prepared.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::wire;
+use broadsweep_proto::session::session_client::SessionClient;
+use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Welcome, driver_item, executor_item};
+use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, SLOTS_MAX};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::desk::Desk;
+use super::dial::{ANSWER_TIMEOUT, dial};
+use super::session::{Outbound, Session, SessionEnd, status_in_words};
+use super::transfer::Transfer;
+use super::{LinkError, LinkEvent, Payload, Ready, SessionId};
+
+/// How long an executor may take to check what it has of the data, or to open it.
+const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Dials, says hello, broadcasts and prepares.
+pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<(Session, Ready), SessionEnd> {
+    let over = desk.over.clone();
+    let greeted = async {
+        let channel = dial(&*desk.world.connect, address).await?;
+        greet(desk, channel, address).await
+    };
+    let (mut session, welcome) = tokio::select! {
+        biased;
+        () = over.cancelled() => return Err(SessionEnd::RunOver),
+        greeted = greeted => greeted?,
+    };
+    // Once only: if another run takes over later, that was asked for later.
+    desk.takes_over = false;
+    let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
+    desk.tell(LinkEvent::Connected).await?;
+    let payload = Arc::clone(&desk.payload);
+    let leaves = tokio::select! {
+        biased;
+        () = over.cancelled() => {
+            if held.is_empty() || !desk.is_spared() {
+                session.goodbye().await;
+            }
+            return Err(SessionEnd::RunOver);
+        }
+        prepared = prepare(&mut session, &payload) => prepared?,
+    };
+    let Welcome { slots, instance, draining, .. } = welcome;
+    Ok((session, Ready { session: id, slots, instance, held, draining: draining || leaves }))
+}
+
+/// Says whether the executor told meanwhile that it leaves.
+async fn prepare(session: &mut Session, payload: &Payload) -> Result<bool, LinkError> {
+    let address = session.address.clone();
+    let refused = |status: &Status| broadcast_error(&address, status);
+    for (blob, cached) in [(&payload.data, true), (&payload.study, false)] {
+        let missing = within(&address, "the offer of the data", session.transfer.offer(blob, cached)).await?;
+        let missing = missing.map_err(|status| refused(&status))?;
+        session.transfer.push(blob, missing, &payload.sent_bytes).await.map_err(|status| refused(&status))?;
+    }
+    let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);
+    let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: payload.kernel.clone() };
+    let sent = session.outbound.send(driver_item::Item::Prepare(prepare)).await;
+    sent.map_err(|_| session.broken("the stream is closed"))?;
+    let mut leaves = false;
+    loop {
+        return match within(&address, "the request to prepare", session.next_item()).await?? {
+            executor_item::Item::Prepared(prepared) if prepared.refusal.is_empty() => Ok(leaves),
+            executor_item::Item::Prepared(prepared) => {
+                Err(LinkError::Broadcast { address, reason: prepared.refusal })
+            }
+            executor_item::Item::Draining(_) => {
+                leaves = true;
+                continue;
+            }
+            _ => Err(session.broken("reported on attempts before it was ready")),
+        };
+    }
+}
+
+async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -> Result<T, LinkError> {
+    tokio::time::timeout(PREPARE_TIMEOUT, answer).await.map_err(|_| LinkError::Broken {
+        address: address.to_owned(),
+        reason: format!("no answer to {what} within {} s", PREPARE_TIMEOUT.as_secs()),
+    })
+}
+
+async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session, Welcome), LinkError> {
+    let payload = &desk.payload;
+    let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: desk.takes_over };
+    let (sender, stream) = mpsc::channel(4);
+    let (outbound, acknowledged) = Outbound::open(payload, sender, hello);
+    let mut client = SessionClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
+        let mut inbound = client.hold(ReceiverStream::new(stream)).await?.into_inner();
+        let first = inbound.message().await?;
+        Ok::<_, Status>((inbound, first))
+    });
+    let no_executor = |reason: String| LinkError::NotAnExecutor { address: address.to_owned(), reason };
+    let (inbound, first) = match answer.await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) => return Err(greeting_error(address, &status)),
+        Err(_) => {
+            return Err(no_executor(format!("no answer to a hello within {} s", ANSWER_TIMEOUT.as_secs())));
+        }
+    };
+    let FromExecutor { sequence, generation, items: greeting, .. } = first.unwrap_or_default();
+    let Some(executor_item::Item::Welcome(welcome)) = greeting.into_iter().next().and_then(|item| item.item) else {
+        return Err(no_executor("it did not answer the hello with a welcome".to_owned()));
+    };
+    if (sequence, generation) != (1, payload.generation) {
+        return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
+    }
+    check_welcome(&welcome, &payload.kernel)
+        .map_err(|reason| LinkError::Refused { address: address.to_owned(), reason })?;
+    acknowledged.store(sequence, Ordering::Relaxed);
+    let transfer = Transfer::new(channel, &payload.run);
+    let address = address.to_owned();
+    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer };
+    Ok((session, welcome))
+}
+
+/// Whether this driver can work with what the executor says of itself.
+fn check_welcome(welcome: &Welcome, kernel: &str) -> Result<(), String> {
+    if welcome.protocol != PROTOCOL {
+        return Err(format!("it speaks protocol {}, this driver {PROTOCOL}; use one version", welcome.protocol));
+    }
+    if welcome.slots == 0 || welcome.slots > SLOTS_MAX {
+        return Err(format!("it says that it has {} slots", welcome.slots));
+    }
+    if !welcome.kernels.iter().any(|known| known == kernel) {
+        return Err(format!("it cannot train with the kernel {kernel:?}; it has {}", welcome.kernels.join(", ")));
+    }
+    Ok(())
+}
+
+fn greeting_error(address: &str, status: &Status) -> LinkError {
+    let (address, reason) = (address.to_owned(), status_in_words(status));
+    match status.code() {
+        Code::FailedPrecondition => LinkError::Refused { address, reason },
+        Code::Unavailable | Code::Aborted | Code::Cancelled => LinkError::Broken { address, reason },
+        _ => LinkError::NotAnExecutor { address, reason },
+    }
+}
+
+fn broadcast_error(address: &str, status: &Status) -> LinkError {
+    let (address, reason) = (address.to_owned(), status_in_words(status));
+    match status.code() {
+        Code::ResourceExhausted | Code::InvalidArgument | Code::DataLoss => LinkError::Broadcast { address, reason },
+        _ => LinkError::Broken { address, reason },
+    }
+}

@@ -1,0 +1,186 @@
+//! Who executes a run, written down in its folder: `resume` needs no `--nodes`, and finds the local executors that
+//! outlived their driver.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
+
+/// The roster's file in the run folder.
+pub const ROSTER: &str = "executors.json";
+
+/// What the file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Sheet {
+    /// The folder that the paths in the study start from.
+    study_folder: PathBuf,
+    crew: Crew,
+}
+
+/// Which executors a run uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Crew {
+    /// What `--nodes` was given, as it was written; the path of a file is made absolute.
+    Nodes(String),
+    /// Executors that this machine lends.
+    Local(LocalCrew),
+}
+
+/// Executors that this machine lends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalCrew {
+    /// As after `--local`.
+    pub shape: String,
+    /// Their cache folder.
+    pub cache: PathBuf,
+    /// Whether the cache folder goes when the run ends.
+    pub cold: bool,
+    /// Seconds that they outlive their driver.
+    pub orphan_timeout_s: u64,
+    /// The running ones, in their order.
+    pub children: Vec<Option<ChildRecord>>,
+}
+
+/// A local executor that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildRecord {
+    /// Where it listens.
+    pub address: String,
+    /// Its process.
+    pub pid: i32,
+}
+
+impl ChildRecord {
+    /// Whether its process is still there, and still an executor: numbers of processes are given out again.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let Some(pid) = Pid::from_raw(self.pid) else { return false };
+        let arguments = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let is_executor = arguments.split(|byte| *byte == 0).any(|argument| argument == b"--ends-when-orphaned");
+        is_executor && test_kill_process(pid).is_ok()
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        if self.is_alive()
+            && let Some(pid) = Pid::from_raw(self.pid)
+            && let Err(error) = kill_process(pid, Signal::KILL)
+        {
+            tracing::warn!(pid = self.pid, %error, "a local executor could not be ended");
+        }
+    }
+}
+
+/// The roster of a run, and its file.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    path: PathBuf,
+    sheet: Arc<Mutex<Sheet>>,
+}
+
+impl Roster {
+    /// Writes the roster of a new run into its folder.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn create(folder: &Path, study_folder: PathBuf, crew: Crew) -> io::Result<Self> {
+        let sheet = Sheet { study_folder, crew };
+        let roster = Self { path: folder.join(ROSTER), sheet: Arc::new(Mutex::new(sheet)) };
+        roster.write(&roster.sheet())?;
+        Ok(roster)
+    }
+
+    /// Reads the roster of a run.
+    ///
+    /// # Errors
+    /// What the system said, or what is wrong with the file.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(ROSTER);
+        let text = fs::read_to_string(&path)?;
+        let sheet = serde_json::from_str(&text)?;
+        Ok(Self { path, sheet: Arc::new(Mutex::new(sheet)) })
+    }
+
+    /// Which executors the run uses now.
+    #[must_use]
+    pub fn crew(&self) -> Crew {
+        self.sheet().crew.clone()
+    }
+
+    /// The folder that the paths in the study start from.
+    #[must_use]
+    pub fn study_folder(&self) -> PathBuf {
+        self.sheet().study_folder.clone()
+    }
+
+    /// From now on the run uses these executors.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn change_crew(&self, crew: Crew) -> io::Result<()> {
+        let mut sheet = self.sheet();
+        sheet.crew = crew;
+        self.write(&sheet)
+    }
+
+    /// A local executor runs, or runs no longer.
+    pub(super) fn note(&self, index: usize, child: Option<ChildRecord>) {
+        // Held until it is written: executors start side by side, and the last one must not write what the first one knew.
+        let mut sheet = self.sheet();
+        if let Crew::Local(local) = &mut sheet.crew
+            && let Some(place) = local.children.get_mut(index)
+        {
+            *place = child;
+        }
+        if let Err(error) = self.write(&sheet) {
+            tracing::warn!(path = %self.path.display(), %error, "the roster of local executors was not written");
+        }
+    }
+
+    /// Ends every local executor that runs.
+    pub fn kill_children(&self) {
+        if let Crew::Local(local) = self.crew() {
+            local.children.iter().flatten().for_each(ChildRecord::kill);
+        }
+    }
+
+    fn write(&self, sheet: &Sheet) -> io::Result<()> {
+        let partial = self.path.with_extension("partial");
+        fs::write(&partial, serde_json::to_string_pretty(sheet)? + "\n")?;
+        fs::rename(&partial, &self.path)
+    }
+
+    fn sheet(&self) -> MutexGuard<'_, Sheet> {
+        self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roster_reads_back_and_follows_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalCrew {
+            shape: "2x1".to_owned(),
+            cache: PathBuf::from("/cache"),
+            cold: false,
+            orphan_timeout_s: 600,
+            children: vec![None, None],
+        };
+        let roster = Roster::create(folder.path(), PathBuf::from("/study"), Crew::Local(local)).unwrap();
+        let child = ChildRecord { address: "127.0.0.1:7".to_owned(), pid: 1 };
+        roster.note(1, Some(child.clone()));
+        let read = Roster::open(folder.path()).unwrap();
+        assert_eq!(read.study_folder(), Path::new("/study"));
+        let Crew::Local(read) = read.crew() else { panic!("not local") };
+        assert_eq!(read.children, [None, Some(child.clone())]);
+        assert!(!child.is_alive(), "process 1 is no executor of ours");
+        assert!(Roster::open(&folder.path().join("elsewhere")).is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! A run from its folder to its results: what `tune` and `resume` have in common.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use broadsweep_common::blob::Blob;
+use broadsweep_common::codec;
+use broadsweep_executor::nn;
+use bytes::Bytes;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::executors::Choice;
+use super::load::Job;
+use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
+use crate::cluster::roster::Roster;
+use crate::cluster::{BlockingVault, Cluster, Payload, Tcp, World};
+use crate::journal::{FolderStorage, Storage};
+use crate::results::folder::RunFolder;
+use crate::results::progress::Progress;
+use crate::results::record::RunRecord;
+use crate::results::summary::summary_json;
+use crate::results::table::table;
+use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
+use crate::scheduler::SchedulingPolicy;
+use crate::study::Study;
+
+/// Everything that a run starts from.
+pub(super) struct Drive {
+    pub(super) job: Job,
+    pub(super) policy: SchedulingPolicy,
+    pub(super) folder: RunFolder,
+    pub(super) roster: Roster,
+    pub(super) choice: Choice,
+    pub(super) flags: DriveFlags,
+    /// Whether an earlier driver began the run.
+    pub(super) resumes: bool,
+}
+
+/// What the command line says of how a run goes.
+#[derive(Clone, Copy)]
+pub(super) struct DriveFlags {
+    pub(super) connect_timeout: Duration,
+    pub(super) nodes_min: u32,
+    pub(super) take_over: bool,
+    pub(super) verbose: bool,
+    pub(super) json: bool,
+}
+
+/// Drives a run to its end, writes the results, prints them, and says how it went.
+pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
+    let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes);
+    let (folder, outcome, error) = runtime.block_on(run(drive))?;
+    drop(runtime);
+    conclude(&study, flags, &folder, &outcome, error, resumes)
+}
+
+async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), Failure> {
+    let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
+    let Job { study, description, plan, data, .. } = job;
+    let interrupted = interruptions(roster.clone())?;
+    let data = Blob::new(Bytes::from_owner(data))?;
+    let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
+    let start = Start {
+        run: run_id(&folder),
+        kernel: nn::KERNEL.to_owned(),
+        data: data.manifest.digest(),
+        study: description.manifest.digest(),
+    };
+    let (trials, loss) = (plan.trials.len() as u32, study.loss());
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
+    let chronicle = if resumes {
+        let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), plan, study.search.select, start)?;
+        let mut stderr = io::stderr();
+        if let Some(torn) = torn {
+            writeln!(stderr, "{torn}")?;
+        }
+        writeln!(stderr, "resuming: {} of {trials} trials are over", chronicle.finished())?;
+        chronicle
+    } else {
+        Chronicle::begin(Arc::clone(&storage), plan, study.search.select, start)?
+    };
+    let payload = Arc::new(Payload {
+        run: chronicle.run().to_owned(),
+        generation: chronicle.generation(),
+        take_over: flags.take_over,
+        data,
+        study: description,
+        kernel: nn::KERNEL.to_owned(),
+        sent_bytes: Arc::new(AtomicU64::new(0)),
+    });
+    let world = World { connect: Arc::new(Tcp), vault: Arc::new(BlockingVault::new(storage)) };
+    let settings = RunSettings {
+        nodes_min: flags.nodes_min,
+        connect_timeout: flags.connect_timeout,
+        scheduling: policy,
+        checkpoints: study.checkpoints,
+    };
+    let progress = if flags.verbose {
+        Progress::in_lines(trials, loss, Box::new(io::stderr())) // log lines would tear a bar apart
+    } else {
+        Progress::on_stderr(trials, loss)
+    };
+    let is_over = chronicle.is_over();
+    let cluster = Cluster::new(Arc::clone(&payload), world);
+    let run = Run::new(&study, settings, payload, cluster, chronicle, progress);
+    let (outcome, error) = if is_over {
+        // Only the results have to be written again. Executors of this machine may wait for a driver that does so.
+        roster.kill_children();
+        let (_, newcomers) = mpsc::channel(1);
+        run.drive(Signals { interrupted, members: Vec::new(), newcomers }).await
+    } else {
+        let executors = choice.start(folder.path(), &roster, run.known_executors())?;
+        let signals = Signals { interrupted, members: executors.members.clone(), newcomers: executors.newcomers };
+        let ended = run.drive(signals).await;
+        drop(executors.local);
+        ended
+    };
+    Ok((folder, outcome, error))
+}
+
+/// Says when Ctrl-C or SIGTERM comes. The second one ends the process at once, and local executors with it.
+fn interruptions(roster: Roster) -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (told, heard) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for press in 1.. {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if press > 1 {
+                roster.kill_children();
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            let _ = told.send(()).await; // the run may just have ended
+        }
+    });
+    Ok(heard)
+}
+
+/// Names a run among all that could ask for the same executor: its folder, and when and by which process it began.
+fn run_id(folder: &RunFolder) -> String {
+    let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{name}-{}-{}", std::process::id(), since_1970.as_millis())
+}
+
+/// Writes the results, prints them, and says how it went.
+fn conclude(
+    study: &Study,
+    flags: DriveFlags,
+    folder: &RunFolder,
+    outcome: &RunOutcome,
+    error: Option<RunError>,
+    resumes: bool,
+) -> Result<ExitCode, Failure> {
+    let record = &outcome.record;
+    if let Some(error @ RunError::TooFewNodes { .. }) = error {
+        if !resumes {
+            // Nothing began. The folder is free for the next try; logs of local executors say what was wrong with them.
+            folder.withdraw()?;
+        }
+        return Err(error.into());
+    }
+    if let Some(error @ (RunError::Chronicle(_) | RunError::Storage(_))) = error {
+        // What cannot take the journal cannot take the results. All that was journaled is there for `resume`.
+        say_how_to_go_on(folder, record)?;
+        return Err(Failure { code: FAILED, error: error.into() });
+    }
+    if let Some(best) = record.best() {
+        // A trial that trains nothing has none.
+        let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
+        folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
+    }
+    folder.write_results(record)?;
+    if let Some(error) = error {
+        say_how_to_go_on(folder, record)?;
+        return Err(Failure { code: FAILED, error: error.into() });
+    }
+    if flags.json {
+        writeln!(io::stdout(), "{}", summary_json(record))?;
+    } else {
+        let path = folder.path().display();
+        writeln!(io::stdout(), "{}\nresults in {path}", table(record, false).trim_end())?;
+    }
+    if record.interrupted {
+        writeln!(io::stderr(), "interrupted: {}", study.name)?;
+        say_how_to_go_on(folder, record)?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let counts = record.counts();
+    Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+}
+
+fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {
+    let counts = record.counts();
+    let (ended, path) = (counts.planned - counts.not_run, folder.path().display());
+    let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
+    writeln!(io::stderr(), "{trials}\nto go on: broadsweep resume {path}")
+}

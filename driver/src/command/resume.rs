@@ -1,0 +1,75 @@
+//! `broadsweep resume`: takes up a run whose driver was killed, interrupted, or ran out of disk.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Failure;
+use super::drive::{Drive, DriveFlags, drive};
+use super::executors::{CONNECT_TIMEOUT_S, Choice};
+use super::load::load_again;
+use crate::cluster::roster::{ROSTER, Roster};
+use crate::results::folder::RunFolder;
+
+const AFTER_HELP: &str = "\
+Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
+from its last checkpoint. The results are those of an undisturbed run, to the last bit.
+
+Exit codes: as of `broadsweep tune`";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ResumeArgs {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// Use these executors beside those that the run knows: host:port,host:port or a file with a line a node
+    #[arg(long, value_name = "LIST|FILE")]
+    nodes: Option<String>,
+
+    /// Seconds to wait for nodes to answer; those that answer later join the run
+    #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    connect_timeout: u64,
+
+    /// Nodes that have to be ready before anything is trained
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    nodes_min: u32,
+
+    /// Take nodes over that another run holds, and end its hold
+    #[arg(long)]
+    take_over: bool,
+
+    /// Print the summary as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    let shown = args.run.display();
+    let folder = RunFolder::open(&args.run).map_err(Failure::wrong_use)?;
+    let roster = Roster::open(folder.path())
+        .with_context(|| format!("cannot read {shown}/{ROSTER}, which says who executes the run"))
+        .map_err(Failure::wrong_use)?;
+    let choice = match &args.nodes {
+        Some(nodes) => Choice::nodes(nodes),
+        None => Choice::again(roster.crew()),
+    };
+    let choice = choice.map_err(Failure::wrong_use)?;
+    choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
+    let job = load_again(&folder.path().join("study.toml"), &roster.study_folder())?;
+    choice.prepare()?;
+    roster.change_crew(choice.crew()).with_context(|| format!("cannot write {shown}/{ROSTER}"))?;
+    let flags = DriveFlags {
+        connect_timeout: Duration::from_secs(args.connect_timeout),
+        nodes_min: args.nodes_min,
+        take_over: args.take_over,
+        verbose,
+        json: args.json,
+    };
+    let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: true })
+}

@@ -1,0 +1,247 @@
+//! Journal and book together: what is noted is journaled and known; after a restart, what was journaled is known again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::ids::{Digest, TaskId, TrialId};
+use broadsweep_common::task::Select;
+use bytes::Bytes;
+
+use super::book::Book;
+use super::record::{Begun, Record};
+use super::{checkpoint_name, weights_name};
+use crate::cluster::load;
+use crate::journal::{Journal, JournalError, Recovered, Storage, StorageError, Torn};
+use crate::plan::StudyPlan;
+
+/// What a driver starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Names the run to its executors; a later driver takes the name that the journal has.
+    pub run: String,
+    /// The kernel that every executor uses.
+    pub kernel: String,
+    /// The data set's blob.
+    pub data: Digest,
+    /// The description's blob.
+    pub study: Digest,
+}
+
+/// The journal of a run, and what it adds up to.
+pub struct Chronicle {
+    journal: Journal<Record>,
+    storage: Arc<dyn Storage>,
+    book: Book,
+    is_dirty: bool,
+}
+
+/// Why there is no chronicle, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChronicleError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A file beside the journal cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The run was begun with something else: going on would mix two runs.
+    #[error("the run cannot go on: {what} is not what it began with; put it back, or start a new run")]
+    Changed {
+        /// What changed.
+        what: &'static str,
+    },
+    /// Records that contradict each other.
+    #[error("record {number} of the journal makes no sense: {unfit}; start a new run")]
+    Unfit {
+        /// Counted from 0.
+        number: u64,
+        /// Why.
+        unfit: String,
+    },
+    /// A file that the journal speaks of is not as it was.
+    #[error("{name} in the run folder is damaged; restore it, or start a new run")]
+    Damaged {
+        /// Which file.
+        name: String,
+    },
+}
+
+impl Chronicle {
+    /// Begins the chronicle of a new run.
+    ///
+    /// # Errors
+    /// [`ChronicleError::Journal`], if the folder has a journal or takes none.
+    pub fn begin(
+        storage: Arc<dyn Storage>,
+        plan: StudyPlan,
+        select: Select,
+        start: Start,
+    ) -> Result<Self, ChronicleError> {
+        let journal = Journal::create(Arc::clone(&storage))?;
+        let mut chronicle = Self { journal, storage, book: Book::new(plan, select), is_dirty: false };
+        chronicle.take_up(start)?;
+        Ok(chronicle)
+    }
+
+    /// Reads the chronicle of a run that was begun, and takes it up. Returns what was cut off the journal, too.
+    ///
+    /// # Errors
+    /// [`ChronicleError`]; the journal is as it was.
+    pub fn resume(
+        storage: Arc<dyn Storage>,
+        plan: StudyPlan,
+        select: Select,
+        start: Start,
+    ) -> Result<(Self, Option<Torn>), ChronicleError> {
+        let mut book = Book::new(plan, select);
+        let mut unfit = None;
+        let recovered = Journal::open(Arc::clone(&storage), |number, record| {
+            if unfit.is_none() {
+                unfit =
+                    book.apply(&record).err().map(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() });
+            }
+        });
+        let Recovered { journal, torn, .. } = recovered?;
+        let mut chronicle = Self { journal, storage, book, is_dirty: false };
+        // First: another study explains records that do not fit.
+        chronicle.check(&start)?;
+        if let Some(error) = unfit {
+            return Err(error);
+        }
+        chronicle.load_weights()?;
+        chronicle.sweep()?;
+        chronicle.take_up(start)?;
+        Ok((chronicle, torn))
+    }
+
+    fn take_up(&mut self, start: Start) -> Result<(), ChronicleError> {
+        let (generation, run) = match &self.book.begun {
+            Some(begun) => (begun.generation + 1, begun.run.clone()),
+            None => (1, start.run),
+        };
+        let begun = Begun {
+            generation,
+            run,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: start.kernel,
+            data: start.data,
+            study: start.study,
+            trials: self.book.trials() as u32,
+            at: self.book.latest(),
+        };
+        self.note(&Record::Begun(begun))?;
+        self.commit()
+    }
+
+    fn check(&self, start: &Start) -> Result<(), ChronicleError> {
+        let Some(begun) = &self.book.begun else { return Ok(()) };
+        // The study first: another seed makes another data set of the same files.
+        let rows = [
+            (begun.study == start.study && begun.trials as usize == self.book.trials(), "the study"),
+            (begun.data == start.data, "the data set"),
+            (begun.kernel == start.kernel, "the kernel of this build"),
+        ];
+        match rows.into_iter().find(|(is_same, _)| !is_same) {
+            Some((_, what)) => Err(ChronicleError::Changed { what }),
+            None => Ok(()),
+        }
+    }
+
+    fn load_weights(&mut self) -> Result<(), ChronicleError> {
+        for (trial, digest) in self.book.weights_needed() {
+            let name = weights_name(trial);
+            let blob = Blob::new(load(&*self.storage, &name)?).ok().filter(|blob| blob.manifest.digest() == digest);
+            self.book.keep_weights(trial, blob.ok_or(ChronicleError::Damaged { name })?);
+        }
+        Ok(())
+    }
+
+    /// Removes files that a crash left behind and nothing speaks of.
+    fn sweep(&self) -> Result<(), ChronicleError> {
+        let needed = self.book.weights_needed();
+        let weights = needed.keys().map(|trial| weights_name(*trial));
+        let checkpoints = self.book.checkpoints().map(|(task, kept)| checkpoint_name(task, kept.epoch));
+        let known: BTreeSet<_> = weights.chain(checkpoints).collect();
+        for folder in ["weights", "checkpoints"] {
+            for file in self.storage.list(folder)? {
+                let name = format!("{folder}/{file}");
+                if !known.contains(&name) {
+                    self.storage.remove(&name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known.
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Names the run to its executors.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        self.book.begun.as_ref().map_or("", |begun| &begun.run)
+    }
+
+    /// Which driver of the run this is, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.book.begun.as_ref().map_or(1, |begun| begun.generation)
+    }
+
+    /// The executors that the run knows, in their order.
+    #[must_use]
+    pub fn executors(&self) -> &[String] {
+        &self.book.executors
+    }
+
+    /// Trials that are over.
+    #[must_use]
+    pub fn finished(&self) -> usize {
+        (0..self.book.trials() as u32).filter(|number| self.is_finished(TaskId(*number))).count()
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let tasks = self.book.forecasts();
+        self.book.measures_are_planned() && tasks.iter().all(|(task, _)| self.is_finished(*task))
+    }
+
+    fn is_finished(&self, task: TaskId) -> bool {
+        self.book.task(task).is_some_and(|task| task.finish.is_some())
+    }
+
+    /// Keeps weights that are in the run folder at hand; returns whose are worth nothing any more.
+    pub(super) fn keep_weights(&mut self, trial: TrialId, weights: Blob<Bytes>) -> Vec<TrialId> {
+        self.book.keep_weights(trial, weights)
+    }
+
+    /// Writes something down, and knows it. It is safe after [`Self::commit`].
+    pub(super) fn note(&mut self, record: &Record) -> Result<(), ChronicleError> {
+        let number = self.journal.records();
+        self.book.apply(record).map_err(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() })?;
+        self.is_dirty = true;
+        Ok(self.journal.append(record)?)
+    }
+
+    /// Makes safe what was noted.
+    pub(super) fn commit(&mut self) -> Result<(), ChronicleError> {
+        if std::mem::take(&mut self.is_dirty) {
+            self.journal.commit()?;
+            if self.journal.wants_compaction() {
+                self.journal.compact(self.book.records())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file that nothing speaks of any more.
+    pub(super) fn drop_file(&self, name: &str) {
+        if let Err(error) = self.storage.remove(name) {
+            tracing::warn!(name, %error, "a file of the run that is worth nothing any more stays");
+        }
+    }
+}

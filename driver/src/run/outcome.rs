@@ -1,0 +1,98 @@
+//! What is left at the end of a run, as plain data.
+
+use broadsweep_common::ids::{TaskId, TrialId};
+
+use super::book::Book;
+use super::record::Finish;
+use super::task::TaskBook;
+use super::{Run, RunOutcome};
+use crate::cluster::Cluster;
+use crate::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+
+impl Run<'_> {
+    /// All that is known now, and the links, which are to be told that the run is over.
+    pub(super) fn outcome(self, broke_off: bool) -> (RunOutcome, Cluster) {
+        let interrupted = broke_off || !self.scheduler.is_done();
+        let wall_s = self.now().seconds();
+        let book = self.chronicle.book();
+        let best = book.best_weights().map(|(trial, weights)| (trial, weights.content.to_vec()));
+        let (executors, slots) = book.took_part();
+        let record = RunRecord {
+            study: self.study.name.clone(),
+            seed: self.study.seed,
+            select: self.study.search.select,
+            loss: self.study.loss(),
+            kernel: self.payload.kernel.clone(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            executors,
+            slots,
+            interrupted,
+            attempts: book.attempts().cloned().collect(),
+            executor_names: book.executors.clone(),
+            epochs_repeated: book.repeated,
+            trials: book.trial_records(),
+            control: book.plan().control,
+            wall_s,
+            broadcast: Broadcast {
+                data_bytes: self.payload.data_bytes(),
+                sent_bytes: self.payload.sent_bytes(),
+                wall_s: self.broadcast_s,
+            },
+        };
+        let unmeasured = book.unmeasured();
+        (RunOutcome { record, best, unmeasured }, self.cluster)
+    }
+}
+
+impl Book {
+    /// Every trial with what it reported and what it took.
+    pub(super) fn trial_records(&self) -> Vec<TrialRecord> {
+        let trials = (0..self.trials() as u32).filter_map(|number| Some((number, self.task(TaskId(number))?)));
+        let mut records: Vec<_> = trials.map(|(number, task)| self.trial_record(TrialId(number), task)).collect();
+        for (task, trial) in self.measured_tasks() {
+            if let Some((Finish::Measured(score), _)) = self.task(task).and_then(|task| task.finish.as_ref()) {
+                records[trial.0 as usize].test = Some(*score);
+            }
+        }
+        records
+    }
+
+    fn trial_record(&self, trial: TrialId, task: &TaskBook) -> TrialRecord {
+        let outcome = match &task.finish {
+            Some((Finish::Trained { report, .. }, _)) => TrialOutcome::Finished(*report),
+            Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
+            Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
+            Some((Finish::Measured(_), _)) | None => TrialOutcome::NotRun,
+        };
+        let last = task.completing();
+        let name = |number: u32| self.executors.get(number as usize).cloned();
+        TrialRecord {
+            trial,
+            configuration: self.plan().trials[trial.0 as usize].configuration.clone(),
+            test: match &outcome {
+                TrialOutcome::Finished(report) => report.test,
+                TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => None,
+            },
+            outcome,
+            epochs: task.epochs.clone(),
+            attempts: task.attempts.len() as u32,
+            executor: last.and_then(|attempt| name(attempt.executor.0)),
+            training_s: last.map_or(0.0, |attempt| attempt.training_s),
+            evaluation_s: last.map_or(0.0, |attempt| attempt.evaluation_s),
+            started_s: task.attempts.first().map_or(0.0, |attempt| attempt.started_s),
+            ended_s: task.finish.as_ref().map_or(0.0, |(_, at)| at.seconds()),
+        }
+    }
+
+    /// The tasks that look at the test rows, each with its trial.
+    fn measured_tasks(&self) -> impl Iterator<Item = (TaskId, TrialId)> {
+        let first = self.trials() as u32;
+        (first..).map_while(move |number| Some((TaskId(number), self.trial_of(TaskId(number))?)))
+    }
+
+    /// Trials whose test error was due and could not be had.
+    fn unmeasured(&self) -> u32 {
+        let finishes = self.measured_tasks().filter_map(|(task, _)| self.task(task)?.finish.as_ref());
+        finishes.filter(|(finish, _)| matches!(finish, Finish::GivenUp { .. })).count() as u32
+    }
+}

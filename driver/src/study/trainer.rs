@@ -1,0 +1,131 @@
+//! The `[trainer]` table: what a trial does. Without it, a trial trains a network.
+
+use broadsweep_common::replay::{ERROR, GivenReplay, SECONDS, SPEED};
+use broadsweep_common::setting::{Bounds, SettingValue};
+use broadsweep_common::training::EPOCHS;
+
+use super::diagnostic::Diagnostic;
+use super::reader::{Node, Table};
+use super::setting::{Kind, Settings, Use};
+use super::{ReplaySettings, Trainer, model, training};
+
+/// All keys, in the order of the documentation.
+pub(super) const KEYS: &[&str] = &["kind", "seconds", "epochs", "error", "recorded", "speed"];
+/// Keys of a replay that a recording answers.
+const GIVEN_KEYS: [&str; 3] = ["seconds", "epochs", "error"];
+const REPLAY: &str = "kind = \"replay\"";
+
+/// What a trial does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrainerKind {
+    Network,
+    Replay,
+}
+
+const KINDS: &[(&str, TrainerKind)] = &[("network", TrainerKind::Network), ("replay", TrainerKind::Replay)];
+
+/// Reads the kind alone: it says which other tables there are.
+pub(super) fn read_kind(document: &Table<'_>) -> Result<TrainerKind, Diagnostic> {
+    let Some(node) = document.get("trainer") else { return Ok(TrainerKind::Network) };
+    let table = open(&node)?;
+    let kind = table.get("kind").map_or(Ok(TrainerKind::Network), |kind| kind.word(KINDS))?;
+    match kind {
+        TrainerKind::Network => {
+            let misplaced = |key: &str| {
+                KEYS.contains(&key).then(|| format!("`{key}` belongs to {REPLAY}; here kind = \"network\""))
+            };
+            table.allow(&["kind"], misplaced)?;
+        }
+        TrainerKind::Replay => {
+            table.allow(KEYS, |_| None)?;
+            refuse_what_is_trained(document)?;
+        }
+    }
+    Ok(kind)
+}
+
+/// Reads all that says what a trial does; searched settings are noted in `uses`.
+pub(super) fn read(document: &Table<'_>, kind: TrainerKind, uses: &mut Vec<Use>) -> Result<Trainer, Diagnostic> {
+    match kind {
+        TrainerKind::Network => Ok(Trainer::Network {
+            model: model::read(&document.require("model", "a table with the layers")?, uses)?,
+            training: training::read(&document.require("training", "a table with learning_rate and epochs")?, uses)?,
+        }),
+        TrainerKind::Replay => {
+            let table = open(&document.require("trainer", REPLAY)?)?;
+            match table.get("recorded") {
+                Some(recorded) => read_recorded(document, &table, &recorded, uses),
+                None => read_given(&table, uses),
+            }
+            .map(Trainer::Replay)
+        }
+    }
+}
+
+fn open<'a>(node: &Node<'a>) -> Result<Table<'a>, Diagnostic> {
+    node.table("[trainer]", "[trainer] ")
+}
+
+/// Refuses tables without effect: their writer believes that they have one.
+fn refuse_what_is_trained(document: &Table<'_>) -> Result<(), Diagnostic> {
+    let entries = document.entries();
+    let Some(entry) = entries.iter().find(|entry| ["model", "training"].contains(&entry.key)) else { return Ok(()) };
+    Err(entry
+        .error(format!("[{}] has no effect with {REPLAY} in [trainer]: a replay trains nothing", entry.key))
+        .with_note("leave it out, or leave [trainer] out"))
+}
+
+fn read_given(table: &Table<'_>, uses: &mut Vec<Use>) -> Result<ReplaySettings, Diagnostic> {
+    if let Some(speed) = table.entries().iter().find(|entry| entry.key == "speed") {
+        let message = "`speed` divides the waits of a recording, and there is none";
+        return Err(speed.error(message).with_note("add `recorded`: the trials.csv of an earlier run"));
+    }
+    if table.get("seconds").is_none() {
+        let note = "add `seconds`: how long an epoch takes, or `recorded`: the trials.csv of an earlier run";
+        return Err(table.error("[trainer] has no `seconds`").with_note(note));
+    }
+    let mut settings = Settings { table, uses };
+    Ok(ReplaySettings::Given(GivenReplay {
+        seconds: settings.number("seconds", SECONDS, None)?,
+        epochs: settings.whole("epochs", EPOCHS, Some(1))?,
+        error: settings.number("error", ERROR, None)?,
+    }))
+}
+
+fn read_recorded(
+    document: &Table<'_>,
+    table: &Table<'_>,
+    recorded: &Node<'_>,
+    uses: &mut Vec<Use>,
+) -> Result<ReplaySettings, Diagnostic> {
+    if let Some(entry) = table.entries().iter().find(|entry| GIVEN_KEYS.contains(&entry.key)) {
+        let message = format!("`{}` has no effect with `recorded`: each row of the recording has its own", entry.key);
+        return Err(entry.error(message).with_note("leave one of the two out"));
+    }
+    let file = recorded.text()?;
+    // The earlier run's parameters had places in its model or training; here, any value of theirs is the recording's.
+    uses.extend(parameters(document).into_iter().map(|parameter| Use {
+        parameter,
+        span: recorded.span.clone(),
+        place: "a recorded parameter".to_owned(),
+        kind: Kind::Any,
+    }));
+    let speed = table.get("speed").map_or(Ok(1.0), |speed| read_number(&speed, SPEED))?;
+    Ok(ReplaySettings::Recorded { file: file.into(), speed })
+}
+
+/// The names in `[search.space]`; whether that is a table is looked at when the search is read.
+fn parameters(document: &Table<'_>) -> Vec<String> {
+    let search = document.get("search").and_then(|node| node.table("[search]", "[search] ").ok());
+    let space = search.and_then(|search| search.get("space"));
+    let space = space.and_then(|node| node.table("[search.space]", "[search.space] ").ok());
+    space.map_or_else(Vec::new, |space| space.entries().iter().map(|entry| entry.key.to_owned()).collect())
+}
+
+/// A number, for keys that no search reaches.
+fn read_number(node: &Node<'_>, bounds: Bounds<f64>) -> Result<f64, Diagnostic> {
+    let kind = Kind::Number(bounds);
+    let refused = || node.refused(&kind.expected());
+    let given = node.scalar().map_err(|_| refused())?;
+    kind.admit(&given).ok().and_then(|value| f64::from_value(&value)).ok_or_else(refused)
+}

@@ -1,0 +1,128 @@
+//! The trainer's control on a slot: answers between batches, times the phases, passes reports and checkpoints on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broadsweep_common::attempt::{Durations, News, Report};
+use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::metrics::EpochReport;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use crate::nn::{Checkpoint, Control, Phase};
+use crate::replay::{Audience, ReplayState};
+use crate::stop::Stop;
+use crate::store::BlobStore;
+
+/// Checkpoints may cost one part of so many of a training's time.
+const CHECKPOINT_SHARE: u32 = 20;
+
+/// One attempt's control. It never waits.
+pub(crate) struct SlotControl {
+    attempt: AttemptId,
+    stop: Arc<Stop>,
+    store: Arc<BlobStore>,
+    reports: UnboundedSender<Report>,
+    phase: Option<(Phase, Instant)>,
+    unreported: Durations,
+    /// The newest checkpoint, which the store keeps for the driver.
+    checkpoint: Option<Digest>,
+    /// When the last checkpoint was taken, and how long that took.
+    taken: Option<(Instant, Duration)>,
+}
+
+impl SlotControl {
+    pub(crate) fn new(
+        attempt: AttemptId,
+        stop: Arc<Stop>,
+        store: Arc<BlobStore>,
+        reports: UnboundedSender<Report>,
+    ) -> Self {
+        let unreported = Durations::default();
+        Self { attempt, stop, store, reports, phase: None, unreported, checkpoint: None, taken: None }
+    }
+
+    /// The time since the last report, by phase.
+    pub(crate) fn durations(&mut self) -> Durations {
+        let now = Instant::now();
+        if let Some((phase, since)) = &mut self.phase {
+            let spent = match phase {
+                Phase::Training => &mut self.unreported.training,
+                Phase::Evaluation => &mut self.unreported.evaluation,
+            };
+            *spent += now - *since;
+            *since = now;
+        }
+        std::mem::take(&mut self.unreported)
+    }
+
+    pub(crate) fn send(&self, report: Report) {
+        // The run may be over: then nobody waits for the report.
+        let _ = self.reports.send(report);
+    }
+
+    /// The attempt has a result: its checkpoint is worth nothing any more.
+    pub(crate) fn drop_checkpoint(&mut self) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.store.release(checkpoint);
+        }
+    }
+
+    /// Reports an epoch; says whether another one may begin.
+    fn tell(&mut self, report: EpochReport, checkpoint: Option<Digest>) -> bool {
+        let durations = self.durations();
+        self.send(Report { attempt: self.attempt, durations, news: News::Epoch { report, checkpoint } });
+        self.stop.allows_an_epoch()
+    }
+
+    /// Keeps the state for the driver, unless it is worth nothing or was kept a moment ago.
+    fn take(&mut self, is_last: bool, bytes: impl FnOnce() -> Vec<u8>) -> Option<Digest> {
+        let is_affordable = self.taken.is_none_or(|(at, cost)| at.elapsed() >= cost * CHECKPOINT_SHARE);
+        let is_wanted = is_affordable || !self.stop.allows_an_epoch();
+        if is_last || !is_wanted {
+            return None;
+        }
+        let began = Instant::now();
+        let kept = self.store.keep(bytes());
+        self.taken = Some((Instant::now(), began.elapsed()));
+        match kept {
+            Ok(digest) => {
+                if let Some(older) = self.checkpoint.replace(digest).filter(|older| *older != digest) {
+                    self.store.release(older);
+                }
+                Some(digest)
+            }
+            Err(error) => {
+                tracing::warn!(attempt = %self.attempt, %error, "a checkpoint could not be kept");
+                None
+            }
+        }
+    }
+}
+
+impl Control for SlotControl {
+    fn go_on(&mut self) -> bool {
+        self.stop.allows_a_batch()
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        self.unreported = self.durations();
+        self.phase = Some((phase, Instant::now()));
+    }
+
+    fn epoch_ended(&mut self, report: &EpochReport, checkpoint: &Checkpoint) -> bool {
+        let kept = self.take(checkpoint.is_last(), || checkpoint.to_bytes());
+        self.tell(*report, kept)
+    }
+}
+
+impl Audience for SlotControl {
+    fn go_on(&mut self) -> bool {
+        self.stop.allows_a_batch()
+    }
+
+    fn epoch_ended(&mut self, report: &EpochReport, state: ReplayState) -> bool {
+        let kept = self.take(state.is_last(), || state.to_bytes());
+        self.tell(*report, kept)
+    }
+}

@@ -1,0 +1,219 @@
+//! One run's stay on this executor: what runs for it, and what its driver does not know yet.
+//!
+//! It outlives sessions. When the connection is cut, attempts go on and their reports wait here until a session of
+//! the same run hands them over.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use broadsweep_common::attempt::{News, Report};
+use broadsweep_common::ids::{AttemptId, Digest};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::stop::Stop;
+use crate::work::Prepared;
+
+/// One run's stay.
+pub(crate) struct Tenant {
+    run: String,
+    /// Of the newest driver that took the run up.
+    pub(crate) generation: u64,
+    pub(crate) prepared: Option<Arc<Prepared>>,
+    /// The attempts that run here.
+    live: HashMap<AttemptId, Arc<Stop>>,
+    /// Where slots put their reports.
+    slots: UnboundedSender<Report>,
+    reported: UnboundedReceiver<Report>,
+    /// Reports that this session did not send yet.
+    unsent: VecDeque<Report>,
+    /// Reports that it sent, each with the number of its message, until they are acknowledged.
+    unacknowledged: VecDeque<(u64, Report)>,
+    /// The newest checkpoint of each attempt whose end was not acknowledged.
+    checkpoints: HashMap<AttemptId, Digest>,
+}
+
+impl Tenant {
+    /// A run that has nothing here yet.
+    pub(crate) fn new(run: &str, generation: u64) -> Self {
+        let (slots, reported) = unbounded_channel();
+        Self {
+            run: run.to_owned(),
+            generation,
+            prepared: None,
+            live: HashMap::new(),
+            slots,
+            reported,
+            unsent: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            checkpoints: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// A new session begins: what the last one sent and nobody acknowledged is sent again, in the same order. Returns
+    /// the attempts that run here, and those whose end waits to be told.
+    pub(crate) fn reattach(&mut self) -> Vec<AttemptId> {
+        self.collect();
+        while let Some((_, report)) = self.unacknowledged.pop_back() {
+            self.unsent.push_front(report);
+        }
+        let ended = self.unsent.iter().filter(|report| matches!(report.news, News::Ended(_)));
+        let mut held: Vec<_> = ended.map(|report| report.attempt).chain(self.live.keys().copied()).collect();
+        held.sort_unstable();
+        held
+    }
+
+    /// Waits until a slot reports something that is to be sent.
+    pub(crate) async fn wait_for_reports(&mut self) {
+        if self.unsent.is_empty()
+            && let Some(report) = self.reported.recv().await
+        {
+            self.note(report);
+        }
+        self.collect();
+    }
+
+    /// The next reports to send, at most `max`, as message number `sequence`.
+    pub(crate) fn send_next(&mut self, max: usize, sequence: u64) -> Vec<Report> {
+        let batch: Vec<_> = self.unsent.drain(..max.min(self.unsent.len())).collect();
+        self.unacknowledged.extend(batch.iter().map(|report| (sequence, report.clone())));
+        batch
+    }
+
+    /// The driver is done with all messages up to this number. Returns the checkpoints that are worth nothing any more:
+    /// those of attempts whose end it has noted. It need not name them, and a driver that took the run up could not.
+    pub(crate) fn acknowledge(&mut self, sequence: u64) -> Vec<Digest> {
+        let mut worthless = Vec::new();
+        while self.unacknowledged.front().is_some_and(|(sent, _)| *sent <= sequence)
+            && let Some((_, report)) = self.unacknowledged.pop_front()
+        {
+            if matches!(report.news, News::Ended(_)) {
+                worthless.extend(self.checkpoints.remove(&report.attempt));
+            }
+        }
+        worthless
+    }
+
+    /// Takes note of a new attempt; returns its flag and where it reports. `None` if it runs already.
+    pub(crate) fn begin(&mut self, attempt: AttemptId) -> Option<(Arc<Stop>, UnboundedSender<Report>)> {
+        if self.live.contains_key(&attempt) {
+            return None;
+        }
+        let stop = Arc::new(Stop::default());
+        self.live.insert(attempt, Arc::clone(&stop));
+        Some((stop, self.slots.clone()))
+    }
+
+    /// How many attempts run here.
+    pub(crate) fn running(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The flag of a running attempt.
+    pub(crate) fn stop_of(&self, attempt: AttemptId) -> Option<&Stop> {
+        self.live.get(&attempt).map(AsRef::as_ref)
+    }
+
+    /// Every running attempt stops after its epoch.
+    pub(crate) fn stop_at_epoch_end(&self) {
+        self.live.values().for_each(|stop| stop.at_epoch_end());
+    }
+
+    /// Every running attempt stops between two batches.
+    pub(crate) fn stop_now(&self) {
+        self.live.values().for_each(|stop| stop.now());
+    }
+
+    /// Whether nothing runs and the driver knows of every end.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.collect();
+        self.live.is_empty() && self.unsent.is_empty() && self.unacknowledged.is_empty()
+    }
+
+    fn collect(&mut self) {
+        while let Ok(report) = self.reported.try_recv() {
+            self.note(report);
+        }
+    }
+
+    fn note(&mut self, report: Report) {
+        match report.news {
+            News::Epoch { checkpoint: Some(checkpoint), .. } => {
+                self.checkpoints.insert(report.attempt, checkpoint);
+            }
+            News::Epoch { .. } => {}
+            News::Ended(_) => {
+                self.live.remove(&report.attempt);
+            }
+        }
+        self.unsent.push_back(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::attempt::{Durations, Ended};
+    use broadsweep_common::ids::TaskId;
+    use broadsweep_common::metrics::EpochReport;
+
+    use super::*;
+
+    fn attempt(task: u32) -> AttemptId {
+        AttemptId { task: TaskId(task), number: 1 }
+    }
+
+    fn end(task: u32) -> Report {
+        Report { attempt: attempt(task), durations: Durations::default(), news: News::Ended(Ended::Stopped) }
+    }
+
+    #[tokio::test]
+    async fn a_report_is_handed_over_again_until_it_is_acknowledged() {
+        let mut tenant = Tenant::new("run", 1);
+        let slots = [0, 1, 2].map(|task| tenant.begin(attempt(task)).unwrap().1);
+        slots[0].send(end(0)).unwrap();
+        slots[1].send(end(1)).unwrap();
+        tenant.wait_for_reports().await;
+        assert_eq!(tenant.send_next(1, 2), [end(0)]);
+        assert_eq!(tenant.send_next(9, 3), [end(1)]);
+        tenant.acknowledge(2);
+        assert_eq!(tenant.reattach(), [attempt(1), attempt(2)]);
+        assert_eq!(tenant.send_next(9, 2), [end(1)]);
+        tenant.acknowledge(2);
+        assert_eq!(tenant.reattach(), [attempt(2)]);
+        assert!(!tenant.is_idle());
+        slots[2].send(end(2)).unwrap();
+        assert_eq!((tenant.is_idle(), tenant.running()), (false, 0));
+        assert_eq!(tenant.send_next(9, 1), [end(2)]);
+        tenant.acknowledge(1);
+        assert!(tenant.is_idle());
+    }
+
+    #[tokio::test]
+    async fn the_last_checkpoint_of_an_attempt_is_kept_until_its_end_is_acknowledged() {
+        let mut tenant = Tenant::new("run", 1);
+        let (_, slot) = tenant.begin(attempt(0)).unwrap();
+        for epoch in 1..=2 {
+            let report = EpochReport { epoch, learning_rate: 0.1, training_loss: 0.1, validation: None, test: None };
+            let checkpoint = Some(Digest::of(&[epoch as u8]));
+            let news = News::Epoch { report, checkpoint };
+            slot.send(Report { attempt: attempt(0), durations: Durations::default(), news }).unwrap();
+        }
+        slot.send(end(0)).unwrap();
+        tenant.wait_for_reports().await;
+        tenant.send_next(2, 1);
+        tenant.send_next(1, 2);
+        assert_eq!(tenant.acknowledge(1), []);
+        assert_eq!(tenant.acknowledge(2), [Digest::of(&[2])]);
+        assert_eq!(tenant.acknowledge(3), []);
+    }
+
+    #[test]
+    fn an_attempt_begins_once() {
+        let mut tenant = Tenant::new("run", 1);
+        assert!(tenant.begin(attempt(0)).is_some());
+        assert!(tenant.begin(attempt(0)).is_none());
+    }
+}
