@@ -1,0 +1,147 @@
+//! Run folders that were damaged, changed, or filled while their driver was gone, or under its hands.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use broadsweep_tests::chaos::{assert_recovered, small, undisturbed};
+use broadsweep_tests::lab::{Lab, examples};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+const LABELS: &str = "t10k-labels-idx1-ubyte.gz";
+
+/// A run whose driver was killed in the middle: its journal.
+fn killed(lab: &Lab, study: &Path) -> PathBuf {
+    let driver = lab.tune(study, "out", &["--local", "2x1"]);
+    driver.until_lines("epoch done", 10);
+    driver.kill();
+    lab.path("out").join("journal")
+}
+
+#[test]
+fn a_torn_end_of_the_journal_is_cut_off_and_said_and_the_run_goes_on() {
+    let lab = Lab::new(PROGRAM);
+    let journal = killed(&lab, &small(&lab, &[]));
+    // A commit of 64 bytes of which the first few were written.
+    let torn = [&64_u32.to_le_bytes()[..], &[7; 21]].concat();
+    OpenOptions::new().append(true).open(journal).unwrap().write_all(&torn).unwrap();
+    let ended = lab.resume("out", &[]).wait();
+    assert!(ended.stderr.contains("ended in an unfinished commit: 25 bytes after its first"), "{}", ended.stderr);
+    let outcome = lab.outcome("out");
+    assert_recovered("a torn end", &ended, &outcome, &undisturbed(PROGRAM));
+    assert_eq!(outcome.number("/epochs_repeated"), 0, "{}", ended.stderr);
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_is_an_error_that_names_its_place_and_changes_nothing() {
+    let lab = Lab::new(PROGRAM);
+    let journal = killed(&lab, &small(&lab, &[]));
+    let good = fs::read(&journal).unwrap();
+    let mut damaged = good.clone();
+    damaged[good.len() / 2] ^= 4;
+    fs::write(&journal, &damaged).unwrap();
+    let refused = lab.resume("out", &[]).wait();
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    for part in ["is damaged: record ", ", at byte ", "nothing was changed"] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+    assert_eq!(fs::read(&journal).unwrap(), damaged);
+    fs::write(&journal, &good).unwrap();
+    assert_recovered("mended", &lab.resume("out", &[]).wait(), &lab.outcome("out"), &undisturbed(PROGRAM));
+}
+
+/// The labels with one more or less of some digit.
+fn relabelled(packed: &[u8]) -> Vec<u8> {
+    let mut labels = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut labels).unwrap();
+    let last = labels.last_mut().unwrap();
+    *last = (*last + 1) % 10;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&labels).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn a_run_does_not_go_on_with_another_study_or_with_other_data() {
+    let lab = Lab::new(PROGRAM);
+    let packed = fs::read(examples().join("mnist/data").join(LABELS)).unwrap();
+    let labels = lab.write(LABELS, &packed);
+    let elsewhere = examples().join("mnist/data").join(LABELS).to_str().unwrap().to_owned();
+    let journal = killed(&lab, &small(&lab, &[(&elsewhere, labels.to_str().unwrap())]));
+    let study = lab.path("out").join("study.toml");
+    let good_study = fs::read_to_string(&study).unwrap();
+    let before = fs::read(&journal).unwrap();
+    let other_seed = good_study.replace("seed = 1", "seed = 2");
+    let fewer_trials = good_study.replace("[16, 32]", "[16]");
+    let other_labels = relabelled(&packed);
+    let rows = [
+        ("another seed", &study, other_seed.as_bytes(), good_study.as_bytes(), "the study is not what it began with"),
+        ("fewer trials", &study, fewer_trials.as_bytes(), good_study.as_bytes(), "the study is not what it began"),
+        ("another label", &labels, &other_labels, &packed, "the data set is not what it began with"),
+    ];
+    for (name, file, changed, good, fragment) in rows {
+        fs::write(file, changed).unwrap();
+        let refused = lab.resume("out", &[]).wait();
+        assert_eq!(refused.code, Some(1), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains(fragment), "{name}: {}", refused.stderr);
+        fs::write(file, good).unwrap();
+    }
+    assert_eq!(fs::read(&journal).unwrap(), before, "the journal was changed");
+    assert_recovered("as it was", &lab.resume("out", &[]).wait(), &lab.outcome("out"), &undisturbed(PROGRAM));
+}
+
+/// A file system of 2 MiB in memory. Dropping it removes it.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf) -> Result<Self, String> {
+        fs::create_dir(&at).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).output();
+        let mounted = mount.map_err(|error| error.to_string())?;
+        let why = String::from_utf8_lossy(&mounted.stderr).into_owned();
+        if mounted.status.success() { Ok(Self(at)) } else { Err(why) }
+    }
+
+    /// Fills it to the last byte; returns the file that does.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut filler = fs::File::create(&path).unwrap();
+        for piece in [64 << 10, 4 << 10, 1] {
+            while filler.write_all(&vec![1; piece]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what still writes there does not keep it.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room() {
+    let lab = Lab::new(PROGRAM);
+    let disk = match SmallDisk::mount(lab.path("disk")) {
+        Ok(disk) => disk,
+        Err(why) => return eprintln!("skipped: a small disk cannot be mounted here: {why}"),
+    };
+    let driver = lab.tune(&small(&lab, &[]), "disk/out", &["--local", "2x1"]);
+    driver.until_lines("epoch done", 7);
+    let filler = disk.fill();
+    let stopped = driver.wait();
+    assert_eq!(stopped.code, Some(1), "{}", stopped.stderr);
+    for part in ["free some space on its disk, then resume the run", "to go on: broadsweep resume "] {
+        assert!(stopped.stderr.contains(part), "{part}: {}", stopped.stderr);
+    }
+    fs::remove_file(filler).unwrap();
+    let ended = lab.resume("disk/out", &[]).wait();
+    assert_recovered("with room again", &ended, &lab.outcome("disk/out"), &undisturbed(PROGRAM));
+}
