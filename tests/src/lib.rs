@@ -11,6 +11,7 @@
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
+//! | [`simulation`] | whole runs over a simulated network and in simulated time |
 //!
 //! Everything here panics where a test would: what goes wrong is the test's failure.
 
@@ -29,4 +30,5 @@ pub mod lab;
 pub mod network;
 pub mod outcome;
 pub mod process;
+pub mod simulation;
 pub mod wait;

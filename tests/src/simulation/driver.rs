@@ -1,0 +1,237 @@
+//! A run as its drivers and the person before the screen see it: begun, resumed after whatever happened, until it is
+//! over.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::codec;
+use broadsweep_common::task::StudyDescription;
+use broadsweep_driver::cluster::{Cluster, Member, Payload, World};
+use broadsweep_driver::data;
+use broadsweep_driver::journal::Storage;
+use broadsweep_driver::plan::StudyPlan;
+use broadsweep_driver::results::progress::Progress;
+use broadsweep_driver::results::record::RunRecord;
+use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunSettings, Signals, Start};
+use broadsweep_driver::scheduler::SchedulingPolicy;
+use broadsweep_driver::study::Study;
+use broadsweep_executor::nn;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::chance::Chance;
+use super::disk::{Disk, SlowVault};
+use super::network::{Dialler, PORT};
+use super::node::Node;
+use super::trace::{Screen, Trace};
+
+/// A run and all of it that outlives its drivers.
+pub(super) struct Campaign {
+    pub(super) who: &'static str,
+    pub(super) study: Study,
+    pub(super) description: StudyDescription,
+    pub(super) plan: StudyPlan,
+    pub(super) policy: SchedulingPolicy,
+    pub(super) disk: Arc<Disk>,
+    pub(super) vault_ms: u64,
+    pub(super) nodes: Arc<Vec<Arc<Node>>>,
+    pub(super) trace: Arc<Trace>,
+    pub(super) chance: Mutex<Chance>,
+    /// Whether its host runs a driver.
+    pub(super) is_on: AtomicBool,
+    pub(super) takes_over: AtomicBool,
+    /// Drivers so far.
+    pub(super) generation: AtomicU64,
+    pub(super) desk: Mutex<Desk>,
+}
+
+/// What goes in and out of the driver that runs now.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Names of the nodes that its person names.
+    pub(super) members: Vec<String>,
+    interrupt: Option<mpsc::Sender<()>>,
+    newcomers: Option<mpsc::Sender<Member>>,
+    /// Whereabouts stay known as long as their senders live.
+    senders: Vec<watch::Sender<Option<String>>>,
+    /// What the run left once it was over.
+    pub(super) outcome: Option<RunRecord>,
+}
+
+/// Why a driver ended without the run being over.
+#[derive(Debug)]
+pub(super) enum End {
+    /// A person can do something about it, or wait.
+    Mendable(String),
+    /// Nobody can.
+    Broken(String),
+}
+
+impl Campaign {
+    /// The software of the driver's machine: drives, and drives again until the run is over.
+    pub(super) async fn software(self: Arc<Self>) -> turmoil::Result {
+        let power = Arc::new(AtomicBool::new(true));
+        *self.disk.power.lock().unwrap() = Arc::clone(&power);
+        while self.is_on.load(Ordering::Relaxed) {
+            match self.drive(&power).await {
+                Ok(record) => {
+                    self.trace.say(self.who, "the run is over");
+                    self.desk.lock().unwrap().outcome = Some(record);
+                    break;
+                }
+                Err(End::Mendable(reason)) => self.trace.say(self.who, format!("ended: {reason}")),
+                Err(End::Broken(reason)) => {
+                    self.trace.violate(format!("the run cannot go on: {reason}"));
+                    break;
+                }
+            }
+            let patience = self.chance.lock().unwrap().seconds(0.1, 3.0);
+            tokio::time::sleep(patience).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Somebody presses Ctrl-C.
+    pub(super) fn interrupt(&self) {
+        if let Some(interrupt) = &self.desk.lock().unwrap().interrupt {
+            let _ = interrupt.try_send(()); // the driver may just have ended
+        }
+    }
+
+    /// One more node is named.
+    pub(super) fn join(&self, name: &str) {
+        let mut desk = self.desk.lock().unwrap();
+        if desk.members.iter().any(|member| member == name) {
+            return;
+        }
+        desk.members.push(name.to_owned());
+        let member = desk.member(name);
+        if let Some(newcomers) = &desk.newcomers {
+            let _ = newcomers.try_send(member); // otherwise the next driver hears of it
+        }
+    }
+
+    /// The driver that ran is gone.
+    pub(super) fn forget_driver(&self) {
+        let mut desk = self.desk.lock().unwrap();
+        (desk.interrupt, desk.newcomers) = (None, None);
+        desk.senders.clear();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.desk.lock().unwrap().outcome.is_some()
+    }
+
+    async fn drive(&self, power: &Arc<AtomicBool>) -> Result<RunRecord, End> {
+        let run = self.open(power)?;
+        let is_over = run.1;
+        let signals = self.signals(if is_over { &[] } else { run.0.known_executors() }, is_over);
+        let (outcome, error) = run.0.drive(signals).await;
+        self.forget_driver();
+        match error {
+            None if !outcome.record.interrupted => Ok(outcome.record),
+            None => Err(End::Mendable("interrupted".to_owned())),
+            Some(RunError::Chronicle(error)) => Err(self.sort(&error)),
+            Some(error) => Err(End::Mendable(error.to_string())),
+        }
+    }
+
+    /// Takes the run up: a driver that has not dialled anybody yet. The second value says whether nothing is left.
+    pub(super) fn open(&self, power: &Arc<AtomicBool>) -> Result<(Run<'_>, bool), End> {
+        let chronicle = self.chronicle().map_err(|error| self.sort(&error))?;
+        let generation = chronicle.generation();
+        let earlier = self.generation.swap(generation, Ordering::Relaxed);
+        if generation <= earlier {
+            self.trace.violate(format!("driver {generation} follows driver {earlier}"));
+        }
+        self.trace.say(self.who, format!("driver {generation}: {} trials are over", chronicle.finished()));
+        let (data, study) = self.blobs();
+        let payload = Arc::new(Payload {
+            run: chronicle.run().to_owned(),
+            generation,
+            take_over: self.takes_over.load(Ordering::Relaxed),
+            data,
+            study,
+            kernel: nn::KERNEL.to_owned(),
+            sent_bytes: Arc::default(),
+        });
+        let seed = self.chance.lock().unwrap().next();
+        let vault = SlowVault {
+            disk: Arc::clone(&self.disk),
+            chance: Mutex::new(Chance::new(seed)),
+            slowest_ms: self.vault_ms,
+        };
+        let connect = Dialler { nodes: Arc::clone(&self.nodes), power: Arc::clone(power) };
+        let world = World { connect: Arc::new(connect), vault: Arc::new(vault) };
+        let settings = RunSettings {
+            nodes_min: 1,
+            connect_timeout: Duration::from_secs(20),
+            scheduling: self.policy,
+            checkpoints: self.study.checkpoints,
+        };
+        let screen = Screen { who: self.who, trace: Arc::clone(&self.trace), partial: Vec::new() };
+        let progress = Progress::in_lines(self.plan.trials.len() as u32, self.study.loss(), Box::new(screen));
+        let is_over = chronicle.is_over();
+        let cluster = Cluster::new(Arc::clone(&payload), world);
+        Ok((Run::new(&self.study, settings, payload, cluster, chronicle, progress), is_over))
+    }
+
+    fn chronicle(&self) -> Result<Chronicle, ChronicleError> {
+        let (data, study) = self.blobs();
+        let start = Start {
+            run: format!("{}-run", self.who),
+            kernel: nn::KERNEL.to_owned(),
+            data: data.manifest.digest(),
+            study: study.manifest.digest(),
+        };
+        let storage: Arc<dyn Storage> = Arc::clone(&self.disk) as Arc<dyn Storage>;
+        let (plan, select) = (self.plan.clone(), self.study.search.select);
+        if self.disk.journal_bytes()?.is_none() {
+            return Chronicle::begin(storage, plan, select, start);
+        }
+        let (chronicle, torn) = Chronicle::resume(storage, plan, select, start)?;
+        if let Some(torn) = torn {
+            self.trace.say(self.who, torn.to_string());
+        }
+        Ok(chronicle)
+    }
+
+    fn blobs(&self) -> (Blob<Bytes>, Blob<Bytes>) {
+        let data = Bytes::from_owner(data::without_rows().unwrap().bytes);
+        let study = Bytes::from(codec::encode(&self.description).unwrap());
+        (Blob::new(data).unwrap(), Blob::new(study).unwrap())
+    }
+
+    pub(super) fn signals(&self, known: &[String], is_over: bool) -> Signals {
+        let (interrupt, interrupted) = mpsc::channel(1);
+        let (newcomer, newcomers) = mpsc::channel(16);
+        let mut desk = self.desk.lock().unwrap();
+        let others: Vec<_> = desk.members.iter().filter(|name| !known.contains(name)).cloned().collect();
+        let names = known.iter().cloned().chain(others).filter(|_| !is_over);
+        let members = names.collect::<Vec<_>>().iter().map(|name| desk.member(name)).collect();
+        (desk.interrupt, desk.newcomers) = (Some(interrupt), Some(newcomer));
+        Signals { interrupted, members, newcomers }
+    }
+
+    /// A full disk gets room again, and a process that ended is started again. Anything else is the run's end.
+    fn sort(&self, error: &ChronicleError) -> End {
+        let reason = error.to_string();
+        let is_full = reason.contains("free some space");
+        if is_full || self.disk.has_halted.load(Ordering::Relaxed) {
+            End::Mendable(reason)
+        } else {
+            End::Broken(reason)
+        }
+    }
+}
+
+impl Desk {
+    fn member(&mut self, name: &str) -> Member {
+        let sender = watch::Sender::new(Some(format!("{name}:{PORT}")));
+        let whereabouts = sender.subscribe();
+        self.senders.push(sender);
+        Member { name: name.to_owned(), whereabouts }
+    }
+}

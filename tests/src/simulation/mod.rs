@@ -1,0 +1,57 @@
+//! Whole runs over a simulated network and in simulated time: driver and executor as they are, and an agenda of all
+//! that goes wrong in a cluster. One seed is one world; the same seed gives the same world, to the last byte of its
+//! trace.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `chance` | random numbers from the seed |
+//! | `scenario` | what a seed stands for: study, cluster, settings, agenda |
+//! | `network` | streams, dialler and listener of the simulated network |
+//! | `node` | a machine and its executor |
+//! | `slots` | trainings in simulated time, and lies about them |
+//! | `disk` | the run folder |
+//! | `driver` | a run, its drivers and its person |
+//! | `world` | all of them together, and what goes wrong |
+//! | `truth` | what really happened |
+//! | `oracle` | what has to be so in the end |
+//! | `trace` | what was seen, with its time |
+
+mod chance;
+mod disk;
+mod driver;
+mod network;
+mod node;
+mod oracle;
+mod scenario;
+mod slots;
+mod trace;
+mod truth;
+mod world;
+
+use std::time::Duration;
+
+use broadsweep_common::ids::Digest;
+
+use scenario::Scenario;
+use world::World;
+
+/// What became of a world.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Which one it was.
+    pub seed: u64,
+    /// Which promises were broken; none, if all is well.
+    pub violations: Vec<String>,
+    /// What was seen, line by line, each with its time.
+    pub lines: Vec<String>,
+    /// Of the lines and of the journal: the same for the same seed.
+    pub trace: Digest,
+    /// How long it took in its own time.
+    pub simulated: Duration,
+}
+
+/// Lives through the world of `seed`.
+#[must_use]
+pub fn simulate(seed: u64) -> Verdict {
+    World::new(Scenario::new(seed)).run()
+}

@@ -1,0 +1,118 @@
+//! A machine with an executor: what of it outlives its processes, and the process itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use broadsweep_executor::server::{Orders, Settings, serve};
+use tokio::sync::watch;
+
+use super::network::incoming;
+use super::slots::{Malice, TimedSlots};
+use super::trace::Trace;
+use super::truth::Truth;
+
+/// A machine.
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) slots: u32,
+    pub(super) folder: PathBuf,
+    pub(super) orphan_timeout: Duration,
+    /// Whether the next start of its software is that of an executor.
+    pub(super) is_on: AtomicBool,
+    /// Whether the machine has power.
+    pub(super) is_powered: AtomicBool,
+    /// Whether nothing cuts it off from the driver.
+    pub(super) is_near: AtomicBool,
+    /// Set by its process when it has left.
+    pub(super) has_left: AtomicBool,
+    /// Set by a training that kills its host.
+    pub(super) is_dying: AtomicBool,
+    /// Bits of the factor by which waits are longer here.
+    slowness: AtomicU64,
+    starts: AtomicU64,
+    drain: watch::Sender<bool>,
+}
+
+impl Node {
+    pub(super) fn new(name: String, slots: u32, folder: PathBuf, orphan_timeout: Duration) -> Self {
+        Self {
+            name,
+            slots,
+            folder,
+            orphan_timeout,
+            is_on: AtomicBool::new(true),
+            is_powered: AtomicBool::new(true),
+            is_near: AtomicBool::new(true),
+            has_left: AtomicBool::new(false),
+            is_dying: AtomicBool::new(false),
+            slowness: AtomicU64::new(1_f64.to_bits()),
+            starts: AtomicU64::new(0),
+            drain: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether a dial that failed was refused, rather than lost on its way.
+    pub(super) fn can_refuse(&self) -> bool {
+        self.is_powered.load(Ordering::Relaxed) && self.is_near.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn slowness(&self) -> f64 {
+        f64::from_bits(self.slowness.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn slow_down(&self, factor: f64) {
+        self.slowness.store(factor.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Tells its executor to leave.
+    pub(super) fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Which process of this machine runs now, counted from 1.
+    pub(super) fn process(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
+    }
+}
+
+/// The software of a machine: an executor, or nothing that listens. Ends only with its machine.
+pub(super) async fn software(
+    node: Arc<Node>,
+    trace: Arc<Trace>,
+    truth: Arc<Truth>,
+    malice: Arc<Malice>,
+) -> turmoil::Result {
+    if node.is_alive() {
+        let process = node.starts.fetch_add(1, Ordering::Relaxed) + 1;
+        trace.say(&node.name, format!("process {process} starts"));
+        node.drain.send_replace(false);
+        let settings = Settings {
+            slots: node.slots,
+            memory_bytes: 1 << 30,
+            cache_dir: node.folder.clone(),
+            advertise: None,
+            instance: Truth::instance(&node.name, process),
+            orphan_timeout: node.orphan_timeout,
+            drain_timeout: Duration::from_secs(20),
+            ends_when_orphaned: false,
+        };
+        let runner = TimedSlots::new(Arc::clone(&node), process, Arc::clone(&trace), truth, malice);
+        let mut told = node.drain.subscribe();
+        let drain = async move {
+            if told.wait_for(|told| *told).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let orders = Orders { drain, shutdown: std::future::pending() };
+        let served = serve(settings, incoming().await?, Arc::new(runner), orders).await;
+        trace.say(&node.name, format!("process {process} has ended: {served:?}"));
+        node.has_left.store(true, Ordering::Relaxed);
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,174 @@
+//! What has to be so when a run is over: computed from the scenario and from what really happened.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use broadsweep_common::attempt::Ended;
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::replay::{Replay, ReplayEnd};
+use broadsweep_driver::journal::Storage;
+use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::results::digest::results_sha256;
+use broadsweep_driver::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use broadsweep_executor::replay;
+
+use super::driver::Campaign;
+use super::scenario::{Fate, Kind, Scenario};
+use super::trace::Trace;
+use super::truth::Truth;
+
+/// What an undisturbed run of these trials gives.
+fn expected(campaign: &Campaign, trials: &[Replay]) -> Vec<TrialRecord> {
+    let records = trials.iter().zip(&campaign.plan.trials).zip(0..).map(|((trial, plan), number)| TrialRecord {
+        trial: TrialId(number),
+        configuration: plan.configuration.clone(),
+        outcome: match trial.end {
+            ReplayEnd::Complete(counted) => TrialOutcome::Finished(counted),
+            ReplayEnd::Diverged => TrialOutcome::Diverged { epoch: trial.epochs + 1 },
+        },
+        epochs: replay::steps(trial, 1).map(|step| step.report).collect(),
+        attempts: 1,
+        executor: None,
+        training_s: 0.0,
+        evaluation_s: 0.0,
+        started_s: 0.0,
+        ended_s: 0.0,
+        test: None,
+    });
+    records.collect()
+}
+
+/// Checks a run that is over.
+pub(super) fn check(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, truth: &Truth, trace: &Trace) {
+    check_results(scenario, campaign, record, trace);
+    for attempt in &record.attempts {
+        check_attempt(campaign, record, attempt, truth, trace);
+    }
+    if matches!(scenario.kind, Kind::Calm | Kind::DriverOnly) {
+        if record.epochs_repeated != 0 {
+            trace.violate(format!("{} epochs are said to be trained again", record.epochs_repeated));
+        }
+        for again in truth.trained_again(campaign.study.seed) {
+            trace.violate(format!("trained again although every executor was there: {again}"));
+        }
+    }
+    if scenario.kind == Kind::Calm && record.attempts.len() != record.trials.len() {
+        trace.violate(format!("{} attempts at {} trials", record.attempts.len(), record.trials.len()));
+    }
+}
+
+fn check_results(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+    let mut wanted = expected(campaign, &scenario.trials);
+    for (trial, fate) in record.trials.iter().zip(&scenario.fates) {
+        if *fate != Fate::Ordinary {
+            check_fate(scenario, record, trial, *fate, trace);
+            let place = &mut wanted[trial.trial.0 as usize];
+            (place.outcome, place.epochs) = (trial.outcome.clone(), trial.epochs.clone());
+        }
+    }
+    if results_sha256(&record.trials) == results_sha256(&wanted) && record.trials.len() == wanted.len() {
+        return;
+    }
+    for (found, wanted) in record.trials.iter().zip(&wanted) {
+        if (&found.outcome, &found.epochs) != (&wanted.outcome, &wanted.epochs) {
+            let (outcome, epochs) = (&found.outcome, found.epochs.len());
+            trace.violate(format!("{} has {outcome:?} and {epochs} epochs, not {wanted:?}", found.trial));
+        }
+    }
+    trace.violate("the results are not those of an undisturbed run");
+}
+
+/// A trial that kills its hosts or always fails is given up after exactly as many tries as it may have, however many
+/// drivers counted them.
+fn check_fate(scenario: &Scenario, record: &RunRecord, trial: &TrialRecord, fate: Fate, trace: &Trace) {
+    let ends = record.attempts.iter().filter(|attempt| attempt.attempt.task.0 == trial.trial.0);
+    let counts = |end: &AttemptEnd| match fate {
+        Fate::Fails => matches!(end, AttemptEnd::Failed { .. }),
+        Fate::KillsHost | Fate::Ordinary => matches!(end, AttemptEnd::Lost { .. }),
+    };
+    let counted = ends.filter(|attempt| attempt.end.as_ref().is_some_and(counts)).count() as u32;
+    let most = if fate == Fate::Fails { scenario.scheduling.failures_max } else { scenario.scheduling.losses_max };
+    if counted != most || !matches!(trial.outcome, TrialOutcome::GivenUp { .. }) {
+        let (name, outcome) = (trial.trial, &trial.outcome);
+        trace.violate(format!("{name} of fate {fate:?} has {outcome:?} after {counted} tries of {most}"));
+    }
+}
+
+/// What is written of an attempt has to be what happened.
+fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecord, truth: &Truth, trace: &Trace) {
+    let id = attempt.attempt;
+    let Some(stay) = truth.stay(campaign.study.seed, id) else {
+        let is_possible = matches!(
+            attempt.end,
+            Some(
+                AttemptEnd::NeverArrived
+                    | AttemptEnd::Orphaned
+                    | AttemptEnd::Lost { .. }
+                    | AttemptEnd::Beaten
+                    | AttemptEnd::Hung { .. }
+            )
+        );
+        if !is_possible {
+            trace.violate(format!("{id} was never begun, and is written down as {:?}", attempt.end));
+        }
+        return;
+    };
+    let name = &record.executor_names[attempt.executor.0 as usize];
+    if *name != stay.node {
+        trace.violate(format!("{id} ran on {}, and is written down for {name}", stay.node));
+    }
+    if attempt.epoch > stay.last.max(attempt.from_epoch) {
+        trace.violate(format!("{id} came to epoch {}, and is believed for {}", stay.last, attempt.epoch));
+    }
+    // A newer checkpoint may take the place of the one that an attempt was to go on from before that was read.
+    let checkpoint = format!("checkpoints/{}-{}", id.task, attempt.from_epoch);
+    let is_outdated = campaign.disk.outdated.lock().unwrap().contains(&checkpoint);
+    let starts = [attempt.from_epoch + 1, if is_outdated { 1 } else { attempt.from_epoch + 1 }];
+    if let Some(first) = stay.first.filter(|first| !starts.contains(first)) {
+        trace.violate(format!("{id} began with epoch {first}, not after {}", attempt.from_epoch));
+    }
+    let fits = match (&attempt.end, &stay.ended) {
+        (Some(AttemptEnd::Completed), ended) => {
+            matches!(ended, Some(Ended::Complete { .. } | Ended::Diverged { .. }))
+        }
+        (Some(AttemptEnd::Failed { .. }), Some(Ended::Failed { .. })) => true,
+        (Some(AttemptEnd::Failed { .. }), _) => truth.is_slandered(id),
+        (Some(AttemptEnd::Stopped), ended) => *ended == Some(Ended::Stopped),
+        (None | Some(AttemptEnd::Refused { .. }), _) => false,
+        (Some(_), _) => true,
+    };
+    if !fits {
+        trace.violate(format!("{id} ended as {:?}, and is written down as {:?}", stay.ended, attempt.end));
+    }
+}
+
+/// A run that is over is the same when its journal is read again, after a crash too; and nothing else is left of it.
+pub(super) async fn check_reopened(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+    let Ok((run, is_over)) = campaign.open(&Arc::new(AtomicBool::new(true))) else {
+        trace.violate("the journal of the finished run cannot be read again");
+        return;
+    };
+    if !is_over {
+        trace.violate("the finished run is not over when its journal is read again");
+        return;
+    }
+    let (again, error) = run.drive(campaign.signals(&[], true)).await;
+    let again = again.record;
+    let same = (&again.trials, &again.attempts, again.epochs_repeated, &again.executor_names)
+        == (&record.trials, &record.attempts, record.epochs_repeated, &record.executor_names);
+    if error.is_some() || again.interrupted || !same {
+        trace.violate(format!("the finished run is another one when its journal is read again ({error:?})"));
+        for (before, after) in record.attempts.iter().zip(&again.attempts).filter(|(before, after)| before != after) {
+            trace.say("oracle", format!("{before:?} became {after:?}"));
+        }
+        for (before, after) in record.trials.iter().zip(&again.trials).filter(|(before, after)| before != after) {
+            trace.say("oracle", format!("{before:?} became {after:?}"));
+        }
+    }
+    for folder in ["checkpoints", "weights"] {
+        let left = campaign.disk.list(folder).unwrap();
+        if !left.is_empty() {
+            trace.violate(format!("{folder} of the finished run are left: {left:?}"));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What a seed stands for: a study, a cluster, settings, and what goes wrong when.
+
+use std::time::Duration;
+
+use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::replay::{Replay, ReplayEnd};
+use broadsweep_driver::scheduler::SchedulingConfig;
+use broadsweep_driver::study::CheckpointSettings;
+
+use super::chance::Chance;
+
+/// What kind of things go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Calm,
+    /// Drivers are killed, crash or are interrupted; executors stay within reach.
+    DriverOnly,
+    /// Some trainings kill their host or always fail; drivers are killed, too.
+    Fates,
+    /// Anything.
+    Mixed,
+}
+
+/// What a trial's training does to its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Ordinary,
+    /// Its executor's process ends with it.
+    KillsHost,
+    /// It fails at once.
+    Fails,
+}
+
+/// Something that goes wrong, or is mended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    Partition(usize),
+    PartitionToNode(usize),
+    PartitionToDriver(usize),
+    /// Messages wait, and come later all at once.
+    Hold(usize),
+    Mend(usize),
+    /// The process ends; its machine says so.
+    KillNode(usize),
+    /// The machine loses power: nobody says anything.
+    CrashNode(usize),
+    StartNode(usize),
+    Slow(usize, f64),
+    Drain(usize),
+    /// The driver is told of a node that it did not know.
+    Join(usize),
+    KillDriver,
+    /// The machine of the driver loses power, and with it what was not synced.
+    CrashDriver(u64),
+    /// The driver ends within the write that comes after so many more; with a seed, its machine does.
+    HaltDriver(u64, Option<u64>),
+    StartDriver,
+    Interrupt,
+    /// So many bytes are left.
+    FillDisk(u64),
+    FreeDisk,
+    StartRival,
+    KillRival,
+}
+
+/// A machine of the cluster.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NodePlan {
+    pub(super) slots: u32,
+    pub(super) slowness: f64,
+    /// Whether it runs from the beginning.
+    pub(super) starts_early: bool,
+    /// Whether the driver knows it from the beginning.
+    pub(super) is_member: bool,
+}
+
+/// A world.
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) seed: u64,
+    pub(super) kind: Kind,
+    pub(super) tick: Duration,
+    pub(super) latency: Duration,
+    pub(super) trials: Vec<Replay>,
+    pub(super) fates: Vec<Fate>,
+    pub(super) nodes: Vec<NodePlan>,
+    pub(super) scheduling: SchedulingConfig,
+    pub(super) checkpoints: CheckpointSettings,
+    pub(super) orphan_timeout: Duration,
+    pub(super) vault_ms: u64,
+    pub(super) lies: u32,
+    pub(super) rival_takes_over: bool,
+    pub(super) agenda: Vec<(Duration, Fault)>,
+    /// From then on nothing goes wrong any more.
+    pub(super) healed_at: Duration,
+}
+
+impl Scenario {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let kind = match chance.below(20) {
+            0 => Kind::Calm,
+            1..=6 => Kind::DriverOnly,
+            7..=9 => Kind::Fates,
+            _ => Kind::Mixed,
+        };
+        let count = chance.whole(5, 40);
+        let trials: Vec<_> = (0..count).map(|number| replay(&mut chance, number)).collect();
+        let nodes = nodes(&mut chance, kind);
+        let mut fates = vec![Fate::Ordinary; trials.len()];
+        if kind == Kind::Fates {
+            let trial = chance.below(trials.len());
+            fates[trial] = Fate::KillsHost;
+            fates[(trial + 1) % trials.len()] = Fate::Fails;
+        }
+        let slots: u32 = nodes.iter().filter(|node| node.starts_early).map(|node| node.slots).sum();
+        let waits: Duration = trials.iter().map(|trial| trial.wait).sum();
+        let window = (waits.as_secs_f64() / f64::from(slots.max(1)) * 1.5).clamp(8.0, 90.0);
+        let mut scenario = Self {
+            seed,
+            kind,
+            tick: Duration::from_millis(chance.whole(5, 20)),
+            latency: Duration::from_millis(chance.whole(1, 80)),
+            trials,
+            fates,
+            scheduling: scheduling(&mut chance, kind),
+            checkpoints: CheckpointSettings {
+                interval_ms: [0, 0, 500, 5000][chance.below(4)],
+                bytes_per_s: [64 << 20, 64 << 20, 20, 0][chance.below(4)],
+            },
+            orphan_timeout: match kind {
+                Kind::Mixed => chance.seconds(8.0, 60.0),
+                _ => Duration::from_mins(10),
+            },
+            vault_ms: [0, 20, 500][chance.below(3)],
+            lies: if kind == Kind::Mixed { [0, 6, 16][chance.below(3)] } else { 0 },
+            rival_takes_over: chance.one_in(2),
+            agenda: Vec::new(),
+            healed_at: Duration::from_secs_f64(window),
+            nodes,
+        };
+        scenario.plan_faults(&mut chance);
+        scenario
+    }
+
+    fn plan_faults(&mut self, chance: &mut Chance) {
+        let window = self.healed_at.as_secs_f64();
+        let count = match self.kind {
+            Kind::Calm => 0,
+            Kind::DriverOnly => chance.whole(2, 10),
+            Kind::Fates => chance.whole(0, 4),
+            Kind::Mixed => chance.whole(1, 12),
+        };
+        for _ in 0..count {
+            // What kills its hosts has soon done so.
+            let at = chance.seconds(0.0, if self.kind == Kind::Fates { window.min(12.0) } else { window });
+            let fault = if self.kind == Kind::Mixed { self.any_fault(chance) } else { driver_fault(chance) };
+            self.agenda.push((at, fault));
+            let later = at + chance.seconds(0.05, window / 2.0);
+            if let Some(repair) = repair_of(fault) {
+                self.agenda.push((later, repair));
+            }
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            if !node.starts_early {
+                self.agenda.push((chance.seconds(0.5, window), Fault::StartNode(number)));
+            }
+            if !node.is_member {
+                self.agenda.push((chance.seconds(0.5, window), Fault::Join(number)));
+            }
+        }
+        // Stable: what was planned first comes first.
+        self.agenda.sort_by_key(|(at, _)| *at);
+    }
+
+    fn any_fault(&self, chance: &mut Chance) -> Fault {
+        let node = chance.below(self.nodes.len());
+        match chance.below(20) {
+            0 | 1 => Fault::Partition(node),
+            2 => Fault::PartitionToNode(node),
+            3 => Fault::PartitionToDriver(node),
+            4 | 5 => Fault::Hold(node),
+            6 | 7 => Fault::KillNode(node),
+            8 => Fault::CrashNode(node),
+            9 | 10 => Fault::Slow(node, chance.log_range(2.0, 500.0)),
+            11 => Fault::Drain(node),
+            12 => Fault::FillDisk(chance.whole(0, 300)),
+            13 => Fault::StartRival,
+            _ => driver_fault(chance),
+        }
+    }
+}
+
+fn driver_fault(chance: &mut Chance) -> Fault {
+    match chance.below(6) {
+        0 => Fault::Interrupt,
+        1 | 2 => Fault::KillDriver,
+        3 => Fault::CrashDriver(chance.next()),
+        _ => Fault::HaltDriver(chance.whole(0, 20), chance.one_in(2).then(|| chance.next())),
+    }
+}
+
+fn repair_of(fault: Fault) -> Option<Fault> {
+    match fault {
+        Fault::Partition(node)
+        | Fault::PartitionToNode(node)
+        | Fault::PartitionToDriver(node)
+        | Fault::Hold(node) => Some(Fault::Mend(node)),
+        Fault::KillNode(node) | Fault::CrashNode(node) | Fault::Drain(node) => Some(Fault::StartNode(node)),
+        Fault::Slow(node, _) => Some(Fault::Slow(node, 1.0)),
+        Fault::FillDisk(_) => Some(Fault::FreeDisk),
+        Fault::StartRival => Some(Fault::KillRival),
+        _ => None,
+    }
+}
+
+fn replay(chance: &mut Chance, number: u64) -> Replay {
+    let wait = Duration::from_secs_f64(chance.log_range(0.05, 20.0));
+    let epochs = chance.whole(1, 6) as u32;
+    if chance.one_in(10) {
+        return Replay { wait, epochs: epochs - 1, end: ReplayEnd::Diverged };
+    }
+    let error = chance.share();
+    let counted = EpochReport {
+        epoch: if chance.one_in(3) { chance.whole(1, u64::from(epochs)) as u32 } else { epochs },
+        learning_rate: 1.0 / (number + 1) as f64,
+        training_loss: chance.share() * 2.0,
+        validation: Some(Score { loss: error * 1.5, error }),
+        test: None,
+    };
+    Replay { wait, epochs, end: ReplayEnd::Complete(counted) }
+}
+
+fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {
+    let count = if kind == Kind::Fates { chance.whole(2, 6) } else { chance.whole(1, 6) };
+    let nodes = (0..count).map(|number| {
+        let is_first = number == 0 || kind != Kind::Mixed;
+        NodePlan {
+            // What a training does to its host it must not do to another's losses.
+            slots: if kind == Kind::Fates { 1 } else { chance.whole(1, 4) as u32 },
+            slowness: if chance.one_in(3) { chance.log_range(0.7, 3.0) } else { 1.0 },
+            starts_early: is_first || !chance.one_in(5),
+            is_member: is_first || !chance.one_in(5),
+        }
+    });
+    nodes.collect()
+}
+
+fn scheduling(chance: &mut Chance, kind: Kind) -> SchedulingConfig {
+    let is_mixed = kind == Kind::Mixed;
+    // Where others decide how often a trial is tried, no number of tries is too many.
+    let (failures_max, losses_max) =
+        if kind == Kind::Fates { (chance.whole(1, 4) as u32, chance.whole(1, 4) as u32) } else { (1000, 1000) };
+    SchedulingConfig {
+        failures_max,
+        losses_max,
+        backoff_ms: [0, 100, 1000][chance.below(3)],
+        exclude_after: if is_mixed { chance.whole(1, 4) as u32 } else { 1000 },
+        probe_ms: chance.whole(200, 2000),
+        reconnect_ms: if is_mixed { [0, 500, 3000, 10_000][chance.below(4)] } else { 10_000 },
+        hang_factor: if is_mixed { chance.log_range(3.0, 30.0) } else { 1000.0 },
+        // Longer than any epoch on a node that is not slow: otherwise a lone trial would hang for ever.
+        hang_ms_min: if is_mixed { chance.whole(22_000, 60_000) } else { 3_600_000 },
+        copies: is_mixed && chance.one_in(2),
+    }
+}

@@ -1,0 +1,114 @@
+//! Whole runs over a simulated network and in simulated time, one seed a world.
+//!
+//! | command | does |
+//! |---|---|
+//! | `cargo test --workspace --test simulation` | the first 200 seeds |
+//! | `BROADSWEEP_SEEDS=20000 cargo test --workspace --test simulation` | as many; `1000..2000` is a range |
+//! | `BROADSWEEP_SEED=7 cargo test --workspace --test simulation -- --nocapture` | one seed, with all that happens in it; `RUST_LOG=debug` adds what the processes log |
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by a panic and talks to people")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use broadsweep_tests::simulation::{Verdict, simulate};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Seeds that every change is tested with.
+const SEEDS: Range<u64> = 0..200;
+/// Of the first ones, each is lived through twice.
+const TWICE: u64 = 10;
+/// Lines of a failed world that are shown.
+const LINES_MAX: usize = 80;
+
+/// The seeds that the environment asks for.
+fn seeds() -> Range<u64> {
+    let Ok(asked) = env::var("BROADSWEEP_SEEDS") else { return SEEDS };
+    match asked.split_once("..") {
+        Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
+        None => 0..asked.parse().unwrap(),
+    }
+}
+
+/// Lives through many worlds, on as many threads as there are processors.
+fn all(seeds: Range<u64>, check: impl Fn(Verdict) -> Option<String> + Sync) -> BTreeMap<u64, String> {
+    let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let lived = thread::scope(|scope| scope.spawn(|| simulate(seed)).join());
+                    let wrong = match lived {
+                        Ok(verdict) => check(verdict),
+                        Err(_) => Some("it panicked; the message stands above".to_owned()),
+                    };
+                    if let Some(wrong) = wrong {
+                        failed.lock().unwrap().insert(seed, wrong);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap()
+}
+
+fn judge(verdict: &Verdict) -> Option<String> {
+    if verdict.violations.is_empty() {
+        return None;
+    }
+    let first = verdict.lines.len().saturating_sub(LINES_MAX);
+    Some(format!("{}\n\n{}", verdict.violations.join("\n"), verdict.lines[first..].join("\n")))
+}
+
+fn complain(failed: &BTreeMap<u64, String>) {
+    if let Some((seed, wrong)) = failed.first_key_value() {
+        let seeds: Vec<_> = failed.keys().collect();
+        panic!("seed {seed}: {wrong}\n\nseeds that failed: {seeds:?}; BROADSWEEP_SEED={seed} shows all of the first");
+    }
+}
+
+#[test]
+fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
+    if let Ok(seed) = env::var("BROADSWEEP_SEED") {
+        let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy();
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+        let verdict = simulate(seed.parse().unwrap());
+        println!("{}\n{:?}", verdict.lines.join("\n"), verdict.trace);
+        assert!(verdict.violations.is_empty(), "{}", verdict.violations.join("\n"));
+        return;
+    }
+    let (began, seeds) = (Instant::now(), seeds());
+    let (count, simulated_ms) = (seeds.end - seeds.start, AtomicU64::new(0));
+    let failed = all(seeds, |verdict| {
+        simulated_ms.fetch_add(verdict.simulated.as_millis() as u64, Ordering::Relaxed);
+        judge(&verdict)
+    });
+    let wall_s = began.elapsed().as_secs_f64();
+    let simulated_s = simulated_ms.into_inner() as f64 / 1e3;
+    println!("{count} worlds, {simulated_s:.0} s of their time, in {wall_s:.1} s; {} failed", failed.len());
+    complain(&failed);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let failed = all(0..TWICE, |verdict| {
+        let again = simulate(verdict.seed);
+        if verdict.trace == again.trace {
+            return None;
+        }
+        let apart = verdict.lines.iter().zip(&again.lines).find(|(one, other)| one != other);
+        Some(format!("two lives, and the first difference is {apart:#?}"))
+    });
+    complain(&failed);
+}
