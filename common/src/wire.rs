@@ -47,15 +47,15 @@ pub enum WireError {
 
 /// The message that starts an attempt.
 #[must_use]
-pub fn launch_item(launch: &Launch) -> driver_item::Item {
-    let (trial, configuration, weights) = match &launch.task {
+pub fn launch_item(launch: Launch) -> driver_item::Item {
+    let (trial, configuration, weights) = match launch.task {
         Task::Train { trial, configuration } => (trial, configuration, bytes_of(None)),
-        Task::Measure { trial, configuration, weights } => (trial, configuration, bytes_of(Some(weights))),
+        Task::Measure { trial, configuration, weights } => (trial, configuration, bytes_of(Some(&weights))),
     };
     driver_item::Item::Launch(session::Launch {
         attempt: Some(attempt_message(launch.attempt)),
         trial: trial.0,
-        configuration: configuration.0.iter().map(|(name, value)| parameter_message(name, value)).collect(),
+        configuration: configuration.0.into_iter().map(|(name, value)| parameter_message(name, value)).collect(),
         weights,
         checkpoint: bytes_of(launch.checkpoint.as_ref()),
     })
@@ -200,14 +200,14 @@ fn bytes_of(digest: Option<&Digest>) -> prost::bytes::Bytes {
     digest.map_or_else(Default::default, |digest| prost::bytes::Bytes::copy_from_slice(&digest.0))
 }
 
-fn parameter_message(name: &str, value: &Value) -> proto::Parameter {
+fn parameter_message(name: String, value: Value) -> proto::Parameter {
     let value = match value {
-        Value::Integer(integer) => parameter::Value::Integer(*integer),
-        Value::Real(real) => parameter::Value::Real(*real),
-        Value::Choice(word) => parameter::Value::Choice(word.clone()),
-        Value::Flag(flag) => parameter::Value::Flag(*flag),
+        Value::Integer(integer) => parameter::Value::Integer(integer),
+        Value::Real(real) => parameter::Value::Real(real),
+        Value::Choice(word) => parameter::Value::Choice(word),
+        Value::Flag(flag) => parameter::Value::Flag(flag),
     };
-    proto::Parameter { name: name.to_owned(), value: Some(value) }
+    proto::Parameter { name, value: Some(value) }
 }
 
 fn configuration(parameters: Vec<proto::Parameter>) -> Result<Configuration, WireError> {
@@ -320,7 +320,7 @@ mod tests {
         for task in [train, measure] {
             let checkpoint = matches!(task, Task::Train { .. }).then(|| Digest::of(b"state"));
             let sent = Launch { attempt: attempt_id(), task, checkpoint };
-            let driver_item::Item::Launch(message) = launch_item(&sent) else { panic!("another item") };
+            let driver_item::Item::Launch(message) = launch_item(sent.clone()) else { panic!("another item") };
             let message = session::Launch::decode(&message.encode_to_vec()[..]).unwrap();
             assert_eq!(launch(message), Ok(sent));
         }

@@ -130,6 +130,14 @@ struct Holding {
     offering: Offering,
 }
 
+/// What came of one message's items.
+#[derive(Default)]
+struct Done {
+    answers: Vec<executor_item::Item>,
+    /// To be started together.
+    begun: Vec<Attempt>,
+}
+
 /// Why a session ends before its stream does.
 type End = Option<Status>;
 
@@ -156,9 +164,13 @@ impl Holding {
 
     /// Until the stream ends, or one of the two sides has a reason to end it.
     async fn talk(&mut self, inbound: &mut Streaming<FromDriver>, grip: &mut Grip) -> End {
-        let welcome = self.welcome(grip);
-        let mut said = self.send(vec![executor_item::Item::Welcome(welcome)]).await;
+        // Read once: what the welcome does not tell, an item has to.
         let mut told_to_leave = self.draining.is_cancelled();
+        if told_to_leave {
+            grip.tenant().stop_at_epoch_end();
+        }
+        let welcome = self.welcome(grip, told_to_leave);
+        let mut said = self.send(vec![executor_item::Item::Welcome(welcome)]).await;
         while said.is_ok() && !self.is_over {
             let draining = self.draining.clone();
             // In this order, so that the same things happen in the same order.
@@ -180,7 +192,7 @@ impl Holding {
         said.err().flatten()
     }
 
-    fn welcome(&self, grip: &mut Grip) -> Welcome {
+    fn welcome(&self, grip: &mut Grip, draining: bool) -> Welcome {
         let held = grip.tenant().reattach();
         Welcome {
             protocol: PROTOCOL,
@@ -191,7 +203,7 @@ impl Holding {
             advertise: self.offering.advertise.clone(),
             instance: self.offering.instance,
             held: held.into_iter().map(wire::attempt_message).collect(),
-            draining: self.draining.is_cancelled(),
+            draining,
         }
     }
 
@@ -216,18 +228,20 @@ impl Holding {
         for checkpoint in grip.tenant().acknowledge(message.acknowledged) {
             self.store.release(checkpoint);
         }
-        for item in message.items {
-            let Some(item) = item.item else { continue };
-            if let Some(answer) = self.obey(item, grip)? {
-                self.send(vec![answer]).await?;
-            }
+        let mut done = Done::default();
+        let obeyed = message.items.into_iter().try_for_each(|item| self.obey(item, grip, &mut done));
+        // Also if an item made no sense, and before anything that waits: what has begun is started.
+        self.runner.start(done.begun);
+        if !done.answers.is_empty() {
+            self.send(done.answers).await?;
         }
-        Ok(())
+        obeyed
     }
 
     /// Does what one item asks. An item that makes no sense ends the session: the driver is at fault.
-    fn obey(&mut self, item: driver_item::Item, grip: &mut Grip) -> Result<Option<executor_item::Item>, End> {
+    fn obey(&mut self, item: DriverItem, grip: &mut Grip, done: &mut Done) -> Result<(), End> {
         let invalid = |bad: &dyn ToString| Some(Status::invalid_argument(bad.to_string()));
+        let Some(item) = item.item else { return Ok(()) }; // of a newer version
         match item {
             driver_item::Item::Hello(_) => return Err(invalid(&"a second hello")),
             driver_item::Item::Prepare(prepare) => {
@@ -239,11 +253,11 @@ impl Holding {
                     }
                     Err(reason) => wire::bounded(&reason).to_owned(),
                 };
-                return Ok(Some(executor_item::Item::Prepared(PreparedMessage { refusal })));
+                done.answers.push(executor_item::Item::Prepared(PreparedMessage { refusal }));
             }
             driver_item::Item::Launch(launch) => {
                 let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
-                self.launch(launch, grip).map_err(|bad| invalid(&bad))?;
+                done.begun.push(self.launch(launch, grip).map_err(|bad| invalid(&bad))?);
             }
             driver_item::Item::Cancel(Cancel { attempt, at_epoch_end }) => {
                 let attempt = wire::attempt(attempt).map_err(|bad| invalid(&bad))?;
@@ -257,7 +271,7 @@ impl Holding {
             }
             driver_item::Item::Dismiss(_) => self.is_over = true,
         }
-        Ok(None)
+        Ok(())
     }
 
     fn prepare(&self, prepare: &Prepare) -> Result<Prepared, String> {
@@ -275,8 +289,8 @@ impl Holding {
         Ok(Prepared { data, study })
     }
 
-    /// Starts an attempt. The driver knows the slots and what runs on them, so a launch that does not fit is its fault.
-    fn launch(&mut self, launch: Launch, grip: &mut Grip) -> Result<(), &'static str> {
+    /// Begins an attempt. The driver knows the slots and what runs on them: a launch that does not fit is its fault.
+    fn launch(&mut self, launch: Launch, grip: &mut Grip) -> Result<Attempt, &'static str> {
         let tenant = grip.tenant();
         let prepared = tenant.prepared.as_ref().filter(|_| self.is_prepared).ok_or("a launch before the data")?;
         let prepared = Arc::clone(prepared);
@@ -287,15 +301,14 @@ impl Holding {
         if self.draining.is_cancelled() {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        self.runner.start(Attempt {
+        Ok(Attempt {
             launch,
             prepared,
             store: Arc::clone(&self.store),
             memory_bytes: self.offering.memory_bytes / u64::from(self.offering.slots.max(1)),
             stop,
             reports,
-        });
-        Ok(())
+        })
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {

@@ -13,8 +13,8 @@ type Work = Box<dyn FnOnce() + Send>;
 /// Runs attempts beside the session. The seam at which a simulation puts its own: the rest of the executor starts no
 /// thread.
 pub trait SlotRunner: Send + Sync {
-    /// Starts `attempt` on a free slot, or as soon as one is free.
-    fn start(&self, attempt: Attempt);
+    /// Starts each of these on a free slot, or as soon as one is free.
+    fn start(&self, attempts: Vec<Attempt>);
 }
 
 /// One thread a slot.
@@ -54,16 +54,18 @@ impl SlotThreads {
         Ok(threads)
     }
 
-    fn perform(&self, work: Work) {
+    fn perform(&self, works: impl IntoIterator<Item = Work>) {
         let mut state = self.queue.state();
-        state.waiting.push_back(work);
-        self.queue.wake_one(&mut state);
+        state.waiting.extend(works);
+        if !state.waiting.is_empty() {
+            self.queue.wake_one(&mut state);
+        }
     }
 }
 
 impl SlotRunner for SlotThreads {
-    fn start(&self, attempt: Attempt) {
-        self.perform(Box::new(move || attempt.run()));
+    fn start(&self, attempts: Vec<Attempt>) {
+        self.perform(attempts.into_iter().map(|attempt| Box::new(move || attempt.run()) as Work));
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
         for burst in 0..200_usize {
             for _ in 0..=burst % 9 {
                 let done = done.clone();
-                slots.perform(Box::new(move || done.send(()).unwrap()));
+                slots.perform([Box::new(move || done.send(()).unwrap()) as Work]);
             }
             (0..=burst % 9).for_each(|_| results.recv().unwrap());
         }
@@ -140,10 +142,10 @@ mod tests {
         let together = Arc::new(Barrier::new(3));
         for number in 0..6 {
             let (done, together) = (done.clone(), Arc::clone(&together));
-            slots.perform(Box::new(move || {
+            slots.perform([Box::new(move || {
                 together.wait();
                 done.send(number).unwrap();
-            }));
+            }) as Work]);
         }
         drop(done);
         let mut finished: Vec<i32> = results.iter().collect();

@@ -66,12 +66,14 @@ impl Tenant {
         held
     }
 
-    /// Waits until a slot reports something that is to be sent.
+    /// Waits until a slot reports something that is to be sent. Other slots get a chance to report first: what goes out
+    /// together is written down together.
     pub(crate) async fn wait_for_reports(&mut self) {
         if self.unsent.is_empty()
             && let Some(report) = self.reported.recv().await
         {
             self.note(report);
+            std::thread::yield_now();
         }
         self.collect();
     }

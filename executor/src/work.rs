@@ -311,14 +311,14 @@ mod tests {
         let attempts = trapped.iter().zip(1..).map(|(trap, number)| {
             set.store(*trap, Ordering::Relaxed);
             let task = Task::Train { trial: TrialId(0), configuration: Configuration::default() };
-            slots.start(Attempt {
+            slots.start(vec![Attempt {
                 launch: Launch { attempt: AttemptId { task: TaskId(0), number }, task, checkpoint: None },
                 prepared: Arc::clone(&prepared),
                 store: Arc::clone(&store),
                 memory_bytes: u64::MAX,
                 stop: Arc::default(),
                 reports: reports.clone(),
-            });
+            }]);
             end_of_next(&mut reported)
         });
         attempts.collect()

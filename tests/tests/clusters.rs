@@ -246,6 +246,18 @@ fn a_run_begins_with_the_nodes_that_answer_or_says_why_it_does_not() {
 }
 
 #[test]
+fn an_executor_that_is_named_twice_is_used_once_and_the_run_says_so() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache-node", 1);
+    let port = executor.address.rsplit_once(':').unwrap().1;
+    let nodes = format!("{},localhost:{port}", executor.address);
+    let Ended { code, stderr, .. } = lab.tune(&lab.short(), "out", &["--nodes", &nodes]).wait();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("is the same executor as") && stderr.contains("name each executor once"), "{stderr}");
+    assert_eq!(lab.outcome("out").number("/executors"), 1);
+}
+
+#[test]
 fn a_terminated_executor_leaves_as_soon_as_its_work_is_safe_whoever_is_connected() {
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);

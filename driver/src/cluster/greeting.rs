@@ -11,8 +11,6 @@ use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Welcome, driver_item, executor_item};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, SLOTS_MAX};
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -39,6 +37,7 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
     };
     // Once only: if another run takes over later, that was asked for later.
     desk.takes_over = false;
+    desk.claim(welcome.instance).map_err(|other| LinkError::Twice { address: address.to_owned(), other })?;
     let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
     desk.tell(LinkEvent::Connected).await?;
     let payload = Arc::clone(&desk.payload);
@@ -67,7 +66,7 @@ async fn prepare(session: &mut Session, payload: &Payload) -> Result<bool, LinkE
     }
     let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);
     let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: payload.kernel.clone() };
-    let sent = session.outbound.send(driver_item::Item::Prepare(prepare)).await;
+    let sent = session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await;
     sent.map_err(|_| session.broken("the stream is closed"))?;
     let mut leaves = false;
     loop {
@@ -95,11 +94,10 @@ async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -
 async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session, Welcome), LinkError> {
     let payload = &desk.payload;
     let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: desk.takes_over };
-    let (sender, stream) = mpsc::channel(4);
-    let (outbound, acknowledged) = Outbound::open(payload, sender, hello);
+    let (outbound, outgoing, acknowledged) = Outbound::open(payload, hello);
     let mut client = SessionClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
-        let mut inbound = client.hold(ReceiverStream::new(stream)).await?.into_inner();
+        let mut inbound = client.hold(outgoing).await?.into_inner();
         let first = inbound.message().await?;
         Ok::<_, Status>((inbound, first))
     });
@@ -123,7 +121,8 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
     acknowledged.store(sequence, Ordering::Relaxed);
     let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();
-    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer };
+    let supplies = Arc::default();
+    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies };
     Ok((session, welcome))
 }
 

@@ -42,14 +42,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::StorageError;
 
-use desk::Desk;
+use desk::{Desk, Processes};
 use link::Link;
 
 pub use dial::{Connect, Connecting, Tcp};
 pub use vault::{BlockingVault, Kept, Vault, load};
 
-/// Orders that may wait for one executor.
-const ORDERS_MAX: usize = 16_384;
+/// Batches of orders that may wait for one executor.
+const ORDERS_MAX: usize = 4_096;
 /// Events that may wait for the run loop, before links wait for it.
 const EVENTS_MAX: usize = 4_096;
 /// How long executors may take to hear that the run is over.
@@ -193,16 +193,7 @@ pub enum Order {
         at_epoch_end: bool,
     },
     /// Fetch a blob and make it safe.
-    Pull {
-        /// The attempt that made it.
-        attempt: AttemptId,
-        /// Which it is.
-        cargo: Cargo,
-        /// Its name on the executor.
-        blob: Digest,
-        /// Its name in the vault.
-        name: String,
-    },
+    Pull(Pull),
     /// A blob is needed no longer.
     Release(Digest),
     /// All that this message of the executor told is safe, and so is all before it.
@@ -210,6 +201,21 @@ pub enum Order {
         /// The message's number.
         sequence: u64,
     },
+}
+
+/// A blob that is to be fetched and made safe.
+#[derive(Debug)]
+pub struct Pull {
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// Which it is.
+    pub cargo: Cargo,
+    /// Its name on the executor.
+    pub blob: Digest,
+    /// Its name in the vault.
+    pub name: String,
+    /// Bytes that it may have.
+    pub bytes_max: u64,
 }
 
 /// Why there is no session with a node, or no longer.
@@ -238,6 +244,14 @@ pub enum LinkError {
         address: String,
         /// How it answered.
         reason: String,
+    },
+    /// The executor is in the list already, under another name.
+    #[error("{address} is the same executor as {other}; name each executor once")]
+    Twice {
+        /// The node.
+        address: String,
+        /// What it is known as.
+        other: String,
     },
     /// The executor does not want this driver: another run holds it, or the versions differ.
     #[error("{address} refuses: {reason}")]
@@ -272,7 +286,7 @@ impl LinkError {
         match self {
             // A frozen executor cannot be told from something else that listens there: it may wake.
             Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Broken { .. } => true,
-            Self::NotStarted { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
+            Self::NotStarted { .. } | Self::Twice { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
         }
     }
 }
@@ -282,11 +296,12 @@ pub struct Cluster {
     payload: Arc<Payload>,
     world: World,
     names: Vec<String>,
-    orders: Vec<mpsc::Sender<(SessionId, Order)>>,
+    orders: Vec<mpsc::Sender<(SessionId, Vec<Order>)>>,
     told: mpsc::Sender<(ExecutorId, LinkEvent)>,
     events: mpsc::Receiver<(ExecutorId, LinkEvent)>,
     over: CancellationToken,
     spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
+    processes: Arc<Processes>,
     links: JoinSet<()>,
 }
 
@@ -305,8 +320,8 @@ impl Cluster {
     pub fn new(payload: Arc<Payload>, world: World) -> Self {
         let (told, events) = mpsc::channel(EVENTS_MAX);
         let (names, orders) = (Vec::new(), Vec::new());
-        let (over, spared) = (CancellationToken::new(), Arc::default());
-        Self { payload, world, names, orders, told, events, over, spared, links: JoinSet::new() }
+        let (over, spared, processes) = (CancellationToken::new(), Arc::default(), Arc::default());
+        Self { payload, world, names, orders, told, events, over, spared, processes, links: JoinSet::new() }
     }
 
     /// Dials one more executor: the first is executor 0.
@@ -317,6 +332,7 @@ impl Cluster {
         self.orders.push(order);
         let desk = Desk {
             executor,
+            name: member.name.clone(),
             payload: Arc::clone(&self.payload),
             world: self.world.clone(),
             takes_over: self.payload.take_over,
@@ -324,6 +340,7 @@ impl Cluster {
             events: self.told.clone(),
             over: self.over.clone(),
             spared: Arc::clone(&self.spared),
+            processes: Arc::clone(&self.processes),
         };
         self.links.spawn(Link { member, desk }.run());
         executor
@@ -369,12 +386,12 @@ impl Cluster {
         }
     }
 
-    /// Passes an order on, without waiting. An executor so far behind that its queue is full is as good as lost: its
-    /// session's end will say so, and the order with it.
-    pub fn tell(&self, executor: ExecutorId, session: SessionId, order: Order) {
+    /// Passes orders on, without waiting. An executor so far behind that its queue is full is as good as lost: its
+    /// session's end will say so, and the orders with it.
+    pub fn tell(&self, executor: ExecutorId, session: SessionId, orders: Vec<Order>) {
         let Some(link) = self.orders.get(executor.0 as usize) else { return };
-        if let Err(error) = link.try_send((session, order)) {
-            tracing::warn!(%executor, %error, "an order was not passed on");
+        if let Err(error) = link.try_send((session, orders)) {
+            tracing::warn!(%executor, %error, "orders were not passed on");
         }
     }
 }

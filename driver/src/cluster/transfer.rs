@@ -1,7 +1,10 @@
 //! Blobs pushed to and pulled from an executor.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::Digest;
@@ -13,8 +16,17 @@ use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// Bytes of weights that an executor may send: what one blob of weights needs, far below what it could claim.
-const PULLED_BYTES_MAX: u64 = 4 << 30;
+/// How long an executor may take over one block, or over the answer to an offer.
+const STALL_MAX: Duration = Duration::from_mins(2);
+
+/// An answer that comes while the other side is at work. A peer that only keeps its connection alive is as good as lost.
+async fn moving<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    tokio::time::timeout(STALL_MAX, answer).await.unwrap_or_else(|_| Err(stalled()))
+}
+
+fn stalled() -> Status {
+    Status::deadline_exceeded(format!("nothing moved for {} s", STALL_MAX.as_secs()))
+}
 
 /// Moves blobs between this driver and one executor, for one run.
 #[derive(Clone)]
@@ -33,7 +45,7 @@ impl Transfer {
     pub(super) async fn offer(&mut self, blob: &Blob<Bytes>, cached: bool) -> Result<Vec<u32>, Status> {
         let manifest = Some(wire::manifest_message(&blob.manifest));
         let offer = OfferRequest { run: self.run.clone(), manifest, cached };
-        let missing = self.client.offer(offer).await?.into_inner().missing;
+        let missing = moving(self.client.offer(offer)).await?.into_inner().missing;
         // Each block goes out once: an answer that names one again could ask for bytes without end.
         if missing.is_sorted_by(|earlier, later| earlier < later) {
             return Ok(missing);
@@ -59,36 +71,46 @@ impl Transfer {
         }
         let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
         let (blob, run, sent) = (blob.clone(), self.run.clone(), Arc::clone(sent));
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
         // A block that the executor claims to lack but that does not exist is left out: it is the executor's mistake.
         let blocks = missing.into_iter().filter_map(move |index| {
             let range = blob.manifest.range(index as usize)?;
             let content = blob.content.slice(range.start as usize..range.end as usize);
             sent.fetch_add(content.len() as u64, Ordering::Relaxed);
+            count.fetch_add(1, Ordering::Relaxed);
             Some(PushRequest { run: run.clone(), blob: name.clone(), index, content })
         });
-        self.client.push(tokio_stream::iter(blocks)).await?;
-        Ok(())
+        let mut pushed = pin!(self.client.push(tokio_stream::iter(blocks)));
+        loop {
+            let before = taken.load(Ordering::Relaxed);
+            match tokio::time::timeout(STALL_MAX, &mut pushed).await {
+                Ok(answer) => return answer.map(drop),
+                Err(_) if taken.load(Ordering::Relaxed) == before => return Err(stalled()),
+                Err(_) => {} // it is slow, and moves
+            }
+        }
     }
 
     /// Fetches a whole blob and checks it against its name.
-    pub(super) async fn pull(&mut self, blob: Digest) -> Result<Vec<u8>, Status> {
+    pub(super) async fn pull(&mut self, blob: Digest, bytes_max: u64) -> Result<Vec<u8>, Status> {
         let name = Bytes::copy_from_slice(&blob.0);
         let request = PullRequest { run: self.run.clone(), blob: name };
-        let mut parts = self.client.pull(request).await?.into_inner();
+        let mut parts = moving(self.client.pull(request)).await?.into_inner();
         let bad = |what: &str| Status::data_loss(format!("blob {blob}: {what}"));
-        let Some(Part::Manifest(manifest)) = parts.message().await?.and_then(|reply| reply.part) else {
+        let Some(Part::Manifest(manifest)) = moving(parts.message()).await?.and_then(|reply| reply.part) else {
             return Err(bad("its manifest did not come first"));
         };
         let manifest = wire::manifest(Some(manifest)).map_err(|error| bad(&error.to_string()))?;
         if manifest.digest() != blob {
             return Err(bad("another blob's manifest came"));
         }
-        if manifest.bytes() > PULLED_BYTES_MAX {
-            return Err(bad("larger than weights may be"));
+        if manifest.bytes() > bytes_max {
+            return Err(bad(&format!("it has {} bytes, and may have {bytes_max}", manifest.bytes())));
         }
         let mut content = Vec::new();
         for (index, digest) in manifest.blocks().iter().enumerate() {
-            let Some(Part::Block(block)) = parts.message().await?.and_then(|reply| reply.part) else {
+            let Some(Part::Block(block)) = moving(parts.message()).await?.and_then(|reply| reply.part) else {
                 return Err(bad("its blocks ended early"));
             };
             let range = manifest.range(index).unwrap_or_default();

@@ -142,9 +142,11 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     ///
     /// # Errors
     /// [`JournalError`]. As long as the new journal is being written, a failure changes nothing, and the old one
-    /// can be used further; one that comes later is repeated, as by [`Self::commit`].
+    /// can be used further, and it asks for the next compaction once it has grown to twice its size; one that comes
+    /// later is repeated, as by [`Self::commit`].
     pub fn compact(&mut self, records: impl Iterator<Item = R>) -> Result<(), JournalError> {
         self.commit()?;
+        self.compacted_bytes = self.bytes; // unless this succeeds, below
         let storage = Arc::clone(&self.storage);
         let mut new = storage.new_journal()?;
         let (bytes, records) = write_compacted(&mut *new, records)?;
@@ -165,7 +167,11 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         self.records
     }
 
-    fn check_usable(&self) -> Result<(), JournalError> {
+    /// Whether it can be appended to: no failure left it unknown where the file ends.
+    ///
+    /// # Errors
+    /// [`JournalError::Storage`]: that failure.
+    pub fn check_usable(&self) -> Result<(), JournalError> {
         match &self.broken {
             None => Ok(()),
             Some(first) => Err(first.clone().into()),

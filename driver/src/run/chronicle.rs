@@ -231,8 +231,12 @@ impl Chronicle {
     pub(super) fn commit(&mut self) -> Result<(), ChronicleError> {
         if std::mem::take(&mut self.is_dirty) {
             self.journal.commit()?;
-            if self.journal.wants_compaction() {
-                self.journal.compact(self.book.records())?;
+            if self.journal.wants_compaction()
+                && let Err(error) = self.journal.compact(self.book.records())
+            {
+                // There may be room for the next records, and not for all of them a second time.
+                self.journal.check_usable()?;
+                tracing::warn!(%error, "the journal could not be compacted");
             }
         }
         Ok(())

@@ -139,9 +139,7 @@ impl Run<'_> {
         }
         let book = self.chronicle.book();
         if !book.is_measure(task) {
-            let configuration = book.plan().trials[task.0 as usize].configuration.clone();
-            let error = book.error_of(task);
-            self.effects.push(Effect::TrialEnded(TrialId(task.0), configuration, error));
+            self.effects.push(Effect::TrialEnded(TrialId(task.0)));
         }
     }
 

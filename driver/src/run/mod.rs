@@ -16,7 +16,7 @@
 //! | `outcome` | what is left at the end |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
-//! it: launches, acknowledgements and what people are told wait in `effects` until the journal has it.
+//! it: launches, acknowledgements and what people are told wait in `orders` and `effects` until the journal has it.
 
 mod acks;
 mod book;
@@ -36,7 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::Report;
-use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -154,7 +153,8 @@ pub struct Run<'a> {
     settled: BTreeSet<ExecutorId>,
     /// Reports of executors on which the scheduler does not count yet, as too few are ready.
     early: Vec<(ExecutorId, u64, Vec<Report>)>,
-    /// What waits for the journal.
+    /// What waits for the journal: orders by session, and all else.
+    orders: BTreeMap<(ExecutorId, SessionId), Vec<Order>>,
     effects: Vec<Effect>,
     /// Whether the best and the control were looked for.
     searching: bool,
@@ -169,9 +169,8 @@ pub struct Run<'a> {
 
 /// What happens once the journal has all that led to it.
 enum Effect {
-    Tell(ExecutorId, SessionId, Order),
     Say(String),
-    TrialEnded(TrialId, Configuration, Option<f64>),
+    TrialEnded(TrialId),
     /// Files of the run that are worth nothing any more.
     Drop(String),
 }
@@ -204,6 +203,7 @@ impl<'a> Run<'a> {
             acks: BTreeMap::new(),
             settled: BTreeSet::new(),
             early: Vec::new(),
+            orders: BTreeMap::new(),
             effects: Vec::new(),
             searching: true,
             stopping: false,
@@ -410,12 +410,16 @@ impl<'a> Run<'a> {
         if let Some(error) = self.broken.take() {
             return Err(error); // what could not be noted must not be acted on
         }
-        for effect in std::mem::take(&mut self.effects) {
+        for ((executor, session), orders) in std::mem::take(&mut self.orders) {
+            self.cluster.tell(executor, session, orders);
+        }
+        for effect in self.effects.drain(..) {
             match effect {
-                Effect::Tell(executor, session, order) => self.cluster.tell(executor, session, order),
                 Effect::Say(line) => self.progress.println(&line),
-                Effect::TrialEnded(trial, configuration, error) => {
-                    self.progress.trial_ended(trial, &configuration, error);
+                Effect::TrialEnded(trial) => {
+                    let book = self.chronicle.book();
+                    let configuration = &book.plan().trials[trial.0 as usize].configuration;
+                    self.progress.trial_ended(trial, configuration, book.error_of(TaskId(trial.0)));
                 }
                 Effect::Drop(name) => self.chronicle.drop_file(&name),
             }
@@ -425,7 +429,7 @@ impl<'a> Run<'a> {
 
     fn tell(&mut self, executor: ExecutorId, order: Order) {
         if let Some(session) = self.fleet.session(executor) {
-            self.effects.push(Effect::Tell(executor, session, order));
+            self.orders.entry((executor, session)).or_default().push(order);
         }
     }
 

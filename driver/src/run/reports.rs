@@ -12,12 +12,15 @@ use super::book::{Contradiction, Seen};
 use super::checkpoints::Offered;
 use super::record::{Finish, Kept, Record, Spent};
 use super::{Effect, Run, checkpoint_name, weights_name};
-use crate::cluster::{Cargo, Order, PullError};
+use crate::cluster::{Cargo, Order, Pull, PullError};
 use crate::results::attempt::AttemptEnd;
 use crate::scheduler::{Event, Outcome};
 
 /// How often weights are asked for before their attempt counts as failed.
 const PULLS_MAX: u32 = 3;
+
+/// Bytes that weights or a checkpoint may have beyond the memory of their training: names, shapes, the course so far.
+const BLOB_BYTES_SLACK: u64 = 64 << 20;
 
 /// An attempt whose end waits for a blob.
 pub(super) struct Awaited {
@@ -135,7 +138,7 @@ impl Run<'_> {
 
     fn fetch(&mut self, Offered { attempt, executor, epoch, blob, .. }: Offered) {
         let name = checkpoint_name(attempt.task, epoch);
-        self.tell(executor, Order::Pull { attempt, cargo: Cargo::Checkpoint { epoch }, blob, name });
+        self.pull(executor, attempt, Cargo::Checkpoint { epoch }, (blob, name));
     }
 
     /// An attempt told something else than an earlier one: it is stopped, and tried again elsewhere.
@@ -262,7 +265,14 @@ impl Run<'_> {
 
     fn pull_weights(&mut self, executor: ExecutorId, attempt: AttemptId, blob: Digest) {
         let name = weights_name(TrialId(attempt.task.0));
-        self.tell(executor, Order::Pull { attempt, cargo: Cargo::Weights, blob, name });
+        self.pull(executor, attempt, Cargo::Weights, (blob, name));
+    }
+
+    /// What an attempt made is no larger than what it needed to make it.
+    fn pull(&mut self, executor: ExecutorId, attempt: AttemptId, cargo: Cargo, (blob, name): (Digest, String)) {
+        let trial = self.chronicle.book().plan().trials.get(attempt.task.0 as usize);
+        let bytes_max = trial.map_or(0, |trial| trial.memory_bytes).saturating_add(BLOB_BYTES_SLACK);
+        self.tell(executor, Order::Pull(Pull { attempt, cargo, blob, name, bytes_max }));
     }
 
     pub(super) fn on_pulled(

@@ -59,7 +59,15 @@ impl TimedSlots {
 }
 
 impl SlotRunner for TimedSlots {
-    fn start(&self, mut attempt: Attempt) {
+    fn start(&self, attempts: Vec<Attempt>) {
+        for attempt in attempts {
+            self.start_one(attempt);
+        }
+    }
+}
+
+impl TimedSlots {
+    fn start_one(&self, mut attempt: Attempt) {
         let (study, id) = (attempt.study().seed, attempt.launch().attempt);
         let trial = attempt.launch().task.trial();
         self.trace.say(&self.node.name, format!("study {study} {id} of {trial} begins"));

@@ -96,6 +96,20 @@ fn a_compaction_that_cannot_be_written_changes_nothing_and_the_journal_goes_on()
 }
 
 #[test]
+fn after_a_compaction_that_failed_the_next_one_waits_until_the_journal_has_doubled() {
+    let storage = memory();
+    let mut journal = journal_of(&storage, &[]);
+    while !journal.wants_compaction() {
+        commit(&mut journal, &[long(RECORD_BYTES_MAX / 2)]).unwrap();
+    }
+    storage.set_capacity(journal.bytes() + 10_000);
+    assert!(journal.compact((0..200).map(|_| long(100))).is_err());
+    assert!(journal.check_usable().is_ok());
+    assert!(!journal.wants_compaction());
+    commit(&mut journal, &[said("goes on")]).unwrap();
+}
+
+#[test]
 fn a_crash_at_any_step_of_a_compaction_leaves_the_old_journal_or_the_new_one() {
     let (old, new): (Vec<_>, Vec<_>) = ((0..6).map(|_| said("old")).collect(), halves(5).collect());
     let (mut left_old, mut left_new) = (0, 0);
