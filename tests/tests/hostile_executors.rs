@@ -147,24 +147,25 @@ fn no_lie_about_an_attempt_is_believed() {
 }
 
 /// Weights that are not what their name says.
-fn false_weights() -> Vec<(&'static str, Digest, Vec<PullReply>)> {
+fn false_weights() -> Vec<(&'static str, Option<Digest>, Vec<PullReply>)> {
     let part = |part| PullReply { part: Some(part) };
     let content = vec![3_u8; 2000];
     let honest = parts_of(&content);
-    let name = Blob::new(content).unwrap().manifest.digest();
+    let name = Some(Blob::new(content).unwrap().manifest.digest());
     let longer = forged(10, &[&[1; 20]]);
     let huge = Manifest { bytes: 5 << 30, blocks: vec![Bytes::from(vec![7; 32]); 5 << 10] };
     vec![
-        ("another blob", Digest::of(b"another"), honest.clone()),
+        ("none at all", None, Vec::new()),
+        ("another blob", Some(Digest::of(b"another")), honest.clone()),
         ("a corrupt block", name, vec![honest[0].clone(), part(Part::Block(vec![4; 2000].into()))]),
         ("blocks that end early", name, vec![honest[0].clone()]),
         ("a block before the manifest", name, vec![honest[1].clone(), honest[0].clone()]),
         (
             "a block too long",
-            name_of(&longer),
+            Some(name_of(&longer)),
             vec![part(Part::Manifest(longer)), part(Part::Block(vec![1; 20].into()))],
         ),
-        ("weights of 5 GiB", name_of(&huge), vec![part(Part::Manifest(huge))]),
+        ("weights of 5 GiB", Some(name_of(&huge)), vec![part(Part::Manifest(huge))]),
     ]
 }
 
@@ -199,7 +200,7 @@ fn no_false_weights_are_taken() {
                 let (attempt, report) = (launch.attempt, Some(*report));
                 Item::EpochEnded(EpochEnded { attempt, report, durations: None, checkpoint: Bytes::new() })
             });
-            let weights = Bytes::copy_from_slice(&digest.0);
+            let weights = digest.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(&digest.0));
             let complete = Outcome::Complete(Complete { report: epochs.last().copied(), weights });
             told.chain([ended(launch.attempt, complete)]).collect()
         };

@@ -201,6 +201,11 @@ impl Book {
         }
     }
 
+    /// Whether a training ends with weights: a replay does not.
+    pub(super) fn makes_weights(&self, task: TaskId) -> bool {
+        self.plan.trials.get(task.0 as usize).is_some_and(|trial| trial.parameters > 0)
+    }
+
     /// Whether a training has such an epoch.
     pub(super) fn has_epoch(&self, task: TaskId, epoch: u32) -> bool {
         epoch >= 1 && f64::from(epoch) <= self.epochs_of(task)

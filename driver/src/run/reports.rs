@@ -209,6 +209,9 @@ impl Run<'_> {
             Ended::Diverged { epoch } if !book.has_epoch(attempt.task, *epoch) => {
                 Err(format!("it ended with epoch {epoch}, which its training does not have"))
             }
+            Ended::Complete { weights: None, .. } if book.makes_weights(attempt.task) => {
+                Err("it ended without the weights of its network".to_owned())
+            }
             Ended::Complete { report, .. } => {
                 book.agrees(attempt.task, report).map_err(|contradiction| contradiction.to_string())
             }
