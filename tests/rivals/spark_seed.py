@@ -14,21 +14,13 @@ STARTED = time.monotonic()
 
 import contextlib
 import gzip
-import os
 import pathlib
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 
 import numpy as np
-import pyspark
+
+import spark_cluster
 
 MNIST = pathlib.Path(__file__).resolve().parents[2] / "examples" / "mnist" / "data"
-HOST = "127.0.0.1"
-EXECUTOR_MEMORY = "2g"
-MASTER_WAIT_S = 60
 CONFIGURATIONS = [(hidden, rate) for hidden in (32, 128) for rate in (0.001, 0.01, 0.1, 1.0)]
 
 
@@ -78,86 +70,18 @@ def train(configuration, data):
     return hidden, rate, float(accuracy), time.monotonic() - started, fit_s
 
 
-def free_port():
-    with socket.socket() as chosen:
-        chosen.bind((HOST, 0))
-        return chosen.getsockname()[1]
-
-
-def wait_until_listening(port, process):
-    give_up = time.monotonic() + MASTER_WAIT_S
-    while time.monotonic() < give_up and process.poll() is None:
-        with contextlib.suppress(OSError):
-            socket.create_connection((HOST, port), 1).close()
-            return
-        time.sleep(0.02)
-    raise SystemExit("Spark's master did not come up")
-
-
-@contextlib.contextmanager
-def spark_process(main_class, log, *arguments):
-    """One of the cluster's JVMs, ended with the block."""
-    command = [os.environ["SPARK_HOME"] + "/bin/spark-class", f"org.apache.spark.deploy.{main_class}", *arguments]
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextlib.contextmanager
-def cluster(folder):
-    """A master, and a worker with one core: the master's address."""
-    port = free_port()
-    address = f"spark://{HOST}:{port}"
-    listening = ("--host", HOST, "--webui-port", "0")
-    with spark_process("master.Master", f"{folder}/master.log", *listening, "--port", str(port)) as master:
-        wait_until_listening(port, master)
-        shape = ("--cores", "1", "--memory", EXECUTOR_MEMORY, "--work-dir", f"{folder}/work")
-        with spark_process("worker.Worker", f"{folder}/worker.log", *listening, *shape, address):
-            yield address
-
-
-def driver(address):
-    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
-    placed = {"spark.driver.host": HOST, "spark.executor.memory": EXECUTOR_MEMORY}
-    executor = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    conf = pyspark.SparkConf().setMaster(address).setAppName("spark_seed")
-    conf.setAll((quiet | placed).items())
-    conf.setAll((f"spark.executorEnv.{name}", value) for name, value in executor.items())
-    context = pyspark.SparkContext(conf=conf)
-    context.setLogLevel("ERROR")
-    return context
-
-
 def tune(address):
-    context = driver(address)
-    try:
+    environment = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    settings = {f"spark.executorEnv.{name}": value for name, value in environment.items()}
+    with spark_cluster.driver(address, "spark_seed", settings) as context:
         data = context.broadcast(mnist())
         tasks = context.parallelize(CONFIGURATIONS, len(CONFIGURATIONS))
         return tasks.map(lambda configuration: train(configuration, data)).collect(), time.monotonic() - STARTED
-    finally:
-        context.stop()
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the cluster ends with this process
-    with tempfile.TemporaryDirectory(prefix="spark-seed-") as folder:
-        os.environ.update(
-            SPARK_HOME=str(pathlib.Path(pyspark.__file__).parent),
-            SPARK_LOCAL_IP=HOST,
-            SPARK_LOCAL_DIRS=f"{folder}/local",
-            PYSPARK_PYTHON=sys.executable,
-            PYSPARK_DRIVER_PYTHON=sys.executable,
-        )
-        with cluster(folder) as address:
-            trials, cold_total_s = tune(address)
+    with spark_cluster.cluster(workers=1) as address:
+        trials, cold_total_s = tune(address)
     for hidden, rate, accuracy, task_s, fit_s in trials:
         print(f"hidden={hidden} learning_rate={rate} accuracy={accuracy:.4f} task={task_s:.1f}s fit={fit_s:.1f}s")
     hidden, rate, accuracy, *_ = max(trials, key=lambda trial: trial[2])
