@@ -13,6 +13,7 @@
 //! | [`metrics`] | what a trial reports |
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
+//! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
 //! | [`wire`] | between the messages of `proto` and these types |
@@ -24,6 +25,7 @@ pub mod blob;
 pub mod codec;
 pub mod configuration;
 pub mod dataset;
+pub mod exchange;
 pub mod ids;
 pub mod metrics;
 pub mod model;

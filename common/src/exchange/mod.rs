@@ -1,0 +1,54 @@
+//! Who sends which block of a blob to whom. Pure: every time is an argument, every decision a value that is returned.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `blocks` | [`BlockSet`]: which blocks somebody has |
+//! | `rarity` | how many hold each block, and the rarest that is looked for |
+//! | `fetch` | [`Fetcher`]: an executor's side, whom to ask for what |
+//! | `peer` | what a fetcher thinks of one peer |
+//! | `flight` | requests under way, and how long they take |
+//! | `scatter` | [`Scatter`]: the driver's side, what to push to whom |
+//! | `node` | what the driver knows of one executor |
+//!
+//! # The protocol
+//!
+//! The driver dials executors, and executors dial each other; nobody dials the driver. Everything is about one blob,
+//! whose manifest all know.
+//!
+//! | who | tells | when | there it is |
+//! |---|---|---|---|
+//! | executor | the driver which blocks it has | it gets the manifest | [`Scatter::joined`] |
+//! | executor | the driver each block that it gains | it is checked and written | [`Scatter::has`] |
+//! | executor | the driver whether it takes blocks | another process begins or ends writing its cache | [`Scatter::accepts`] |
+//! | driver | an executor a block | [`Scatter::next`] says so | [`Fetcher::arrived`], then [`Scatter::pushed`] |
+//! | driver | executors where the others are | they come and go | the peer is dialled |
+//! | executor | each peer which blocks it has | they connect | [`Fetcher::peer_joined`], [`Fetcher::peer_has_all`] |
+//! | executor | each peer each block that it gains | it is checked and written | [`Fetcher::peer_has`] |
+//! | executor | a peer which block it wants | [`Fetcher::next`] says so | [`Fetcher::arrived`] or [`Fetcher::failed`] |
+//!
+//! The two sides need not agree. The driver does not plan who fetches what; it sees to it that each block has a holder
+//! among the nodes, and looks whether each node goes on gaining blocks. An executor does not know what the driver will
+//! push; it asks for what its peers have, and takes what comes. Whatever either side knows is late, so both may act on
+//! old news: the worst of it is a block that comes twice, which is checked, found to be here, and dropped. Where the
+//! peers are no help (they cannot reach each other, or claim blocks that they do not give), a node gains nothing, and
+//! the driver pushes to it what it lacks, whatever the reason is.
+//!
+//! A block that comes twice costs time only, and is rare by construction: the driver scatters a block that somebody has
+//! only if it does not know so yet, and a fetcher asks two peers for one block only for its last ones, if they are slow.
+
+mod blocks;
+mod fetch;
+mod flight;
+mod node;
+mod peer;
+mod rarity;
+mod scatter;
+#[cfg(test)]
+mod tests;
+
+pub use self::blocks::BlockSet;
+pub use self::fetch::{Failure, Fetcher, PeerId, REQUESTS_MAX, Request};
+pub use self::flight::{SLOW_FACTOR, SLOW_MIN};
+pub use self::node::{PUSHES_PER_NODE, RETRY, RETRY_MAX};
+pub use self::peer::{LIES_MAX, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
+pub use self::scatter::{NodeId, PATIENCE_FACTOR, PATIENCE_MIN, Push, Scatter, Why};

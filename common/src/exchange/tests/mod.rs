@@ -1,0 +1,17 @@
+//! Block sets, each side by itself against plain rules, and both sides together in a simulated network.
+
+use super::BlockSet;
+
+mod blocks;
+mod fetching;
+mod fetching_rules;
+mod scattering;
+mod scattering_rules;
+
+fn set_of(len: u32, blocks: impl IntoIterator<Item = u32>) -> BlockSet {
+    let mut set = BlockSet::empty(len);
+    for index in blocks {
+        set.insert(index);
+    }
+    set
+}
