@@ -167,8 +167,8 @@ impl Fetcher {
     /// The next request to make now, if there is one; to be called until there is none, after every event and at the
     /// [`deadline`](Self::deadline).
     ///
-    /// Costs at worst `16 * len / 64` steps over the blocks' bits, and one step a peer with room for each 64 blocks
-    /// that have a missing one among them; in the common case the first few words decide.
+    /// Costs at worst `len / 64` steps for each number of holders that a missing block has, and one step a peer with room
+    /// for each 64 blocks with a missing one among them; in the common case the first few words decide.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
         self.peers.values_mut().for_each(|peer| peer.wake(now));
         if self.requests() >= REQUESTS_MAX {

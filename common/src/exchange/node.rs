@@ -112,9 +112,9 @@ impl Node {
     }
 
     /// When [`next`](super::Scatter::next) may answer differently because of this node.
-    pub(super) fn deadline(&self, patience: Duration) -> Option<Duration> {
+    pub(super) fn deadline(&self, patience: Option<Duration>) -> Option<Duration> {
         let fed = match self.supply {
-            Supply::Dry { since } => Some(since + patience),
+            Supply::Dry { since } => patience.map(|patience| since + patience),
             Supply::Flowing | Supply::Fed => None,
         };
         fed.into_iter().chain(self.waits_until).min().filter(|_| self.accepts)

@@ -6,23 +6,19 @@
 
 use super::blocks::{BlockSet, WORD_BITS};
 
-/// Holders that are told apart: blocks that are held by as many or more lie on one shelf.
-const SHELVES: usize = 16;
-
 /// The holders of each block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rarity {
     holders: Vec<u16>,
-    /// `shelves[holders]`: the open blocks, those that are looked for. A closed block lies on no shelf.
+    /// `shelves[holders]`: the open blocks, those that are looked for. A closed block lies on no shelf. There are as
+    /// many shelves as a block ever had holders, and one more: 12 KiB each for the longest blob.
     shelves: Vec<BlockSet>,
 }
 
 impl Rarity {
     /// `len` open blocks that nobody holds.
     pub(super) fn new(len: u32) -> Self {
-        let mut shelves = vec![BlockSet::empty(len); SHELVES + 1];
-        shelves[0] = BlockSet::full(len);
-        Self { holders: vec![0; len as usize], shelves }
+        Self { holders: vec![0; len as usize], shelves: vec![BlockSet::full(len)] }
     }
 
     /// How many hold the block.
@@ -53,27 +49,26 @@ impl Rarity {
     }
 
     fn set(&mut self, block: u32, holders: u16) {
-        let (before, after) = (self.shelf(block), shelf_of(holders));
+        let was_open = self.shelf(block).remove(block);
         self.holders[block as usize] = holders;
-        if before != after && self.shelves[before].remove(block) {
-            self.shelves[after].insert(block);
+        if was_open {
+            self.open(block);
         }
     }
 
     /// The block is looked for.
     pub(super) fn open(&mut self, block: u32) {
-        let shelf = self.shelf(block);
-        self.shelves[shelf].insert(block);
+        self.shelf(block).insert(block);
     }
 
     /// The block is not looked for, for now or for good.
     pub(super) fn close(&mut self, block: u32) {
-        let shelf = self.shelf(block);
-        self.shelves[shelf].remove(block);
+        self.shelf(block).remove(block);
     }
 
     /// The rarest open block that somebody holds, the lowest of those; `mask` says of each word, 64 blocks, which may
-    /// be chosen. Looks at `SHELVES * len / 64` words at worst, and asks for the masks of those with an open block.
+    /// be chosen. Looks at worst at `len / 64` words for each number of holders that an open block has, and asks for the
+    /// masks of those with an open block.
     pub(super) fn rarest(&self, mask: impl Fn(usize) -> u64) -> Option<u32> {
         let held = self.shelves[1..].iter().filter(|shelf| shelf.count() > 0);
         held.flat_map(|shelf| shelf.words().iter().enumerate()).find_map(|(word, &open)| {
@@ -82,20 +77,21 @@ impl Rarity {
         })
     }
 
-    fn shelf(&self, block: u32) -> usize {
-        shelf_of(self.holders(block))
+    /// Where the block lies if it is open.
+    fn shelf(&mut self, block: u32) -> &mut BlockSet {
+        let holders = usize::from(self.holders(block));
+        if self.shelves.len() <= holders {
+            self.shelves.resize(holders + 1, BlockSet::empty(self.holders.len() as u32));
+        }
+        &mut self.shelves[holders]
     }
 
     /// Whether every open block lies on the one shelf of its holders, and the closed ones on none.
     #[cfg(test)]
     pub(super) fn is_sound(&self, is_open: impl Fn(u32) -> bool) -> bool {
         (0..self.holders.len() as u32).all(|block| {
-            let lies = |shelf: usize| is_open(block) && shelf == self.shelf(block);
-            (0..=SHELVES).all(|shelf| self.shelves[shelf].contains(block) == lies(shelf))
+            let lies = |holders: usize| is_open(block) && holders == usize::from(self.holders(block));
+            self.shelves.iter().enumerate().all(|(holders, shelf)| shelf.contains(block) == lies(holders))
         })
     }
-}
-
-fn shelf_of(holders: u16) -> usize {
-    usize::from(holders).min(SHELVES)
 }

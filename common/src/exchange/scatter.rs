@@ -130,7 +130,7 @@ impl Scatter {
     /// The next push to begin now, if there is one; to be called until there is none, after every event and at the
     /// [`deadline`](Self::deadline).
     ///
-    /// Costs a few steps a node, and at worst `17 * len / 64` steps over the blocks' bits.
+    /// Costs a few steps a node; to feed, at worst `len / 64` steps for each number of holders that a block has.
     pub fn next(&mut self, now: Duration) -> Option<Push> {
         self.watch(now);
         let push = self.scattered().or_else(|| self.feed())?;
@@ -204,7 +204,9 @@ impl Scatter {
                 Supply::Fed if node.accepts && node.have.count() < held => Supply::Fed,
                 _ if !could_gain => Supply::Flowing,
                 Supply::Flowing => Supply::Dry { since: now },
-                Supply::Dry { since } if now.saturating_sub(since) >= patience => Supply::Fed,
+                Supply::Dry { since } if patience.is_some_and(|patience| now.saturating_sub(since) >= patience) => {
+                    Supply::Fed
+                }
                 unchanged => unchanged,
             };
             if node.supply == Supply::Fed && !node.told {
@@ -252,9 +254,14 @@ impl Scatter {
         sorted
     }
 
-    fn patience(&self) -> Duration {
-        let mean = self.took.checked_div(self.succeeded).unwrap_or_default();
-        (mean * PATIENCE_FACTOR).max(PATIENCE_MIN)
+    /// How long a node may be dry. None while the first pushes are under way: nobody knows yet how slow the network is.
+    fn patience(&self) -> Option<Duration> {
+        let mean = match self.took.checked_div(self.succeeded) {
+            Some(mean) => mean,
+            None if self.nodes.values().any(|node| !node.pushes.is_empty()) => return None,
+            None => Duration::ZERO,
+        };
+        Some((mean * PATIENCE_FACTOR).max(PATIENCE_MIN))
     }
 
     /// What is wrong inside, in words; recounts the holders of every block.

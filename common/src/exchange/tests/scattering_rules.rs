@@ -201,7 +201,7 @@ impl Checked {
             let could_gain = node.accepts && lacks.iter().any(of_others);
             let since = node.dry_since.unwrap_or(self.now);
             node.dry_since = could_gain.then_some(since);
-            node.fed = could_gain && self.now >= since + patience;
+            node.fed = could_gain && patience.is_some_and(|patience| self.now >= since + patience);
         }
     }
 
@@ -244,13 +244,16 @@ impl Checked {
         let accepting = || self.nodes.values().filter(|node| node.accepts);
         let waits = accepting().map(|node| node.waits_until).filter(|&until| until > self.now);
         let dry = accepting().filter(|node| !node.fed).filter_map(|node| node.dry_since);
-        waits.chain(dry.map(|since| since + self.patience())).min()
+        waits.chain(dry.filter_map(|since| Some(since + self.patience()?))).min()
     }
 
-    fn patience(&self) -> Duration {
+    fn patience(&self) -> Option<Duration> {
+        if self.took.is_empty() && !self.under_way.is_empty() {
+            return None;
+        }
         let all: Duration = self.took.iter().sum();
         let mean = all.checked_div(self.took.len() as u32).unwrap_or_default();
-        PATIENCE_MIN.max(mean * PATIENCE_FACTOR)
+        Some(PATIENCE_MIN.max(mean * PATIENCE_FACTOR))
     }
 
     fn is_ready(&self, node: &PlainNode) -> bool {
