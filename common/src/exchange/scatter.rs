@@ -12,7 +12,8 @@ use super::rarity::Rarity;
 
 /// A node is fed when it gained nothing for this long...
 pub const PATIENCE_MIN: Duration = Duration::from_secs(3);
-/// ...and for this many times what a push takes on average: on a slow network everything is slow.
+/// ...and for this many times what a push takes on average, or as many times as there are nodes if they are more: on a
+/// slow network everything is slow, and the only holder of a block gives it to all others at the same time.
 pub const PATIENCE_FACTOR: u32 = 8;
 
 /// A connection to an executor, by a number that the caller gives it: a new one for each connection, so that what is
@@ -261,7 +262,8 @@ impl Scatter {
             None if self.nodes.values().any(|node| !node.pushes.is_empty()) => return None,
             None => Duration::ZERO,
         };
-        Some((mean * PATIENCE_FACTOR).max(PATIENCE_MIN))
+        let factor = PATIENCE_FACTOR.max(self.nodes.len() as u32);
+        Some((mean * factor).max(PATIENCE_MIN))
     }
 
     /// What is wrong inside, in words; recounts the holders of every block.

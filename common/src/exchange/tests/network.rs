@@ -119,10 +119,9 @@ impl Network {
             plan,
         };
         for (at, node) in network.plan.nodes.clone().into_iter().enumerate() {
-            network.agenda.insert((node.joins, at as u64), Item::Rises(at));
+            network.add(node.joins, Item::Rises(at));
             node.dies.into_iter().for_each(|dies| network.add(dies, Item::Falls(at)));
         }
-        network.planned = network.hosts.len() as u64;
         network
     }
 

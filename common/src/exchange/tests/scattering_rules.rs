@@ -253,7 +253,7 @@ impl Checked {
         }
         let all: Duration = self.took.iter().sum();
         let mean = all.checked_div(self.took.len() as u32).unwrap_or_default();
-        Some(PATIENCE_MIN.max(mean * PATIENCE_FACTOR))
+        Some(PATIENCE_MIN.max(mean * PATIENCE_FACTOR.max(self.nodes.len() as u32)))
     }
 
     fn is_ready(&self, node: &PlainNode) -> bool {
