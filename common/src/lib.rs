@@ -14,6 +14,7 @@
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
 //! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
+//! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
 //! | [`wire`] | between the messages of `proto` and these types |
@@ -32,6 +33,7 @@ pub mod model;
 pub mod replay;
 pub mod seeds;
 pub mod setting;
+pub mod size;
 pub mod task;
 pub mod training;
 pub mod wire;

@@ -11,6 +11,7 @@ use broadsweep_proto::blocks::{
     OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest, pull_reply::Part,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,6 +20,9 @@ use crate::store::{BlobStore, Content, Offer, Place, StoreError};
 
 /// How often a file that another process is writing is looked at again.
 const BUSY_POLL: Duration = Duration::from_millis(20);
+
+/// How long an offer waits for room that is still in use: by the last run, whose attempts end after their batch.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves the store to the run that holds the executor.
 pub(crate) struct BlocksService {
@@ -41,13 +45,17 @@ impl Blocks for BlocksService {
         let request = request.into_inner();
         let place = if request.cached { Place::Cache } else { Place::Memory };
         let manifest = wire::manifest(request.manifest).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let offered = Instant::now();
         loop {
             // Asked again in every round, so that a lost driver's offer does not wait for ever.
             self.only_the_holder(&request.run)?;
-            match self.store.offer(manifest.clone(), place).map_err(|error| status(&error))? {
-                Offer::Missing(missing) => return Ok(Response::new(OfferReply { missing })),
-                Offer::Busy => tokio::time::sleep(BUSY_POLL).await,
+            match self.store.offer(manifest.clone(), place).await {
+                Ok(Offer::Missing(missing)) => return Ok(Response::new(OfferReply { missing })),
+                Ok(Offer::Busy) => {}
+                Err(error) if error.may_pass() && offered.elapsed() < ROOM_PATIENCE => {}
+                Err(error) => return Err(status(&error)),
             }
+            tokio::time::sleep(BUSY_POLL).await;
         }
     }
 
@@ -96,9 +104,11 @@ fn digest(bytes: &[u8]) -> Result<Digest, Status> {
 fn status(error: &StoreError) -> Status {
     let message = error.to_string();
     match error {
-        StoreError::File { .. } | StoreError::NoRoom { .. } | StoreError::TooMany => {
-            Status::resource_exhausted(message)
-        }
+        StoreError::File { .. }
+        | StoreError::CacheFull { .. }
+        | StoreError::DiskFull { .. }
+        | StoreError::NoRoom { .. }
+        | StoreError::TooMany => Status::resource_exhausted(message),
         StoreError::NotOffered(_) => Status::failed_precondition(message),
         StoreError::NoSuchBlock { .. } | StoreError::Length { .. } | StoreError::Manifest(_) => {
             Status::invalid_argument(message)

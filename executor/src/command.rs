@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use broadsweep_common::size::ByteSize;
 use broadsweep_proto::SLOTS_MAX;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -48,6 +49,11 @@ pub struct ExecutorArgs {
     /// [default: broadsweep in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// What the cache folder may have, as 20GB or 512MiB: what was not used for longest goes first, what is in use stays
+    /// [default: half of what is free on its disk, and 64GiB at most]
+    #[arg(long, value_name = "SIZE")]
+    pub cache_bytes: Option<ByteSize>,
 
     /// Address of this executor for other executors, if it is not the one that the driver dials (not used yet)
     #[arg(long, value_name = "HOST:PORT")]
@@ -103,6 +109,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         slots,
         memory_bytes: memory_bytes(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
+        cache_bytes: args.cache_bytes.map(|size| size.0),
         advertise: args.advertise.clone(),
         instance: RandomState::new().build_hasher().finish(),
         orphan_timeout: Duration::from_secs(args.orphan_timeout),

@@ -20,7 +20,7 @@ use crate::blocks::BlocksService;
 use crate::hold::Hold;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
-use crate::store::{BlobStore, StoreError};
+use crate::store::{BlobStore, Limits, StoreError};
 
 /// How long open connections may take to end once the executor has to.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
@@ -34,6 +34,9 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Where data sets are kept across runs.
     pub cache_dir: PathBuf,
+    /// What the cache folder may have; [`CacheFolder::open`](crate::store::CacheFolder::open) says what there is without
+    /// a limit.
+    pub cache_bytes: Option<u64>,
     /// Where peers reach this executor, if not where the driver dials it.
     pub advertise: Option<String>,
     /// A number that no other process has: drawn at random when the process starts.
@@ -79,7 +82,9 @@ pub async fn serve<I>(
 where
     I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let store = Arc::new(BlobStore::open(&settings.cache_dir)?);
+    // The other half of the memory is for the attempts that made them.
+    let limits = Limits { cache_bytes: settings.cache_bytes, memory_bytes: settings.memory_bytes / 2 };
+    let store = Arc::new(BlobStore::with_limits(&settings.cache_dir, limits)?);
     let hold = Arc::new(Hold::new(Arc::clone(&store), settings.orphan_timeout));
     let stopping = CancellationToken::new();
     let sessions = SessionService {

@@ -226,7 +226,12 @@ async fn forged_manifests_and_blocks_are_refused_and_take_no_memory() {
         assert_status(name, driver.offer(manifest, false).await, Code::InvalidArgument, fragment);
     }
     let all_memory = Manifest { bytes: 5 * gib, blocks: digests(5 << 10) };
-    assert_status("5 GiB", driver.offer(all_memory, false).await, Code::ResourceExhausted, "bytes more in memory");
+    assert_status(
+        "5 GiB",
+        driver.offer(all_memory, false).await,
+        Code::ResourceExhausted,
+        "no memory for 5.0 GiB more",
+    );
     let much = Manifest { bytes: 3 * gib, blocks: digests(3 << 10) };
     assert_eq!(driver.offer(much, false).await.unwrap().len(), 3 << 10, "a claim of 3 GiB may still be kept");
     let largest = Manifest { bytes: (BLOCKS_MAX * BLOCK_BYTES) as u64, blocks: digests(BLOCKS_MAX) };

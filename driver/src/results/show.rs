@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::model::Loss;
+use broadsweep_common::size::ByteSize;
 
 /// An error: a fraction wrong as `2.10 %`, a root mean square error with four digits.
 #[must_use]
@@ -66,17 +67,7 @@ pub fn duration_text(duration: Duration) -> String {
 /// `512 B`, `11.3 MiB`.
 #[must_use]
 pub fn bytes_text(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut amount = bytes as f64;
-    let mut shown = format!("{bytes} B");
-    for unit in units {
-        if amount < 1023.95 {
-            break; // below what one digit after the point would round up to 1024.0
-        }
-        amount /= 1024.0;
-        shown = format!("{amount:.1} {unit}");
-    }
-    shown
+    ByteSize(bytes).to_string()
 }
 
 /// `1 attempt`, `2 attempts`.
@@ -147,20 +138,6 @@ mod tests {
             (183_600, "2 d 3 h"),
         ] {
             assert_eq!(duration_text(Duration::from_secs(seconds)), shown);
-        }
-    }
-
-    #[test]
-    fn bytes_are_shown_in_the_unit_that_fits() {
-        for (bytes, shown) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1024 * 1024 - 1, "1.0 MiB"),
-            (11_867_136, "11.3 MiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(bytes_text(bytes), shown);
         }
     }
 

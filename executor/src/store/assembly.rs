@@ -1,13 +1,14 @@
 //! A blob that is still arriving: every block is checked before it is written, and written once.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use broadsweep_common::blob::Manifest;
+use broadsweep_common::blob::{BLOCK_BYTES, Manifest};
 use broadsweep_common::dataset::AlignedBytes;
 use broadsweep_common::ids::Digest;
+use bytes::Bytes;
 
 use super::StoreError;
 
@@ -20,41 +21,44 @@ pub(super) struct Assembly {
 
 enum Target {
     /// Blocks as they arrive: memory is taken for what came, not for what a manifest claims.
-    Memory(Vec<Vec<u8>>),
-    /// A locked file under a temporary name: the lock says that its writer is alive.
-    File { file: File, path: PathBuf },
+    Memory(Vec<Bytes>),
+    File(PartFile),
 }
 
-/// What became of a complete blob.
+/// A file under a temporary name, locked by its writer. What arrived outlives the writer, so that the next one has to
+/// ask for the rest only; a file without a block goes when this is dropped.
+pub(super) struct PartFile {
+    pub(super) file: Arc<File>,
+    pub(super) path: PathBuf,
+    /// Whether it stays when this is dropped.
+    stays: bool,
+}
+
+/// A complete blob, before it is sealed.
 pub(super) enum Assembled {
     Memory(AlignedBytes),
-    File(PathBuf),
+    File(PartFile),
+}
+
+/// Where the bytes of a block are that has arrived.
+pub(super) enum BlockPlace {
+    Memory(Bytes),
+    File { file: Arc<File>, path: PathBuf, start: u64, bytes: usize },
 }
 
 impl Assembly {
     pub(super) fn in_memory(manifest: Manifest) -> Self {
-        let target = Target::Memory(vec![Vec::new(); manifest.blocks().len()]);
+        let target = Target::Memory(vec![Bytes::new(); manifest.blocks().len()]);
         Self { arrived: vec![false; manifest.blocks().len()], manifest, target }
     }
 
-    /// Starts a file at `path`; `None` if another living process is writing it.
-    pub(super) fn in_file(manifest: Manifest, path: &Path) -> Result<Option<Self>, StoreError> {
-        let unusable = |source| StoreError::File { path: path.to_owned(), source };
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
-        // Between opening and locking, the last writer may have sealed the file under its final name.
-        if !is_at(&file, path).map_err(unusable)? {
-            return Ok(None);
-        }
-        file.set_len(0).map_err(unusable)?;
-        file.set_len(manifest.bytes()).map_err(unusable)?;
-        let target = Target::File { file, path: path.to_owned() };
-        Ok(Some(Self { arrived: vec![false; manifest.blocks().len()], manifest, target }))
+    /// Goes on with a file of the blob's length that we have locked: what is right in it has arrived.
+    pub(super) async fn in_file(manifest: Manifest, part: PartFile) -> Self {
+        let mut part = part;
+        let arrived =
+            if part.stays { right_blocks(&part.file, &manifest).await } else { vec![false; manifest.blocks().len()] };
+        part.stays = arrived.contains(&true);
+        Self { arrived, manifest, target: Target::File(part) }
     }
 
     /// Indices of the blocks that have not arrived.
@@ -63,13 +67,13 @@ impl Assembly {
         places.filter(|(_, arrived)| !**arrived).map(|(index, _)| index as u32).collect()
     }
 
-    /// Checks and writes one block. A block that is here already is not written again.
-    pub(super) fn write(&mut self, index: u32, content: &[u8]) -> Result<(), StoreError> {
+    /// Checks and writes one block, whose digest is `got`. A block that is here already is not written again.
+    pub(super) fn write(&mut self, index: u32, content: &[u8], got: Digest) -> Result<(), StoreError> {
         let index = index as usize;
         let Some(range) = self.manifest.range(index) else {
             return Err(StoreError::NoSuchBlock { index, blocks: self.arrived.len() });
         };
-        let (want, got) = (self.manifest.blocks()[index], Digest::of(content));
+        let want = self.manifest.blocks()[index];
         if want != got {
             return Err(StoreError::Corrupt { index, want, got });
         }
@@ -82,23 +86,38 @@ impl Assembly {
             return Ok(());
         }
         match &mut self.target {
-            Target::Memory(blocks) => blocks[index] = content.to_vec(),
-            Target::File { file, path } => file
-                .write_all_at(content, range.start)
-                .map_err(|source| StoreError::File { path: path.clone(), source })?,
+            Target::Memory(blocks) => blocks[index] = Bytes::copy_from_slice(content),
+            Target::File(part) => {
+                let written = part.file.write_all_at(content, range.start);
+                written.map_err(|source| StoreError::File { path: part.path.clone(), source })?;
+                part.stays = true;
+            }
         }
         self.arrived[index] = true;
         Ok(())
+    }
+
+    /// Where a block is, if it has arrived.
+    pub(super) fn block(&self, index: u32) -> Option<BlockPlace> {
+        let index = index as usize;
+        let range = self.manifest.range(index).filter(|_| self.arrived[index])?;
+        Some(match &self.target {
+            Target::Memory(blocks) => BlockPlace::Memory(blocks[index].clone()),
+            Target::File(part) => BlockPlace::File {
+                file: Arc::clone(&part.file),
+                path: part.path.clone(),
+                start: range.start,
+                bytes: (range.end - range.start) as usize,
+            },
+        })
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.arrived.iter().all(|arrived| *arrived)
     }
 
-    /// Seals a complete blob, under the name `sealed` if it is a file.
-    ///
-    /// No sync before the rename: a file that a power failure left with holes fails its check when it is next used.
-    pub(super) fn seal(self, sealed: &Path) -> Result<Assembled, StoreError> {
+    /// Puts a complete blob together.
+    pub(super) fn finish(self) -> Assembled {
         match self.target {
             Target::Memory(blocks) => {
                 let mut bytes = AlignedBytes::zeroed(self.manifest.bytes() as usize);
@@ -107,30 +126,76 @@ impl Assembly {
                         bytes.as_mut()[range.start as usize..range.end as usize].copy_from_slice(&block);
                     }
                 }
-                Ok(Assembled::Memory(bytes))
+                Assembled::Memory(bytes)
             }
-            Target::File { path, .. } => {
-                fs::rename(&path, sealed).map_err(|source| StoreError::File { path: sealed.to_owned(), source })?;
-                Ok(Assembled::File(sealed.to_owned()))
-            }
+            Target::File(part) => Assembled::File(part),
         }
     }
 
     /// Gives an unfinished blob up, and its file's room back.
-    pub(super) fn discard(self) {
-        if let Target::File { path, .. } = self.target
-            && let Err(error) = fs::remove_file(&path)
-        {
-            tracing::warn!(path = %path.display(), %error, "an unfinished cache file could not be removed");
+    pub(super) fn discard(mut self) {
+        if let Target::File(part) = &mut self.target {
+            part.stays = false;
         }
     }
 }
 
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+impl PartFile {
+    /// A file that was empty when it was locked, or that `has_content`.
+    pub(super) fn new(file: File, path: PathBuf, has_content: bool) -> Self {
+        Self { file: Arc::new(file), path, stays: has_content }
     }
+
+    /// It has another name now, under which it stays.
+    pub(super) fn renamed(mut self) -> Arc<File> {
+        self.stays = true;
+        Arc::clone(&self.file)
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // Its lock is still ours, so nobody else can have begun another one at this path.
+        if !self.stays
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "an unfinished cache file could not be removed");
+        }
+    }
+}
+
+impl BlockPlace {
+    /// The block's bytes. A file is read without the store's lock: its bytes do not change once they have arrived.
+    pub(super) fn read(self) -> Result<Bytes, StoreError> {
+        match self {
+            Self::Memory(block) => Ok(block),
+            Self::File { file, path, start, bytes } => {
+                let mut block = vec![0; bytes];
+                file.read_exact_at(&mut block, start).map_err(|source| StoreError::File { path, source })?;
+                Ok(block.into())
+            }
+        }
+    }
+}
+
+/// Which blocks of `file` are those of the manifest. Holes read as zeros; what the disk cannot read is wrong.
+///
+/// Reads and not a map: an unreadable sector is an error here, and would be a signal there. Others get their turn
+/// after each block, so that a large file keeps no thread of the network from its connections.
+async fn right_blocks(file: &File, manifest: &Manifest) -> Vec<bool> {
+    let mut buffer = vec![0; BLOCK_BYTES.min(manifest.bytes() as usize)];
+    let mut right = Vec::with_capacity(manifest.blocks().len());
+    for (index, digest) in manifest.blocks().iter().enumerate() {
+        let range = manifest.range(index).unwrap_or_default();
+        let block = &mut buffer[..(range.end - range.start) as usize];
+        right.push(file.read_exact_at(block, range.start).is_ok() && Digest::of(block) == *digest);
+        tokio::task::yield_now().await;
+    }
+    right
+}
+
+/// Whether `file` is the blob of the manifest, to the last byte.
+pub(super) async fn is_whole(file: &File, manifest: &Manifest) -> bool {
+    let has_its_length = file.metadata().is_ok_and(|found| found.len() == manifest.bytes());
+    has_its_length && right_blocks(file, manifest).await.iter().all(|right| *right)
 }

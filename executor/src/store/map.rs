@@ -3,27 +3,40 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
-/// The bytes of a sealed file.
-pub(super) struct SealedMap(Option<Mmap>);
+use super::cache::mark_used;
+
+/// The bytes of a sealed file, in use for as long as this lives: the file's shared lock is kept, and goes with the
+/// process however that ends.
+pub(super) struct SealedMap {
+    map: Option<Mmap>,
+    file: Arc<File>,
+}
 
 impl SealedMap {
     /// Maps `file`, which nobody may change any more.
-    pub(super) fn of(file: &File) -> io::Result<Self> {
+    pub(super) fn of(file: Arc<File>) -> io::Result<Self> {
         if file.metadata()?.len() == 0 {
-            return Ok(Self(None)); // an empty map is an error on Linux
+            return Ok(Self { map: None, file }); // an empty map is an error on Linux
         }
         // SAFETY: cache files are written under a temporary name, renamed once they are whole, and never written
         // again; a later writer of the same name renames another file over it, and this map keeps the old one.
-        let map = unsafe { Mmap::map(file)? };
-        Ok(Self(Some(map)))
+        let map = unsafe { Mmap::map(&*file)? };
+        Ok(Self { map: Some(map), file })
     }
 }
 
 impl AsRef<[u8]> for SealedMap {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        self.map.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for SealedMap {
+    fn drop(&mut self) {
+        mark_used(&self.file);
     }
 }

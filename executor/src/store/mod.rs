@@ -1,22 +1,36 @@
 //! The blobs of this executor: data in cache files that outlast a run, the rest in memory until it is released.
 //!
+//! | module | holds |
+//! |---|---|
+//! | `cache` | the cache folder: what is there, what is in use, what goes when there is no room |
+//! | `assembly` | a blob that is still arriving, and the check of its blocks |
+//! | `map` | the memory map of a sealed file |
+//! | `error` | why something cannot be stored |
+//!
 //! Every block is checked against its digest before it counts; a file of an earlier run is checked again before it
-//! is used. Executors that share a cache folder share its files: one writes, the others wait for it.
+//! is used, and one that was left half written is finished. Executors that share a cache folder share its files: one
+//! writes, the others wait for it.
 
 mod assembly;
+mod cache;
+mod error;
 mod map;
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use broadsweep_common::blob::{Blob, Manifest, ManifestError};
+use broadsweep_common::blob::{Blob, Manifest};
 use broadsweep_common::ids::Digest;
+use broadsweep_common::size::ByteSize;
+use bytes::Bytes;
+use tokio::sync::watch;
 
-use assembly::{Assembled, Assembly};
-use map::SealedMap;
+use assembly::{Assembled, Assembly, BlockPlace, is_whole};
+use cache::Begun;
+
+pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
+pub use error::StoreError;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 4 << 30;
@@ -40,76 +54,35 @@ pub enum Place {
 pub enum Offer {
     /// These blocks are missing; none, if the blob is here.
     Missing(Vec<u32>),
-    /// Another process is writing the same file. Ask again.
+    /// Another process is writing the same file, or another offer of the blob is looking at it. Ask again.
     Busy,
 }
 
-/// Why a blob or block cannot be stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The cache folder or a file in it cannot be used: no room, no permission, no folder.
-    #[error("the cache file {}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A block of a blob that was not offered.
-    #[error("blob {0} was not offered")]
-    NotOffered(Digest),
-    /// A block beyond the manifest's end.
-    #[error("block {index} of a blob of {blocks} blocks")]
-    NoSuchBlock {
-        /// Counted from 0.
-        index: usize,
-        /// What the manifest lists.
-        blocks: usize,
-    },
-    /// The bytes are not those of the manifest.
-    #[error("block {index}: digest {got}, the manifest says {want}")]
-    Corrupt {
-        /// Counted from 0.
-        index: usize,
-        /// What the manifest says.
-        want: Digest,
-        /// What arrived.
-        got: Digest,
-    },
-    /// The bytes are those of the manifest, but not as many as its block has.
-    #[error("block {index}: {got} bytes, its place has {want}")]
-    Length {
-        /// Counted from 0.
-        index: usize,
-        /// Bytes from the block's start to its end.
-        want: u64,
-        /// Bytes that arrived.
-        got: usize,
-    },
-    /// Blobs in memory would take too much.
-    #[error("{bytes} bytes more in memory than the {MEMORY_BLOB_BYTES_MAX} bytes that blobs may take there")]
-    NoRoom {
-        /// What was asked for.
-        bytes: u64,
-    },
-    /// Too many blobs are arriving.
-    #[error("more than {ASSEMBLIES_MAX} blobs arriving at the same time")]
-    TooMany,
-    /// The blob is larger than any may be.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
+/// What the blobs of an executor may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of its cache folder; [`CacheFolder::open`] says what there is without a limit.
+    pub cache_bytes: Option<u64>,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// The blobs of this executor.
 pub struct BlobStore {
-    folder: PathBuf,
+    cache: CacheFolder,
+    memory_bytes_max: u64,
     state: Mutex<State>,
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
     whole: HashMap<Digest, Stored>,
     arriving: HashMap<Digest, (Place, Assembly)>,
+    /// Offered, and being looked for in the cache folder.
+    sought: HashSet<Digest>,
+    /// How often a run's blobs were forgotten: what was looked for before that is not wanted any more.
+    forgotten: u64,
 }
 
 struct Stored {
@@ -122,76 +95,173 @@ struct Stored {
     blob: Blob<Content>,
 }
 
+/// Marks a blob as looked for, and no longer once this is dropped: also when nobody waits for the answer any more.
+struct Search<'a> {
+    store: &'a BlobStore,
+    digest: Digest,
+    forgotten: u64,
+}
+
+/// What a search came to.
+enum Found {
+    Whole(Blob<Content>),
+    Arriving(Assembly),
+}
+
 impl BlobStore {
-    /// A store whose cache files lie in `folder`, which is made if it is missing.
+    /// A store with the usual limits.
     ///
     /// # Errors
     /// [`StoreError::File`].
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let folder = folder.join("blobs");
-        fs::create_dir_all(&folder).map_err(|source| StoreError::File { path: folder.clone(), source })?;
-        Ok(Self { folder, state: Mutex::default() })
+        Self::with_limits(folder, Limits { cache_bytes: None, memory_bytes: MEMORY_BLOB_BYTES_MAX })
     }
 
-    /// Says which blocks of a blob are missing here, and makes room for them.
+    /// A store whose cache files lie in `folder`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn with_limits(folder: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let cache = CacheFolder::open(folder, limits.cache_bytes)?;
+        let memory_bytes_max = limits.memory_bytes.min(MEMORY_BLOB_BYTES_MAX);
+        Ok(Self { cache, memory_bytes_max, state: Mutex::default(), changes: watch::Sender::new(0) })
+    }
+
+    /// Says which blocks of a blob are missing here, and makes room for them. What lies in the cache folder is checked
+    /// block by block without the store's lock, and others get their turn in between; who offers the same blob
+    /// meanwhile is told [`Offer::Busy`].
     ///
     /// # Errors
     /// [`StoreError`], if there is no room for it.
-    pub fn offer(&self, manifest: Manifest, place: Place) -> Result<Offer, StoreError> {
+    pub async fn offer(&self, manifest: Manifest, place: Place) -> Result<Offer, StoreError> {
         let digest = manifest.digest();
-        let mut state = self.state();
-        if let Some(stored) = state.whole.get_mut(&digest) {
-            stored.inputs = stored.inputs.saturating_add(1);
-            return Ok(Offer::Missing(Vec::new()));
-        }
-        if let Some((_, assembly)) = state.arriving.get(&digest) {
-            return Ok(Offer::Missing(assembly.missing()));
-        }
-        if place == Place::Cache
-            && let Some(content) = self.reopen(&manifest, digest)?
-        {
-            state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
-            return Ok(Offer::Missing(Vec::new()));
-        }
-        if state.arriving.len() >= ASSEMBLIES_MAX {
-            return Err(StoreError::TooMany);
-        }
-        let assembly = match place {
-            Place::Memory => {
-                state.room_for(manifest.bytes())?;
-                Assembly::in_memory(manifest.clone())
+        let search = {
+            let mut state = self.state();
+            if let Some(offer) = state.known(digest) {
+                return Ok(offer);
             }
-            Place::Cache => match Assembly::in_file(manifest.clone(), &self.path(digest, ".part"))? {
-                Some(assembly) => assembly,
-                None => return Ok(Offer::Busy),
-            },
+            if state.sought.len() >= ASSEMBLIES_MAX {
+                return Err(StoreError::TooMany);
+            }
+            if !state.sought.insert(digest) {
+                return Ok(Offer::Busy);
+            }
+            Search { store: self, digest, forgotten: state.forgotten }
         };
-        // The last writer may have sealed the file between the first look and our lock.
-        if place == Place::Cache
-            && let Some(content) = self.reopen(&manifest, digest)?
-        {
-            assembly.discard();
-            state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
-            return Ok(Offer::Missing(Vec::new()));
+        let found = match place {
+            Place::Memory => Some(Found::Arriving(Assembly::in_memory(manifest))),
+            Place::Cache => self.find(manifest, digest).await?,
+        };
+        match found {
+            Some(found) => self.admit(&search, place, found),
+            None => Ok(Offer::Busy),
         }
-        let missing = assembly.missing();
-        state.arriving.insert(digest, (place, assembly));
-        self.seal_if_complete(&mut state, digest)?;
+    }
+
+    /// Looks into the cache folder: the whole blob, what is there of it, or `None` if another process writes it.
+    async fn find(&self, manifest: Manifest, digest: Digest) -> Result<Option<Found>, StoreError> {
+        let name = digest.to_string();
+        loop {
+            if let Some(file) = self.cache.take(&name)? {
+                if is_whole(&file, &manifest).await {
+                    let content = self.cache.map(&name, file)?;
+                    return Ok(Some(Found::Whole(Blob { manifest, content })));
+                }
+                self.cache.drop_damaged(&name, &file)?;
+            }
+            return match self.cache.begin(&name, manifest.bytes())? {
+                Begun::Ours(part) => Ok(Some(Found::Arriving(Assembly::in_file(manifest, part).await))),
+                Begun::Busy => Ok(None),
+                Begun::Sealed => continue,
+            };
+        }
+    }
+
+    /// Takes in what a search found, unless it is here by now or its run has gone.
+    fn admit(&self, search: &Search, place: Place, found: Found) -> Result<Offer, StoreError> {
+        let mut state = self.state();
+        if let Some(offer) = state.known(search.digest) {
+            return Ok(offer);
+        }
+        if state.forgotten != search.forgotten {
+            return Ok(Offer::Busy); // asked again, by whoever still wants it
+        }
+        let missing = match found {
+            Found::Whole(blob) => {
+                state.whole.insert(search.digest, Stored::given(place, blob));
+                Vec::new()
+            }
+            Found::Arriving(assembly) => {
+                if state.arriving.len() >= ASSEMBLIES_MAX {
+                    return Err(StoreError::TooMany);
+                }
+                if place == Place::Memory {
+                    self.room_for(&state, assembly.manifest.bytes())?;
+                }
+                let missing = assembly.missing();
+                state.arriving.insert(search.digest, (place, assembly));
+                self.seal_if_complete(&mut state, search.digest)?;
+                missing
+            }
+        };
+        self.changed();
         Ok(Offer::Missing(missing))
     }
 
     /// Checks and keeps one block of a blob that was offered.
     ///
     /// # Errors
-    /// [`StoreError`]; the other blocks stay.
+    /// [`StoreError`]; the other blocks stay, unless the disk is full.
     pub fn store_block(&self, blob: Digest, index: u32, content: &[u8]) -> Result<(), StoreError> {
+        let digest = Digest::of(content); // before the lock: others need not wait for it
         let mut state = self.state();
         if state.whole.contains_key(&blob) {
             return Ok(()); // sent twice: it is here
         }
         let (_, assembly) = state.arriving.get_mut(&blob).ok_or(StoreError::NotOffered(blob))?;
-        assembly.write(index, content)?;
-        self.seal_if_complete(&mut state, blob)
+        if let Err(error) = assembly.write(index, content, digest) {
+            if error.is_disk_full()
+                && let Some((_, assembly)) = state.arriving.remove(&blob)
+            {
+                assembly.discard(); // whoever else writes to that disk needs the room
+                self.changed();
+            }
+            return Err(error);
+        }
+        self.seal_if_complete(&mut state, blob)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// A block that is here, of a whole blob or of one that is still arriving.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], if what was written cannot be read.
+    pub fn block(&self, blob: Digest, index: u32) -> Result<Option<Bytes>, StoreError> {
+        let place = {
+            let state = self.state();
+            if let Some(stored) = state.whole.get(&blob) {
+                let Some(range) = stored.blob.manifest.range(index as usize) else { return Ok(None) };
+                let content = Bytes::from_owner(Owned(Arc::clone(&stored.blob.content)));
+                return Ok(Some(content.slice(range.start as usize..range.end as usize)));
+            }
+            state.arriving.get(&blob).and_then(|(_, assembly)| assembly.block(index))
+        };
+        place.map(BlockPlace::read).transpose()
+    }
+
+    /// The blocks that are missing of a blob that was offered; `None` if it was not, or is being looked for.
+    pub fn missing(&self, blob: Digest) -> Option<Vec<u32>> {
+        let state = self.state();
+        if state.whole.contains_key(&blob) {
+            return Some(Vec::new());
+        }
+        state.arriving.get(&blob).map(|(_, assembly)| assembly.missing())
+    }
+
+    /// A number that grows whenever a block or a blob comes or goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// A whole blob.
@@ -207,7 +277,7 @@ impl BlobStore {
         let manifest = Manifest::of(&content)?;
         let digest = manifest.digest();
         let mut state = self.state();
-        state.room_for(manifest.bytes())?;
+        self.room_for(&state, manifest.bytes())?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
         let made = Stored { place: Place::Memory, is_result: true, inputs: 0, blob };
         state.whole.entry(digest).and_modify(|stored| stored.is_result = true).or_insert(made);
@@ -217,21 +287,26 @@ impl BlobStore {
     /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
         self.state().change(blob, |stored| stored.is_result = false);
+        self.changed();
     }
 
     /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
     pub fn took_in(&self, blob: Digest) {
         self.state().change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
+        self.changed();
     }
 
-    /// Drops what a run was given here, and keeps what was made for it.
+    /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
+    /// next run goes on with them.
     pub fn forget_inputs(&self) {
         let mut state = self.state();
         state.whole.retain(|_, stored| {
             stored.inputs = 0;
             stored.is_result
         });
-        state.arriving.drain().for_each(|(_, (_, assembly))| assembly.discard());
+        state.forget_arriving();
+        drop(state);
+        self.changed();
     }
 
     /// Whether something that was made here waits to be fetched or released.
@@ -239,11 +314,14 @@ impl BlobStore {
         self.state().whole.values().any(|stored| stored.is_result)
     }
 
-    /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay.
+    /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay, half-written
+    /// ones too: the next run goes on with them.
     pub fn forget_run(&self) {
         let mut state = self.state();
         state.whole.clear();
-        state.arriving.drain().for_each(|(_, (_, assembly))| assembly.discard());
+        state.forget_arriving();
+        drop(state);
+        self.changed();
     }
 
     fn seal_if_complete(&self, state: &mut State, digest: Digest) -> Result<(), StoreError> {
@@ -252,32 +330,24 @@ impl BlobStore {
         }
         let Some((place, assembly)) = state.arriving.remove(&digest) else { return Ok(()) };
         let manifest = assembly.manifest.clone();
-        let content: Content = match assembly.seal(&self.path(digest, ""))? {
+        let content: Content = match assembly.finish() {
             Assembled::Memory(bytes) => Arc::new(bytes),
-            Assembled::File(path) => map(&path)?,
+            Assembled::File(part) => self.cache.seal(&digest.to_string(), part)?,
         };
         state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
         Ok(())
     }
 
-    /// A cache file of an earlier run, if it is there and every block of it is right; a damaged one is removed.
-    fn reopen(&self, manifest: &Manifest, digest: Digest) -> Result<Option<Content>, StoreError> {
-        let path = self.path(digest, "");
-        let content = match map(&path) {
-            Ok(content) => content,
-            Err(StoreError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if Manifest::of((*content).as_ref())? == *manifest {
-            return Ok(Some(content));
+    /// Whether blobs in memory may take so many bytes more.
+    fn room_for(&self, state: &State, bytes: u64) -> Result<(), StoreError> {
+        match state.bytes_in_memory().checked_add(bytes) {
+            Some(all) if all <= self.memory_bytes_max => Ok(()),
+            _ => Err(StoreError::NoRoom { bytes: ByteSize(bytes), bytes_max: ByteSize(self.memory_bytes_max) }),
         }
-        tracing::warn!(path = %path.display(), "a damaged cache file is dropped and fetched again");
-        fs::remove_file(&path).map_err(|source| StoreError::File { path, source })?;
-        Ok(None)
     }
 
-    fn path(&self, digest: Digest, ending: &str) -> PathBuf {
-        self.folder.join(format!("{digest}{ending}"))
+    fn changed(&self) {
+        self.changes.send_modify(|number| *number += 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -302,24 +372,46 @@ impl State {
         }
     }
 
-    fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
+    /// What is known of a blob that is offered once more.
+    fn known(&mut self, digest: Digest) -> Option<Offer> {
+        if let Some(stored) = self.whole.get_mut(&digest) {
+            stored.inputs = stored.inputs.saturating_add(1);
+            return Some(Offer::Missing(Vec::new()));
+        }
+        self.arriving.get(&digest).map(|(_, assembly)| Offer::Missing(assembly.missing()))
+    }
+
+    fn forget_arriving(&mut self) {
+        self.arriving.clear();
+        self.forgotten += 1;
+    }
+
+    fn bytes_in_memory(&self) -> u64 {
         let in_memory = self.whole.values().filter(|stored| stored.place == Place::Memory);
         let arriving = self.arriving.values().filter(|(place, _)| *place == Place::Memory);
-        let taken: u64 = in_memory
+        in_memory
             .map(|stored| stored.blob.manifest.bytes())
             .chain(arriving.map(|(_, assembly)| assembly.manifest.bytes()))
-            .sum();
-        match taken.checked_add(bytes) {
-            Some(all) if all <= MEMORY_BLOB_BYTES_MAX => Ok(()),
-            _ => Err(StoreError::NoRoom { bytes }),
-        }
+            .sum()
     }
 }
 
-fn map(path: &Path) -> Result<Content, StoreError> {
-    let opened = File::open(path).and_then(|file| SealedMap::of(&file));
-    opened.map(|map| Arc::new(map) as Content).map_err(|source| StoreError::File { path: path.to_owned(), source })
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        self.store.state().sought.remove(&self.digest);
+    }
 }
 
+/// A blob's bytes as the owner of a [`Bytes`].
+struct Owned(Content);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+#[cfg(test)]
+mod sharing_tests;
 #[cfg(test)]
 mod tests;

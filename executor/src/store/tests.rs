@@ -1,79 +1,91 @@
 //! The store against good, damaged and hostile senders.
 
+use std::fs;
+use std::path::PathBuf;
+
 use broadsweep_common::blob::BLOCK_BYTES;
 
 use super::*;
 
-fn blob(blocks: usize) -> Blob {
-    let content = (0..blocks * BLOCK_BYTES - 100).map(|place| (place / 997) as u8).collect();
+pub(super) fn blob(blocks: usize) -> Blob {
+    blob_of(blocks, 0)
+}
+
+/// Other bytes for each `fill`.
+pub(super) fn blob_of(blocks: usize, fill: u8) -> Blob {
+    let content = (0..blocks * BLOCK_BYTES - 100).map(|place| (place / 997) as u8 ^ fill).collect();
     Blob::new(content).unwrap()
 }
 
-fn push(store: &BlobStore, blob: &Blob, index: u32) -> Result<(), StoreError> {
+pub(super) fn path_of(folder: &Path, blob: &Blob, ending: &str) -> PathBuf {
+    folder.join("blobs").join(format!("{}{ending}", blob.manifest.digest()))
+}
+
+pub(super) fn push(store: &BlobStore, blob: &Blob, index: u32) -> Result<(), StoreError> {
     store.store_block(blob.manifest.digest(), index, blob.block(index as usize).unwrap())
 }
 
-fn content_of(store: &BlobStore, digest: Digest) -> Vec<u8> {
+pub(super) fn content_of(store: &BlobStore, digest: Digest) -> Vec<u8> {
     (*store.get(digest).unwrap().content).as_ref().to_vec()
 }
 
-#[test]
-fn a_blob_is_whole_once_its_last_block_has_come() {
+#[tokio::test]
+async fn a_blob_is_whole_once_its_last_block_has_come() {
     for place in [Place::Cache, Place::Memory] {
         let folder = tempfile::tempdir().unwrap();
         let store = BlobStore::open(folder.path()).unwrap();
         let blob = blob(3);
         let digest = blob.manifest.digest();
-        assert_eq!(store.offer(blob.manifest.clone(), place).unwrap(), Offer::Missing(vec![0, 1, 2]));
+        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(vec![0, 1, 2]));
         for index in [2, 0] {
             push(&store, &blob, index).unwrap();
             assert!(store.get(digest).is_none());
         }
-        assert_eq!(store.offer(blob.manifest.clone(), place).unwrap(), Offer::Missing(vec![1]));
+        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(vec![1]));
         push(&store, &blob, 1).unwrap();
         assert_eq!(content_of(&store, digest), blob.content);
     }
 }
 
-#[test]
-fn a_later_run_finds_a_cached_blob_and_not_one_from_memory() {
+#[tokio::test]
+async fn a_later_run_finds_a_cached_blob_and_not_one_from_memory() {
     let folder = tempfile::tempdir().unwrap();
     for (place, missing) in [(Place::Cache, vec![]), (Place::Memory, vec![0])] {
         let store = BlobStore::open(folder.path()).unwrap();
         let blob = blob(1);
-        store.offer(blob.manifest.clone(), place).unwrap();
+        store.offer(blob.manifest.clone(), place).await.unwrap();
         push(&store, &blob, 0).unwrap();
         store.forget_run();
         assert!(store.get(blob.manifest.digest()).is_none());
-        assert_eq!(store.offer(blob.manifest.clone(), place).unwrap(), Offer::Missing(missing));
+        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(missing));
     }
 }
 
-#[test]
-fn a_damaged_cache_file_is_fetched_again() {
+#[tokio::test]
+async fn a_damaged_cache_file_is_fetched_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
     let blob = blob(2);
-    let path = store.path(blob.manifest.digest(), "");
+    let path = path_of(folder.path(), &blob, "");
     let mut damaged = blob.content.clone();
     damaged[BLOCK_BYTES + 5] ^= 1;
     fs::write(&path, damaged).unwrap();
-    assert_eq!(store.offer(blob.manifest.clone(), Place::Cache).unwrap(), Offer::Missing(vec![0, 1]));
+    assert_eq!(store.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![0, 1]));
     for index in 0..2 {
         push(&store, &blob, index).unwrap();
     }
     assert_eq!(fs::read(path).unwrap(), blob.content);
 }
 
-#[test]
-fn a_wrong_block_is_refused_and_the_right_one_still_taken() {
+#[tokio::test]
+async fn a_wrong_block_is_refused_and_the_right_one_still_taken() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
     let blob = blob(2);
     let digest = blob.manifest.digest();
     let early = store.store_block(digest, 0, b"early").unwrap_err();
     assert!(matches!(early, StoreError::NotOffered(_)));
-    store.offer(blob.manifest.clone(), Place::Cache).unwrap();
+    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
     let flipped = store.store_block(digest, 0, b"other bytes").unwrap_err();
     assert!(matches!(flipped, StoreError::Corrupt { index: 0, .. }));
     let swapped = store.store_block(digest, 0, blob.block(1).unwrap()).unwrap_err();
@@ -86,45 +98,52 @@ fn a_wrong_block_is_refused_and_the_right_one_still_taken() {
     assert_eq!(content_of(&store, digest), blob.content);
 }
 
-#[test]
-fn two_stores_in_one_folder_write_a_blob_once() {
+#[tokio::test]
+async fn two_stores_in_one_folder_write_a_blob_once() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [(); 2].map(|()| BlobStore::open(folder.path()).unwrap());
     let blob = blob(1);
-    assert_eq!(first.offer(blob.manifest.clone(), Place::Cache).unwrap(), Offer::Missing(vec![0]));
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).unwrap(), Offer::Busy);
+    assert_eq!(first.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![0]));
+    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Busy);
     push(&first, &blob, 0).unwrap();
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).unwrap(), Offer::Missing(vec![]));
+    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![]));
     assert_eq!(content_of(&second, blob.manifest.digest()), blob.content);
 }
 
-#[test]
-fn a_writer_that_gives_up_leaves_the_file_to_the_next() {
+#[tokio::test]
+async fn a_writer_that_gives_up_leaves_what_arrived_to_the_next_and_no_empty_file() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [(); 2].map(|()| BlobStore::open(folder.path()).unwrap());
     let blob = blob(2);
-    first.offer(blob.manifest.clone(), Place::Cache).unwrap();
+    let part = path_of(folder.path(), &blob, ".part");
+    first.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    assert!(part.exists());
+    first.forget_run();
+    assert!(!part.exists());
+    first.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
     push(&first, &blob, 0).unwrap();
     first.forget_run();
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).unwrap(), Offer::Missing(vec![0, 1]));
+    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![1]));
+    push(&second, &blob, 1).unwrap();
+    assert_eq!(content_of(&second, blob.manifest.digest()), blob.content);
 }
 
-#[test]
-fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
+#[tokio::test]
+async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
     let blocks = 5 << 10; // 5 GiB
     let manifest = Manifest::checked((blocks * BLOCK_BYTES) as u64, vec![Digest([0; 32]); blocks]).unwrap();
-    assert!(matches!(store.offer(manifest, Place::Memory), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(store.offer(manifest, Place::Memory).await, Err(StoreError::NoRoom { .. })));
 }
 
-#[test]
-fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
+#[tokio::test]
+async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
     let digest = store.keep(vec![7; 10]).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
-    assert_eq!(store.offer(manifest, Place::Memory).unwrap(), Offer::Missing(vec![]));
+    assert_eq!(store.offer(manifest, Place::Memory).await.unwrap(), Offer::Missing(vec![]));
     store.release(digest);
     store.release(digest);
     assert!(store.get(digest).is_some() && !store.holds_results());
@@ -142,14 +161,62 @@ fn kept_weights_are_there_until_they_are_released() {
     assert!(store.get(digest).is_none());
 }
 
-#[test]
-fn an_empty_blob_is_whole_at_once() {
+#[tokio::test]
+async fn an_empty_blob_is_whole_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
     for place in [Place::Memory, Place::Cache] {
         let manifest = Manifest::of(&[]).unwrap();
-        assert_eq!(store.offer(manifest.clone(), place).unwrap(), Offer::Missing(vec![]));
+        assert_eq!(store.offer(manifest.clone(), place).await.unwrap(), Offer::Missing(vec![]));
         assert_eq!(content_of(&store, manifest.digest()).len(), 0);
         store.forget_run();
     }
+}
+
+#[tokio::test]
+async fn a_block_can_be_read_as_soon_as_it_is_here() {
+    for place in [Place::Cache, Place::Memory] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path()).unwrap();
+        let blob = blob(2);
+        let digest = blob.manifest.digest();
+        let read = |index: u32| store.block(digest, index).unwrap();
+        assert_eq!((read(0), store.missing(digest)), (None, None));
+        store.offer(blob.manifest.clone(), place).await.unwrap();
+        assert_eq!((read(1), store.missing(digest)), (None, Some(vec![0, 1])));
+        push(&store, &blob, 1).unwrap();
+        assert_eq!((read(0), store.missing(digest)), (None, Some(vec![0])));
+        assert_eq!(read(1).unwrap(), blob.block(1).unwrap());
+        push(&store, &blob, 0).unwrap();
+        for index in 0..2 {
+            assert_eq!(read(index).unwrap(), blob.block(index as usize).unwrap());
+        }
+        assert_eq!((read(2), store.missing(digest)), (None, Some(vec![])));
+        assert_eq!(read(u32::MAX), None);
+    }
+}
+
+#[tokio::test]
+async fn whatever_comes_or_goes_can_be_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let blob = blob(1);
+    let mut changes = store.changes();
+    assert!(!changes.has_changed().unwrap());
+    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    assert!(changes.has_changed().unwrap(), "offered");
+    let before = *changes.borrow_and_update();
+    push(&store, &blob, 0).unwrap();
+    assert!(*changes.borrow_and_update() > before, "arrived");
+    store.forget_run();
+    assert!(changes.has_changed().unwrap(), "forgotten");
+}
+
+#[tokio::test]
+async fn memory_for_blobs_can_be_limited_below_what_they_may_take_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
+    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
+    store.keep(vec![1; 600]).unwrap();
+    assert!(matches!(store.keep(vec![2; 600]), Err(StoreError::NoRoom { .. })));
 }

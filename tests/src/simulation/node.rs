@@ -96,6 +96,7 @@ pub(super) async fn software(
             slots: node.slots,
             memory_bytes: 1 << 30,
             cache_dir: node.folder.clone(),
+            cache_bytes: Some(1 << 30),
             advertise: None,
             instance: Truth::instance(&node.name, process),
             orphan_timeout: node.orphan_timeout,
