@@ -172,9 +172,15 @@ impl Lab {
     /// An executor that keeps a run for so many seconds after its driver has gone.
     #[must_use]
     pub fn forgetful_executor(&self, cache: &str, slots: u32, orphan_timeout_s: u32) -> Executor {
+        self.executor_with(cache, slots, &["--orphan-timeout", &orphan_timeout_s.to_string()])
+    }
+
+    /// An executor with flags of its own.
+    #[must_use]
+    pub fn executor_with(&self, cache: &str, slots: u32, flags: &[&str]) -> Executor {
         let mut command = self.prepare(self.program);
         command.arg("executor");
-        self.listening(command, "127.0.0.1:0", cache, slots, &["--orphan-timeout", &orphan_timeout_s.to_string()])
+        self.listening(command, "127.0.0.1:0", cache, slots, flags)
     }
 
     /// An executor on another machine of the network.

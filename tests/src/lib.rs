@@ -7,6 +7,7 @@
 //! | [`lab`] | a test's folder: studies, drivers and executors that write there alone |
 //! | [`outcome`] | what a run left, read back |
 //! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
+//! | [`small_disk`] | a file system that is soon full |
 //! | [`network`] | a network of two machines on this one, which can be cut |
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
@@ -31,4 +32,5 @@ pub mod network;
 pub mod outcome;
 pub mod process;
 pub mod simulation;
+pub mod small_disk;
 pub mod wait;

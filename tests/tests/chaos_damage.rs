@@ -5,10 +5,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use broadsweep_tests::chaos::{assert_recovered, small, undisturbed};
 use broadsweep_tests::lab::{Lab, examples};
+use broadsweep_tests::small_disk::SmallDisk;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -96,43 +96,10 @@ fn a_run_does_not_go_on_with_another_study_or_with_other_data() {
     assert_recovered("as it was", &lab.resume("out", &[]).wait(), &lab.outcome("out"), &undisturbed(PROGRAM));
 }
 
-/// A file system of 2 MiB in memory. Dropping it removes it.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Result<Self, String> {
-        fs::create_dir(&at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).output();
-        let mounted = mount.map_err(|error| error.to_string())?;
-        let why = String::from_utf8_lossy(&mounted.stderr).into_owned();
-        if mounted.status.success() { Ok(Self(at)) } else { Err(why) }
-    }
-
-    /// Fills it to the last byte; returns the file that does.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut filler = fs::File::create(&path).unwrap();
-        for piece in [64 << 10, 4 << 10, 1] {
-            while filler.write_all(&vec![1; piece]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: what still writes there does not keep it.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
 #[test]
 fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room() {
     let lab = Lab::new(PROGRAM);
-    let disk = match SmallDisk::mount(lab.path("disk")) {
-        Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: a small disk cannot be mounted here: {why}"),
-    };
+    let Some(disk) = SmallDisk::mount(lab.path("disk"), 2) else { return };
     let driver = lab.tune(&small(&lab, &[]), "disk/out", &["--local", "2x1"]);
     driver.until_lines("epoch done", 7);
     let filler = disk.fill();

@@ -101,6 +101,7 @@ struct Start {
     index: usize,
     program: PathBuf,
     cache: PathBuf,
+    cache_bytes: Option<u64>,
     slots: u32,
     orphan_timeout_s: u64,
     log: PathBuf,
@@ -131,6 +132,7 @@ impl LocalExecutors {
                 index: index as usize,
                 program: program.clone(),
                 cache: crew.cache.clone(),
+                cache_bytes: crew.cache_bytes,
                 slots: shape.slots_of(index, cores),
                 orphan_timeout_s: crew.orphan_timeout_s,
                 log: logs.join(format!("executor-{index}.log")),
@@ -184,6 +186,7 @@ async fn spawn(start: &Start) -> io::Result<(Child, String)> {
         .args(["--slots", &start.slots.to_string()])
         .arg("--cache-dir")
         .arg(&start.cache)
+        .args(start.cache_bytes.map(|bytes| format!("--cache-bytes={bytes}")))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(open_log(&start.log)?)

@@ -37,6 +37,9 @@ pub struct LocalCrew {
     pub shape: String,
     /// Their cache folder.
     pub cache: PathBuf,
+    /// What the cache folder may have; without it, what executors allow it by themselves.
+    #[serde(default)]
+    pub cache_bytes: Option<u64>,
     /// Whether the cache folder goes when the run ends.
     pub cold: bool,
     /// Seconds that they outlive their driver.
@@ -169,6 +172,7 @@ mod tests {
         let local = LocalCrew {
             shape: "2x1".to_owned(),
             cache: PathBuf::from("/cache"),
+            cache_bytes: Some(1 << 30),
             cold: false,
             orphan_timeout_s: 600,
             children: vec![None, None],

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
 use clap::Args;
@@ -49,6 +50,11 @@ pub(super) struct ExecutorFlags {
     /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
     #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
     cache_dir: Option<PathBuf>,
+
+    /// What that folder may have, as 20GB or 512MiB: what was not used for longest goes first, what is in use stays
+    /// [default: half of what is free on its disk, and 64GiB at most]
+    #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
+    cache_bytes: Option<ByteSize>,
 
     /// Use a fresh cache folder for local executors, so that the data is broadcast anew
     #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
@@ -111,6 +117,7 @@ impl Choice {
                 crew: LocalCrew {
                     shape: flags.local.to_string(),
                     cache: cache_folder(flags)?,
+                    cache_bytes: flags.cache_bytes.map(|size| size.0),
                     cold: flags.cold,
                     orphan_timeout_s: flags.orphan_timeout,
                     children: vec![None; flags.local.executors as usize],
@@ -121,11 +128,15 @@ impl Choice {
         Ok(choice)
     }
 
-    /// What an earlier driver of the run used.
-    pub(super) fn again(crew: Crew) -> anyhow::Result<Self> {
+    /// What an earlier driver of the run used, with another limit of the cache if one is given.
+    pub(super) fn again(crew: Crew, cache_bytes: Option<ByteSize>) -> anyhow::Result<Self> {
         match crew {
+            Crew::Nodes(_) if cache_bytes.is_some() => {
+                bail!("--cache-bytes is for local executors, and this run has nodes; start their executors with it")
+            }
             Crew::Nodes(argument) => Self::nodes(&argument),
-            Crew::Local(crew) => {
+            Crew::Local(mut crew) => {
+                crew.cache_bytes = cache_bytes.map(|size| size.0).or(crew.cache_bytes);
                 let shape = crew.shape.parse().map_err(anyhow::Error::msg)?;
                 Ok(Self::Local { shape, crew })
             }

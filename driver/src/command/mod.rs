@@ -6,11 +6,13 @@
 //! | `resume` | `broadsweep resume`: the rest of a run |
 //! | `drive` | what these two have in common |
 //! | `check` | `broadsweep check`: what a study would take |
+//! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
+mod cache;
 mod check;
 mod drive;
 mod executors;
@@ -66,6 +68,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
     Executor(ExecutorArgs),
+    /// Show or clear the data sets that executors keep on this machine
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Print completions for a shell
     #[command(
         after_help = "For bash:\n  broadsweep completions bash > ~/.local/share/bash-completion/completions/broadsweep"
@@ -105,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
+        Command::Cache(command) => cache::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut io::stdout());
             Ok(ExitCode::SUCCESS)

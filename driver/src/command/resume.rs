@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use broadsweep_common::size::ByteSize;
 use clap::Args;
 
 use super::Failure;
@@ -43,6 +44,10 @@ pub(super) struct ResumeArgs {
     #[arg(long)]
     take_over: bool,
 
+    /// What the cache folder of local executors may have from now on, as 20GB or 512MiB [default: as before]
+    #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
+    cache_bytes: Option<ByteSize>,
+
     /// Print the summary as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -56,7 +61,7 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         .map_err(Failure::wrong_use)?;
     let choice = match &args.nodes {
         Some(nodes) => Choice::nodes(nodes),
-        None => Choice::again(roster.crew()),
+        None => Choice::again(roster.crew(), args.cache_bytes),
     };
     let choice = choice.map_err(Failure::wrong_use)?;
     choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
