@@ -66,6 +66,18 @@ fn of_two_data_sets_that_do_not_both_fit_the_cache_keeps_the_one_used_last() {
     assert_eq!(sent("a-anew", &first), (true, 1));
 }
 
+#[test]
+fn a_run_that_takes_over_waits_for_the_room_that_the_last_one_still_uses() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor_with("cache", 2, &["--cache-bytes", "20MiB"]);
+    let holder = lab.tune(&lab.endless(), "holder", &["--nodes", &executor.address]);
+    let _ = holder.line_with("epoch done");
+    let taken = lab.tuned(&other_data(&lab), "taker", &["--nodes", &executor.address, "--take-over"]);
+    assert!(taken.sent_share() > 0.9);
+    assert_eq!(blobs(&lab.path("cache")).len(), 1);
+    assert_eq!(holder.wait().code, Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_executor_that_is_killed_within_its_broadcast_fetches_only_the_rest() {
     let lab = Lab::new(PROGRAM);

@@ -63,7 +63,15 @@ async fn what_was_not_used_for_longest_goes_first_and_no_more_than_has_to() {
     fill(&store(&folder, 3), &blob_of(1, 4)).await;
     assert_eq!(blobs.each_ref().map(|blob| is_kept(&folder, blob)), [true, false, true]);
     // To use it is to make it young.
-    assert_eq!(offer(&store(&folder, 3), &blobs[2]).await.unwrap(), Offer::Missing(vec![]));
+    let user = store(&folder, 3);
+    assert_eq!(offer(&user, &blobs[2]).await.unwrap(), Offer::Missing(vec![]));
+    let youngest = &user.cache.entries().unwrap()[0].blob;
+    assert_eq!(
+        *youngest,
+        blobs[2].manifest.digest().to_string(),
+        "noted at once: a process that is killed notes no end"
+    );
+    drop(user);
     fill(&store(&folder, 3), &blob_of(1, 5)).await;
     assert_eq!(blobs.each_ref().map(|blob| is_kept(&folder, blob)), [false, false, true]);
 }
