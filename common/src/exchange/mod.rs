@@ -33,6 +33,10 @@
 //! peers are no help (they cannot reach each other, or claim blocks that they do not give), a node gains nothing, and
 //! the driver pushes to it what it lacks, whatever the reason is.
 //!
+//! What the callers owe: every push and every request ends, by a time-out if by nothing else; what comes is checked
+//! against the manifest first; a peer that [`is_banned`](Fetcher::is_banned) is hung up on; after each event and at
+//! `deadline`, `next` is called until it says nothing more.
+//!
 //! A block that comes twice costs time only, and is rare by construction: the driver scatters a block that somebody has
 //! only if it does not know so yet, and a fetcher asks two peers for one block only for its last ones, if they are slow.
 
