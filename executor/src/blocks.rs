@@ -8,29 +8,51 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::blocks::blocks_server::Blocks;
 use broadsweep_proto::blocks::{
-    OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest, pull_reply::Part,
+    FetchReply, FetchRequest, Holdings, OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest,
+    WatchRequest, pull_reply::Part,
 };
-use tokio::sync::mpsc;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::arrivals::{Arrivals, News};
+use crate::exchange::what_is_here;
 use crate::hold::Hold;
 use crate::store::{BlobStore, Content, Offer, Place, StoreError};
 
 /// How often a file that another process is writing is looked at again.
 const BUSY_POLL: Duration = Duration::from_millis(20);
-
+/// After how long an offer is answered although that goes on.
+const BUSY_ANSWER: Duration = Duration::from_secs(10);
+/// How often a watcher's run is checked while nothing comes.
+const HOLDER_CHECK: Duration = Duration::from_secs(5);
+/// Those who may watch at the same time: the driver and peers.
+const WATCHERS_MAX: usize = 512;
+/// Blocks that are given to peers at the same time.
+const FETCHES_MAX: usize = 64;
+/// Blocks that are told of together.
+const TOLD_TOGETHER_MAX: usize = 1024;
 /// How long an offer waits for room that is still in use: by the last run, whose attempts end after their batch.
 const ROOM_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves the store to the run that holds the executor.
 pub(crate) struct BlocksService {
-    pub(crate) hold: Arc<Hold>,
-    pub(crate) store: Arc<BlobStore>,
+    hold: Arc<Hold>,
+    store: Arc<BlobStore>,
+    arrivals: Arc<Arrivals>,
+    watchers: Arc<Semaphore>,
+    fetches: Semaphore,
 }
 
 impl BlocksService {
+    pub(crate) fn new(hold: Arc<Hold>, store: Arc<BlobStore>, arrivals: Arc<Arrivals>) -> Self {
+        let (watchers, fetches) = (Arc::new(Semaphore::new(WATCHERS_MAX)), Semaphore::new(FETCHES_MAX));
+        Self { hold, store, arrivals, watchers, fetches }
+    }
+
     fn only_the_holder(&self, run: &str) -> Result<(), Status> {
         if self.hold.is_held_by(run) {
             return Ok(());
@@ -45,13 +67,23 @@ impl Blocks for BlocksService {
         let request = request.into_inner();
         let place = if request.cached { Place::Cache } else { Place::Memory };
         let manifest = wire::manifest(request.manifest).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let (blob, bytes) = (manifest.digest(), manifest.bytes());
         let offered = Instant::now();
         loop {
             // Asked again in every round, so that a lost driver's offer does not wait for ever.
             self.only_the_holder(&request.run)?;
+            let was_known = self.store.missing(blob).is_some();
             match self.store.offer(manifest.clone(), place).await {
-                Ok(Offer::Missing(missing)) => return Ok(Response::new(OfferReply { missing })),
-                Ok(Offer::Busy) => {}
+                Ok(Offer::Missing(missing)) => {
+                    if !was_known {
+                        let lacks = missing.iter().filter_map(|index| manifest.range(*index as usize));
+                        let lacks: u64 = lacks.map(|range| range.end - range.start).sum();
+                        self.arrivals.was_cached(blob, bytes - lacks);
+                    }
+                    return Ok(Response::new(OfferReply { missing, busy: false }));
+                }
+                Ok(Offer::Busy) if offered.elapsed() < BUSY_ANSWER => {}
+                Ok(Offer::Busy) => return Ok(Response::new(OfferReply { missing: Vec::new(), busy: true })),
                 Err(error) if error.may_pass() && offered.elapsed() < ROOM_PATIENCE => {}
                 Err(error) => return Err(status(&error)),
             }
@@ -65,6 +97,7 @@ impl Blocks for BlocksService {
             self.only_the_holder(&block.run)?;
             let blob = digest(&block.blob)?;
             self.store.store_block(blob, block.index, &block.content).map_err(|error| status(&error))?;
+            self.arrivals.came(blob, block.index, 0);
         }
         Ok(Response::new(PushReply {}))
     }
@@ -79,6 +112,88 @@ impl Blocks for BlocksService {
         let (parts, stream) = mpsc::channel(2);
         tokio::spawn(give(blob, parts));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    type WatchStream = ReceiverStream<Result<Holdings, Status>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        self.only_the_holder(&request.run)?;
+        let blob = digest(&request.blob)?;
+        let place = Arc::clone(&self.watchers).try_acquire_owned();
+        let place = place.map_err(|_| Status::resource_exhausted(format!("more than {WATCHERS_MAX} watchers")))?;
+        let (holdings, stream) = mpsc::channel(2);
+        let (hold, store, arrived) = (Arc::clone(&self.hold), Arc::clone(&self.store), self.arrivals.listen());
+        tokio::spawn(async move {
+            let _place = place;
+            let is_held = || hold.is_held_by(&request.run);
+            tokio::select! {
+                () = holdings.closed() => {} // the watcher has gone
+                told = tell(&store, blob, is_held, arrived, &holdings) => if let Err(status) = told {
+                    let _ = holdings.try_send(Err(status)); // the watcher may read nothing
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
+        let request = request.into_inner();
+        let (blob, index) = (digest(&request.blob)?, request.index);
+        // Each block that is on its way takes memory, whoever asks.
+        let _place = self.fetches.acquire().await.map_err(|closed| Status::unavailable(closed.to_string()))?;
+        self.only_the_holder(&request.run)?;
+        let content = self.store.block(blob, index).map_err(|error| status(&error))?;
+        let content =
+            content.ok_or_else(|| Status::not_found(format!("block {index} of blob {blob} is not here")))?;
+        Ok(Response::new(FetchReply { content }))
+    }
+}
+
+/// Tells what is here of a blob, then each block that comes, until all have come.
+async fn tell(
+    store: &BlobStore,
+    blob: Digest,
+    is_held: impl Fn() -> bool,
+    mut arrived: Receiver<News>,
+    holdings: &mpsc::Sender<Result<Holdings, Status>>,
+) -> Result<(), Status> {
+    let over = || Status::not_found(format!("blob {blob} is not offered here"));
+    let gone = |_| Status::cancelled("the watcher has gone");
+    let mut here = what_is_here(store, blob).ok_or_else(over)?;
+    let all = Holdings { all: Some(here.to_bytes().into()), came: Vec::new() };
+    holdings.send(Ok(all)).await.map_err(gone)?;
+    while !here.is_full() {
+        let mut came = Vec::new();
+        match tokio::time::timeout(HOLDER_CHECK, arrived.recv()).await {
+            Ok(Ok(news)) => came.extend(heard(blob, &news)?),
+            Err(_) if is_held() => continue,
+            Err(_) | Ok(Err(RecvError::Closed)) => return Err(over()),
+            Ok(Err(RecvError::Lagged(_))) => {
+                arrived = arrived.resubscribe();
+                let now = what_is_here(store, blob).ok_or_else(over)?;
+                came.extend(now.present());
+            }
+        }
+        while came.len() < TOLD_TOGETHER_MAX
+            && let Ok(news) = arrived.try_recv()
+        {
+            came.extend(heard(blob, &news)?);
+        }
+        came.retain(|index| here.insert(*index));
+        if !came.is_empty() {
+            holdings.send(Ok(Holdings { all: None, came })).await.map_err(gone)?;
+        }
+    }
+    Ok(())
+}
+
+/// The block that news of this blob tell of, or why there will be no more.
+fn heard(blob: Digest, news: &News) -> Result<Option<u32>, Status> {
+    match news {
+        News::Came(of, index) => Ok(Some(*index).filter(|_| *of == blob)),
+        News::Failed(of, reason) if *of == blob => Err(Status::resource_exhausted(&**reason)),
+        News::Failed(..) => Ok(None),
     }
 }
 

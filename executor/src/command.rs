@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use broadsweep_common::size::ByteSize;
 use broadsweep_proto::SLOTS_MAX;
+use broadsweep_proto::dial::Tcp;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -138,7 +139,7 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     stdout.flush()?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    serve(settings, incoming, Arc::new(threads), orders()?).await?;
+    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp), orders()?).await?;
     Ok(())
 }
 

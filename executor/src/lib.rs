@@ -9,7 +9,9 @@
 //! | `hold` | which run has the executor, with or without a connection |
 //! | `tenant` | what runs for it, and the reports that its driver does not know yet |
 //! | `stop` | how an attempt is told to end |
-//! | `blocks` | bulk: offers, pushes, pulls |
+//! | `blocks` | bulk: offers, pushes, pulls, and what peers ask for |
+//! | `exchange` | what is fetched from peers |
+//! | `arrivals` | what of a blob has come, and from where |
 //! | [`store`] | the blobs: cache files and memory |
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
@@ -17,9 +19,11 @@
 //! | [`nn`] | the built-in trainer: networks, optimizers, the training loop; pure |
 //! | [`replay`] | the trainer that trains nothing: waits, and reports what it was given |
 
+mod arrivals;
 mod blocks;
 pub mod command;
 mod control;
+mod exchange;
 mod hold;
 pub mod machine;
 pub mod nn;

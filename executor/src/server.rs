@@ -1,5 +1,5 @@
-//! Puts the executor together and serves it until it is told to stop. Its world comes in as arguments: listener,
-//! connections, slots, and what tells it to end.
+//! Puts the executor together and serves it until it is told to stop. Its world comes in as arguments: the
+//! connections of others, the way to others, slots, and what tells it to end.
 
 use std::future::Future;
 use std::io;
@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
+use broadsweep_proto::dial::Connect;
 use broadsweep_proto::session::session_server::SessionServer;
-use broadsweep_proto::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX};
+use broadsweep_proto::{
+    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use crate::arrivals::Arrivals;
 use crate::blocks::BlocksService;
+use crate::exchange::Surroundings;
 use crate::hold::Hold;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
@@ -77,6 +82,7 @@ pub async fn serve<I>(
     settings: Settings,
     incoming: impl Stream<Item = io::Result<I>>,
     runner: Arc<dyn SlotRunner>,
+    connect: Arc<dyn Connect>,
     orders: Orders<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> Result<(), ServeError>
 where
@@ -86,6 +92,7 @@ where
     let limits = Limits { cache_bytes: settings.cache_bytes, memory_bytes: settings.memory_bytes / 2 };
     let store = Arc::new(BlobStore::with_limits(&settings.cache_dir, limits)?);
     let hold = Arc::new(Hold::new(Arc::clone(&store), settings.orphan_timeout));
+    let arrivals = Arc::new(Arrivals::default());
     let stopping = CancellationToken::new();
     let sessions = SessionService {
         hold: Arc::clone(&hold),
@@ -98,12 +105,20 @@ where
             instance: settings.instance,
         },
         shutdown: stopping.clone(),
+        surroundings: Surroundings {
+            store: Arc::clone(&store),
+            arrivals: Arc::clone(&arrivals),
+            connect,
+            instance: settings.instance,
+        },
     };
-    let blocks = BlocksService { hold: Arc::clone(&hold), store };
+    let blocks = BlocksService::new(Arc::clone(&hold), store, arrivals);
     let stopped = stopping.clone();
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BlocksServer::new(blocks).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .serve_with_incoming_shutdown(incoming, async {

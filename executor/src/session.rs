@@ -12,7 +12,7 @@ use broadsweep_common::{codec, wire};
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
-    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Prepare,
+    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepare,
     Prepared as PreparedMessage, Welcome, driver_item, executor_item,
 };
 use tokio::sync::mpsc;
@@ -20,7 +20,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::hold::{Grip, Hold};
+use crate::arrivals::Sources;
+use crate::exchange::{Exchange, PEERS_MAX, Surroundings};
+use crate::hold::{Grip, Held, Hold};
 use crate::nn;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
@@ -54,6 +56,7 @@ pub(crate) struct SessionService {
     pub(crate) runner: Arc<dyn SlotRunner>,
     pub(crate) offering: Offering,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) surroundings: Surroundings,
 }
 
 #[tonic::async_trait]
@@ -69,7 +72,13 @@ impl Session for SessionService {
             .ok_or_else(|| Status::invalid_argument("the stream closed without a hello"))?;
         let hello = hello_of(&first)?;
         let grip = self.hold.take(&first.run, first.generation, hello.take_over).await;
-        let grip = grip.map_err(|held| Status::failed_precondition(held.to_string()))?;
+        let grip = grip.map_err(|held| match held {
+            Held::ByLaterDriver { .. } => Status::failed_precondition(held.to_string()),
+            // All else passes: the driver may dial again.
+            Held::ByAnother { .. } | Held::ForAnother { .. } | Held::Leaving => {
+                Status::already_exists(held.to_string())
+            }
+        })?;
         tracing::info!(run = first.run, generation = first.generation, ?peer, build = hello.build, "held");
 
         let (outbound, stream) = mpsc::channel(16);
@@ -85,6 +94,8 @@ impl Session for SessionService {
             store: Arc::clone(&self.store),
             runner: Arc::clone(&self.runner),
             offering: self.offering.clone(),
+            surroundings: self.surroundings.clone(),
+            exchange: None,
         };
         tokio::spawn(session.serve(inbound, grip, self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -128,6 +139,9 @@ struct Holding {
     store: Arc<BlobStore>,
     runner: Arc<dyn SlotRunner>,
     offering: Offering,
+    surroundings: Surroundings,
+    /// While the data set is on its way.
+    exchange: Option<Exchange>,
 }
 
 /// What came of one message's items.
@@ -249,11 +263,16 @@ impl Holding {
                     Ok(prepared) => {
                         grip.tenant().prepared = Some(Arc::new(prepared));
                         self.is_prepared = true;
+                        self.exchange = None;
                         String::new()
                     }
                     Err(reason) => wire::bounded(&reason).to_owned(),
                 };
-                done.answers.push(executor_item::Item::Prepared(PreparedMessage { refusal }));
+                let data = Digest::try_from(&prepare.data[..]);
+                let sources = data.map(|data| self.surroundings.arrivals.take_sources(data));
+                let Sources { peers, cache } = sources.unwrap_or_default();
+                let prepared = PreparedMessage { refusal, from_peers_bytes: peers, from_cache_bytes: cache };
+                done.answers.push(executor_item::Item::Prepared(prepared));
             }
             driver_item::Item::Launch(launch) => {
                 let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
@@ -268,6 +287,16 @@ impl Holding {
             }
             driver_item::Item::Release(release) => {
                 self.store.release(Digest::try_from(&release.blob[..]).map_err(|bad| invalid(&bad))?);
+            }
+            driver_item::Item::Peers(Peers { blob, addresses }) => {
+                let blob = Digest::try_from(&blob[..]).map_err(|bad| invalid(&bad))?;
+                if addresses.len() > PEERS_MAX {
+                    return Err(invalid(&format!("{} peers; at most {PEERS_MAX} are allowed", addresses.len())));
+                }
+                match &self.exchange {
+                    Some(exchange) if exchange.blob == blob => exchange.meet(addresses),
+                    _ => self.exchange = Some(Exchange::start(self.surroundings.clone(), &self.run, blob, addresses)),
+                }
             }
             driver_item::Item::Dismiss(_) => self.is_over = true,
         }

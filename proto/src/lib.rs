@@ -4,11 +4,19 @@
 
 use std::time::Duration;
 
+pub mod dial;
+
 /// Compared in every hello; grows with each change that an older peer would misread.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that may be under way to a reader that has not taken them, a stream and a connection: enough for a link of
+/// 10 Gbit/s over 3 ms.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// See [`STREAM_WINDOW_BYTES`].
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Slots that one executor may have.
 pub const SLOTS_MAX: u32 = 4096;
@@ -23,7 +31,7 @@ pub mod session {
     tonic::include_proto!("broadsweep.session.v1");
 }
 
-/// Bulk: offers, pushes, pulls.
+/// Bulk: offers, pushes, pulls, and what executors fetch from each other.
 pub mod blocks {
     tonic::include_proto!("broadsweep.blocks.v1");
 }

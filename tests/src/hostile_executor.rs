@@ -11,12 +11,14 @@ use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::blocks::blocks_server::{Blocks, BlocksServer};
 use broadsweep_proto::blocks::{
-    OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest, pull_reply::Part,
+    FetchReply, FetchRequest, Holdings, OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest,
+    WatchRequest, pull_reply::Part,
 };
 use broadsweep_proto::session::session_server::{Session, SessionServer};
 use broadsweep_proto::session::{
     ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
 };
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -26,6 +28,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// What a session does once the driver has opened it.
 type Act = dyn Fn(Talk) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// What a peer gets that fetches the block with this index.
+pub type Give = dyn Fn(u32) -> Result<Bytes, Status> + Send + Sync;
 
 /// A server that speaks the protocol of executors. Dropping it ends it.
 #[derive(Debug)]
@@ -40,8 +45,12 @@ pub struct HostileExecutor {
 pub struct Script {
     /// The blocks that it claims to lack, of every blob.
     pub missing: Vec<u32>,
+    /// What it tells those who watch what it has.
+    pub holdings: Vec<Holdings>,
     /// What it gives for weights.
     pub weights: Vec<PullReply>,
+    /// What it gives to peers that fetch a block.
+    pub give: Arc<Give>,
     act: Arc<Act>,
 }
 
@@ -93,7 +102,13 @@ impl Script {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self { missing: Vec::new(), weights: Vec::new(), act: Arc::new(move |talk| Box::pin(act(talk))) }
+        Self {
+            missing: Vec::new(),
+            holdings: Vec::new(),
+            weights: Vec::new(),
+            give: Arc::new(|_| Err(Status::not_found("it gives nothing"))),
+            act: Arc::new(move |talk| Box::pin(act(talk))),
+        }
     }
 }
 
@@ -134,7 +149,7 @@ impl Talk {
             for item in self.inbound.message().await.ok()??.items {
                 match item.item {
                     Some(driver_item::Item::Prepare(_)) => {
-                        let prepared = Prepared { refusal: String::new() };
+                        let prepared = Prepared::default();
                         self.say(vec![executor_item::Item::Prepared(prepared)]).await;
                     }
                     Some(driver_item::Item::Launch(launch)) => self.launches.push_back(launch),
@@ -183,7 +198,22 @@ impl Session for Script {
 #[tonic::async_trait]
 impl Blocks for Script {
     async fn offer(&self, _: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
-        Ok(Response::new(OfferReply { missing: self.missing.clone() }))
+        Ok(Response::new(OfferReply { missing: self.missing.clone(), busy: false }))
+    }
+
+    type WatchStream = ReceiverStream<Result<Holdings, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (holdings, stream) = mpsc::channel(self.holdings.len().max(1));
+        for told in &self.holdings {
+            holdings.try_send(Ok(told.clone())).map_err(|full| Status::internal(full.to_string()))?;
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
+        let index = request.into_inner().index;
+        (self.give)(index).map(|content| Response::new(FetchReply { content }))
     }
 
     async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushReply>, Status> {

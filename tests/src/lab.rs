@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use broadsweep_executor::command::LISTENING;
 use tempfile::TempDir;
 
-use crate::network::Namespace;
+use crate::network::{Machine, Namespace};
 use crate::outcome::Outcome;
 use crate::process::{Ended, Process, end_all_that_name};
 
@@ -190,6 +190,25 @@ impl Lab {
         let mut command = self.prepare(ip);
         command.args(arguments).arg(self.program).arg("executor");
         self.listening(command, &format!("{}:7717", namespace.address), cache, slots, &["--insecure"])
+    }
+
+    /// An executor on a machine of a switch.
+    #[must_use]
+    pub fn executor_at(&self, machine: &Machine, cache: &str, slots: u32) -> Executor {
+        let [ip, arguments @ ..] = machine.prefix();
+        let mut command = self.prepare(ip);
+        command.args(arguments).arg(self.program).arg("executor");
+        self.listening(command, &format!("{}:7717", machine.address), cache, slots, &["--insecure"])
+    }
+
+    /// `tune` on a machine of a switch.
+    #[must_use]
+    pub fn tune_at(&self, machine: &Machine, study: &Path, out: &str, flags: &[&str]) -> Process {
+        let [ip, arguments @ ..] = machine.prefix();
+        let mut command = self.prepare(ip);
+        command.env("RUST_LOG", DRIVER_LOG).args(arguments).arg(self.program);
+        command.arg("tune").arg(study).arg("--out").arg(self.path(out)).arg("-v").args(flags);
+        Process::start(&mut command)
     }
 
     fn listening(&self, mut command: Command, listen: &str, cache: &str, slots: u32, flags: &[&str]) -> Executor {

@@ -285,7 +285,7 @@ fn flags_that_make_no_sense_are_refused() {
         ("too many", &["--local", "100000x1"], "a number from 1 to 256"),
         ("no port", &["--nodes", "node1:7717,node2:"], "`node2:` is not host:port"),
         ("twice", &["--nodes", "node1:7717,node1:7717"], "node1:7717 is named twice"),
-        ("no node file", &["--nodes", "nowhere"], "cannot read the node file nowhere"),
+        ("no node file", &["--nodes", "nowhere"], "`nowhere` is neither host:port"),
         ("an empty node file", &["--nodes", "nodes"], "nodes names no node"),
         ("two kinds of cluster", &["--nodes", "node1:7717", "--local", "2"], "cannot be used with"),
         ("nothing to take over", &["--take-over"], "--nodes"),
@@ -385,7 +385,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
         ("noise", serve_bytes(&[0xa5; 512]), ""),
         ("it closes at once", serve(drop), ""),
         ("it is silent", serve(move |stream| held_open.lock().unwrap().push(stream)), "no answer so far"),
-        ("another protocol", newer.address.clone(), "it speaks protocol 99, this driver 1; use one version"),
+        ("another protocol", newer.address.clone(), "it speaks protocol 99, this driver 2; use one version"),
     ];
     let lab = lab();
     let study = lab.write("study.toml", IDX_STUDY);
@@ -396,7 +396,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
     for (run, (name, address, fragment)) in runs.into_iter().zip(&rows) {
         let Ended { code, stderr, .. } = run.wait();
         assert_eq!(code, Some(1), "{name}: {stderr}");
-        let summed_up = "0 of 1 nodes answered; at least 1 are needed";
+        let summed_up = "0 of 1 nodes can be used; at least 1 is needed";
         for part in [summed_up, address, fragment] {
             assert!(stderr.contains(part), "{name}: `{part}` is missing in: {stderr}");
         }
@@ -411,7 +411,7 @@ async fn a_driver_of_another_protocol_is_told_both_versions() {
     let first = message("newer", 1, vec![driver_item::Item::Hello(hello)]);
     let refusal = HostileDriver::open(&executor.address, first).await.unwrap_err();
     assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
-    for part in ["speaks protocol 1", "broadsweep 9.9.9) 99", "use one version"] {
+    for part in ["speaks protocol 2", "broadsweep 9.9.9) 99", "use one version"] {
         assert!(refusal.message().contains(part), "`{part}` is missing in: {}", refusal.message());
     }
 }

@@ -65,7 +65,7 @@ fn executors_started_by_hand_give_the_same_digest_and_keep_the_data_for_the_next
     let list = format!("{},{}", nodes[0].address, nodes[1].address);
     let first = lab.tuned(&lab.tiny(), "list", &["--nodes", &list, "--nodes-min", "2"]);
     assert_eq!(first.digest(), undisturbed().0);
-    assert!((2.0..2.2).contains(&first.sent_share()), "two nodes got {} copies", first.sent_share());
+    assert!((1.0..1.2).contains(&first.sent_share()), "two nodes cost {} copies", first.sent_share());
     let lines = format!("# the rack\n{}\n\n{} # slim\n", nodes[0].address, nodes[1].address);
     let file = lab.write("nodes", lines);
     let second = lab.tuned(&lab.tiny(), "file", &["--nodes", file.to_str().unwrap(), "--nodes-min", "2"]);
@@ -126,24 +126,26 @@ fn a_run_that_loses_its_only_executor_for_good_ends_with_what_it_has() {
 }
 
 #[test]
-fn a_held_executor_names_its_holder_and_a_take_over_ends_the_hold_for_good() {
+fn a_held_executor_names_its_holder_and_a_take_over_ends_the_hold_until_that_run_is_over() {
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
-    // The holder took over itself: even so it does not take the executor back.
+    // The holder took over itself: even so it does not take the executor back while it is held.
     let holder = lab.tune(&lab.endless(), "holder-out", &["--nodes", &executor.address, "--take-over"]);
     let _ = holder.line_with("epoch done");
-    let refused = lab.tune(&lab.short(), "refused-out", &["--nodes", &executor.address]).wait();
+    let refused =
+        lab.tune(&lab.short(), "refused-out", &["--nodes", &executor.address, "--connect-timeout", "1"]).wait();
     assert_eq!(refused.code, Some(1));
     for part in ["refuses: held by run holder-out", "--take-over"] {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }
     let taker = lab.tune(&lab.tiny(), "taker-out", &["--nodes", &executor.address, "--take-over"]);
     let _ = taker.line_with("epoch done");
-    let held = holder.wait();
-    assert_eq!(held.code, Some(1));
-    assert!(held.stderr.contains("refuses: held by run taker-out"), "{}", held.stderr);
+    let _ = holder.line_with("refuses: held by run taker-out");
     assert_eq!(taker.wait().code, Some(0));
     assert_eq!(lab.outcome("taker-out").digest(), undisturbed().0);
+    // Once nobody holds it, it is the first run's again.
+    let _ = holder.line_with(&format!("{} is there, with 1 slot", executor.address));
+    let _ = holder.line_with("epoch done");
 }
 
 #[test]
@@ -238,7 +240,7 @@ fn a_run_begins_with_the_nodes_that_answer_or_says_why_it_does_not() {
     assert_eq!(tune("one", "1").code, Some(0));
     let two = tune("two", "2");
     assert_eq!(two.code, Some(1));
-    assert!(two.stderr.contains("1 of 2 nodes answered; at least 2 are needed"), "{}", two.stderr);
+    assert!(two.stderr.contains("1 of 2 nodes can be used; at least 2 are needed"), "{}", two.stderr);
     let three = tune("three", "3");
     assert_eq!(three.code, Some(2));
     assert!(three.stderr.contains("--nodes-min 3 of 2 nodes: there are too few"), "{}", three.stderr);

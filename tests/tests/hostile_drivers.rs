@@ -6,14 +6,15 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob};
+use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
-use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest};
+use broadsweep_proto::blocks::{FetchRequest, Manifest, OfferRequest, PullRequest, WatchRequest};
 use broadsweep_proto::session::driver_item::Item as DriverSays;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
-    Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Parameter, Prepare, Prepared, Release,
+    Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Parameter, Peers, Prepare, Prepared, Release,
 };
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
@@ -87,6 +88,11 @@ async fn a_session_that_does_not_begin_with_a_good_hello_is_refused() {
 }
 
 /// What is said after a good hello, and what the session ends with.
+fn peers(content: &[u8], addresses: Vec<String>) -> DriverSays {
+    let blob = Bytes::copy_from_slice(&Blob::new(content).unwrap().manifest.digest().0);
+    DriverSays::Peers(Peers { blob, addresses })
+}
+
 fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
     let cut = Bytes::from_static(&[1, 2, 3]);
     let parameters = vec![Parameter { name: "a".to_owned(), value: None }; 2000];
@@ -105,7 +111,9 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
             vec![DriverSays::Cancel(Cancel { attempt: None, at_epoch_end: false })],
             "without its attempt",
         ),
-        ("a release of half a name", vec![DriverSays::Release(Release { blob: cut })], "3 bytes"),
+        ("a release of half a name", vec![DriverSays::Release(Release { blob: cut.clone() })], "3 bytes"),
+        ("peers for half a name", vec![DriverSays::Peers(Peers { blob: cut, addresses: Vec::new() })], "3 bytes"),
+        ("a thousand peers", vec![peers(b"data", vec!["127.0.0.1:1".to_owned(); 1000])], "at most 256 are allowed"),
     ]
 }
 
@@ -196,7 +204,7 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     for (name, request, fragment) in rows {
         driver.say(vec![request]).await;
         let answer = driver.answer().await;
-        let Some(Item::Prepared(Prepared { refusal })) = &answer[0].item else { panic!("{name}: {answer:?}") };
+        let Some(Item::Prepared(Prepared { refusal, .. })) = &answer[0].item else { panic!("{name}: {answer:?}") };
         assert!(refusal.contains(fragment) && refusal.len() <= 4096, "{name}: {refusal}");
     }
     drop(driver);
@@ -267,11 +275,43 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
     let run = "thief".to_owned();
     let offer = OfferRequest { run: run.clone(), manifest: Some(forged(1, &[b"x"])), cached: false };
     assert_status("offer", thief.offer(offer).await, Code::FailedPrecondition, "does not hold this executor");
-    let pull = PullRequest { run, blob: Bytes::copy_from_slice(&Digest::of(b"x").0) };
+    let blob = Bytes::copy_from_slice(&Digest::of(b"x").0);
+    let watch = WatchRequest { run: run.clone(), blob: blob.clone() };
+    assert_status("watch", thief.watch(watch).await, Code::FailedPrecondition, "does not hold this executor");
+    let fetch = FetchRequest { run: run.clone(), blob: blob.clone(), index: 0 };
+    assert_status("fetch", thief.fetch(fetch.clone()).await, Code::FailedPrecondition, "does not hold this executor");
+    let fetch = FetchRequest { run: "holder".to_owned(), index: u32::MAX, ..fetch };
+    let nothing = blocks(holder.channel()).fetch(fetch).await;
+    assert_status("a block that is not there", nothing, Code::NotFound, "is not here");
+    let pull = PullRequest { run, blob };
     assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");
     let unknown = blocks(holder.channel()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
     assert_status("a blob that is not there", unknown, Code::NotFound, "is not here");
     drop(holder);
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_are_nobody_are_asked_in_vain() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let content = vec![5; 3 * BLOCK_BYTES];
+    let blob = Blob::new(&content[..]).unwrap();
+    let mut driver = HostileDriver::hold(&executor.address, "alone").await;
+    let missing = driver.offer(manifest_message(&blob.manifest), false).await.unwrap();
+    let nobody = ["127.0.0.1:1", "no such host:7717", "", "http://[::1", &executor.address].map(str::to_owned);
+    driver.say(vec![peers(&content, nobody.to_vec()), peers(b"another blob", nobody.to_vec())]).await;
+    for index in missing {
+        let block = Bytes::copy_from_slice(blob.block(index as usize).unwrap());
+        driver.push(&blob.manifest.digest().0, index, block).await.unwrap();
+    }
+    let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
+    let watch = WatchRequest { run: "alone".to_owned(), blob: name };
+    let mut holdings = blocks(driver.channel()).watch(watch).await.unwrap().into_inner();
+    let all = holdings.message().await.unwrap().unwrap().all.unwrap();
+    assert!(BlockSet::from_bytes(3, &all).unwrap().is_full());
+    assert_eq!(holdings.message().await.unwrap(), None);
+    drop(driver);
     assert_unharmed(&lab, &executor);
 }
 

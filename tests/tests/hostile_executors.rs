@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use broadsweep_common::blob::Blob;
+use broadsweep_common::blob::{BLOCK_BYTES, Blob};
+use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
-use broadsweep_proto::blocks::{Manifest, PullReply, pull_reply::Part};
+use broadsweep_proto::blocks::{Holdings, Manifest, PullReply, pull_reply::Part};
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
@@ -19,11 +21,12 @@ use broadsweep_proto::session::{
 use broadsweep_proto::{MESSAGE_BYTES_MAX, SLOTS_MAX};
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
-use broadsweep_tests::hostile_executor::{HostileExecutor, Script, Talk, parts_of, welcome};
+use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, parts_of, welcome};
 use broadsweep_tests::lab::{Lab, tiny_with};
 use broadsweep_tests::outcome::Outcome as Left;
 use broadsweep_tests::process::Ended;
 use bytes::Bytes;
+use tonic::Status;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -74,7 +77,7 @@ const LIES: [(&str, Lie); 19] = [
     ("a measurement", |launch| ended(launch.attempt, Some(Outcome::Measured(Score { loss: 0.0, error: 0.0 })))),
     ("a long reason", |launch| ended(launch.attempt, Some(Outcome::Failed(Failed { reason: "é".repeat(100_000) })))),
     ("a second welcome", |_| Item::Welcome(welcome(1))),
-    ("a second preparation", |_| Item::Prepared(Prepared { refusal: "no".to_owned() })),
+    ("a second preparation", |_| Item::Prepared(Prepared { refusal: "no".to_owned(), ..Prepared::default() })),
     ("a message too large", |launch| {
         ended(launch.attempt, Some(Outcome::Failed(Failed { reason: "x".repeat(MESSAGE_BYTES_MAX) })))
     }),
@@ -209,6 +212,42 @@ fn no_false_weights_are_taken() {
     assert_no_lie_is_believed(&lab, &truth, liars);
 }
 
+/// What a peer gives that says it has all of the data, and has none of it.
+fn false_blocks() -> Vec<(&'static str, Arc<Give>)> {
+    vec![
+        ("a corrupt block", Arc::new(|_| Ok(Bytes::from(vec![7; BLOCK_BYTES])))),
+        ("half a block", Arc::new(|_| Ok(Bytes::from(vec![7; BLOCK_BYTES / 2])))),
+        ("no bytes", Arc::new(|_| Ok(Bytes::new()))),
+        ("three blocks", Arc::new(|_| Ok(Bytes::from(vec![7; 3 * BLOCK_BYTES])))),
+        ("more than a message may have", Arc::new(|_| Ok(Bytes::from(vec![7; 9 * BLOCK_BYTES])))),
+        ("a refusal", Arc::new(|_| Err(Status::internal("not today")))),
+    ]
+}
+
+#[test]
+fn no_false_blocks_are_taken_from_a_peer() {
+    let lab = Lab::new(PROGRAM);
+    let truth = truth(&lab);
+    let blocks = truth.number("/broadcast/data_bytes").div_ceil(BLOCK_BYTES as u64) as u32;
+    let all = Bytes::from(BlockSet::full(blocks).to_bytes());
+    for (name, give) in false_blocks() {
+        // It only has to be there while others look for data: it never becomes ready.
+        let mut script = Script::new(|mut talk: Talk| async move {
+            talk.say(vec![Item::Welcome(welcome(1))]).await;
+            pending::<()>().await;
+        });
+        script.give = give;
+        script.holdings = vec![Holdings { all: Some(all.clone()), came: Vec::new() }];
+        let liar = HostileExecutor::start(script);
+        let good = lab.executor(&format!("cache {name}"), 1);
+        let nodes = format!("{},{}", liar.address, good.address);
+        let Ended { code, stderr, .. } = lab.tune(&study(&lab), name, &["--nodes", &nodes]).wait();
+        assert_eq!(code, Some(0), "{name}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+        assert_eq!(lab.outcome(name).digest(), truth.digest(), "{name}: {stderr}");
+    }
+}
+
 /// Attempts that an executor claims to hold when it greets.
 fn false_claims() -> Vec<(&'static str, Vec<Attempt>)> {
     let first_of = |tasks: std::ops::Range<u32>| tasks.map(|task| Attempt { task, number: 1 }).collect();
@@ -302,7 +341,7 @@ fn an_executor_that_greets_badly_is_refused_with_the_reason() {
         let flags = ["--nodes", &executor.address, "--connect-timeout", "1"];
         let Ended { code, stderr, .. } = lab.tune(&lab.short(), &name.replace(' ', "-"), &flags).wait();
         assert_eq!(code, Some(1), "{name}: {stderr}");
-        assert!(stderr.contains(fragment) && stderr.contains("0 of 1 nodes answered"), "{name}: {stderr}");
+        assert!(stderr.contains(fragment) && stderr.contains("0 of 1 nodes can be used"), "{name}: {stderr}");
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
     }
 }

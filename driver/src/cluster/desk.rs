@@ -7,6 +7,7 @@ use broadsweep_common::ids::ExecutorId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast::Broadcast;
 use super::{LinkEvent, Order, Payload, SessionId, World};
 
 /// The run loop's desk for one executor.
@@ -25,6 +26,7 @@ pub(super) struct Desk {
     /// Executors that are left as they are then; set before `over` is.
     pub(super) spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
     pub(super) processes: Arc<Processes>,
+    pub(super) broadcast: Arc<Broadcast>,
 }
 
 /// The names under which each executor process answered first.

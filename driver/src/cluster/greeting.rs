@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
+use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::wire;
 use broadsweep_proto::session::session_client::SessionClient;
-use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Welcome, driver_item, executor_item};
+use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome, driver_item, executor_item};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, SLOTS_MAX};
 use bytes::Bytes;
 use tonic::transport::Channel;
@@ -18,7 +19,7 @@ use super::desk::Desk;
 use super::dial::{ANSWER_TIMEOUT, dial};
 use super::session::{Outbound, Session, SessionEnd, status_in_words};
 use super::transfer::Transfer;
-use super::{LinkError, LinkEvent, Payload, Ready, SessionId};
+use super::{LinkError, LinkEvent, Ready, SessionId};
 
 /// How long an executor may take to check what it has of the data, or to open it.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -27,7 +28,7 @@ const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
 pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<(Session, Ready), SessionEnd> {
     let over = desk.over.clone();
     let greeted = async {
-        let channel = dial(&*desk.world.connect, address).await?;
+        let channel = dial(&desk.world.connect, address).await?;
         greet(desk, channel, address).await
     };
     let (mut session, welcome) = tokio::select! {
@@ -40,7 +41,8 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
     desk.claim(welcome.instance).map_err(|other| LinkError::Twice { address: address.to_owned(), other })?;
     let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
     desk.tell(LinkEvent::Connected).await?;
-    let payload = Arc::clone(&desk.payload);
+    // Where its peers reach it.
+    let reached_at = if welcome.advertise.is_empty() { address } else { &welcome.advertise };
     let leaves = tokio::select! {
         biased;
         () = over.cancelled() => {
@@ -49,39 +51,65 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
             }
             return Err(SessionEnd::RunOver);
         }
-        prepared = prepare(&mut session, &payload) => prepared?,
+        prepared = prepare(&mut session, desk, reached_at) => prepared?,
     };
     let Welcome { slots, instance, draining, .. } = welcome;
     Ok((session, Ready { session: id, slots, instance, held, draining: draining || leaves }))
 }
 
-/// Says whether the executor told meanwhile that it leaves.
-async fn prepare(session: &mut Session, payload: &Payload) -> Result<bool, LinkError> {
+/// Sees to it that the executor has data and description, and that it can use them. Says whether it told meanwhile that
+/// it leaves.
+async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<bool, SessionEnd> {
     let address = session.address.clone();
-    let refused = |status: &Status| broadcast_error(&address, status);
-    for (blob, cached) in [(&payload.data, true), (&payload.study, false)] {
-        let missing = within(&address, "the offer of the data", session.transfer.offer(blob, cached)).await?;
-        let missing = missing.map_err(|status| refused(&status))?;
-        session.transfer.push(blob, missing, &payload.sent_bytes).await.map_err(|status| refused(&status))?;
-    }
+    let payload = &desk.payload;
+    take_data(session, desk, reached_at).await?;
+    let refused = |status: Status| broadcast_error(&address, &status);
+    let description = async {
+        let missing = session.transfer.offer(&payload.study, false).await?.unwrap_or_default();
+        session.transfer.push(&payload.study, missing, &payload.traffic).await
+    };
+    description.await.map_err(refused)?;
     let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);
     let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: payload.kernel.clone() };
-    let sent = session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await;
-    sent.map_err(|_| session.broken("the stream is closed"))?;
+    session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await?;
     let mut leaves = false;
     loop {
-        return match within(&address, "the request to prepare", session.next_item()).await?? {
-            executor_item::Item::Prepared(prepared) if prepared.refusal.is_empty() => Ok(leaves),
-            executor_item::Item::Prepared(prepared) => {
-                Err(LinkError::Broadcast { address, reason: prepared.refusal })
+        match within(&address, "the request to prepare", session.next_item()).await?? {
+            executor_item::Item::Prepared(Prepared { refusal, from_peers_bytes, from_cache_bytes }) => {
+                if !refusal.is_empty() {
+                    return Err(LinkError::Broadcast { address, reason: refusal }.into());
+                }
+                payload.traffic.from_peers.fetch_add(from_peers_bytes.min(payload.data_bytes()), Ordering::Relaxed);
+                payload.traffic.from_cache.fetch_add(from_cache_bytes.min(payload.data_bytes()), Ordering::Relaxed);
+                return Ok(leaves);
             }
-            executor_item::Item::Draining(_) => {
-                leaves = true;
-                continue;
-            }
-            _ => Err(session.broken("reported on attempts before it was ready")),
-        };
+            executor_item::Item::Draining(_) => leaves = true,
+            _ => return Err(session.broken("reported on attempts before it was ready").into()),
+        }
     }
+}
+
+/// Lets the executor take part in the broadcast of the data until it has all of it.
+async fn take_data(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<(), SessionEnd> {
+    let address = session.address.clone();
+    let refused = |status: Status| broadcast_error(&address, &status);
+    let data = &desk.payload.data;
+    let missing = loop {
+        if let Some(missing) = session.transfer.offer(data, true).await.map_err(refused)? {
+            break missing;
+        }
+    };
+    let mut have = BlockSet::full(data.manifest.blocks().len() as u32);
+    for index in &missing {
+        have.remove(*index);
+    }
+    let is_complete = missing.is_empty();
+    let mut presence = desk.broadcast.join(desk, reached_at, have);
+    if !is_complete {
+        presence.complete(session, desk).await?;
+    }
+    session.presence = Some(presence);
+    Ok(())
 }
 
 async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -> Result<T, LinkError> {
@@ -122,7 +150,8 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
     let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();
     let supplies = Arc::default();
-    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies };
+    let session =
+        Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies, presence: None };
     Ok((session, welcome))
 }
 
@@ -144,12 +173,13 @@ fn greeting_error(address: &str, status: &Status) -> LinkError {
     let (address, reason) = (address.to_owned(), status_in_words(status));
     match status.code() {
         Code::FailedPrecondition => LinkError::Refused { address, reason },
+        Code::AlreadyExists => LinkError::Held { address, reason },
         Code::Unavailable | Code::Aborted | Code::Cancelled => LinkError::Broken { address, reason },
         _ => LinkError::NotAnExecutor { address, reason },
     }
 }
 
-fn broadcast_error(address: &str, status: &Status) -> LinkError {
+pub(super) fn broadcast_error(address: &str, status: &Status) -> LinkError {
     let (address, reason) = (address.to_owned(), status_in_words(status));
     match status.code() {
         Code::ResourceExhausted | Code::InvalidArgument | Code::DataLoss => LinkError::Broadcast { address, reason },

@@ -5,8 +5,10 @@
 //! | [`nodes`] | node lists |
 //! | [`local`] | executors that this machine lends: child processes |
 //! | [`roster`] | who executes a run, written down in its folder |
+//! | `broadcast` | the data set on its way to all of them |
 //! | `dial` | the way to an executor |
 //! | `desk` | the run loop as a link sees it |
+//! | `error` | why there is no session |
 //! | `link` | one executor: dial, session, its end, dial again |
 //! | `greeting` | how a session begins: hello, broadcast, prepare |
 //! | `session` | a session that is ready: orders out, reports in |
@@ -16,8 +18,10 @@
 //! Links parse and forward; they decide nothing. What they tell are [`LinkEvent`]s, in order for each executor; what
 //! they are told are [`Order`]s, which name the session they are meant for.
 
+mod broadcast;
 mod desk;
 mod dial;
+mod error;
 mod greeting;
 mod link;
 pub mod local;
@@ -42,10 +46,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::StorageError;
 
+use broadcast::Broadcast;
 use desk::{Desk, Processes};
 use link::Link;
 
-pub use dial::{Connect, Connecting, Tcp};
+pub use broadsweep_proto::dial::{Connect, Tcp};
+pub use error::LinkError;
 pub use vault::{BlockingVault, Kept, Vault, load};
 
 /// Batches of orders that may wait for one executor.
@@ -70,8 +76,21 @@ pub struct Payload {
     pub study: Blob<Bytes>,
     /// The kernel that all of them train with.
     pub kernel: String,
-    /// Block bytes that this driver put on the wire for data and description.
-    pub sent_bytes: Arc<AtomicU64>,
+    /// What it took to get data and description there.
+    pub traffic: Arc<Traffic>,
+}
+
+/// Block bytes by where executors had them from.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// What this driver put on the wire, for data and description.
+    pub sent: AtomicU64,
+    /// Blocks of the data that have come to executors, from wherever.
+    pub arrived: AtomicU64,
+    /// What executors say that they fetched from each other.
+    pub from_peers: AtomicU64,
+    /// What they say that they had.
+    pub from_cache: AtomicU64,
 }
 
 /// Counts the sessions of one executor: an order for an earlier one is dropped.
@@ -92,6 +111,8 @@ pub struct World {
 pub enum LinkEvent {
     /// The executor answered; the data is on its way.
     Connected,
+    /// The executor gets nothing from the others: this driver sends it what it lacks.
+    Fed,
     /// The executor has all it needs.
     Ready(Ready),
     /// A session that was ready is over; the link dials again.
@@ -218,79 +239,6 @@ pub struct Pull {
     pub bytes_max: u64,
 }
 
-/// Why there is no session with a node, or no longer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LinkError {
-    /// Nothing answers there.
-    #[error("{address} does not answer: {reason}; is an executor running there?")]
-    Unreachable {
-        /// The node.
-        address: String,
-        /// What the system said.
-        reason: String,
-        /// Whether the machine is there, and no process listens: what ran there is gone.
-        nobody_listens: bool,
-    },
-    /// A local executor that ends whenever it is started.
-    #[error("{name} cannot be started; its log says why")]
-    NotStarted {
-        /// What people call it.
-        name: String,
-    },
-    /// Something answers, but not as an executor.
-    #[error("{address} answers, but not as a broadsweep executor: {reason}")]
-    NotAnExecutor {
-        /// The node.
-        address: String,
-        /// How it answered.
-        reason: String,
-    },
-    /// The executor is in the list already, under another name.
-    #[error("{address} is the same executor as {other}; name each executor once")]
-    Twice {
-        /// The node.
-        address: String,
-        /// What it is known as.
-        other: String,
-    },
-    /// The executor does not want this driver: another run holds it, or the versions differ.
-    #[error("{address} refuses: {reason}")]
-    Refused {
-        /// The node.
-        address: String,
-        /// What it said.
-        reason: String,
-    },
-    /// The data or the description did not get there.
-    #[error("{address} cannot take the data: {reason}")]
-    Broadcast {
-        /// The node.
-        address: String,
-        /// What it said.
-        reason: String,
-    },
-    /// The connection or the peer failed.
-    #[error("{address}: {reason}")]
-    Broken {
-        /// The node.
-        address: String,
-        /// How.
-        reason: String,
-    },
-}
-
-impl LinkError {
-    /// Whether dialling again may help.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            // A frozen executor cannot be told from something else that listens there: it may wake.
-            Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Broken { .. } => true,
-            Self::NotStarted { .. } | Self::Twice { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
-        }
-    }
-}
-
 /// The links of a run. Dropping it ends every session, and leaves the run on its executors; see [`Self::dismiss`].
 pub struct Cluster {
     payload: Arc<Payload>,
@@ -302,6 +250,7 @@ pub struct Cluster {
     over: CancellationToken,
     spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
     processes: Arc<Processes>,
+    broadcast: Arc<Broadcast>,
     links: JoinSet<()>,
 }
 
@@ -321,7 +270,20 @@ impl Cluster {
         let (told, events) = mpsc::channel(EVENTS_MAX);
         let (names, orders) = (Vec::new(), Vec::new());
         let (over, spared, processes) = (CancellationToken::new(), Arc::default(), Arc::default());
-        Self { payload, world, names, orders, told, events, over, spared, processes, links: JoinSet::new() }
+        let broadcast = Arc::new(Broadcast::new(payload.data.clone()));
+        Self {
+            payload,
+            world,
+            names,
+            orders,
+            told,
+            events,
+            over,
+            spared,
+            processes,
+            broadcast,
+            links: JoinSet::new(),
+        }
     }
 
     /// Dials one more executor: the first is executor 0.
@@ -341,6 +303,7 @@ impl Cluster {
             over: self.over.clone(),
             spared: Arc::clone(&self.spared),
             processes: Arc::clone(&self.processes),
+            broadcast: Arc::clone(&self.broadcast),
         };
         self.links.spawn(Link { member, desk }.run());
         executor
@@ -402,10 +365,12 @@ impl Payload {
     pub fn data_bytes(&self) -> u64 {
         self.data.manifest.bytes()
     }
+}
 
-    /// Block bytes put on the wire so far.
+impl Traffic {
+    /// One of its counts.
     #[must_use]
-    pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::Relaxed)
+    pub fn read(count: &AtomicU64) -> u64 {
+        count.load(Ordering::Relaxed)
     }
 }

@@ -24,6 +24,12 @@ pub enum NodesError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no such file, and it is no address.
+    #[error("`{argument}` is neither host:port, as node7:7717 is, nor the path of a file that names nodes")]
+    Neither {
+        /// What was given.
+        argument: String,
+    },
     /// An entry is no address.
     #[error("{place}: `{entry}` is not host:port; an executor's address looks like node7:7717 or 10.0.0.7:7717")]
     Address {
@@ -88,7 +94,10 @@ pub fn read_nodes(argument: &str) -> Result<Vec<NodeAddress>, NodesError> {
         let entries = argument.split(',').map(|entry| ("--nodes".to_owned(), entry.trim()));
         return collect("--nodes", entries);
     }
-    let text = fs::read_to_string(path).map_err(|source| NodesError::File { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => NodesError::Neither { argument: argument.to_owned() },
+        _ => NodesError::File { path: path.to_owned(), source },
+    })?;
     let entries = text.lines().enumerate().filter_map(|(index, line)| {
         let entry = line.split('#').next().unwrap_or_default().trim();
         (!entry.is_empty()).then(|| (format!("{argument}:{}", index + 1), entry))
@@ -151,6 +160,6 @@ mod tests {
             let error = shown(&path).unwrap_err();
             assert!(error.starts_with(&expected), "{name}: {error}");
         }
-        assert!(shown("missing-file").unwrap_err().starts_with("cannot read the node file missing-file"));
+        assert!(shown("missing-file").unwrap_err().starts_with("`missing-file` is neither host:port"));
     }
 }

@@ -12,6 +12,7 @@ use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::AttemptId;
 use broadsweep_common::wire;
+use broadsweep_proto::dial::root_cause;
 use broadsweep_proto::session::{
     Cancel, Dismiss, DriverItem, FromDriver, FromExecutor, Hello, Release, driver_item, executor_item,
 };
@@ -20,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
+use super::broadcast::Presence;
 use super::desk::{Desk, RunOver};
-use super::dial::root_cause;
 use super::greeting::open;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Payload, Pull, PullError, SessionId};
@@ -87,6 +88,8 @@ pub(super) struct Session {
     pub(super) acknowledged: Arc<AtomicU64>,
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
+    /// While it lasts, the executor has the data, and others fetch from it.
+    pub(super) presence: Option<Presence>,
 }
 
 /// Launches that wait for what they need, each with the cancel that is to follow it.
@@ -222,8 +225,7 @@ impl Session {
         desk: &Desk,
         message: Result<Option<FromExecutor>, Status>,
     ) -> Result<(), SessionEnd> {
-        let address = self.address.clone();
-        let lost = |reason: String| SessionEnd::Lost { reason: format!("{address}: {reason}") };
+        let lost = |reason: String| SessionEnd::Lost { reason };
         let message = message.map_err(|status| lost(status_in_words(&status)))?;
         let message = message.ok_or_else(|| lost("closed the session".to_owned()))?;
         self.follow(message.sequence).map_err(lost)?;

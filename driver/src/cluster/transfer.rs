@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
@@ -11,10 +11,14 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
-use broadsweep_proto::blocks::{OfferRequest, PullRequest, PushRequest, pull_reply::Part};
+use broadsweep_proto::blocks::{
+    Holdings, OfferReply, OfferRequest, PullRequest, PushRequest, WatchRequest, pull_reply::Part,
+};
 use bytes::Bytes;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::Traffic;
 
 /// How long an executor may take over one block, or over the answer to an offer.
 const STALL_MAX: Duration = Duration::from_mins(2);
@@ -41,43 +45,47 @@ impl Transfer {
         Self { client, run: run.to_owned() }
     }
 
-    /// Asks which blocks of `blob` the executor lacks.
-    pub(super) async fn offer(&mut self, blob: &Blob<Bytes>, cached: bool) -> Result<Vec<u32>, Status> {
+    /// Asks which blocks of `blob` the executor lacks; `None` while another process of its machine is writing the same
+    /// file: to be asked again.
+    pub(super) async fn offer(&mut self, blob: &Blob<Bytes>, cached: bool) -> Result<Option<Vec<u32>>, Status> {
         let manifest = Some(wire::manifest_message(&blob.manifest));
         let offer = OfferRequest { run: self.run.clone(), manifest, cached };
-        let missing = moving(self.client.offer(offer)).await?.into_inner().missing;
+        let OfferReply { missing, busy } = moving(self.client.offer(offer)).await?.into_inner();
+        if busy {
+            return Ok(None);
+        }
         // Each block goes out once: an answer that names one again could ask for bytes without end.
         if missing.is_sorted_by(|earlier, later| earlier < later) {
-            return Ok(missing);
+            return Ok(Some(missing));
         }
         Err(Status::invalid_argument("it named missing blocks twice or out of order"))
     }
 
     /// Gives the executor a blob that belongs to one attempt.
     pub(super) async fn supply(&mut self, blob: &Blob<Bytes>) -> Result<(), Status> {
-        let missing = self.offer(blob, false).await?;
-        self.push(blob, missing, &Arc::default()).await // it is no broadcast, so nobody counts it
+        let missing = self.offer(blob, false).await?.ok_or_else(|| Status::internal("a blob in memory was busy"))?;
+        self.push(blob, missing, &Traffic::default().into()).await // it is no broadcast, so nobody counts it
     }
 
-    /// Gives the executor the `missing` blocks of `blob`; `sent` counts their bytes.
+    /// Gives the executor the `missing` blocks of `blob`; `traffic` counts their bytes.
     pub(super) async fn push(
         &mut self,
         blob: &Blob<Bytes>,
         missing: Vec<u32>,
-        sent: &Arc<AtomicU64>,
+        traffic: &Arc<Traffic>,
     ) -> Result<(), Status> {
         if missing.is_empty() {
             return Ok(());
         }
         let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
-        let (blob, run, sent) = (blob.clone(), self.run.clone(), Arc::clone(sent));
+        let (blob, run, traffic) = (blob.clone(), self.run.clone(), Arc::clone(traffic));
         let taken = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&taken);
         // A block that the executor claims to lack but that does not exist is left out: it is the executor's mistake.
         let blocks = missing.into_iter().filter_map(move |index| {
             let range = blob.manifest.range(index as usize)?;
             let content = blob.content.slice(range.start as usize..range.end as usize);
-            sent.fetch_add(content.len() as u64, Ordering::Relaxed);
+            traffic.sent.fetch_add(content.len() as u64, Ordering::Relaxed);
             count.fetch_add(1, Ordering::Relaxed);
             Some(PushRequest { run: run.clone(), blob: name.clone(), index, content })
         });
@@ -90,6 +98,12 @@ impl Transfer {
                 Err(_) => {} // it is slow, and moves
             }
         }
+    }
+
+    /// What the executor has of a blob, and what comes.
+    pub(super) async fn watch(&mut self, blob: Digest) -> Result<Streaming<Holdings>, Status> {
+        let request = WatchRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(&blob.0) };
+        Ok(moving(self.client.watch(request)).await?.into_inner())
     }
 
     /// Fetches a whole blob and checks it against its name.

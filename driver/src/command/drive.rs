@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -63,7 +62,7 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
 async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), Failure> {
     let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, plan, data, .. } = job;
-    let interrupted = interruptions(roster.clone())?;
+    let interrupted = interruptions(roster.clone(), folder.path().display().to_string())?;
     let data = Blob::new(Bytes::from_owner(data))?;
     let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -92,7 +91,7 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
         data,
         study: description,
         kernel: nn::KERNEL.to_owned(),
-        sent_bytes: Arc::new(AtomicU64::new(0)),
+        traffic: Arc::default(),
     });
     let world = World { connect: Arc::new(Tcp), vault: Arc::new(BlockingVault::new(storage)) };
     let settings = RunSettings {
@@ -125,7 +124,7 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
 }
 
 /// Says when Ctrl-C or SIGTERM comes. The second one ends the process at once, and local executors with it.
-fn interruptions(roster: Roster) -> anyhow::Result<mpsc::Receiver<()>> {
+fn interruptions(roster: Roster, folder: String) -> anyhow::Result<mpsc::Receiver<()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (told, heard) = mpsc::channel(1);
@@ -134,6 +133,11 @@ fn interruptions(roster: Roster) -> anyhow::Result<mpsc::Receiver<()>> {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             if press > 1 {
                 roster.kill_children();
+                // A closed stderr must not keep the process from ending.
+                let _ = writeln!(
+                    io::stderr(),
+                    "\nended at once; nodes keep what they have of the run for the next driver\nto go on: broadsweep resume {folder}"
+                );
                 std::process::exit(i32::from(INTERRUPTED));
             }
             let _ = told.send(()).await; // the run may just have ended

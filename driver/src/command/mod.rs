@@ -119,9 +119,20 @@ pub fn main() -> ExitCode {
     ended.unwrap_or_else(|failure| {
         use std::io::Write;
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "error: {:#}", failure.error);
+        let _ = writeln!(io::stderr(), "error: {}", in_words(&failure.error));
         ExitCode::from(failure.code)
     })
+}
+
+/// An error with its causes; one that the words before it tell already is left out.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 fn execute(args: &ExecutorArgs) -> Result<ExitCode, Failure> {

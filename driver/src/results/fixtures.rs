@@ -94,6 +94,12 @@ pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         trials,
         control: None,
         wall_s: 12.5,
-        broadcast: Broadcast { data_bytes: 1000, sent_bytes: 2000, wall_s: 0.25 },
+        broadcast: Broadcast {
+            data_bytes: 1000,
+            sent_bytes: 2000,
+            from_peers_bytes: 4096,
+            from_cache_bytes: 0,
+            wall_s: 0.25,
+        },
     }
 }

@@ -97,10 +97,13 @@ impl Progress {
         self.waiting(Stage::Connecting, connected, nodes, format!("connecting: {connected} of {nodes} nodes answer"));
     }
 
-    /// `ready` of `nodes` have all blocks; `sent_bytes` went out so far.
-    pub fn broadcasting(&mut self, ready: u32, nodes: u32, sent_bytes: u64) {
-        let sent = bytes_text(sent_bytes);
-        let message = format!("broadcasting: {ready} of {nodes} nodes ready, {sent} sent");
+    /// `ready` of `nodes` have all blocks. So many bytes were sent from here, have come to nodes from wherever, and come
+    /// there in a second.
+    pub fn broadcasting(&mut self, ready: u32, nodes: u32, (sent, arrived, rate): (u64, u64, u64)) {
+        let [sent, arrived, rate] = [sent, arrived, rate].map(bytes_text);
+        let message = format!(
+            "broadcasting: {ready} of {nodes} nodes ready, {arrived} there ({rate}/s), {sent} sent from here"
+        );
         self.waiting(Stage::Broadcasting, ready, nodes, message);
     }
 

@@ -46,7 +46,7 @@ fn state() -> RunState {
 fn every_stage_is_told() {
     let (mut progress, sink) = in_lines(2);
     progress.connecting(0, 2);
-    progress.broadcasting(2, 2, 11_867_136);
+    progress.broadcasting(2, 2, (11_867_136, 20 << 20, 5 << 20));
     progress.tick(state());
     progress.trial_ended(TrialId(0), &units(64), Some(0.0231));
     progress.println("executor 1 is lost");
@@ -54,7 +54,7 @@ fn every_stage_is_told() {
     progress.finish();
     let expected = [
         "connecting: 0 of 2 nodes answer",
-        "broadcasting: 2 of 2 nodes ready, 11.3 MiB sent",
+        "broadcasting: 2 of 2 nodes ready, 20.0 MiB there (5.0 MiB/s), 11.3 MiB sent from here",
         "0/2 trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed",
         "1/2 trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed; best so far: 2.31 % (trial 0: fc1=64)",
         "executor 1 is lost",
@@ -86,7 +86,7 @@ fn where_stderr_is_no_terminal_lines_are_few() {
     for trial in 0..10_000 {
         progress.tick(state());
         progress.trial_ended(TrialId(trial), &units(1), Some(0.5));
-        progress.broadcasting(trial % 1000, 1000, 0);
+        progress.broadcasting(trial % 1000, 1000, (0, 0, 0));
     }
     let lines = sink.lines();
     let trainings: Vec<_> = lines.iter().filter(|line| line.contains(" trials")).collect();
@@ -107,8 +107,8 @@ fn a_study_without_trials_is_no_crash() {
 fn the_bar_holds_trials_state_and_best() {
     let bar = ProgressBar::with_draw_target(Some(3), ProgressDrawTarget::hidden());
     let mut progress = Progress::new(3, Loss::CrossEntropy, Surface::Bar { bar: bar.clone(), stage: None });
-    progress.broadcasting(1, 2, 2048);
-    assert_eq!(bar.message(), "broadcasting: 1 of 2 nodes ready, 2.0 KiB sent");
+    progress.broadcasting(1, 2, (2048, 1024, 512));
+    assert_eq!(bar.message(), "broadcasting: 1 of 2 nodes ready, 1.0 KiB there (512 B/s), 2.0 KiB sent from here");
     progress.trial_ended(TrialId(2), &units(64), Some(0.0231));
     progress.tick(state());
     assert_eq!((bar.position(), bar.length()), (1, Some(3)));

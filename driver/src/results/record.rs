@@ -101,6 +101,10 @@ pub struct Broadcast {
     pub data_bytes: u64,
     /// Encoded block bytes that the driver put on the wire, resends included.
     pub sent_bytes: u64,
+    /// Bytes that executors fetched from each other.
+    pub from_peers_bytes: u64,
+    /// Bytes that executors had in their caches.
+    pub from_cache_bytes: u64,
     /// Seconds from the first block to the last executor that became ready.
     pub wall_s: f64,
 }

@@ -154,7 +154,11 @@ fn broadcast_sentence(run: &RunRecord) -> String {
     let broadcast = run.broadcast;
     let data = bytes_text(broadcast.data_bytes);
     let sent = bytes_text(broadcast.sent_bytes);
-    format!("broadcast: {data} of data, {sent} sent in {:.1} s", broadcast.wall_s)
+    let others = [(broadcast.from_peers_bytes, "between executors"), (broadcast.from_cache_bytes, "from caches")];
+    let others = others.into_iter().filter(|(bytes, _)| *bytes > 0);
+    let others: Vec<_> = others.map(|(bytes, how)| format!(", {} {how}", bytes_text(bytes))).collect();
+    let others = others.concat();
+    format!("broadcast: {data} of data, {sent} sent{others} in {:.1} s", broadcast.wall_s)
 }
 
 /// Durations come from a clock, yet a record may be made by hand: what is no duration is shown as none.
@@ -242,7 +246,7 @@ mod tests {
             "3 attempts failed: out of luck (3 times)",
             "trial 2 was given up: no\\nroom",
             "the run was interrupted: the results are those of the trials that ended before",
-            "broadcast: 1000 B of data, 2.0 KiB sent in 0.2 s",
+            "broadcast: 1000 B of data, 2.0 KiB sent, 4.0 KiB between executors in 0.2 s",
         ];
         assert_eq!(remarks(&record), expected);
         assert_eq!(

@@ -64,6 +64,8 @@ enum PlainValue<'a> {
 struct BroadcastSummary {
     data_bytes: u64,
     sent_bytes: u64,
+    from_peers_bytes: u64,
+    from_cache_bytes: u64,
     wall_s: f64,
 }
 
@@ -104,6 +106,8 @@ pub fn summary_json(run: &RunRecord) -> String {
         broadcast: BroadcastSummary {
             data_bytes: run.broadcast.data_bytes,
             sent_bytes: run.broadcast.sent_bytes,
+            from_peers_bytes: run.broadcast.from_peers_bytes,
+            from_cache_bytes: run.broadcast.from_cache_bytes,
             wall_s: run.broadcast.wall_s,
         },
         results_sha256: results_sha256(&run.trials),
@@ -180,7 +184,9 @@ mod tests {
             "best": { "trial": 1, "configuration": best_values, "validation_error": 0.125, "test_error": 0.25 },
             "control": { "trial": 0, "configuration": control_values, "validation_error": 0.25, "test_error": 0.5 },
             "error_reduction": 0.5,
-            "broadcast": { "data_bytes": 1000, "sent_bytes": 2000, "wall_s": 0.25 },
+            "broadcast": {
+                "data_bytes": 1000, "sent_bytes": 2000, "from_peers_bytes": 4096, "from_cache_bytes": 0, "wall_s": 0.25
+            },
             "results_sha256": results_sha256(&record.trials),
         });
         assert_eq!(parse(&record), expected);

@@ -39,7 +39,7 @@ best: trial 1, validation error 2.00 %, test error 2.10 %, 34 % lower than the
     fc1=128 learning_rate=0.03333
 3 trials: 3 finished; 5 attempts in 12 s on 2 executors with 4 slots
 2 attempts failed: out of luck (2 times)
-broadcast: 1000 B of data, 2.0 KiB sent in 0.2 s
+broadcast: 1000 B of data, 2.0 KiB sent, 4.0 KiB between executors in 0.2 s
 ";
     assert_eq!(table(&record, false), expected);
 }

@@ -274,13 +274,19 @@ impl Book {
         self.tasks.iter().flat_map(|task| &task.attempts)
     }
 
-    /// What is done and what is left; `running` are the trials that train now.
-    pub(super) fn work(&self, running: impl Iterator<Item = TrialId>, elapsed: Duration, slots: u32) -> Work {
+    /// What this driver has done in the time that has elapsed, and what is left; `running` are the trials that train now,
+    /// `before` is the cost that was done when it began.
+    pub(super) fn work(
+        &self,
+        running: impl Iterator<Item = TrialId>,
+        (before, elapsed): (f64, Duration),
+        slots: u32,
+    ) -> Work {
         let flops = |trial: TrialId| self.plan.trials[trial.0 as usize].flops as f64;
         let all: f64 = self.plan.trials.iter().map(|trial| trial.flops as f64).sum();
         let left = running.map(|trial| flops(trial) * (1.0 - self.tasks[trial.0 as usize].done));
         Work {
-            done: self.done_flops,
+            done: (self.done_flops - before).max(0.0),
             remaining: (all - self.done_flops).max(0.0),
             remaining_longest: left.fold(0.0, f64::max),
             elapsed,

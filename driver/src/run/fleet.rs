@@ -30,6 +30,10 @@ pub(super) struct Fleet {
     instances: Vec<Option<u64>>,
     /// Why each executor's last session ended.
     reasons: Vec<String>,
+    /// Those of whom people heard that they are not there, or have just been named.
+    missed: Vec<bool>,
+    /// Those of whom people heard that another run holds them.
+    held: Vec<bool>,
     /// Those whose session ended while the scheduler counts on them.
     away: Vec<bool>,
     /// Until enough nodes have answered, nothing is placed.
@@ -45,6 +49,8 @@ impl Fleet {
             executors: Vec::new(),
             instances: Vec::new(),
             reasons: Vec::new(),
+            missed: Vec::new(),
+            held: Vec::new(),
             away: Vec::new(),
             admitted: false,
             deadline: Some(deadline),
@@ -57,6 +63,8 @@ impl Fleet {
         self.executors.push(Standing::Dialling(None));
         self.instances.push(None);
         self.reasons.push(String::new());
+        self.missed.push(self.admitted);
+        self.held.push(false);
         self.away.push(false);
     }
 
@@ -108,6 +116,20 @@ impl Fleet {
         was_ready
     }
 
+    /// Whether people are to hear that an executor is not there, or is another run's: they are told once.
+    pub(super) fn is_missed(&mut self, executor: ExecutorId, is_held: bool) -> bool {
+        let number = executor.0 as usize;
+        let was_missed = self.missed.get_mut(number).is_some_and(|missed| std::mem::replace(missed, true));
+        let was_held = self.held.get_mut(number).is_some_and(|held| std::mem::replace(held, *held || is_held));
+        if is_held { !was_held } else { !was_missed }
+    }
+
+    /// Whether people are to hear that an executor is there: they heard that it was not, or have just named it.
+    pub(super) fn is_announced(&mut self, executor: ExecutorId) -> bool {
+        self.held.get_mut(executor.0 as usize).into_iter().for_each(|held| *held = false);
+        self.missed.get_mut(executor.0 as usize).is_some_and(std::mem::take)
+    }
+
     /// An executor that was away will not come back as it was. Returns whether the scheduler counts on it.
     pub(super) fn given_up(&mut self, executor: ExecutorId) -> bool {
         self.away.get_mut(executor.0 as usize).is_some_and(std::mem::take)
@@ -115,6 +137,7 @@ impl Fleet {
 
     /// An executor's session ended for this reason.
     pub(super) fn note_reason(&mut self, executor: ExecutorId, reason: String) {
+        self.missed.get_mut(executor.0 as usize).into_iter().for_each(|missed| *missed = true);
         if let Some(known) = self.reasons.get_mut(executor.0 as usize) {
             *known = reason;
         }
@@ -289,7 +312,22 @@ mod tests {
         assert!(fleet.verdict(1, later).is_none());
         fleet.refused(ExecutorId(1), refusal());
         let error = fleet.verdict(2, now).unwrap();
-        assert_eq!(error.to_string(), "1 of 2 nodes answered; at least 2 are needed\n  node1:1 refuses: held");
+        assert_eq!(error.to_string(), "1 of 2 nodes can be used; at least 2 are needed\n  node1:1 refuses: held");
+    }
+
+    #[test]
+    fn people_hear_once_that_a_node_is_missing_and_that_it_has_come() {
+        let mut fleet = fleet(2, Instant::now());
+        assert!(!fleet.is_announced(ExecutorId(0)), "it was there from the first");
+        assert_eq!([(); 2].map(|()| fleet.is_missed(ExecutorId(1), false)), [true, false]);
+        assert_eq!([(); 2].map(|()| fleet.is_missed(ExecutorId(1), true)), [true, false], "and who has it");
+        assert_eq!([(); 2].map(|()| fleet.is_announced(ExecutorId(1))), [true, false]);
+        admitted(&mut fleet, 0, 1, 1);
+        fleet.note_reason(ExecutorId(0), "broken".into());
+        assert!(!fleet.is_missed(ExecutorId(0), false), "the end of its session was told");
+        assert!(fleet.is_announced(ExecutorId(0)));
+        fleet.join("node2:1");
+        assert!(fleet.is_announced(ExecutorId(2)));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `steps` | what each event of a link does |
 //! | `reports` | what each report does |
 //! | `commands` | what each command of the scheduler does |
+//! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
@@ -23,6 +24,7 @@ mod book;
 mod checkpoints;
 mod chronicle;
 mod commands;
+mod error;
 mod fleet;
 mod fold;
 mod outcome;
@@ -40,8 +42,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, LinkError, Member, Order, Payload, SessionId};
-use crate::journal::StorageError;
+use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
 use crate::results::progress::{Progress, RunState};
 use crate::results::record::RunRecord;
 use crate::scheduler::{Event, History, Scheduler, SchedulingPolicy, Time};
@@ -55,6 +56,7 @@ use record::{Moment, Record};
 use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
+pub use error::RunError;
 
 /// How often the progress display moves at least.
 const TICK: Duration = Duration::from_millis(200);
@@ -83,44 +85,6 @@ pub struct RunOutcome {
     pub best: Option<(TrialId, Vec<u8>)>,
     /// Trials whose test error was due and could not be had.
     pub unmeasured: u32,
-}
-
-/// Why a run cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Fewer nodes answered than are needed.
-    #[error("{answered} of {nodes} nodes answered; at least {needed} are needed{}", list(errors))]
-    TooFewNodes {
-        /// How many did.
-        answered: u32,
-        /// How many there are.
-        nodes: u32,
-        /// How many have to.
-        needed: u32,
-        /// What was wrong with the others.
-        errors: Vec<LinkError>,
-    },
-    /// Every executor was lost, and none came back.
-    #[error("no executor is left{}", list(errors))]
-    NoExecutorLeft {
-        /// What was wrong with each.
-        errors: Vec<LinkError>,
-    },
-    /// What happened cannot be written down.
-    #[error(transparent)]
-    Chronicle(#[from] ChronicleError),
-    /// Weights or checkpoints cannot be written down.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-fn list(errors: &[LinkError]) -> String {
-    const SHOWN_MAX: usize = 20;
-    let mut lines: Vec<_> = errors.iter().take(SHOWN_MAX).map(|error| format!("\n  {error}")).collect();
-    if errors.len() > SHOWN_MAX {
-        lines.push(format!("\n  and {} more", errors.len() - SHOWN_MAX));
-    }
-    lines.concat()
 }
 
 /// What tells a run of the world outside it.
@@ -163,8 +127,9 @@ pub struct Run<'a> {
     broken: Option<RunError>,
     broadcast_s: f64,
     started: Instant,
-    /// Driven time before this driver.
+    /// Driven time before this driver, and the cost that was done in it.
     before: Moment,
+    done_before: f64,
 }
 
 /// What happens once the journal has all that led to it.
@@ -187,7 +152,7 @@ impl<'a> Run<'a> {
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
-        let before = chronicle.book().latest();
+        let (before, done_before) = (chronicle.book().latest(), chronicle.book().done_flops);
         Self {
             study,
             payload,
@@ -211,6 +176,7 @@ impl<'a> Run<'a> {
             broadcast_s: 0.0,
             started,
             before,
+            done_before,
         }
     }
 
@@ -327,7 +293,8 @@ impl<'a> Run<'a> {
         let running: usize = ready.into_iter().map(|executor| self.stop_on(executor)).sum();
         if running > 0 {
             self.say(format!(
-                "stopping: {running} attempts finish their epoch, so that nothing is lost; press Ctrl-C again to end at once"
+                "stopping: {} under way, so that nothing is lost; press Ctrl-C again to end at once",
+                if running == 1 { "one attempt ends the epoch" } else { "attempts end the epochs" }
             ));
         }
     }
@@ -378,14 +345,17 @@ impl<'a> Run<'a> {
         if answered == 0 {
             self.progress.connecting(answered, nodes);
         } else if ready == 0 {
-            self.progress.broadcasting(ready, nodes, self.payload.sent_bytes());
+            let traffic = &self.payload.traffic;
+            let arrived = Traffic::read(&traffic.arrived);
+            let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
+            self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
         } else {
             let book = self.chronicle.book();
             let running: Vec<_> =
                 self.fleet.ready().flat_map(|executor| self.scheduler.running_on(executor)).collect();
             let trials = running.iter().filter(|attempt| !book.is_measure(attempt.task));
             let trials = trials.map(|attempt| TrialId(attempt.task.0));
-            let work = book.work(trials, self.started.elapsed(), self.fleet.slots());
+            let work = book.work(trials, (self.done_before, self.started.elapsed()), self.fleet.slots());
             let (attempts_lost, attempts_failed) = book.misfortunes;
             let running = running.len() as u32;
             self.progress.tick(RunState { running, attempts_lost, attempts_failed, work });

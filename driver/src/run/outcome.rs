@@ -6,7 +6,7 @@ use super::book::Book;
 use super::record::Finish;
 use super::task::TaskBook;
 use super::{Run, RunOutcome};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Traffic};
 use crate::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
 
 impl Run<'_> {
@@ -35,7 +35,9 @@ impl Run<'_> {
             wall_s,
             broadcast: Broadcast {
                 data_bytes: self.payload.data_bytes(),
-                sent_bytes: self.payload.sent_bytes(),
+                sent_bytes: Traffic::read(&self.payload.traffic.sent),
+                from_peers_bytes: Traffic::read(&self.payload.traffic.from_peers),
+                from_cache_bytes: Traffic::read(&self.payload.traffic.from_cache),
                 wall_s: self.broadcast_s,
             },
         };

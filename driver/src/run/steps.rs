@@ -7,16 +7,28 @@ use super::Run;
 use super::record::Record;
 use crate::cluster::{LinkError, LinkEvent, Ready};
 use crate::results::attempt::AttemptEnd;
+use crate::results::show::counted;
 use crate::scheduler::{Event, Time};
 
 impl Run<'_> {
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
         match event {
             LinkEvent::Connected => self.fleet.answering(executor),
+            LinkEvent::Fed => self.say(format!(
+                "{} gets no data from the other executors; it is sent from here, which takes longer. Can they reach each \
+                 other? (--advertise)",
+                self.cluster.name(executor)
+            )),
             LinkEvent::Ready(ready) => self.on_ready(executor, ready),
             LinkEvent::Ended { reason } => self.on_session_end(executor, reason),
             LinkEvent::Unreachable(error) => {
                 let nobody_listens = matches!(error, LinkError::Unreachable { nobody_listens: true, .. });
+                // While people wait for all nodes, only one that may stay away for long is worth a line.
+                let is_late = self.started.elapsed() >= self.settings.connect_timeout;
+                let is_held = matches!(error, LinkError::Held { .. });
+                if (is_late || is_held) && self.fleet.is_missed(executor, is_held) {
+                    self.say(format!("{error}; going on without it until it can be used"));
+                }
                 self.fleet.gone(executor, Some(error));
                 if nobody_listens {
                     self.give_up(executor);
@@ -52,6 +64,10 @@ impl Run<'_> {
         }
         if known_slots != ready.slots {
             self.note(&Record::Ready { executor, slots: ready.slots });
+        }
+        if self.fleet.is_announced(executor) {
+            let slots = counted(ready.slots.into(), "slot");
+            self.say(format!("{} is there, with {slots}", self.cluster.name(executor)));
         }
         self.acks.remove(&executor);
         for (executor, ready) in self.fleet.ready_now(executor, ready, self.settings.nodes_min) {

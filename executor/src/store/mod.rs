@@ -250,13 +250,15 @@ impl BlobStore {
         place.map(BlockPlace::read).transpose()
     }
 
-    /// The blocks that are missing of a blob that was offered; `None` if it was not, or is being looked for.
-    pub fn missing(&self, blob: Digest) -> Option<Vec<u32>> {
+    /// How many blocks a blob has that was offered, and those that are missing; `None` if it was not offered, or is
+    /// being looked for.
+    pub fn missing(&self, blob: Digest) -> Option<(u32, Vec<u32>)> {
         let state = self.state();
-        if state.whole.contains_key(&blob) {
-            return Some(Vec::new());
+        if let Some(stored) = state.whole.get(&blob) {
+            return Some((stored.blob.manifest.blocks().len() as u32, Vec::new()));
         }
-        state.arriving.get(&blob).map(|(_, assembly)| assembly.missing())
+        let (_, assembly) = state.arriving.get(&blob)?;
+        Some((assembly.manifest.blocks().len() as u32, assembly.missing()))
     }
 
     /// A number that grows whenever a block or a blob comes or goes.

@@ -183,15 +183,15 @@ async fn a_block_can_be_read_as_soon_as_it_is_here() {
         let read = |index: u32| store.block(digest, index).unwrap();
         assert_eq!((read(0), store.missing(digest)), (None, None));
         store.offer(blob.manifest.clone(), place).await.unwrap();
-        assert_eq!((read(1), store.missing(digest)), (None, Some(vec![0, 1])));
+        assert_eq!((read(1), store.missing(digest)), (None, Some((2, vec![0, 1]))));
         push(&store, &blob, 1).unwrap();
-        assert_eq!((read(0), store.missing(digest)), (None, Some(vec![0])));
+        assert_eq!((read(0), store.missing(digest)), (None, Some((2, vec![0]))));
         assert_eq!(read(1).unwrap(), blob.block(1).unwrap());
         push(&store, &blob, 0).unwrap();
         for index in 0..2 {
             assert_eq!(read(index).unwrap(), blob.block(index as usize).unwrap());
         }
-        assert_eq!((read(2), store.missing(digest)), (None, Some(vec![])));
+        assert_eq!((read(2), store.missing(digest)), (None, Some((2, vec![]))));
         assert_eq!(read(u32::MAX), None);
     }
 }

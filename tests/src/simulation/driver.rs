@@ -155,7 +155,7 @@ impl Campaign {
             data,
             study,
             kernel: nn::KERNEL.to_owned(),
-            sent_bytes: Arc::default(),
+            traffic: Arc::default(),
         });
         let seed = self.chance.lock().unwrap().next();
         let vault = SlowVault {

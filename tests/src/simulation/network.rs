@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use broadsweep_driver::cluster::{Connect, Connecting};
+use broadsweep_proto::dial::{Connect, Connecting};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
@@ -59,7 +59,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Dials executors for one driver process.
+/// Dials executors, for a driver or an executor process.
 #[derive(Clone)]
 pub(super) struct Dialler {
     pub(super) nodes: Arc<Vec<Arc<Node>>>,

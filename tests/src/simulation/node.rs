@@ -8,7 +8,7 @@ use std::time::Duration;
 use broadsweep_executor::server::{Orders, Settings, serve};
 use tokio::sync::watch;
 
-use super::network::incoming;
+use super::network::{Dialler, incoming};
 use super::slots::{Malice, TimedSlots};
 use super::trace::Trace;
 use super::truth::Truth;
@@ -87,6 +87,7 @@ pub(super) async fn software(
     trace: Arc<Trace>,
     truth: Arc<Truth>,
     malice: Arc<Malice>,
+    nodes: Arc<Vec<Arc<Node>>>,
 ) -> turmoil::Result {
     if node.is_alive() {
         let process = node.starts.fetch_add(1, Ordering::Relaxed) + 1;
@@ -111,7 +112,8 @@ pub(super) async fn software(
             }
         };
         let orders = Orders { drain, shutdown: std::future::pending() };
-        let served = serve(settings, incoming().await?, Arc::new(runner), orders).await;
+        let peers = Dialler { nodes, power: Arc::new(AtomicBool::new(true)) };
+        let served = serve(settings, incoming().await?, Arc::new(runner), Arc::new(peers), orders).await;
         trace.say(&node.name, format!("process {process} has ended: {served:?}"));
         node.has_left.store(true, Ordering::Relaxed);
     }

@@ -106,9 +106,10 @@ impl World {
         for node in self.nodes.iter() {
             let parts =
                 (Arc::clone(node), Arc::clone(&self.trace), Arc::clone(&self.truth), Arc::clone(&self.malice));
+            let nodes = Arc::clone(&self.nodes);
             self.sim.host(node.name.as_str(), move || {
                 let (node, trace, truth, malice) = parts.clone();
-                node::software(node, trace, truth, malice)
+                node::software(node, trace, truth, malice, Arc::clone(&nodes))
             });
         }
         for campaign in [&self.driver, &self.rival] {

@@ -1,0 +1,203 @@
+//! The broadcast of a blob: each block goes to one executor, and the executors fetch the rest from each other.
+//!
+//! What is decided here is decided by [`Scatter`]; each executor's link watches what it has, tells it who the others
+//! are, and pushes what is asked of it. A link that ends takes its executor out, with the blocks that only it had.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use broadsweep_common::blob::Blob;
+use broadsweep_common::exchange::{BlockSet, NodeId, Push, Scatter, Why};
+use broadsweep_common::ids::ExecutorId;
+use broadsweep_proto::blocks::Holdings;
+use broadsweep_proto::session::{Peers, driver_item};
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+
+use super::desk::Desk;
+use super::greeting::broadcast_error;
+use super::session::{Session, SessionEnd};
+use super::{LinkEvent, Traffic};
+
+/// Peers that one executor is told of: enough for blocks to spread in few steps, whatever the cluster's size.
+const PEERS_MAX: usize = 32;
+
+/// The broadcast of one blob to a run's executors.
+pub(super) struct Broadcast {
+    pub(super) blob: Blob<Bytes>,
+    began: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    scatter: Scatter,
+    present: BTreeMap<ExecutorId, Present>,
+}
+
+struct Present {
+    address: String,
+    asks: UnboundedSender<Ask>,
+}
+
+/// What a link is asked to do for its executor.
+enum Ask {
+    Push(Push),
+    /// Tell it who the others are.
+    Peers(Vec<String>),
+}
+
+/// An executor that takes part, until this is dropped.
+pub(super) struct Presence {
+    broadcast: Arc<Broadcast>,
+    executor: ExecutorId,
+    asks: UnboundedReceiver<Ask>,
+    have: BlockSet,
+    traffic: Arc<Traffic>,
+}
+
+impl Broadcast {
+    pub(super) fn new(blob: Blob<Bytes>) -> Self {
+        let scatter = Scatter::new(blob.manifest.blocks().len() as u32);
+        Self { blob, began: Instant::now(), state: Mutex::new(State { scatter, present: BTreeMap::new() }) }
+    }
+
+    /// An executor that others reach at `address` takes part, and has these blocks.
+    pub(super) fn join(self: &Arc<Self>, desk: &Desk, address: &str, have: BlockSet) -> Presence {
+        let executor = desk.executor;
+        let (asks, asked) = unbounded_channel();
+        let mut state = self.state();
+        state.present.insert(executor, Present { address: address.to_owned(), asks });
+        state.scatter.joined(NodeId(executor.0), have.clone());
+        state.tell_peers();
+        self.decide(&mut state);
+        let traffic = Arc::clone(&desk.payload.traffic);
+        Presence { broadcast: Arc::clone(self), executor, asks: asked, have, traffic }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Scatter, Duration)) {
+        let mut state = self.state();
+        change(&mut state.scatter, self.began.elapsed());
+        self.decide(&mut state);
+    }
+
+    fn decide(&self, state: &mut State) {
+        let now = self.began.elapsed();
+        while let Some(push) = state.scatter.next(now) {
+            if let Some(present) = state.present.get(&ExecutorId(push.node.0)) {
+                let _ = present.asks.send(Ask::Push(push)); // a link that is ending says so itself
+            }
+        }
+    }
+
+    /// Waits until something may be due although nothing happened.
+    async fn patience(&self) {
+        let deadline = self.state().scatter.deadline();
+        match deadline {
+            Some(due) => sleep_until(self.began + due).await,
+            None => pending().await,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells every executor that lacks blocks who the others are.
+    fn tell_peers(&self) {
+        let all: Vec<_> = self.present.iter().collect();
+        for (place, (executor, present)) in all.iter().enumerate() {
+            if self.scatter.is_whole(NodeId(executor.0)) {
+                continue;
+            }
+            let others = all.len() - 1;
+            let told = others.min(PEERS_MAX);
+            // Those that come after it, spread over the whole circle: near and far ones.
+            let steps = (0..told).map(|number| 1 + number * others / told);
+            let addresses = steps.map(|step| all[(place + step) % all.len()].1.address.clone());
+            let _ = present.asks.send(Ask::Peers(addresses.collect())); // as in `decide`
+        }
+    }
+}
+
+impl Presence {
+    fn came(&mut self, indices: impl Iterator<Item = u32>) {
+        let node = NodeId(self.executor.0);
+        let new: Vec<u32> = indices.filter(|index| self.have.insert(*index)).collect();
+        let ranges = new.iter().filter_map(|index| self.broadcast.blob.manifest.range(*index as usize));
+        self.traffic.arrived.fetch_add(ranges.map(|range| range.end - range.start).sum(), Ordering::Relaxed);
+        self.broadcast.change(|scatter, now| new.iter().for_each(|index| scatter.has(node, *index, now)));
+    }
+
+    fn pushed(&self, index: u32, is_there: bool) {
+        self.broadcast.change(|scatter, now| scatter.pushed(NodeId(self.executor.0), index, is_there, now));
+    }
+
+    /// Until the executor has the whole blob.
+    ///
+    /// # Errors
+    /// [`SessionEnd`], if the executor cannot take it or the session ends.
+    pub(super) async fn complete(&mut self, session: &Session, desk: &Desk) -> Result<(), SessionEnd> {
+        let broadcast = Arc::clone(&self.broadcast);
+        let blob = &broadcast.blob;
+        let address = session.address.clone();
+        let refused = |status: Status| broadcast_error(&address, &status);
+        let mut holdings = session.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
+        let mut pushes = JoinSet::new();
+        let mut is_fed = false;
+        loop {
+            tokio::select! {
+                biased;
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Peers(addresses) => {
+                        let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
+                        let peers = Peers { blob: name, addresses };
+                        session.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
+                    }
+                    Ask::Push(Push { index, why, .. }) => {
+                        if why == Why::Fed && !std::mem::replace(&mut is_fed, true) {
+                            desk.tell(LinkEvent::Fed).await?;
+                        }
+                        let (mut transfer, blob) = (session.transfer.clone(), blob.clone());
+                        let traffic = Arc::clone(&desk.payload.traffic);
+                        pushes.spawn(async move { (index, transfer.push(&blob, vec![index], &traffic).await) });
+                    }
+                },
+                Some(pushed) = pushes.join_next() => {
+                    let (index, answer) = pushed.map_err(|_| SessionEnd::RunOver)?;
+                    self.pushed(index, answer.is_ok());
+                    answer.map_err(refused)?;
+                }
+                update = holdings.message() => match update.map_err(refused)? {
+                    Some(Holdings { all, came }) => {
+                        if let Some(all) = all {
+                            let all = BlockSet::from_bytes(blob.manifest.blocks().len() as u32, &all);
+                            let all = all.ok_or_else(|| session.broken("told of blocks that there are not"))?;
+                            self.came(all.present());
+                        }
+                        self.came(came.into_iter());
+                    }
+                    None if self.have.is_full() => return Ok(()),
+                    None => return Err(session.broken("stopped telling what it has of the data").into()),
+                },
+                () = broadcast.patience() => broadcast.change(|_, _| {}),
+            }
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut state = self.broadcast.state();
+        state.present.remove(&self.executor);
+        state.scatter.left(NodeId(self.executor.0));
+        self.broadcast.decide(&mut state);
+    }
+}

@@ -1,0 +1,82 @@
+//! Why there is no session with a node.
+
+/// Why there is no session with a node, or no longer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Nothing answers there.
+    #[error("{address} does not answer: {reason}; is an executor running there?")]
+    Unreachable {
+        /// The node.
+        address: String,
+        /// What the system said.
+        reason: String,
+        /// Whether the machine is there, and no process listens: what ran there is gone.
+        nobody_listens: bool,
+    },
+    /// A local executor that ends whenever it is started.
+    #[error("{name} cannot be started; its log says why")]
+    NotStarted {
+        /// What people call it.
+        name: String,
+    },
+    /// Something answers, but not as an executor.
+    #[error("{address} answers, but not as a broadsweep executor: {reason}")]
+    NotAnExecutor {
+        /// The node.
+        address: String,
+        /// How it answered.
+        reason: String,
+    },
+    /// The executor is in the list already, under another name.
+    #[error("{address} is the same executor as {other}; name each executor once")]
+    Twice {
+        /// The node.
+        address: String,
+        /// What it is known as.
+        other: String,
+    },
+    /// The executor does not want this driver now: another run holds it, or it is leaving.
+    #[error("{address} refuses: {reason}")]
+    Held {
+        /// The node.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The executor does not want this driver: the versions differ, or a later driver has the run.
+    #[error("{address} refuses: {reason}")]
+    Refused {
+        /// The node.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The data or the description did not get there.
+    #[error("{address} cannot take the data: {reason}")]
+    Broadcast {
+        /// The node.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The connection or the peer failed.
+    #[error("{address}: {reason}")]
+    Broken {
+        /// The node.
+        address: String,
+        /// How.
+        reason: String,
+    },
+}
+
+impl LinkError {
+    /// Whether dialling again may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            // A frozen executor cannot be told from something else that listens there: it may wake.
+            Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Held { .. } | Self::Broken { .. } => true,
+            Self::NotStarted { .. } | Self::Twice { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Why a run cannot go on.
+
+use super::ChronicleError;
+use crate::cluster::LinkError;
+use crate::journal::StorageError;
+
+/// Why a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Fewer nodes answered than are needed.
+    #[error("{answered} of {nodes} nodes can be used; at least {needed} {} needed{}", if *needed == 1 { "is" } else { "are" }, list(errors))]
+    TooFewNodes {
+        /// How many did.
+        answered: u32,
+        /// How many there are.
+        nodes: u32,
+        /// How many have to.
+        needed: u32,
+        /// What was wrong with the others.
+        errors: Vec<LinkError>,
+    },
+    /// Every executor was lost, and none came back.
+    #[error("no executor is left{}", list(errors))]
+    NoExecutorLeft {
+        /// What was wrong with each.
+        errors: Vec<LinkError>,
+    },
+    /// What happened cannot be written down.
+    #[error(transparent)]
+    Chronicle(#[from] ChronicleError),
+    /// Weights or checkpoints cannot be written down.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn list(errors: &[LinkError]) -> String {
+    const SHOWN_MAX: usize = 20;
+    let mut lines: Vec<_> = errors.iter().take(SHOWN_MAX).map(|error| format!("\n  {error}")).collect();
+    if errors.len() > SHOWN_MAX {
+        lines.push(format!("\n  and {} more", errors.len() - SHOWN_MAX));
+    }
+    lines.concat()
+}

@@ -1,0 +1,72 @@
+//! What of a blob has come, and from where: for those who watch, and for the count.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use broadsweep_common::ids::Digest;
+use tokio::sync::broadcast::{Receiver, Sender};
+
+/// Blocks that a watcher may lag behind before it has to look at the whole again.
+const LAG_MAX: usize = 1024;
+
+/// Tells of each block that comes.
+pub(crate) struct Arrivals {
+    news: Sender<News>,
+    sources: Mutex<HashMap<Digest, Sources>>,
+}
+
+/// What is told of a blob.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// This block of it is here now.
+    Came(Digest, u32),
+    /// No more of it can be kept.
+    Failed(Digest, Arc<str>),
+}
+
+/// Bytes of a blob by where they came from, since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sources {
+    pub(crate) peers: u64,
+    pub(crate) cache: u64,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self { news: Sender::new(LAG_MAX), sources: Mutex::default() }
+    }
+}
+
+impl Arrivals {
+    /// Hears all news from now on.
+    pub(crate) fn listen(&self) -> Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// A block is here; a peer gave this many bytes of it.
+    pub(crate) fn came(&self, blob: Digest, index: u32, from_peers: u64) {
+        if from_peers > 0 {
+            self.sources().entry(blob).or_default().peers += from_peers;
+        }
+        let _ = self.news.send(News::Came(blob, index)); // nobody may be listening
+    }
+
+    /// No more of a blob can be kept, for a reason in words.
+    pub(crate) fn failed(&self, blob: Digest, reason: &str) {
+        let _ = self.news.send(News::Failed(blob, reason.into())); // as above
+    }
+
+    /// So much of a blob was here when it was first offered.
+    pub(crate) fn was_cached(&self, blob: Digest, bytes: u64) {
+        self.sources().entry(blob).or_default().cache += bytes;
+    }
+
+    /// What was not told yet.
+    pub(crate) fn take_sources(&self, blob: Digest) -> Sources {
+        self.sources().remove(&blob).unwrap_or_default()
+    }
+
+    fn sources(&self) -> MutexGuard<'_, HashMap<Digest, Sources>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,283 @@
+//! Fetches what this executor lacks of a blob from its peers, until it has all of it.
+//!
+//! What is asked of whom is decided by [`Fetcher`]; here it is carried out. The driver pushes blocks at the same time,
+//! and sends what cannot be had from peers: so nothing here is an error that anybody has to hear of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broadsweep_common::exchange::{BlockSet, Failure, Fetcher, PeerId, Request};
+use broadsweep_common::ids::Digest;
+use broadsweep_proto::MESSAGE_BYTES_MAX;
+use broadsweep_proto::blocks::blocks_client::BlocksClient;
+use broadsweep_proto::blocks::{FetchRequest, Holdings, WatchRequest};
+use broadsweep_proto::dial::{Connect, dial};
+use bytes::Bytes;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Channel;
+
+use crate::arrivals::{Arrivals, News};
+use crate::store::{BlobStore, StoreError};
+
+/// How long a dial, or the first word of a peer, may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one block may take.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Wait before a peer is dialled again; doubles up to [`REDIAL_MAX`].
+const REDIAL_MIN: Duration = Duration::from_millis(200);
+const REDIAL_MAX: Duration = Duration::from_secs(5);
+/// Peers that a driver may name.
+pub(crate) const PEERS_MAX: usize = 256;
+
+/// What an exchange needs of its executor.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) store: Arc<BlobStore>,
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) connect: Arc<dyn Connect>,
+    /// Of this process: executors begin with different blocks.
+    pub(crate) instance: u64,
+}
+
+/// The exchange of one blob. Dropping it ends it; what has come stays.
+pub(crate) struct Exchange {
+    pub(crate) blob: Digest,
+    peers: watch::Sender<Vec<String>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Exchange {
+    /// Fetches `blob`, which was offered here, from `peers`, which belong to `run` as well.
+    pub(crate) fn start(surroundings: Surroundings, run: &str, blob: Digest, peers: Vec<String>) -> Self {
+        let (peers, told) = watch::channel(peers);
+        let (tell, heard) = unbounded_channel();
+        let errand = Errand { surroundings, run: run.to_owned(), blob, tell };
+        let task = tokio::spawn(exchange(errand, told, heard));
+        Self { blob, peers, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Who the others are, from now on.
+    pub(crate) fn meet(&self, peers: Vec<String>) {
+        self.peers.send_replace(peers);
+    }
+}
+
+/// What a peer's task tells.
+enum Heard {
+    /// It answers.
+    Joined(PeerId, BlocksClient<Channel>),
+    Has(PeerId, Vec<u32>),
+    Left(PeerId),
+}
+
+#[derive(Clone)]
+struct Errand {
+    surroundings: Surroundings,
+    run: String,
+    blob: Digest,
+    tell: UnboundedSender<Heard>,
+}
+
+/// Everything about the peers of one exchange.
+#[derive(Default)]
+struct Peers {
+    ids: HashMap<String, PeerId>,
+    clients: BTreeMap<PeerId, BlocksClient<Channel>>,
+    /// One for each peer that is listed; ends with the exchange.
+    tasks: JoinSet<()>,
+}
+
+async fn exchange(errand: Errand, mut told: watch::Receiver<Vec<String>>, mut heard: UnboundedReceiver<Heard>) {
+    let Errand { surroundings: Surroundings { store, arrivals, instance, .. }, blob, .. } = errand.clone();
+    let mut arrived = arrivals.listen();
+    let Some(have) = what_is_here(&store, blob) else { return };
+    let mut fetcher = Fetcher::new(have.len(), have, seed(instance, blob));
+    let mut peers = Peers::default();
+    let mut fetches: JoinSet<(Request, Result<u64, Failure>)> = JoinSet::new();
+    let began = Instant::now();
+    told.mark_changed();
+    while !fetcher.is_complete() {
+        while let Some(request) = fetcher.next(began.elapsed()) {
+            if let Some(client) = peers.clients.get(&request.peer) {
+                fetches.spawn(fetch(errand.clone(), client.clone(), request));
+            }
+        }
+        let patience = async {
+            match fetcher.deadline() {
+                Some(due) => sleep_until(began + due).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = told.changed() => match changed {
+                Ok(()) => peers.list(&errand, &told.borrow_and_update()),
+                Err(_) => return, // the exchange was dropped
+            },
+            Some(news) = heard.recv() => peers.hear(news, &mut fetcher),
+            news = arrived.recv() => catch_up(&mut fetcher, &store, blob, (news, &mut arrived), began.elapsed()),
+            Some(done) = fetches.join_next() => if let Ok((request, fetched)) = done {
+                match fetched {
+                    Ok(bytes) => {
+                        drop(fetcher.arrived(request.index, Some(request.peer), began.elapsed()));
+                        arrivals.came(blob, request.index, bytes);
+                    }
+                    Err(failure) => {
+                        fetcher.failed(request.peer, request.index, failure, began.elapsed());
+                        if failure == Failure::Corrupt {
+                            let is_banned = fetcher.is_banned(request.peer);
+                            tracing::warn!(peer = peers.name(request.peer), index = request.index, is_banned, "a peer gave another block than it was asked for");
+                        }
+                    }
+                }
+            },
+            () = patience => {}
+        }
+    }
+    tracing::debug!(%blob, "the blob is whole");
+}
+
+fn seed(instance: u64, blob: Digest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (instance, blob.0).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Which blocks of a blob are here; `None` if the run that it was offered for is over.
+pub(crate) fn what_is_here(store: &BlobStore, blob: Digest) -> Option<BlockSet> {
+    let (blocks, missing) = store.missing(blob)?;
+    let mut here = BlockSet::full(blocks);
+    for index in missing {
+        here.remove(index);
+    }
+    Some(here)
+}
+
+/// Takes in what came by other ways: the driver's pushes.
+fn catch_up(
+    fetcher: &mut Fetcher,
+    store: &BlobStore,
+    blob: Digest,
+    (news, arrived): (Result<News, RecvError>, &mut Receiver<News>),
+    now: Duration,
+) {
+    match news {
+        Ok(News::Came(of, index)) if of == blob => drop(fetcher.arrived(index, None, now)),
+        Ok(_) | Err(RecvError::Closed) => {}
+        Err(RecvError::Lagged(_)) => {
+            *arrived = arrived.resubscribe();
+            if let Some(here) = what_is_here(store, blob) {
+                here.present().for_each(|index| drop(fetcher.arrived(index, None, now)));
+            }
+        }
+    }
+}
+
+impl Peers {
+    /// Goes to those that are new on the list. Whoever is not on it any more ends by itself, or goes on giving.
+    fn list(&mut self, errand: &Errand, addresses: &[String]) {
+        for address in addresses {
+            let next = PeerId(self.ids.len() as u32);
+            if !self.ids.contains_key(address) {
+                self.ids.insert(address.clone(), next);
+                self.tasks.spawn(visit(errand.clone(), next, address.clone()));
+            }
+        }
+    }
+
+    fn hear(&mut self, news: Heard, fetcher: &mut Fetcher) {
+        match news {
+            Heard::Joined(peer, client) => {
+                self.clients.insert(peer, client);
+                fetcher.peer_joined(peer);
+            }
+            Heard::Has(peer, indices) => indices.into_iter().for_each(|index| fetcher.peer_has(peer, index)),
+            Heard::Left(peer) => {
+                self.clients.remove(&peer);
+                fetcher.peer_left(peer);
+            }
+        }
+    }
+
+    fn name(&self, peer: PeerId) -> &str {
+        self.ids.iter().find(|(_, id)| **id == peer).map_or("unknown", |(name, _)| name)
+    }
+}
+
+/// Watches one peer for as long as the exchange lasts.
+async fn visit(errand: Errand, peer: PeerId, address: String) {
+    let mut wait = REDIAL_MIN;
+    loop {
+        match watch_once(&errand, peer, &address).await {
+            Ok(()) => pending().await, // it has all, and can be asked at any time
+            Err(reason) => tracing::debug!(address, reason, "a peer does not answer"),
+        }
+        if errand.tell.send(Heard::Left(peer)).is_err() {
+            return;
+        }
+        sleep(wait).await;
+        wait = REDIAL_MAX.min(wait * 2);
+    }
+}
+
+/// Until the peer has told that it has all, or ends.
+async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), String> {
+    let channel = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
+    let mut client = BlocksClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob) };
+    let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
+    let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
+    let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
+    let tell = |news| errand.tell.send(news).map_err(|_| "the exchange is over".to_owned());
+    tell(Heard::Joined(peer, client))?;
+    while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
+        if let Some(all) = all {
+            let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;
+            tell(Heard::Has(peer, all.present().collect()))?;
+        }
+        tell(Heard::Has(peer, came))?;
+    }
+    Ok(())
+}
+
+/// Fetches, checks and keeps one block; returns its length.
+async fn fetch(
+    errand: Errand,
+    mut client: BlocksClient<Channel>,
+    request: Request,
+) -> (Request, Result<u64, Failure>) {
+    let asked = FetchRequest { run: errand.run, blob: name_of(errand.blob), index: request.index };
+    let fetched = match timeout(BLOCK_TIMEOUT, client.fetch(asked)).await {
+        Ok(Ok(reply)) => {
+            let content = reply.into_inner().content;
+            match errand.surroundings.store.store_block(errand.blob, request.index, &content) {
+                Ok(()) => Ok(content.len() as u64),
+                Err(StoreError::Corrupt { .. } | StoreError::Length { .. }) => Err(Failure::Corrupt),
+                Err(error) => {
+                    tracing::warn!(%error, index = request.index, "a block could not be kept");
+                    errand.surroundings.arrivals.failed(errand.blob, &error.to_string());
+                    Err(Failure::Refused)
+                }
+            }
+        }
+        Ok(Err(status)) => {
+            tracing::debug!(index = request.index, reason = status.message(), "a peer did not give a block");
+            Err(Failure::Refused)
+        }
+        Err(_) => Err(Failure::Refused),
+    };
+    (request, fetched)
+}
+
+fn name_of(blob: Digest) -> Bytes {
+    Bytes::copy_from_slice(&blob.0)
+}

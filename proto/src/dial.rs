@@ -1,0 +1,99 @@
+//! The way to an executor: a channel over TCP, or over whatever a simulation puts there.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
+
+/// What [`Connect::connect`] returns.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+
+/// Opens the connection of an endpoint. The seam at which a simulation puts its own network.
+pub trait Connect: Send + Sync {
+    /// Starts to connect.
+    fn connect(&self, endpoint: Endpoint) -> Connecting;
+}
+
+/// Connects over TCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+impl Connect for Tcp {
+    fn connect(&self, endpoint: Endpoint) -> Connecting {
+        Box::pin(async move { endpoint.connect().await })
+    }
+}
+
+/// Why there is no channel.
+#[derive(Clone, Debug)]
+pub struct Unreachable {
+    /// What the system said.
+    pub reason: String,
+    /// Whether the machine is there, and no process listens: what ran there is gone.
+    pub nobody_listens: bool,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl From<&(dyn Error + 'static)> for Unreachable {
+    fn from(error: &(dyn Error + 'static)) -> Self {
+        Self { reason: root_cause(error), nobody_listens: is_refusal(error) }
+    }
+}
+
+/// A channel to the executor at `address`, within `timeout`.
+///
+/// # Errors
+/// [`Unreachable`].
+pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) -> Result<Channel, Unreachable> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"));
+    let endpoint = endpoint.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static)))?;
+    let endpoint = endpoint
+        .connect_timeout(timeout)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    match tokio::time::timeout(timeout, connect.connect(endpoint)).await {
+        Ok(connected) => connected.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static))),
+        Err(_) => {
+            let reason = format!("no connection within {} s", timeout.as_secs());
+            Err(Unreachable { reason, nobody_listens: false })
+        }
+    }
+}
+
+/// What an error comes down to.
+#[must_use]
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Whether the machine answered that nothing listens there.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

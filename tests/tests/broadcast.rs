@@ -1,0 +1,116 @@
+//! The broadcast over real links: thirteen machines on one switch, each by 100 Mbit/s in either direction.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::time::Duration;
+use std::{fs, thread};
+
+use broadsweep_tests::lab::{Executor, Lab, examples, studies};
+use broadsweep_tests::network::Switch;
+use broadsweep_tests::outcome::Outcome;
+use broadsweep_tests::process::Ended;
+use rustix::process::Signal;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+/// Executors; one machine more has the driver.
+const NODES: u32 = 13;
+/// Bits that a link carries in a second.
+const RATE: f64 = 100e6;
+
+/// A machine for the driver and one for each of `nodes` executors; `None`, and a word about it, where that cannot be.
+fn switch(nodes: u32) -> Option<Switch> {
+    let made = Switch::new(nodes + 1, "100mbit");
+    made.map_err(|why| eprintln!("skipped: there can be no network of several machines here: {why}")).ok()
+}
+
+/// Executors on all machines but the first.
+fn executors(lab: &Lab, switch: &Switch) -> Vec<Executor> {
+    let machines = switch.machines()[1..].iter().enumerate();
+    machines.map(|(number, machine)| lab.executor_at(machine, &format!("cache-{number}"), 1)).collect()
+}
+
+/// A node file's text.
+fn lines(executors: &[Executor]) -> String {
+    executors.iter().map(|executor| executor.address.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+fn list(executors: &[Executor]) -> String {
+    executors.iter().map(|executor| executor.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// A run of `glance.toml` that ended well, and how its broadcast went.
+fn ended(lab: &Lab, out: &str, ended: &Ended) -> Outcome {
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let outcome = lab.outcome(out);
+    let one_link_s = outcome.number("/broadcast/data_bytes") as f64 * 8.0 / RATE;
+    let wall_s = outcome.summary["broadcast"]["wall_s"].as_f64().unwrap();
+    eprintln!(
+        "{out}: {:.3} copies from the driver; last node ready after {wall_s:.2} s, {:.2} x what one link needs for the data",
+        outcome.sent_share(),
+        wall_s / one_link_s
+    );
+    outcome
+}
+
+#[test]
+fn thirteen_nodes_cost_the_driver_what_one_costs_and_a_second_run_nothing() {
+    let Some(switch) = switch(NODES) else { return };
+    let lab = Lab::new(PROGRAM);
+    let executors = executors(&lab, &switch);
+    let driver = &switch.machines()[0];
+    let nodes = list(&executors);
+    let flags = ["--nodes", &nodes, "--nodes-min", "13"];
+    let first = ended(&lab, "first", &lab.tune_at(driver, &studies().join("glance.toml"), "first", &flags).wait());
+    assert!((1.0..1.2).contains(&first.sent_share()), "{}", first.summary);
+    let data_bytes = first.number("/broadcast/data_bytes");
+    let received = first.number("/broadcast/sent_bytes") + first.number("/broadcast/from_peers_bytes");
+    assert!((received as f64) < data_bytes as f64 * 13.2, "blocks came twice: {}", first.summary);
+
+    let second = ended(&lab, "second", &lab.tune_at(driver, &studies().join("glance.toml"), "second", &flags).wait());
+    assert!(second.sent_share() < 0.01, "{}", second.summary);
+    assert_eq!(second.number("/broadcast/from_cache_bytes"), data_bytes * 13);
+    assert_eq!(second.digest(), first.digest());
+}
+
+#[test]
+fn killed_and_late_nodes_cost_no_more_than_the_blocks_that_died_with_them() {
+    let Some(switch) = switch(NODES) else { return };
+    let lab = Lab::new(PROGRAM);
+    let executors = executors(&lab, &switch);
+    let early = &executors[..12];
+    let nodes = lab.write("nodes", lines(early));
+    let flags = ["--nodes", nodes.to_str().unwrap(), "--nodes-min", "11", "--connect-timeout", "60"];
+    // Long enough for the late one to take part.
+    let text = fs::read_to_string(studies().join("glance.toml")).unwrap();
+    let text = text.replace("../../examples", examples().to_str().unwrap()).replace("epochs = 1", "epochs = 8");
+    let tuned = lab.tune_at(&switch.machines()[0], &lab.write("long.toml", text), "out", &flags);
+    let _ = tuned.line_with("broadcasting: 0 of 12 nodes ready");
+    // About half of the time that the driver's link needs for one copy.
+    thread::sleep(Duration::from_secs(2));
+    for victim in &early[..2] {
+        victim.process.signal(Signal::KILL);
+    }
+    lab.write("nodes", lines(&executors));
+    let outcome = ended(&lab, "out", &tuned.wait());
+    // Each of the two had a twelfth of the blocks alone at the very most, and as much was under way.
+    assert!((1.0..1.2 + 4.0 / 12.0).contains(&outcome.sent_share()), "{}", outcome.summary);
+    assert_eq!(outcome.number("/executors"), 11, "the late one took part: {}", outcome.summary);
+}
+
+#[test]
+fn nodes_that_cannot_reach_each_other_are_sent_a_copy_each_and_that_is_said_once() {
+    let Some(switch) = switch(3) else { return };
+    let lab = Lab::new(PROGRAM);
+    let executors = executors(&lab, &switch);
+    let driver = &switch.machines()[0];
+    switch.machines()[1..].iter().for_each(|machine| machine.hear_only(driver));
+    let nodes = list(&executors);
+    let flags = ["--nodes", &nodes, "--nodes-min", "3", "--connect-timeout", "120"];
+    let tuned = lab.tune_at(driver, &studies().join("glance.toml"), "out", &flags).wait();
+    let outcome = ended(&lab, "out", &tuned);
+    assert!((2.5..=3.1).contains(&outcome.sent_share()), "{}", outcome.summary);
+    for executor in &executors {
+        let said = format!("{} gets no data from the other executors", executor.address);
+        assert_eq!(tuned.stderr.matches(&said).count(), 1, "{}", tuned.stderr);
+    }
+}
