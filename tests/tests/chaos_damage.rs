@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use broadsweep_tests::chaos::{assert_recovered, small, undisturbed};
+use broadsweep_tests::chaos::{assert_recovered, small, undisturbed, waiting};
 use broadsweep_tests::lab::{Lab, examples};
 use broadsweep_tests::small_disk::SmallDisk;
 use flate2::Compression;
@@ -100,7 +100,9 @@ fn a_run_does_not_go_on_with_another_study_or_with_other_data() {
 fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room() {
     let lab = Lab::new(PROGRAM);
     let Some(disk) = SmallDisk::mount(lab.path("disk"), 2) else { return };
-    let driver = lab.tune(&small(&lab, &[]), "disk/out", &["--local", "2x1"]);
+    let digest = lab.tuned(&waiting(&lab, 4, 10, 0.0, 0), "undisturbed", &["--local", "1"]).digest().to_owned();
+    // Seconds are left of it when the disk is full.
+    let driver = lab.tune(&waiting(&lab, 4, 10, 0.2, 3_000), "disk/out", &["--local", "2x1"]);
     driver.until_lines("epoch done", 7);
     let filler = disk.fill();
     let stopped = driver.wait();
@@ -110,5 +112,5 @@ fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room
     }
     fs::remove_file(filler).unwrap();
     let ended = lab.resume("disk/out", &[]).wait();
-    assert_recovered("with room again", &ended, &lab.outcome("disk/out"), &undisturbed(PROGRAM));
+    assert_recovered("with room again", &ended, &lab.outcome("disk/out"), &digest);
 }
