@@ -41,9 +41,10 @@ has_packages() {
 sys.exit(not all(map(u.find_spec, ("numpy", "pyspark", "tensorflow"))))' 2>/dev/null
 }
 if ! has_packages; then
-    echo "installing TensorFlow, Spark and Ray into $venv (about 2.7 GB)"
+    echo "installing TensorFlow and Spark into $venv (about 2 GB)"
     python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    "$venv/bin/pip" install --quiet -r "$here/requirements.txt" || fail "$here/requirements.txt could not be installed"
+    grep -E '^(numpy|pyspark|tensorflow-cpu)[<=]' "$here/requirements.txt" >"$work/requirements.txt"
+    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "TensorFlow and Spark could not be installed"
 fi
 
 if [[ -z ${BROADSWEEP:-} ]]; then

@@ -1,0 +1,66 @@
+//! Whole trainings, timed pass by pass beside the peak of the processor:
+//!
+//! ```text
+//! cargo bench -p broadsweep-executor --bench training -- --network mlp --network conv3:16x14x14@32
+//! ```
+//!
+//! A pass is an epoch through `nn::train`, shuffling, gathering and optimizer included, on random pixels in memory.
+//! Training and evaluation are timed apart. Bursts of multiply-adds on registers alone stand between them; what part
+//! of those the training reaches is its quality, and says the same on a quick and on a slow machine.
+//! Run it on one core (`taskset -c 0`); `tests/rivals/training.sh` puts it beside TensorFlow and PyTorch.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `network` | the networks, by name |
+//! | `passes` | trains, and takes the time |
+//! | `peak` | the most that the processor does |
+//! | `clock` | wall time and CPU time |
+//! | `report` | what is printed |
+
+#![expect(clippy::print_stdout, reason = "the results are its output")]
+
+mod clock;
+mod network;
+mod passes;
+mod peak;
+mod report;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+
+use network::Network;
+
+// `--kernel NAME` belongs here: its place is the one `TrainTask` of `passes.rs`, as soon as a task names its kernel.
+#[derive(Parser)]
+#[command(name = "training", about = "Times trainings pass by pass, beside the peak of the processor")]
+struct Options {
+    /// What to train: mlp, convnet, dense:100-50-10 or conv3:16x14x14, each with @32 for the batch size; repeatable
+    #[arg(long = "network", value_name = "NAME", default_values = ["mlp", "convnet"])]
+    networks: Vec<Network>,
+    /// Passes that count; one more goes before them
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    passes: u32,
+    /// About how long the training of one pass takes; less where 64 MiB of pixels are worked off sooner
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// One JSON object a line instead: a network and phase, with the samples a second of each pass
+    #[arg(long)]
+    json: bool,
+    /// What `cargo bench` adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    ensure!(options.seconds > 0.0 && options.seconds <= 3600.0, "--seconds is above 0 and at most 3600");
+    for network in &options.networks {
+        let measured = passes::measure(network, options.passes, options.seconds)?;
+        if options.json {
+            report::print_json(network, &measured);
+        } else {
+            report::print(network, &measured);
+        }
+    }
+    Ok(())
+}
