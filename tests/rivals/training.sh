@@ -94,6 +94,7 @@ measure() { # WHAT COMMAND...; adds its lines to $work/measured
     "${on[@]}" "${@:2}" --passes "$passes" --seconds "$pass_s" >"$work/lines" 2>"$work/errors" ||
         fail "$1 failed: $(tail -n 5 "$work/errors")"
     cat "$work/lines" >>"$work/measured"
+    [[ -z ${RAW:-} ]] || cat "$work/lines" >>"$RAW"
 }
 
 for ((round = 1; round <= rounds; round++)); do
@@ -113,5 +114,4 @@ for ((round = 1; round <= rounds; round++)); do
     done
 done
 
-[[ -z ${RAW:-} ]] || cat "$work/measured" >>"$RAW"
 "$venv/bin/python" "$here/training_table.py" <"$work/measured"

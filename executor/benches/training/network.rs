@@ -16,6 +16,7 @@ use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, P
 
 const BATCH: usize = 64;
 const CLASSES: usize = 10;
+const NAMES: &str = "it is mlp, convnet, dense:100-50-10 or conv3:16x14x14, with @32 behind it for the batch size";
 
 /// A network to be measured.
 #[derive(Clone, Debug)]
@@ -45,9 +46,7 @@ impl FromStr for Network {
                 Some((conv, sides)) if conv.starts_with("conv") => {
                     convolutions(number(&conv["conv".len()..])?, &numbers(sides, 'x')?)?
                 }
-                _ => {
-                    return Err("it is mlp, convnet, dense:100-50-10 or conv3:16x14x14, with @32 behind it".to_owned());
-                }
+                _ => return Err(NAMES.to_owned()),
             },
         };
         let Some(Layer::Dense { units, .. }) = layers.last() else {

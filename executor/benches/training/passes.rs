@@ -101,7 +101,7 @@ fn random(network: &Network, rows: [usize; 2]) -> Result<Dataset> {
         for row in 0..rows {
             for pixel in builder.feature_row(part, row) {
                 let drawn = next(&mut state);
-                *pixel = if drawn % 5 == 0 { (drawn >> 32) as u8 } else { 0 };
+                *pixel = if drawn.is_multiple_of(5) { (drawn >> 32) as u8 } else { 0 };
             }
             let class = (next(&mut state) >> 32) as u32 % network.classes;
             builder.target_row(part, row).copy_from_slice(&class.to_ne_bytes());
