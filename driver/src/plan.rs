@@ -93,7 +93,7 @@ fn plan_network(
         parameters: plan.parameters,
         flops: epoch.saturating_mul(u64::from(training.epochs)),
         test_flops: plan.forward_flops.saturating_mul(rows(Part::Test)),
-        memory_bytes: plan.memory_bytes(&training),
+        memory_bytes: nn::memory_bytes_max(&model, &plan, &training),
         configuration,
     })
 }

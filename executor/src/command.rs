@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::machine::{cores, memory_bytes};
+use crate::nn::Kernel;
 use crate::server::{Orders, Settings, serve};
 use crate::slots::SlotThreads;
 
@@ -109,6 +110,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     let settings = Settings {
         slots,
         memory_bytes: memory_bytes(),
+        kernels: Kernel::detect(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         cache_bytes: args.cache_bytes.map(|size| size.0),
         advertise: args.advertise.clone(),

@@ -23,6 +23,7 @@ use crate::arrivals::Arrivals;
 use crate::blocks::BlocksService;
 use crate::exchange::Surroundings;
 use crate::hold::Hold;
+use crate::nn::Kernel;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
 use crate::store::{BlobStore, Limits, StoreError};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub slots: u32,
     /// Memory that one attempt may ask for.
     pub memory_bytes: u64,
+    /// What attempts can multiply with, the fastest first.
+    pub kernels: Vec<Kernel>,
     /// Where data sets are kept across runs.
     pub cache_dir: PathBuf,
     /// What the cache folder may have; [`CacheFolder::open`](crate::store::CacheFolder::open) says what there is without
@@ -101,6 +104,7 @@ where
         offering: Offering {
             slots: settings.slots,
             memory_bytes: settings.memory_bytes,
+            kernels: settings.kernels.clone(),
             advertise: settings.advertise.clone().unwrap_or_default(),
             instance: settings.instance,
         },

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::arrivals::Sources;
 use crate::exchange::{Exchange, PEERS_MAX, Surroundings};
 use crate::hold::{Grip, Held, Hold};
-use crate::nn;
+use crate::nn::Kernel;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
 use crate::work::{Attempt, Prepared};
@@ -44,6 +44,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Offering {
     pub(crate) slots: u32,
     pub(crate) memory_bytes: u64,
+    pub(crate) kernels: Vec<Kernel>,
     pub(crate) advertise: String,
     /// Of this process, and of no other.
     pub(crate) instance: u64,
@@ -213,7 +214,7 @@ impl Holding {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             slots: self.offering.slots,
             memory_bytes: self.offering.memory_bytes,
-            kernels: vec![nn::KERNEL.to_owned()],
+            kernels: self.offering.kernels.iter().map(|kernel| kernel.name().to_owned()).collect(),
             advertise: self.offering.advertise.clone(),
             instance: self.offering.instance,
             held: held.into_iter().map(wire::attempt_message).collect(),
@@ -304,9 +305,11 @@ impl Holding {
     }
 
     fn prepare(&self, prepare: &Prepare) -> Result<Prepared, String> {
-        if prepare.kernel != nn::KERNEL {
-            return Err(format!("cannot train with the kernel {:?}; has {:?}", prepare.kernel, nn::KERNEL));
-        }
+        let kernels = &self.offering.kernels;
+        let kernel = kernels.iter().find(|kernel| kernel.name() == prepare.kernel).copied().ok_or_else(|| {
+            let names: Vec<_> = kernels.iter().map(|kernel| kernel.name()).collect();
+            format!("cannot train with the kernel {:?}; has {}", prepare.kernel, names.join(", "))
+        })?;
         let fetch = |name: &[u8], what: &str| {
             let digest = Digest::try_from(name).map_err(|bad| bad.to_string())?;
             self.store.get(digest).ok_or_else(|| format!("the {what} (blob {digest}) is not here"))
@@ -315,7 +318,7 @@ impl Holding {
         let data = Dataset::open(data.content).map_err(|error| format!("the data set: {error}"))?;
         let study = fetch(&prepare.study, "study's description")?;
         let study = codec::decode((*study.content).as_ref()).map_err(|error| format!("the description: {error}"))?;
-        Ok(Prepared { data, study })
+        Ok(Prepared { data, study, kernel })
     }
 
     /// Begins an attempt. The driver knows the slots and what runs on them: a launch that does not fit is its fault.

@@ -20,7 +20,7 @@ use broadsweep_common::training::TrainingDescription;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::control::SlotControl;
-use crate::nn::{self, Checkpoint, Control, Phase, TrainTask, Weights};
+use crate::nn::{self, Checkpoint, Control, Kernel, Phase, TrainTask, Weights};
 use crate::replay::{self, ReplayState};
 use crate::stop::Stop;
 use crate::store::BlobStore;
@@ -32,6 +32,7 @@ const REPEAT: u32 = 0;
 pub(crate) struct Prepared {
     pub(crate) data: Dataset,
     pub(crate) study: StudyDescription,
+    pub(crate) kernel: Kernel,
 }
 
 /// One attempt, with all that its slot needs for it.
@@ -141,7 +142,8 @@ impl Attempt {
         let training = training.resolve(configuration).map_err(in_words)?;
         let header = self.prepared.data.header();
         let plan = nn::plan(&model, &header.shape, header.targets).map_err(in_words)?;
-        let needed = plan.memory_bytes(&training);
+        let kernel = self.prepared.kernel;
+        let needed = nn::memory_bytes(&model, &plan, &training, kernel);
         if needed > self.memory_bytes {
             return Ok(Ended::Refused { needed_bytes: needed, available_bytes: self.memory_bytes });
         }
@@ -153,6 +155,7 @@ impl Attempt {
             repeat: REPEAT,
             select: study.select,
             test_every_trial: study.test_every_trial,
+            kernel,
         };
         let from = self.checkpoint(|bytes| Checkpoint::from_bytes(bytes, &task, self.prepared.data.header()));
         let trained = nn::train(&task, &self.prepared.data, from, control).map_err(in_words)?;
@@ -217,7 +220,8 @@ impl Attempt {
         let weights = Weights::from_safetensors((*blob.content).as_ref(), &model, &header.shape, header.targets)
             .map_err(in_words)?;
         control.phase(Phase::Evaluation);
-        nn::measure(&model, &weights, &self.prepared.data, Part::Test).map(Ended::Measured).map_err(in_words)
+        let Prepared { data, kernel, .. } = &*self.prepared;
+        nn::measure(&model, &weights, data, Part::Test, *kernel).map(Ended::Measured).map_err(in_words)
     }
 }
 
@@ -303,7 +307,7 @@ mod tests {
         let set = Arc::new(AtomicBool::new(false));
         let bytes = DatasetBuilder::new(header).unwrap().finish();
         let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
-        let prepared = Arc::new(Prepared { data, study: description() });
+        let prepared = Arc::new(Prepared { data, study: description(), kernel: Kernel::PORTABLE });
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(BlobStore::open(folder.path()).unwrap());
         let slots = SlotThreads::start(1).unwrap();

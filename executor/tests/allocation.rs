@@ -14,7 +14,7 @@ use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
-use broadsweep_executor::nn::{Checkpoint, Control, Phase, TrainTask, train};
+use broadsweep_executor::nn::{Checkpoint, Control, Kernel, Phase, TrainTask, train};
 
 struct Counting;
 
@@ -104,7 +104,9 @@ fn no_batch_of_a_training_allocates() {
     };
     let data = data().unwrap();
     let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weight_decay: 0.01 };
-    for optimizer in [adam, Optimizer::Sgd { momentum: 0.9, nesterov: true }] {
+    let optimizers = [adam, Optimizer::Sgd { momentum: 0.9, nesterov: true }];
+    let cases = Kernel::detect().into_iter().flat_map(|kernel| optimizers.map(|optimizer| (kernel, optimizer)));
+    for (kernel, optimizer) in cases {
         let training = Training {
             optimizer,
             learning_rate: 0.01,
@@ -122,6 +124,7 @@ fn no_batch_of_a_training_allocates() {
             repeat: 0,
             select: Select::Validation,
             test_every_trial: false,
+            kernel,
         };
         // The kernel looks at the processor and takes its panels in a thread's first product.
         train(&task, &data, None, &mut Reader { counts: Vec::with_capacity(24) }).unwrap();
@@ -131,6 +134,6 @@ fn no_batch_of_a_training_allocates() {
         train(&task, &data, None, &mut reader).unwrap();
         assert_eq!(reader.counts.len(), 24);
         assert!(reader.counts[0] > before + 10, "the counter does not see the buffers being made");
-        assert_eq!(reader.counts[0], reader.counts[23], "{:?}", reader.counts);
+        assert_eq!(reader.counts[0], reader.counts[23], "{kernel}: {:?}", reader.counts);
     }
 }

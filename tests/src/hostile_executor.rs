@@ -78,7 +78,7 @@ pub fn welcome(slots: u32) -> Welcome {
         build: "hostile".to_owned(),
         slots,
         memory_bytes: 1 << 30,
-        kernels: vec![broadsweep_executor::nn::KERNEL.to_owned()],
+        kernels: vec![broadsweep_executor::nn::Kernel::PORTABLE.name().to_owned()],
         advertise: String::new(),
         instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
         held: Vec::new(),

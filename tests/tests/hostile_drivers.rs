@@ -186,7 +186,7 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
     let mut driver = HostileDriver::hold(&executor.address, "garbage").await;
-    let kernel = broadsweep_executor::nn::KERNEL;
+    let kernel = broadsweep_executor::nn::Kernel::PORTABLE.name();
     let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
     let blob = Blob::new(garbage.clone()).unwrap();
     let rows = [

@@ -65,9 +65,10 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
     let interrupted = interruptions(roster.clone(), folder.path().display().to_string())?;
     let data = Blob::new(Bytes::from_owner(data))?;
     let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
+    let kernel = nn::Kernel::detect()[0].name().to_owned();
     let start = Start {
         run: run_id(&folder),
-        kernel: nn::KERNEL.to_owned(),
+        kernel: kernel.clone(),
         data: data.manifest.digest(),
         study: description.manifest.digest(),
     };
@@ -90,7 +91,7 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
         take_over: flags.take_over,
         data,
         study: description,
-        kernel: nn::KERNEL.to_owned(),
+        kernel: kernel.clone(),
         traffic: Arc::default(),
     });
     let world = World { connect: Arc::new(Tcp), vault: Arc::new(BlockingVault::new(storage)) };

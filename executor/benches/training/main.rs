@@ -26,17 +26,20 @@ mod peak;
 mod report;
 
 use anyhow::{Result, ensure};
+use broadsweep_executor::nn::Kernel;
 use clap::Parser;
 
 use network::Network;
 
-// `--kernel NAME` belongs here: its place is the one `TrainTask` of `passes.rs`, as soon as a task names its kernel.
 #[derive(Parser)]
 #[command(name = "training", about = "Times trainings pass by pass, beside the peak of the processor")]
 struct Options {
     /// What to train: mlp, convnet, dense:100-50-10 or conv3:16x14x14, each with @32 for the batch size; repeatable
     #[arg(long = "network", value_name = "NAME", default_values = ["mlp", "convnet"])]
     networks: Vec<Network>,
+    /// What multiplies; unset, the fastest that this processor can run
+    #[arg(long, value_parser = kernel)]
+    kernel: Option<Kernel>,
     /// Passes that count; one more goes before them
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     passes: u32,
@@ -51,11 +54,19 @@ struct Options {
     bench: bool,
 }
 
+fn kernel(name: &str) -> Result<Kernel, String> {
+    let kernels = Kernel::detect();
+    let names: Vec<_> = kernels.iter().map(|kernel| kernel.name()).collect();
+    let known = kernels.iter().find(|kernel| kernel.name() == name);
+    known.copied().ok_or_else(|| format!("this processor runs {}", names.join(", ")))
+}
+
 fn main() -> Result<()> {
     let options = Options::parse();
     ensure!(options.seconds > 0.0 && options.seconds <= 3600.0, "--seconds is above 0 and at most 3600");
+    let kernel = options.kernel.unwrap_or(Kernel::detect()[0]);
     for network in &options.networks {
-        let measured = passes::measure(network, options.passes, options.seconds)?;
+        let measured = passes::measure(network, kernel, options.passes, options.seconds)?;
         if options.json {
             report::print_json(network, &measured);
         } else {

@@ -9,7 +9,7 @@ use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part,
 use broadsweep_common::metrics::{self, EpochReport};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EPOCHS_MAX, Optimizer, Training};
-use broadsweep_executor::nn::{self, Checkpoint, Control, Phase, Plan, TrainTask};
+use broadsweep_executor::nn::{self, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
 
 use super::clock::{Lap, Start};
 use super::network::Network;
@@ -38,20 +38,20 @@ pub(crate) struct Passes {
 }
 
 /// Measures `passes` passes of about `seconds` of training each. One pass more goes before them and does not count.
-pub(crate) fn measure(network: &Network, passes: u32, seconds: f64) -> Result<Measured> {
+pub(crate) fn measure(network: &Network, kernel: Kernel, passes: u32, seconds: f64) -> Result<Measured> {
     let targets = TargetKind::Classes { count: network.classes };
     let plan = nn::plan(&network.model, &network.input, targets)?;
     let row_bytes: usize = network.input.iter().map(|&side| side as usize).product();
     let batches_max = (PART_BYTES / (row_bytes * network.batch)).max(1);
 
     let mut pace = Pace::default();
-    train(network, &random(network, [network.batch * batches_max.min(4), 0])?, EPOCHS_MAX, &mut pace)?;
+    train(network, kernel, &random(network, [network.batch * batches_max.min(4), 0])?, EPOCHS_MAX, &mut pace)?;
     let batches = ((seconds * pace.batches_a_second()) as usize).clamp(1, batches_max);
     let rows = batches * network.batch;
     let evaluation_rows = rows.next_multiple_of(plan.evaluation_rows());
 
     let mut watch = Watch::new(Width::detected());
-    train(network, &random(network, [rows, evaluation_rows])?, passes + 1, &mut watch)?;
+    train(network, kernel, &random(network, [rows, evaluation_rows])?, passes + 1, &mut watch)?;
     watch.training.laps.remove(0);
     watch.evaluation.laps.remove(0);
     let training = Passes { rows, ..watch.training };
@@ -59,7 +59,7 @@ pub(crate) fn measure(network: &Network, passes: u32, seconds: f64) -> Result<Me
     Ok(Measured { plan, training, evaluation, peaks: watch.peaks })
 }
 
-fn train(network: &Network, data: &Dataset, epochs: u32, control: &mut impl Control) -> Result<()> {
+fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control: &mut impl Control) -> Result<()> {
     let training = Training {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
         learning_rate: 0.001,
@@ -77,6 +77,7 @@ fn train(network: &Network, data: &Dataset, epochs: u32, control: &mut impl Cont
         repeat: 0,
         select: Select::Validation,
         test_every_trial: false,
+        kernel,
     };
     match nn::train(&task, data, None, control)?.training {
         metrics::Training::Diverged { epoch } => {

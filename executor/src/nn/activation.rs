@@ -1,11 +1,41 @@
 //! The functions at the end of layers, and their derivatives.
 //!
-//! Special functions come from `libm`: the same bits on every C library. Comparisons are written so that NaN stays
-//! NaN, or a diverged training would look healthy.
+//! Comparisons are written so that NaN stays NaN, or a diverged training would look healthy.
 
 use broadsweep_common::model::Activation;
 
+use super::functions::{normal_density, normal_distribution, sigmoid, tanh};
+use super::simd::Work;
+
 const LEAK: f32 = 0.01;
+
+/// [`apply`], to be compiled for wide registers.
+pub(super) struct Apply<'a> {
+    pub(super) activation: Activation,
+    pub(super) values: &'a mut [f32],
+}
+
+impl Work for Apply<'_> {
+    #[inline(always)]
+    fn run(self) {
+        apply(self.activation, self.values);
+    }
+}
+
+/// [`differentiate`], to be compiled for wide registers.
+pub(super) struct Differentiate<'a> {
+    pub(super) activation: Activation,
+    pub(super) inputs: &'a [f32],
+    pub(super) outputs: &'a [f32],
+    pub(super) gradients: &'a mut [f32],
+}
+
+impl Work for Differentiate<'_> {
+    #[inline(always)]
+    fn run(self) {
+        differentiate(self.activation, self.inputs, self.outputs, self.gradients);
+    }
+}
 
 /// Whether the derivative needs the values before the function, and not only those after it.
 pub(super) fn needs_inputs(activation: Activation) -> bool {
@@ -18,13 +48,14 @@ pub(super) fn needs_inputs(activation: Activation) -> bool {
 }
 
 /// Applies the function to each value.
-pub(super) fn apply(activation: Activation, values: &mut [f32]) {
+#[inline(always)]
+fn apply(activation: Activation, values: &mut [f32]) {
     match activation {
         Activation::Linear => {}
         Activation::Relu => map(values, |x| if x < 0.0 { 0.0 } else { x }),
         Activation::LeakyRelu => map(values, |x| if x < 0.0 { LEAK * x } else { x }),
-        Activation::Tanh => map(values, libm::tanhf),
-        Activation::Sigmoid => map(values, |x| 1.0 / (1.0 + libm::expf(-x))),
+        Activation::Tanh => map(values, tanh),
+        Activation::Sigmoid => map(values, sigmoid),
         Activation::Gelu => map(values, |x| x * normal_distribution(x)),
     }
 }
@@ -33,7 +64,8 @@ pub(super) fn apply(activation: Activation, values: &mut [f32]) {
 ///
 /// `outputs` are the function's values; `inputs` what it was applied to, for functions that [`needs_inputs`].
 /// Where relu has no derivative, at 0, it counts as 0.
-pub(super) fn differentiate(activation: Activation, inputs: &[f32], outputs: &[f32], gradients: &mut [f32]) {
+#[inline(always)]
+fn differentiate(activation: Activation, inputs: &[f32], outputs: &[f32], gradients: &mut [f32]) {
     match activation {
         Activation::Linear => {}
         Activation::Relu => scale(gradients, outputs, |d, y| if y > 0.0 { d } else { 0.0 }),
@@ -46,28 +78,19 @@ pub(super) fn differentiate(activation: Activation, inputs: &[f32], outputs: &[f
     }
 }
 
+#[inline(always)]
 fn map(values: &mut [f32], function: impl Fn(f32) -> f32) {
     for value in values {
         *value = function(*value);
     }
 }
 
+#[inline(always)]
 fn scale(gradients: &mut [f32], values: &[f32], function: impl Fn(f32, f32) -> f32) {
     debug_assert_eq!(gradients.len(), values.len());
     for (gradient, &value) in gradients.iter_mut().zip(values) {
         *gradient = function(*gradient, value);
     }
-}
-
-/// Φ: the share of the standard normal distribution below `x`.
-fn normal_distribution(x: f32) -> f32 {
-    0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// φ: the density of the standard normal distribution at `x`.
-fn normal_density(x: f32) -> f32 {
-    const FACTOR: f32 = 0.398_942_3; // 1 / √(2π)
-    FACTOR * libm::expf(-0.5 * x * x)
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use broadsweep_common::seeds::{self, Rng};
 use ndarray::ArrayView2;
 use rand_chacha::rand_core::Rng as _;
 
+use super::layout::Layout;
 use super::loss::Wanted;
 
 /// A batch: scaled features and targets, in buffers made for the largest one.
 pub(super) struct Batch {
-    values: usize,
+    /// Of the features.
+    layout: Layout,
     rows: usize,
     features: Vec<f32>,
     targets: Wants,
@@ -22,25 +24,24 @@ enum Wants {
 }
 
 impl Batch {
-    pub(super) fn new(data: &Dataset, rows_max: usize) -> Self {
-        let values = data.header().row_values();
+    pub(super) fn new(data: &Dataset, layout: Layout, rows_max: usize) -> Self {
         let targets = match data.header().targets {
             TargetKind::Classes { .. } => Wants::Classes(vec![0; rows_max]),
             TargetKind::Values { width } => {
                 Wants::Values { width: width as usize, values: vec![0.0; rows_max * width as usize] }
             }
         };
-        Self { values, rows: 0, features: vec![0.0; rows_max * values], targets }
+        Self { layout, rows: 0, features: vec![0.0; layout.len(rows_max)], targets }
     }
 
     /// Takes these rows of `part`, widened to f32 and scaled.
     pub(super) fn gather(&mut self, data: &Dataset, part: Part, rows: impl ExactSizeIterator<Item = usize> + Clone) {
         self.rows = rows.len();
         let scaling = &data.header().scaling;
-        let features = &mut self.features[..self.rows * self.values];
+        let features = &mut self.features[..self.layout.len(self.rows)];
         match data.features(part) {
-            Features::U8(source) => copy_scaled(&source, rows.clone(), scaling, features),
-            Features::F32(source) => copy_scaled(&source, rows.clone(), scaling, features),
+            Features::U8(source) => copy_scaled(&source, rows.clone(), scaling, &self.layout, features),
+            Features::F32(source) => copy_scaled(&source, rows.clone(), scaling, &self.layout, features),
         }
         match (&mut self.targets, data.targets(part)) {
             (Wants::Classes(classes), Targets::Classes(source)) => {
@@ -61,9 +62,9 @@ impl Batch {
         self.rows
     }
 
-    /// `(rows, values)`.
+    /// In their layout.
     pub(super) fn features(&self) -> &[f32] {
-        &self.features[..self.rows * self.values]
+        &self.features[..self.layout.len(self.rows)]
     }
 
     pub(super) fn wanted(&self) -> Wanted<'_> {
@@ -86,19 +87,26 @@ impl Batch {
 
 fn copy_scaled<T: Copy + Into<f32>>(
     source: &ArrayView2<'_, T>,
-    rows: impl Iterator<Item = usize>,
+    rows: impl ExactSizeIterator<Item = usize>,
     scaling: &Scaling,
-    target: &mut [f32],
+    layout: &Layout,
+    features: &mut [f32],
 ) {
-    for (target, row) in target.chunks_exact_mut(source.ncols()).zip(rows) {
-        let values = target.iter_mut().zip(contiguous(source, row));
-        match scaling {
-            Scaling::Uniform { factor, offset } => {
-                values.for_each(|(target, &value)| *target = value.into() * factor + offset);
-            }
-            Scaling::PerFeature { factors, offsets } => {
-                for ((target, &value), (factor, offset)) in values.zip(factors.iter().zip(offsets)) {
-                    *target = value.into() * factor + offset;
+    let count = rows.len();
+    for (number, row) in rows.enumerate() {
+        let source = contiguous(source, row);
+        for (from, to, length) in layout.pieces(count, number) {
+            let values = features[to..to + length].iter_mut().zip(&source[from..from + length]);
+            match scaling {
+                Scaling::Uniform { factor, offset } => {
+                    values.for_each(|(target, &value)| *target = value.into() * factor + offset);
+                }
+                Scaling::PerFeature { factors, offsets } => {
+                    for ((target, &value), (factor, offset)) in
+                        values.zip(factors[from..].iter().zip(&offsets[from..]))
+                    {
+                        *target = value.into() * factor + offset;
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! | 8 | `MAGIC`, which ends with the layout's version |
 //! | 4 | length of the header, a little-endian u32 |
 //! | 120 at most | `Header`, by the codec |
-//! | 4 a value | trained parameters, statistics, first and second moments, as little-endian f32 |
+//! | 4 a value | trained parameters, statistics, first and second moments, laid out for the kernel, as little-endian f32 |
 //! | 4 a value | only if an older epoch counts: its trained parameters and statistics |
 //!
 //! The arrays stay out of the codec, whose limit they may exceed. Bytes come over the wire and from disk: what they
@@ -20,15 +20,15 @@ use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::training::Training;
 use serde::{Deserialize, Serialize};
 
+use super::blueprint::Blueprint;
 use super::early_stop::{Course, Watch};
 use super::optimizer::{OptimizerState, moments};
 use super::parameters::Parameters;
 use super::plan::{Plan, plan};
-use super::product::KERNEL;
 use super::shape::ShapeError;
 use super::train::TrainTask;
 
-const MAGIC: [u8; 8] = *b"BSCKPT\x00\x01";
+const MAGIC: [u8; 8] = *b"BSCKPT\x00\x02";
 /// Magic and length of the header.
 const PREFIX_BYTES: usize = 12;
 /// Of the longest header: one with a watch and with scores of both parts.
@@ -95,19 +95,19 @@ struct Header {
 pub(super) fn identity(task: &TrainTask<'_>, data: &dataset::Header) -> Digest {
     // The debug form holds every field, also those that are yet to come, and floats in digits that tell all of them
     // apart. A build that writes it otherwise refuses the checkpoints of this one, which is safe.
-    Digest::of(format!("broadsweep checkpoint v1 {KERNEL} {task:?} {data:?}").as_bytes())
+    Digest::of(format!("broadsweep checkpoint v2 {task:?} {data:?}").as_bytes())
 }
 
 impl Checkpoint {
     /// Before the first epoch.
-    pub(super) fn start(task: &TrainTask<'_>, plan: &Plan, identity: Digest) -> Self {
-        let parameters = Parameters::initialize(task.model, plan, task.trial_seed);
+    pub(super) fn start(task: &TrainTask<'_>, plan: &Plan, blueprint: &Blueprint, identity: Digest) -> Self {
+        let parameters = Parameters::initialize(task.model, plan, blueprint, task.trial_seed);
         Self {
             identity,
             epochs_max: task.training.epochs,
             kept_parameters: parameters.clone(),
             parameters,
-            optimizer: OptimizerState::new(task.training, plan),
+            optimizer: OptimizerState::new(task.training, blueprint),
             watch: task.training.early_stop.map(Watch::new),
             epoch: 0,
             kept: None,
@@ -169,23 +169,24 @@ impl Checkpoint {
     /// Other finite numbers in the arrays are not noticed: whoever keeps checkpoints names them by their digest.
     pub fn from_bytes(bytes: &[u8], task: &TrainTask<'_>, data: &dataset::Header) -> Result<Self, CheckpointError> {
         let plan = plan(task.model, &data.shape, data.targets)?;
+        let blueprint = Blueprint::new(task.model, &plan, task.kernel.blocking());
         let (header, body) = Header::read(bytes)?;
         let identity = identity(task, data);
         if header.identity != identity {
             return Err(CheckpointError::Foreign);
         }
         let watch = header.check(task, data)?;
-        let (got, want) = (body.len() as u64, array_bytes(&plan, task.training, header.counts_an_older_epoch()));
+        let (got, want) = (body.len() as u64, array_bytes(&blueprint, task.training, header.counts_an_older_epoch()));
         if got != want {
             return Err(CheckpointError::Length { got, want });
         }
-        let zeros = Parameters::zeros(&plan);
+        let zeros = Parameters::zeros(&blueprint);
         let mut checkpoint = Self {
             identity,
             epochs_max: task.training.epochs,
             kept_parameters: zeros.clone(),
             parameters: zeros,
-            optimizer: OptimizerState::new(task.training, &plan),
+            optimizer: OptimizerState::new(task.training, &blueprint),
             watch,
             epoch: header.epoch,
             kept: header.kept,
@@ -285,18 +286,18 @@ impl Header {
     }
 }
 
-impl Plan {
+impl Blueprint {
     /// Bytes that a checkpoint of this training takes, at most.
-    #[must_use]
-    pub fn checkpoint_bytes(&self, training: &Training) -> u64 {
+    pub(super) fn checkpoint_bytes(&self, training: &Training) -> u64 {
         PREFIX_BYTES as u64 + HEADER_BYTES_MAX + array_bytes(self, training, training.early_stop.is_some())
     }
 }
 
 /// A plan's sizes are bounded: nothing here comes near 2^64.
-fn array_bytes(plan: &Plan, training: &Training, an_older_epoch_counts: bool) -> u64 {
+fn array_bytes(blueprint: &Blueprint, training: &Training, an_older_epoch_counts: bool) -> u64 {
     let copies = if an_older_epoch_counts { 2 } else { 1 };
-    4 * (copies * (plan.parameters + plan.statistics) + moments(training.optimizer) * plan.parameters)
+    let [trained, statistics] = blueprint.run_lengths().map(|values| values as u64);
+    4 * (copies * (trained + statistics) + moments(training.optimizer) * trained)
 }
 
 fn require(holds: bool, what: &'static str) -> Result<(), CheckpointError> {

@@ -5,6 +5,8 @@ use broadsweep_common::metrics::Score;
 use broadsweep_common::model::Model;
 
 use super::batch::Batch;
+use super::blueprint::Blueprint;
+use super::kernel::Kernel;
 use super::loss::Tally;
 use super::network::Network;
 use super::parameters::Parameters;
@@ -29,16 +31,24 @@ pub enum MeasureError {
     },
 }
 
-/// Measures weights on all rows of `part`. The same weights score the same bits here as in training.
+/// Measures weights on all rows of `part`. The same weights score the same bits here as in training with
+/// the same kernel.
 ///
 /// # Errors
 /// [`MeasureError`], if model, weights and data do not fit, or `part` is empty.
-pub fn measure(model: &Model, weights: &Weights, data: &Dataset, part: Part) -> Result<Score, MeasureError> {
+pub fn measure(
+    model: &Model,
+    weights: &Weights,
+    data: &Dataset,
+    part: Part,
+    kernel: Kernel,
+) -> Result<Score, MeasureError> {
     let plan = plan(model, &data.header().shape, data.header().targets)?;
-    let mut parameters = weights.parameters(&plan)?;
+    let blueprint = Blueprint::new(model, &plan, kernel.blocking());
+    let mut parameters = weights.parameters(&plan, &blueprint)?;
     let rows = plan.evaluation_rows();
-    let mut network = Network::new(model, &plan, rows);
-    let mut batch = Batch::new(data, rows);
+    let mut network = Network::new(model, &plan, &blueprint, kernel, rows);
+    let mut batch = Batch::new(data, blueprint.input, rows);
     let tally = score(&mut network, &mut parameters, data, part, (&mut batch, rows), || true);
     match tally {
         Some(tally) if tally.rows > 0 => Ok(tally.score(model.loss)),

@@ -16,25 +16,36 @@
 //! | `optimizer` | from gradients to steps |
 //! | `parameters` | the numbers that training makes, and how they start |
 //! | `weights` | the same with names, and as a file |
-//! | `product` | the one place where matrices are multiplied |
+//! | `kernel` | what multiplies, and what that means for bits |
+//! | `blueprint`, `layout` | how weights and batches lie in memory for a kernel |
+//! | `pass`, `simd` | our own kernels: sums of products in registers, for each kind of vectors |
+//! | `product` | the `gemm` crate behind one safe function |
 //!
 //! Read `train` first; it says what happens, and the others how.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the wide registers of its caller")]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare bits that have to be equal"))]
 
 mod activation;
 mod batch;
+mod blueprint;
 mod checkpoint;
 mod early_stop;
 mod evaluate;
+mod functions;
+mod kernel;
 mod layers;
+mod layout;
 mod loss;
 mod network;
+mod nodes;
 mod optimizer;
 mod parameters;
+mod pass;
 mod plan;
 mod product;
 mod shape;
+mod simd;
 mod train;
 mod weights;
 
@@ -43,8 +54,9 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use evaluate::{MeasureError, measure};
+pub use kernel::Kernel;
+pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LAYER_VALUES_MAX, LayerPlan, PARAMETERS_MAX, Plan, Role, TensorPlan, plan};
-pub use product::KERNEL;
 pub use shape::{Shape, ShapeError};
 pub use train::{Control, Phase, TrainError, TrainTask, Trained, train};
 pub use weights::{Tensor, Weights, WeightsError};

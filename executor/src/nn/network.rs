@@ -2,75 +2,89 @@
 
 use std::ops::Range;
 
-use broadsweep_common::model::{Activation, Layer, Model};
+use broadsweep_common::model::{Activation, Model};
 
-use super::activation;
+use super::activation::{self, Apply, Differentiate};
 use super::batch::Batch;
-use super::layers::{
-    AveragePool, Backward, BatchNorm, Conv, Dense, Dropout, MaxPool, Mode, Operation, PassThrough, Tensors,
-};
+use super::blueprint::Blueprint;
+use super::kernel::Kernel;
+use super::layers::{Backward, Mode, Operation, Tensors};
+use super::layout::Layout;
 use super::loss::{self, Tally};
-use super::parameters::{Parameters, places};
-use super::plan::{LayerPlan, Plan};
-use super::shape::Shape;
+use super::nodes::{nodes, widest};
+use super::optimizer::{OptimizerState, Rule};
+use super::parameters::Parameters;
+use super::plan::Plan;
 
-/// A network that can take batches of a fixed number of rows or fewer. Allocates only when it is made.
+/// A network that can take batches of a fixed number of rows or fewer. Allocates when it is made, and small tables
+/// when it first hears of a number of rows.
 pub(super) struct Network {
+    kernel: Kernel,
     nodes: Vec<Node>,
     /// Index of the first node with weights.
     first_trained: usize,
-    outputs: usize,
+    width: usize,
+    /// The last node's outputs and the derivative of the loss by them, `(rows, width)`.
+    outputs: [Vec<f32>; 2],
     /// The derivative by a layer's outputs and by its inputs; they change places from layer to layer.
     gradients: [Vec<f32>; 2],
 }
 
-/// A layer that computes something (`flatten` does not), with the memory of its last batch.
+/// A layer that computes something, with the memory of its last batch.
 struct Node {
     operation: Box<dyn Operation>,
     activation: Activation,
-    outputs: usize,
+    layout: Layout,
     trained: Range<usize>,
     statistics: Range<usize>,
-    /// After the activation, `(rows, outputs)`.
+    /// After the activation.
     output: Vec<f32>,
     /// Before it, where its derivative needs that; else empty.
     before_activation: Vec<f32>,
 }
 
+/// What a step of training changes.
+pub(super) struct Trained<'a> {
+    pub(super) parameters: &'a mut Parameters,
+    pub(super) optimizer: &'a mut OptimizerState,
+    pub(super) rule: Rule,
+}
+
 impl Network {
-    /// `plan` has to be the model's.
-    pub(super) fn new(model: &Model, plan: &Plan, rows_max: usize) -> Self {
-        let mut nodes = Vec::new();
-        let mut input = plan.input;
-        let mut first_trained = 0;
-        let mut places = places(plan);
-        let (mut trained, mut statistics) = (0..0, 0..0);
-        for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
-            (trained, statistics) = (trained.end..trained.end, statistics.end..statistics.end);
-            for place in places.by_ref().take(planned.tensors.len()) {
-                let range = if place.role.is_statistic() { &mut statistics } else { &mut trained };
-                range.end = place.range.end;
-            }
-            if index == plan.first_trained {
-                first_trained = nodes.len();
-            }
-            if let Some((operation, activation)) = operation(layer, index, input, planned, rows_max) {
-                let values = rows_max * planned.output.values();
-                let kept = if activation::needs_inputs(activation) { values } else { 0 };
-                nodes.push(Node {
-                    operation,
-                    activation,
-                    outputs: planned.output.values(),
-                    trained: trained.clone(),
-                    statistics: statistics.clone(),
-                    output: vec![0.0; values],
-                    before_activation: vec![0.0; kept],
-                });
-            }
-            input = planned.output;
+    /// `plan` and `blueprint` have to be the model's, and the blueprint the kernel's.
+    pub(super) fn new(model: &Model, plan: &Plan, blueprint: &Blueprint, kernel: Kernel, rows_max: usize) -> Self {
+        let planned = nodes(model, plan, blueprint);
+        let first_trained = planned.iter().position(|node| node.is_trained).unwrap_or(0);
+        let gradient = || vec![0.0; rows_max * widest(&planned)];
+        let plain = || vec![0.0; rows_max * plan.outputs()];
+        Self {
+            kernel,
+            first_trained,
+            width: plan.outputs(),
+            outputs: [plain(), plain()],
+            gradients: [gradient(), gradient()],
+            nodes: planned
+                .into_iter()
+                .map(|node| {
+                    let values = node.output.len(rows_max);
+                    let kept = if activation::needs_inputs(node.activation) { values } else { 0 };
+                    Node {
+                        operation: node.build(kernel, rows_max),
+                        activation: node.activation,
+                        layout: node.output,
+                        trained: node.trained,
+                        statistics: node.statistics,
+                        output: vec![0.0; values],
+                        before_activation: vec![0.0; kept],
+                    }
+                })
+                .collect(),
         }
-        let gradient = || vec![0.0; rows_max * plan.widest()];
-        Self { nodes, first_trained, outputs: plan.outputs(), gradients: [gradient(), gradient()] }
+    }
+
+    /// Batches of so many rows will come: makes what they need, so that none of them has to.
+    pub(super) fn expect(&mut self, rows: usize) {
+        self.nodes.iter_mut().for_each(|node| node.operation.expect(rows));
     }
 
     /// Before the first batch of an epoch (counted from 1).
@@ -82,59 +96,63 @@ impl Network {
 
     /// Loss of a batch in evaluation mode.
     pub(super) fn evaluate(&mut self, parameters: &mut Parameters, batch: &Batch) -> Tally {
-        let width = self.outputs;
-        let output = self.forward(Mode::Evaluation, parameters, batch.features(), batch.rows());
-        loss::compare(output, width, batch.wanted(), None)
+        self.forward(Mode::Evaluation, parameters, batch.features(), batch.rows());
+        let outputs = &self.outputs[0][..batch.rows() * self.width];
+        loss::compare(outputs, self.width, batch.wanted(), None)
     }
 
-    /// Loss of a batch in training mode. The derivative of its mean by the trained weights replaces `d_trained`.
-    pub(super) fn train(&mut self, parameters: &mut Parameters, batch: &Batch, d_trained: &mut [f32]) -> Tally {
+    /// Loss of a batch in training mode, and one step along the derivative of its mean. A loss that is not finite takes
+    /// no step.
+    pub(super) fn train(&mut self, trained: Trained<'_>, batch: &Batch) -> Tally {
         let (features, rows) = (batch.features(), batch.rows());
-        self.forward(Mode::Training, parameters, features, rows);
-        let values = rows * self.outputs;
-        let output = self.nodes.last().map_or(features, |node| &node.output[..values]);
-        let d_output = &mut self.gradients[0][..values];
-        let tally = loss::compare(output, self.outputs, batch.wanted(), Some(d_output));
-        self.backward(&parameters.trained, features, rows, d_trained);
+        self.forward(Mode::Training, trained.parameters, features, rows);
+        let [outputs, d_outputs] = &mut self.outputs;
+        let values = rows * self.width;
+        let (outputs, d_outputs) = (&outputs[..values], &mut d_outputs[..values]);
+        let tally = loss::compare(outputs, self.width, batch.wanted(), Some(d_outputs));
+        if tally.loss.is_finite() {
+            self.backward(trained, features, rows);
+        }
         tally
     }
 
-    fn forward<'a>(
-        &'a mut self,
-        mode: Mode,
-        parameters: &mut Parameters,
-        features: &'a [f32],
-        rows: usize,
-    ) -> &'a [f32] {
+    fn forward(&mut self, mode: Mode, parameters: &mut Parameters, features: &[f32], rows: usize) {
         let mut input = features;
+        let mut layout = None;
         for node in &mut self.nodes {
             let tensors = Tensors {
                 trained: &parameters.trained[node.trained.clone()],
                 statistics: &mut parameters.statistics[node.statistics.clone()],
             };
-            input = node.forward(mode, tensors, input, rows);
+            layout = Some(node.layout);
+            input = node.forward(self.kernel, mode, tensors, input, rows);
         }
-        input
+        if let Some(layout) = layout {
+            layout.unpack(rows, input, &mut self.outputs[0]);
+        }
     }
 
-    /// Starts from the derivative by the network's outputs, in the first of `gradients`.
-    fn backward(&mut self, trained: &[f32], features: &[f32], rows: usize, d_trained: &mut [f32]) {
+    /// Starts from the derivative by the network's outputs.
+    fn backward(&mut self, trained: Trained<'_>, features: &[f32], rows: usize) {
+        let Trained { parameters, optimizer, rule } = trained;
         let [d_output, d_input] = &mut self.gradients;
         let (mut d_output, mut d_input) = (d_output, d_input);
+        if let Some(last) = self.nodes.last() {
+            d_output[..last.layout.len(rows)].fill(0.0);
+            last.layout.pack(rows, &self.outputs[1], d_output);
+        }
         for index in (self.first_trained..self.nodes.len()).rev() {
             let (before, rest) = self.nodes.split_at_mut(index);
             let node = &mut rest[0];
-            let input = before.last().map_or(features, |node| &node.output[..rows * node.outputs]);
-            let values = rows * node.outputs;
-            let d_output_now = &mut d_output[..values];
-            let kept = if node.before_activation.is_empty() { &[] } else { &node.before_activation[..values] };
-            activation::differentiate(node.activation, kept, &node.output[..values], d_output_now);
+            let input = before.last().map_or(features, |node| &node.output[..node.layout.len(rows)]);
+            let d_output_now = &mut d_output[..node.layout.len(rows)];
+            node.differentiate(self.kernel, rows, d_output_now);
             node.operation.backward(Backward {
-                trained: &trained[node.trained.clone()],
+                rows,
                 input,
                 d_output: d_output_now,
-                d_trained: &mut d_trained[node.trained.clone()],
-                d_input: (index > self.first_trained).then_some(&mut d_input[..input.len()]),
+                d_input: (index > self.first_trained).then(|| &mut d_input[..input.len()]),
+                step: optimizer.step(rule, &mut parameters.trained[node.trained.clone()], node.trained.clone()),
             });
             std::mem::swap(&mut d_output, &mut d_input);
         }
@@ -147,46 +165,38 @@ impl Network {
             .nodes
             .iter()
             .map(|node| 4 * (node.output.len() + node.before_activation.len()) + node.operation.buffer_bytes());
-        nodes.sum::<usize>() + 4 * (self.gradients[0].len() + self.gradients[1].len())
+        let own = self.gradients.iter().chain(&self.outputs).map(Vec::len);
+        nodes.sum::<usize>() + 4 * own.sum::<usize>()
     }
 }
 
 impl Node {
-    fn forward(&mut self, mode: Mode, tensors: Tensors<'_>, input: &[f32], rows: usize) -> &[f32] {
-        let output = &mut self.output[..rows * self.outputs];
-        self.operation.forward(mode, tensors, input, output);
+    fn forward(&mut self, kernel: Kernel, mode: Mode, tensors: Tensors<'_>, input: &[f32], rows: usize) -> &[f32] {
+        let output = &mut self.output[..self.layout.len(rows)];
+        self.operation.forward(mode, rows, tensors, input, output);
         if !self.before_activation.is_empty() {
             self.before_activation[..output.len()].copy_from_slice(output);
         }
-        activation::apply(self.activation, output);
+        if self.activation != Activation::Linear {
+            for run in self.layout.runs(rows) {
+                kernel.vectorize(Apply { activation: self.activation, values: &mut output[run] });
+            }
+        }
         output
     }
-}
 
-/// What `layer` computes; `None` if it only gives its input another shape.
-fn operation(
-    layer: &Layer,
-    index: usize,
-    input: Shape,
-    planned: &LayerPlan,
-    rows_max: usize,
-) -> Option<(Box<dyn Operation>, Activation)> {
-    let values = rows_max * planned.output.values();
-    Some(match (layer, planned.windows) {
-        (Layer::Dense { units, activation, .. }, _) => (Box::new(Dense::new(input.values(), *units)), *activation),
-        (Layer::Conv2d { filters, activation, .. }, Some(windows)) => {
-            (Box::new(Conv::new(windows, *filters)), *activation)
+    /// From the derivative by what comes after the activation to that by what goes into it.
+    fn differentiate(&self, kernel: Kernel, rows: usize, gradient: &mut [f32]) {
+        if self.activation == Activation::Linear {
+            return;
         }
-        (Layer::MaxPool(_), Some(windows)) => (Box::new(MaxPool::new(windows, rows_max)), Activation::Linear),
-        (Layer::AveragePool(_), Some(windows)) => (Box::new(AveragePool::new(windows)), Activation::Linear),
-        (Layer::Dropout { rate }, _) => (Box::new(Dropout::new(index, *rate, values)), Activation::Linear),
-        (Layer::BatchNorm { momentum, epsilon, activation }, _) => {
-            (Box::new(BatchNorm::new(input.channels(), *momentum, *epsilon, values)), *activation)
+        for run in self.layout.runs(rows) {
+            kernel.vectorize(Differentiate {
+                activation: self.activation,
+                inputs: self.before_activation.get(run.clone()).unwrap_or_default(),
+                outputs: &self.output[run.clone()],
+                gradients: &mut gradient[run],
+            });
         }
-        (Layer::Activation(function), _) => (Box::new(PassThrough), *function),
-        (Layer::Flatten, _) => return None,
-        (Layer::Conv2d { .. } | Layer::MaxPool(_) | Layer::AveragePool(_), None) => {
-            unreachable!("the plan gives windows to every layer that has some")
-        }
-    })
+    }
 }

@@ -1,19 +1,25 @@
 //! From gradients to steps. The rules are written down at `common::training::Optimizer`.
+//!
+//! A layer takes its step as soon as its gradient is there, part by part, while the part is in the first cache: there is
+//! no vector of all gradients. Every rule goes value by value, so the parts leave no trace in the bits.
 
 use std::ops::Range;
 
 use broadsweep_common::training::{Optimizer, Training};
 
-use super::parameters::places;
-use super::plan::{Plan, Role};
+use super::blueprint::Blueprint;
+use super::plan::Role;
+use super::simd::Work;
 
-/// An optimizer with its memory of past gradients.
+/// Moments below this become 0. They are far below what reaches a weight, and numbers that are smaller still, the
+/// subnormal ones, take many times as long.
+const TINY: f32 = 1e-30;
+
+/// An optimizer's memory of past gradients.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct OptimizerState {
-    rule: Optimizer,
+    optimizer: Optimizer,
     l2: f32,
-    /// The trained run, cut where penalties begin and end.
-    segments: Vec<Segment>,
     /// Velocity, or Adam's first moment. Empty for a rule without one.
     first: Vec<f32>,
     /// Adam's second moment. Empty for a rule without one.
@@ -22,36 +28,51 @@ pub(super) struct OptimizerState {
     steps: u64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Segment {
-    range: Range<usize>,
-    /// Whether L2 and weight decay reach it.
-    penalized: bool,
-}
-
 /// Numbers that the rule remembers of each weight.
-pub(super) fn moments(rule: Optimizer) -> u64 {
-    match rule {
+pub(super) fn moments(optimizer: Optimizer) -> u64 {
+    match optimizer {
         Optimizer::Sgd { momentum: 0.0, .. } => 0,
         Optimizer::Sgd { .. } => 1,
         Optimizer::Adam { .. } => 2,
     }
 }
 
+/// One step of all weights: the rule with its factors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    method: Method,
+    rate: f32,
+    l2: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Method {
+    Descend,
+    Roll {
+        momentum: f32,
+        nesterov: bool,
+    },
+    Adam(Adam),
+    /// Leaves the weights and puts the gradient where the first moment would be.
+    #[cfg(test)]
+    Keep,
+}
+
+/// One layer's share of a step: its weights, and what is remembered of them.
+pub(super) struct Step<'a> {
+    rule: Rule,
+    trained: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
 impl OptimizerState {
-    pub(super) fn new(training: &Training, plan: &Plan) -> Self {
-        let trained = places(plan).filter(|place| !place.role.is_statistic());
-        let segments = trained.map(|place| Segment { range: place.range, penalized: place.role == Role::Weight });
+    pub(super) fn new(training: &Training, blueprint: &Blueprint) -> Self {
+        let [trained, _] = blueprint.run_lengths();
         let moments = moments(training.optimizer);
-        let moment = |number| vec![0.0; if number <= moments { plan.parameters as usize } else { 0 }];
-        Self {
-            rule: training.optimizer,
-            l2: training.l2 as f32,
-            segments: segments.collect(),
-            first: moment(1),
-            second: moment(2),
-            steps: 0,
-        }
+        let moment = |number| vec![0.0; if number <= moments { trained } else { 0 }];
+        let (first, second) = (moment(1), moment(2));
+        Self { optimizer: training.optimizer, l2: training.l2 as f32, first, second, steps: 0 }
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -75,28 +96,23 @@ impl OptimizerState {
         self.first.iter().all(|value| value.is_finite()) && self.second.iter().all(|&value| value >= 0.0)
     }
 
-    /// Takes one step along `gradients`, which lie as `weights` do.
-    pub(super) fn step(&mut self, rate: f64, weights: &mut [f32], gradients: &[f32]) {
+    /// Begins a step with this learning rate.
+    pub(super) fn begin(&mut self, rate: f64) -> Rule {
         self.steps += 1;
-        for Segment { range, penalized } in &self.segments {
-            let weights = &mut weights[range.clone()];
-            let gradients = &gradients[range.clone()];
-            let l2 = if *penalized { self.l2 } else { 0.0 };
-            match self.rule {
-                Optimizer::Sgd { momentum: 0.0, .. } => descend(rate as f32, l2, weights, gradients),
-                Optimizer::Sgd { momentum, nesterov } => {
-                    let velocity = &mut self.first[range.clone()];
-                    let momentum = momentum as f32;
-                    roll(rate as f32, momentum, nesterov, l2, (weights, velocity, gradients));
-                }
-                Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                    let decay = if *penalized { (rate * weight_decay) as f32 } else { 0.0 };
-                    let adam = Adam::new(rate, beta1, beta2, epsilon, self.steps);
-                    let moments = (&mut self.first[range.clone()], &mut self.second[range.clone()]);
-                    adam.step(l2, decay, weights, moments, gradients);
-                }
+        let method = match self.optimizer {
+            Optimizer::Sgd { momentum: 0.0, .. } => Method::Descend,
+            Optimizer::Sgd { momentum, nesterov } => Method::Roll { momentum: momentum as f32, nesterov },
+            Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
+                Method::Adam(Adam::new(rate, (beta1, beta2, epsilon, weight_decay), self.steps))
             }
-        }
+        };
+        Rule { method, rate: rate as f32, l2: self.l2 }
+    }
+
+    /// The step of the weights in `range` of the trained run, which are `trained`.
+    pub(super) fn step<'a>(&'a mut self, rule: Rule, trained: &'a mut [f32], range: Range<usize>) -> Step<'a> {
+        let moment = |values: &'a mut Vec<f32>| values.get_mut(range.clone()).unwrap_or_default();
+        Step { rule, trained, first: moment(&mut self.first), second: moment(&mut self.second) }
     }
 
     #[cfg(test)]
@@ -105,32 +121,114 @@ impl OptimizerState {
     }
 }
 
+#[cfg(test)]
+impl OptimizerState {
+    /// For [`Rule::KEEP`]: so many gradients are kept as first moments.
+    pub(super) fn keeping(values: usize) -> Self {
+        let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
+        Self { optimizer, l2: 0.0, first: vec![0.0; values], second: Vec::new(), steps: 0 }
+    }
+}
+
+#[cfg(test)]
+impl Rule {
+    /// Puts gradients where first moments would be.
+    pub(super) const KEEP: Self = Self { method: Method::Keep, rate: 0.0, l2: 0.0 };
+}
+
+impl Step<'_> {
+    /// The layer's weights, all of which the gradient by its inputs has to be taken with before the first changes.
+    pub(super) fn trained(&self) -> &[f32] {
+        self.trained
+    }
+
+    /// Takes the step of the weights from place `from` of the layer on: `gradient` is theirs, and they are of one
+    /// tensor with this role.
+    #[inline(always)]
+    pub(super) fn descend(&mut self, role: Role, from: usize, gradient: &[f32]) {
+        let range = from..from + gradient.len();
+        let is_penalized = role == Role::Weight;
+        let l2 = if is_penalized { self.rule.l2 } else { 0.0 };
+        let rate = self.rule.rate;
+        let weights = &mut self.trained[range.clone()];
+        match &self.rule.method {
+            Method::Descend => descend(rate, l2, weights, gradient),
+            Method::Roll { momentum, nesterov } => {
+                let velocity = &mut self.first[range];
+                // Two loops: one that asks each value which rule it is would not be vectorised.
+                if *nesterov {
+                    roll(
+                        |velocity, push| momentum * velocity - push,
+                        *momentum,
+                        (rate, l2),
+                        (weights, velocity, gradient),
+                    );
+                } else {
+                    roll(|velocity, _| velocity, *momentum, (rate, l2), (weights, velocity, gradient));
+                }
+            }
+            Method::Adam(adam) => {
+                let decay = if is_penalized { adam.decay } else { 0.0 };
+                let moments = (&mut self.first[range.clone()], &mut self.second[range]);
+                adam.step((rate, l2, decay), weights, moments, gradient);
+            }
+            #[cfg(test)]
+            Method::Keep => self.first[range].copy_from_slice(gradient),
+        }
+    }
+}
+
+/// [`Step::descend`], to be compiled for wide registers.
+pub(super) struct Descent<'a, 'b> {
+    pub(super) step: &'a mut Step<'b>,
+    pub(super) role: Role,
+    pub(super) from: usize,
+    pub(super) gradient: &'a [f32],
+}
+
+impl Work for Descent<'_, '_> {
+    #[inline(always)]
+    fn run(self) {
+        self.step.descend(self.role, self.from, self.gradient);
+    }
+}
+
+#[inline(always)]
 fn descend(rate: f32, l2: f32, weights: &mut [f32], gradients: &[f32]) {
     for (weight, gradient) in weights.iter_mut().zip(gradients) {
         *weight -= rate * (gradient + l2 * *weight);
     }
 }
 
+/// `by` says how far a weight goes, from the new velocity and the push that made it.
+#[inline(always)]
 fn roll(
-    rate: f32,
+    by: impl Fn(f32, f32) -> f32,
     momentum: f32,
-    nesterov: bool,
-    l2: f32,
+    (rate, l2): (f32, f32),
     (weights, velocity, gradients): (&mut [f32], &mut [f32], &[f32]),
 ) {
     for ((weight, velocity), gradient) in weights.iter_mut().zip(velocity).zip(gradients) {
         let push = rate * (gradient + l2 * *weight);
-        *velocity = momentum * *velocity - push;
-        *weight += if nesterov { momentum * *velocity - push } else { *velocity };
+        *velocity = without_tiny(momentum * *velocity - push);
+        *weight += by(*velocity, push);
     }
 }
 
+/// NaN stays NaN.
+#[inline(always)]
+fn without_tiny(moment: f32) -> f32 {
+    if moment.abs() < TINY { 0.0 } else { moment }
+}
+
 /// One step's factors (Kingma and Ba, 2015, algorithm 1).
+#[derive(Clone, Copy, Debug)]
 struct Adam {
-    rate: f32,
     beta1: f32,
     beta2: f32,
     epsilon: f32,
+    /// What a weight loses by itself.
+    decay: f32,
     /// `1 / (1 - beta1^t)`.
     unbias_first: f32,
     /// `1 / (1 - beta2^t)`.
@@ -138,21 +236,21 @@ struct Adam {
 }
 
 impl Adam {
-    fn new(rate: f64, beta1: f64, beta2: f64, epsilon: f64, steps: u64) -> Self {
+    fn new(rate: f64, (beta1, beta2, epsilon, weight_decay): (f64, f64, f64, f64), steps: u64) -> Self {
         Self {
-            rate: rate as f32,
             beta1: beta1 as f32,
             beta2: beta2 as f32,
             epsilon: epsilon as f32,
+            decay: (rate * weight_decay) as f32,
             unbias_first: (1.0 / (1.0 - libm::pow(beta1, steps as f64))) as f32,
             unbias_second: (1.0 / (1.0 - libm::pow(beta2, steps as f64))) as f32,
         }
     }
 
+    #[inline(always)]
     fn step(
         &self,
-        l2: f32,
-        decay: f32,
+        (rate, l2, decay): (f32, f32, f32),
         weights: &mut [f32],
         (first, second): (&mut [f32], &mut [f32]),
         gradients: &[f32],
@@ -160,10 +258,10 @@ impl Adam {
         let values = weights.iter_mut().zip(first).zip(second).zip(gradients);
         for (((weight, first), second), gradient) in values {
             let gradient = gradient + l2 * *weight;
-            *first = self.beta1 * *first + (1.0 - self.beta1) * gradient;
-            *second = self.beta2 * *second + (1.0 - self.beta2) * gradient * gradient;
+            *first = without_tiny(self.beta1 * *first + (1.0 - self.beta1) * gradient);
+            *second = without_tiny(self.beta2 * *second + (1.0 - self.beta2) * gradient * gradient);
             let root = (*second * self.unbias_second).sqrt();
-            *weight -= decay * *weight + self.rate * (*first * self.unbias_first) / (root + self.epsilon);
+            *weight -= decay * *weight + rate * (*first * self.unbias_first) / (root + self.epsilon);
         }
     }
 }
@@ -173,18 +271,15 @@ mod tests {
     use super::*;
 
     /// Two weights, the second one free of penalties, after each of two steps along `gradients`.
-    fn steps(rule: Optimizer, l2: f32, rate: f64, gradients: [[f32; 2]; 2]) -> [[f32; 2]; 2] {
-        let mut optimizer = OptimizerState {
-            rule,
-            l2,
-            segments: vec![Segment { range: 0..1, penalized: true }, Segment { range: 1..2, penalized: false }],
-            first: vec![0.0; 2],
-            second: vec![0.0; 2],
-            steps: 0,
-        };
+    fn steps(optimizer: Optimizer, l2: f32, rate: f64, gradients: [[f32; 2]; 2]) -> [[f32; 2]; 2] {
+        let (first, second) = (vec![0.0; 2], vec![0.0; 2]);
+        let mut state = OptimizerState { optimizer, l2, first, second, steps: 0 };
         let mut weights = [1.0, 1.0];
         gradients.map(|gradients| {
-            optimizer.step(rate, &mut weights, &gradients);
+            let rule = state.begin(rate);
+            let mut step = state.step(rule, &mut weights, 0..2);
+            step.descend(Role::Weight, 0, &gradients[..1]);
+            step.descend(Role::Bias, 1, &gradients[1..]);
             weights
         })
     }
@@ -235,5 +330,12 @@ mod tests {
         // 0.89 - 0.0089 - 0.0266700 = 0.8544300.
         let expected = [[0.89, 0.9], [0.854_430, 0.873_330]];
         assert_close(steps(rule, 0.0, 0.1, [[2.0, 2.0], [-1.0, -1.0]]), expected);
+    }
+
+    #[test]
+    fn moments_that_reach_no_weight_become_nothing_and_nan_stays() {
+        assert_eq!(without_tiny(-1e-31), 0.0);
+        assert_eq!(without_tiny(-1e-29), -1e-29);
+        assert!(without_tiny(f32::NAN).is_nan());
     }
 }

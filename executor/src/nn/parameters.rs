@@ -3,12 +3,11 @@
 //! One run holds all that is trained, the other all running statistics, in layer order. Layers know their ranges;
 //! optimizers, copies and checkpoints know the runs alone.
 
-use std::ops::Range;
-
 use broadsweep_common::model::{Initialization, Layer, Model};
 use broadsweep_common::seeds::{self, Rng};
 use rand_chacha::rand_core::Rng as _;
 
+use super::blueprint::Blueprint;
 use super::plan::{Plan, Role};
 
 /// All numbers that training makes.
@@ -20,43 +19,31 @@ pub(super) struct Parameters {
     pub(super) statistics: Vec<f32>,
 }
 
-/// A tensor's place in its run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) role: Role,
-    pub(super) range: Range<usize>,
-}
-
-/// The place of every tensor, in the order of the plan.
-pub(super) fn places(plan: &Plan) -> impl Iterator<Item = Place> + '_ {
-    let (mut trained, mut statistics) = (0, 0);
-    plan.layers.iter().flat_map(|layer| &layer.tensors).map(move |tensor| {
-        let end = if tensor.role.is_statistic() { &mut statistics } else { &mut trained };
-        let start = *end;
-        *end += tensor.values();
-        Place { role: tensor.role, range: start..*end }
-    })
-}
-
 impl Parameters {
-    pub(super) fn zeros(plan: &Plan) -> Self {
-        Self { trained: vec![0.0; plan.parameters as usize], statistics: vec![0.0; plan.statistics as usize] }
+    pub(super) fn zeros(blueprint: &Blueprint) -> Self {
+        let [trained, statistics] = blueprint.run_lengths();
+        Self { trained: vec![0.0; trained], statistics: vec![0.0; statistics] }
     }
 
-    /// Weights drawn from the trial's seed, biases and shifts 0, scales 1, running means 0 and variances 1.
-    pub(super) fn initialize(model: &Model, plan: &Plan, trial_seed: u64) -> Self {
-        let mut parameters = Self::zeros(plan);
-        let mut places = places(plan);
+    /// Weights drawn from the trial's seed, biases and shifts 0, scales 1, running means 0 and variances 1. The same
+    /// numbers however they are laid out; what fills up a block is 0.
+    pub(super) fn initialize(model: &Model, plan: &Plan, blueprint: &Blueprint, trial_seed: u64) -> Self {
+        let mut parameters = Self::zeros(blueprint);
+        let mut places = blueprint.places();
         for (index, (layer, planned)) in model.layers.iter().zip(&plan.layers).enumerate() {
             for (tensor, place) in planned.tensors.iter().zip(places.by_ref()) {
-                let values = &mut parameters.run_mut(place.role)[place.range];
-                match place.role {
+                let values = &mut parameters.run_mut(place.packing.role)[place.range];
+                match place.packing.role {
                     Role::Weight => {
                         let mut rng = seeds::initialization_rng(trial_seed, index);
-                        draw(initialization(layer), &tensor.shape, &mut rng, values);
+                        draw(initialization(layer), &tensor.shape, &mut rng, |index, value| {
+                            values[place.packing.place(index)] = value;
+                        });
                     }
-                    Role::Bias | Role::Mean => values.fill(0.0),
-                    Role::Scale | Role::Variance => values.fill(1.0),
+                    Role::Bias | Role::Mean => {}
+                    Role::Scale | Role::Variance => {
+                        (0..tensor.values()).for_each(|index| values[place.packing.place(index)] = 1.0);
+                    }
                 }
             }
         }
@@ -89,23 +76,23 @@ fn initialization(layer: &Layer) -> Initialization {
     }
 }
 
-/// Fills the weights of a dense layer, `(inputs, units)`, or of a convolution, `(kernel, kernel, channels,
-/// filters)`, whose inputs and outputs are counted over the whole kernel.
-fn draw(initialization: Initialization, shape: &[usize], rng: &mut Rng, values: &mut [f32]) {
+/// Draws the weights of a dense layer, `(inputs, units)`, or of a convolution, `(kernel, kernel, channels, filters)`,
+/// whose inputs and outputs are counted over the whole kernel; `put` takes each with its index.
+fn draw(initialization: Initialization, shape: &[usize], rng: &mut Rng, mut put: impl FnMut(usize, f32)) {
     let [kernel @ .., channels, filters] = shape else { return };
     let field: usize = kernel.iter().product();
     let (inputs, outputs) = ((field * channels) as f64, (field * filters) as f64);
+    let values = field * channels * filters;
     match initialization {
         Initialization::Glorot => {
             let limit = (6.0 / (inputs + outputs)).sqrt();
-            for value in values {
-                *value = (limit * (2.0 * uniform(rng) - 1.0)) as f32;
-            }
+            (0..values).for_each(|index| put(index, (limit * (2.0 * uniform(rng) - 1.0)) as f32));
         }
         Initialization::He => {
             let deviation = (2.0 / inputs).sqrt();
-            for pair in values.chunks_mut(2) {
-                pair.iter_mut().zip(normal_pair(rng)).for_each(|(value, z)| *value = (deviation * z) as f32);
+            for first in (0..values).step_by(2) {
+                let pair = (first..values).zip(normal_pair(rng));
+                pair.for_each(|(index, z)| put(index, (deviation * z) as f32));
             }
         }
     }
@@ -129,7 +116,7 @@ mod tests {
 
     fn drawn(initialization: Initialization, shape: &[usize]) -> Vec<f32> {
         let mut values = vec![0.0; shape.iter().product()];
-        draw(initialization, shape, &mut seeds::initialization_rng(1, 0), &mut values);
+        draw(initialization, shape, &mut seeds::initialization_rng(1, 0), |index, value| values[index] = value);
         values
     }
 

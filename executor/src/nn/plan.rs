@@ -1,14 +1,11 @@
-//! What a network will need, before any of it is allocated: shapes, parameters, FLOPs and memory.
+//! What a network will need, before any of it is allocated: shapes, parameters and FLOPs.
 //!
 //! Models come over the wire and from study files, so all arithmetic on sizes is checked.
 
 use broadsweep_common::dataset::TargetKind;
 use broadsweep_common::model::{Activation, LAYERS_MAX, Layer, Loss, Model, Padding, WINDOW, Window};
-use broadsweep_common::training::Training;
 
 use super::activation;
-use super::layers::tile_positions;
-use super::optimizer::moments;
 use super::shape::{Axis, Shape, ShapeError, Windows};
 
 /// Parameters that one network may have: 8 GiB of weights.
@@ -56,8 +53,6 @@ pub struct LayerPlan {
     pub flops: u64,
     /// Bytes that grow with the rows of a batch: outputs, and what the backward pass needs.
     row_bytes: u64,
-    /// Bytes of work buffers that do not.
-    fixed_bytes: u64,
     /// Where windows lie, for layers that have some.
     pub(super) windows: Option<Windows>,
 }
@@ -236,7 +231,7 @@ fn plan_layer(layer: &Layer, index: usize, input: Shape) -> Result<LayerPlan, St
     check_size(output)?;
     let tensors = tensors(layer, index, input, windows.as_ref())?;
     let trained = tensors.iter().filter(|tensor| !tensor.role.is_statistic());
-    let (row_bytes, fixed_bytes) = buffers(layer, output, windows.as_ref());
+    let row_bytes = row_bytes(layer, output);
     Ok(LayerPlan {
         kind: layer.kind(),
         output,
@@ -244,7 +239,6 @@ fn plan_layer(layer: &Layer, index: usize, input: Shape) -> Result<LayerPlan, St
         flops: flops(layer, input, output, windows.as_ref()),
         tensors,
         row_bytes,
-        fixed_bytes,
         windows,
     })
 }
@@ -326,21 +320,18 @@ fn flops(layer: &Layer, input: Shape, output: Shape, windows: Option<&Windows>) 
     }
 }
 
-/// Bytes a row and bytes in all of a layer's buffers: what `Network` allocates for it, and a test holds it to that.
-fn buffers(layer: &Layer, output: Shape, windows: Option<&Windows>) -> (u64, u64) {
+/// Bytes a row of a layer's outputs, and of what the backward pass needs; as they are on plain memory, so that the
+/// evaluation batch does not depend on the kernel.
+fn row_bytes(layer: &Layer, output: Shape) -> u64 {
     let values = 4 * output.values() as u64;
     let kept = |function: Activation| if activation::needs_inputs(function) { values } else { 0 };
     match layer {
-        Layer::Dense { activation, .. } => (values + kept(*activation), 0),
-        Layer::Conv2d { activation, .. } => {
-            let patch = windows.map_or(0, Windows::patch_values);
-            (values + kept(*activation), 4 * tile_positions(patch) as u64 * patch as u64)
-        }
-        Layer::MaxPool(_) | Layer::Dropout { .. } => (2 * values, 0),
-        Layer::AveragePool(_) => (values, 0),
-        Layer::Flatten => (0, 0),
-        Layer::BatchNorm { activation, .. } => (2 * values + kept(*activation), 20 * output.channels() as u64),
-        Layer::Activation(function) => (values + kept(*function), 0),
+        Layer::Dense { activation, .. } | Layer::Conv2d { activation, .. } => values + kept(*activation),
+        Layer::MaxPool(_) | Layer::Dropout { .. } => 2 * values,
+        Layer::AveragePool(_) => values,
+        Layer::Flatten => 0,
+        Layer::BatchNorm { activation, .. } => 2 * values + kept(*activation),
+        Layer::Activation(function) => values + kept(*function),
     }
 }
 
@@ -358,30 +349,22 @@ impl Plan {
         (EVALUATION_BYTES / self.row_bytes()).clamp(1, EVALUATION_ROWS_MAX) as usize
     }
 
-    /// Bytes that the trainer allocates for the network: weights, gradients, optimizer state, the copy of the epoch
-    /// that counts, activations and work buffers of the larger of a training and an evaluation batch, and the bytes
-    /// of one checkpoint. The order of the rows (4 bytes each) and the kernel's own buffers come on top.
-    #[must_use]
-    pub fn memory_bytes(&self, training: &Training) -> u64 {
-        let weights = 4 * ((3 + moments(training.optimizer)) * self.parameters + 2 * self.statistics);
-        let state = weights + self.checkpoint_bytes(training);
-        let rows = (training.batch_size as u64).max(self.evaluation_rows() as u64);
-        let fixed = self.layers.iter().map(|layer| layer.fixed_bytes).fold(0, u64::saturating_add);
-        state.saturating_add(rows.saturating_mul(self.row_bytes())).saturating_add(fixed)
+    /// Values of one row's target.
+    pub(super) fn target_values(&self) -> usize {
+        match self.targets {
+            TargetKind::Classes { .. } => 1,
+            TargetKind::Values { width } => width as usize,
+        }
     }
 
-    /// Values of the widest layer's output: what a gradient on its way back needs.
-    pub(super) fn widest(&self) -> usize {
+    /// Values of the widest layer's output.
+    fn widest(&self) -> usize {
         self.layers.iter().map(|layer| layer.output.values()).max().unwrap_or(0)
     }
 
-    /// Bytes of one row of a batch: features, target, outputs, and two gradients on their way back.
+    /// Bytes of one row of a batch on plain memory: features, target, outputs, and two gradients on their way back.
     fn row_bytes(&self) -> u64 {
-        let targets = match self.targets {
-            TargetKind::Classes { .. } => 1,
-            TargetKind::Values { width } => u64::from(width),
-        };
         let layers: u64 = self.layers.iter().map(|layer| layer.row_bytes).sum();
-        4 * (self.input.values() as u64 + targets + 2 * self.widest() as u64) + layers
+        4 * (self.input.values() as u64 + self.target_values() as u64 + 2 * self.widest() as u64) + layers
     }
 }

@@ -1,14 +1,9 @@
-//! The one place where matrices are multiplied: the `gemm` crate behind one safe function.
-//!
-//! Other kernels will stand beside it here; nothing else in the trainer knows which one runs.
+//! The `gemm` crate behind one safe function.
 
 #![expect(unsafe_code, reason = "`gemm::gemm` takes raw pointers")]
 
 use gemm::Parallelism;
 use ndarray::{ArrayView2, ArrayViewMut2};
-
-/// The kernel's name in results.
-pub const KERNEL: &str = "gemm";
 
 /// What happens to the values that a product is written over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -108,6 +108,11 @@ impl Axis {
         Some(Self { input, output, window, stride, before })
     }
 
+    /// Padding after the last pixel.
+    pub(super) fn after(&self) -> usize {
+        ((self.output - 1) * self.stride + self.window).saturating_sub(self.before + self.input)
+    }
+
     /// Which of the window's pixels lie inside the image, for output `place`. Never empty.
     pub(super) fn inside(&self, place: usize) -> Range<usize> {
         let start = place * self.stride;

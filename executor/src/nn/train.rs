@@ -9,10 +9,12 @@ use broadsweep_common::task::Select;
 use broadsweep_common::training::Training;
 
 use super::batch::{Batch, shuffle};
+use super::blueprint::Blueprint;
 use super::checkpoint::{Checkpoint, identity};
 use super::evaluate::score;
+use super::kernel::Kernel;
 use super::loss::Tally;
-use super::network::Network;
+use super::network::{self, Network};
 use super::plan::{Plan, plan};
 use super::shape::ShapeError;
 use super::weights::Weights;
@@ -34,6 +36,8 @@ pub struct TrainTask<'a> {
     pub select: Select,
     /// Whether the test rows are scored after every epoch in any case.
     pub test_every_trial: bool,
+    /// What multiplies. Another kernel ends in other bits.
+    pub kernel: Kernel,
 }
 
 /// What a training spends its time on.
@@ -143,8 +147,9 @@ pub fn train(
     if from.as_ref().is_some_and(|checkpoint| !checkpoint.is_of(identity)) {
         return Err(TrainError::ForeignCheckpoint);
     }
-    let state = from.unwrap_or_else(|| Checkpoint::start(task, &plan, identity));
-    let mut trainer = Trainer::new(task, data, plan, state);
+    let blueprint = Blueprint::new(task.model, &plan, task.kernel.blocking());
+    let state = from.unwrap_or_else(|| Checkpoint::start(task, &plan, &blueprint, identity));
+    let mut trainer = Trainer::new(task, data, (plan, blueprint), state);
     let training = trainer.run(control);
     Ok(trainer.finish(training))
 }
@@ -161,10 +166,10 @@ struct Trainer<'a> {
     task: TrainTask<'a>,
     data: &'a Dataset,
     plan: Plan,
+    blueprint: Blueprint,
     state: Checkpoint,
     network: Network,
     batch: Batch,
-    gradients: Vec<f32>,
     order: Vec<u32>,
 }
 
@@ -175,17 +180,29 @@ enum Interrupted {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(task: &TrainTask<'a>, data: &'a Dataset, plan: Plan, state: Checkpoint) -> Self {
+    fn new(task: &TrainTask<'a>, data: &'a Dataset, (plan, blueprint): (Plan, Blueprint), state: Checkpoint) -> Self {
         let rows = task.training.batch_size.min(data.rows(Part::Train)).max(plan.evaluation_rows());
+        let mut network = Network::new(task.model, &plan, &blueprint, task.kernel, rows);
+        for (part, batch) in [
+            (Part::Train, task.training.batch_size),
+            (Part::Validation, plan.evaluation_rows()),
+            (Part::Test, plan.evaluation_rows()),
+        ] {
+            let rows = data.rows(part);
+            [batch.min(rows), rows % batch]
+                .into_iter()
+                .filter(|rows| *rows > 0)
+                .for_each(|rows| network.expect(rows));
+        }
         Self {
             task: *task,
             data,
-            network: Network::new(task.model, &plan, rows),
-            batch: Batch::new(data, rows),
-            gradients: vec![0.0; plan.parameters as usize],
+            network,
+            batch: Batch::new(data, blueprint.input, rows),
             order: vec![0; data.rows(Part::Train)],
             state,
             plan,
+            blueprint,
         }
     }
 
@@ -231,12 +248,12 @@ impl<'a> Trainer<'a> {
                 return Err(Interrupted::Stopped);
             }
             self.batch.gather(self.data, Part::Train, rows.iter().map(|&row| row as usize));
-            let parameters = &mut self.state.parameters;
-            let tally = self.network.train(parameters, &self.batch, &mut self.gradients);
+            let Checkpoint { parameters, optimizer, .. } = &mut self.state;
+            let rule = optimizer.begin(rate);
+            let tally = self.network.train(network::Trained { parameters, optimizer, rule }, &self.batch);
             if !tally.loss.is_finite() {
                 return Err(Interrupted::Diverged);
             }
-            self.state.optimizer.step(rate, &mut parameters.trained, &self.gradients);
             total.add(tally);
         }
         if self.state.parameters.are_finite() { Ok(total.mean_loss()) } else { Err(Interrupted::Diverged) }
@@ -259,7 +276,7 @@ impl<'a> Trainer<'a> {
             metrics::Training::Complete(_) | metrics::Training::Stopped(Some(_)) => true,
             metrics::Training::Stopped(None) | metrics::Training::Diverged { .. } => false,
         };
-        let weights = counts.then(|| Weights::of(&self.state.kept_parameters, &self.plan));
+        let weights = counts.then(|| Weights::of(&self.state.kept_parameters, &self.plan, &self.blueprint));
         Trained { training, weights }
     }
 }

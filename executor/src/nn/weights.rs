@@ -9,7 +9,8 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 
-use super::parameters::{Parameters, places};
+use super::blueprint::Blueprint;
+use super::parameters::Parameters;
 use super::plan::{Plan, TensorPlan, plan};
 use super::shape::ShapeError;
 
@@ -103,32 +104,35 @@ impl Weights {
         Ok(Self { tensors })
     }
 
-    /// `parameters` has to be laid out as `plan` says.
-    pub(super) fn of(parameters: &Parameters, plan: &Plan) -> Self {
+    /// `parameters` has to be laid out as `blueprint` says.
+    pub(super) fn of(parameters: &Parameters, plan: &Plan, blueprint: &Blueprint) -> Self {
         let planned = plan.layers.iter().flat_map(|layer| &layer.tensors);
-        let tensors = planned.zip(places(plan)).map(|(tensor, place)| {
-            let values = parameters.run(place.role)[place.range].to_vec();
-            Tensor { name: tensor.name.clone(), values: array(&tensor.shape, values) }
+        let tensors = planned.zip(blueprint.places()).map(|(tensor, place)| {
+            let stored = &parameters.run(place.packing.role)[place.range];
+            let values = (0..tensor.values()).map(|index| stored[place.packing.place(index)]);
+            Tensor { name: tensor.name.clone(), values: array(&tensor.shape, values.collect()) }
         });
         Self { tensors: tensors.collect() }
     }
 
-    /// In the order in which networks read them.
-    pub(super) fn parameters(&self, plan: &Plan) -> Result<Parameters, WeightsError> {
+    /// As networks with this blueprint read them.
+    pub(super) fn parameters(&self, plan: &Plan, blueprint: &Blueprint) -> Result<Parameters, WeightsError> {
         let planned: Vec<_> = plan.layers.iter().flat_map(|layer| &layer.tensors).collect();
         if planned.len() != self.tensors.len() {
             return Err(WeightsError::Count { got: self.tensors.len(), want: planned.len() });
         }
-        let mut parameters = Parameters::zeros(plan);
-        for ((wanted, place), tensor) in planned.into_iter().zip(places(plan)).zip(&self.tensors) {
+        let mut parameters = Parameters::zeros(blueprint);
+        for ((wanted, place), tensor) in planned.into_iter().zip(blueprint.places()).zip(&self.tensors) {
             if wanted.name != tensor.name {
                 return Err(WeightsError::Missing { name: wanted.name.clone() });
             }
             if wanted.shape != tensor.values.shape() {
                 return Err(mismatch(wanted, Dtype::F32, tensor.values.shape()));
             }
-            let slots = &mut parameters.run_mut(place.role)[place.range];
-            slots.iter_mut().zip(&tensor.values).for_each(|(slot, value)| *slot = *value);
+            let stored = &mut parameters.run_mut(place.packing.role)[place.range];
+            for (index, value) in tensor.values.iter().enumerate() {
+                stored[place.packing.place(index)] = *value;
+            }
         }
         Ok(parameters)
     }

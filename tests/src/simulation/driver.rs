@@ -154,7 +154,7 @@ impl Campaign {
             take_over: self.takes_over.load(Ordering::Relaxed),
             data,
             study,
-            kernel: nn::KERNEL.to_owned(),
+            kernel: nn::Kernel::PORTABLE.name().to_owned(),
             traffic: Arc::default(),
         });
         let seed = self.chance.lock().unwrap().next();
@@ -182,7 +182,7 @@ impl Campaign {
         let (data, study) = self.blobs();
         let start = Start {
             run: format!("{}-run", self.who),
-            kernel: nn::KERNEL.to_owned(),
+            kernel: nn::Kernel::PORTABLE.name().to_owned(),
             data: data.manifest.digest(),
             study: study.manifest.digest(),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use broadsweep_executor::nn::Kernel;
 use broadsweep_executor::server::{Orders, Settings, serve};
 use tokio::sync::watch;
 
@@ -94,6 +95,7 @@ pub(super) async fn software(
         trace.say(&node.name, format!("process {process} starts"));
         node.drain.send_replace(false);
         let settings = Settings {
+            kernels: vec![Kernel::PORTABLE],
             slots: node.slots,
             memory_bytes: 1 << 30,
             cache_dir: node.folder.clone(),

@@ -1,226 +1,224 @@
-//! Two-dimensional cross-correlation, as one product of patches and kernels.
+//! Two-dimensional cross-correlation by our own kernels, and the max pool behind it.
 //!
-//! The patches under the windows are copied out beside each other (im2col) for one tile of positions at a time, so
-//! that they stay in the cache, and so that memory does not grow with batch or image. Tiles run over the positions
-//! of all rows without regard to where a row ends: a small image does not make small products.
+//! Nothing is copied out of the images. A tile's rows are neighbouring pixels of one line of outputs, its steps run
+//! along a line of the kernel: since the image's pixels lie in blocks of channels, line by line, and the border holds
+//! the padding's zeros, both are runs through memory. Images are worked on one by one, so that what lies between the
+//! convolution and its pool, and between their gradients, never leaves the second cache.
 
-use std::ops::Range;
+use super::conv_gradient::{InputGradient, WeightGradient};
+use super::pool::{Spread, TakeLargest, Windowed};
+use super::{AddRows, Backward, Mode, Operation, Tensors};
+use crate::nn::blueprint::Packing;
+use crate::nn::kernel::Kernel;
+use crate::nn::layout::Layout;
+use crate::nn::optimizer::Descent;
+use crate::nn::pass::{Columns, Pass, Segment, Start, Tile, Walk};
+use crate::nn::plan::Role;
+use crate::nn::shape::{Shape, Windows};
+use crate::nn::simd::Simd;
 
-use super::{Backward, Mode, Operation, Tensors, add_rows, fill_rows};
-use crate::nn::product::{Write, matrix, matrix_mut, multiply};
-use crate::nn::shape::Windows;
+/// What a convolution is made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) windows: Windows,
+    pub(crate) filters: usize,
+    pub(crate) input: Layout,
+    /// The node's outputs: after the pool, if it has one.
+    pub(crate) output: Layout,
+    /// Of the kernel's weights.
+    pub(crate) packing: Packing,
+    pub(crate) pool: Option<Windows>,
+    /// Whether the gradient by the inputs is needed.
+    pub(crate) passes_on: bool,
+}
 
-/// Values of a tile of patches: half a megabyte.
-const TILE_VALUES: usize = 1 << 17;
+/// A convolution. Its weights are `W (kernel, kernel, channels, filters)`, then `b (filters)`, both in blocks of filters.
+pub(crate) struct Conv<S> {
+    simd: S,
+    kernel: Kernel,
+    sizes: Sizes,
+    forward: Pass,
+    pool: Option<Windowed>,
+    /// Outputs of one image on their way to the pool.
+    unpooled: Vec<f32>,
+    /// The derivative by the outputs of one image, before the pool.
+    d_outputs: Vec<f32>,
+    by_weights: WeightGradient,
+    by_inputs: Option<InputGradient>,
+    gradient: Vec<f32>,
+    d_bias: Vec<f32>,
+}
 
-/// Positions of a tile whose patches have `patch` values.
-pub(crate) fn tile_positions(patch: usize) -> usize {
-    match TILE_VALUES / patch {
-        0 => 1,
-        positions @ 1..16 => positions,
-        positions => positions / 16 * 16,
+impl Sizes {
+    fn lanes(&self) -> usize {
+        self.output.lanes()
     }
-}
 
-/// A convolution. Its weights are `W (kernel, kernel, channels, filters)`, then `b (filters)`.
-pub(crate) struct Conv {
-    windows: Windows,
-    filters: usize,
-    patches: Vec<f32>,
-}
-
-impl Conv {
-    pub(crate) fn new(windows: Windows, filters: usize) -> Self {
-        let patch = windows.patch_values();
-        Self { windows, filters, patches: vec![0.0; tile_positions(patch) * patch] }
+    /// Blocks of filters.
+    pub(crate) fn blocks(&self) -> usize {
+        self.filters.div_ceil(self.lanes())
     }
 
-    /// The tiles of `rows` images, as ranges of positions.
-    fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let end = rows * self.windows.count();
-        let tile = tile_positions(self.windows.patch_values());
-        (0..end).step_by(tile).map(move |start| start..end.min(start + tile))
+    /// Of the convolution itself, without a border.
+    fn unpooled(&self) -> Layout {
+        let (height, width) = (self.windows.vertical.output, self.windows.horizontal.output);
+        Layout::new(Shape::Image { height, width, channels: self.filters }, self.lanes())
     }
-}
 
-/// Where one kernel row of one position lies in the images.
-struct KernelRow {
-    /// The part of the kernel row, in values, that is inside the image. Empty for a row in the padding.
-    inside: Range<usize>,
-    /// Where that part starts in the images' values.
-    image: usize,
-}
+    /// Of the derivative by them: with the border that the gradient by the inputs reaches into.
+    pub(crate) fn d_outputs(&self) -> Layout {
+        if self.passes_on {
+            self.unpooled().with_border(InputGradient::border(&self.windows))
+        } else {
+            self.unpooled()
+        }
+    }
 
-/// Calls `visit` with the place of every kernel row of every position, in order.
-fn walk(windows: &Windows, positions: Range<usize>, mut visit: impl FnMut(KernelRow)) {
-    let (count, channels) = (windows.count(), windows.channels);
-    for position in positions {
-        let (row, place) = (position / count, position % count);
-        let (y, x) = (place / windows.horizontal.output, place % windows.horizontal.output);
-        let columns = windows.horizontal.inside(x);
-        let left = windows.horizontal.pixel(x, columns.start);
-        let rows = windows.vertical.inside(y);
-        for kernel_y in 0..windows.vertical.window {
-            visit(if rows.contains(&kernel_y) {
-                let top = windows.vertical.pixel(y, kernel_y);
-                KernelRow {
-                    inside: columns.start * channels..columns.end * channels,
-                    image: row * windows.image_values() + windows.start(top, left),
+    /// Values of the work buffers for batches of so many rows.
+    pub(crate) fn buffer_len(&self, rows: u64) -> u64 {
+        let biases = self.blocks() * self.lanes();
+        let (unpooled, origins) = match self.pool {
+            Some(_) => (self.unpooled().row_len(), rows.saturating_mul(self.output.values_with_lanes() as u64)),
+            None => (0, 0),
+        };
+        let turned = if self.passes_on { InputGradient::weights_len(self) } else { 0 };
+        let fixed = unpooled + self.d_outputs().row_len() + turned + self.packing.len() + biases;
+        origins.saturating_add(fixed as u64)
+    }
+
+    /// Where the first window starts in an image, and how far it is from a window to the next.
+    pub(crate) fn window_start(&self) -> (usize, usize) {
+        let (vertical, horizontal) = (self.windows.vertical, self.windows.horizontal);
+        let back = vertical.before * self.input.pitch() + horizontal.before * self.input.lanes();
+        (self.input.pixel(0, 0) - back, horizontal.stride * self.input.lanes())
+    }
+
+    /// The kernel's lines over blocks of channels, each with its place in an image from the window's start, its first
+    /// row among the weights, and its values. Where a block of channels is not full, each tap is a line.
+    pub(crate) fn kernel_lines(&self) -> Vec<(usize, usize, usize)> {
+        let (lanes, pitch) = (self.input.lanes(), self.input.pitch());
+        let (height, width) = (self.windows.vertical.window, self.windows.horizontal.window);
+        let mut lines = Vec::new();
+        for block in 0..self.input.blocks() {
+            let channel = block * lanes;
+            let channels = lanes.min(self.windows.channels - channel);
+            let (taps, length) = if channels == lanes { (1, width * lanes) } else { (width, channels) };
+            for y in 0..height {
+                for x in 0..taps {
+                    let place = block * self.input.plane() + y * pitch + x * lanes;
+                    lines.push((place, self.packing.row(y * width + x, channel), length));
                 }
-            } else {
-                KernelRow { inside: 0..0, image: 0 }
-            });
-        }
-    }
-}
-
-/// Copies the patches of `positions` out of the images.
-fn gather(windows: &Windows, images: &[f32], positions: Range<usize>, patches: &mut [f32]) {
-    let mut rows = patches.chunks_exact_mut(windows.horizontal.window * windows.channels);
-    walk(windows, positions, |place| {
-        let Some(row) = rows.next() else { return };
-        let source = &images[place.image..][..place.inside.len()];
-        row[..place.inside.start].fill(0.0);
-        row[place.inside.end..].fill(0.0);
-        row[place.inside].copy_from_slice(source);
-    });
-}
-
-/// Adds patches to where they came from.
-fn scatter(windows: &Windows, patches: &[f32], positions: Range<usize>, images: &mut [f32]) {
-    let mut rows = patches.chunks_exact(windows.horizontal.window * windows.channels);
-    walk(windows, positions, |place| {
-        let Some(row) = rows.next() else { return };
-        let target = &mut images[place.image..][..place.inside.len()];
-        for (sum, value) in target.iter_mut().zip(&row[place.inside]) {
-            *sum += value;
-        }
-    });
-}
-
-impl Operation for Conv {
-    fn forward(&mut self, _mode: Mode, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
-        let (patch, filters) = (self.windows.patch_values(), self.filters);
-        let (weight, bias) = tensors.trained.split_at(patch * filters);
-        fill_rows(output, bias);
-        for tile in self.tiles(input.len() / self.windows.image_values()) {
-            let patches = &mut self.patches[..tile.len() * patch];
-            gather(&self.windows, input, tile.clone(), patches);
-            multiply(
-                &matrix(patches, tile.len(), patch),
-                &matrix(weight, patch, filters),
-                Write::Add,
-                &mut matrix_mut(&mut output[tile.start * filters..tile.end * filters], tile.len(), filters),
-            );
-        }
-    }
-
-    fn backward(&mut self, pass: Backward<'_>) {
-        let (patch, filters) = (self.windows.patch_values(), self.filters);
-        let weight = matrix(&pass.trained[..patch * filters], patch, filters);
-        let (d_weight, d_bias) = pass.d_trained.split_at_mut(patch * filters);
-        d_bias.fill(0.0);
-        let mut d_input = pass.d_input;
-        if let Some(d_input) = d_input.as_deref_mut() {
-            d_input.fill(0.0);
-        }
-        let mut write = Write::Replace;
-        for tile in self.tiles(pass.input.len() / self.windows.image_values()) {
-            let patches = &mut self.patches[..tile.len() * patch];
-            let d_rows = &pass.d_output[tile.start * filters..tile.end * filters];
-            let d_output = matrix(d_rows, tile.len(), filters);
-            gather(&self.windows, pass.input, tile.clone(), patches);
-            multiply(
-                &matrix(patches, tile.len(), patch).t(),
-                &d_output,
-                write,
-                &mut matrix_mut(d_weight, patch, filters),
-            );
-            write = Write::Add;
-            add_rows(d_bias, d_rows);
-            if let Some(d_input) = d_input.as_deref_mut() {
-                // The patches have served: their place takes the gradient by them.
-                multiply(&d_output, &weight.t(), Write::Replace, &mut matrix_mut(patches, tile.len(), patch));
-                scatter(&self.windows, patches, tile, d_input);
             }
         }
+        lines
+    }
+}
+
+impl<S: Simd> Conv<S> {
+    pub(crate) fn new(simd: S, kernel: Kernel, sizes: &Sizes, rows_max: usize) -> Self {
+        let target = if sizes.pool.is_some() { sizes.unpooled() } else { sizes.output };
+        let values = |layout: Layout| vec![0.0; layout.row_len()];
+        Self {
+            simd,
+            kernel,
+            forward: forward(simd, sizes, &target),
+            pool: sizes.pool.map(|windows| Windowed::new(windows, rows_max, sizes.unpooled(), sizes.output)),
+            unpooled: if sizes.pool.is_some() { values(sizes.unpooled()) } else { Vec::new() },
+            d_outputs: values(sizes.d_outputs()),
+            by_weights: WeightGradient::new(simd, sizes),
+            by_inputs: sizes.passes_on.then(|| InputGradient::new(simd, sizes)),
+            gradient: vec![0.0; sizes.packing.len()],
+            d_bias: vec![0.0; sizes.blocks() * sizes.lanes()],
+            sizes: *sizes,
+        }
+    }
+
+    /// The derivative by one image's outputs, before the pool, into `d_outputs`.
+    fn spread(&mut self, image: usize, d_output: &[f32]) {
+        let (sizes, kernel) = (&self.sizes, self.kernel);
+        let target = sizes.d_outputs();
+        match &self.pool {
+            Some(pool) => {
+                kernel.vectorize(Spread { pool, image, d_output, d_input: &mut self.d_outputs, target: &target });
+            }
+            None => {
+                for (from, to) in sizes.output.lines(1).zip(target.lines(1)) {
+                    self.d_outputs[to].copy_from_slice(&d_output[from]);
+                }
+            }
+        }
+    }
+}
+
+/// Where images and weights lie for `y = W x + b` of one image, written to `target`.
+fn forward<S: Simd>(simd: S, sizes: &Sizes, target: &Layout) -> Pass {
+    let (start, step) = sizes.window_start();
+    let lanes = S::BLOCK;
+    let segments = sizes.kernel_lines().into_iter().map(|(a, row, steps)| Segment { a, b: row * lanes, steps });
+    let vertical = sizes.windows.vertical;
+    let lines = (0..vertical.output).map(|y| Tile {
+        a: start + y * vertical.stride * sizes.input.pitch(),
+        c: target.pixel(y, 0),
+        rows: sizes.windows.horizontal.output,
+    });
+    let walk = match step {
+        1 => Walk::Transposed(1),
+        step if step == lanes => Walk::Blocks,
+        step => Walk::Strided(step),
+    };
+    let columns =
+        Columns { count: sizes.filters, b_block: sizes.packing.block(), c_block: target.plane(), c_row: lanes };
+    Pass::new(simd, walk, segments.collect(), &lines.collect::<Vec<_>>(), columns)
+}
+
+impl<S: Simd> Operation for Conv<S> {
+    fn forward(&mut self, _mode: Mode, _rows: usize, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
+        let (weight, bias) = tensors.trained.split_at(self.sizes.packing.len());
+        let images = input.chunks_exact(self.sizes.input.row_len());
+        for (image, (input, output)) in images.zip(output.chunks_exact_mut(self.sizes.output.row_len())).enumerate() {
+            match &mut self.pool {
+                None => self.forward.run(self.simd, input, weight, Start::Bias(bias), output),
+                Some(pool) => {
+                    self.forward.run(self.simd, input, weight, Start::Bias(bias), &mut self.unpooled);
+                    self.kernel.vectorize(TakeLargest { pool, image, input: &self.unpooled, output });
+                }
+            }
+        }
+    }
+
+    fn backward(&mut self, mut pass: Backward<'_>) {
+        let (simd, sizes) = (self.simd, self.sizes);
+        let lanes = sizes.lanes();
+        if let Some(by_inputs) = &mut self.by_inputs {
+            by_inputs.turn(&sizes, pass.step.trained());
+        }
+        self.gradient.fill(0.0);
+        self.d_bias.fill(0.0);
+        let inputs = sizes.input.row_len();
+        for (image, d_output) in pass.d_output.chunks_exact(sizes.output.row_len()).enumerate() {
+            // A pool hands each value on to one pixel: their sums are the same on either side of it.
+            for block in 0..sizes.blocks() {
+                let sums = &mut self.d_bias[block * lanes..][..lanes];
+                for line in sizes.output.block_lines(1, block) {
+                    simd.vectorize(AddRows { sums, rows: &d_output[line] });
+                }
+            }
+            self.spread(image, d_output);
+            let input = &pass.input[image * inputs..][..inputs];
+            self.by_weights.run(simd, input, &self.d_outputs, &mut self.gradient);
+            if let (Some(by_inputs), Some(d_input)) = (&self.by_inputs, pass.d_input.as_deref_mut()) {
+                by_inputs.run(simd, &sizes, &self.d_outputs, &mut d_input[image * inputs..][..inputs]);
+            }
+        }
+        simd.vectorize(Descent { step: &mut pass.step, role: Role::Weight, from: 0, gradient: &self.gradient });
+        pass.step.descend(Role::Bias, self.gradient.len(), &self.d_bias);
     }
 
     #[cfg(test)]
     fn buffer_bytes(&self) -> usize {
-        4 * self.patches.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use broadsweep_common::model::Padding;
-
-    use super::*;
-    use crate::nn::shape::Axis;
-
-    /// Cross-correlation by its definition.
-    fn by_definition(windows: &Windows, filters: usize, trained: &[f32], image: &[f32]) -> Vec<f32> {
-        let (weight, bias) = trained.split_at(windows.patch_values() * filters);
-        let mut output = Vec::new();
-        for (y, x) in (0..windows.vertical.output).flat_map(|y| (0..windows.horizontal.output).map(move |x| (y, x))) {
-            for filter in 0..filters {
-                let mut sum = bias[filter];
-                for (ky, kx) in
-                    (0..windows.vertical.window).flat_map(|ky| (0..windows.horizontal.window).map(move |kx| (ky, kx)))
-                {
-                    let iy = (y * windows.vertical.stride + ky).checked_sub(windows.vertical.before);
-                    let ix = (x * windows.horizontal.stride + kx).checked_sub(windows.horizontal.before);
-                    let (Some(iy), Some(ix)) = (iy, ix) else { continue };
-                    if iy >= windows.vertical.input || ix >= windows.horizontal.input {
-                        continue;
-                    }
-                    for channel in 0..windows.channels {
-                        let place = (ky * windows.horizontal.window + kx) * windows.channels + channel;
-                        sum += weight[place * filters + filter] * image[windows.start(iy, ix) + channel];
-                    }
-                }
-                output.push(sum);
-            }
-        }
-        output
-    }
-
-    #[test]
-    fn tiles_of_patches_compute_what_the_definition_says() {
-        for (height, width, window, stride, padding) in [
-            (5, 7, 3, 1, Padding::Same),
-            (5, 7, 3, 2, Padding::Same),
-            (6, 4, 2, 2, Padding::Valid),
-            (7, 5, 4, 3, Padding::Same),
-            (4, 4, 4, 1, Padding::Valid),
-            (2, 2, 5, 1, Padding::Same),
-        ] {
-            let windows = Windows {
-                vertical: Axis::new(height, window, stride, padding).unwrap(),
-                horizontal: Axis::new(width, window, stride, padding).unwrap(),
-                channels: 2,
-            };
-            let filters = 3;
-            let wave = |count: usize| (0..count).map(|i| (i as f32 * 1.7).sin()).collect::<Vec<_>>();
-            let trained = wave(windows.patch_values() * filters + filters);
-            let images = wave(2 * windows.image_values());
-            let mut output = vec![f32::NAN; 2 * windows.count() * filters];
-            let tensors = Tensors { trained: &trained, statistics: &mut [] };
-            Conv::new(windows, filters).forward(Mode::Training, tensors, &images, &mut output);
-            let expected = images
-                .chunks_exact(windows.image_values())
-                .flat_map(|image| by_definition(&windows, filters, &trained, image));
-            for (value, expected) in output.iter().zip(expected) {
-                assert!((value - expected).abs() < 1e-4, "{windows:?}: {value}, not {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_tile_has_at_least_one_position_and_bounded_memory() {
-        assert_eq!(tile_positions(25), 5232);
-        assert_eq!(tile_positions(800), 160);
-        assert_eq!(tile_positions(usize::MAX), 1);
+        let pool = self.pool.as_ref().map_or(0, Windowed::origins_len);
+        let turned = self.by_inputs.as_ref().map_or(0, InputGradient::len);
+        let own = self.unpooled.len() + self.d_outputs.len() + self.gradient.len() + self.d_bias.len();
+        4 * (own + pool + turned)
     }
 }

@@ -4,6 +4,7 @@ use broadsweep_common::seeds::{self, Rng};
 use rand_chacha::rand_core::Rng as _;
 
 use super::{Backward, Mode, Operation, Tensors};
+use crate::nn::layout::Layout;
 
 /// A dropout layer.
 pub(crate) struct Dropout {
@@ -13,19 +14,22 @@ pub(crate) struct Dropout {
     threshold: u32,
     scale: f32,
     rng: Rng,
+    input: Layout,
+    output: Layout,
     /// What each value was multiplied with: 0 or `scale`.
     mask: Vec<f32>,
 }
 
 impl Dropout {
-    /// `values` is the number of values of the largest batch.
-    pub(crate) fn new(layer: usize, rate: f64, values: usize) -> Self {
+    pub(crate) fn new(layer: usize, rate: f64, (input, output): (Layout, Layout), rows_max: usize) -> Self {
         Self {
             layer,
             threshold: (rate * 4_294_967_296.0) as u32,
             scale: (1.0 / (1.0 - rate)) as f32,
             rng: seeds::dropout_rng(0, layer, 0),
-            mask: vec![0.0; values],
+            mask: vec![0.0; rows_max * input.values_with_lanes()],
+            input,
+            output,
         }
     }
 }
@@ -35,22 +39,32 @@ impl Operation for Dropout {
         self.rng = seeds::dropout_rng(trial_seed, self.layer, epoch);
     }
 
-    fn forward(&mut self, mode: Mode, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
-        match mode {
-            Mode::Evaluation => output.copy_from_slice(input),
-            Mode::Training => {
-                for ((output, input), mask) in output.iter_mut().zip(input).zip(&mut self.mask) {
-                    *mask = if self.rng.next_u32() < self.threshold { 0.0 } else { self.scale };
-                    *output = input * *mask;
-                }
+    fn forward(&mut self, mode: Mode, rows: usize, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
+        let mut masks = self.mask.as_mut_slice();
+        for (from, to) in self.input.lines(rows).zip(self.output.lines(rows)) {
+            let (input, output) = (&input[from], &mut output[to]);
+            if mode == Mode::Evaluation {
+                output.copy_from_slice(input);
+                continue;
+            }
+            let (mask, rest) = std::mem::take(&mut masks).split_at_mut(input.len());
+            masks = rest;
+            for ((output, input), mask) in output.iter_mut().zip(input).zip(mask) {
+                *mask = if self.rng.next_u32() < self.threshold { 0.0 } else { self.scale };
+                *output = input * *mask;
             }
         }
     }
 
     fn backward(&mut self, pass: Backward<'_>) {
         let Some(d_input) = pass.d_input else { return };
-        for ((d_input, d_output), mask) in d_input.iter_mut().zip(pass.d_output).zip(&self.mask) {
-            *d_input = d_output * mask;
+        let mut masks = self.mask.as_slice();
+        for (to, from) in self.input.lines(pass.rows).zip(self.output.lines(pass.rows)) {
+            let (mask, rest) = masks.split_at(from.len());
+            masks = rest;
+            for ((d_input, d_output), mask) in d_input[to].iter_mut().zip(&pass.d_output[from]).zip(mask) {
+                *d_input = d_output * mask;
+            }
         }
     }
 
@@ -64,17 +78,23 @@ impl Operation for Dropout {
 mod tests {
     use super::*;
 
+    fn dropout(layer: usize, rate: f64) -> Dropout {
+        let layout = Layout::Flat { values: 1000, lanes: 8 };
+        Dropout::new(layer, rate, (layout, layout), 10)
+    }
+
     fn run(dropout: &mut Dropout, mode: Mode) -> Vec<f32> {
         let mut output = vec![0.0; 10_000];
-        dropout.forward(mode, Tensors { trained: &[], statistics: &mut [] }, &vec![1.0; 10_000], &mut output);
+        let tensors = Tensors { trained: &[], statistics: &mut [] };
+        dropout.forward(mode, 10, tensors, &vec![1.0; 10_000], &mut output);
         output
     }
 
     #[test]
     fn training_drops_the_rate_and_scales_the_rest() {
-        let mut dropout = Dropout::new(3, 0.25, 10_000);
-        dropout.begin_epoch(7, 1);
-        let output = run(&mut dropout, Mode::Training);
+        let mut layer = dropout(3, 0.25);
+        layer.begin_epoch(7, 1);
+        let output = run(&mut layer, Mode::Training);
         let dropped = output.iter().filter(|&&value| value == 0.0).count();
         // 2,500 expected; the standard deviation is 43.
         assert!((2_330..2_670).contains(&dropped), "{dropped} of 10,000");
@@ -83,19 +103,19 @@ mod tests {
 
     #[test]
     fn an_epoch_repeats_its_masks_and_another_epoch_has_others() {
-        let mut dropout = Dropout::new(3, 0.5, 10_000);
+        let mut layer = dropout(3, 0.5);
         let mut masks = [1, 2, 1].map(|epoch| {
-            dropout.begin_epoch(7, epoch);
-            run(&mut dropout, Mode::Training)
+            layer.begin_epoch(7, epoch);
+            run(&mut layer, Mode::Training)
         });
         assert_eq!(masks[0], masks[2]);
         assert_ne!(masks[0], masks[1]);
-        masks[0] = run(&mut dropout, Mode::Training);
+        masks[0] = run(&mut layer, Mode::Training);
         assert_ne!(masks[0], masks[2], "two batches of an epoch share a mask");
     }
 
     #[test]
     fn evaluation_changes_nothing() {
-        assert_eq!(run(&mut Dropout::new(0, 0.9, 10_000), Mode::Evaluation), vec![1.0; 10_000]);
+        assert_eq!(run(&mut dropout(0, 0.9), Mode::Evaluation), vec![1.0; 10_000]);
     }
 }

@@ -1,19 +1,31 @@
 //! What each kind of layer computes, before its activation.
 //!
-//! A layer holds its sizes and its work buffers. Weights, statistics and gradients belong to the network, so that
-//! all of them lie in one run of memory each, and a checkpoint is a copy of a few vectors.
+//! A layer holds its sizes, layouts and work buffers. Weights and statistics belong to the network, so that all of them
+//! lie in one run of memory each, and a checkpoint is a copy of a few vectors. Values lie as `layout` says. Layers
+//! with weights are there twice: for our own kernels here, and on plain memory in `plain`. The others read any layout.
 
 mod batch_norm;
 mod conv;
+mod conv_gradient;
 mod dense;
 mod dropout;
+mod flatten;
+mod plain;
 mod pool;
 
 pub(super) use batch_norm::BatchNorm;
-pub(super) use conv::{Conv, tile_positions};
-pub(super) use dense::Dense;
+pub(super) use conv::{Conv, Sizes as ConvSizes};
+pub(super) use dense::{Dense, Sizes as DenseSizes};
 pub(super) use dropout::Dropout;
-pub(super) use pool::{AveragePool, MaxPool};
+pub(super) use flatten::Flatten;
+#[cfg(test)]
+pub(super) use plain::tile_positions;
+pub(super) use plain::{Conv as PlainConv, Dense as PlainDense};
+pub(super) use pool::{AveragePool, MaxPool, Windowed};
+
+use super::layout::Layout;
+use super::optimizer::Step;
+use super::simd::Work;
 
 /// Whether weights are being fitted, or only used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,27 +46,31 @@ pub(super) struct Tensors<'a> {
 
 /// What the gradient of a layer is computed from, and where it goes.
 pub(super) struct Backward<'a> {
-    /// Weights that gradients reach.
-    pub(super) trained: &'a [f32],
-    /// What the layer was given, `(rows, inputs)`.
+    /// Rows of the batch.
+    pub(super) rows: usize,
+    /// What the layer was given.
     pub(super) input: &'a [f32],
-    /// The derivative by the layer's outputs, before the activation, `(rows, outputs)`.
+    /// The derivative by the layer's outputs, before the activation, in the outputs' layout.
     pub(super) d_output: &'a [f32],
-    /// The derivative by the trained weights: replaced.
-    pub(super) d_trained: &'a mut [f32],
-    /// The derivative by the inputs: replaced. `None` for the first trained layer, where nothing needs it.
+    /// The derivative by the inputs, in their layout: replaced but for the border, which nobody reads. `None` for the
+    /// first trained layer, where nothing needs it.
     pub(super) d_input: Option<&'a mut [f32]>,
+    /// Takes the gradients by the weights.
+    pub(super) step: Step<'a>,
 }
 
-/// One layer. Slices hold `(rows, values)`; how many rows follows from their lengths.
+/// One layer. Slices hold so many rows as their layout says.
 pub(super) trait Operation {
+    /// Batches of so many rows will come: makes what they need, so that none of them has to.
+    fn expect(&mut self, _rows: usize) {}
+
     /// Before the first batch of an epoch (counted from 1).
     fn begin_epoch(&mut self, _trial_seed: u64, _epoch: u32) {}
 
-    /// Fills `output`.
-    fn forward(&mut self, mode: Mode, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]);
+    /// Fills `output`, but for the border.
+    fn forward(&mut self, mode: Mode, rows: usize, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]);
 
-    /// The gradient, after a [`Self::forward`] in training mode on the same rows.
+    /// The gradient, after a [`Self::forward`] in training mode on the same rows; takes the step of the weights.
     fn backward(&mut self, pass: Backward<'_>);
 
     /// Bytes of the work buffers.
@@ -63,16 +79,22 @@ pub(super) trait Operation {
 }
 
 /// An activation that stands alone: its values pass through, and the network applies the function.
-pub(super) struct PassThrough;
+pub(super) struct PassThrough {
+    pub(super) input: Layout,
+    pub(super) output: Layout,
+}
 
 impl Operation for PassThrough {
-    fn forward(&mut self, _mode: Mode, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
-        output.copy_from_slice(input);
+    fn forward(&mut self, _mode: Mode, rows: usize, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
+        for (from, to) in self.input.lines(rows).zip(self.output.lines(rows)) {
+            output[to].copy_from_slice(&input[from]);
+        }
     }
 
     fn backward(&mut self, pass: Backward<'_>) {
-        if let Some(d_input) = pass.d_input {
-            d_input.copy_from_slice(pass.d_output);
+        let Some(d_input) = pass.d_input else { return };
+        for (to, from) in self.input.lines(pass.rows).zip(self.output.lines(pass.rows)) {
+            d_input[to].copy_from_slice(&pass.d_output[from]);
         }
     }
 
@@ -90,10 +112,18 @@ fn fill_rows(output: &mut [f32], bias: &[f32]) {
 }
 
 /// Adds every row of `rows` to `sums`, row after row.
-fn add_rows(sums: &mut [f32], rows: &[f32]) {
-    for row in rows.chunks_exact(sums.len()) {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += value;
+struct AddRows<'a> {
+    sums: &'a mut [f32],
+    rows: &'a [f32],
+}
+
+impl Work for AddRows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact(self.sums.len()) {
+            for (sum, value) in self.sums.iter_mut().zip(row) {
+                *sum += value;
+            }
         }
     }
 }

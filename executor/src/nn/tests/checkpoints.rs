@@ -11,6 +11,8 @@ use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 use proptest::prelude::*;
 
 use super::{SAME, Watcher, batch_norm, circle, classifier, conv, dense, sgd, small_model, task, values, wave};
+use crate::nn::blueprint::Blueprint;
+use crate::nn::kernel::Kernel;
 use crate::nn::{Checkpoint, CheckpointError, Control, Phase, TrainError, TrainTask, Trained, plan, train};
 
 /// Magic, length of the header, and the longest header.
@@ -66,10 +68,11 @@ fn assert_interruptions_change_nothing(task: &TrainTask<'_>, data: &Dataset) -> 
         let (last, earlier) = keeper.were_last.split_last().unwrap();
         assert!(*last && !earlier.contains(&true), "{:?}", keeper.were_last);
     }
-    let size_max =
-        plan(task.model, &data.header().shape, data.header().targets).unwrap().checkpoint_bytes(task.training);
+    let plan = plan(task.model, &data.header().shape, data.header().targets).unwrap();
+    let blueprint = Blueprint::new(task.model, &plan, task.kernel.blocking());
+    let size_max = blueprint.checkpoint_bytes(task.training);
     for (bytes, epoch) in keeper.taken.iter().zip(1..) {
-        let name = format!("{:?} after epoch {epoch}", task.training.optimizer);
+        let name = format!("{}, {:?} after epoch {epoch}", task.kernel, task.training.optimizer);
         assert!(bytes.len() as u64 <= size_max, "{name}: {} of {size_max} bytes", bytes.len());
         assert_eq!(&read(bytes, task, data).unwrap().to_bytes(), bytes, "{name}");
         let (_, stopped) = run(task, data, None, Some(epoch));
@@ -92,8 +95,10 @@ fn going_on_from_any_checkpoint_ends_in_the_same_bits_with_every_optimizer() {
         for early_stop in [None, Some(EarlyStop { patience: 5, min_delta: 0.0 })] {
             let training = Training { optimizer, learning_rate_decay: 0.9, l2: 1e-3, early_stop, ..sgd(0.05, 16, 5) };
             let model = small_model();
-            let task = TrainTask { test_every_trial: true, ..task(&model, &training) };
-            assert_eq!(assert_interruptions_change_nothing(&task, &data).len(), 5);
+            for kernel in Kernel::detect() {
+                let task = TrainTask { test_every_trial: true, kernel, ..task(&model, &training) };
+                assert_eq!(assert_interruptions_change_nothing(&task, &data).len(), 5);
+            }
         }
     }
 }
@@ -111,7 +116,9 @@ fn convolutions_go_on_in_the_same_bits() {
         dense(3, Activation::Linear),
     ]);
     let training = Training { optimizer: ADAM, ..sgd(0.01, 8, 5) };
-    assert_interruptions_change_nothing(&task(&model, &training), &data);
+    for kernel in Kernel::detect() {
+        assert_interruptions_change_nothing(&TrainTask { kernel, ..task(&model, &training) }, &data);
+    }
 }
 
 #[test]
@@ -120,7 +127,7 @@ fn early_stop_goes_on_with_its_best_epoch_and_stops_at_the_same_one() {
     let (model, stop) = (small_model(), EarlyStop { patience: 4, min_delta: 0.01 });
     let training = Training { early_stop: Some(stop), ..sgd(0.1, 10, 200) };
     for select in [Select::Validation, Select::Test] {
-        let task = TrainTask { select, ..task(&model, &training) };
+        let task = TrainTask { select, kernel: Kernel::GEMM, ..task(&model, &training) };
         let checkpoints = assert_interruptions_change_nothing(&task, &data);
         assert!((6..200).contains(&checkpoints.len()), "stopped after {} epochs", checkpoints.len());
         let sizes: Vec<_> = checkpoints.iter().map(Vec::len).collect();
@@ -166,7 +173,7 @@ fn a_checkpoint_of_the_last_epoch_is_a_complete_training_at_once() {
 #[test]
 fn a_checkpoint_of_another_configuration_is_refused() {
     let (data, model, training) = (circle([50, 20, 20]), small_model(), sgd(0.05, 10, 3));
-    let own = task(&model, &training);
+    let own = TrainTask { kernel: Kernel::GEMM, ..task(&model, &training) };
     let (_, keeper) = run(&own, &data, None, Some(1));
     let mut other_model = small_model();
     other_model.layers[2] = Layer::Dropout { rate: 0.2 };
@@ -184,6 +191,7 @@ fn a_checkpoint_of_another_configuration_is_refused() {
         TrainTask { repeat: 1, ..own },
         TrainTask { select: Select::Test, ..own },
         TrainTask { test_every_trial: true, ..own },
+        TrainTask { kernel: Kernel::PORTABLE, ..own },
     ];
     others.extend(other_trainings.iter().map(|training| TrainTask { training, ..own }));
     let refusal = "the checkpoint is of another model, training, seed, kernel or shape of data";
@@ -210,7 +218,7 @@ static LONGEST: LazyLock<Longest> = LazyLock::new(|| {
     let (data, model) = (circle([40, 20, 20]), small_model());
     let early_stop = Some(EarlyStop { patience: 100, min_delta: 0.0 });
     let training = Training { optimizer: ADAM, early_stop, ..sgd(0.1, 10, 30) };
-    let task = TrainTask { test_every_trial: true, ..task(&model, &training) };
+    let task = TrainTask { test_every_trial: true, kernel: Kernel::GEMM, ..task(&model, &training) };
     let (_, keeper) = run(&task, &data, None, None);
     let bytes = keeper.taken.into_iter().max_by_key(Vec::len).unwrap();
     Longest { model, training, data, bytes }
@@ -218,7 +226,7 @@ static LONGEST: LazyLock<Longest> = LazyLock::new(|| {
 
 impl Longest {
     fn task(&self) -> TrainTask<'_> {
-        TrainTask { test_every_trial: true, ..task(&self.model, &self.training) }
+        TrainTask { test_every_trial: true, kernel: Kernel::GEMM, ..task(&self.model, &self.training) }
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
@@ -237,7 +245,8 @@ impl Longest {
 fn the_longest_checkpoint_is_as_long_as_the_plan_says() {
     let longest = &*LONGEST;
     let plan = plan(&longest.model, &[2], TargetKind::Classes { count: 2 }).unwrap();
-    assert_eq!(longest.bytes.len() as u64, plan.checkpoint_bytes(&longest.training));
+    let blueprint = Blueprint::new(&longest.model, &plan, longest.task().kernel.blocking());
+    assert_eq!(longest.bytes.len() as u64, blueprint.checkpoint_bytes(&longest.training));
     let trained = u64::from(2 * 16 + 16 + 2 * 16 + 16 * 2 + 2_u32);
     assert_eq!(longest.bytes.len() as u64, FRONT_BYTES as u64 + 4 * (4 * trained + 2 * 32));
 }
@@ -261,7 +270,7 @@ fn forged_headers_are_refused_with_what_cannot_be() {
     let nan = f64::NAN.to_le_bytes();
     for (place, patch, expected) in [
         (0, &b"BSDATA"[..], "not a checkpoint in this version's layout"),
-        (7, &[2], "not a checkpoint in this version's layout"),
+        (7, &[1], "not a checkpoint in this version's layout"),
         (8, &[0xff; 4], "the length of its header cannot be"),
         (8, &[119], "the checkpoint's header cannot be decoded"),
         (8, &[121], "the checkpoint's header 1 bytes follow the value"),

@@ -8,9 +8,12 @@ use broadsweep_common::model::{Activation, Layer, Loss, Model};
 
 use super::{SAME, VALID, batch_norm, classifier, conv, dense, values, wave, window};
 use crate::nn::batch::Batch;
+use crate::nn::blueprint::Blueprint;
+use crate::nn::kernel::Kernel;
 use crate::nn::layers::tile_positions;
-use crate::nn::network::Network;
-use crate::nn::parameters::{Parameters, places};
+use crate::nn::network::{Network, Trained};
+use crate::nn::optimizer::{OptimizerState, Rule};
+use crate::nn::parameters::Parameters;
 use crate::nn::plan::plan;
 
 const ROWS: usize = 7;
@@ -31,39 +34,53 @@ fn check(name: &str, model: &Model, data: &Dataset) {
     check_with_step(name, model, data, 4e-3);
 }
 
-/// Where the loss has kinks, the step has to be small enough to cross none of them.
 fn check_with_step(name: &str, model: &Model, data: &Dataset, step: f32) {
-    let plan = plan(model, &data.header().shape, data.header().targets).unwrap();
-    let mut parameters = Parameters::initialize(model, &plan, 11);
-    // Away from the special values of the start: biases of 0, scales of 1.
-    for (place, value) in parameters.trained.iter_mut().enumerate() {
-        *value += 0.1 * wave(place + 5);
+    for kernel in Kernel::detect() {
+        check_kernel(&format!("{kernel}, {name}"), model, data, step, kernel);
     }
-    let mut network = Network::new(model, &plan, ROWS + 2);
-    let mut batch = Batch::new(data, ROWS + 2);
+}
+
+/// Where the loss has kinks, the step has to be small enough to cross none of them.
+fn check_kernel(name: &str, model: &Model, data: &Dataset, step: f32, kernel: Kernel) {
+    let plan = plan(model, &data.header().shape, data.header().targets).unwrap();
+    let blueprint = Blueprint::new(model, &plan, kernel.blocking());
+    let mut parameters = Parameters::initialize(model, &plan, &blueprint, 11);
+    // Away from the special values of the start: biases of 0, scales of 1.
+    for place in blueprint.places().filter(|place| !place.packing.role.is_statistic()) {
+        for index in 0..place.packing.values() {
+            parameters.trained[place.range.start + place.packing.place(index)] +=
+                0.1 * wave(place.range.start + index + 5);
+        }
+    }
+    let mut network = Network::new(model, &plan, &blueprint, kernel, ROWS + 2);
+    let mut batch = Batch::new(data, blueprint.input, ROWS + 2);
     batch.gather(data, Part::Train, 0..ROWS);
-    let mut scratch = vec![f32::NAN; parameters.trained.len()];
-    let mut loss = |parameters: &mut Parameters, gradient: &mut [f32]| {
+    let mut keeper = OptimizerState::keeping(parameters.trained.len());
+    let mut loss = |parameters: &mut Parameters| {
         network.begin_epoch(3, 1); // the same dropout masks each time
-        network.train(parameters, &batch, gradient).mean_loss()
+        let trained = Trained { parameters, optimizer: &mut keeper, rule: Rule::KEEP };
+        (network.train(trained, &batch).mean_loss(), keeper.moments()[0].to_vec())
     };
-    let mut gradient = scratch.clone();
-    loss(&mut parameters, &mut gradient);
+    let (_, gradient) = loss(&mut parameters);
 
     let mut slope_at = |parameters: &mut Parameters, index: usize| {
         let value = parameters.trained[index];
         let (above, below) = (value + step, value - step);
         parameters.trained[index] = above;
-        let higher = loss(parameters, &mut scratch);
+        let (higher, _) = loss(parameters);
         parameters.trained[index] = below;
-        let lower = loss(parameters, &mut scratch);
+        let (lower, _) = loss(parameters);
         parameters.trained[index] = value;
         (higher - lower) / f64::from(above - below)
     };
-    for place in places(&plan).filter(|place| !place.role.is_statistic()) {
+    for place in blueprint.places().filter(|place| !place.packing.role.is_statistic()) {
         let (mut distance, mut size) = (0.0, 0.0);
-        let sparsely = 1 + place.range.len() / SAMPLES;
-        for index in place.range.clone().step_by(sparsely) {
+        let sparsely = 1 + place.packing.values() / SAMPLES;
+        let filling = place.range.len() - place.packing.values();
+        let zeros = gradient[place.range.clone()].iter().filter(|value| **value == 0.0).count();
+        assert!(zeros >= filling, "{name}, {place:?}: what fills up a block has a gradient");
+        for index in (0..place.packing.values()).step_by(sparsely) {
+            let index = place.range.start + place.packing.place(index);
             let slope = slope_at(&mut parameters, index);
             distance += (slope - f64::from(gradient[index])).powi(2);
             size += slope * slope;

@@ -14,7 +14,7 @@ use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, P
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
 
-use crate::nn::{Checkpoint, Control, Phase, TrainTask};
+use crate::nn::{Checkpoint, Control, Kernel, Phase, TrainTask};
 
 pub(super) const SAME: Padding = Padding::Same;
 pub(super) const VALID: Padding = Padding::Valid;
@@ -153,5 +153,6 @@ pub(super) fn task<'a>(model: &'a Model, training: &'a Training) -> TrainTask<'a
         repeat: 0,
         select: Select::Validation,
         test_every_trial: false,
+        kernel: Kernel::detect()[0],
     }
 }

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::{SAME, VALID, batch_norm, circle, classifier, conv, dense, sgd, tutorial_convnet, window};
 use crate::nn::batch::Batch;
+use crate::nn::blueprint::Blueprint;
+use crate::nn::kernel::Kernel;
 use crate::nn::network::Network;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::parameters::Parameters;
-use crate::nn::{Shape, ShapeError, plan};
+use crate::nn::{Shape, ShapeError, memory_bytes, memory_bytes_max, plan};
 
 const TEN: TargetKind = TargetKind::Classes { count: 10 };
 
@@ -123,16 +125,23 @@ fn planned_memory_is_what_the_trainer_allocates() {
     ] {
         let model = classifier(layers);
         let plan = plan(&model, &data.header().shape, data.header().targets).unwrap();
-        for (batch_size, optimizer) in [(1, adam), (300, plain), (1000, sgd(0.1, 1, 1).optimizer)] {
+        for ((batch_size, optimizer), kernel) in [(1, adam), (300, plain), (1000, sgd(0.1, 1, 1).optimizer)]
+            .into_iter()
+            .flat_map(|case| Kernel::detect().into_iter().map(move |kernel| (case, kernel)))
+        {
             let training = Training { optimizer, ..sgd(0.1, batch_size, 1) };
             let rows = batch_size.max(plan.evaluation_rows());
-            let parameters = Parameters::initialize(&model, &plan, 0);
-            // Weights and their copy, gradients, optimizer, network, batch; then a checkpoint on its way out.
-            let weights = 4 * (3 * parameters.trained.len() + 2 * parameters.statistics.len());
-            let state = weights + OptimizerState::new(&training, &plan).bytes();
-            let buffers = Network::new(&model, &plan, rows).bytes() + Batch::new(&data, rows).bytes();
-            let expected = (state + buffers) as u64 + plan.checkpoint_bytes(&training);
-            assert_eq!(plan.memory_bytes(&training), expected, "batches of {batch_size}");
+            let blueprint = Blueprint::new(&model, &plan, kernel.blocking());
+            let parameters = Parameters::initialize(&model, &plan, &blueprint, 0);
+            // Weights and their copy, optimizer, network, batch; then a checkpoint on its way out.
+            let weights = 4 * 2 * (parameters.trained.len() + parameters.statistics.len());
+            let state = weights + OptimizerState::new(&training, &blueprint).bytes();
+            let network = Network::new(&model, &plan, &blueprint, kernel, rows);
+            let buffers = network.bytes() + Batch::new(&data, blueprint.input, rows).bytes();
+            let expected = (state + buffers) as u64 + blueprint.checkpoint_bytes(&training);
+            let planned = memory_bytes(&model, &plan, &training, kernel);
+            assert_eq!(planned, expected, "{kernel}, batches of {batch_size}");
+            assert!(planned <= memory_bytes_max(&model, &plan, &training));
         }
     }
 }
@@ -165,9 +174,10 @@ proptest! {
             // Try the outputs that the last layer really has, so that many models pass.
             match layers[end - 1] { Layer::Dense { units, .. } => u32::try_from(units).ok(), _ => None }
         }).or(Some(10)) else { unreachable!() };
-        if let Ok(plan) = plan(&classifier(layers), &shape, TargetKind::Classes { count: outputs }) {
+        let model = classifier(layers);
+        if let Ok(plan) = plan(&model, &shape, TargetKind::Classes { count: outputs }) {
             let training = Training { batch_size, ..sgd(0.1, 1, 1) };
-            prop_assert!(plan.memory_bytes(&training) >= 4 * 3 * plan.parameters);
+            prop_assert!(memory_bytes_max(&model, &plan, &training) >= 4 * 2 * plan.parameters);
             prop_assert!(plan.training_flops >= plan.forward_flops);
             prop_assert!(plan.evaluation_rows() >= 1);
         }

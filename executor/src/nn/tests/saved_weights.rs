@@ -5,8 +5,10 @@ use broadsweep_common::model::{Activation, Layer, Model};
 use proptest::prelude::*;
 
 use super::{SAME, batch_norm, classifier, conv, dense};
+use crate::nn::blueprint::Blueprint;
+use crate::nn::kernel::{BLOCKINGS, Blocking};
 use crate::nn::parameters::Parameters;
-use crate::nn::{Weights, WeightsError, plan};
+use crate::nn::{Plan, Weights, WeightsError, plan};
 
 const SHAPE: [u32; 3] = [4, 4, 1];
 const TARGETS: TargetKind = TargetKind::Classes { count: 2 };
@@ -20,9 +22,15 @@ fn model() -> Model {
     ])
 }
 
-fn weights() -> Weights {
+fn plan_and_blueprint(blocking: Blocking) -> (Plan, Blueprint) {
     let plan = plan(&model(), &SHAPE, TARGETS).unwrap();
-    Weights::of(&Parameters::initialize(&model(), &plan, 5), &plan)
+    let blueprint = Blueprint::new(&model(), &plan, blocking);
+    (plan, blueprint)
+}
+
+fn weights() -> Weights {
+    let (plan, blueprint) = plan_and_blueprint(Blocking::Plain);
+    Weights::of(&Parameters::initialize(&model(), &plan, &blueprint, 5), &plan, &blueprint)
 }
 
 #[test]
@@ -32,8 +40,12 @@ fn weights_come_back_from_their_bytes_bit_by_bit() {
     let back = Weights::from_safetensors(&bytes, &model(), &SHAPE, TARGETS).unwrap();
     assert_eq!(back, weights);
     assert_eq!(back.to_safetensors().unwrap(), bytes);
-    let plan = plan(&model(), &SHAPE, TARGETS).unwrap();
-    assert_eq!(back.parameters(&plan).unwrap(), Parameters::initialize(&model(), &plan, 5));
+    for blocking in BLOCKINGS {
+        let (plan, blueprint) = plan_and_blueprint(blocking);
+        let parameters = Parameters::initialize(&model(), &plan, &blueprint, 5);
+        assert_eq!(back.parameters(&plan, &blueprint).unwrap(), parameters, "{blocking:?}");
+        assert_eq!(Weights::of(&parameters, &plan, &blueprint), weights, "the same numbers in every layout");
+    }
 }
 
 #[test]

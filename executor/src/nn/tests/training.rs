@@ -7,6 +7,7 @@ use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 
 use super::{SAME, Watcher, circle, classifier, conv, dense, sgd, small_model, task, values, wave, window};
+use crate::nn::kernel::Kernel;
 use crate::nn::{Phase, TrainError, TrainTask, Trained, measure, train};
 
 fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
@@ -97,12 +98,15 @@ fn the_same_task_gives_the_same_bits() {
 fn measured_weights_score_the_bits_that_training_reported() {
     let data = circle([500, 300, 270]);
     let (model, training) = (small_model(), sgd(0.05, 64, 2));
-    let task = TrainTask { test_every_trial: true, ..task(&model, &training) };
-    let (trained, _) = run(&task, &data);
-    let report = completed(&trained);
-    let weights = trained.weights.unwrap();
-    assert_eq!(measure(&model, &weights, &data, Part::Validation).unwrap(), report.validation.unwrap());
-    assert_eq!(measure(&model, &weights, &data, Part::Test).unwrap(), report.test.unwrap());
+    for kernel in Kernel::detect() {
+        let task = TrainTask { test_every_trial: true, kernel, ..task(&model, &training) };
+        let (trained, _) = run(&task, &data);
+        let report = completed(&trained);
+        let weights = trained.weights.unwrap();
+        let measured = |part| measure(&model, &weights, &data, part, kernel).unwrap();
+        assert_eq!(measured(Part::Validation), report.validation.unwrap(), "{kernel}");
+        assert_eq!(measured(Part::Test), report.test.unwrap(), "{kernel}");
+    }
 }
 
 #[test]
@@ -184,7 +188,8 @@ fn early_stop_ends_the_training_and_the_best_epoch_is_its_result() {
         let lowest = watcher.reports.iter().map(|report| score(report).error).fold(f64::INFINITY, f64::min);
         assert_eq!(score(&best).error.to_bits(), lowest.to_bits());
         assert_eq!(watcher.reports.len() as u32, best.epoch + 3, "three epochs in vain end it");
-        assert_eq!(measure(&model, &trained.weights.unwrap(), &data, part).unwrap(), score(&best));
+        let kernel = task(&model, &training).kernel;
+        assert_eq!(measure(&model, &trained.weights.unwrap(), &data, part, kernel).unwrap(), score(&best));
     }
 }
 
