@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -16,6 +17,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 const NODES: u32 = 13;
 /// Bits that a link carries in a second.
 const RATE: f64 = 100e6;
+
+/// Thirteen nodes on one machine want all of it: two such tests at the same time would measure each other.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A machine for the driver and one for each of `nodes` executors; `None`, and a word about it, where that cannot be.
 fn switch(nodes: u32) -> Option<Switch> {
@@ -60,6 +64,7 @@ fn links_needed(outcome: &Outcome) -> [f64; 2] {
 
 #[test]
 fn thirteen_nodes_cost_the_driver_what_one_costs_and_a_second_run_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(switch) = switch(NODES) else { return };
     let lab = Lab::new(PROGRAM);
     let executors = executors(&lab, &switch);
@@ -83,6 +88,7 @@ fn thirteen_nodes_cost_the_driver_what_one_costs_and_a_second_run_nothing() {
 
 #[test]
 fn killed_and_late_nodes_cost_no_more_than_the_blocks_that_died_with_them() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(switch) = switch(NODES) else { return };
     let lab = Lab::new(PROGRAM);
     let executors = executors(&lab, &switch);
@@ -108,16 +114,19 @@ fn killed_and_late_nodes_cost_no_more_than_the_blocks_that_died_with_them() {
 
 #[test]
 fn nodes_that_cannot_reach_each_other_are_sent_a_copy_each_and_that_is_said_once() {
-    let Some(switch) = switch(3) else { return };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(switch) = switch(NODES) else { return };
     let lab = Lab::new(PROGRAM);
     let executors = executors(&lab, &switch);
     let driver = &switch.machines()[0];
     switch.machines()[1..].iter().for_each(|machine| machine.hear_only(driver));
     let nodes = list(&executors);
-    let flags = ["--nodes", &nodes, "--nodes-min", "3", "--connect-timeout", "120"];
+    let flags = ["--nodes", &nodes, "--nodes-min", "13", "--connect-timeout", "120"];
     let tuned = lab.tune_at(driver, &studies().join("glance.toml"), "out", &flags).wait();
     let outcome = ended(&lab, "out", &tuned);
-    assert!((2.5..=3.1).contains(&outcome.sent_share()), "{}", outcome.summary);
+    assert!((12.5..=13.1).contains(&outcome.sent_share()), "{}", outcome.summary);
+    // What the exchange saves: these are plain sends, one link's time for each node.
+    assert!(links_needed(&outcome)[1] > 12.5, "{}", outcome.summary);
     for executor in &executors {
         let said = format!("{} gets no data from the other executors", executor.address);
         assert_eq!(tuned.stderr.matches(&said).count(), 1, "{}", tuned.stderr);
