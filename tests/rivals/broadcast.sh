@@ -180,7 +180,7 @@ memory() { # HOW CACHE...
     done
     wait "$tune" || fail "broadsweep failed: $(tail -n 5 "$work/tune.log")"
     end_processes
-    (cd "$work" && rm -r out "${@:2}")
+    (cd "$work" && rm -rf out "${@:2}")
     echo "Pss of two executors of 2 slots, $1: ${most[*]} kB; idle ${idle[*]} kB"
 }
 
@@ -217,4 +217,4 @@ for array in "${arrays[@]}"; do
 done
 echo
 memory "a cache folder each" cache-1 cache-2
-memory "one cache folder" cache
+memory "one cache folder" cache cache

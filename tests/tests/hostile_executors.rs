@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -240,17 +240,18 @@ fn no_false_blocks_are_taken_from_a_peer() {
     let truth = truth(&lab);
     let blocks = truth.number("/broadcast/data_raw_bytes").div_ceil(BLOCK_BYTES as u64) as u32;
     let all = Bytes::from(BlockSet::full(blocks).to_bytes());
+    let study = study(&lab);
     // Side by side: most of each one's time is the driver's patience.
     std::thread::scope(|scope| {
         for (name, give) in false_blocks() {
-            let (lab, truth, all) = (&lab, &truth, all.clone());
-            scope.spawn(move || assert_no_block_is_taken(lab, truth, all, (name, give)));
+            let (lab, study, truth, all) = (&lab, &study, &truth, all.clone());
+            scope.spawn(move || assert_no_block_is_taken((lab, study), truth, all, (name, give)));
         }
     });
 }
 
 /// A run with a peer that claims to have `all` of the data, and gives what it is told to give.
-fn assert_no_block_is_taken(lab: &Lab, truth: &Left, all: Bytes, (name, give): (&str, Arc<Give>)) {
+fn assert_no_block_is_taken((lab, study): (&Lab, &Path), truth: &Left, all: Bytes, (name, give): (&str, Arc<Give>)) {
     // It only has to be there while others look for data: it never becomes ready.
     let mut script = Script::new(|mut talk: Talk| async move {
         talk.say(vec![Item::Welcome(welcome(1))]).await;
@@ -261,7 +262,7 @@ fn assert_no_block_is_taken(lab: &Lab, truth: &Left, all: Bytes, (name, give): (
     let liar = HostileExecutor::start(script);
     let good = lab.executor(&format!("cache {name}"), 1);
     let nodes = format!("{},{}", liar.address, good.address);
-    let Ended { code, stderr, .. } = lab.tune(&study(lab), name, &["--nodes", &nodes]).wait();
+    let Ended { code, stderr, .. } = lab.tune(study, name, &["--nodes", &nodes]).wait();
     assert_eq!(code, Some(0), "{name}: {stderr}");
     assert!(!stderr.contains("panicked"), "{name}: {stderr}");
     assert_eq!(lab.outcome(name).digest(), truth.digest(), "{name}: {stderr}");

@@ -1,5 +1,10 @@
 //! The broadcast of a blob: each block goes to one executor, and the executors fetch the rest from each other.
 //!
+//! Whatever every executor needs takes this way: the data set now, and any other blob that all of them are to have. What
+//! one executor needs is pushed to it alone (`transfer`): the checkpoint that an attempt goes on from, and the weights that
+//! a measure task looks at, of which there are two in a run, each for one executor. For those a plain push is one copy as
+//! well, without asking who else has it. The study's description is a few hundred bytes: there is nothing to hand on.
+//!
 //! What is decided here is decided by [`Scatter`]; each executor's link watches what it has, tells it who the others
 //! are, and pushes what is asked of it. A link that ends takes its executor out, with the blocks that only it had.
 
