@@ -11,6 +11,9 @@
 # naming of blocks: that is one pass over the array on the driver. So the whole process of `broadsweep tune` is shown as
 # well, from its start to its end, reading the file, naming the blocks, writing the results and all.
 #
+# Two files are written, one for each executor: how long `cp` takes for two copies at the same time stands beside it. Where
+# the system has to find fresh memory for its page cache, that is most of the time, and differs from one time to the next.
+#
 # Memory is Pss, a process's own pages and its share of those that it shares, at its largest while both slots of both
 # executors train on the 500 MB: each of them first with a cache folder of its own, then with one for both.
 #
@@ -149,6 +152,16 @@ ours() { # ARRAY
     rm -r "$work/out" "$work/cache-1" "$work/cache-2"
 }
 
+copies() { # ARRAY
+    local start=${EPOCHREALTIME/./} copy
+    for copy in 1 2; do
+        cp "$work/$1.npy" "$work/copy-$copy" &
+    done
+    wait
+    awk -v us=$((${EPOCHREALTIME/./} - start)) 'BEGIN { print us / 1e6 }' >>"$work/copies-$1"
+    rm "$work/copy-1" "$work/copy-2"
+}
+
 spark() { # ARRAY...
     "$venv/bin/python" "$here/spark_broadcast.py" "$times" "${@/%/.npy}" >"$work/spark.txt" 2>"$work/spark.err" &
     wait "$!" || fail "spark_broadcast.py failed: $(tail -n 5 "$work/spark.err")"
@@ -197,6 +210,7 @@ for ((round = 1; round <= rounds; round++)); do
     for array in "${arrays[@]}"; do
         for ((time = 1; time <= times; time++)); do
             ours "$array"
+            copies "$array"
         done
     done
     spark "${arrays[@]/#/$work/}"
@@ -211,6 +225,7 @@ for array in "${arrays[@]}"; do
     echo "$array, $(stat --format %s "$work/$array.npy") bytes"
     echo "broadsweep:            $(median_and_range "ours-$array")"
     echo "broadsweep, a process: $(median_and_range "process-$array")"
+    echo "two copies with cp:    $(median_and_range "copies-$array")"
     echo "spark:                 $(median_and_range "spark-$array")"
     awk -v ours="$(median "ours-$array")" -v process="$(median "process-$array")" -v spark="$(median "spark-$array")" \
         'BEGIN { printf "spark takes %.1f times as long; as our whole process: %.1f times\n", spark / ours, spark / process }'
