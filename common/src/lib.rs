@@ -13,6 +13,7 @@
 //! | [`metrics`] | what a trial reports |
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
+//! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
 //! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
@@ -26,6 +27,7 @@ pub mod blob;
 pub mod codec;
 pub mod configuration;
 pub mod dataset;
+pub mod encoding;
 pub mod exchange;
 pub mod ids;
 pub mod metrics;

@@ -12,6 +12,7 @@ use broadsweep_proto::{SLOTS_MAX, blocks, session};
 use crate::attempt::{Durations, Ended, Launch, News, Report};
 use crate::blob::{Manifest, ManifestError};
 use crate::configuration::{Configuration, Value};
+use crate::encoding::{Encoded, Encoding};
 use crate::ids::{AttemptId, BadDigest, Digest, TaskId, TrialId};
 use crate::metrics::{EpochReport, Score};
 use crate::task::Task;
@@ -43,6 +44,9 @@ pub enum WireError {
         /// How many may come.
         max: usize,
     },
+    /// A block in a way that nobody here knows.
+    #[error("an encoding with number {0}, which is none")]
+    Encoding(i32),
 }
 
 /// The message that starts an attempt.
@@ -184,6 +188,35 @@ pub fn manifest(message: Option<blocks::Manifest>) -> Result<Manifest, WireError
     let message = message.ok_or(WireError::Missing("manifest"))?;
     let digests = message.blocks.iter().map(|digest| Digest::try_from(&digest[..]));
     Ok(Manifest::checked(message.bytes, digests.collect::<Result<_, _>>()?)?)
+}
+
+/// The number of an encoding in a message.
+#[must_use]
+pub fn encoding_number(encoding: Encoding) -> i32 {
+    match encoding {
+        Encoding::Raw => blocks::Encoding::Raw.into(),
+        Encoding::Lz4 => blocks::Encoding::Lz4.into(),
+    }
+}
+
+/// The encoding that a message names by its number.
+///
+/// # Errors
+/// [`WireError::Encoding`].
+pub fn encoding(number: i32) -> Result<Encoding, WireError> {
+    match blocks::Encoding::try_from(number) {
+        Ok(blocks::Encoding::Raw) => Ok(Encoding::Raw),
+        Ok(blocks::Encoding::Lz4) => Ok(Encoding::Lz4),
+        Err(_) => Err(WireError::Encoding(number)),
+    }
+}
+
+/// The block of a message, as it is on the wire.
+///
+/// # Errors
+/// [`WireError::Encoding`].
+pub fn encoded(content: prost::bytes::Bytes, number: i32) -> Result<Encoded, WireError> {
+    Ok(Encoded { encoding: encoding(number)?, content })
 }
 
 /// `reason`, cut to [`REASON_BYTES_MAX`].
@@ -359,6 +392,16 @@ mod tests {
             session::AttemptEnded { attempt: Some(attempt_message(attempt_id())), ..Default::default() };
         assert_eq!(attempt_ended(without_outcome), Err(WireError::Missing("outcome")));
         assert_eq!(manifest(None), Err(WireError::Missing("manifest")));
+    }
+
+    #[test]
+    fn an_encoding_that_nobody_knows_is_refused() {
+        for known in [Encoding::Raw, Encoding::Lz4] {
+            assert_eq!(encoding(encoding_number(known)), Ok(known));
+        }
+        for number in [-1, 2, i32::MAX] {
+            assert_eq!(encoding(number), Err(WireError::Encoding(number)));
+        }
     }
 
     #[test]

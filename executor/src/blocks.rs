@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
+use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::blocks::blocks_server::Blocks;
@@ -66,7 +67,7 @@ impl Blocks for BlocksService {
     async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
         let request = request.into_inner();
         let place = if request.cached { Place::Cache } else { Place::Memory };
-        let manifest = wire::manifest(request.manifest).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let manifest = wire::manifest(request.manifest).map_err(|bad| invalid(&bad))?;
         let (blob, bytes) = (manifest.digest(), manifest.bytes());
         let offered = Instant::now();
         loop {
@@ -96,7 +97,8 @@ impl Blocks for BlocksService {
         while let Some(block) = blocks.message().await? {
             self.only_the_holder(&block.run)?;
             let blob = digest(&block.blob)?;
-            self.store.store_block(blob, block.index, &block.content).map_err(|error| status(&error))?;
+            let encoded = wire::encoded(block.content, block.encoding).map_err(|bad| invalid(&bad))?;
+            self.store.store_block(blob, block.index, encoded).map_err(|error| status(&error))?;
             self.arrivals.came(blob, block.index, 0);
         }
         Ok(Response::new(PushReply {}))
@@ -140,13 +142,16 @@ impl Blocks for BlocksService {
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
         let request = request.into_inner();
         let (blob, index) = (digest(&request.blob)?, request.index);
+        let encoding = wire::encoding(request.encoding).map_err(|bad| invalid(&bad))?;
         // Each block that is on its way takes memory, whoever asks.
         let _place = self.fetches.acquire().await.map_err(|closed| Status::unavailable(closed.to_string()))?;
         self.only_the_holder(&request.run)?;
         let content = self.store.block(blob, index).map_err(|error| status(&error))?;
         let content =
             content.ok_or_else(|| Status::not_found(format!("block {index} of blob {blob} is not here")))?;
-        Ok(Response::new(FetchReply { content }))
+        // Two milliseconds: as long as it takes to read a block from a disk, which is done here as well.
+        let Encoded { encoding, content } = Encoded::of(content, encoding);
+        Ok(Response::new(FetchReply { content, encoding: wire::encoding_number(encoding) }))
     }
 }
 
@@ -213,7 +218,11 @@ async fn give(blob: Blob<Content>, parts: mpsc::Sender<Result<PullReply, Status>
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, Status> {
-    Digest::try_from(bytes).map_err(|bad| Status::invalid_argument(bad.to_string()))
+    Digest::try_from(bytes).map_err(|bad| invalid(&bad))
+}
+
+fn invalid(bad: &dyn ToString) -> Status {
+    Status::invalid_argument(bad.to_string())
 }
 
 fn status(error: &StoreError) -> Status {
@@ -228,6 +237,6 @@ fn status(error: &StoreError) -> Status {
         StoreError::NoSuchBlock { .. } | StoreError::Length { .. } | StoreError::Manifest(_) => {
             Status::invalid_argument(message)
         }
-        StoreError::Corrupt { .. } => Status::data_loss(message),
+        StoreError::Corrupt { .. } | StoreError::Encoding { .. } => Status::data_loss(message),
     }
 }

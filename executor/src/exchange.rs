@@ -9,12 +9,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::{BlockSet, Failure, Fetcher, PeerId, Request};
 use broadsweep_common::ids::Digest;
+use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
-use broadsweep_proto::blocks::{FetchRequest, Holdings, WatchRequest};
-use broadsweep_proto::dial::{Connect, dial};
+use broadsweep_proto::blocks::{FetchReply, FetchRequest, Holdings, WatchRequest};
+use broadsweep_proto::dial::{Connect, dial, is_loopback};
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -48,35 +50,50 @@ pub(crate) struct Surroundings {
     pub(crate) instance: u64,
 }
 
+/// The others that have blocks of a blob, or will have.
+#[derive(Clone, Debug)]
+pub(crate) struct Company {
+    pub(crate) addresses: Vec<String>,
+    /// How blocks are asked for where a network lies between.
+    pub(crate) encoding: Encoding,
+}
+
 /// The exchange of one blob. Dropping it ends it; what has come stays.
 pub(crate) struct Exchange {
     pub(crate) blob: Digest,
-    peers: watch::Sender<Vec<String>>,
+    company: watch::Sender<Company>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Exchange {
-    /// Fetches `blob`, which was offered here, from `peers`, which belong to `run` as well.
-    pub(crate) fn start(surroundings: Surroundings, run: &str, blob: Digest, peers: Vec<String>) -> Self {
-        let (peers, told) = watch::channel(peers);
+    /// Fetches `blob`, which was offered here, from executors that belong to `run` as well.
+    pub(crate) fn start(surroundings: Surroundings, run: &str, blob: Digest, company: Company) -> Self {
+        let (company, told) = watch::channel(company);
         let (tell, heard) = unbounded_channel();
         let errand = Errand { surroundings, run: run.to_owned(), blob, tell };
         let task = tokio::spawn(exchange(errand, told, heard));
-        Self { blob, peers, _task: AbortOnDropHandle::new(task) }
+        Self { blob, company, _task: AbortOnDropHandle::new(task) }
     }
 
     /// Who the others are, from now on.
-    pub(crate) fn meet(&self, peers: Vec<String>) {
-        self.peers.send_replace(peers);
+    pub(crate) fn meet(&self, company: Company) {
+        self.company.send_replace(company);
     }
 }
 
 /// What a peer's task tells.
 enum Heard {
     /// It answers.
-    Joined(PeerId, BlocksClient<Channel>),
+    Joined(PeerId, Reached),
     Has(PeerId, Vec<u32>),
     Left(PeerId),
+}
+
+/// A peer that answers.
+struct Reached {
+    client: BlocksClient<Channel>,
+    /// No network lies between.
+    is_near: bool,
 }
 
 #[derive(Clone)]
@@ -91,12 +108,14 @@ struct Errand {
 #[derive(Default)]
 struct Peers {
     ids: HashMap<String, PeerId>,
-    clients: BTreeMap<PeerId, BlocksClient<Channel>>,
+    reached: BTreeMap<PeerId, Reached>,
+    /// How blocks are asked for where a network lies between.
+    encoding: Encoding,
     /// One for each peer that is listed; ends with the exchange.
     tasks: JoinSet<()>,
 }
 
-async fn exchange(errand: Errand, mut told: watch::Receiver<Vec<String>>, mut heard: UnboundedReceiver<Heard>) {
+async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut heard: UnboundedReceiver<Heard>) {
     let Errand { surroundings: Surroundings { store, arrivals, instance, .. }, blob, .. } = errand.clone();
     let mut arrived = arrivals.listen();
     let Some(have) = what_is_here(&store, blob) else { return };
@@ -107,8 +126,9 @@ async fn exchange(errand: Errand, mut told: watch::Receiver<Vec<String>>, mut he
     told.mark_changed();
     while !fetcher.is_complete() {
         while let Some(request) = fetcher.next(began.elapsed()) {
-            if let Some(client) = peers.clients.get(&request.peer) {
-                fetches.spawn(fetch(errand.clone(), client.clone(), request));
+            if let Some(Reached { client, is_near }) = peers.reached.get(&request.peer) {
+                let encoding = if *is_near { Encoding::Raw } else { peers.encoding };
+                fetches.spawn(fetch(errand.clone(), client.clone(), request, encoding));
             }
         }
         let patience = async {
@@ -184,7 +204,8 @@ fn catch_up(
 
 impl Peers {
     /// Goes to those that are new on the list. Whoever is not on it any more ends by itself, or goes on giving.
-    fn list(&mut self, errand: &Errand, addresses: &[String]) {
+    fn list(&mut self, errand: &Errand, Company { addresses, encoding }: &Company) {
+        self.encoding = *encoding;
         for address in addresses {
             let next = PeerId(self.ids.len() as u32);
             if !self.ids.contains_key(address) {
@@ -196,13 +217,13 @@ impl Peers {
 
     fn hear(&mut self, news: Heard, fetcher: &mut Fetcher) {
         match news {
-            Heard::Joined(peer, client) => {
-                self.clients.insert(peer, client);
+            Heard::Joined(peer, reached) => {
+                self.reached.insert(peer, reached);
                 fetcher.peer_joined(peer);
             }
             Heard::Has(peer, indices) => indices.into_iter().for_each(|index| fetcher.peer_has(peer, index)),
             Heard::Left(peer) => {
-                self.clients.remove(&peer);
+                self.reached.remove(&peer);
                 fetcher.peer_left(peer);
             }
         }
@@ -238,7 +259,7 @@ async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), 
     let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
     let tell = |news| errand.tell.send(news).map_err(|_| "the exchange is over".to_owned());
-    tell(Heard::Joined(peer, client))?;
+    tell(Heard::Joined(peer, Reached { client, is_near: is_loopback(address) }))?;
     while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
         if let Some(all) = all {
             let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;
@@ -254,21 +275,12 @@ async fn fetch(
     errand: Errand,
     mut client: BlocksClient<Channel>,
     request: Request,
+    encoding: Encoding,
 ) -> (Request, Result<u64, Failure>) {
-    let asked = FetchRequest { run: errand.run, blob: name_of(errand.blob), index: request.index };
+    let (blob, encoding) = (name_of(errand.blob), wire::encoding_number(encoding));
+    let asked = FetchRequest { run: errand.run, blob, index: request.index, encoding };
     let fetched = match timeout(BLOCK_TIMEOUT, client.fetch(asked)).await {
-        Ok(Ok(reply)) => {
-            let content = reply.into_inner().content;
-            match errand.surroundings.store.store_block(errand.blob, request.index, &content) {
-                Ok(()) => Ok(content.len() as u64),
-                Err(StoreError::Corrupt { .. } | StoreError::Length { .. }) => Err(Failure::Corrupt),
-                Err(error) => {
-                    tracing::warn!(%error, index = request.index, "a block could not be kept");
-                    errand.surroundings.arrivals.failed(errand.blob, &error.to_string());
-                    Err(Failure::Refused)
-                }
-            }
-        }
+        Ok(Ok(reply)) => keep(&errand.surroundings, errand.blob, request.index, reply.into_inner()),
         Ok(Err(status)) => {
             tracing::debug!(index = request.index, reason = status.message(), "a peer did not give a block");
             Err(Failure::Refused)
@@ -276,6 +288,23 @@ async fn fetch(
         Err(_) => Err(Failure::Refused),
     };
     (request, fetched)
+}
+
+/// Checks and keeps a block that a peer gave; returns its length on the wire.
+fn keep(surroundings: &Surroundings, blob: Digest, index: u32, reply: FetchReply) -> Result<u64, Failure> {
+    let bytes = reply.content.len() as u64;
+    let Ok(block) = wire::encoded(reply.content, reply.encoding) else { return Err(Failure::Corrupt) };
+    match surroundings.store.store_block(blob, index, block) {
+        Ok(()) => Ok(bytes),
+        Err(StoreError::Corrupt { .. } | StoreError::Encoding { .. } | StoreError::Length { .. }) => {
+            Err(Failure::Corrupt)
+        }
+        Err(error) => {
+            tracing::warn!(%error, index, "a block could not be kept");
+            surroundings.arrivals.failed(blob, &error.to_string());
+            Err(Failure::Refused)
+        }
+    }
 }
 
 fn name_of(blob: Digest) -> Bytes {

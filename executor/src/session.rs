@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broadsweep_common::attempt::Launch;
 use broadsweep_common::dataset::Dataset;
+use broadsweep_common::encoding::Encoding;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::{codec, wire};
 use broadsweep_proto::PROTOCOL;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::arrivals::Sources;
-use crate::exchange::{Exchange, PEERS_MAX, Surroundings};
+use crate::exchange::{Company, Exchange, PEERS_MAX, Surroundings};
 use crate::hold::{Grip, Held, Hold};
 use crate::nn::Kernel;
 use crate::slots::SlotRunner;
@@ -289,14 +290,16 @@ impl Holding {
             driver_item::Item::Release(release) => {
                 self.store.release(Digest::try_from(&release.blob[..]).map_err(|bad| invalid(&bad))?);
             }
-            driver_item::Item::Peers(Peers { blob, addresses }) => {
+            driver_item::Item::Peers(Peers { blob, addresses, encoded }) => {
                 let blob = Digest::try_from(&blob[..]).map_err(|bad| invalid(&bad))?;
                 if addresses.len() > PEERS_MAX {
                     return Err(invalid(&format!("{} peers; at most {PEERS_MAX} are allowed", addresses.len())));
                 }
+                let encoding = if encoded { Encoding::Lz4 } else { Encoding::Raw };
+                let company = Company { addresses, encoding };
                 match &self.exchange {
-                    Some(exchange) if exchange.blob == blob => exchange.meet(addresses),
-                    _ => self.exchange = Some(Exchange::start(self.surroundings.clone(), &self.run, blob, addresses)),
+                    Some(exchange) if exchange.blob == blob => exchange.meet(company),
+                    _ => self.exchange = Some(Exchange::start(self.surroundings.clone(), &self.run, blob, company)),
                 }
             }
             driver_item::Item::Dismiss(_) => self.is_over = true,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,14 @@ pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) 
     }
 }
 
+/// Whether `address` is this machine itself, as far as that can be read off: where bytes cost less than encoding them.
+#[must_use]
+pub fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// What an error comes down to.
 #[must_use]
 pub fn root_cause(error: &dyn Error) -> String {
@@ -96,4 +105,25 @@ fn is_refusal(error: &(dyn Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn an_address_of_this_machine_is_known_as_such() {
+        for (address, expected) in [
+            ("127.0.0.1:7717", true),
+            ("127.8.0.1:1", true),
+            ("[::1]:7717", true),
+            ("localhost:7717", true),
+            ("10.0.0.7:7717", false),
+            ("[fd00::1]:7717", false),
+            ("node-1:7717", false),
+            ("", false),
+        ] {
+            assert_eq!(is_loopback(address), expected, "{address}");
+        }
+    }
 }

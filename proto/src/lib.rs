@@ -7,7 +7,7 @@ use std::time::Duration;
 pub mod dial;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -111,7 +111,21 @@ impl HostileDriver {
     /// # Errors
     /// What the executor says to that.
     pub async fn push(&self, blob: &[u8], index: u32, content: Bytes) -> Result<(), Status> {
-        let block = PushRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(blob), index, content };
+        self.push_encoded(blob, index, (content, 0)).await
+    }
+
+    /// Pushes one block as this run, with the number of an encoding.
+    ///
+    /// # Errors
+    /// What the executor says to that.
+    pub async fn push_encoded(
+        &self,
+        blob: &[u8],
+        index: u32,
+        (content, encoding): (Bytes, i32),
+    ) -> Result<(), Status> {
+        let blob = Bytes::copy_from_slice(blob);
+        let block = PushRequest { run: self.run.clone(), blob, index, content, encoding };
         blocks(self.channel.clone()).push(tokio_stream::iter([block])).await.map(|_| ())
     }
 

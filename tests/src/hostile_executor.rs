@@ -18,7 +18,6 @@ use broadsweep_proto::session::session_server::{Session, SessionServer};
 use broadsweep_proto::session::{
     ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
 };
-use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -30,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 type Act = dyn Fn(Talk) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// What a peer gets that fetches the block with this index.
-pub type Give = dyn Fn(u32) -> Result<Bytes, Status> + Send + Sync;
+pub type Give = dyn Fn(u32) -> Result<FetchReply, Status> + Send + Sync;
 
 /// A server that speaks the protocol of executors. Dropping it ends it.
 #[derive(Debug)]
@@ -213,7 +212,7 @@ impl Blocks for Script {
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
         let index = request.into_inner().index;
-        (self.give)(index).map(|content| Response::new(FetchReply { content }))
+        (self.give)(index).map(Response::new)
     }
 
     async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushReply>, Status> {

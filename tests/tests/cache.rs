@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::wire::manifest_message;
 use broadsweep_tests::hostile_driver::HostileDriver;
-use broadsweep_tests::lab::{Lab, tiny_with};
+use broadsweep_tests::lab::{Lab, free_port, tiny_with};
 use broadsweep_tests::process::Ended;
 use broadsweep_tests::small_disk::SmallDisk;
 use broadsweep_tests::wait::until;
@@ -104,6 +104,29 @@ async fn an_executor_that_is_killed_within_its_broadcast_fetches_only_the_rest()
     let expected = whole * f64::from(blocks - arrived) / f64::from(blocks);
     assert!((rest - expected).abs() < 0.05, "sent {rest} copies where {expected} were missing");
     assert_eq!(blobs(&lab.path("node")).join(" "), *name);
+}
+
+#[test]
+fn an_executor_that_is_killed_and_started_again_with_its_cache_is_sent_nothing() {
+    let lab = Lab::new(PROGRAM);
+    let port = free_port();
+    let (steady, before) = (lab.executor("steady", 1), lab.executor_on(PROGRAM, port, "mortal", 1));
+    let is_there = format!("{} is there, with 1 slot", before.address);
+    let nodes = format!("{},{}", steady.address, before.address);
+    let driver = lab.tune(&lab.endless(), "out", &["--nodes", &nodes, "--nodes-min", "2"]);
+    let _ = driver.line_with("epoch done");
+    before.process.kill();
+    let _after = lab.executor_on(PROGRAM, port, "mortal", 1);
+    let _ = driver.line_with(&is_there);
+    driver.signal(Signal::INT);
+    assert_eq!(driver.wait().code, Some(130));
+    let outcome = lab.outcome("out");
+    let [data, sent, from_peers, from_cache] =
+        ["data_raw_bytes", "sent_bytes", "from_peers_bytes", "from_cache_bytes"]
+            .map(|name| outcome.number(&format!("/broadcast/{name}")));
+    assert_eq!(from_cache, data, "{}", outcome.summary);
+    // Two copies for two nodes, and the study's description three times.
+    assert!((2 * data..2 * data + 10_000).contains(&(sent + from_peers)), "{}", outcome.summary);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob};
+use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire::manifest_message;
@@ -90,7 +91,7 @@ async fn a_session_that_does_not_begin_with_a_good_hello_is_refused() {
 /// What is said after a good hello, and what the session ends with.
 fn peers(content: &[u8], addresses: Vec<String>) -> DriverSays {
     let blob = Bytes::copy_from_slice(&Blob::new(content).unwrap().manifest.digest().0);
-    DriverSays::Peers(Peers { blob, addresses })
+    DriverSays::Peers(Peers { blob, addresses, encoded: true })
 }
 
 fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
@@ -112,7 +113,11 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
             "without its attempt",
         ),
         ("a release of half a name", vec![DriverSays::Release(Release { blob: cut.clone() })], "3 bytes"),
-        ("peers for half a name", vec![DriverSays::Peers(Peers { blob: cut, addresses: Vec::new() })], "3 bytes"),
+        (
+            "peers for half a name",
+            vec![DriverSays::Peers(Peers { blob: cut, addresses: Vec::new(), encoded: true })],
+            "3 bytes",
+        ),
         ("a thousand peers", vec![peers(b"data", vec!["127.0.0.1:1".to_owned(); 1000])], "at most 256 are allowed"),
     ]
 }
@@ -217,6 +222,24 @@ fn assert_status(name: &str, result: Result<impl std::fmt::Debug, Status>, code:
     assert!(status.message().contains(fragment), "{name}: {status}");
 }
 
+/// What is pushed for a block of ones, with the number of its encoding, and what comes of that.
+fn false_encodings() -> Vec<(&'static str, (Bytes, i32), Code, &'static str)> {
+    let lz4 = |block: Vec<u8>| Encoded::of(block.into(), Encoding::Lz4).content;
+    let good = lz4(vec![1; BLOCK_BYTES]);
+    let undecodable = "does not decode to 1048576 bytes";
+    vec![
+        ("a bomb", (lz4(vec![0; 256 * BLOCK_BYTES]), 1), Code::DataLoss, undecodable),
+        ("a byte too much", (lz4(vec![1; BLOCK_BYTES + 1]), 1), Code::DataLoss, undecodable),
+        ("a byte too little", (lz4(vec![1; BLOCK_BYTES - 1]), 1), Code::DataLoss, undecodable),
+        ("half of it", (good.slice(..good.len() / 2), 1), Code::DataLoss, undecodable),
+        ("garbage", (vec![0xff; 1000].into(), 1), Code::DataLoss, undecodable),
+        ("nothing", (Bytes::new(), 1), Code::DataLoss, undecodable),
+        ("other bytes", (lz4(vec![2; BLOCK_BYTES]), 1), Code::DataLoss, "the manifest says"),
+        ("encoded, and called raw", (good.clone(), 0), Code::DataLoss, "the manifest says"),
+        ("an encoding that is none", (good, -1), Code::InvalidArgument, "number -1"),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_manifests_and_blocks_are_refused_and_take_no_memory() {
     let lab = Lab::new(PROGRAM);
@@ -254,6 +277,12 @@ async fn forged_manifests_and_blocks_are_refused_and_take_no_memory() {
         assert_status(kind, driver.push(&name, 7, vec![1; 10].into()).await, Code::InvalidArgument, "block 7 of a");
         assert_status(kind, driver.push(&name[..5], 0, Bytes::new()).await, Code::InvalidArgument, "5");
     }
+    let honest = Blob::new(vec![1; BLOCK_BYTES]).unwrap();
+    let name = honest.manifest.digest().0;
+    driver.offer(manifest_message(&honest.manifest), false).await.unwrap();
+    for (kind, push, code, fragment) in false_encodings() {
+        assert_status(kind, driver.push_encoded(&name, 0, push).await, code, fragment);
+    }
     let unknown = Digest::of(b"never offered").0;
     let push = driver.push(&unknown, 0, Bytes::from_static(b"x")).await;
     assert_status("never offered", push, Code::FailedPrecondition, "was not offered");
@@ -278,11 +307,14 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
     let blob = Bytes::copy_from_slice(&Digest::of(b"x").0);
     let watch = WatchRequest { run: run.clone(), blob: blob.clone() };
     assert_status("watch", thief.watch(watch).await, Code::FailedPrecondition, "does not hold this executor");
-    let fetch = FetchRequest { run: run.clone(), blob: blob.clone(), index: 0 };
+    let fetch = FetchRequest { run: run.clone(), blob: blob.clone(), index: 0, encoding: 0 };
     assert_status("fetch", thief.fetch(fetch.clone()).await, Code::FailedPrecondition, "does not hold this executor");
     let fetch = FetchRequest { run: "holder".to_owned(), index: u32::MAX, ..fetch };
-    let nothing = blocks(holder.channel()).fetch(fetch).await;
+    let nothing = blocks(holder.channel()).fetch(fetch.clone()).await;
     assert_status("a block that is not there", nothing, Code::NotFound, "is not here");
+    let fetch = FetchRequest { run: "holder".to_owned(), encoding: 9, ..fetch };
+    let asked = blocks(holder.channel()).fetch(fetch).await;
+    assert_status("an encoding that is none", asked, Code::InvalidArgument, "number 9");
     let pull = PullRequest { run, blob };
     assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");
     let unknown = blocks(holder.channel()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use broadsweep_common::blob::{BLOCK_BYTES, Blob};
+use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
-use broadsweep_proto::blocks::{Holdings, Manifest, PullReply, pull_reply::Part};
+use broadsweep_proto::blocks::{FetchReply, Holdings, Manifest, PullReply, pull_reply::Part};
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
@@ -214,12 +215,21 @@ fn no_false_weights_are_taken() {
 
 /// What a peer gives that says it has all of the data, and has none of it.
 fn false_blocks() -> Vec<(&'static str, Arc<Give>)> {
+    let content = |content: Vec<u8>, encoding: i32| -> Arc<Give> {
+        let content = Bytes::from(content);
+        Arc::new(move |_| Ok(FetchReply { content: content.clone(), encoding }))
+    };
+    let lz4 = |bytes: usize| Encoded::of(vec![7; bytes].into(), Encoding::Lz4).content.to_vec();
     vec![
-        ("a corrupt block", Arc::new(|_| Ok(Bytes::from(vec![7; BLOCK_BYTES])))),
-        ("half a block", Arc::new(|_| Ok(Bytes::from(vec![7; BLOCK_BYTES / 2])))),
-        ("no bytes", Arc::new(|_| Ok(Bytes::new()))),
-        ("three blocks", Arc::new(|_| Ok(Bytes::from(vec![7; 3 * BLOCK_BYTES])))),
-        ("more than a message may have", Arc::new(|_| Ok(Bytes::from(vec![7; 9 * BLOCK_BYTES])))),
+        ("a corrupt block", content(vec![7; BLOCK_BYTES], 0)),
+        ("half a block", content(vec![7; BLOCK_BYTES / 2], 0)),
+        ("no bytes", content(Vec::new(), 0)),
+        ("three blocks", content(vec![7; 3 * BLOCK_BYTES], 0)),
+        ("more than a message may have", content(vec![7; 9 * BLOCK_BYTES], 0)),
+        ("another block encoded", content(lz4(BLOCK_BYTES), 1)),
+        ("a bomb", content(lz4(256 * BLOCK_BYTES), 1)),
+        ("no block that was encoded", content(vec![7; BLOCK_BYTES], 1)),
+        ("an unknown encoding", content(lz4(BLOCK_BYTES), 7)),
         ("a refusal", Arc::new(|_| Err(Status::internal("not today")))),
     ]
 }
@@ -228,24 +238,34 @@ fn false_blocks() -> Vec<(&'static str, Arc<Give>)> {
 fn no_false_blocks_are_taken_from_a_peer() {
     let lab = Lab::new(PROGRAM);
     let truth = truth(&lab);
-    let blocks = truth.number("/broadcast/data_bytes").div_ceil(BLOCK_BYTES as u64) as u32;
+    let blocks = truth.number("/broadcast/data_raw_bytes").div_ceil(BLOCK_BYTES as u64) as u32;
     let all = Bytes::from(BlockSet::full(blocks).to_bytes());
-    for (name, give) in false_blocks() {
-        // It only has to be there while others look for data: it never becomes ready.
-        let mut script = Script::new(|mut talk: Talk| async move {
-            talk.say(vec![Item::Welcome(welcome(1))]).await;
-            pending::<()>().await;
-        });
-        script.give = give;
-        script.holdings = vec![Holdings { all: Some(all.clone()), came: Vec::new() }];
-        let liar = HostileExecutor::start(script);
-        let good = lab.executor(&format!("cache {name}"), 1);
-        let nodes = format!("{},{}", liar.address, good.address);
-        let Ended { code, stderr, .. } = lab.tune(&study(&lab), name, &["--nodes", &nodes]).wait();
-        assert_eq!(code, Some(0), "{name}: {stderr}");
-        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
-        assert_eq!(lab.outcome(name).digest(), truth.digest(), "{name}: {stderr}");
-    }
+    let study = study(&lab);
+    // Side by side: most of each one's time is the driver's patience.
+    std::thread::scope(|scope| {
+        for (name, give) in false_blocks() {
+            let (lab, study, truth, all) = (&lab, &study, &truth, all.clone());
+            scope.spawn(move || assert_no_block_is_taken((lab, study), truth, all, (name, give)));
+        }
+    });
+}
+
+/// A run with a peer that claims to have `all` of the data, and gives what it is told to give.
+fn assert_no_block_is_taken((lab, study): (&Lab, &Path), truth: &Left, all: Bytes, (name, give): (&str, Arc<Give>)) {
+    // It only has to be there while others look for data: it never becomes ready.
+    let mut script = Script::new(|mut talk: Talk| async move {
+        talk.say(vec![Item::Welcome(welcome(1))]).await;
+        pending::<()>().await;
+    });
+    script.give = give;
+    script.holdings = vec![Holdings { all: Some(all), came: Vec::new() }];
+    let liar = HostileExecutor::start(script);
+    let good = lab.executor(&format!("cache {name}"), 1);
+    let nodes = format!("{},{}", liar.address, good.address);
+    let Ended { code, stderr, .. } = lab.tune(study, name, &["--nodes", &nodes]).wait();
+    assert_eq!(code, Some(0), "{name}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+    assert_eq!(lab.outcome(name).digest(), truth.digest(), "{name}: {stderr}");
 }
 
 /// Attempts that an executor claims to hold when it greets.

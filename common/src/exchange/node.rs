@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::blocks::{BlockSet, WORD_BITS};
+use super::scatter::Why;
 
 /// Pushes under way to one node at most: while one is on the wire, the other is being checked and written.
 pub const PUSHES_PER_NODE: usize = 2;
@@ -16,6 +17,16 @@ pub const RETRY_MAX: Duration = Duration::from_secs(8);
 pub(super) struct Outstanding {
     pub(super) index: u32,
     pub(super) since: Duration,
+    pub(super) why: Why,
+    /// It takes so long that it cannot be what fills the driver's link.
+    pub(super) is_slow: bool,
+}
+
+impl Outstanding {
+    /// Whether it is one of those of which there may be [`SCATTERED_MAX`](super::SCATTERED_MAX).
+    pub(super) fn is_limited(&self) -> bool {
+        self.why == Why::Scattered && !self.is_slow
+    }
 }
 
 /// Where a node's blocks come from.

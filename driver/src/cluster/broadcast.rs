@@ -1,18 +1,25 @@
 //! The broadcast of a blob: each block goes to one executor, and the executors fetch the rest from each other.
 //!
+//! Whatever every executor needs takes this way: the data set now, and any other blob that all of them are to have. What
+//! one executor needs is pushed to it alone (`transfer`): the checkpoint that an attempt goes on from, and the weights that
+//! a measure task looks at, of which there are two in a run, each for one executor. For those a plain push is one copy as
+//! well, without asking who else has it. The study's description is a few hundred bytes: there is nothing to hand on.
+//!
 //! What is decided here is decided by [`Scatter`]; each executor's link watches what it has, tells it who the others
 //! are, and pushes what is asked of it. A link that ends takes its executor out, with the blocks that only it had.
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
+use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::{BlockSet, NodeId, Push, Scatter, Why};
 use broadsweep_common::ids::ExecutorId;
 use broadsweep_proto::blocks::Holdings;
+use broadsweep_proto::dial::is_loopback;
 use broadsweep_proto::session::{Peers, driver_item};
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -31,6 +38,8 @@ const PEERS_MAX: usize = 32;
 /// The broadcast of one blob to a run's executors.
 pub(super) struct Broadcast {
     pub(super) blob: Blob<Bytes>,
+    /// How its blocks travel where a network lies between; known once a node is there to ask for it.
+    encoding: OnceLock<Encoding>,
     began: Instant,
     state: Mutex<State>,
 }
@@ -64,7 +73,12 @@ pub(super) struct Presence {
 impl Broadcast {
     pub(super) fn new(blob: Blob<Bytes>) -> Self {
         let scatter = Scatter::new(blob.manifest.blocks().len() as u32);
-        Self { blob, began: Instant::now(), state: Mutex::new(State { scatter, present: BTreeMap::new() }) }
+        Self {
+            blob,
+            encoding: OnceLock::new(),
+            began: Instant::now(),
+            state: Mutex::new(State { scatter, present: BTreeMap::new() }),
+        }
     }
 
     /// An executor that others reach at `address` takes part, and has these blocks.
@@ -78,6 +92,18 @@ impl Broadcast {
         self.decide(&mut state);
         let traffic = Arc::clone(&desk.payload.traffic);
         Presence { broadcast: Arc::clone(self), executor, asks: asked, have, traffic }
+    }
+
+    /// How blocks go to `address`.
+    fn encoding_to(&self, address: &str) -> Encoding {
+        if is_loopback(address) {
+            return Encoding::Raw; // it would take longer than the way
+        }
+        *self.encoding.get_or_init(|| {
+            let encoding = Encoding::by_sample(&self.blob.content);
+            tracing::debug!(?encoding, "how blocks travel");
+            encoding
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Scatter, Duration)) {
@@ -150,6 +176,7 @@ impl Presence {
         let address = session.address.clone();
         let refused = |status: Status| broadcast_error(&address, &status);
         let mut holdings = session.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
+        let encoding = broadcast.encoding_to(&address);
         let mut pushes = JoinSet::new();
         let mut is_fed = false;
         loop {
@@ -158,7 +185,9 @@ impl Presence {
                 Some(ask) = self.asks.recv() => match ask {
                     Ask::Peers(addresses) => {
                         let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
-                        let peers = Peers { blob: name, addresses };
+                        let is_far = |address: &String| broadcast.encoding_to(address) == Encoding::Lz4;
+                        let encoded = addresses.iter().any(is_far);
+                        let peers = Peers { blob: name, addresses, encoded };
                         session.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
                     }
                     Ask::Push(Push { index, why, .. }) => {
@@ -167,7 +196,7 @@ impl Presence {
                         }
                         let (mut transfer, blob) = (session.transfer.clone(), blob.clone());
                         let traffic = Arc::clone(&desk.payload.traffic);
-                        pushes.spawn(async move { (index, transfer.push(&blob, vec![index], &traffic).await) });
+                        pushes.spawn(async move { (index, transfer.push(&blob, vec![index], encoding, &traffic).await) });
                     }
                 },
                 Some(pushed) = pushes.join_next() => {

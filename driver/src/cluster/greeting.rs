@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
+use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::wire;
 use broadsweep_proto::session::session_client::SessionClient;
@@ -66,7 +67,7 @@ async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result
     let refused = |status: Status| broadcast_error(&address, &status);
     let description = async {
         let missing = session.transfer.offer(&payload.study, false).await?.unwrap_or_default();
-        session.transfer.push(&payload.study, missing, &payload.traffic).await
+        session.transfer.push(&payload.study, missing, Encoding::Raw, &payload.traffic).await
     };
     description.await.map_err(refused)?;
     let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);

@@ -83,13 +83,15 @@ pub struct Payload {
 /// Block bytes by where executors had them from.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// What this driver put on the wire, for data and description.
+    /// What this driver put on the wire, for data and description: encoded, where that pays.
     pub sent: AtomicU64,
+    /// The same blocks before they were encoded.
+    pub sent_raw: AtomicU64,
     /// Blocks of the data that have come to executors, from wherever.
     pub arrived: AtomicU64,
-    /// What executors say that they fetched from each other.
+    /// What executors say that they fetched from each other, as it was on the wire.
     pub from_peers: AtomicU64,
-    /// What they say that they had.
+    /// What they say that they had, as it is in their caches.
     pub from_cache: AtomicU64,
 }
 
@@ -372,5 +374,14 @@ impl Traffic {
     #[must_use]
     pub fn read(count: &AtomicU64) -> u64 {
         count.load(Ordering::Relaxed)
+    }
+
+    /// What one copy of `raw_bytes` takes on the wire: as the blocks that were sent took it. If none was, nobody knows,
+    /// and it is what it is without an encoding.
+    #[must_use]
+    pub fn encoded(&self, raw_bytes: u64) -> u64 {
+        let (sent, sent_raw) = (Self::read(&self.sent), Self::read(&self.sent_raw));
+        let encoded = u128::from(raw_bytes) * u128::from(sent) / u128::from(sent_raw.max(1));
+        if sent_raw == 0 { raw_bytes } else { u64::try_from(encoded).unwrap_or(raw_bytes) }
     }
 }

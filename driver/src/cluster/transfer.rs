@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
+use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
@@ -64,14 +65,17 @@ impl Transfer {
     /// Gives the executor a blob that belongs to one attempt.
     pub(super) async fn supply(&mut self, blob: &Blob<Bytes>) -> Result<(), Status> {
         let missing = self.offer(blob, false).await?.ok_or_else(|| Status::internal("a blob in memory was busy"))?;
-        self.push(blob, missing, &Traffic::default().into()).await // it is no broadcast, so nobody counts it
+        // It is no broadcast, so nobody counts it; numbers of training do not shrink.
+        self.push(blob, missing, Encoding::Raw, &Traffic::default().into()).await
     }
 
-    /// Gives the executor the `missing` blocks of `blob`; `traffic` counts their bytes.
+    /// Gives the executor the `missing` blocks of `blob`, in this encoding where it makes them shorter; `traffic` counts
+    /// their bytes.
     pub(super) async fn push(
         &mut self,
         blob: &Blob<Bytes>,
         missing: Vec<u32>,
+        encoding: Encoding,
         traffic: &Arc<Traffic>,
     ) -> Result<(), Status> {
         if missing.is_empty() {
@@ -85,9 +89,12 @@ impl Transfer {
         let blocks = missing.into_iter().filter_map(move |index| {
             let range = blob.manifest.range(index as usize)?;
             let content = blob.content.slice(range.start as usize..range.end as usize);
+            traffic.sent_raw.fetch_add(content.len() as u64, Ordering::Relaxed);
+            let Encoded { encoding, content } = Encoded::of(content, encoding);
             traffic.sent.fetch_add(content.len() as u64, Ordering::Relaxed);
             count.fetch_add(1, Ordering::Relaxed);
-            Some(PushRequest { run: run.clone(), blob: name.clone(), index, content })
+            let encoding = wire::encoding_number(encoding);
+            Some(PushRequest { run: run.clone(), blob: name.clone(), index, content, encoding })
         });
         let mut pushed = pin!(self.client.push(tokio_stream::iter(blocks)));
         loop {

@@ -96,6 +96,7 @@ pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         wall_s: 12.5,
         broadcast: Broadcast {
             data_bytes: 1000,
+            data_raw_bytes: 1000,
             sent_bytes: 2000,
             from_peers_bytes: 4096,
             from_cache_bytes: 0,

@@ -97,13 +97,15 @@ pub struct RunRecord {
 /// What it took to bring the data to the executors.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Broadcast {
-    /// Encoded bytes of one copy.
+    /// Bytes of one copy as it is on the wire: encoded as what was sent, or raw if nothing was.
     pub data_bytes: u64,
+    /// Bytes of one copy as it is in memory and in caches.
+    pub data_raw_bytes: u64,
     /// Encoded block bytes that the driver put on the wire, resends included.
     pub sent_bytes: u64,
-    /// Bytes that executors fetched from each other.
+    /// Encoded block bytes that executors fetched from each other.
     pub from_peers_bytes: u64,
-    /// Bytes that executors had in their caches.
+    /// Bytes that executors had in their caches, where nothing is encoded.
     pub from_cache_bytes: u64,
     /// Seconds from the first block to the last executor that became ready.
     pub wall_s: f64,

@@ -152,13 +152,16 @@ fn given_up(run: &RunRecord) -> Vec<String> {
 
 fn broadcast_sentence(run: &RunRecord) -> String {
     let broadcast = run.broadcast;
-    let data = bytes_text(broadcast.data_bytes);
+    let data = bytes_text(broadcast.data_raw_bytes);
+    let encoded = (broadcast.data_bytes < broadcast.data_raw_bytes)
+        .then(|| format!(" ({} on the wire)", bytes_text(broadcast.data_bytes)));
+    let encoded = encoded.unwrap_or_default();
     let sent = bytes_text(broadcast.sent_bytes);
     let others = [(broadcast.from_peers_bytes, "between executors"), (broadcast.from_cache_bytes, "from caches")];
     let others = others.into_iter().filter(|(bytes, _)| *bytes > 0);
     let others: Vec<_> = others.map(|(bytes, how)| format!(", {} {how}", bytes_text(bytes))).collect();
     let others = others.concat();
-    format!("broadcast: {data} of data, {sent} sent{others} in {:.1} s", broadcast.wall_s)
+    format!("broadcast: {data} of data{encoded}, {sent} sent{others} in {:.1} s", broadcast.wall_s)
 }
 
 /// Durations come from a clock, yet a record may be made by hand: what is no duration is shown as none.
@@ -249,6 +252,11 @@ mod tests {
             "broadcast: 1000 B of data, 2.0 KiB sent, 4.0 KiB between executors in 0.2 s",
         ];
         assert_eq!(remarks(&record), expected);
+        record.broadcast.data_raw_bytes = 2048;
+        assert_eq!(
+            broadcast_sentence(&record),
+            "broadcast: 2.0 KiB of data (1000 B on the wire), 2.0 KiB sent, 4.0 KiB between executors in 0.2 s"
+        );
         assert_eq!(
             remarks(&run(vec![finished(0, 0.1)]))[0],
             "1 trial: 1 finished; 1 attempt in 12 s on 2 executors with 4 slots"

@@ -63,6 +63,7 @@ enum PlainValue<'a> {
 #[derive(Serialize)]
 struct BroadcastSummary {
     data_bytes: u64,
+    data_raw_bytes: u64,
     sent_bytes: u64,
     from_peers_bytes: u64,
     from_cache_bytes: u64,
@@ -105,6 +106,7 @@ pub fn summary_json(run: &RunRecord) -> String {
         error_reduction: run.error_reduction(),
         broadcast: BroadcastSummary {
             data_bytes: run.broadcast.data_bytes,
+            data_raw_bytes: run.broadcast.data_raw_bytes,
             sent_bytes: run.broadcast.sent_bytes,
             from_peers_bytes: run.broadcast.from_peers_bytes,
             from_cache_bytes: run.broadcast.from_cache_bytes,
@@ -185,7 +187,7 @@ mod tests {
             "control": { "trial": 0, "configuration": control_values, "validation_error": 0.25, "test_error": 0.5 },
             "error_reduction": 0.5,
             "broadcast": {
-                "data_bytes": 1000, "sent_bytes": 2000, "from_peers_bytes": 4096, "from_cache_bytes": 0, "wall_s": 0.25
+                "data_bytes": 1000, "data_raw_bytes": 1000, "sent_bytes": 2000, "from_peers_bytes": 4096, "from_cache_bytes": 0, "wall_s": 0.25
             },
             "results_sha256": results_sha256(&record.trials),
         });

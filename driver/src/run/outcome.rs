@@ -34,7 +34,8 @@ impl Run<'_> {
             control: book.plan().control,
             wall_s,
             broadcast: Broadcast {
-                data_bytes: self.payload.data_bytes(),
+                data_bytes: self.payload.traffic.encoded(self.payload.data_bytes()),
+                data_raw_bytes: self.payload.data_bytes(),
                 sent_bytes: Traffic::read(&self.payload.traffic.sent),
                 from_peers_bytes: Traffic::read(&self.payload.traffic.from_peers),
                 from_cache_bytes: Traffic::read(&self.payload.traffic.from_cache),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use broadsweep_common::blob::ManifestError;
+use broadsweep_common::encoding::Undecodable;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
 
@@ -69,6 +70,14 @@ pub enum StoreError {
         /// What arrived.
         got: Digest,
     },
+    /// The encoding of a block is damaged, or of something else.
+    #[error("block {index}: {source}")]
+    Encoding {
+        /// Counted from 0.
+        index: usize,
+        /// What it does not decode to.
+        source: Undecodable,
+    },
     /// The bytes are those of the manifest, but not as many as its block has.
     #[error("block {index}: {got} bytes, its place has {want}")]
     Length {
@@ -113,6 +122,7 @@ impl StoreError {
             | Self::NotOffered(_)
             | Self::NoSuchBlock { .. }
             | Self::Corrupt { .. }
+            | Self::Encoding { .. }
             | Self::Length { .. }
             | Self::NoRoom { .. }
             | Self::TooMany

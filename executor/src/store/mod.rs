@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::blob::{Blob, Manifest};
+use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
 use bytes::Bytes;
@@ -208,18 +209,24 @@ impl BlobStore {
         Ok(Offer::Missing(missing))
     }
 
-    /// Checks and keeps one block of a blob that was offered.
+    /// Decodes, checks and keeps one block of a blob that was offered. Decoding takes as much memory as the manifest says.
     ///
     /// # Errors
     /// [`StoreError`]; the other blocks stay, unless the disk is full.
-    pub fn store_block(&self, blob: Digest, index: u32, content: &[u8]) -> Result<(), StoreError> {
-        let digest = Digest::of(content); // before the lock: others need not wait for it
+    pub fn store_block(&self, blob: Digest, index: u32, block: Encoded) -> Result<(), StoreError> {
+        let Some(bytes) = self.bytes_of(blob, index as usize)? else {
+            return Ok(()); // sent twice: it is here
+        };
+        // Without the lock: others need not wait for this.
+        let source = block.decode(bytes);
+        let content = source.map_err(|source| StoreError::Encoding { index: index as usize, source })?;
+        let digest = Digest::of(&content);
         let mut state = self.state();
         if state.whole.contains_key(&blob) {
-            return Ok(()); // sent twice: it is here
+            return Ok(()); // it has come meanwhile
         }
         let (_, assembly) = state.arriving.get_mut(&blob).ok_or(StoreError::NotOffered(blob))?;
-        if let Err(error) = assembly.write(index, content, digest) {
+        if let Err(error) = assembly.write(index, &content, digest) {
             if error.is_disk_full()
                 && let Some((_, assembly)) = state.arriving.remove(&blob)
             {
@@ -231,6 +238,18 @@ impl BlobStore {
         self.seal_if_complete(&mut state, blob)?;
         self.changed();
         Ok(())
+    }
+
+    /// The length of a block of a blob that is arriving; `None` if all of the blob is here.
+    fn bytes_of(&self, blob: Digest, index: usize) -> Result<Option<usize>, StoreError> {
+        let state = self.state();
+        if state.whole.contains_key(&blob) {
+            return Ok(None);
+        }
+        let (_, Assembly { manifest, .. }) = state.arriving.get(&blob).ok_or(StoreError::NotOffered(blob))?;
+        let blocks = manifest.blocks().len();
+        let range = manifest.range(index).ok_or(StoreError::NoSuchBlock { index, blocks })?;
+        Ok(Some((range.end - range.start) as usize))
     }
 
     /// A block that is here, of a whole blob or of one that is still arriving.

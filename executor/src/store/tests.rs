@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use broadsweep_common::blob::BLOCK_BYTES;
+use broadsweep_common::encoding::Encoding;
 
 use super::*;
 
@@ -21,8 +22,12 @@ pub(super) fn path_of(folder: &Path, blob: &Blob, ending: &str) -> PathBuf {
     folder.join("blobs").join(format!("{}{ending}", blob.manifest.digest()))
 }
 
+fn raw(content: &[u8]) -> Encoded {
+    Encoded { encoding: Encoding::Raw, content: Bytes::copy_from_slice(content) }
+}
+
 pub(super) fn push(store: &BlobStore, blob: &Blob, index: u32) -> Result<(), StoreError> {
-    store.store_block(blob.manifest.digest(), index, blob.block(index as usize).unwrap())
+    store.store_block(blob.manifest.digest(), index, raw(blob.block(index as usize).unwrap()))
 }
 
 pub(super) fn content_of(store: &BlobStore, digest: Digest) -> Vec<u8> {
@@ -83,17 +88,37 @@ async fn a_wrong_block_is_refused_and_the_right_one_still_taken() {
     let store = BlobStore::open(folder.path()).unwrap();
     let blob = blob(2);
     let digest = blob.manifest.digest();
-    let early = store.store_block(digest, 0, b"early").unwrap_err();
+    let early = store.store_block(digest, 0, raw(b"early")).unwrap_err();
     assert!(matches!(early, StoreError::NotOffered(_)));
     store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
-    let flipped = store.store_block(digest, 0, b"other bytes").unwrap_err();
+    let flipped = store.store_block(digest, 0, raw(b"other bytes")).unwrap_err();
     assert!(matches!(flipped, StoreError::Corrupt { index: 0, .. }));
-    let swapped = store.store_block(digest, 0, blob.block(1).unwrap()).unwrap_err();
+    let swapped = store.store_block(digest, 0, raw(blob.block(1).unwrap())).unwrap_err();
     assert!(matches!(swapped, StoreError::Corrupt { index: 0, .. }));
-    let beyond = store.store_block(digest, 2, b"").unwrap_err();
+    let beyond = store.store_block(digest, 2, raw(b"")).unwrap_err();
     assert!(matches!(beyond, StoreError::NoSuchBlock { index: 2, blocks: 2 }));
     for index in 0..2 {
         push(&store, &blob, index).unwrap();
+    }
+    assert_eq!(content_of(&store, digest), blob.content);
+}
+
+#[tokio::test]
+async fn an_encoded_block_is_kept_as_it_was_and_a_damaged_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let blob = blob(2);
+    let digest = blob.manifest.digest();
+    let encoded = |index| Encoded::of(Bytes::copy_from_slice(blob.block(index).unwrap()), Encoding::Lz4);
+    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    let mut cut = encoded(0);
+    cut.content.truncate(cut.content.len() / 2);
+    assert!(matches!(store.store_block(digest, 0, cut), Err(StoreError::Encoding { index: 0, .. })));
+    // The last block is shorter than the others.
+    assert!(matches!(store.store_block(digest, 0, encoded(1)), Err(StoreError::Encoding { index: 0, .. })));
+    assert!(matches!(store.store_block(digest, 1, encoded(0)), Err(StoreError::Encoding { index: 1, .. })));
+    for index in 0..2 {
+        store.store_block(digest, index, encoded(index as usize)).unwrap();
     }
     assert_eq!(content_of(&store, digest), blob.content);
 }

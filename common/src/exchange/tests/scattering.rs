@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{BlockSet, NodeId, PATIENCE_MIN, Push, RETRY, Scatter, Why};
+use super::super::{BlockSet, NodeId, PATIENCE_MIN, Push, RETRY, SCATTERED_MAX, Scatter, Why};
 use super::scattering_rules::{Checked, Step};
 use super::set_of;
 
@@ -134,4 +134,22 @@ fn a_node_that_takes_no_blocks_gets_none_and_counts_as_holder() {
     assert_eq!(scatter.deadline(), None);
     scatter.accepts(NodeId(0), true);
     assert_eq!(drain(&mut scatter, NOW), [Push { node: NodeId(0), index: 3, why: Why::Scattered }]);
+}
+
+#[test]
+fn nodes_that_hang_do_not_keep_others_waiting_for_ever() {
+    let mut scatter = Scatter::new(100);
+    (0..30).for_each(|node| scatter.joined(NodeId(node), BlockSet::empty(100)));
+    let hanging = drain(&mut scatter, NOW);
+    assert_eq!(hanging.len(), SCATTERED_MAX);
+    assert_eq!(scatter.deadline(), Some(NOW + PATIENCE_MIN));
+    let later = NOW + PATIENCE_MIN;
+    let next = drain(&mut scatter, later);
+    assert_eq!(next.len(), SCATTERED_MAX);
+    let is_other = |push: &&Push| hanging.iter().all(|other| other.node != push.node);
+    assert_eq!(next.iter().filter(is_other).count(), SCATTERED_MAX);
+    let ended = next[0];
+    scatter.pushed(ended.node, ended.index, true, later);
+    let more = drain(&mut scatter, later).into_iter().filter(|push| push.why == Why::Scattered);
+    assert_eq!(more.count(), 1, "one more for each that ends");
 }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::{NodeId, PATIENCE_FACTOR, PATIENCE_MIN, PUSHES_PER_NODE, Push, RETRY, RETRY_MAX, Scatter, Why};
+use super::super::{
+    NodeId, PATIENCE_FACTOR, PATIENCE_MIN, PUSHES_PER_NODE, Push, RETRY, RETRY_MAX, SCATTERED_MAX, SCATTERED_MIN,
+    Scatter, Why,
+};
 use super::set_of;
 
 /// What happens to a scatter. Numbers are taken modulo what there is.
@@ -43,6 +46,8 @@ pub(super) struct Checked {
     len: u32,
     nodes: BTreeMap<NodeId, PlainNode>,
     under_way: Vec<(Push, Duration)>,
+    /// Those of them that were under way for too long at some time.
+    slow: BTreeSet<(NodeId, u32)>,
     failed_at: BTreeMap<u32, NodeId>,
     ever_fed: BTreeSet<u32>,
     took: Vec<Duration>,
@@ -57,6 +62,7 @@ impl Checked {
             len,
             nodes: BTreeMap::new(),
             under_way: Vec::new(),
+            slow: BTreeSet::new(),
             failed_at: BTreeMap::new(),
             ever_fed: BTreeSet::new(),
             took: Vec::new(),
@@ -112,6 +118,7 @@ impl Checked {
     fn drop_node(&mut self, node: NodeId) {
         self.nodes.remove(&node);
         self.under_way.retain(|(push, _)| push.node != node);
+        self.slow.retain(|(slow, _)| *slow != node);
         self.failed_at.retain(|_, failed_at| *failed_at != node);
     }
 
@@ -136,6 +143,7 @@ impl Checked {
             return;
         };
         let (_, since) = self.under_way.remove(at);
+        self.slow.remove(&(node, index));
         let Some(found) = self.nodes.get_mut(&node) else { return };
         if ok {
             (found.failures, found.waits_until) = (0, Duration::ZERO);
@@ -189,6 +197,8 @@ impl Checked {
 
     fn watch(&mut self) {
         let patience = self.patience();
+        let old = self.under_way.iter().filter(|(_, since)| self.now >= *since + self.slow_after());
+        self.slow.extend(old.map(|(push, _)| (push.node, push.index)).collect::<Vec<_>>());
         let held: BTreeSet<u32> = (0..self.len).filter(|&index| self.holders(index) > 0).collect();
         for (&id, node) in &mut self.nodes {
             let lacks: Vec<u32> = held.iter().filter(|index| !node.have.contains(index)).copied().collect();
@@ -237,14 +247,18 @@ impl Checked {
         }
         let mut others = self.nodes.iter().filter(|(other, _)| **other != id);
         let elsewhere = self.failed_at.get(&index) == Some(&id) && others.any(|(_, other)| self.is_ready(other));
-        (!elsewhere).then_some(Push { node: id, index, why: Why::Scattered })
+        let waits = elsewhere || self.limited().count() >= self.scattered_max();
+        (!waits).then_some(Push { node: id, index, why: Why::Scattered })
     }
 
     fn deadline(&self) -> Option<Duration> {
         let accepting = || self.nodes.values().filter(|node| node.accepts);
         let waits = accepting().map(|node| node.waits_until).filter(|&until| until > self.now);
         let dry = accepting().filter(|node| !node.fed).filter_map(|node| node.dry_since);
-        waits.chain(dry.filter_map(|since| Some(since + self.patience()?))).min()
+        let is_unheld = (0..self.len).any(|index| self.holders(index) == 0);
+        let limit = is_unheld && self.limited().count() >= self.scattered_max();
+        let limited = self.limited().filter(|_| limit).map(|since| since + self.slow_after());
+        waits.chain(dry.filter_map(|since| Some(since + self.patience()?))).chain(limited).min()
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -254,6 +268,20 @@ impl Checked {
         let all: Duration = self.took.iter().sum();
         let mean = all.checked_div(self.took.len() as u32).unwrap_or_default();
         Some(PATIENCE_MIN.max(mean * PATIENCE_FACTOR.max(self.nodes.len() as u32)))
+    }
+
+    fn slow_after(&self) -> Duration {
+        self.patience().unwrap_or(PATIENCE_MIN)
+    }
+
+    fn scattered_max(&self) -> usize {
+        self.nodes.len().clamp(SCATTERED_MIN, SCATTERED_MAX)
+    }
+
+    /// Since when those pushes are under way of which there may be so many.
+    fn limited(&self) -> impl Iterator<Item = Duration> {
+        let scattered = self.under_way.iter().filter(|(push, _)| push.why == Why::Scattered);
+        scattered.filter(|(push, _)| !self.slow.contains(&(push.node, push.index))).map(|(_, since)| *since)
     }
 
     fn is_ready(&self, node: &PlainNode) -> bool {
