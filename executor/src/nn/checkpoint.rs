@@ -5,7 +5,7 @@
 //! | 8 | `MAGIC`, which ends with the layout's version |
 //! | 4 | length of the header, a little-endian u32 |
 //! | 120 at most | `Header`, by the codec |
-//! | 4 a value | trained parameters, statistics, first and second moments, laid out for the kernel, as little-endian f32 |
+//! | 4 a value | trained parameters, statistics, first and second moments, little-endian f32 as the kernel has them |
 //! | 4 a value | only if an older epoch counts: its trained parameters and statistics |
 //!
 //! The arrays stay out of the codec, whose limit they may exceed. Bytes come over the wire and from disk: what they

@@ -1,7 +1,7 @@
 //! From gradients to steps. The rules are written down at `common::training::Optimizer`.
 //!
-//! A layer takes its step as soon as its gradient is there, part by part, while the part is in the first cache: there is
-//! no vector of all gradients. Every rule goes value by value, so the parts leave no trace in the bits.
+//! A layer takes its step as soon as its gradient is there, part by part, while the part is in the first cache: there
+//! is no vector of all gradients. Every rule goes value by value, so the parts leave no trace in the bits.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::blueprint::Blueprint;
 use super::plan::Role;
 use super::simd::Work;
 
-/// Moments below this become 0. They are far below what reaches a weight, and numbers that are smaller still, the
-/// subnormal ones, take many times as long.
+/// First moments below this become 0. They are far below what reaches a weight, and numbers that are smaller still,
+/// the subnormal ones, take many times as long.
 const TINY: f32 = 1e-30;
 
 /// An optimizer's memory of past gradients.
@@ -240,7 +240,8 @@ impl Adam {
         Self {
             beta1: beta1 as f32,
             beta2: beta2 as f32,
-            epsilon: epsilon as f32,
+            // Never 0: what fills up a block has no gradient, and 0 / 0 is no step.
+            epsilon: (epsilon as f32).max(f32::MIN_POSITIVE),
             decay: (rate * weight_decay) as f32,
             unbias_first: (1.0 / (1.0 - libm::pow(beta1, steps as f64))) as f32,
             unbias_second: (1.0 / (1.0 - libm::pow(beta2, steps as f64))) as f32,
@@ -259,7 +260,9 @@ impl Adam {
         for (((weight, first), second), gradient) in values {
             let gradient = gradient + l2 * *weight;
             *first = without_tiny(self.beta1 * *first + (1.0 - self.beta1) * gradient);
-            *second = without_tiny(self.beta2 * *second + (1.0 - self.beta2) * gradient * gradient);
+            // This one may be tiny and matter: it is the square of what divides.
+            let square = self.beta2 * *second + (1.0 - self.beta2) * gradient * gradient;
+            *second = if square < f32::MIN_POSITIVE { 0.0 } else { square };
             let root = (*second * self.unbias_second).sqrt();
             *weight -= decay * *weight + rate * (*first * self.unbias_first) / (root + self.epsilon);
         }
@@ -330,6 +333,15 @@ mod tests {
         // 0.89 - 0.0089 - 0.0266700 = 0.8544300.
         let expected = [[0.89, 0.9], [0.854_430, 0.873_330]];
         assert_close(steps(rule, 0.0, 0.1, [[2.0, 2.0], [-1.0, -1.0]]), expected);
+    }
+
+    #[test]
+    fn gradients_as_small_as_their_epsilon_take_steps_of_the_rate_and_no_epsilon_divides_by_nothing() {
+        let rule = |epsilon| Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon, weight_decay: 0.0 };
+        // Roots of 9e-31: about the gradient itself, far above the epsilon.
+        let [[first, _], _] = steps(rule(1e-20), 0.0, 0.1, [[3e-14, 3e-14], [0.0, 0.0]]);
+        assert!((first - 0.9).abs() < 1e-4, "{first}");
+        assert_eq!(steps(rule(1e-300), 0.0, 0.1, [[0.0, 0.0], [0.0, 0.0]]), [[1.0; 2]; 2]);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! one to the next. Columns come in blocks of two vectors, as every layout here has them:
 //!
 //! ```text
-//! b: [block][step][lane]         c: [block][row][lane]         a: single values, each multiplied with whole vectors
+//! b: [block][step][lane]     c: [block][row][lane]     a: single values, each multiplied with whole vectors
 //! ```
 //!
 //! A tile is one block wide, and has so many rows that all its sums stay in registers. Segments are taken in groups whose part of `b` stays in the first cache while all
@@ -82,9 +82,10 @@ pub(super) enum Start<'a> {
     Sums,
 }
 
-/// The tables of one product.
+/// The tables of one product, for one kind of vectors.
 #[derive(Clone, Debug)]
-pub(super) struct Pass {
+pub(super) struct Pass<S> {
+    simd: S,
     walk: Walk,
     segments: Vec<Segment>,
     /// Segments that are taken together.
@@ -95,40 +96,36 @@ pub(super) struct Pass {
     reach: [usize; 3],
 }
 
-impl Pass {
-    /// `rows` are runs of rows, which are cut into tiles here. Only [`Self::run`] with the same vectors fits.
-    pub(super) fn new<S: Simd>(
-        _simd: S,
-        walk: Walk,
-        segments: Vec<Segment>,
-        rows: &[Tile],
-        columns: Columns,
-    ) -> Self {
-        let block = S::BLOCK;
-        let (row, step) = walk.strides(block);
-        let last = |count: usize| count.saturating_sub(1);
+impl<S: Simd> Pass<S> {
+    /// `rows` are runs of rows, which are cut into tiles here.
+    pub(super) fn new(simd: S, walk: Walk, segments: Vec<Segment>, rows: &[Tile], columns: Columns) -> Self {
+        let (row, step) = walk.strides(S::BLOCK);
         let tiles: Vec<Tile> = rows.iter().flat_map(|run| cut(*run, S::TILE_ROWS, row, columns.c_row)).collect();
-        let a_row = tiles.iter().map(|tile| tile.a + last(tile.rows) * row).max().unwrap_or(0);
-        let a_step = segments.iter().map(|segment| segment.a + last(segment.steps) * step).max().unwrap_or(0);
-        let b = segments.iter().map(|segment| segment.b + segment.steps * block).max().unwrap_or(0);
-        let c = tiles.iter().map(|tile| tile.c + last(tile.rows) * columns.c_row + block).max().unwrap_or(0);
-        let more = last(columns.count.div_ceil(block));
+        // The place `start + (count - 1) × stride`; all that is read or written rests on these sums.
+        let last = |start: usize, count: usize, stride: usize| {
+            let end = count.saturating_sub(1).checked_mul(stride).and_then(|way| way.checked_add(start));
+            end.unwrap_or(usize::MAX)
+        };
+        let a_row = tiles.iter().map(|tile| last(tile.a, tile.rows, row)).max().unwrap_or(0);
+        let a_step = segments.iter().map(|segment| last(segment.a, segment.steps, step)).max().unwrap_or(0);
+        let b_step = segments.iter().map(|segment| last(segment.b, segment.steps, S::BLOCK)).max().unwrap_or(0);
+        let c_row = tiles.iter().map(|tile| last(tile.c, tile.rows, columns.c_row)).max().unwrap_or(0);
+        let blocks = columns.count.div_ceil(S::BLOCK);
+        let reach = [
+            a_row.saturating_add(a_step).saturating_add(1),
+            last(b_step, blocks, columns.b_block).saturating_add(S::BLOCK),
+            last(c_row, blocks, columns.c_block).saturating_add(S::BLOCK),
+        ];
         let longest = segments.iter().map(|segment| segment.steps).max().unwrap_or(1).max(1);
-        Self {
-            walk,
-            group: (GROUP_VALUES / (longest * block)).max(1),
-            reach: [a_row + a_step + 1, b + more * columns.b_block, c + more * columns.c_block],
-            segments,
-            tiles,
-            columns,
-        }
+        let group = (GROUP_VALUES / longest.saturating_mul(S::BLOCK)).max(1);
+        Self { simd, walk, segments, group, tiles, columns, reach }
     }
 
     /// Fills `c`, or adds to it.
     ///
     /// # Panics
     /// If the tables lead beyond a slice.
-    pub(super) fn run<S: Simd>(&self, simd: S, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f32]) {
+    pub(super) fn run(&self, a: &[f32], b: &[f32], start: Start<'_>, c: &mut [f32]) {
         let [a_reach, b_reach, c_reach] = self.reach;
         assert!(a.len() >= a_reach && b.len() >= b_reach && c.len() >= c_reach, "the tables lead beyond a slice");
         let Columns { count, b_block, c_block, .. } = self.columns;
@@ -154,7 +151,7 @@ impl Pass {
                                 Start::Sums => Begin::Sums,
                             },
                         };
-                        self.tile(simd, tile.rows, is_half, segments, place);
+                        self.tile(tile.rows, is_half, segments, place);
                     }
                 }
                 start = Start::Sums;
@@ -163,8 +160,9 @@ impl Pass {
     }
 
     /// # Safety
-    /// See [`Sum`].
-    unsafe fn tile<S: Simd>(&self, simd: S, rows: usize, is_half: bool, segments: &[Segment], place: Place) {
+    /// See [`Sum::new`].
+    unsafe fn tile(&self, rows: usize, is_half: bool, segments: &[Segment], place: Place) {
+        let simd = self.simd;
         // SAFETY: the caller's.
         unsafe {
             match (self.walk, is_half) {
@@ -195,7 +193,9 @@ fn cut(run: Tile, max: usize, a_row: usize, c_row: usize) -> impl Iterator<Item 
     let tiles = run.rows.div_ceil(max);
     (0..tiles).map(move |tile| {
         let (begin, end) = (tile * run.rows / tiles, (tile + 1) * run.rows / tiles);
-        Tile { a: run.a + begin * a_row, c: run.c + begin * c_row, rows: end - begin }
+        // A place that cannot be counted is beyond every slice.
+        let place = |start: usize, row: usize| start.saturating_add(begin.saturating_mul(row));
+        Tile { a: place(run.a, a_row), c: place(run.c, c_row), rows: end - begin }
     })
 }
 
@@ -224,7 +224,7 @@ const TRANSPOSED: u8 = 2;
 /// Chooses the code for so many rows. `stride` is what the walk does not know.
 ///
 /// # Safety
-/// See [`Sum`].
+/// See [`Sum::new`].
 unsafe fn by_rows<S: Simd, const VECTORS: usize, const WALK: u8>(
     simd: S,
     rows: usize,
@@ -236,7 +236,9 @@ unsafe fn by_rows<S: Simd, const VECTORS: usize, const WALK: u8>(
         ($($count:literal)*) => {
             match rows {
                 $($count if $count <= S::TILE_ROWS => {
-                    simd.vectorize(Sum::<S, $count, VECTORS, WALK> { simd, stride, segments, place });
+                    // SAFETY: the caller's.
+                    let sum = unsafe { Sum::<S, $count, VECTORS, WALK>::new(simd, stride, segments, place) };
+                    simd.vectorize(sum);
                 })*
                 _ => unreachable!("tiles are cut to fit the registers"),
             }
@@ -246,10 +248,6 @@ unsafe fn by_rows<S: Simd, const VECTORS: usize, const WALK: u8>(
 }
 
 /// The inner loops: `ROWS × VECTORS` sums in registers.
-///
-/// # Safety
-/// Whoever makes one and lets it run vouches for all that segments and strides reach from `place`, and that nothing
-/// else uses `c` meanwhile.
 struct Sum<'a, S, const ROWS: usize, const VECTORS: usize, const WALK: u8> {
     simd: S,
     stride: usize,
@@ -257,7 +255,14 @@ struct Sum<'a, S, const ROWS: usize, const VECTORS: usize, const WALK: u8> {
     place: Place,
 }
 
-impl<S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Sum<'_, S, ROWS, VECTORS, WALK> {
+impl<'a, S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Sum<'a, S, ROWS, VECTORS, WALK> {
+    /// # Safety
+    /// As long as it lives, all that segments and strides reach from `place` has to be there, whole blocks of it, and
+    /// nothing else may use `c`.
+    unsafe fn new(simd: S, stride: usize, segments: &'a [Segment], place: Place) -> Self {
+        Self { simd, stride, segments, place }
+    }
+
     #[inline(always)]
     fn begin(&self) -> [[S::Vector; VECTORS]; ROWS] {
         let (simd, place) = (self.simd, self.place);
@@ -266,7 +271,7 @@ impl<S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Sum<'_, S
             Begin::Zero => {}
             Begin::Bias(bias) => {
                 for column in 0..VECTORS {
-                    // SAFETY: see `Sum`; `run` checked that there is a bias for each column.
+                    // SAFETY: see `new`; `Pass::run` checked that there is a bias for each column.
                     let bias = unsafe { simd.load(bias.add(column * S::LANES)) };
                     for sums in &mut sums {
                         sums[column] = bias;
@@ -276,7 +281,7 @@ impl<S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Sum<'_, S
             Begin::Sums => {
                 for (number, sums) in sums.iter_mut().enumerate() {
                     for (column, sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: see `Sum`.
+                        // SAFETY: see `new`.
                         *sum = unsafe { simd.load(place.c.add(number * place.c_row + column * S::LANES)) };
                     }
                 }
@@ -300,18 +305,19 @@ impl<S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Work for 
             if WALK == BLOCKS {
                 // The next segment is elsewhere, and no processor guesses where.
                 let next = segments.get(number + 1).unwrap_or(segment).a;
-                (0..ROWS).for_each(|row| simd.prefetch(place.a.wrapping_add(next + row * S::BLOCK)));
+                (0..ROWS).for_each(|number| simd.prefetch(place.a.wrapping_add(next + number * row)));
             }
-            // SAFETY: see `Sum`.
+            // SAFETY: see `new`.
             unsafe {
+                // `wrapping_add`: the checks of `add` in builds with debug assertions would take longer than the sums.
                 let (mut a, mut b) = (place.a.add(segment.a), place.b.add(segment.b));
                 for _ in 0..segment.steps {
                     let mut vectors = [simd.splat(0.0); VECTORS];
                     for (column, vector) in vectors.iter_mut().enumerate() {
-                        *vector = simd.load(b.add(column * S::LANES));
+                        *vector = simd.load(b.wrapping_add(column * S::LANES));
                     }
                     for (number, sums) in sums.iter_mut().enumerate() {
-                        let factor = simd.splat(*a.add(number * row));
+                        let factor = simd.splat(a.wrapping_add(number.wrapping_mul(row)).read_unaligned());
                         for (sum, vector) in sums.iter_mut().zip(&vectors) {
                             *sum = simd.mul_add(factor, *vector, *sum);
                         }
@@ -323,11 +329,11 @@ impl<S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Work for 
         }
         for (number, sums) in sums.iter().enumerate() {
             for (column, sum) in sums.iter().enumerate() {
-                // SAFETY: see `Sum`.
+                // SAFETY: see `new`.
                 unsafe { simd.store(place.c.add(number * place.c_row + column * S::LANES), *sum) };
             }
             if VECTORS == 1 {
-                // SAFETY: see `Sum`; `reach` counts whole blocks.
+                // SAFETY: see `new`.
                 unsafe { simd.store(place.c.add(number * place.c_row + S::LANES), simd.splat(0.0)) };
             }
         }
@@ -361,7 +367,7 @@ mod tests {
     }
 
     /// The pass of a case, and where it looks for `a[row, step]`.
-    fn pass<S: Simd>(simd: S, case: Case) -> (Pass, impl Fn(usize, usize) -> usize) {
+    fn pass<S: Simd>(simd: S, case: Case) -> (Pass<S>, impl Fn(usize, usize) -> usize) {
         let Case { rows, steps, segment, columns, walk } = case;
         let lanes = S::BLOCK;
         // Every segment has its own matrix `a`, of as many steps as the longest segment has.
@@ -396,7 +402,7 @@ mod tests {
         let Columns { b_block, c_block, c_row, .. } = pass.columns;
         for start in [Start::Zero, Start::Bias(&bias), Start::Sums] {
             let mut c = before.clone();
-            pass.run(simd, &a, &b, start, &mut c);
+            pass.run(&a, &b, start, &mut c);
             let mut touched = vec![false; c.len()];
             for (row, block) in (0..case.rows).flat_map(|row| (0..blocks).map(move |block| (row, block))) {
                 let is_half = case.columns - block * lanes <= S::LANES;
@@ -453,7 +459,7 @@ mod tests {
         let a: Vec<f32> = (0..pass.reach[0]).map(wave).collect();
         let b: Vec<f32> = (0..pass.reach[1]).map(|index| wave(index + 7777)).collect();
         let mut c = vec![0.0; pass.reach[2]];
-        pass.run(Portable, &a, &b, Start::Zero, &mut c);
+        pass.run(&a, &b, Start::Zero, &mut c);
         let lanes = Portable::BLOCK;
         for (row, block) in
             (0..case.rows).flat_map(|row| (0..case.columns.div_ceil(lanes)).map(move |block| (row, block)))
@@ -469,6 +475,16 @@ mod tests {
     fn a_slice_that_is_too_short_never_reaches_the_inner_loops() {
         let (pass, _) = pass(Portable, Case { rows: 5, steps: 5, segment: 5, columns: 16, walk: 0 });
         let (a, b) = (vec![0.0; pass.reach[0]], vec![0.0; pass.reach[1] - 1]);
-        pass.run(Portable, &a, &b, Start::Zero, &mut vec![0.0; pass.reach[2]]);
+        pass.run(&a, &b, Start::Zero, &mut vec![0.0; pass.reach[2]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the tables lead beyond a slice")]
+    fn tables_that_lead_beyond_what_can_be_counted_are_beyond_every_slice() {
+        let columns = Columns { count: 16, b_block: usize::MAX, c_block: 0, c_row: 8 };
+        let rows = [Tile { a: 8, c: 0, rows: 30 }];
+        let segments = vec![Segment { a: 0, b: 0, steps: 3 }];
+        let pass = Pass::new(Portable, Walk::Strided(usize::MAX / 2), segments, &rows, columns);
+        pass.run(&[0.0; 64], &[0.0; 64], Start::Zero, &mut [0.0; 512]);
     }
 }

@@ -53,6 +53,7 @@ impl BatchNorm {
     fn measure(&mut self, rows: usize, input: &[f32]) {
         let count = (rows * self.input.values() / self.input.channels()) as f64;
         let lanes = self.input.lanes();
+        let channels = self.input.channels();
         let [means, variances] = &mut self.sums;
         let blocks = means.chunks_exact_mut(lanes).zip(variances.chunks_exact_mut(lanes));
         for (block, (means, variances)) in blocks.enumerate() {
@@ -75,6 +76,9 @@ impl BatchNorm {
                 *sum /= count;
             }
         }
+        // What fills up the last block is whatever an earlier batch left there.
+        means[channels..].fill(0.0);
+        variances[channels..].fill(0.0);
     }
 
     fn train(&mut self, rows: usize, trained: &[f32], statistics: &mut [f32], input: &[f32], output: &mut [f32]) {
@@ -87,6 +91,7 @@ impl BatchNorm {
         for (slot, variance) in self.inverse_deviation.iter_mut().zip(&self.sums[1]) {
             *slot = (1.0 / (variance + self.epsilon).sqrt()) as f32;
         }
+        self.inverse_deviation[self.input.channels()..].fill(0.0);
         let means = &self.sums[0];
         let mut kept = self.normalized.as_mut_slice();
         for (channels, from, to) in lines((&self.input, &self.output), rows) {
@@ -112,6 +117,7 @@ impl BatchNorm {
         for (slot, &variance) in self.inverse_deviation.iter_mut().zip(variance) {
             *slot = (1.0 / (f64::from(variance) + self.epsilon).sqrt()) as f32;
         }
+        self.inverse_deviation[self.input.channels()..].fill(0.0);
         for (channels, from, to) in lines((&self.input, &self.output), rows) {
             let lanes = channels.len();
             let (mean, inverse) = (&mean[channels.clone()], &self.inverse_deviation[channels.clone()]);

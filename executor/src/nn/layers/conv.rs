@@ -5,7 +5,7 @@
 //! the padding's zeros, both are runs through memory. Images are worked on one by one, so that what lies between the
 //! convolution and its pool, and between their gradients, never leaves the second cache.
 
-use super::conv_gradient::{InputGradient, WeightGradient};
+use super::conv_gradient::{InputGradient, WeightGradient, gradient_border, turned_len};
 use super::pool::{Spread, TakeLargest, Windowed};
 use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::nn::blueprint::Packing;
@@ -37,14 +37,14 @@ pub(crate) struct Conv<S> {
     simd: S,
     kernel: Kernel,
     sizes: Sizes,
-    forward: Pass,
+    forward: Pass<S>,
     pool: Option<Windowed>,
     /// Outputs of one image on their way to the pool.
     unpooled: Vec<f32>,
     /// The derivative by the outputs of one image, before the pool.
     d_outputs: Vec<f32>,
-    by_weights: WeightGradient,
-    by_inputs: Option<InputGradient>,
+    by_weights: WeightGradient<S>,
+    by_inputs: Option<InputGradient<S>>,
     gradient: Vec<f32>,
     d_bias: Vec<f32>,
 }
@@ -67,11 +67,7 @@ impl Sizes {
 
     /// Of the derivative by them: with the border that the gradient by the inputs reaches into.
     pub(crate) fn d_outputs(&self) -> Layout {
-        if self.passes_on {
-            self.unpooled().with_border(InputGradient::border(&self.windows))
-        } else {
-            self.unpooled()
-        }
+        if self.passes_on { self.unpooled().with_border(gradient_border(&self.windows)) } else { self.unpooled() }
     }
 
     /// Values of the work buffers for batches of so many rows.
@@ -81,7 +77,7 @@ impl Sizes {
             Some(_) => (self.unpooled().row_len(), rows.saturating_mul(self.output.values_with_lanes() as u64)),
             None => (0, 0),
         };
-        let turned = if self.passes_on { InputGradient::weights_len(self) } else { 0 };
+        let turned = if self.passes_on { turned_len(self) } else { 0 };
         let fixed = unpooled + self.d_outputs().row_len() + turned + self.packing.len() + biases;
         origins.saturating_add(fixed as u64)
     }
@@ -151,7 +147,7 @@ impl<S: Simd> Conv<S> {
 }
 
 /// Where images and weights lie for `y = W x + b` of one image, written to `target`.
-fn forward<S: Simd>(simd: S, sizes: &Sizes, target: &Layout) -> Pass {
+fn forward<S: Simd>(simd: S, sizes: &Sizes, target: &Layout) -> Pass<S> {
     let (start, step) = sizes.window_start();
     let lanes = S::BLOCK;
     let segments = sizes.kernel_lines().into_iter().map(|(a, row, steps)| Segment { a, b: row * lanes, steps });
@@ -177,9 +173,9 @@ impl<S: Simd> Operation for Conv<S> {
         let images = input.chunks_exact(self.sizes.input.row_len());
         for (image, (input, output)) in images.zip(output.chunks_exact_mut(self.sizes.output.row_len())).enumerate() {
             match &mut self.pool {
-                None => self.forward.run(self.simd, input, weight, Start::Bias(bias), output),
+                None => self.forward.run(input, weight, Start::Bias(bias), output),
                 Some(pool) => {
-                    self.forward.run(self.simd, input, weight, Start::Bias(bias), &mut self.unpooled);
+                    self.forward.run(input, weight, Start::Bias(bias), &mut self.unpooled);
                     self.kernel.vectorize(TakeLargest { pool, image, input: &self.unpooled, output });
                 }
             }
@@ -205,9 +201,9 @@ impl<S: Simd> Operation for Conv<S> {
             }
             self.spread(image, d_output);
             let input = &pass.input[image * inputs..][..inputs];
-            self.by_weights.run(simd, input, &self.d_outputs, &mut self.gradient);
+            self.by_weights.run(input, &self.d_outputs, &mut self.gradient);
             if let (Some(by_inputs), Some(d_input)) = (&self.by_inputs, pass.d_input.as_deref_mut()) {
-                by_inputs.run(simd, &sizes, &self.d_outputs, &mut d_input[image * inputs..][..inputs]);
+                by_inputs.run(&sizes, &self.d_outputs, &mut d_input[image * inputs..][..inputs]);
             }
         }
         simd.vectorize(Descent { step: &mut pass.step, role: Role::Weight, from: 0, gradient: &self.gradient });

@@ -7,23 +7,23 @@ use crate::nn::shape::{Axis, Windows};
 use crate::nn::simd::Simd;
 
 /// By the weights: for every line of the kernel, inputs times the derivative by outputs, summed over all windows.
-pub(super) struct WeightGradient(Pass);
+pub(super) struct WeightGradient<S>(Pass<S>);
 
 /// By the inputs: the derivative by the outputs, correlated with the kernel turned around.
 ///
 /// With a stride, inputs fall into phases by their place within it. Those of one phase see every stride-th tap of the
 /// kernel, and their gradient is a convolution with stride 1 by these taps alone: nothing is multiplied with zeros
 /// between the windows.
-pub(super) struct InputGradient {
-    phases: Vec<Phase>,
+pub(super) struct InputGradient<S> {
+    phases: Vec<Phase<S>>,
     /// The kernel as the phases read it.
     turned: Vec<f32>,
     /// Whether some inputs lie below no window.
     has_gaps: bool,
 }
 
-struct Phase {
-    pass: Pass,
+struct Phase<S> {
+    pass: Pass<S>,
     vertical: Taps,
     horizontal: Taps,
     /// Where its weights lie in `turned`.
@@ -47,8 +47,8 @@ struct Taps {
     inputs: usize,
 }
 
-impl WeightGradient {
-    pub(super) fn new<S: Simd>(simd: S, sizes: &Sizes) -> Self {
+impl<S: Simd> WeightGradient<S> {
+    pub(super) fn new(simd: S, sizes: &Sizes) -> Self {
         let (start, step) = sizes.window_start();
         let lanes = S::BLOCK;
         let d_outputs = sizes.d_outputs();
@@ -69,8 +69,8 @@ impl WeightGradient {
     }
 
     /// Adds one image's share to `gradient`.
-    pub(super) fn run<S: Simd>(&self, simd: S, input: &[f32], d_outputs: &[f32], gradient: &mut [f32]) {
-        self.0.run(simd, input, d_outputs, Start::Sums, gradient);
+    pub(super) fn run(&self, input: &[f32], d_outputs: &[f32], gradient: &mut [f32]) {
+        self.0.run(input, d_outputs, Start::Sums, gradient);
     }
 }
 
@@ -102,20 +102,8 @@ impl Taps {
     }
 }
 
-impl InputGradient {
-    /// What is read around the derivative by the outputs.
-    pub(super) fn border(windows: &Windows) -> Border {
-        let ((top, bottom), (left, right)) = (Taps::reach(windows.vertical), Taps::reach(windows.horizontal));
-        Border { top, bottom, left, right }
-    }
-
-    /// Values of the turned kernel.
-    pub(super) fn weights_len(sizes: &Sizes) -> usize {
-        let taps = sizes.windows.vertical.window * sizes.windows.horizontal.window;
-        sizes.input.blocks() * sizes.input.lanes() * taps * sizes.filters
-    }
-
-    pub(super) fn new<S: Simd>(simd: S, sizes: &Sizes) -> Self {
+impl<S: Simd> InputGradient<S> {
+    pub(super) fn new(simd: S, sizes: &Sizes) -> Self {
         let (vertical, horizontal) = (sizes.windows.vertical, sizes.windows.horizontal);
         let is_gap = |taps: &Taps| taps.count == 0;
         let mut start = 0;
@@ -129,7 +117,7 @@ impl InputGradient {
         }
         Self {
             phases,
-            turned: vec![0.0; Self::weights_len(sizes)],
+            turned: vec![0.0; turned_len(sizes)],
             has_gaps: Taps::of(vertical).chain(Taps::of(horizontal)).any(|taps| is_gap(&taps)),
         }
     }
@@ -167,12 +155,12 @@ impl InputGradient {
     }
 
     /// Replaces the derivative by one image's inputs.
-    pub(super) fn run<S: Simd>(&self, simd: S, sizes: &Sizes, d_outputs: &[f32], d_input: &mut [f32]) {
+    pub(super) fn run(&self, sizes: &Sizes, d_outputs: &[f32], d_input: &mut [f32]) {
         if self.has_gaps {
             sizes.input.lines(1).for_each(|line| d_input[line].fill(0.0));
         }
         for phase in &self.phases {
-            phase.pass.run(simd, d_outputs, &self.turned[phase.start..], Start::Zero, d_input);
+            phase.pass.run(d_outputs, &self.turned[phase.start..], Start::Zero, d_input);
         }
     }
 
@@ -182,11 +170,23 @@ impl InputGradient {
     }
 }
 
+/// What is read around the derivative by the outputs.
+pub(super) fn gradient_border(windows: &Windows) -> Border {
+    let ((top, bottom), (left, right)) = (Taps::reach(windows.vertical), Taps::reach(windows.horizontal));
+    Border { top, bottom, left, right }
+}
+
+/// Values of the turned kernel.
+pub(super) fn turned_len(sizes: &Sizes) -> usize {
+    let taps = sizes.windows.vertical.window * sizes.windows.horizontal.window;
+    sizes.input.blocks() * sizes.input.lanes() * taps * sizes.filters
+}
+
 /// The pass of one phase. Output pixels are rows, and lie a stride apart in the image.
-fn phase<S: Simd>(simd: S, sizes: &Sizes, vertical: Taps, horizontal: Taps) -> Pass {
+fn phase<S: Simd>(simd: S, sizes: &Sizes, vertical: Taps, horizontal: Taps) -> Pass<S> {
     let lanes = S::BLOCK;
     let d_outputs = sizes.d_outputs();
-    let border = InputGradient::border(&sizes.windows);
+    let border = gradient_border(&sizes.windows);
     // From an input's own window, its last tap lies `count - 1` windows back.
     let line = |y: usize| (vertical.window + y + border.top + 1 - vertical.count) * d_outputs.pitch();
     let left = (horizontal.window + border.left + 1 - horizontal.count) * lanes;

@@ -27,7 +27,7 @@ pub(crate) struct Dense<S> {
     simd: S,
     sizes: Sizes,
     /// For every number of rows that was seen: a training's batch, its last one, and those of evaluation.
-    tables: Vec<Tables>,
+    tables: Vec<Tables<S>>,
     /// `dyᵀ`, `[block of rows][unit][lane]`.
     d_output: Vec<f32>,
     /// `dxᵀ`, `[block of rows][input][lane]`.
@@ -44,12 +44,12 @@ pub(crate) struct Sizes {
 }
 
 /// The products of a batch of so many rows.
-struct Tables {
+struct Tables<S> {
     rows: usize,
-    forward: Pass,
-    backward: Pass,
+    forward: Pass<S>,
+    backward: Pass<S>,
     /// For a whole part and for the last one, over a whole block of units and over the last one.
-    parts: [[Pass; 2]; 2],
+    parts: [[Pass<S>; 2]; 2],
 }
 
 impl Sizes {
@@ -102,8 +102,8 @@ impl<S: Simd> Dense<S> {
     }
 }
 
-impl Tables {
-    fn new<S: Simd>(simd: S, sizes: Sizes, rows: usize) -> Self {
+impl<S: Simd> Tables<S> {
+    fn new(simd: S, sizes: Sizes, rows: usize) -> Self {
         let Sizes { inputs, units, lanes } = sizes;
         let block = |number: usize, all: usize| lanes.min(all - number * lanes);
         let over_inputs = (0..sizes.input_blocks()).map(|number| Segment {
@@ -148,7 +148,7 @@ impl<S: Simd> Operation for Dense<S> {
     fn forward(&mut self, _mode: Mode, rows: usize, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
         let tables = self.tables(rows);
         let (weight, bias) = tensors.trained.split_at(tensors.trained.len() - self.d_bias.len());
-        self.tables[tables].forward.run(self.simd, input, weight, Start::Bias(bias), output);
+        self.tables[tables].forward.run(input, weight, Start::Bias(bias), output);
     }
 
     fn backward(&mut self, mut pass: Backward<'_>) {
@@ -165,7 +165,7 @@ impl<S: Simd> Operation for Dense<S> {
                 values: units,
                 _simd: PhantomData,
             });
-            tables.backward.run(simd, pass.step.trained(), &self.d_output, Start::Zero, &mut self.d_input);
+            tables.backward.run(pass.step.trained(), &self.d_output, Start::Zero, &mut self.d_input);
             simd.vectorize(TurnBack::<S> {
                 turned: &self.d_input,
                 values: inputs,
@@ -183,7 +183,7 @@ impl<S: Simd> Operation for Dense<S> {
                 let count = part.min(inputs - from);
                 let product = &tables.parts[usize::from(count < part)][is_last];
                 let gradient = &mut self.gradient[..count * lanes];
-                product.run(simd, &pass.input[from * rows..], d_output, Start::Zero, gradient);
+                product.run(&pass.input[from * rows..], d_output, Start::Zero, gradient);
                 let from = block * inputs * lanes + from * lanes;
                 simd.vectorize(Descent { step: &mut pass.step, role: Role::Weight, from, gradient });
             }

@@ -122,6 +122,21 @@ fn convolutions_go_on_in_the_same_bits() {
 }
 
 #[test]
+fn what_an_earlier_batch_left_beside_the_values_is_no_part_of_a_checkpoint() {
+    let feature = |part: Part, row: usize| (0..20).map(|i| 5.0 + wave(row * 20 + i + 9999 * part as usize)).collect();
+    let class = |_, row: usize| vec![(row as u32 % 3).to_ne_bytes()];
+    let data = values(&[20], TargetKind::Classes { count: 3 }, [50, 300, 0], feature, class);
+    // A width that is no multiple of any block, normalised as it comes, with an epsilon that alone would be infinite.
+    let norm = Layer::BatchNorm { momentum: 0.9, epsilon: 1e-80, activation: Activation::Linear };
+    let model = classifier(vec![norm, dense(3, Activation::Linear)]);
+    let training = sgd(0.01, 16, 4);
+    for kernel in Kernel::detect() {
+        let taken = assert_interruptions_change_nothing(&TrainTask { kernel, ..task(&model, &training) }, &data);
+        assert_eq!(taken.len(), 4, "{kernel}");
+    }
+}
+
+#[test]
 fn early_stop_goes_on_with_its_best_epoch_and_stops_at_the_same_one() {
     let data = circle([60, 100, 100]);
     let (model, stop) = (small_model(), EarlyStop { patience: 4, min_delta: 0.01 });
