@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use broadsweep_common::size::ByteSize;
-use broadsweep_proto::SLOTS_MAX;
 use broadsweep_proto::dial::Tcp;
+use broadsweep_proto::{PROTOCOL, SLOTS_MAX};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +73,10 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=MAX_S))]
     pub drain_timeout: u64,
 
+    /// Say what this machine offers to drivers, and end
+    #[arg(long)]
+    pub about: bool,
+
     /// End once a run was orphaned: a local executor has no other use
     #[arg(long, hide = true)]
     pub ends_when_orphaned: bool,
@@ -100,6 +104,9 @@ impl ExecutorArgs {
 /// # Errors
 /// In words, with what to do: an address in use, a cache folder that cannot be written.
 pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
+    if args.about {
+        return about(args);
+    }
     if !args.listen.ip().is_loopback() {
         tracing::warn!(listen = %args.listen, "insecure: anyone who reaches this port can use this machine");
     }
@@ -129,6 +136,17 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     // Slots stop between two batches once their session has ended; the process does not wait for them.
     runtime.shutdown_background();
     result
+}
+
+/// What a driver would be told.
+fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
+    let kernels: Vec<_> = Kernel::detect().into_iter().map(Kernel::name).collect();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "version  {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(stdout, "slots    {}", args.slots.unwrap_or_else(cores))?;
+    writeln!(stdout, "memory   {:.1} GiB", memory_bytes() as f64 / f64::from(1 << 30))?;
+    writeln!(stdout, "kernels  {} (the fastest first)", kernels.join(", "))?;
+    Ok(())
 }
 
 async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: SlotThreads) -> anyhow::Result<()> {

@@ -46,6 +46,25 @@ fn one_two_and_thirteen_executors_give_the_same_digest_and_share_one_copy_of_the
 }
 
 #[test]
+fn the_kernel_is_one_that_all_have_or_the_one_that_was_asked_for_and_a_resumed_run_keeps_it() {
+    let lab = Lab::new(PROGRAM);
+    let about = lab.command(["executor", "--about"]).wait().stdout;
+    let kernels = about.lines().find_map(|line| line.strip_prefix("kernels")).unwrap();
+    let fastest = kernels.split([',', ' ']).map(str::trim).find(|name| !name.is_empty() && *name != "gemm").unwrap();
+    let agreed = lab.tuned(&lab.short(), "agreed", &["--local", "2x1"]);
+    assert_eq!(agreed.summary["kernel"], fastest);
+    let asked = lab.tune(&lab.tiny(), "asked", &["--local", "2x1", "--kernel", "gemm"]);
+    let _ = asked.line_with("epoch done");
+    asked.kill();
+    let resumed = lab.command(["resume", "asked"]).wait();
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    assert_eq!(lab.outcome("asked").summary["kernel"], "gemm");
+    let unknown = lab.tune(&lab.short(), "unknown", &["--local", "1", "--kernel", "sse9"]).wait();
+    assert_eq!(unknown.code, Some(2), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("the kernels are avx512, avx2, gemm, portable"), "{}", unknown.stderr);
+}
+
+#[test]
 fn a_local_executor_that_is_killed_is_started_again_and_changes_no_result() {
     let lab = Lab::new(PROGRAM);
     let driver = lab.tune(&lab.tiny(), "out", &["--local", "2x1"]);
@@ -130,7 +149,8 @@ fn a_held_executor_names_its_holder_and_a_take_over_ends_the_hold_until_that_run
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
     // The holder took over itself: even so it does not take the executor back while it is held.
-    let holder = lab.tune(&lab.endless(), "holder-out", &["--nodes", &executor.address, "--take-over"]);
+    let flags = ["--nodes", &executor.address, "--take-over", "--connect-timeout", "600"]; // as long as others hold it
+    let holder = lab.tune(&lab.endless(), "holder-out", &flags);
     let _ = holder.line_with("epoch done");
     let refused =
         lab.tune(&lab.short(), "refused-out", &["--nodes", &executor.address, "--connect-timeout", "1"]).wait();

@@ -350,7 +350,7 @@ fn an_executor_that_greets_badly_is_refused_with_the_reason() {
             greeter(1, welcome_with(|it| it.held = vec![Attempt::default(); 9000]), vec![]),
             "held attempts",
         ),
-        ("no kernel", greeter(1, welcome_with(|it| it.kernels.clear()), vec![]), "cannot train with the kernel"),
+        ("no kernel", greeter(1, welcome_with(|it| it.kernels.clear()), vec![]), "cannot train with portable"),
         ("a late number", greeter(u64::MAX, welcome_with(|_| ()), vec![]), "its first message has number"),
         ("no welcome", greeter(1, || Item::Prepared(Prepared::default()), vec![]), "did not answer the hello"),
         ("a block twice", greeter(1, welcome_with(|_| ()), vec![0; 100_000]), "named missing blocks twice"),

@@ -44,7 +44,7 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
     desk.tell(LinkEvent::Connected).await?;
     // Where its peers reach it.
     let reached_at = if welcome.advertise.is_empty() { address } else { &welcome.advertise };
-    let leaves = tokio::select! {
+    let (leaves, kernel) = tokio::select! {
         biased;
         () = over.cancelled() => {
             if held.is_empty() || !desk.is_spared() {
@@ -55,12 +55,12 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
         prepared = prepare(&mut session, desk, reached_at) => prepared?,
     };
     let Welcome { slots, instance, draining, .. } = welcome;
-    Ok((session, Ready { session: id, slots, instance, held, draining: draining || leaves }))
+    Ok((session, Ready { session: id, slots, instance, kernel, held, draining: draining || leaves }))
 }
 
 /// Sees to it that the executor has data and description, and that it can use them. Says whether it told meanwhile that
-/// it leaves.
-async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<bool, SessionEnd> {
+/// it leaves, and what it trains with.
+async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<(bool, String), SessionEnd> {
     let address = session.address.clone();
     let payload = &desk.payload;
     take_data(session, desk, reached_at).await?;
@@ -71,7 +71,8 @@ async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result
     };
     description.await.map_err(refused)?;
     let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);
-    let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: payload.kernel.clone() };
+    let kernel = payload.kernel.agreed().await;
+    let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: kernel.clone() };
     session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await?;
     let mut leaves = false;
     loop {
@@ -82,7 +83,7 @@ async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result
                 }
                 payload.traffic.from_peers.fetch_add(from_peers_bytes.min(payload.data_bytes()), Ordering::Relaxed);
                 payload.traffic.from_cache.fetch_add(from_cache_bytes.min(payload.data_bytes()), Ordering::Relaxed);
-                return Ok(leaves);
+                return Ok((leaves, kernel));
             }
             executor_item::Item::Draining(_) => leaves = true,
             _ => return Err(session.broken("reported on attempts before it was ready").into()),
@@ -145,7 +146,8 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
     if (sequence, generation) != (1, payload.generation) {
         return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
     }
-    check_welcome(&welcome, &payload.kernel)
+    check_welcome(&welcome)
+        .and_then(|()| payload.kernel.heard(desk.executor, &welcome.kernels))
         .map_err(|reason| LinkError::Refused { address: address.to_owned(), reason })?;
     acknowledged.store(sequence, Ordering::Relaxed);
     let transfer = Transfer::new(channel, &payload.run);
@@ -157,15 +159,12 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
 }
 
 /// Whether this driver can work with what the executor says of itself.
-fn check_welcome(welcome: &Welcome, kernel: &str) -> Result<(), String> {
+fn check_welcome(welcome: &Welcome) -> Result<(), String> {
     if welcome.protocol != PROTOCOL {
         return Err(format!("it speaks protocol {}, this driver {PROTOCOL}; use one version", welcome.protocol));
     }
     if welcome.slots == 0 || welcome.slots > SLOTS_MAX {
         return Err(format!("it says that it has {} slots", welcome.slots));
-    }
-    if !welcome.kernels.iter().any(|known| known == kernel) {
-        return Err(format!("it cannot train with the kernel {kernel:?}; it has {}", welcome.kernels.join(", ")));
     }
     Ok(())
 }

@@ -28,12 +28,17 @@ impl Link {
                 address = self.address() => address,
             };
             let Some(address) = address else {
+                self.desk.payload.kernel.failed(self.desk.executor);
                 let gone = LinkEvent::Refused(LinkError::NotStarted { name: self.member.name.clone() });
                 let _ = self.desk.tell(gone).await; // this link is done either way
                 return;
             };
             session.0 += 1;
-            let event = match session::hold(&mut self.desk, session, &address).await {
+            let end = session::hold(&mut self.desk, session, &address).await;
+            if let SessionEnd::Failed(_) = end {
+                self.desk.payload.kernel.failed(self.desk.executor);
+            }
+            let event = match end {
                 SessionEnd::RunOver => return,
                 SessionEnd::Lost { reason } => {
                     backoff = BACKOFF_MIN;

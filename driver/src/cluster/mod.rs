@@ -23,6 +23,7 @@ mod desk;
 mod dial;
 mod error;
 mod greeting;
+mod kernel;
 mod link;
 pub mod local;
 pub mod nodes;
@@ -52,6 +53,7 @@ use link::Link;
 
 pub use broadsweep_proto::dial::{Connect, Tcp};
 pub use error::LinkError;
+pub use kernel::KernelChoice;
 pub use vault::{BlockingVault, Kept, Vault, load};
 
 /// Batches of orders that may wait for one executor.
@@ -75,7 +77,7 @@ pub struct Payload {
     /// The encoded description of the study.
     pub study: Blob<Bytes>,
     /// The kernel that all of them train with.
-    pub kernel: String,
+    pub kernel: KernelChoice,
     /// What it took to get data and description there.
     pub traffic: Arc<Traffic>,
 }
@@ -155,6 +157,8 @@ pub struct Ready {
     pub slots: u32,
     /// Of its process: another number is another process.
     pub instance: u64,
+    /// What it trains with.
+    pub kernel: String,
     /// Attempts that run there, or whose end was not acknowledged.
     pub held: Vec<AttemptId>,
     /// Whether it is about to leave.
@@ -292,6 +296,7 @@ impl Cluster {
     pub fn add(&mut self, member: Member) -> ExecutorId {
         let executor = ExecutorId(self.names.len() as u32);
         let (order, ordered) = mpsc::channel(ORDERS_MAX);
+        self.payload.kernel.awaits(executor);
         self.names.push(member.name.clone());
         self.orders.push(order);
         let desk = Desk {

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
-use broadsweep_executor::nn;
 use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use super::executors::Choice;
 use super::load::Job;
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
-use crate::cluster::{BlockingVault, Cluster, Payload, Tcp, World};
+use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
 use crate::results::folder::RunFolder;
 use crate::results::progress::Progress;
@@ -46,6 +45,8 @@ pub(super) struct DriveFlags {
     pub(super) connect_timeout: Duration,
     pub(super) nodes_min: u32,
     pub(super) take_over: bool,
+    /// What executors multiply with; `None` for what all of them have.
+    pub(super) kernel: Option<&'static str>,
     pub(super) verbose: bool,
     pub(super) json: bool,
 }
@@ -65,10 +66,9 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
     let interrupted = interruptions(roster.clone(), folder.path().display().to_string())?;
     let data = Blob::new(Bytes::from_owner(data))?;
     let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
-    let kernel = nn::Kernel::detect()[0].name().to_owned();
     let start = Start {
         run: run_id(&folder),
-        kernel: kernel.clone(),
+        kernel: flags.kernel.map(ToOwned::to_owned),
         data: data.manifest.digest(),
         study: description.manifest.digest(),
     };
@@ -91,7 +91,10 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
         take_over: flags.take_over,
         data,
         study: description,
-        kernel: kernel.clone(),
+        kernel: match chronicle.kernel() {
+            Some(kernel) => KernelChoice::fixed(kernel),
+            None => KernelChoice::of_all(flags.connect_timeout),
+        },
         traffic: Arc::default(),
     });
     let world = World { connect: Arc::new(Tcp), vault: Arc::new(BlockingVault::new(storage)) };

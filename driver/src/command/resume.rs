@@ -72,6 +72,7 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         connect_timeout: Duration::from_secs(args.connect_timeout),
         nodes_min: args.nodes_min,
         take_over: args.take_over,
+        kernel: None, // the run's
         verbose,
         json: args.json,
     };

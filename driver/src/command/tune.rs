@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use broadsweep_executor::nn;
 use clap::Args;
 
 use super::Failure;
@@ -46,9 +47,19 @@ pub(super) struct TuneArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
+    /// What executors multiply with: avx512, avx2, portable, or gemm, whose bits may differ between unlike processors
+    /// [default: the fastest of the first three that all executors have]
+    #[arg(long, value_name = "NAME", value_parser = kernel)]
+    kernel: Option<&'static str>,
+
     /// Print the summary as JSON instead of tables
     #[arg(long)]
     json: bool,
+}
+
+fn kernel(name: &str) -> Result<&'static str, String> {
+    let known = nn::KERNELS.into_iter().find(|known| *known == name);
+    known.ok_or_else(|| format!("the kernels are {}", nn::KERNELS.join(", ")))
 }
 
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
@@ -68,6 +79,7 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
         connect_timeout: Duration::from_secs(args.executors.connect_timeout),
         nodes_min: args.executors.nodes_min,
         take_over: args.executors.take_over,
+        kernel: args.kernel,
         verbose,
         json: args.json,
     };

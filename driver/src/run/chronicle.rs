@@ -20,8 +20,8 @@ use crate::plan::StudyPlan;
 pub struct Start {
     /// Names the run to its executors; a later driver takes the name that the journal has.
     pub run: String,
-    /// The kernel that every executor uses.
-    pub kernel: String,
+    /// The kernel that every executor has to use; `None` if that is found out.
+    pub kernel: Option<String>,
     /// The data set's blob.
     pub data: Digest,
     /// The description's blob.
@@ -124,7 +124,7 @@ impl Chronicle {
             generation,
             run,
             build: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: start.kernel,
+            kernel: start.kernel.or_else(|| self.kernel().map(ToOwned::to_owned)),
             data: start.data,
             study: start.study,
             trials: self.book.trials() as u32,
@@ -140,7 +140,7 @@ impl Chronicle {
         let rows = [
             (begun.study == start.study && begun.trials as usize == self.book.trials(), "the study"),
             (begun.data == start.data, "the data set"),
-            (begun.kernel == start.kernel, "the kernel of this build"),
+            (start.kernel.is_none() || begun.kernel.is_none() || begun.kernel == start.kernel, "the kernel"),
         ];
         match rows.into_iter().find(|(is_same, _)| !is_same) {
             Some((_, what)) => Err(ChronicleError::Changed { what }),
@@ -183,6 +183,12 @@ impl Chronicle {
     #[must_use]
     pub fn run(&self) -> &str {
         self.book.begun.as_ref().map_or("", |begun| &begun.run)
+    }
+
+    /// The kernel that every executor uses, once that is known.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&str> {
+        self.book.begun.as_ref().and_then(|begun| begun.kernel.as_deref())
     }
 
     /// Which driver of the run this is, from 1.

@@ -270,7 +270,14 @@ mod tests {
     }
 
     fn ready(slots: u32) -> Ready {
-        Ready { session: SessionId(1), slots, instance: 7, held: Vec::new(), draining: false }
+        Ready {
+            session: SessionId(1),
+            slots,
+            instance: 7,
+            kernel: "portable".to_owned(),
+            held: Vec::new(),
+            draining: false,
+        }
     }
 
     fn admitted(fleet: &mut Fleet, executor: u32, slots: u32, nodes_min: u32) -> Vec<(u32, u32)> {

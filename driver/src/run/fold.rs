@@ -22,6 +22,10 @@ impl Book {
                 self.latest = self.latest.max(begun.at);
                 self.begun = Some(begun.clone());
             }
+            Record::Kernel(kernel) => {
+                let begun = self.begun.as_mut().ok_or_else(|| Unfit("a kernel came before the run".to_owned()))?;
+                begun.kernel = Some(kernel.clone());
+            }
             Record::Executor { executor, name } => {
                 let next = self.executors.len() as u32;
                 if executor.0 != next {

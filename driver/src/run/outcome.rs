@@ -22,7 +22,7 @@ impl Run<'_> {
             seed: self.study.seed,
             select: self.study.search.select,
             loss: self.study.loss(),
-            kernel: self.payload.kernel.clone(),
+            kernel: self.chronicle.kernel().unwrap_or("none").to_owned(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             executors,
             slots,

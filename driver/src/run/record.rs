@@ -129,6 +129,8 @@ pub(super) enum Record {
         /// The latest moment that was told of.
         latest: Moment,
     },
+    /// The kernel that every executor uses: they agreed on it.
+    Kernel(String),
 }
 
 /// What a driver starts from. A later one has to start from the same.
@@ -140,8 +142,8 @@ pub(super) struct Begun {
     pub(super) run: String,
     /// The driver's version.
     pub(super) build: String,
-    /// The kernel that every executor uses.
-    pub(super) kernel: String,
+    /// The kernel that every executor uses, if that is known.
+    pub(super) kernel: Option<String>,
     /// The data set's blob.
     pub(super) data: Digest,
     /// The description's blob.

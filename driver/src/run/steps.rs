@@ -62,6 +62,9 @@ impl Run<'_> {
         if known_slots == 0 {
             self.broadcast_s = self.started.elapsed().as_secs_f64();
         }
+        if self.chronicle.kernel().is_none() {
+            self.note(&Record::Kernel(ready.kernel.clone()));
+        }
         if known_slots != ready.slots {
             self.note(&Record::Ready { executor, slots: ready.slots });
         }

@@ -7,6 +7,7 @@ use broadsweep_common::model::{Activation, Layer, Model};
 use super::kernel::Blocking;
 use super::layout::{Border, Layout};
 use super::plan::{Plan, Role, TensorPlan};
+use super::shape::Shape;
 
 /// The layouts of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,11 +55,15 @@ pub(super) struct Place {
 impl Blueprint {
     /// `plan` has to be the model's.
     pub(super) fn new(model: &Model, plan: &Plan, blocking: Blocking) -> Self {
-        let channels = plan.input.channels();
-        let first_is_conv = matches!(model.layers[plan.first_trained], Layer::Conv2d { .. });
-        // A few channels are not spread over a block where nobody needs a gradient by them.
-        let is_thin = first_is_conv && channels < blocking.lanes(channels);
-        let input = Layout::new(plan.input, if is_thin { channels } else { blocking.lanes(channels) });
+        // Rows that are flattened before anything else lie flat from the start.
+        let is_flat = matches!(model.layers[0], Layer::Flatten);
+        let shape = if is_flat { plan.layers[0].output } else { plan.input };
+        let channels = shape.channels();
+        // A few channels are not spread over a block where no convolution needs a gradient by them.
+        let is_thin = matches!(shape, Shape::Image { .. })
+            && !matches!(model.layers[plan.first_trained], Layer::BatchNorm { .. })
+            && channels < blocking.lanes(channels);
+        let input = Layout::new(shape, if is_thin { channels } else { blocking.lanes(channels) });
         let mut border = Border::default();
         let mut borders: Vec<Border> = (model.layers.iter().zip(&plan.layers).rev())
             .map(|(layer, planned)| {

@@ -31,6 +31,9 @@ pub(super) enum Kind {
     Portable(Portable),
 }
 
+/// The names of all kernels, also of those that this processor cannot run, the fastest first.
+pub const KERNELS: [&str; 4] = ["avx512", "avx2", "gemm", "portable"];
+
 /// How values are put together for a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocking {
@@ -132,6 +135,7 @@ mod tests {
     fn every_processor_has_the_kernels_without_special_instructions_and_each_name_once() {
         let names: Vec<_> = Kernel::detect().into_iter().map(Kernel::name).collect();
         assert!(names.ends_with(&["gemm", "portable"]), "{names:?}");
+        assert!(names.iter().all(|name| KERNELS.contains(name)), "{names:?}");
         assert!(names.iter().enumerate().all(|(place, name)| !names[..place].contains(name)), "{names:?}");
     }
 

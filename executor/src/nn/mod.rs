@@ -54,7 +54,7 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use evaluate::{MeasureError, measure};
-pub use kernel::Kernel;
+pub use kernel::{KERNELS, Kernel};
 pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LAYER_VALUES_MAX, LayerPlan, PARAMETERS_MAX, Plan, Role, TensorPlan, plan};
 pub use shape::{Shape, ShapeError};

@@ -1,6 +1,6 @@
 //! The nodes of a network: what a model's layers become for one kernel, before anything is allocated.
 //!
-//! Most layers become a node. A flatten layer on plain memory becomes none; a convolution takes over the max pool
+//! Most layers become a node. A flatten layer on plain memory, or of what lies flat already, becomes none; a convolution takes over the max pool
 //! behind it where that changes nothing but the time.
 
 use std::ops::Range;
@@ -123,7 +123,7 @@ fn what(
             (What::BatchNorm { momentum: *momentum, epsilon: *epsilon }, *activation)
         }
         (Layer::Activation(function), _) => (What::PassThrough, *function),
-        (Layer::Flatten, _) if is_plain => return None,
+        (Layer::Flatten, _) if is_plain || matches!(input, Layout::Flat { .. }) => return None,
         (Layer::Flatten, _) => (What::Flatten, Activation::Linear),
         (Layer::Conv2d { .. } | Layer::MaxPool(_) | Layer::AveragePool(_), None) => {
             unreachable!("the plan gives windows to every layer that has some")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::task::StudyDescription;
-use broadsweep_driver::cluster::{Cluster, Member, Payload, World};
+use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Payload, World};
 use broadsweep_driver::data;
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::StudyPlan;
@@ -154,7 +154,7 @@ impl Campaign {
             take_over: self.takes_over.load(Ordering::Relaxed),
             data,
             study,
-            kernel: nn::Kernel::PORTABLE.name().to_owned(),
+            kernel: KernelChoice::fixed(nn::Kernel::PORTABLE.name()),
             traffic: Arc::default(),
         });
         let seed = self.chance.lock().unwrap().next();
@@ -182,7 +182,7 @@ impl Campaign {
         let (data, study) = self.blobs();
         let start = Start {
             run: format!("{}-run", self.who),
-            kernel: nn::Kernel::PORTABLE.name().to_owned(),
+            kernel: Some(nn::Kernel::PORTABLE.name().to_owned()),
             data: data.manifest.digest(),
             study: study.manifest.digest(),
         };
