@@ -5,14 +5,19 @@ use broadsweep_common::seeds::{self, Rng};
 use ndarray::ArrayView2;
 use rand_chacha::rand_core::Rng as _;
 
-use super::layout::Layout;
+use super::kernel::Kernel;
+use super::layout::{Layout, Piece};
 use super::loss::Wanted;
+use super::simd::Work;
 
 /// A batch: scaled features and targets, in buffers made for the largest one.
 pub(super) struct Batch {
+    kernel: Kernel,
     /// Of the features.
     layout: Layout,
     rows: usize,
+    /// Of the first row in batches of `rows` rows.
+    pieces: Vec<Piece>,
     features: Vec<f32>,
     targets: Wants,
 }
@@ -24,24 +29,36 @@ enum Wants {
 }
 
 impl Batch {
-    pub(super) fn new(data: &Dataset, layout: Layout, rows_max: usize) -> Self {
+    pub(super) fn new(data: &Dataset, kernel: Kernel, layout: Layout, rows_max: usize) -> Self {
         let targets = match data.header().targets {
             TargetKind::Classes { .. } => Wants::Classes(vec![0; rows_max]),
             TargetKind::Values { width } => {
                 Wants::Values { width: width as usize, values: vec![0.0; rows_max * width as usize] }
             }
         };
-        Self { layout, rows: 0, features: vec![0.0; layout.len(rows_max)], targets }
+        let pieces = layout.pieces(1, 0).collect();
+        Self { kernel, layout, rows: 1, pieces, features: vec![0.0; layout.len(rows_max)], targets }
     }
 
     /// Takes these rows of `part`, widened to f32 and scaled.
     pub(super) fn gather(&mut self, data: &Dataset, part: Part, rows: impl ExactSizeIterator<Item = usize> + Clone) {
-        self.rows = rows.len();
+        if self.rows != rows.len() {
+            self.rows = rows.len();
+            self.pieces.clear();
+            self.pieces.extend(self.layout.pieces(self.rows, 0));
+        }
         let scaling = &data.header().scaling;
-        let features = &mut self.features[..self.layout.len(self.rows)];
-        match data.features(part) {
-            Features::U8(source) => copy_scaled(&source, rows.clone(), scaling, &self.layout, features),
-            Features::F32(source) => copy_scaled(&source, rows.clone(), scaling, &self.layout, features),
+        for (number, row) in rows.clone().enumerate() {
+            let features = &mut self.features[number * self.layout.row_step()..];
+            let pieces = &self.pieces;
+            match data.features(part) {
+                Features::U8(all) => {
+                    self.kernel.vectorize(CopyScaled { source: contiguous(&all, row), scaling, pieces, features });
+                }
+                Features::F32(all) => {
+                    self.kernel.vectorize(CopyScaled { source: contiguous(&all, row), scaling, pieces, features });
+                }
+            }
         }
         match (&mut self.targets, data.targets(part)) {
             (Wants::Classes(classes), Targets::Classes(source)) => {
@@ -85,21 +102,25 @@ impl Batch {
     }
 }
 
-fn copy_scaled<T: Copy + Into<f32>>(
-    source: &ArrayView2<'_, T>,
-    rows: impl ExactSizeIterator<Item = usize>,
-    scaling: &Scaling,
-    layout: &Layout,
-    features: &mut [f32],
-) {
-    let count = rows.len();
-    for (number, row) in rows.enumerate() {
-        let source = contiguous(source, row);
-        for (from, to, length) in layout.pieces(count, number) {
-            let values = features[to..to + length].iter_mut().zip(&source[from..from + length]);
-            match scaling {
+/// One row on its way into a batch, piece by piece.
+struct CopyScaled<'a, T> {
+    source: &'a [T],
+    scaling: &'a Scaling,
+    pieces: &'a [Piece],
+    /// From where the pieces' places count.
+    features: &'a mut [f32],
+}
+
+impl<T: Copy + Into<f32>> Work for CopyScaled<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        for &Piece { from, to, length } in self.pieces {
+            let values = self.features[to..to + length].iter_mut().zip(&self.source[from..from + length]);
+            match self.scaling {
                 Scaling::Uniform { factor, offset } => {
-                    values.for_each(|(target, &value)| *target = value.into() * factor + offset);
+                    for (target, &value) in values {
+                        *target = value.into() * factor + offset;
+                    }
                 }
                 Scaling::PerFeature { factors, offsets } => {
                     for ((target, &value), (factor, offset)) in

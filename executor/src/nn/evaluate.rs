@@ -48,7 +48,7 @@ pub fn measure(
     let mut parameters = weights.parameters(&plan, &blueprint)?;
     let rows = plan.evaluation_rows();
     let mut network = Network::new(model, &plan, &blueprint, kernel, rows);
-    let mut batch = Batch::new(data, blueprint.input, rows);
+    let mut batch = Batch::new(data, kernel, blueprint.input, rows);
     let tally = score(&mut network, &mut parameters, data, part, (&mut batch, rows), || true);
     match tally {
         Some(tally) if tally.rows > 0 => Ok(tally.score(model.loss)),

@@ -49,6 +49,17 @@ pub(super) enum Layout {
     },
 }
 
+/// A part of a row whose values lie together in the plain order and in a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Where it begins in the plain row.
+    pub(super) from: usize,
+    /// Where it begins in the layout.
+    pub(super) to: usize,
+    /// Values.
+    pub(super) length: usize,
+}
+
 impl Border {
     /// What windows reach beyond the image.
     pub(super) fn of(windows: &Windows) -> Self {
@@ -190,9 +201,16 @@ impl Layout {
         self.values() / self.channels() * self.blocks() * self.lanes()
     }
 
-    /// The parts of a plain row that stay together: where each begins there, where it lies for row `row`, and how long
-    /// it is.
-    pub(super) fn pieces(&self, rows: usize, row: usize) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+    /// How far it is from a row of the batch to the next.
+    pub(super) fn row_step(&self) -> usize {
+        match *self {
+            Self::Flat { lanes, .. } => lanes,
+            Self::Image { .. } => self.row_len(),
+        }
+    }
+
+    /// The parts of a plain row that stay together, and where they lie for row `row` of so many.
+    pub(super) fn pieces(&self, rows: usize, row: usize) -> impl Iterator<Item = Piece> + use<> {
         let layout = *self;
         let values = layout.values();
         let length = match layout {
@@ -203,14 +221,15 @@ impl Layout {
         let (even, pixels) = if length > 0 { (values.div_ceil(length), 0) } else { (0, values / layout.channels()) };
         let runs = (0..even).map(move |piece| {
             let start = piece * length;
-            (start, layout.place(rows, row, start), length.min(values - start))
+            Piece { from: start, to: layout.place(rows, row, start), length: length.min(values - start) }
         });
         let (channels, lanes) = (layout.channels(), layout.lanes());
         let blocks = layout.blocks();
         let by_block = (0..pixels * blocks).map(move |piece| {
             let (pixel, block) = (piece / blocks, piece % blocks);
             let start = pixel * channels + block * lanes;
-            (start, layout.place(rows, row, start), lanes.min(channels - block * lanes))
+            let length = lanes.min(channels - block * lanes);
+            Piece { from: start, to: layout.place(rows, row, start), length }
         });
         runs.chain(by_block)
     }
@@ -218,7 +237,7 @@ impl Layout {
     /// Copies `plain`, `(rows, values)`, into this layout.
     pub(super) fn pack(&self, rows: usize, plain: &[f32], packed: &mut [f32]) {
         for (row, plain) in plain.chunks_exact(self.values()).take(rows).enumerate() {
-            for (from, to, length) in self.pieces(rows, row) {
+            for Piece { from, to, length } in self.pieces(rows, row) {
                 packed[to..to + length].copy_from_slice(&plain[from..from + length]);
             }
         }
@@ -227,8 +246,8 @@ impl Layout {
     /// Copies out of this layout into `plain`, `(rows, values)`.
     pub(super) fn unpack(&self, rows: usize, packed: &[f32], plain: &mut [f32]) {
         for (row, plain) in plain.chunks_exact_mut(self.values()).take(rows).enumerate() {
-            for (to, from, length) in self.pieces(rows, row) {
-                plain[to..to + length].copy_from_slice(&packed[from..from + length]);
+            for Piece { from, to, length } in self.pieces(rows, row) {
+                plain[from..from + length].copy_from_slice(&packed[to..to + length]);
             }
         }
     }

@@ -198,7 +198,7 @@ impl<'a> Trainer<'a> {
             task: *task,
             data,
             network,
-            batch: Batch::new(data, blueprint.input, rows),
+            batch: Batch::new(data, task.kernel, blueprint.input, rows),
             order: vec![0; data.rows(Part::Train)],
             state,
             plan,

@@ -1,7 +1,7 @@
 //! Images to flat values: the same numbers in the order of pixels, where they lie in blocks.
 
 use super::{Backward, Mode, Operation, Tensors};
-use crate::nn::layout::Layout;
+use crate::nn::layout::{Layout, Piece};
 
 /// The way from an image's layout to a flat one. On plain memory there is nothing to do, and no such layer.
 pub(crate) struct Flatten {
@@ -22,7 +22,7 @@ impl Flatten {
     fn walk(&self, rows: usize, mut copy: impl FnMut(usize, usize, usize)) {
         let lanes = self.flat.lanes();
         for row in 0..rows {
-            for (start, place, length) in self.image.pieces(rows, row) {
+            for Piece { from: start, to: place, length } in self.image.pieces(rows, row) {
                 // A piece of an image may end within a block of flat values.
                 let mut done = 0;
                 while done < length {
