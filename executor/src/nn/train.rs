@@ -1,6 +1,6 @@
 //! The training loop: epochs and batches, under a control that may end them.
 //!
-//! It knows no cluster and no clock. Its bits depend on model, training, seeds and data only.
+//! It knows no cluster and no clock. Its bits depend on model, training, seeds, data and kernel only.
 
 use broadsweep_common::dataset::{Dataset, Header, Part};
 use broadsweep_common::metrics::{self, EpochReport, Score};

@@ -4,7 +4,7 @@ use broadsweep_common::seeds::{self, Rng};
 use rand_chacha::rand_core::Rng as _;
 
 use super::{Backward, Mode, Operation, Tensors};
-use crate::nn::layout::Layout;
+use crate::nn::layout::{Layout, Piece};
 
 /// A dropout layer.
 pub(crate) struct Dropout {
@@ -16,7 +16,7 @@ pub(crate) struct Dropout {
     rng: Rng,
     input: Layout,
     output: Layout,
-    /// What each value was multiplied with: 0 or `scale`.
+    /// What each value was multiplied with, 0 or `scale`, in the inputs' layout.
     mask: Vec<f32>,
 }
 
@@ -27,7 +27,7 @@ impl Dropout {
             threshold: (rate * 4_294_967_296.0) as u32,
             scale: (1.0 / (1.0 - rate)) as f32,
             rng: seeds::dropout_rng(0, layer, 0),
-            mask: vec![0.0; rows_max * input.values_with_lanes()],
+            mask: vec![0.0; input.len(rows_max)],
             input,
             output,
         }
@@ -39,30 +39,34 @@ impl Operation for Dropout {
         self.rng = seeds::dropout_rng(trial_seed, self.layer, epoch);
     }
 
+    /// Random words are drawn in the plain order of the values, so that every layout drops the same ones.
     fn forward(&mut self, mode: Mode, rows: usize, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
-        let mut masks = self.mask.as_mut_slice();
-        for (from, to) in self.input.lines(rows).zip(self.output.lines(rows)) {
-            let (input, output) = (&input[from], &mut output[to]);
-            if mode == Mode::Evaluation {
-                output.copy_from_slice(input);
-                continue;
+        if mode == Mode::Evaluation {
+            for (from, to) in self.input.lines(rows).zip(self.output.lines(rows)) {
+                output[to].copy_from_slice(&input[from]);
             }
-            let (mask, rest) = std::mem::take(&mut masks).split_at_mut(input.len());
-            masks = rest;
-            for ((output, input), mask) in output.iter_mut().zip(input).zip(mask) {
-                *mask = if self.rng.next_u32() < self.threshold { 0.0 } else { self.scale };
-                *output = input * *mask;
+            return;
+        }
+        for row in 0..rows {
+            for Piece { to: place, length, .. } in self.input.pieces(rows, row) {
+                for mask in &mut self.mask[place..place + length] {
+                    *mask = if self.rng.next_u32() < self.threshold { 0.0 } else { self.scale };
+                }
+            }
+        }
+        for (from, to) in self.input.lines(rows).zip(self.output.lines(rows)) {
+            let masks = &self.mask[from.clone()];
+            for ((output, input), mask) in output[to].iter_mut().zip(&input[from]).zip(masks) {
+                *output = input * mask;
             }
         }
     }
 
     fn backward(&mut self, pass: Backward<'_>) {
         let Some(d_input) = pass.d_input else { return };
-        let mut masks = self.mask.as_slice();
         for (to, from) in self.input.lines(pass.rows).zip(self.output.lines(pass.rows)) {
-            let (mask, rest) = masks.split_at(from.len());
-            masks = rest;
-            for ((d_input, d_output), mask) in d_input[to].iter_mut().zip(&pass.d_output[from]).zip(mask) {
+            let masks = &self.mask[to.clone()];
+            for ((d_input, d_output), mask) in d_input[to].iter_mut().zip(&pass.d_output[from]).zip(masks) {
                 *d_input = d_output * mask;
             }
         }
