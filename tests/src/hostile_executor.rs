@@ -77,7 +77,7 @@ pub fn welcome(slots: u32) -> Welcome {
         build: "hostile".to_owned(),
         slots,
         memory_bytes: 1 << 30,
-        kernels: vec![broadsweep_executor::nn::Kernel::PORTABLE.name().to_owned()],
+        kernels: broadsweep_executor::nn::KERNELS.map(str::to_owned).to_vec(),
         advertise: String::new(),
         instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
         held: Vec::new(),

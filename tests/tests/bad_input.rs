@@ -385,7 +385,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
         ("noise", serve_bytes(&[0xa5; 512]), ""),
         ("it closes at once", serve(drop), ""),
         ("it is silent", serve(move |stream| held_open.lock().unwrap().push(stream)), "no answer so far"),
-        ("another protocol", newer.address.clone(), "it speaks protocol 99, this driver 2; use one version"),
+        ("another protocol", newer.address.clone(), "it speaks protocol 99, this driver 3; use one version"),
     ];
     let lab = lab();
     let study = lab.write("study.toml", IDX_STUDY);
@@ -411,7 +411,7 @@ async fn a_driver_of_another_protocol_is_told_both_versions() {
     let first = message("newer", 1, vec![driver_item::Item::Hello(hello)]);
     let refusal = HostileDriver::open(&executor.address, first).await.unwrap_err();
     assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
-    for part in ["speaks protocol 2", "broadsweep 9.9.9) 99", "use one version"] {
+    for part in ["speaks protocol 3", "broadsweep 9.9.9) 99", "use one version"] {
         assert!(refusal.message().contains(part), "`{part}` is missing in: {}", refusal.message());
     }
 }
