@@ -33,6 +33,8 @@ struct State {
     /// What all that answered have.
     common: Vec<&'static str>,
     has_heard: bool,
+    /// Whether all executors that the run begins with are awaited by now, so that nobody decides for the others.
+    knows_all: bool,
 }
 
 impl KernelChoice {
@@ -45,13 +47,21 @@ impl KernelChoice {
     /// The fastest that all executors have that answer within `patience`.
     #[must_use]
     pub fn of_all(patience: Duration) -> Self {
-        let state = State { awaited: BTreeSet::new(), common: PREFERRED.to_vec(), has_heard: false };
+        let state =
+            State { awaited: BTreeSet::new(), common: PREFERRED.to_vec(), has_heard: false, knows_all: false };
         Self { state: Mutex::new(state), chosen: watch::Sender::new(None), patience }
     }
 
     /// An executor is to be dialled.
     pub(super) fn awaits(&self, executor: ExecutorId) {
         self.state().awaited.insert(executor);
+    }
+
+    /// All executors that the run begins with are [awaited](Self::awaits).
+    pub(crate) fn knows_all(&self) {
+        let mut state = self.state();
+        state.knows_all = true;
+        self.decide_if_all(&state);
     }
 
     /// An executor has answered that it has these.
@@ -104,7 +114,7 @@ impl KernelChoice {
     }
 
     fn decide_if_all(&self, state: &State) {
-        if state.awaited.is_empty() && state.has_heard {
+        if state.knows_all && state.awaited.is_empty() && state.has_heard {
             self.decide(state);
         }
     }
@@ -135,6 +145,7 @@ mod tests {
     fn choice(executors: u32) -> KernelChoice {
         let choice = KernelChoice::of_all(Duration::from_secs(10));
         (0..executors).for_each(|executor| choice.awaits(ExecutorId(executor)));
+        choice.knows_all();
         choice
     }
 
@@ -147,6 +158,18 @@ mod tests {
         assert_eq!(choice.chosen(), None);
         choice.heard(ExecutorId(1), &names(&["portable", "avx2"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("avx2"));
+    }
+
+    #[test]
+    fn the_first_to_answer_does_not_decide_before_the_others_are_known() {
+        let choice = KernelChoice::of_all(Duration::from_secs(10));
+        choice.awaits(ExecutorId(0));
+        choice.heard(ExecutorId(0), &names(&["avx512", "portable"])).unwrap();
+        choice.awaits(ExecutorId(1));
+        choice.knows_all();
+        assert_eq!(choice.chosen(), None);
+        choice.heard(ExecutorId(1), &names(&["avx2", "portable"])).unwrap();
+        assert_eq!(choice.chosen().as_deref(), Some("portable"));
     }
 
     #[test]

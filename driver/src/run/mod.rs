@@ -199,6 +199,7 @@ impl<'a> Run<'a> {
 
     async fn go_on(&mut self, signals: &mut Signals) -> Result<(), RunError> {
         signals.members.drain(..).for_each(|member| self.join(member));
+        self.payload.kernel.knows_all();
         self.add_tasks();
         self.commit()?;
         let mut ticks = interval(TICK);
