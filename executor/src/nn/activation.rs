@@ -1,18 +1,59 @@
 //! The functions at the end of layers, and their derivatives.
 //!
-//! Comparisons are written so that NaN stays NaN, or a diverged training would look healthy.
+//! Comparisons are written so that NaN stays NaN, or a diverged training would look healthy. They choose factors, not
+//! results: where some values stay as they are, the compiler makes stores under a mask, and some processors take an age
+//! for one. So relu gives -0 below 0, and NaN at an infinity below 0.
 
 use broadsweep_common::model::Activation;
 
 use super::functions::{normal_density, normal_distribution, sigmoid, tanh};
+use super::kernel::Kernel;
+use super::layout::Layout;
 use super::simd::Work;
 
 const LEAK: f32 = 0.01;
 
-/// [`apply`], to be compiled for wide registers.
-pub(super) struct Apply<'a> {
+/// A function, and where the values lie that it is applied to.
+#[derive(Clone, Copy)]
+pub(super) struct Applied {
+    pub(super) kernel: Kernel,
     pub(super) activation: Activation,
-    pub(super) values: &'a mut [f32],
+    pub(super) layout: Layout,
+}
+
+impl Applied {
+    /// Applies the function to all values of so many rows.
+    pub(super) fn apply(&self, rows: usize, values: &mut [f32]) {
+        let activation = self.activation;
+        if activation != Activation::Linear {
+            for run in self.layout.runs(rows) {
+                self.kernel.vectorize(Apply { activation, values: &mut values[run] });
+            }
+        }
+    }
+
+    /// From the derivative by what comes after the function to that by what goes into it.
+    ///
+    /// `outputs` are the function's values; `inputs` what it was applied to, and empty unless it [`needs_inputs`].
+    pub(super) fn differentiate(&self, rows: usize, inputs: &[f32], outputs: &[f32], gradients: &mut [f32]) {
+        let activation = self.activation;
+        if activation != Activation::Linear {
+            for run in self.layout.runs(rows) {
+                self.kernel.vectorize(Differentiate {
+                    activation,
+                    inputs: inputs.get(run.clone()).unwrap_or_default(),
+                    outputs: &outputs[run.clone()],
+                    gradients: &mut gradients[run],
+                });
+            }
+        }
+    }
+}
+
+/// [`apply`], to be compiled for wide registers.
+struct Apply<'a> {
+    activation: Activation,
+    values: &'a mut [f32],
 }
 
 impl Work for Apply<'_> {
@@ -23,11 +64,11 @@ impl Work for Apply<'_> {
 }
 
 /// [`differentiate`], to be compiled for wide registers.
-pub(super) struct Differentiate<'a> {
-    pub(super) activation: Activation,
-    pub(super) inputs: &'a [f32],
-    pub(super) outputs: &'a [f32],
-    pub(super) gradients: &'a mut [f32],
+struct Differentiate<'a> {
+    activation: Activation,
+    inputs: &'a [f32],
+    outputs: &'a [f32],
+    gradients: &'a mut [f32],
 }
 
 impl Work for Differentiate<'_> {
@@ -52,8 +93,8 @@ pub(super) fn needs_inputs(activation: Activation) -> bool {
 fn apply(activation: Activation, values: &mut [f32]) {
     match activation {
         Activation::Linear => {}
-        Activation::Relu => map(values, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::LeakyRelu => map(values, |x| if x < 0.0 { LEAK * x } else { x }),
+        Activation::Relu => map(values, |x| x * if x < 0.0 { 0.0 } else { 1.0 }),
+        Activation::LeakyRelu => map(values, |x| x * if x < 0.0 { LEAK } else { 1.0 }),
         Activation::Tanh => map(values, tanh),
         Activation::Sigmoid => map(values, sigmoid),
         Activation::Gelu => map(values, |x| x * normal_distribution(x)),
@@ -68,8 +109,8 @@ fn apply(activation: Activation, values: &mut [f32]) {
 fn differentiate(activation: Activation, inputs: &[f32], outputs: &[f32], gradients: &mut [f32]) {
     match activation {
         Activation::Linear => {}
-        Activation::Relu => scale(gradients, outputs, |d, y| if y > 0.0 { d } else { 0.0 }),
-        Activation::LeakyRelu => scale(gradients, outputs, |d, y| if y > 0.0 { d } else { LEAK * d }),
+        Activation::Relu => scale(gradients, outputs, |d, y| d * if y > 0.0 { 1.0 } else { 0.0 }),
+        Activation::LeakyRelu => scale(gradients, outputs, |d, y| d * if y > 0.0 { 1.0 } else { LEAK }),
         Activation::Tanh => scale(gradients, outputs, |d, y| d * (1.0 - y * y)),
         Activation::Sigmoid => scale(gradients, outputs, |d, y| d * y * (1.0 - y)),
         Activation::Gelu => {

@@ -10,6 +10,9 @@ use super::layout::{Layout, Piece};
 use super::loss::Wanted;
 use super::simd::Work;
 
+/// Rows that are asked for before they are gathered.
+const AHEAD: usize = 4;
+
 /// A batch: scaled features and targets, in buffers made for the largest one.
 pub(super) struct Batch {
     kernel: Kernel,
@@ -48,7 +51,11 @@ impl Batch {
             self.pieces.extend(self.layout.pieces(self.rows, 0));
         }
         let scaling = &data.header().scaling;
+        let mut ahead = rows.clone();
         for (number, row) in rows.clone().enumerate() {
+            // Rows come in any order, so no processor guesses which is next.
+            let next = if number == 0 { AHEAD } else { 1 };
+            ahead.by_ref().take(next).for_each(|row| self.ask_for(data, part, row));
             let features = &mut self.features[number * self.layout.row_step()..];
             let pieces = &self.pieces;
             match data.features(part) {
@@ -72,6 +79,14 @@ impl Batch {
             (Wants::Classes(_), Targets::Values(_)) | (Wants::Values { .. }, Targets::Classes(_)) => {
                 unreachable!("the batch was made for this data set's kind of targets")
             }
+        }
+    }
+
+    /// Asks for a row of features, so that it is in the cache when it is gathered.
+    fn ask_for(&self, data: &Dataset, part: Part, row: usize) {
+        match data.features(part) {
+            Features::U8(all) => self.kernel.prefetch(contiguous(&all, row)),
+            Features::F32(all) => self.kernel.prefetch(contiguous(&all, row)),
         }
     }
 

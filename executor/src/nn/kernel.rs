@@ -34,6 +34,9 @@ pub(super) enum Kind {
 /// The names of all kernels, also of those that this processor cannot run, the fastest first.
 pub const KERNELS: [&str; 4] = ["avx512", "avx2", "gemm", "portable"];
 
+/// Bytes that come into the cache together.
+const CACHE_LINE: usize = 64;
+
 /// How values are put together for a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocking {
@@ -101,6 +104,20 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => simd.vectorize(work),
             Kind::Gemm | Kind::Portable(_) => work.run(),
+        }
+    }
+}
+
+impl Kernel {
+    /// Asks for these values to be brought into the cache. Does nothing where only special instructions could.
+    pub(super) fn prefetch<T>(self, values: &[T]) {
+        let lines = values.chunks((CACHE_LINE / size_of::<T>().max(1)).max(1));
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => lines.for_each(|line| simd.prefetch(line.as_ptr().cast())),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(simd) => lines.for_each(|line| simd.prefetch(line.as_ptr().cast())),
+            Kind::Gemm | Kind::Portable(_) => {}
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use broadsweep_common::model::{Activation, Model};
+use broadsweep_common::model::Model;
 
-use super::activation::{self, Apply, Differentiate};
+use super::activation::{self, Applied};
 use super::batch::Batch;
 use super::blueprint::Blueprint;
 use super::kernel::Kernel;
@@ -33,7 +33,7 @@ pub(super) struct Network {
 /// A layer that computes something, with the memory of its last batch.
 struct Node {
     operation: Box<dyn Operation>,
-    activation: Activation,
+    activation: Applied,
     layout: Layout,
     trained: Range<usize>,
     statistics: Range<usize>,
@@ -70,7 +70,7 @@ impl Network {
                     let kept = if activation::needs_inputs(node.activation) { values } else { 0 };
                     Node {
                         operation: node.build(kernel, rows_max),
-                        activation: node.activation,
+                        activation: Applied { kernel, activation: node.activation, layout: node.output },
                         layout: node.output,
                         trained: node.trained,
                         statistics: node.statistics,
@@ -97,8 +97,7 @@ impl Network {
     /// Loss of a batch in evaluation mode.
     pub(super) fn evaluate(&mut self, parameters: &mut Parameters, batch: &Batch) -> Tally {
         self.forward(Mode::Evaluation, parameters, batch.features(), batch.rows());
-        let outputs = &self.outputs[0][..batch.rows() * self.width];
-        loss::compare(outputs, self.width, batch.wanted(), None)
+        self.compare(batch)
     }
 
     /// Loss of a batch in training mode, and one step along the derivative of its mean. A loss that is not finite takes
@@ -106,14 +105,18 @@ impl Network {
     pub(super) fn train(&mut self, trained: Trained<'_>, batch: &Batch) -> Tally {
         let (features, rows) = (batch.features(), batch.rows());
         self.forward(Mode::Training, trained.parameters, features, rows);
-        let [outputs, d_outputs] = &mut self.outputs;
-        let values = rows * self.width;
-        let (outputs, d_outputs) = (&outputs[..values], &mut d_outputs[..values]);
-        let tally = loss::compare(outputs, self.width, batch.wanted(), Some(d_outputs));
+        let tally = self.compare(batch);
         if tally.loss.is_finite() {
             self.backward(trained, features, rows);
         }
         tally
+    }
+
+    /// Loss of the outputs, whose derivative is written down too.
+    fn compare(&mut self, batch: &Batch) -> Tally {
+        let [outputs, d_outputs] = &mut self.outputs;
+        let values = batch.rows() * self.width;
+        loss::compare(self.kernel, &outputs[..values], self.width, batch.wanted(), &mut d_outputs[..values])
     }
 
     fn forward(&mut self, mode: Mode, parameters: &mut Parameters, features: &[f32], rows: usize) {
@@ -125,7 +128,7 @@ impl Network {
                 statistics: &mut parameters.statistics[node.statistics.clone()],
             };
             layout = Some(node.layout);
-            input = node.forward(self.kernel, mode, tensors, input, rows);
+            input = node.forward(mode, tensors, input, rows);
         }
         if let Some(layout) = layout {
             layout.unpack(rows, input, &mut self.outputs[0]);
@@ -146,10 +149,12 @@ impl Network {
             let node = &mut rest[0];
             let input = before.last().map_or(features, |node| &node.output[..node.layout.len(rows)]);
             let d_output_now = &mut d_output[..node.layout.len(rows)];
-            node.differentiate(self.kernel, rows, d_output_now);
+            let output = &node.output[..d_output_now.len()];
+            node.activation.differentiate(rows, &node.before_activation, output, d_output_now);
             node.operation.backward(Backward {
                 rows,
                 input,
+                output,
                 d_output: d_output_now,
                 d_input: (index > self.first_trained).then(|| &mut d_input[..input.len()]),
                 step: optimizer.step(rule, &mut parameters.trained[node.trained.clone()], node.trained.clone()),
@@ -171,32 +176,13 @@ impl Network {
 }
 
 impl Node {
-    fn forward(&mut self, kernel: Kernel, mode: Mode, tensors: Tensors<'_>, input: &[f32], rows: usize) -> &[f32] {
+    fn forward(&mut self, mode: Mode, tensors: Tensors<'_>, input: &[f32], rows: usize) -> &[f32] {
         let output = &mut self.output[..self.layout.len(rows)];
         self.operation.forward(mode, rows, tensors, input, output);
         if !self.before_activation.is_empty() {
             self.before_activation[..output.len()].copy_from_slice(output);
         }
-        if self.activation != Activation::Linear {
-            for run in self.layout.runs(rows) {
-                kernel.vectorize(Apply { activation: self.activation, values: &mut output[run] });
-            }
-        }
+        self.activation.apply(rows, output);
         output
-    }
-
-    /// From the derivative by what comes after the activation to that by what goes into it.
-    fn differentiate(&self, kernel: Kernel, rows: usize, gradient: &mut [f32]) {
-        if self.activation == Activation::Linear {
-            return;
-        }
-        for run in self.layout.runs(rows) {
-            kernel.vectorize(Differentiate {
-                activation: self.activation,
-                inputs: self.before_activation.get(run.clone()).unwrap_or_default(),
-                outputs: &self.output[run.clone()],
-                gradients: &mut gradient[run],
-            });
-        }
     }
 }

@@ -1,11 +1,12 @@
 //! The nodes of a network: what a model's layers become for one kernel, before anything is allocated.
 //!
-//! Most layers become a node. A flatten layer on plain memory, or of what lies flat already, becomes none; a convolution takes over the max pool
-//! behind it where that changes nothing but the time, and the last bits.
+//! Most layers become a node. A flatten layer on plain memory, or of what lies flat already, becomes none; a
+//! convolution takes over the max pool behind it where that changes nothing but the time, and the last bits.
 
 use std::ops::Range;
 
-use broadsweep_common::model::{Activation, Layer, Model};
+use broadsweep_common::model::Activation::{self, Linear};
+use broadsweep_common::model::{Layer, Model};
 use broadsweep_common::training::Training;
 
 use super::activation;
@@ -24,7 +25,7 @@ use super::simd::Simd;
 /// A node to be built.
 pub(super) struct NodePlan {
     pub(super) what: What,
-    /// Applied to what it computes.
+    /// What the network applies to what it computes.
     pub(super) activation: Activation,
     pub(super) input: Layout,
     pub(super) output: Layout,
@@ -114,18 +115,20 @@ fn what(layer: &Layer, index: usize, planned: &LayerPlan, place: &Surroundings<'
         }
         (Layer::Conv2d { filters, activation, .. }, Some(windows)) => {
             let packing = blueprint.layers[index].tensors[0];
-            let sizes = ConvSizes { windows, filters: *filters, input, output, packing, pool, passes_on };
-            (What::Conv(Box::new(sizes)), *activation)
+            let by_network = activation::needs_inputs(*activation);
+            let [activation, after] = if by_network { [Linear, *activation] } else { [*activation, Linear] };
+            let sizes = ConvSizes { windows, filters: *filters, input, output, packing, pool, activation, passes_on };
+            (What::Conv(Box::new(sizes)), after)
         }
-        (Layer::MaxPool(_), Some(windows)) => (What::MaxPool(windows), Activation::Linear),
-        (Layer::AveragePool(_), Some(windows)) => (What::AveragePool(windows), Activation::Linear),
-        (Layer::Dropout { rate }, _) => (What::Dropout { layer: index, rate: *rate }, Activation::Linear),
+        (Layer::MaxPool(_), Some(windows)) => (What::MaxPool(windows), Linear),
+        (Layer::AveragePool(_), Some(windows)) => (What::AveragePool(windows), Linear),
+        (Layer::Dropout { rate }, _) => (What::Dropout { layer: index, rate: *rate }, Linear),
         (Layer::BatchNorm { momentum, epsilon, activation }, _) => {
             (What::BatchNorm { momentum: *momentum, epsilon: *epsilon }, *activation)
         }
         (Layer::Activation(function), _) => (What::PassThrough, *function),
         (Layer::Flatten, _) if is_plain || matches!(input, Layout::Flat { .. }) => return None,
-        (Layer::Flatten, _) => (What::Flatten, Activation::Linear),
+        (Layer::Flatten, _) => (What::Flatten, Linear),
         (Layer::Conv2d { .. } | Layer::MaxPool(_) | Layer::AveragePool(_), None) => {
             unreachable!("the plan gives windows to every layer that has some")
         }
@@ -180,7 +183,7 @@ impl NodePlan {
             What::MaxPool(windows) => {
                 Box::new(MaxPool::new(kernel, Windowed::new(*windows, rows_max, input, output)))
             }
-            What::AveragePool(windows) => Box::new(AveragePool::new(*windows, input, output)),
+            What::AveragePool(windows) => Box::new(AveragePool::new(kernel, *windows, input, output)),
             What::Dropout { layer, rate } => Box::new(Dropout::new(*layer, *rate, (input, output), rows_max)),
             What::BatchNorm { momentum, epsilon } => {
                 Box::new(BatchNorm::new((*momentum, *epsilon), (input, output), rows_max))

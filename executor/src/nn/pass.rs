@@ -14,8 +14,9 @@
 //! b: [block][step][lane]     c: [block][row][lane]     a: single values, each multiplied with whole vectors
 //! ```
 //!
-//! A tile is one block wide, and has so many rows that all its sums stay in registers. Segments are taken in groups whose part of `b` stays in the first cache while all
-//! tiles pass over it; between groups the sums wait in `c`. So the order of every sum is fixed by the tables.
+//! A tile is one block wide, and has so many rows that all its sums stay in registers: more of them where a last block is
+//! but one vector wide, or too few sums would be under way to hide how long each takes. Segments are taken in groups
+//! whose part of `b` stays in the first cache while all tiles pass over it; between groups the sums wait in `c`. So the order of every sum is fixed by the tables.
 
 #![expect(unsafe_code, reason = "the inner loops read through pointers; bounds are checked once for a whole pass")]
 
@@ -90,7 +91,8 @@ pub(super) struct Pass<S> {
     segments: Vec<Segment>,
     /// Segments that are taken together.
     group: usize,
-    tiles: Vec<Tile>,
+    /// For whole blocks of columns, and for a last one of a single vector; empty where there is none.
+    tiles: [Vec<Tile>; 2],
     columns: Columns,
     /// Values that `a`, `b` and `c` have to have.
     reach: [usize; 3],
@@ -100,16 +102,22 @@ impl<S: Simd> Pass<S> {
     /// `rows` are runs of rows, which are cut into tiles here.
     pub(super) fn new(simd: S, walk: Walk, segments: Vec<Segment>, rows: &[Tile], columns: Columns) -> Self {
         let (row, step) = walk.strides(S::BLOCK);
-        let tiles: Vec<Tile> = rows.iter().flat_map(|run| cut(*run, S::TILE_ROWS, row, columns.c_row)).collect();
+        let is_half = (1..=S::LANES).contains(&(columns.count % S::BLOCK));
+        let has_whole = columns.count > S::LANES;
+        let tiles = [(has_whole, S::TILE_ROWS), (is_half, S::HALF_TILE_ROWS)].map(|(is_needed, max)| {
+            let runs = if is_needed { rows } else { &[] };
+            runs.iter().flat_map(|run| cut(*run, max, row, columns.c_row)).collect::<Vec<_>>()
+        });
         // The place `start + (count - 1) × stride`; all that is read or written rests on these sums.
         let last = |start: usize, count: usize, stride: usize| {
             let end = count.saturating_sub(1).checked_mul(stride).and_then(|way| way.checked_add(start));
             end.unwrap_or(usize::MAX)
         };
-        let a_row = tiles.iter().map(|tile| last(tile.a, tile.rows, row)).max().unwrap_or(0);
+        let all_tiles = || tiles.iter().flatten();
+        let a_row = all_tiles().map(|tile| last(tile.a, tile.rows, row)).max().unwrap_or(0);
         let a_step = segments.iter().map(|segment| last(segment.a, segment.steps, step)).max().unwrap_or(0);
         let b_step = segments.iter().map(|segment| last(segment.b, segment.steps, S::BLOCK)).max().unwrap_or(0);
-        let c_row = tiles.iter().map(|tile| last(tile.c, tile.rows, columns.c_row)).max().unwrap_or(0);
+        let c_row = all_tiles().map(|tile| last(tile.c, tile.rows, columns.c_row)).max().unwrap_or(0);
         let blocks = columns.count.div_ceil(S::BLOCK);
         let reach = [
             a_row.saturating_add(a_step).saturating_add(1),
@@ -136,7 +144,7 @@ impl<S: Simd> Pass<S> {
             let is_half = count - block * S::BLOCK <= S::LANES;
             let mut start = start;
             for segments in self.segments.chunks(self.group) {
-                for tile in &self.tiles {
+                for tile in &self.tiles[usize::from(is_half)] {
                     // SAFETY: `reach` was taken over all tiles, segments and blocks, and the slices are that long; the
                     // bias too. `c` is borrowed mutably, and so overlaps nothing that is read.
                     unsafe {
@@ -232,10 +240,11 @@ unsafe fn by_rows<S: Simd, const VECTORS: usize, const WALK: u8>(
     segments: &[Segment],
     place: Place,
 ) {
+    let rows_max = if VECTORS == 1 { S::HALF_TILE_ROWS } else { S::TILE_ROWS };
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {
-                $($count if $count <= S::TILE_ROWS => {
+                $($count if $count <= rows_max => {
                     // SAFETY: the caller's.
                     let sum = unsafe { Sum::<S, $count, VECTORS, WALK>::new(simd, stride, segments, place) };
                     simd.vectorize(sum);

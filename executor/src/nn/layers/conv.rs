@@ -3,11 +3,14 @@
 //! Nothing is copied out of the images. A tile's rows are neighbouring pixels of one line of outputs, its steps run
 //! along a line of the kernel: since the image's pixels lie in blocks of channels, line by line, and the border holds
 //! the padding's zeros, both are runs through memory. Images are worked on one by one, so that what lies between the
-//! convolution and its pool, and between their gradients, never leaves the second cache.
+//! convolution, its activation and its pool, and between their gradients, never leaves the second cache.
+
+use broadsweep_common::model::Activation;
 
 use super::conv_gradient::{InputGradient, WeightGradient, gradient_border, turned_len};
 use super::pool::{Spread, TakeLargest, Windowed};
 use super::{AddRows, Backward, Mode, Operation, Tensors};
+use crate::nn::activation::Applied;
 use crate::nn::blueprint::Packing;
 use crate::nn::kernel::Kernel;
 use crate::nn::layout::Layout;
@@ -28,6 +31,8 @@ pub(crate) struct Sizes {
     /// Of the kernel's weights.
     pub(crate) packing: Packing,
     pub(crate) pool: Option<Windows>,
+    /// Behind the pool. Not one whose derivative needs its inputs.
+    pub(crate) activation: Activation,
     /// Whether the gradient by the inputs is needed.
     pub(crate) passes_on: bool,
 }
@@ -37,6 +42,7 @@ pub(crate) struct Conv<S> {
     simd: S,
     kernel: Kernel,
     sizes: Sizes,
+    activation: Applied,
     forward: Pass<S>,
     pool: Option<Windowed>,
     /// Outputs of one image on their way to the pool.
@@ -117,6 +123,7 @@ impl<S: Simd> Conv<S> {
         Self {
             simd,
             kernel,
+            activation: Applied { kernel, activation: sizes.activation, layout: sizes.output },
             forward: forward(simd, sizes, &target),
             pool: sizes.pool.map(|windows| Windowed::new(windows, rows_max, sizes.unpooled(), sizes.output)),
             unpooled: if sizes.pool.is_some() { values(sizes.unpooled()) } else { Vec::new() },
@@ -179,6 +186,7 @@ impl<S: Simd> Operation for Conv<S> {
                     self.kernel.vectorize(TakeLargest { pool, image, input: &self.unpooled, output });
                 }
             }
+            self.activation.apply(1, output);
         }
     }
 
@@ -190,8 +198,9 @@ impl<S: Simd> Operation for Conv<S> {
         }
         self.gradient.fill(0.0);
         self.d_bias.fill(0.0);
-        let inputs = sizes.input.row_len();
-        for (image, d_output) in pass.d_output.chunks_exact(sizes.output.row_len()).enumerate() {
+        let (inputs, outputs) = (sizes.input.row_len(), sizes.output.row_len());
+        for (image, d_output) in pass.d_output.chunks_exact_mut(outputs).enumerate() {
+            self.activation.differentiate(1, &[], &pass.output[image * outputs..][..outputs], d_output);
             // A pool hands each value on to one pixel: their sums are the same on either side of it.
             for block in 0..sizes.blocks() {
                 let sums = &mut self.d_bias[block * lanes..][..lanes];

@@ -23,6 +23,7 @@ impl Avx2 {
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
+    const HALF_TILE_ROWS: usize = 12;
     type Vector = __m256;
 
     #[inline(always)]

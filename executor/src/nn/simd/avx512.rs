@@ -28,6 +28,7 @@ impl Avx512 {
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 14;
+    const HALF_TILE_ROWS: usize = 14;
     type Vector = __m512;
 
     #[inline(always)]

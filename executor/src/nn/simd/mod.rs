@@ -34,6 +34,8 @@ pub(super) trait Simd: Copy + Send + 'static {
     const BLOCK: usize = 2 * Self::LANES;
     /// Rows of the largest register tile: its sums, two vectors and a factor fill the registers.
     const TILE_ROWS: usize;
+    /// Rows of the largest tile that is one vector wide.
+    const HALF_TILE_ROWS: usize;
     /// A vector.
     type Vector: Copy;
 

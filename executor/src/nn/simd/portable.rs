@@ -18,6 +18,7 @@ pub(crate) struct Four([f32; 4]);
 impl Simd for Portable {
     const LANES: usize = 4;
     const TILE_ROWS: usize = 6;
+    const HALF_TILE_ROWS: usize = 12;
     type Vector = Four;
 
     #[inline(always)]
