@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::blob::Blob;
+use broadsweep_common::blob::{Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
@@ -26,7 +26,8 @@ use crate::store::{BlobStore, Content, Offer, Place, StoreError};
 
 /// How often a file that another process is writing is looked at again.
 const BUSY_POLL: Duration = Duration::from_millis(20);
-/// After how long an offer is answered although that goes on.
+/// After how long an offer is answered although that goes on, or although its own file is still being read: a large one
+/// takes minutes, and who offers takes silence for a loss.
 const BUSY_ANSWER: Duration = Duration::from_secs(10);
 /// How often a watcher's run is checked while nothing comes.
 const HOLDER_CHECK: Duration = Duration::from_secs(5);
@@ -68,25 +69,22 @@ impl Blocks for BlocksService {
         let request = request.into_inner();
         let place = if request.cached { Place::Cache } else { Place::Memory };
         let manifest = wire::manifest(request.manifest).map_err(|bad| invalid(&bad))?;
-        let (blob, bytes) = (manifest.digest(), manifest.bytes());
         let offered = Instant::now();
         loop {
             // Asked again in every round, so that a lost driver's offer does not wait for ever.
             self.only_the_holder(&request.run)?;
-            let was_known = self.store.missing(blob).is_some();
-            match self.store.offer(manifest.clone(), place).await {
-                Ok(Offer::Missing(missing)) => {
-                    if !was_known {
-                        let lacks = missing.iter().filter_map(|index| manifest.range(*index as usize));
-                        let lacks: u64 = lacks.map(|range| range.end - range.start).sum();
-                        self.arrivals.was_cached(blob, bytes - lacks);
-                    }
-                    return Ok(Response::new(OfferReply { missing, busy: false }));
+            let here = (Arc::clone(&self.store), Arc::clone(&self.arrivals));
+            let looked = tokio::spawn(look(here, manifest.clone(), place));
+            match tokio::time::timeout(BUSY_ANSWER, looked).await {
+                Ok(Ok(Ok(Offer::Missing(missing)))) => return Ok(Response::new(OfferReply { missing, busy: false })),
+                Ok(Ok(Ok(Offer::Busy))) if offered.elapsed() < BUSY_ANSWER => {}
+                // It goes on looking; the next offer hears what it found.
+                Err(_) | Ok(Ok(Ok(Offer::Busy))) => {
+                    return Ok(Response::new(OfferReply { missing: Vec::new(), busy: true }));
                 }
-                Ok(Offer::Busy) if offered.elapsed() < BUSY_ANSWER => {}
-                Ok(Offer::Busy) => return Ok(Response::new(OfferReply { missing: Vec::new(), busy: true })),
-                Err(error) if error.may_pass() && offered.elapsed() < ROOM_PATIENCE => {}
-                Err(error) => return Err(status(&error)),
+                Ok(Ok(Err(error))) if error.may_pass() && offered.elapsed() < ROOM_PATIENCE => {}
+                Ok(Ok(Err(error))) => return Err(status(&error)),
+                Ok(Err(ended)) => return Err(Status::unavailable(format!("the store is ending: {ended}"))),
             }
             tokio::time::sleep(BUSY_POLL).await;
         }
@@ -153,6 +151,25 @@ impl Blocks for BlocksService {
         let Encoded { encoding, content } = Encoded::of(content, encoding);
         Ok(Response::new(FetchReply { content, encoding: wire::encoding_number(encoding) }))
     }
+}
+
+/// Looks for a blob in the store, and counts what of it was here when it is offered for the first time.
+async fn look(
+    (store, arrivals): (Arc<BlobStore>, Arc<Arrivals>),
+    manifest: Manifest,
+    place: Place,
+) -> Result<Offer, StoreError> {
+    let (blob, bytes) = (manifest.digest(), manifest.bytes());
+    let was_known = store.missing(blob).is_some();
+    let found = store.offer(manifest.clone(), place).await?;
+    if let Offer::Missing(missing) = &found
+        && !was_known
+    {
+        let lacks = missing.iter().filter_map(|index| manifest.range(*index as usize));
+        let lacks: u64 = lacks.map(|range| range.end - range.start).sum();
+        arrivals.was_cached(blob, bytes - lacks);
+    }
+    Ok(found)
 }
 
 /// Tells what is here of a blob, then each block that comes, until all have come.

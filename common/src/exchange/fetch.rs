@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::blocks::BlockSet;
 use super::flight::{Ask, Flight, Pace};
+#[cfg(doc)]
+use super::peer::DOUBT;
 use super::peer::{LIES_MAX, Peer};
 use super::rarity::Rarity;
 
@@ -102,7 +104,7 @@ impl Fetcher {
     /// A connected peer has the block. Without effect if there is no such block or no such peer.
     pub fn peer_has(&mut self, peer: PeerId, index: u32) {
         let Some(found) = self.peers.get_mut(&peer) else { return };
-        if index < self.have.len() && found.has.insert(self.places[index as usize]) {
+        if index < self.have.len() && found.claims(self.places[index as usize]) {
             self.rarity.add(self.places[index as usize]);
         }
     }
@@ -149,18 +151,23 @@ impl Fetcher {
         in_vain
     }
 
-    /// A request gave no block. The peer is taken not to have it until it says so again. One that is banned by this is
-    /// taken to have left: what is still under way there is asked of others.
+    /// A request gave no block. The peer is taken not to have it until it says so again, or for [`DOUBT`](super::DOUBT) where it only
+    /// refused. One that is banned by this is taken to have left: what is still under way there is asked of others.
     pub fn failed(&mut self, peer: PeerId, index: u32, failure: Failure, now: Duration) {
         let was_under_way = self.end_request(peer, index);
-        self.forget(peer, index);
-        match failure {
-            Failure::Corrupt => self.note_lie(peer),
-            // One that was given up before its answer came tells nothing of the peer.
-            Failure::Refused if was_under_way => {
-                self.peers.get_mut(&peer).into_iter().for_each(|found| found.refused(now));
+        let was_held = self.forget(peer, index);
+        match (failure, self.peers.get_mut(&peer)) {
+            (Failure::Corrupt, _) => self.note_lie(peer),
+            (Failure::Refused, Some(found)) => {
+                if let Some(place) = was_held {
+                    found.doubt(place, now);
+                }
+                // One that was given up before its answer came tells nothing of the peer.
+                if was_under_way {
+                    found.refused(now);
+                }
             }
-            Failure::Refused => {}
+            (Failure::Refused, None) => {}
         }
     }
 
@@ -170,7 +177,10 @@ impl Fetcher {
     /// Costs at worst `len / 64` steps for each number of holders that a missing block has, and one step a peer with room
     /// for each 64 blocks with a missing one among them; in the common case the first few words decide.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
-        self.peers.values_mut().for_each(|peer| peer.wake(now));
+        for peer in self.peers.values_mut() {
+            peer.wake(now);
+            peer.trust_again(now).into_iter().for_each(|place| self.rarity.add(place));
+        }
         if self.requests() >= REQUESTS_MAX {
             return None;
         }
@@ -185,14 +195,17 @@ impl Fetcher {
         Some(request)
     }
 
-    /// When [`next`](Self::next) may answer differently although nothing happens: a peer's rest ends, or a request
-    /// becomes slow that another peer could answer. To be asked after `next` returned none.
+    /// When [`next`](Self::next) may answer differently although nothing happens: a peer's rest ends, a refused block is
+    /// believed to be there again, or a request becomes slow that another peer could answer. To be asked after `next`
+    /// returned none.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let rests = self.peers.values().filter_map(Peer::rests_until);
         let slow_after = self.pace.slow_after();
         let slow = self.repeatable().map(|(_, flight, _)| flight.first.since + slow_after);
-        rests.chain(slow).min()
+        let doubts = self.peers.values().flat_map(Peer::doubts);
+        let missing = doubts.filter(|(place, _)| !self.have.contains(self.order[*place as usize]));
+        rests.chain(slow).chain(missing.map(|(_, until)| until)).min()
     }
 
     /// Blocks that are not here.
@@ -280,12 +293,11 @@ impl Fetcher {
         true
     }
 
-    /// The peer does not have the block.
-    fn forget(&mut self, peer: PeerId, index: u32) {
-        let Some(&place) = self.places.get(index as usize) else { return };
-        if self.peers.get_mut(&peer).is_some_and(|found| found.has.remove(place)) {
-            self.rarity.drop_one(place);
-        }
+    /// The peer does not have the block. Returns its place if it said that it had.
+    fn forget(&mut self, peer: PeerId, index: u32) -> Option<u32> {
+        let &place = self.places.get(index as usize)?;
+        let was_held = self.peers.get_mut(&peer).is_some_and(|found| found.has.remove(place));
+        was_held.then(|| self.rarity.drop_one(place)).map(|()| place)
     }
 
     /// The peer has nothing.

@@ -54,5 +54,5 @@ pub use self::blocks::BlockSet;
 pub use self::fetch::{Failure, Fetcher, PeerId, REQUESTS_MAX, Request};
 pub use self::flight::{SLOW_FACTOR, SLOW_MIN};
 pub use self::node::{PUSHES_PER_NODE, RETRY, RETRY_MAX};
-pub use self::peer::{LIES_MAX, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
+pub use self::peer::{DOUBT, LIES_MAX, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
 pub use self::scatter::{NodeId, PATIENCE_FACTOR, PATIENCE_MIN, Push, SCATTERED_MAX, SCATTERED_MIN, Scatter, Why};

@@ -1,5 +1,6 @@
 //! What a fetcher thinks of one peer: what it has, how busy it is, whether it may be asked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::blocks::BlockSet;
@@ -11,6 +12,8 @@ pub const REQUESTS_PER_PEER: u32 = 4;
 pub const REFUSALS_MAX: u32 = 3;
 /// Corrupt blocks after which a peer is never asked again: one may be a bad cable's fault.
 pub const LIES_MAX: u32 = 2;
+/// How long a peer that refused a block is taken not to have it: what kept it from giving it may be over by then.
+pub const DOUBT: Duration = Duration::from_secs(5);
 /// The first rest of a peer; each further one is twice as long.
 pub const REST: Duration = Duration::from_millis(500);
 /// The longest rest of a peer.
@@ -21,6 +24,8 @@ pub const REST_MAX: Duration = Duration::from_secs(16);
 pub(super) struct Peer {
     /// The blocks that it has, by their place in the fetcher's order.
     pub(super) has: BlockSet,
+    /// Blocks that it refused, by their place, and until when it is taken not to have them.
+    doubted: BTreeMap<u32, Duration>,
     /// Requests under way there.
     pub(super) in_flight: u32,
     /// Refusals since it last gave a block.
@@ -31,7 +36,34 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(len: u32) -> Self {
-        Self { has: BlockSet::empty(len), in_flight: 0, refusals: 0, rests_until: None }
+        Self { has: BlockSet::empty(len), doubted: BTreeMap::new(), in_flight: 0, refusals: 0, rests_until: None }
+    }
+
+    /// It says that it has the block; whether that is news.
+    pub(super) fn claims(&mut self, place: u32) -> bool {
+        self.doubted.remove(&place);
+        self.has.insert(place)
+    }
+
+    /// It refused a block that it said it had.
+    pub(super) fn doubt(&mut self, place: u32, now: Duration) {
+        self.doubted.insert(place, now + DOUBT);
+    }
+
+    /// The blocks that it refused long enough ago, which it is taken to have again.
+    pub(super) fn trust_again(&mut self, now: Duration) -> Vec<u32> {
+        let due: Vec<u32> =
+            self.doubted.iter().filter(|(_, until)| **until <= now).map(|(place, _)| *place).collect();
+        for place in &due {
+            self.doubted.remove(place);
+            self.has.insert(*place);
+        }
+        due
+    }
+
+    /// The blocks that it refused, and until when that counts.
+    pub(super) fn doubts(&self) -> impl Iterator<Item = (u32, Duration)> {
+        self.doubted.iter().map(|(place, until)| (*place, *until))
     }
 
     /// Whether it takes one more request.

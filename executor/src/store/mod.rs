@@ -25,7 +25,6 @@ use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use assembly::{Assembled, Assembly, BlockPlace, is_whole};
 use cache::Begun;
@@ -73,7 +72,6 @@ pub struct BlobStore {
     cache: CacheFolder,
     memory_bytes_max: u64,
     state: Mutex<State>,
-    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -125,7 +123,7 @@ impl BlobStore {
     pub fn with_limits(folder: &Path, limits: Limits) -> Result<Self, StoreError> {
         let cache = CacheFolder::open(folder, limits.cache_bytes)?;
         let memory_bytes_max = limits.memory_bytes.min(MEMORY_BLOB_BYTES_MAX);
-        Ok(Self { cache, memory_bytes_max, state: Mutex::default(), changes: watch::Sender::new(0) })
+        Ok(Self { cache, memory_bytes_max, state: Mutex::default() })
     }
 
     /// Says which blocks of a blob are missing here, and makes room for them. What lies in the cache folder is checked
@@ -205,7 +203,6 @@ impl BlobStore {
                 missing
             }
         };
-        self.changed();
         Ok(Offer::Missing(missing))
     }
 
@@ -231,12 +228,10 @@ impl BlobStore {
                 && let Some((_, assembly)) = state.arriving.remove(&blob)
             {
                 assembly.discard(); // whoever else writes to that disk needs the room
-                self.changed();
             }
             return Err(error);
         }
         self.seal_if_complete(&mut state, blob)?;
-        self.changed();
         Ok(())
     }
 
@@ -280,11 +275,6 @@ impl BlobStore {
         Some((assembly.manifest.blocks().len() as u32, assembly.missing()))
     }
 
-    /// A number that grows whenever a block or a blob comes or goes.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
     /// A whole blob.
     pub fn get(&self, blob: Digest) -> Option<Blob<Content>> {
         self.state().whole.get(&blob).map(|stored| stored.blob.clone())
@@ -308,13 +298,11 @@ impl BlobStore {
     /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
         self.state().change(blob, |stored| stored.is_result = false);
-        self.changed();
     }
 
     /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
     pub fn took_in(&self, blob: Digest) {
         self.state().change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
-        self.changed();
     }
 
     /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
@@ -326,8 +314,6 @@ impl BlobStore {
             stored.is_result
         });
         state.forget_arriving();
-        drop(state);
-        self.changed();
     }
 
     /// Whether something that was made here waits to be fetched or released.
@@ -341,8 +327,6 @@ impl BlobStore {
         let mut state = self.state();
         state.whole.clear();
         state.forget_arriving();
-        drop(state);
-        self.changed();
     }
 
     fn seal_if_complete(&self, state: &mut State, digest: Digest) -> Result<(), StoreError> {
@@ -365,10 +349,6 @@ impl BlobStore {
             Some(all) if all <= self.memory_bytes_max => Ok(()),
             _ => Err(StoreError::NoRoom { bytes: ByteSize(bytes), bytes_max: ByteSize(self.memory_bytes_max) }),
         }
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|number| *number += 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -222,22 +222,6 @@ async fn a_block_can_be_read_as_soon_as_it_is_here() {
 }
 
 #[tokio::test]
-async fn whatever_comes_or_goes_can_be_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(folder.path()).unwrap();
-    let blob = blob(1);
-    let mut changes = store.changes();
-    assert!(!changes.has_changed().unwrap());
-    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
-    assert!(changes.has_changed().unwrap(), "offered");
-    let before = *changes.borrow_and_update();
-    push(&store, &blob, 0).unwrap();
-    assert!(*changes.borrow_and_update() > before, "arrived");
-    store.forget_run();
-    assert!(changes.has_changed().unwrap(), "forgotten");
-}
-
-#[tokio::test]
 async fn memory_for_blobs_can_be_limited_below_what_they_may_take_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{BlockSet, Failure, Fetcher, PeerId, REQUESTS_MAX, Request, SLOW_MIN};
+use super::super::{BlockSet, DOUBT, Failure, Fetcher, PeerId, REQUESTS_MAX, Request, SLOW_MIN};
 use super::fetching_rules::{Checked, Step};
 use super::set_of;
 
@@ -115,4 +115,16 @@ fn a_banned_peer_is_not_asked_although_it_comes_back() {
     fetcher.peer_has_all(PeerId(0), &BlockSet::full(30));
     assert_eq!(fetcher.next(NOW), None);
     assert_eq!(fetcher.deadline(), None);
+}
+
+#[test]
+fn the_only_holder_of_a_block_is_asked_again_after_it_refused_it() {
+    let mut fetcher = at_peers(1, 1, 1);
+    let [request] = drain(&mut fetcher, NOW)[..] else { panic!("one request is made") };
+    fetcher.failed(request.peer, request.index, Failure::Refused, NOW);
+    assert_eq!(fetcher.next(NOW), None);
+    assert_eq!(fetcher.deadline(), Some(NOW + DOUBT));
+    assert_eq!(drain(&mut fetcher, NOW + DOUBT), [request]);
+    fetcher.failed(request.peer, request.index, Failure::Corrupt, NOW + DOUBT);
+    assert_eq!(fetcher.deadline(), None, "what it gave was wrong: it does not have it");
 }

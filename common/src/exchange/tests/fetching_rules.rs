@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::{
-    BlockSet, Failure, Fetcher, LIES_MAX, PeerId, REFUSALS_MAX, REQUESTS_MAX, REQUESTS_PER_PEER, REST, REST_MAX,
-    Request, SLOW_FACTOR, SLOW_MIN,
+    BlockSet, DOUBT, Failure, Fetcher, LIES_MAX, PeerId, REFUSALS_MAX, REQUESTS_MAX, REQUESTS_PER_PEER, REST,
+    REST_MAX, Request, SLOW_FACTOR, SLOW_MIN,
 };
 
 /// What happens to a fetcher. Numbers are taken modulo what there is.
@@ -29,6 +29,7 @@ pub(super) enum Step {
 #[derive(Debug, Default)]
 struct PlainPeer {
     has: BTreeSet<u32>,
+    doubted: BTreeMap<u32, Duration>,
     refusals: u32,
     rests_until: Duration,
 }
@@ -66,7 +67,10 @@ impl Checked {
             Step::Has(peer, index) => self.peer_has(PeerId(peer), index),
             Step::HasAll(peer) => {
                 self.fetcher.peer_has_all(PeerId(peer), &BlockSet::full(self.len));
-                self.peers.get_mut(&PeerId(peer)).into_iter().for_each(|found| found.has.extend(0..self.len));
+                if let Some(found) = self.peers.get_mut(&PeerId(peer)) {
+                    found.has.extend(0..self.len);
+                    found.doubted.clear();
+                }
             }
             Step::Leaves(peer) => {
                 self.fetcher.peer_left(PeerId(peer));
@@ -101,8 +105,11 @@ impl Checked {
 
     fn peer_has(&mut self, peer: PeerId, index: u32) {
         self.fetcher.peer_has(peer, index);
-        if index < self.len {
-            self.peers.get_mut(&peer).into_iter().for_each(|found| found.has.extend([index]));
+        if index < self.len
+            && let Some(found) = self.peers.get_mut(&peer)
+        {
+            found.has.insert(index);
+            found.doubted.remove(&index);
         }
     }
 
@@ -128,7 +135,9 @@ impl Checked {
         self.asked.retain(|(request, _)| *request != Request { peer, index });
         let was_under_way = self.asked.len() < before;
         if let Some(found) = self.peers.get_mut(&peer) {
-            found.has.remove(&index);
+            if found.has.remove(&index) && failure == Failure::Refused {
+                found.doubted.insert(index, self.now + DOUBT);
+            }
             if failure == Failure::Refused && was_under_way && found.rests_until <= self.now {
                 found.refusals += 1;
                 if let Some(more) = found.refusals.checked_sub(REFUSALS_MAX) {
@@ -151,6 +160,10 @@ impl Checked {
 
     /// Takes every request that the fetcher makes now, and looks whether each is the right one.
     fn drain(&mut self) {
+        for found in self.peers.values_mut() {
+            let due = found.doubted.extract_if(.., |_, until| *until <= self.now);
+            found.has.extend(due.map(|(index, _)| index));
+        }
         while let Some(request) = self.fetcher.next(self.now) {
             self.check(request);
             self.asked.push((request, self.now));
@@ -212,7 +225,9 @@ impl Checked {
             });
             other && self.under_way(first.index).len() == 1 && self.at_the_end() && self.asked.len() < REQUESTS_MAX
         });
-        rests.chain(slow.map(|(_, since)| *since + self.slow_after())).min()
+        let doubts = self.peers.values().flat_map(|peer| &peer.doubted);
+        let doubts = doubts.filter(|(index, _)| !self.have.contains(index)).map(|(_, &until)| until);
+        rests.chain(slow.map(|(_, since)| *since + self.slow_after())).chain(doubts).min()
     }
 
     fn at_the_end(&self) -> bool {
