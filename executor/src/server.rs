@@ -11,7 +11,8 @@ use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::dial::Connect;
 use broadsweep_proto::session::session_server::SessionServer;
 use broadsweep_proto::{
-    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
+    STREAM_WINDOW_BYTES,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
@@ -123,6 +124,7 @@ where
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BlocksServer::new(blocks).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .serve_with_incoming_shutdown(incoming, async {

@@ -18,6 +18,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// See [`STREAM_WINDOW_BYTES`].
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
+/// Bytes of a frame that either side may send: about a block. With the usual 16 KiB, a block comes in by 64 reads, and
+/// both sides together take a fifth more of the processor. Reports wait for at most one frame.
+pub const FRAME_BYTES: u32 = 1 << 20;
+
 /// Slots that one executor may have.
 pub const SLOTS_MAX: u32 = 4096;
 
