@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `network` | the networks, by name |
 //! | `passes` | trains, and takes the time |
+//! | `layers` | takes the time of each layer alone |
 //! | `peak` | the most that the processor does |
 //! | `clock` | wall time and CPU time |
 //! | `report` | what is printed |
@@ -20,6 +21,7 @@
 #![expect(clippy::print_stdout, reason = "the results are its output")]
 
 mod clock;
+mod layers;
 mod network;
 mod passes;
 mod peak;
@@ -49,6 +51,9 @@ struct Options {
     /// One JSON object a line instead: a network and phase, with the samples a second of each pass
     #[arg(long)]
     json: bool,
+    /// Each layer alone instead, over and over on one batch: GFLOP/s, and what part of the peak that is
+    #[arg(long, conflicts_with = "json")]
+    layers: bool,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -66,6 +71,10 @@ fn main() -> Result<()> {
     ensure!(options.seconds > 0.0 && options.seconds <= 3600.0, "--seconds is above 0 and at most 3600");
     let kernel = options.kernel.unwrap_or(Kernel::detect()[0]);
     for network in &options.networks {
+        if options.layers {
+            layers::print(network, kernel, options.passes, options.seconds)?;
+            continue;
+        }
         let measured = passes::measure(network, kernel, options.passes, options.seconds)?;
         if options.json {
             report::print_json(network, &measured);

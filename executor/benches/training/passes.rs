@@ -59,8 +59,9 @@ pub(crate) fn measure(network: &Network, kernel: Kernel, passes: u32, seconds: f
     Ok(Measured { plan, training, evaluation, peaks: watch.peaks })
 }
 
-fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control: &mut impl Control) -> Result<()> {
-    let training = Training {
+/// Stochastic gradient descent with momentum.
+pub(crate) fn training(network: &Network, epochs: u32) -> Training {
+    Training {
         optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
         learning_rate: 0.001,
         learning_rate_decay: 1.0,
@@ -68,7 +69,11 @@ fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control
         batch_size: network.batch,
         epochs,
         early_stop: None,
-    };
+    }
+}
+
+fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control: &mut impl Control) -> Result<()> {
+    let training = training(network, epochs);
     let task = TrainTask {
         model: &network.model,
         training: &training,

@@ -75,7 +75,7 @@ fn largest(numbers: &[f64]) -> f64 {
     numbers.iter().copied().fold(f64::MIN, f64::max)
 }
 
-fn median(numbers: &[f64]) -> f64 {
+pub(crate) fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])

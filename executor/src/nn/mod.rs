@@ -21,6 +21,7 @@
 //! | `blueprint`, `layout` | how weights and batches lie in memory for a kernel |
 //! | `pass`, `simd` | our own kernels: sums of products in registers, for each kind of vectors |
 //! | `product` | the `gemm` crate behind one safe function |
+//! | `workbench` | layers one by one, for benches |
 //!
 //! Read `train` first; it says what happens, and the others how.
 
@@ -49,6 +50,7 @@ mod shape;
 mod simd;
 mod train;
 mod weights;
+mod workbench;
 
 #[cfg(test)]
 mod tests;
@@ -61,3 +63,4 @@ pub use plan::{LAYER_VALUES_MAX, LayerPlan, PARAMETERS_MAX, Plan, Role, TensorPl
 pub use shape::{Shape, ShapeError};
 pub use train::{Control, Phase, TrainError, TrainTask, Trained, train};
 pub use weights::{Tensor, Weights, WeightsError};
+pub use workbench::{Piece, Workbench};

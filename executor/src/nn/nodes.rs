@@ -25,6 +25,8 @@ use super::simd::Simd;
 /// A node to be built.
 pub(super) struct NodePlan {
     pub(super) what: What,
+    /// Of its product for one row, forward.
+    pub(super) flops: u64,
     /// What the network applies to what it computes.
     pub(super) activation: Activation,
     pub(super) input: Layout,
@@ -85,7 +87,16 @@ pub(super) fn nodes(model: &Model, plan: &Plan, blueprint: &Blueprint) -> Vec<No
         let Some((what, activation)) = what(layer, index, planned, &place) else { continue };
         let (trained, statistics) = (trained.clone(), statistics.clone());
         let is_trained = index >= plan.first_trained;
-        nodes.push(NodePlan { what, activation, input, output, trained, statistics, is_trained });
+        nodes.push(NodePlan {
+            what,
+            flops: planned.flops,
+            activation,
+            input,
+            output,
+            trained,
+            statistics,
+            is_trained,
+        });
     }
     nodes
 }
@@ -136,6 +147,20 @@ fn what(layer: &Layer, index: usize, planned: &LayerPlan, place: &Surroundings<'
 }
 
 impl NodePlan {
+    /// The layer's name in study files.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.what {
+            What::Dense(_) | What::PlainDense { .. } => "dense",
+            What::Conv(_) | What::PlainConv { .. } => "conv2d",
+            What::MaxPool(_) => "max_pool",
+            What::AveragePool(_) => "average_pool",
+            What::Dropout { .. } => "dropout",
+            What::BatchNorm { .. } => "batch_norm",
+            What::Flatten => "flatten",
+            What::PassThrough => "activation",
+        }
+    }
+
     /// Values of all buffers for batches of so many rows.
     pub(super) fn buffer_len(&self, rows: u64) -> u64 {
         let outputs = rows.saturating_mul(self.output.row_len() as u64);
