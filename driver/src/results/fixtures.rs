@@ -7,6 +7,7 @@ use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 
 use super::attempt::{AttemptEnd, AttemptRecord};
+use super::presence::{Presence, Standing};
 use super::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
 
 pub(super) fn configuration(values: &[(&str, Value)]) -> Configuration {
@@ -27,6 +28,8 @@ pub(super) fn finished(trial: u32, error: f64) -> TrialRecord {
     TrialRecord {
         trial: TrialId(trial),
         configuration: configuration(&values),
+        cost: 1_000_000,
+        epochs_max: 2,
         outcome: TrialOutcome::Finished(report(2, error)),
         epochs: vec![report(1, 0.5), report(2, error)],
         attempts: 1,
@@ -90,6 +93,13 @@ pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         interrupted: false,
         attempts: trials.iter().flat_map(attempts).collect(),
         executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
+        presence: vec![
+            vec![
+                Presence { at_s: 0.125, standing: Standing::Answering },
+                Presence { at_s: 0.25, standing: Standing::Ready { slots: 2 } },
+            ];
+            2
+        ],
         epochs_repeated: 0,
         trials,
         control: None,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`record`] | what a run leaves behind, as plain data: the run loop fills it, all else reads it |
 //! | [`attempt`] | one attempt as it is remembered |
+//! | [`presence`] | how an executor stood |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`summary`] | `summary.json` |
@@ -22,6 +23,7 @@ pub mod calendar;
 pub mod digest;
 pub mod folder;
 pub mod pace;
+pub mod presence;
 pub mod progress;
 pub mod record;
 pub mod remarks;

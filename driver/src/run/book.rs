@@ -15,6 +15,8 @@ use super::task::TaskBook;
 use crate::plan::StudyPlan;
 use crate::results::attempt::AttemptRecord;
 use crate::results::pace::Work;
+use crate::results::presence::{Presence, Standing};
+use crate::results::record::Broadcast;
 use crate::scheduler::{Cost, Forecast};
 
 /// The tasks of a run, and the weights that are worth keeping.
@@ -25,8 +27,10 @@ pub(super) struct Book {
     pub(super) begun: Option<Begun>,
     /// What people call the executors, in their order.
     pub(super) executors: Vec<String>,
-    /// The slots that each of them had last; 0 for one that was never ready.
-    pub(super) slots: Vec<u32>,
+    /// How each of them stood, in order of time.
+    pub(super) presence: Vec<Vec<Presence>>,
+    /// What the broadcast took so far.
+    pub(super) broadcast: Broadcast,
     /// The trainings, then the measurements.
     pub(super) tasks: Vec<TaskBook>,
     /// Whose weights the tasks after the trainings measure; `None` until that is planned.
@@ -76,7 +80,8 @@ impl Book {
             select,
             begun: None,
             executors: Vec::new(),
-            slots: Vec::new(),
+            presence: Vec::new(),
+            broadcast: Broadcast::default(),
             tasks: vec![TaskBook::default(); plan.trials.len()],
             measures: None,
             best: None,
@@ -96,12 +101,24 @@ impl Book {
 
     /// The slots that an executor had last; 0 if it was never ready.
     pub(super) fn slots_of(&self, executor: ExecutorId) -> u32 {
-        self.slots.get(executor.0 as usize).copied().unwrap_or_default()
+        let presence = self.presence.get(executor.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let slots = presence.iter().rev().find_map(|presence| match presence.standing {
+            Standing::Ready { slots } => Some(slots),
+            Standing::Gone | Standing::Answering => None,
+        });
+        slots.unwrap_or_default()
+    }
+
+    /// How an executor stands.
+    pub(super) fn standing_of(&self, executor: ExecutorId) -> Standing {
+        let last = self.presence.get(executor.0 as usize).and_then(|presence| presence.last());
+        last.map_or(Standing::Gone, |last| last.standing)
     }
 
     /// Executors that were ever ready, and their slots.
     pub(super) fn took_part(&self) -> (u32, u32) {
-        (self.slots.iter().filter(|slots| **slots > 0).count() as u32, self.slots.iter().sum())
+        let slots = (0..self.executors.len() as u32).map(|number| self.slots_of(ExecutorId(number)));
+        slots.filter(|slots| *slots > 0).fold((0, 0), |(executors, sum), slots| (executors + 1, sum + slots))
     }
 
     /// Every task so far, with what it will take: the trainings, then the measurements.
@@ -126,6 +143,11 @@ impl Book {
     /// Whether that look is planned.
     pub(super) fn measures_are_planned(&self) -> bool {
         self.measures.is_some()
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.measures_are_planned() && self.tasks.iter().all(|task| task.finish.is_some())
     }
 
     /// How many trials there are.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::TrialPlan;
 use crate::results::attempt::AttemptEnd;
-use crate::run::record::{Kept, Record, Spent};
+use crate::run::record::{Kept, PlannedCost, Record, Spent};
 
 const EPOCHS: u32 = 3;
 
@@ -163,7 +163,9 @@ fn a_record_that_fits_nothing_is_refused() {
         Record::Adopted(stray),
         epoch(stray, report(1, 0.5)),
         Record::Executor { executor: ExecutorId(1), name: "b".into() },
-        Record::Ready { executor: ExecutorId(0), slots: 1 },
+        Record::Stands { executor: ExecutorId(0), standing: Standing::Answering, at: Moment(1) },
+        Record::Presence { executor: ExecutorId(0), presence: Vec::new() },
+        Record::Planned { first: TrialId(1), costs: vec![PlannedCost { epochs: 1, flops: 1, test_flops: 1 }] },
         trained(1, report(1, 0.5), None),
     ] {
         assert!(book(1, None).apply(&record).is_err(), "{record:?} was taken");

@@ -15,6 +15,7 @@
 //! | `commands` | what each command of the scheduler does |
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
+//! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
 //! it: launches, acknowledgements and what people are told wait in `orders` and `effects` until the journal has it.
@@ -28,6 +29,7 @@ mod error;
 mod fleet;
 mod fold;
 mod outcome;
+mod read;
 mod record;
 mod reports;
 mod steps;
@@ -44,7 +46,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
 use crate::results::progress::{Progress, RunState};
-use crate::results::record::RunRecord;
+use crate::results::record::{Broadcast, RunRecord};
 use crate::scheduler::{Event, History, Scheduler, SchedulingPolicy, Time};
 use crate::study::{CheckpointSettings, Study};
 
@@ -57,6 +59,7 @@ use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use error::RunError;
+pub use read::{ReadError, read, read_from};
 
 /// How often the progress display moves at least.
 const TICK: Duration = Duration::from_millis(200);
@@ -126,6 +129,7 @@ pub struct Run<'a> {
     stopping: bool,
     broken: Option<RunError>,
     broadcast_s: f64,
+    broadcast_before: Broadcast,
     started: Instant,
     /// Driven time before this driver, and the cost that was done in it.
     before: Moment,
@@ -153,6 +157,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let started = Instant::now();
         let (before, done_before) = (chronicle.book().latest(), chronicle.book().done_flops);
+        let broadcast_before = chronicle.book().broadcast;
         Self {
             study,
             payload,
@@ -174,6 +179,7 @@ impl<'a> Run<'a> {
             stopping: false,
             broken: None,
             broadcast_s: 0.0,
+            broadcast_before,
             started,
             before,
             done_before,
@@ -190,9 +196,10 @@ impl<'a> Run<'a> {
     /// has stopped with a checkpoint. Returns what there is in any case, with the reason if it ended early.
     pub async fn drive(mut self, mut signals: Signals) -> (RunOutcome, Option<RunError>) {
         let error = self.go_on(&mut signals).await.err();
+        self.close();
         self.progress.finish();
         let spared = self.spared();
-        let (outcome, cluster) = self.outcome(error.is_some());
+        let (outcome, cluster) = self.outcome();
         cluster.dismiss(spared).await;
         (outcome, error)
     }
@@ -231,6 +238,16 @@ impl<'a> Run<'a> {
             self.fleet.note_presence(self.settings.connect_timeout);
         }
         Ok(())
+    }
+
+    /// Writes down what the whole of this driver's time took. All else is safe: a run does not fail for it.
+    fn close(&mut self) {
+        let (broadcast, now) = (self.broadcast(), self.now());
+        self.note(&Record::Broadcast(broadcast));
+        self.note(&Record::Closed(now));
+        if let Err(error) = self.commit() {
+            tracing::warn!(%error, "the end of the run is not written down");
+        }
     }
 
     /// Whether nothing is left to wait for.
