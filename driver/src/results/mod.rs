@@ -33,4 +33,4 @@ pub mod summary;
 pub mod table;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
