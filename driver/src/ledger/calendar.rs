@@ -87,6 +87,11 @@ impl Calendar {
         (self.first_launch, wall_us.saturating_sub(self.last_end))
     }
 
+    /// For how long before the first launch data was on its way.
+    pub(super) fn broadcast_us(&self) -> u64 {
+        self.answering.iter().map(|&(start, end)| end.min(self.first_launch).saturating_sub(start)).sum()
+    }
+
     /// Books the time from `start` to `end`, in which nothing ran on this slot.
     pub(super) fn book_free(&self, lines: &mut Lines, (stay, lane): (&Stay, u32), start: u64, end: u64) {
         let mut now = start;

@@ -134,6 +134,8 @@ pub struct Ledger {
     completed: u64,
     /// From the run's start to the first launch, and from the last end of an attempt to the run's.
     edges_us: (u64, u64),
+    /// Until then: how long data was on its way.
+    broadcast_us: u64,
 }
 
 /// The ledger of one executor.
@@ -181,7 +183,14 @@ impl Ledger {
         let completed =
             run.attempts.iter().filter(|attempt| attempt.end == Some(AttemptEnd::Completed)).count() as u64;
         let worth_us = (0..run.attempts.len()).map(|number| worth.parts(number).at_pace_us()).collect();
-        Self { wall_us, accounts, worth_us, completed, edges_us: calendar.edges(wall_us) }
+        Self {
+            wall_us,
+            accounts,
+            worth_us,
+            completed,
+            edges_us: calendar.edges(wall_us),
+            broadcast_us: calendar.broadcast_us(),
+        }
     }
 
     /// All executors together.
@@ -216,6 +225,12 @@ impl Ledger {
     #[must_use]
     pub fn edges_us(&self) -> (u64, u64) {
         self.edges_us
+    }
+
+    /// For how long before the first launch data was on its way to some executor, in microseconds.
+    #[must_use]
+    pub fn broadcast_us(&self) -> u64 {
+        self.broadcast_us
     }
 }
 

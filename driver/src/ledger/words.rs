@@ -32,8 +32,7 @@ pub fn sentences(ledger: &Ledger, run: &RunRecord) -> Vec<String> {
 }
 
 /// `of 13 slots x 51.2 s: training 92.3 %, tail idle 4.1 %, waiting 3.6 %`.
-#[must_use]
-pub fn shares_sentence(total: &Lines, slots: u32, wall_us: u64) -> String {
+fn shares_sentence(total: &Lines, slots: u32, wall_us: u64) -> String {
     let mut shares: Vec<_> = Line::ALL.into_iter().map(|line| (total.share(line), line)).collect();
     shares.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     let shown = shares.into_iter().enumerate().filter(|(place, (share, _))| *place == 0 || *share >= 0.0005);
