@@ -56,7 +56,13 @@ impl StudyPlan {
             TrainerDescription::Replay(replay) => plan_replay(study, replay, trial, configuration),
         });
         let trials: Vec<_> = trials.collect::<Result<_, _>>()?;
-        Ok(Self { trials, control: study.control.is_some().then_some(TrialId(0)) })
+        Ok(Self { trials, control: Self::control(study) })
+    }
+
+    /// Which trial of a study is the control.
+    #[must_use]
+    pub fn control(study: &Study) -> Option<TrialId> {
+        study.control.is_some().then_some(TrialId(0))
     }
 }
 

@@ -5,6 +5,11 @@
 //! | `tune` | `broadsweep tune`: a whole run |
 //! | `resume` | `broadsweep resume`: the rest of a run |
 //! | `drive` | what these two have in common |
+//! | `interrupts` | Ctrl-C, once and twice |
+//! | `scale` | `broadsweep scale`: one study on clusters of several sizes |
+//! | `series` | the folder of such a comparison, and what is asked for |
+//! | `forecast` | `broadsweep forecast`: what a run would take elsewhere |
+//! | `sizes` | sizes of clusters |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
@@ -16,8 +21,13 @@ mod cache;
 mod check;
 mod drive;
 mod executors;
+mod forecast;
+mod interrupts;
 mod load;
 mod resume;
+mod scale;
+mod series;
+mod sizes;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -64,6 +74,10 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Go on with a run that was interrupted or whose driver was killed
     Resume(resume::ResumeArgs),
+    /// Run a study on clusters of several sizes, and say what the nodes bought and where the rest went
+    Scale(scale::ScaleArgs),
+    /// Say what a finished run would take on clusters of other sizes
+    Forecast(forecast::ForecastArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
@@ -108,6 +122,8 @@ pub fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
+        Command::Scale(args) => scale::run(args, cli.verbose > 0),
+        Command::Forecast(args) => forecast::run(args),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),

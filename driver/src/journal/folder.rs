@@ -10,18 +10,24 @@ use super::storage::{NewJournal, Storage, StorageError, checked_folder, split_na
 
 const JOURNAL: &str = "journal";
 
-/// A run folder on a file system. The folder must be there, and locked by this process.
+/// A run folder on a file system. The folder must be there, and locked by this process if it writes.
 #[derive(Debug)]
 pub struct FolderStorage {
     folder: PathBuf,
     /// Opened once: a file that was opened again may not be told of an earlier failure to write it back.
     journal: Mutex<Option<File>>,
+    is_writable: bool,
 }
 
 impl FolderStorage {
     /// The folder at `folder`. Nothing is read or written yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), journal: Mutex::new(None) }
+        Self { folder: folder.into(), journal: Mutex::new(None), is_writable: true }
+    }
+
+    /// The same for one who only reads: it needs no lock, and no permission to write.
+    pub fn for_reading(folder: impl Into<PathBuf>) -> Self {
+        Self { is_writable: false, ..Self::new(folder) }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<File>> {
@@ -39,7 +45,7 @@ impl FolderStorage {
         let mut held = self.held();
         let file = match held.take() {
             Some(file) => Ok(file),
-            None => File::options().read(true).write(true).open(&path),
+            None => File::options().read(true).write(self.is_writable).open(&path),
         };
         let done = file.and_then(|file| with(held.insert(file)));
         done.map_err(|error| StorageError::from_io(doing, &path, error))

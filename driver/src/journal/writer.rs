@@ -85,6 +85,15 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         Ok(Recovered { journal, records: end.records, torn })
     }
 
+    /// Shows the records of a journal, also of one that a run is writing: `visit` is called as by [`Self::open`].
+    /// Nothing is changed; what may be an unfinished commit at its end is not shown.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read(storage: &dyn Storage, visit: impl FnMut(u64, R)) -> Result<(), JournalError> {
+        reader::read(storage, visit).map(drop)
+    }
+
     fn new(storage: Arc<dyn Storage>, bytes: u64, records: u64, compacted_bytes: u64) -> Self {
         Self { storage, pending: Frame::new(), bytes, records, compacted_bytes, broken: None, record: PhantomData }
     }

@@ -4,24 +4,26 @@
 //! |---|---|
 //! | [`record`] | what a run leaves behind, as plain data: the run loop fills it, all else reads it |
 //! | [`attempt`] | one attempt as it is remembered |
+//! | [`presence`] | how an executor stood |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`summary`] | `summary.json` |
+//! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | [`remarks`] | what there is to say about a run, in sentences |
 //! | [`progress`] | the progress bar, or a line now and then |
-//! | [`pace`] | how long the rest of a search will take |
 //! | [`show`] | how numbers and names are shown to people |
 //!
 //! Nothing here decides anything about a run.
 
 pub mod attempt;
 pub mod calendar;
+pub mod comparison;
 pub mod digest;
 pub mod folder;
-pub mod pace;
+pub mod presence;
 pub mod progress;
 pub mod record;
 pub mod remarks;
@@ -31,4 +33,4 @@ pub mod summary;
 pub mod table;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;

@@ -7,8 +7,10 @@ use broadsweep_common::ids::{ExecutorId, TrialId};
 use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
+use serde::{Deserialize, Serialize};
 
 use super::attempt::AttemptRecord;
+use super::presence::Presence;
 
 /// One trial: its configuration, what it reported, and what it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,10 @@ pub struct TrialRecord {
     pub trial: TrialId,
     /// Its values.
     pub configuration: Configuration,
+    /// What it was forecast to cost, in a unit of the study's own: FLOPs, or what a replay waits.
+    pub cost: u64,
+    /// Epochs that it has at most; equal shares of its cost.
+    pub epochs_max: u32,
     /// How it ended.
     pub outcome: TrialOutcome,
     /// What it reported, one entry an epoch, in order.
@@ -86,6 +92,8 @@ pub struct RunRecord {
     pub attempts: Vec<AttemptRecord>,
     /// What people call the executors, in their order.
     pub executor_names: Vec<String>,
+    /// How each of them stood, in order of time; before the first of its entries it was not there.
+    pub presence: Vec<Vec<Presence>>,
     /// Epochs that were trained by a second attempt after a first one had reported them.
     pub epochs_repeated: u64,
     /// Seconds from the run's start to its end.
@@ -95,7 +103,7 @@ pub struct RunRecord {
 }
 
 /// What it took to bring the data to the executors.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Broadcast {
     /// Bytes of one copy as it is on the wire: encoded as what was sent, or raw if nothing was.
     pub data_bytes: u64,

@@ -1,7 +1,6 @@
 //! What is known of each task: what the records of the journal add up to. It only records; the scheduler decides.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::configuration::Configuration;
@@ -14,7 +13,8 @@ use super::record::{Begun, Finish, Kept, Moment};
 use super::task::TaskBook;
 use crate::plan::StudyPlan;
 use crate::results::attempt::AttemptRecord;
-use crate::results::pace::Work;
+use crate::results::presence::{Presence, Standing};
+use crate::results::record::Broadcast;
 use crate::scheduler::{Cost, Forecast};
 
 /// The tasks of a run, and the weights that are worth keeping.
@@ -25,8 +25,10 @@ pub(super) struct Book {
     pub(super) begun: Option<Begun>,
     /// What people call the executors, in their order.
     pub(super) executors: Vec<String>,
-    /// The slots that each of them had last; 0 for one that was never ready.
-    pub(super) slots: Vec<u32>,
+    /// How each of them stood, in order of time.
+    pub(super) presence: Vec<Vec<Presence>>,
+    /// What the broadcast took so far.
+    pub(super) broadcast: Broadcast,
     /// The trainings, then the measurements.
     pub(super) tasks: Vec<TaskBook>,
     /// Whose weights the tasks after the trainings measure; `None` until that is planned.
@@ -35,8 +37,6 @@ pub(super) struct Book {
     pub(super) best: Option<(f64, TrialId)>,
     /// Weights of the best and of the control.
     pub(super) weights: BTreeMap<TrialId, Blob<Bytes>>,
-    /// Cost that is done, of all trainings.
-    pub(super) done_flops: f64,
     /// Epochs that were reported by a second attempt.
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.
@@ -76,12 +76,12 @@ impl Book {
             select,
             begun: None,
             executors: Vec::new(),
-            slots: Vec::new(),
+            presence: Vec::new(),
+            broadcast: Broadcast::default(),
             tasks: vec![TaskBook::default(); plan.trials.len()],
             measures: None,
             best: None,
             weights: BTreeMap::new(),
-            done_flops: 0.0,
             repeated: 0,
             misfortunes: (0, 0),
             latest: Moment::default(),
@@ -96,12 +96,24 @@ impl Book {
 
     /// The slots that an executor had last; 0 if it was never ready.
     pub(super) fn slots_of(&self, executor: ExecutorId) -> u32 {
-        self.slots.get(executor.0 as usize).copied().unwrap_or_default()
+        let presence = self.presence.get(executor.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let slots = presence.iter().rev().find_map(|presence| match presence.standing {
+            Standing::Ready { slots } => Some(slots),
+            Standing::Gone | Standing::Answering => None,
+        });
+        slots.unwrap_or_default()
+    }
+
+    /// How an executor stands.
+    pub(super) fn standing_of(&self, executor: ExecutorId) -> Standing {
+        let last = self.presence.get(executor.0 as usize).and_then(|presence| presence.last());
+        last.map_or(Standing::Gone, |last| last.standing)
     }
 
     /// Executors that were ever ready, and their slots.
     pub(super) fn took_part(&self) -> (u32, u32) {
-        (self.slots.iter().filter(|slots| **slots > 0).count() as u32, self.slots.iter().sum())
+        let slots = (0..self.executors.len() as u32).map(|number| self.slots_of(ExecutorId(number)));
+        slots.filter(|slots| *slots > 0).fold((0, 0), |(executors, sum), slots| (executors + 1, sum + slots))
     }
 
     /// Every task so far, with what it will take: the trainings, then the measurements.
@@ -126,6 +138,11 @@ impl Book {
     /// Whether that look is planned.
     pub(super) fn measures_are_planned(&self) -> bool {
         self.measures.is_some()
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.measures_are_planned() && self.tasks.iter().all(|task| task.finish.is_some())
     }
 
     /// How many trials there are.
@@ -272,26 +289,6 @@ impl Book {
     /// All attempts of all tasks.
     pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
         self.tasks.iter().flat_map(|task| &task.attempts)
-    }
-
-    /// What this driver has done in the time that has elapsed, and what is left; `running` are the trials that train now,
-    /// `before` is the cost that was done when it began.
-    pub(super) fn work(
-        &self,
-        running: impl Iterator<Item = TrialId>,
-        (before, elapsed): (f64, Duration),
-        slots: u32,
-    ) -> Work {
-        let flops = |trial: TrialId| self.plan.trials[trial.0 as usize].flops as f64;
-        let all: f64 = self.plan.trials.iter().map(|trial| trial.flops as f64).sum();
-        let left = running.map(|trial| flops(trial) * (1.0 - self.tasks[trial.0 as usize].done));
-        Work {
-            done: (self.done_flops - before).max(0.0),
-            remaining: (all - self.done_flops).max(0.0),
-            remaining_longest: left.fold(0.0, f64::max),
-            elapsed,
-            slots,
-        }
     }
 
     pub(super) fn beats_the_best(&self, trial: TrialId, report: &EpochReport) -> bool {

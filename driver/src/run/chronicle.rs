@@ -130,6 +130,11 @@ impl Chronicle {
             trials: self.book.trials() as u32,
             at: self.book.latest(),
         };
+        if self.book.begun.is_none() {
+            // Before all else: whoever finds a run that began knows what its trials cost.
+            let planned: Vec<_> = self.book.plan_records().collect();
+            planned.iter().try_for_each(|record| self.note(record))?;
+        }
         self.note(&Record::Begun(begun))?;
         self.commit()
     }
@@ -212,8 +217,7 @@ impl Chronicle {
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let tasks = self.book.forecasts();
-        self.book.measures_are_planned() && tasks.iter().all(|(task, _)| self.is_finished(*task))
+        self.book.is_over()
     }
 
     fn is_finished(&self, task: TaskId) -> bool {

@@ -4,12 +4,17 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::EpochReport;
 
 use super::book::{Book, Unfit, selected};
-use super::record::{Finish, Moment, Record, Spent};
-use super::task::TaskBook;
+use super::record::{Finish, Moment, PlannedCost, Record, Spent};
+use super::task::{PIECE, TaskBook};
+use crate::plan::TrialPlan;
 use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::results::presence::{Presence, Standing};
 
 /// Epochs that a task gets room for at its first: a trial that asks for a million may stop early.
 const EPOCHS_AT_ONCE: usize = 16;
+
+/// What is remembered of how an executor stood.
+const PRESENCE_MAX: usize = 10_000;
 
 impl Book {
     /// Takes a record in.
@@ -20,8 +25,13 @@ impl Book {
         match record {
             Record::Begun(begun) => {
                 self.latest = self.latest.max(begun.at);
+                // Those that are still there have to answer the next driver first.
+                for number in 0..self.executors.len() as u32 {
+                    self.stands(ExecutorId(number), Standing::Gone, begun.at)?;
+                }
                 self.begun = Some(begun.clone());
             }
+            Record::Planned { first, costs } => self.planned(*first, costs)?,
             Record::Kernel(kernel) => {
                 let begun = self.begun.as_mut().ok_or_else(|| Unfit("a kernel came before the run".to_owned()))?;
                 begun.kernel = Some(kernel.clone());
@@ -32,12 +42,12 @@ impl Book {
                     return Err(Unfit(format!("{executor} came where executor {next} was due")));
                 }
                 self.executors.push(name.clone());
-                self.slots.push(0);
+                self.presence.push(Vec::new());
             }
-            Record::Ready { executor, slots } => {
-                let place = self.slots.get_mut(executor.0 as usize);
-                *place.ok_or_else(|| Unfit(format!("there is no {executor}")))? = *slots;
-            }
+            Record::Stands { executor, standing, at } => self.stands(*executor, *standing, *at)?,
+            Record::Presence { executor, presence } => self.presence_mut(*executor)?.extend(presence),
+            Record::Broadcast(broadcast) => self.broadcast = *broadcast,
+            Record::Closed(at) => self.latest = self.latest.max(*at),
             Record::MeasuresPlanned(trials) => {
                 self.tasks.truncate(self.plan.trials.len());
                 self.tasks.extend(trials.iter().map(|_| TaskBook::default()));
@@ -78,6 +88,35 @@ impl Book {
         Ok(())
     }
 
+    /// The costs of these trials are as they were forecast when the run began.
+    fn planned(&mut self, first: TrialId, costs: &[PlannedCost]) -> Result<(), Unfit> {
+        let (start, end) = (first.0 as usize, (first.0 as usize).saturating_add(costs.len()));
+        let trials = self.plan.trials.get_mut(start..end);
+        let trials = trials.ok_or_else(|| Unfit(format!("{first} is planned, and there is no such trial")))?;
+        for (trial, cost) in trials.iter_mut().zip(costs) {
+            (trial.epochs, trial.flops, trial.test_flops) = (cost.epochs, cost.flops, cost.test_flops);
+        }
+        Ok(())
+    }
+
+    fn stands(&mut self, executor: ExecutorId, standing: Standing, at: Moment) -> Result<(), Unfit> {
+        self.latest = self.latest.max(at);
+        let presence = self.presence_mut(executor)?;
+        let is_full = presence.len() >= PRESENCE_MAX;
+        match presence.last_mut() {
+            Some(last) if last.standing == standing => {}
+            None if standing == Standing::Gone => {}
+            // Of one that comes and goes all day, this is all that is remembered.
+            Some(last) if is_full => last.standing = standing,
+            _ => presence.push(Presence { at_s: at.seconds(), standing }),
+        }
+        Ok(())
+    }
+
+    fn presence_mut(&mut self, executor: ExecutorId) -> Result<&mut Vec<Presence>, Unfit> {
+        self.presence.get_mut(executor.0 as usize).ok_or_else(|| Unfit(format!("there is no {executor}")))
+    }
+
     fn launched(
         &mut self,
         attempt: AttemptId,
@@ -103,7 +142,6 @@ impl Book {
             evaluation_s: 0.0,
             end: None,
         });
-        self.credit(attempt.task, f64::from(from_epoch) / self.epochs_of(attempt.task));
         Ok(())
     }
 
@@ -122,7 +160,6 @@ impl Book {
         } else {
             self.repeated += 1;
         }
-        self.credit(attempt.task, f64::from(report.epoch) / self.epochs_of(attempt.task));
         Ok(())
     }
 
@@ -154,7 +191,6 @@ impl Book {
         for open in book.attempts.iter_mut().filter(|attempt| attempt.end.is_none()) {
             (open.end, open.ended_s) = (Some(AttemptEnd::Beaten), at.seconds());
         }
-        self.credit(task, 1.0);
         Ok(())
     }
 
@@ -166,16 +202,29 @@ impl Book {
             .iter()
             .enumerate()
             .map(|(number, name)| Record::Executor { executor: ExecutorId(number as u32), name: name.clone() });
-        let ready = self.slots.iter().enumerate().filter(|(_, slots)| **slots > 0);
-        let ready = ready.map(|(number, slots)| Record::Ready { executor: ExecutorId(number as u32), slots: *slots });
+        let planned = self.plan_records();
+        let presence = self.presence.iter().zip(0..).flat_map(|(presence, number)| {
+            let executor = ExecutorId(number);
+            presence.chunks(PIECE).map(move |piece| Record::Presence { executor, presence: piece.to_vec() })
+        });
         let measures = self.measures.iter().cloned().map(Record::MeasuresPlanned);
         let tasks = self.tasks.iter().enumerate().flat_map(|(number, task)| task.records(TaskId(number as u32)));
-        begun
-            .chain(executors)
-            .chain(ready)
-            .chain(measures)
-            .chain(tasks)
-            .chain([Record::Totals { repeated: self.repeated, latest: self.latest }])
+        planned.chain(begun).chain(executors).chain(presence).chain(measures).chain(tasks).chain([
+            Record::Broadcast(self.broadcast),
+            Record::Totals { repeated: self.repeated, latest: self.latest },
+        ])
+    }
+
+    /// What the trials are forecast to cost.
+    pub(super) fn plan_records(&self) -> impl Iterator<Item = Record> {
+        self.plan.trials.chunks(PIECE).zip(0..).map(|(piece, number)| {
+            let cost = |trial: &TrialPlan| PlannedCost {
+                epochs: trial.epochs,
+                flops: trial.flops,
+                test_flops: trial.test_flops,
+            };
+            Record::Planned { first: TrialId(number * PIECE as u32), costs: piece.iter().map(cost).collect() }
+        })
     }
 
     /// Counts the end of an attempt where it is a misfortune.
@@ -186,13 +235,6 @@ impl Book {
             Some(AttemptEnd::Failed { .. } | AttemptEnd::Hung { .. }) => *failed = change(*failed),
             _ => {}
         }
-    }
-
-    fn credit(&mut self, task: TaskId, share: f64) {
-        let Some(trial) = self.plan.trials.get(task.0 as usize) else { return };
-        let done = &mut self.tasks[task.0 as usize].done;
-        self.done_flops += (share - *done) * trial.flops as f64;
-        *done = share;
     }
 
     fn task_mut(&mut self, task: TaskId) -> Result<&mut TaskBook, Unfit> {

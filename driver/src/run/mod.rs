@@ -6,6 +6,7 @@
 //! | `task` | all that is known of one task |
 //! | `book` | what the records add up to: all tasks, and the weights that are worth keeping |
 //! | `fold` | how records add up to it |
+//! | `left` | the time that is left, now and then |
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
 //! | `fleet` | where each executor stands |
 //! | `acks` | which messages of a session are safe |
@@ -15,6 +16,7 @@
 //! | `commands` | what each command of the scheduler does |
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
+//! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
 //! it: launches, acknowledgements and what people are told wait in `orders` and `effects` until the journal has it.
@@ -27,7 +29,9 @@ mod commands;
 mod error;
 mod fleet;
 mod fold;
+mod left;
 mod outcome;
+mod read;
 mod record;
 mod reports;
 mod steps;
@@ -44,7 +48,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
 use crate::results::progress::{Progress, RunState};
-use crate::results::record::RunRecord;
+use crate::results::record::{Broadcast, RunRecord};
 use crate::scheduler::{Event, History, Scheduler, SchedulingPolicy, Time};
 use crate::study::{CheckpointSettings, Study};
 
@@ -52,11 +56,13 @@ use acks::Acks;
 use book::Contradiction;
 use checkpoints::Checkpoints;
 use fleet::Fleet;
+use left::TimeLeft;
 use record::{Moment, Record};
 use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use error::RunError;
+pub use read::{ReadError, read, read_from};
 
 /// How often the progress display moves at least.
 const TICK: Duration = Duration::from_millis(200);
@@ -126,10 +132,11 @@ pub struct Run<'a> {
     stopping: bool,
     broken: Option<RunError>,
     broadcast_s: f64,
+    broadcast_before: Broadcast,
     started: Instant,
-    /// Driven time before this driver, and the cost that was done in it.
+    /// Driven time before this driver.
     before: Moment,
-    done_before: f64,
+    left: TimeLeft,
 }
 
 /// What happens once the journal has all that led to it.
@@ -152,7 +159,8 @@ impl<'a> Run<'a> {
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
-        let (before, done_before) = (chronicle.book().latest(), chronicle.book().done_flops);
+        let before = chronicle.book().latest();
+        let broadcast_before = chronicle.book().broadcast;
         Self {
             study,
             payload,
@@ -174,9 +182,10 @@ impl<'a> Run<'a> {
             stopping: false,
             broken: None,
             broadcast_s: 0.0,
+            broadcast_before,
             started,
             before,
-            done_before,
+            left: TimeLeft::default(),
         }
     }
 
@@ -190,9 +199,10 @@ impl<'a> Run<'a> {
     /// has stopped with a checkpoint. Returns what there is in any case, with the reason if it ended early.
     pub async fn drive(mut self, mut signals: Signals) -> (RunOutcome, Option<RunError>) {
         let error = self.go_on(&mut signals).await.err();
+        self.close();
         self.progress.finish();
         let spared = self.spared();
-        let (outcome, cluster) = self.outcome(error.is_some());
+        let (outcome, cluster) = self.outcome();
         cluster.dismiss(spared).await;
         (outcome, error)
     }
@@ -231,6 +241,16 @@ impl<'a> Run<'a> {
             self.fleet.note_presence(self.settings.connect_timeout);
         }
         Ok(())
+    }
+
+    /// Writes down what the whole of this driver's time took. All else is safe: a run does not fail for it.
+    fn close(&mut self) {
+        let (broadcast, now) = (self.broadcast(), self.now());
+        self.note(&Record::Broadcast(broadcast));
+        self.note(&Record::Closed(now));
+        if let Err(error) = self.commit() {
+            tracing::warn!(%error, "the end of the run is not written down");
+        }
     }
 
     /// Whether nothing is left to wait for.
@@ -351,15 +371,10 @@ impl<'a> Run<'a> {
             let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
             self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
         } else {
-            let book = self.chronicle.book();
-            let running: Vec<_> =
-                self.fleet.ready().flat_map(|executor| self.scheduler.running_on(executor)).collect();
-            let trials = running.iter().filter(|attempt| !book.is_measure(attempt.task));
-            let trials = trials.map(|attempt| TrialId(attempt.task.0));
-            let work = book.work(trials, (self.done_before, self.started.elapsed()), self.fleet.slots());
-            let (attempts_lost, attempts_failed) = book.misfortunes;
-            let running = running.len() as u32;
-            self.progress.tick(RunState { running, attempts_lost, attempts_failed, work });
+            let running = self.fleet.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
+            let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
+            let left = self.left.at(Time(self.now().0), &self.scheduler);
+            self.progress.tick(RunState { running, attempts_lost, attempts_failed, left });
         }
     }
 

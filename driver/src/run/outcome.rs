@@ -8,46 +8,60 @@ use super::task::TaskBook;
 use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
 use crate::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+use crate::study::Study;
 
 impl Run<'_> {
     /// All that is known now, and the links, which are to be told that the run is over.
-    pub(super) fn outcome(self, broke_off: bool) -> (RunOutcome, Cluster) {
-        let interrupted = broke_off || !self.scheduler.is_done();
-        let wall_s = self.now().seconds();
+    pub(super) fn outcome(self) -> (RunOutcome, Cluster) {
         let book = self.chronicle.book();
         let best = book.best_weights().map(|(trial, weights)| (trial, weights.content.to_vec()));
-        let (executors, slots) = book.took_part();
-        let record = RunRecord {
-            study: self.study.name.clone(),
-            seed: self.study.seed,
-            select: self.study.search.select,
-            loss: self.study.loss(),
-            kernel: self.chronicle.kernel().unwrap_or("none").to_owned(),
-            build: env!("CARGO_PKG_VERSION").to_owned(),
-            executors,
-            slots,
-            interrupted,
-            attempts: book.attempts().cloned().collect(),
-            executor_names: book.executors.clone(),
-            epochs_repeated: book.repeated,
-            trials: book.trial_records(),
-            control: book.plan().control,
-            wall_s,
-            broadcast: Broadcast {
-                data_bytes: self.payload.traffic.encoded(self.payload.data_bytes()),
-                data_raw_bytes: self.payload.data_bytes(),
-                sent_bytes: Traffic::read(&self.payload.traffic.sent),
-                from_peers_bytes: Traffic::read(&self.payload.traffic.from_peers),
-                from_cache_bytes: Traffic::read(&self.payload.traffic.from_cache),
-                wall_s: self.broadcast_s,
-            },
-        };
-        let unmeasured = book.unmeasured();
+        let (record, unmeasured) = (book.run_record(self.study), book.unmeasured());
         (RunOutcome { record, best, unmeasured }, self.cluster)
+    }
+
+    /// What the broadcast took so far: under earlier drivers, and under this one.
+    pub(super) fn broadcast(&self) -> Broadcast {
+        let (before, traffic) = (self.broadcast_before, &self.payload.traffic);
+        let sent_bytes = Traffic::read(&traffic.sent);
+        let encoded = traffic.encoded(self.payload.data_bytes());
+        Broadcast {
+            // Where this driver sent nothing, an earlier one knows what a copy takes.
+            data_bytes: if sent_bytes == 0 && before.data_bytes > 0 { before.data_bytes } else { encoded },
+            data_raw_bytes: self.payload.data_bytes(),
+            sent_bytes: before.sent_bytes + sent_bytes,
+            from_peers_bytes: before.from_peers_bytes + Traffic::read(&traffic.from_peers),
+            from_cache_bytes: before.from_cache_bytes + Traffic::read(&traffic.from_cache),
+            wall_s: before.wall_s + self.broadcast_s,
+        }
     }
 }
 
 impl Book {
+    /// All that is known of the run, with what its study says.
+    pub(super) fn run_record(&self, study: &Study) -> RunRecord {
+        let (executors, slots) = self.took_part();
+        let begun = self.begun.as_ref();
+        RunRecord {
+            study: study.name.clone(),
+            seed: study.seed,
+            select: self.select,
+            loss: study.loss(),
+            kernel: begun.and_then(|begun| begun.kernel.clone()).unwrap_or_else(|| "none".to_owned()),
+            build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),
+            executors,
+            slots,
+            interrupted: !self.is_over(),
+            attempts: self.attempts().cloned().collect(),
+            executor_names: self.executors.clone(),
+            presence: self.presence.clone(),
+            epochs_repeated: self.repeated,
+            trials: self.trial_records(),
+            control: self.plan.control,
+            wall_s: self.latest.seconds(),
+            broadcast: self.broadcast,
+        }
+    }
+
     /// Every trial with what it reported and what it took.
     pub(super) fn trial_records(&self) -> Vec<TrialRecord> {
         let trials = (0..self.trials() as u32).filter_map(|number| Some((number, self.task(TaskId(number))?)));
@@ -67,11 +81,13 @@ impl Book {
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
             Some((Finish::Measured(_), _)) | None => TrialOutcome::NotRun,
         };
-        let last = task.completing();
+        let (plan, last) = (&self.plan.trials[trial.0 as usize], task.completing());
         let name = |number: u32| self.executors.get(number as usize).cloned();
         TrialRecord {
             trial,
-            configuration: self.plan().trials[trial.0 as usize].configuration.clone(),
+            configuration: plan.configuration.clone(),
+            cost: plan.flops,
+            epochs_max: plan.epochs,
             test: match &outcome {
                 TrialOutcome::Finished(report) => report.test,
                 TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => None,

@@ -8,6 +8,8 @@ use broadsweep_common::metrics::{EpochReport, Score};
 use serde::{Deserialize, Serialize};
 
 use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::results::presence::{Presence, Standing};
+use crate::results::record::Broadcast;
 
 /// A moment of a run, in microseconds of driven time: while no driver lives, it stands still.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,12 +37,21 @@ pub(super) enum Record {
         /// What people call it.
         name: String,
     },
-    /// An executor is ready, with other slots than the last time.
-    Ready {
+    /// What trials are forecast to cost: nobody who reads the run later needs its data for that.
+    Planned {
+        /// The first of them.
+        first: TrialId,
+        /// In trial order.
+        costs: Vec<PlannedCost>,
+    },
+    /// An executor came or went.
+    Stands {
         /// Which one.
         executor: ExecutorId,
-        /// Attempts that run there at the same time.
-        slots: u32,
+        /// How it stands from now on.
+        standing: Standing,
+        /// When.
+        at: Moment,
     },
     /// The last look at the test rows is planned: the tasks after the trainings, for these trials in this order.
     MeasuresPlanned(Vec<TrialId>),
@@ -131,6 +142,28 @@ pub(super) enum Record {
     },
     /// The kernel that every executor uses: they agreed on it.
     Kernel(String),
+    /// What the broadcast took so far, under all drivers of the run.
+    Broadcast(Broadcast),
+    /// A driver ends in order: up to here the time is driven.
+    Closed(Moment),
+    /// How an executor stood, in order: what a compaction leaves.
+    Presence {
+        /// Which one.
+        executor: ExecutorId,
+        /// Those that follow the ones known so far.
+        presence: Vec<Presence>,
+    },
+}
+
+/// What a trial is forecast to cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PlannedCost {
+    /// Epochs, at most.
+    pub(super) epochs: u32,
+    /// Of all of them.
+    pub(super) flops: u64,
+    /// Of measuring the test rows once.
+    pub(super) test_flops: u64,
 }
 
 /// What a driver starts from. A later one has to start from the same.

@@ -7,13 +7,17 @@ use super::Run;
 use super::record::Record;
 use crate::cluster::{LinkError, LinkEvent, Ready};
 use crate::results::attempt::AttemptEnd;
+use crate::results::presence::Standing;
 use crate::results::show::counted;
 use crate::scheduler::{Event, Time};
 
 impl Run<'_> {
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
         match event {
-            LinkEvent::Connected => self.fleet.answering(executor),
+            LinkEvent::Connected => {
+                self.fleet.answering(executor);
+                self.note_standing(executor, Standing::Answering);
+            }
             LinkEvent::Fed => self.say(format!(
                 "{} gets no data from the other executors; it is sent from here, which takes longer. Can they reach each \
                  other? (--advertise)",
@@ -30,6 +34,7 @@ impl Run<'_> {
                     self.say(format!("{error}; going on without it until it can be used"));
                 }
                 self.fleet.gone(executor, Some(error));
+                self.note_standing(executor, Standing::Gone);
                 if nobody_listens {
                     self.give_up(executor);
                 }
@@ -37,6 +42,7 @@ impl Run<'_> {
             LinkEvent::Refused(error) => {
                 let message = format!("{error}; going on without it");
                 self.fleet.refused(executor, error);
+                self.note_standing(executor, Standing::Gone);
                 self.give_up(executor);
                 // The end of the run lists every node's error itself.
                 if self.fleet.verdict(self.settings.nodes_min, Instant::now()).is_none() {
@@ -58,16 +64,15 @@ impl Run<'_> {
     }
 
     fn on_ready(&mut self, executor: ExecutorId, ready: Ready) {
-        let known_slots = self.chronicle.book().slots_of(executor);
-        if known_slots == 0 {
+        if self.chronicle.book().slots_of(executor) == 0 {
             self.broadcast_s = self.started.elapsed().as_secs_f64();
         }
         if self.chronicle.kernel().is_none() {
             self.note(&Record::Kernel(ready.kernel.clone()));
         }
-        if known_slots != ready.slots {
-            self.note(&Record::Ready { executor, slots: ready.slots });
-        }
+        self.note_standing(executor, Standing::Ready { slots: ready.slots });
+        let broadcast = self.broadcast();
+        self.note(&Record::Broadcast(broadcast));
         if self.fleet.is_announced(executor) {
             let slots = counted(ready.slots.into(), "slot");
             self.say(format!("{} is there, with {slots}", self.cluster.name(executor)));
@@ -129,6 +134,7 @@ impl Run<'_> {
             }
         });
         self.fleet.note_reason(executor, reason);
+        self.note_standing(executor, Standing::Gone);
         // What was ended and not acknowledged is told again in the next session.
         self.acks.remove(&executor);
         self.early.retain(|(early, ..)| *early != executor);
@@ -146,6 +152,13 @@ impl Run<'_> {
     fn give_up(&mut self, executor: ExecutorId) {
         if self.fleet.given_up(executor) {
             self.feed(Event::ExecutorLost(executor));
+        }
+    }
+
+    /// Writes down how an executor stands, if that is new.
+    fn note_standing(&mut self, executor: ExecutorId, standing: Standing) {
+        if self.chronicle.book().standing_of(executor) != standing {
+            self.note(&Record::Stands { executor, standing, at: self.now() });
         }
     }
 

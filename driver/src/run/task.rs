@@ -16,19 +16,17 @@ pub(super) struct TaskBook {
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) checkpoint: Option<Kept>,
     pub(super) finish: Option<(Finish, Moment)>,
-    /// Share of the cost that is done.
-    pub(super) done: f64,
 }
 
-impl TaskBook {
-    /// Entries that one record holds: it stays far below what the journal takes.
-    const PIECE: usize = 1000;
+/// Entries that one record holds: it stays far below what the journal takes.
+pub(super) const PIECE: usize = 1000;
 
+impl TaskBook {
     pub(super) fn records(&self, task: TaskId) -> impl Iterator<Item = Record> {
         let known = Record::Known { task, checkpoint: self.checkpoint, finish: self.finish.clone() };
         let told = self.checkpoint.is_some() || self.finish.is_some();
-        let attempts = self.attempts.chunks(Self::PIECE).map(|piece| Record::Attempts(piece.to_vec()));
-        let epochs = self.epochs.chunks(Self::PIECE);
+        let attempts = self.attempts.chunks(PIECE).map(|piece| Record::Attempts(piece.to_vec()));
+        let epochs = self.epochs.chunks(PIECE);
         let epochs = epochs.map(move |piece| Record::Epochs { task, reports: piece.to_vec() });
         attempts.chain(epochs).chain(told.then_some(known))
     }

@@ -1,5 +1,6 @@
 //! What has to be so when a run is over: computed from the scenario and from what really happened.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,6 +11,7 @@ use broadsweep_driver::journal::Storage;
 use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
 use broadsweep_driver::results::digest::results_sha256;
 use broadsweep_driver::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use broadsweep_driver::run::read_from;
 use broadsweep_executor::replay;
 
 use super::driver::Campaign;
@@ -22,6 +24,8 @@ fn expected(campaign: &Campaign, trials: &[Replay]) -> Vec<TrialRecord> {
     let records = trials.iter().zip(&campaign.plan.trials).zip(0..).map(|((trial, plan), number)| TrialRecord {
         trial: TrialId(number),
         configuration: plan.configuration.clone(),
+        cost: plan.flops,
+        epochs_max: plan.epochs,
         outcome: match trial.end {
             ReplayEnd::Complete(counted) => TrialOutcome::Finished(counted),
             ReplayEnd::Diverged => TrialOutcome::Diverged { epoch: trial.epochs + 1 },
@@ -139,6 +143,23 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
     };
     if !fits {
         trace.violate(format!("{id} ended as {:?}, and is written down as {:?}", stay.ended, attempt.end));
+    }
+}
+
+/// A run that is over is the same to one who only reads its folder.
+pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+    let storage = &campaign.disk.memory;
+    storage.write("study.toml", campaign.study.text().as_bytes()).unwrap();
+    match read_from(storage, Path::new("memory")) {
+        Ok(read) => {
+            // A disk that was full just then may lack the very last record.
+            let read = RunRecord { wall_s: record.wall_s, broadcast: record.broadcast, ..read };
+            if read != *record {
+                trace.violate("the finished run is another one when it is read");
+                trace.say("oracle", format!("{record:?} is read as {read:?}"));
+            }
+        }
+        Err(error) => trace.violate(format!("the finished run cannot be read: {error}")),
     }
 }
 

@@ -132,6 +132,7 @@ impl World {
         if let Some(record) = outcome {
             oracle::check(&self.scenario, &self.driver, &record, &self.truth, &self.trace);
             self.check_that_executors_are_free();
+            oracle::check_read(&self.driver, &record, &self.trace);
             self.reopen(&record);
         }
         let journal = self.driver.disk.memory.journal().unwrap_or_default();

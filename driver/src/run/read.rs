@@ -1,0 +1,221 @@
+//! A run as its folder tells it, whether it is over, was interrupted, or goes on right now. Nothing is taken up: no
+//! lock, no write, and none of the files that the study names.
+
+use std::path::{Path, PathBuf};
+
+use super::ChronicleError;
+use super::book::Book;
+use super::record::Record;
+use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError};
+use crate::plan::{StudyPlan, TrialPlan};
+use crate::results::record::RunRecord;
+use crate::study::{self, Diagnostic, Study};
+
+/// The study's file in the run folder.
+const STUDY: &str = "study.toml";
+/// Bytes that it may have: a run does not begin with more.
+const STUDY_BYTES_MAX: u64 = 16 << 20;
+
+/// Why a folder does not tell of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing of a run is there.
+    #[error("{} is no folder of a run: it has no {missing}; name one that `broadsweep tune` wrote", folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+        /// What a run's folder has.
+        missing: &'static str,
+    },
+    /// Its driver ended before it had written down what it was about to do.
+    #[error("the run in {} ended before it began: there is nothing to read; start it again", .0.display())]
+    NotBegun(PathBuf),
+    /// The study in the folder is none.
+    #[error("{} is damaged: {reason}; restore it from the study that the run was started with", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The study in the folder is wrong.
+    #[error(transparent)]
+    Study(#[from] Box<Diagnostic>),
+    /// The journal cannot be read, or tells of another study.
+    #[error(transparent)]
+    Chronicle(#[from] ChronicleError),
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Reads the run in `folder`.
+///
+/// # Errors
+/// [`ReadError`]; the folder is as it was in any case.
+pub fn read(folder: &Path) -> Result<RunRecord, ReadError> {
+    read_from(&FolderStorage::for_reading(folder), folder)
+}
+
+/// As [`read`], from any storage that holds the run `folder`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<RunRecord, ReadError> {
+    if storage.journal_bytes()?.is_none() {
+        return Err(ReadError::NoRun { folder: folder.to_owned(), missing: "journal" });
+    }
+    let study = read_study(storage, folder)?;
+    let mut book = Book::new(without_costs(&study).map_err(Box::new)?, study.search.select);
+    let mut unfit = None;
+    Journal::<Record>::read(storage, |number, record| {
+        if unfit.is_none() {
+            unfit = book.apply(&record).err().map(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() });
+        }
+    })
+    .map_err(|error| match error {
+        JournalError::Missing(_) => ReadError::NoRun { folder: folder.to_owned(), missing: "journal" },
+        other => ReadError::Chronicle(other.into()),
+    })?;
+    let Some(begun) = &book.begun else { return Err(ReadError::NotBegun(folder.to_owned())) };
+    // First: another study explains records that do not fit.
+    if begun.trials as usize != book.trials() {
+        return Err(ChronicleError::Changed { what: "the study" }.into());
+    }
+    unfit.map_or_else(|| Ok(book.run_record(&study)), |unfit| Err(unfit.into()))
+}
+
+fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> {
+    let path = folder.join(STUDY);
+    let Some(bytes) = storage.read(STUDY, STUDY_BYTES_MAX)? else {
+        return Err(ReadError::NoRun { folder: folder.to_owned(), missing: STUDY });
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ReadError::NoText { path: path.clone(), reason: "it is not UTF-8 text".to_owned() })?;
+    Ok(study::parse(&text, &path.display().to_string()).map_err(Box::new)?)
+}
+
+/// The trials of a study; what they cost is written in the journal.
+fn without_costs(study: &Study) -> Result<StudyPlan, Diagnostic> {
+    let trial = |configuration| TrialPlan {
+        configuration,
+        epochs: 0,
+        parameters: 0,
+        flops: 0,
+        test_flops: 0,
+        memory_bytes: 0,
+    };
+    let trials = study.configurations()?.into_iter().map(trial).collect();
+    Ok(StudyPlan { trials, control: StudyPlan::control(study) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId};
+
+    use super::*;
+    use crate::data;
+    use crate::journal::MemoryStorage;
+    use crate::results::presence::Standing;
+    use crate::run::record::{Finish, Moment, Spent};
+    use crate::run::{Chronicle, Start};
+
+    const TEXT: &str = "name = 'read'\ntrainer = { kind = 'replay', seconds = 0.5, epochs = '$n', error = 0.25 }\n\
+                        [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 2] }\n";
+
+    /// A run in which an attempt is under way, and its chronicle.
+    fn begun() -> (Arc<MemoryStorage>, Chronicle) {
+        let storage = Arc::new(MemoryStorage::new());
+        storage.write(STUDY, TEXT.as_bytes()).unwrap();
+        let study = study::parse(TEXT, STUDY).unwrap();
+        let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
+        let plan = StudyPlan::new(&study, &trainer, study.configurations().unwrap(), &header).unwrap();
+        let blob = Digest::of(b"any");
+        let start = Start { run: "r".into(), kernel: Some("portable".into()), data: blob, study: blob };
+        let mut chronicle =
+            Chronicle::begin(Arc::clone(&storage) as Arc<dyn Storage>, plan, study.search.select, start).unwrap();
+        let (executor, attempt) = (ExecutorId(0), AttemptId { task: TaskId(1), number: 1 });
+        for record in [
+            Record::Executor { executor, name: "a:1".into() },
+            Record::Stands { executor, standing: Standing::Ready { slots: 3 }, at: Moment(10) },
+            Record::Launched { attempt, executor, from_epoch: 0, at: Moment(1_500_000) },
+        ] {
+            chronicle.note(&record).unwrap();
+        }
+        chronicle.commit().unwrap();
+        (storage, chronicle)
+    }
+
+    fn read_it(storage: &MemoryStorage) -> Result<RunRecord, ReadError> {
+        read_from(storage, Path::new("runs/a"))
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_read_as_it_is_known_and_left_as_it_is() {
+        let (storage, mut chronicle) = begun();
+        let operations = storage.operations();
+        let read = read_it(&storage).unwrap();
+        assert_eq!(storage.operations(), operations, "something was written");
+        let study = study::parse(TEXT, STUDY).unwrap();
+        assert_eq!(read, chronicle.book().run_record(&study));
+        assert!(read.interrupted);
+        assert_eq!((read.executors, read.slots, read.wall_s, read.attempts.len()), (1, 3, 1.5, 1));
+        let costs: Vec<_> = read.trials.iter().map(|trial| (trial.cost, trial.epochs_max)).collect();
+        assert_eq!(costs, [(500_000, 1), (1_000_000, 2)], "the journal tells what trials cost");
+        for number in 0..2 {
+            let finish = Finish::GivenUp { reason: "x".into() };
+            chronicle.note(&Record::Finished { task: TaskId(number), finish, at: Moment(2_000_000) }).unwrap();
+        }
+        let attempt = AttemptId { task: TaskId(1), number: 1 };
+        let end = crate::results::attempt::AttemptEnd::Completed;
+        chronicle.note(&Record::Ended { attempt, end, spent: Spent::default(), at: Moment(2_000_000) }).unwrap();
+        chronicle.note(&Record::MeasuresPlanned(Vec::new())).unwrap();
+        chronicle.note(&Record::Closed(Moment(2_500_000))).unwrap();
+        chronicle.commit().unwrap();
+        let read = read_it(&storage).unwrap();
+        assert_eq!((read.interrupted, read.wall_s), (false, 2.5));
+        assert_eq!(read, chronicle.book().run_record(&study));
+    }
+
+    #[test]
+    fn an_unfinished_commit_at_the_end_is_not_read_and_not_cut() {
+        let (storage, _chronicle) = begun();
+        let whole = read_it(&storage).unwrap();
+        let torn = [storage.journal().unwrap(), vec![7; 9]].concat();
+        storage.set_journal(torn.clone());
+        assert_eq!(read_it(&storage).unwrap(), whole);
+        assert_eq!(storage.journal().unwrap(), torn);
+    }
+
+    /// What a row is called, the study and the journal that are there, and a part of what is said.
+    type Row<'a> = (&'a str, Option<&'a [u8]>, Option<Vec<u8>>, &'a str);
+
+    #[test]
+    fn what_is_no_run_says_so_and_what_to_do() {
+        let (storage, _chronicle) = begun();
+        let journal = storage.journal().unwrap();
+        let header = journal[..16].to_vec();
+        let other = TEXT.replace("[1, 2]", "[1, 2, 3]");
+        let rows: [Row<'_>; 6] = [
+            ("no journal", Some(TEXT.as_bytes()), None, "runs/a is no folder of a run: it has no journal"),
+            ("no study", None, Some(journal.clone()), "it has no study.toml; name one"),
+            ("bytes for a study", Some(&[0xff]), Some(journal.clone()), "is damaged: it is not UTF-8 text"),
+            ("a wrong study", Some(b"name = 1"), Some(journal.clone()), "name"),
+            ("another study", Some(other.as_bytes()), Some(journal), "the study is not what it began with"),
+            ("nothing yet", Some(TEXT.as_bytes()), Some(header), "ended before it began"),
+        ];
+        for (name, study, journal, expected) in rows {
+            let storage = MemoryStorage::new();
+            if let Some(study) = study {
+                storage.write(STUDY, study).unwrap();
+            }
+            if let Some(journal) = journal {
+                storage.set_journal(journal);
+            }
+            let error = read_it(&storage).unwrap_err().to_string();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+}
