@@ -11,12 +11,14 @@
 //! | [`run`] | the one loop where clock, links and scheduler meet |
 //! | [`journal`] | what happened in a run, in records that survive a crash |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
+//! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
 
 pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod journal;
 pub mod plan;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scheduler;

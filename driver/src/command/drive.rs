@@ -18,6 +18,7 @@ use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
+use crate::report::Report;
 use crate::results::folder::RunFolder;
 use crate::results::progress::Progress;
 use crate::results::record::RunRecord;
@@ -185,6 +186,7 @@ fn conclude(
         folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
     folder.write_results(record)?;
+    write_report(folder, record)?;
     if let Some(error) = error {
         say_how_to_go_on(folder, record)?;
         return Err(Failure { code: FAILED, error: error.into() });
@@ -202,6 +204,18 @@ fn conclude(
     }
     let counts = record.counts();
     Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+}
+
+/// Writes `report.html`. The results are safe by now: without it a run has not failed.
+fn write_report(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {
+    if let Err(error) = folder.write_report(&Report { run: record }.html()) {
+        let path = folder.path().display();
+        writeln!(
+            io::stderr(),
+            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html --out REPORT.html"
+        )?;
+    }
+    Ok(())
 }
 
 fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! | `tune` | `broadsweep tune`: a whole run |
 //! | `resume` | `broadsweep resume`: the rest of a run |
 //! | `drive` | what these two have in common |
+//! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
@@ -17,6 +18,7 @@ mod check;
 mod drive;
 mod executors;
 mod load;
+mod report;
 mod resume;
 mod tune;
 
@@ -64,6 +66,8 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Go on with a run that was interrupted or whose driver was killed
     Resume(resume::ResumeArgs),
+    /// Show what a run found: tables, Markdown, JSON, or a page with pictures
+    Report(report::ReportArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
+        Command::Report(args) => report::run(args),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),

@@ -10,20 +10,20 @@ use super::attempt::{AttemptEnd, AttemptRecord};
 use super::presence::{Presence, Standing};
 use super::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
 
-pub(super) fn configuration(values: &[(&str, Value)]) -> Configuration {
+pub(crate) fn configuration(values: &[(&str, Value)]) -> Configuration {
     Configuration(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
 }
 
-pub(super) fn score(error: f64) -> Score {
+pub(crate) fn score(error: f64) -> Score {
     Score { loss: error * 3.0, error }
 }
 
-pub(super) fn report(epoch: u32, error: f64) -> EpochReport {
+pub(crate) fn report(epoch: u32, error: f64) -> EpochReport {
     EpochReport { epoch, learning_rate: 0.1, training_loss: 0.3, validation: Some(score(error)), test: None }
 }
 
 /// Two epochs, of which the second counts.
-pub(super) fn finished(trial: u32, error: f64) -> TrialRecord {
+pub(crate) fn finished(trial: u32, error: f64) -> TrialRecord {
     let values = [("fc1", Value::Integer(64 << trial.min(20))), ("learning_rate", Value::Real(0.1 / 3.0))];
     TrialRecord {
         trial: TrialId(trial),
@@ -42,20 +42,20 @@ pub(super) fn finished(trial: u32, error: f64) -> TrialRecord {
     }
 }
 
-pub(super) fn tested(trial: TrialRecord, error: f64) -> TrialRecord {
+pub(crate) fn tested(trial: TrialRecord, error: f64) -> TrialRecord {
     TrialRecord { test: Some(score(error)), ..trial }
 }
 
-pub(super) fn diverged(trial: u32, epoch: u32) -> TrialRecord {
+pub(crate) fn diverged(trial: u32, epoch: u32) -> TrialRecord {
     TrialRecord { outcome: TrialOutcome::Diverged { epoch }, epochs: Vec::new(), ..finished(trial, 0.5) }
 }
 
-pub(super) fn given_up(trial: u32, reason: &str) -> TrialRecord {
+pub(crate) fn given_up(trial: u32, reason: &str) -> TrialRecord {
     let outcome = TrialOutcome::GivenUp { reason: reason.to_owned() };
     TrialRecord { outcome, epochs: vec![report(1, 0.5)], attempts: 4, ..finished(trial, 0.5) }
 }
 
-pub(super) fn not_run(trial: u32) -> TrialRecord {
+pub(crate) fn not_run(trial: u32) -> TrialRecord {
     let record = finished(trial, 0.5);
     TrialRecord { outcome: TrialOutcome::NotRun, epochs: Vec::new(), attempts: 0, executor: None, ..record }
 }
@@ -80,7 +80,7 @@ fn attempts(trial: &TrialRecord) -> impl Iterator<Item = AttemptRecord> {
     })
 }
 
-pub(super) fn run(trials: Vec<TrialRecord>) -> RunRecord {
+pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
     RunRecord {
         study: "quick".to_owned(),
         seed: 7,

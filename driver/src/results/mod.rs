@@ -7,6 +7,7 @@
 //! | [`presence`] | how an executor stood |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
+//! | [`columns`] | `trials.parquet` |
 //! | [`summary`] | `summary.json` |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
@@ -20,6 +21,7 @@
 
 pub mod attempt;
 pub mod calendar;
+pub mod columns;
 pub mod digest;
 pub mod folder;
 pub mod pace;
@@ -33,4 +35,4 @@ pub mod summary;
 pub mod table;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
