@@ -10,13 +10,17 @@
 //! | [`scheduler`] | places attempts on slots, nothing else; pure |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
 //! | [`journal`] | what happened in a run, in records that survive a crash |
+//! | [`forecast`] | what a run would take elsewhere, and what the rest of one will take; pure |
+//! | [`ledger`] | where the time of a run's slots went; pure |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
 //! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
 
 pub mod cluster;
 pub mod command;
 pub mod data;
+pub mod forecast;
 pub mod journal;
+pub mod ledger;
 pub mod plan;
 pub mod report;
 pub mod results;

@@ -15,6 +15,8 @@ use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 use broadsweep_driver::report::Report;
 use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::results::comparison::{Comparison, Member};
+use broadsweep_driver::results::presence::{Presence, Standing};
 use broadsweep_driver::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
@@ -56,7 +58,7 @@ fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> RunR
         control: Some(TrialId(0)),
         attempts: Vec::new(),
         executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),
-        presence: Vec::new(),
+        presence: vec![vec![Presence { at_s: 0.3, standing: Standing::Ready { slots: 2 } }]; executors as usize],
         epochs_repeated: 0,
         wall_s: 0.0,
         broadcast: Broadcast {
@@ -185,6 +187,17 @@ fn failed() -> RunRecord {
     record
 }
 
+/// The same study on one, two and thirteen executors, twice each.
+fn compared() -> Comparison {
+    let sizes = [1, 2, 13].into_iter().flat_map(|size| [(size, 1), (size, 2)]);
+    let member = |(size, repeat): (u32, u32)| {
+        let mut record = searched(50, size, plain);
+        record.wall_s *= if repeat == 1 { 1.0 } else { 1.03 };
+        Member { size, repeat, folder: format!("{size}-{repeat}"), record }
+    };
+    Comparison::of("mnist-search", false, sizes.map(member).collect())
+}
+
 /// The browser, or `None` where there is none and nobody insists.
 fn browser() -> Option<Browser> {
     match Browser::find() {
@@ -225,31 +238,26 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
         ("many", searched(5000, 13, plain)),
         ("failed", failed()),
         ("hostile", searched(50, 3, hostile)),
+        ("compared", searched(50, 1, plain)),
     ];
     for (name, record) in rows {
         let path = place(folder.path(), name);
-        let page = Report { run: &record }.html();
+        let comparison = (name == "compared").then(compared);
+        let page = Report { run: &record, comparison: comparison.as_ref() }.html();
         assert!(page.len() <= PAGE_BYTES_MAX, "{name}: {} bytes", page.len());
         fs::write(&path, &page).unwrap();
         let seen = browser.open(&path);
         assert_eq!(seen.console, Vec::<String>::new(), "{name}");
         let drawn = marks(&seen.document);
-        let expected: &[&str] = match name {
-            "one" => &["curves", "timeline"],
-            "failed" => &["timeline"],
-            _ => &[
-                "curves",
-                "errors",
-                "importance",
-                "parallel",
-                "sensitivity-0",
-                "sensitivity-1",
-                "sensitivity-2",
-                "sensitivity-3",
-                "sensitivity-4",
-                "timeline",
-            ],
+        let expected = match name {
+            "one" => "curves ledger speedups timeline times",
+            "failed" => "ledger timeline",
+            _ => {
+                "curves errors importance ledger parallel sensitivity-0 sensitivity-1 sensitivity-2 sensitivity-3 \
+                 sensitivity-4 speedups timeline times"
+            }
         };
+        let expected: Vec<_> = expected.split_whitespace().collect();
         assert_eq!(drawn.keys().copied().collect::<Vec<_>>(), expected, "{name}");
         assert!(drawn.values().all(|marks| *marks > 0), "{name}: {drawn:?}");
         assert!(seen.document.contains(&format!("data-drawn=\"{}\"", expected.len())), "{name}: not all were drawn");
@@ -274,9 +282,10 @@ fn a_page_can_be_looked_at_in_light_and_dark_on_wide_and_narrow_screens() {
     let folder = tempfile::tempdir().unwrap();
     let looks = [("light", (1100, 4300), false), ("dark", (1100, 4300), true), ("narrow", (360, 6600), false)];
     let mut pictures = Vec::new();
-    for (name, record) in [("fifty", searched(50, 3, plain)), ("many", searched(5000, 13, plain))] {
+    for (name, record) in [("compared", searched(50, 1, plain)), ("many", searched(5000, 13, plain))] {
         let path = place(folder.path(), name);
-        fs::write(&path, Report { run: &record }.html()).unwrap();
+        let comparison = (name == "compared").then(compared);
+        fs::write(&path, Report { run: &record, comparison: comparison.as_ref() }.html()).unwrap();
         for (look, size, is_dark) in looks {
             let to = path.with_file_name(format!("{name}-{look}.png"));
             browser.picture(&framed(&path, size), &to, size, is_dark);

@@ -7,8 +7,15 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// No async, no IO, no clock, no lock, no log, no order that differs from run to run.
-const PURE_FOLDERS: [&str; 4] =
-    ["driver/src/scheduler/", "driver/src/study/", "common/src/exchange/", "executor/src/nn/"];
+const PURE_FOLDERS: [&str; 7] = [
+    "driver/src/scheduler/",
+    "driver/src/study/",
+    "driver/src/ledger/",
+    "driver/src/forecast/",
+    "driver/src/report/",
+    "common/src/exchange/",
+    "executor/src/nn/",
+];
 
 /// `fs` covers `std::fs` however it is imported.
 const IMPURE_WORDS: [&str; 7] = ["tokio", "async", "Instant", "SystemTime", "tracing", "HashMap", "fs"];

@@ -9,17 +9,17 @@ use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use bytes::Bytes;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::executors::Choice;
+use super::interrupts::Interrupts;
 use super::load::Job;
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
 use crate::report::Report;
-use crate::results::folder::RunFolder;
+use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::record::RunRecord;
 use crate::results::summary::summary_json;
@@ -56,15 +56,25 @@ pub(super) struct DriveFlags {
 pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes);
-    let (folder, outcome, error) = runtime.block_on(run(drive))?;
+    let how_to_go_on = format!("broadsweep resume {}", drive.folder.path().display());
+    let ended = runtime.block_on(async { run(drive, &Interrupts::listen(how_to_go_on)?).await })?;
     drop(runtime);
-    conclude(&study, flags, &folder, &outcome, error, resumes)
+    conclude(&study, flags, &ended.folder, &ended.outcome, ended.error, resumes)
 }
 
-async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), Failure> {
+/// How a run ended.
+pub(super) struct Ended {
+    pub(super) folder: RunFolder,
+    pub(super) outcome: RunOutcome,
+    /// Why early, if it did.
+    pub(super) error: Option<RunError>,
+}
+
+/// Drives a run to its end; writes nothing but its journal and its weights.
+pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, plan, data, .. } = job;
-    let interrupted = interruptions(roster.clone(), folder.path().display().to_string())?;
+    let interrupted = interrupts.during(roster.clone());
     let data = Blob::new(Bytes::from_owner(data))?;
     let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -125,30 +135,7 @@ async fn run(drive: Drive) -> Result<(RunFolder, RunOutcome, Option<RunError>), 
         drop(executors.local);
         ended
     };
-    Ok((folder, outcome, error))
-}
-
-/// Says when Ctrl-C or SIGTERM comes. The second one ends the process at once, and local executors with it.
-fn interruptions(roster: Roster, folder: String) -> anyhow::Result<mpsc::Receiver<()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (told, heard) = mpsc::channel(1);
-    tokio::spawn(async move {
-        for press in 1.. {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if press > 1 {
-                roster.kill_children();
-                // A closed stderr must not keep the process from ending.
-                let _ = writeln!(
-                    io::stderr(),
-                    "\nended at once; nodes keep what they have of the run for the next driver\nto go on: broadsweep resume {folder}"
-                );
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-            let _ = told.send(()).await; // the run may just have ended
-        }
-    });
-    Ok(heard)
+    Ok(Ended { folder, outcome, error })
 }
 
 /// Names a run among all that could ask for the same executor: its folder, and when and by which process it began.
@@ -180,13 +167,7 @@ fn conclude(
         say_how_to_go_on(folder, record)?;
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    if let Some(best) = record.best() {
-        // A trial that trains nothing has none.
-        let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
-        folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
-    }
-    folder.write_results(record)?;
-    write_report(folder, record)?;
+    write(folder, outcome)?;
     if let Some(error) = error {
         say_how_to_go_on(folder, record)?;
         return Err(Failure { code: FAILED, error: error.into() });
@@ -206,16 +187,28 @@ fn conclude(
     Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
 }
 
-/// Writes `report.html`. The results are safe by now: without it a run has not failed.
-fn write_report(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {
-    if let Err(error) = folder.write_report(&Report { run: record }.html()) {
-        let path = folder.path().display();
-        writeln!(
-            io::stderr(),
-            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html --out REPORT.html"
-        )?;
+/// Writes the results of a run into its folder.
+pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<(), FolderError> {
+    let record = &outcome.record;
+    if let Some(best) = record.best() {
+        // A trial that trains nothing has none.
+        let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
+        folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
+    folder.write_results(record)?;
+    say_if_missing(folder.write_report(&Report::of(record).html()), &folder.path().display().to_string());
     Ok(())
+}
+
+/// A run without a report has not failed: its results are safe.
+pub(super) fn say_if_missing(written: Result<(), FolderError>, path: &str) {
+    if let Err(error) = written {
+        // A closed stderr must not end the run either.
+        let _ = writeln!(
+            io::stderr(),
+            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html"
+        );
+    }
 }
 
 fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {

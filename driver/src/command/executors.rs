@@ -248,11 +248,16 @@ async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sende
 /// Where local executors keep data sets.
 fn cache_folder(flags: &ExecutorFlags) -> anyhow::Result<PathBuf> {
     if flags.cold {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
-        return Ok(std::env::temp_dir().join(name));
+        return Ok(cold_cache());
     }
     flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)
+}
+
+/// A cache folder that nobody has used.
+pub(super) fn cold_cache() -> PathBuf {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
+    std::env::temp_dir().join(name)
 }
 
 impl Drop for Cache {

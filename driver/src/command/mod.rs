@@ -5,6 +5,11 @@
 //! | `tune` | `broadsweep tune`: a whole run |
 //! | `resume` | `broadsweep resume`: the rest of a run |
 //! | `drive` | what these two have in common |
+//! | `interrupts` | Ctrl-C, once and twice |
+//! | `scale` | `broadsweep scale`: one study on clusters of several sizes |
+//! | `series` | the folder of such a comparison, and what is asked for |
+//! | `forecast` | `broadsweep forecast`: what a run would take elsewhere |
+//! | `sizes` | sizes of clusters |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
@@ -17,9 +22,14 @@ mod cache;
 mod check;
 mod drive;
 mod executors;
+mod forecast;
+mod interrupts;
 mod load;
 mod report;
 mod resume;
+mod scale;
+mod series;
+mod sizes;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -66,6 +76,10 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Go on with a run that was interrupted or whose driver was killed
     Resume(resume::ResumeArgs),
+    /// Run a study on clusters of several sizes, and say what the nodes bought and where the rest went
+    Scale(scale::ScaleArgs),
+    /// Say what a finished run would take on clusters of other sizes
+    Forecast(forecast::ForecastArgs),
     /// Show what a run found: tables, Markdown, JSON, or a page with pictures
     Report(report::ReportArgs),
     /// Check a study and its data, and say what it will take
@@ -112,6 +126,8 @@ pub fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
+        Command::Scale(args) => scale::run(args, cli.verbose > 0),
+        Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),

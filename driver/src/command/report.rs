@@ -1,15 +1,19 @@
-//! `broadsweep report`: what a run found, read from its folder; the run may be over, interrupted, or going on.
+//! `broadsweep report`: what a run found, or what a comparison showed, read from its folder. A run may be over,
+//! interrupted, or going on.
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
+use super::series::members;
 use crate::report::Report;
+use crate::results::comparison::Comparison;
+use crate::results::record::RunRecord;
 use crate::run::{self, ReadError};
 
 const EXAMPLES: &str = "\
@@ -28,7 +32,7 @@ const PAGE: &str = "report.html";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ReportArgs {
-    /// The folder of the run
+    /// The folder of the run, or that of a comparison
     #[arg(value_name = "RUN")]
     run: PathBuf,
 
@@ -55,8 +59,8 @@ enum Format {
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let record = run::read(&args.run).map_err(of_read)?;
-    let report = Report { run: &record };
+    let (record, comparison) = read(&args.run)?;
+    let report = Report { run: &record, comparison: comparison.as_ref() };
     let text = match args.format {
         Format::Table => report.plain(),
         Format::Markdown => report.markdown(),
@@ -72,6 +76,17 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
         None => io::stdout().write_all(text.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The run in a folder; or a comparison, and its run on the smallest cluster.
+fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
+    let Some((series, members)) = members(path).map_err(Failure::wrong_use)? else {
+        return Ok((run::read(path).map_err(of_read)?, None));
+    };
+    let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
+    let record = smallest.context("a comparison has a run")?;
+    let comparison = Comparison::of(&record.study, series.cold, members);
+    Ok((record, Some(comparison)))
 }
 
 /// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.

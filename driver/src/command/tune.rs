@@ -16,7 +16,7 @@ use crate::cluster::roster::Roster;
 use crate::results::folder::RunFolder;
 
 /// Where runs are kept, unless `--out` names a folder.
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,9 +57,17 @@ pub(super) struct TuneArgs {
     json: bool,
 }
 
-fn kernel(name: &str) -> Result<&'static str, String> {
+/// One of the kernels that there are.
+pub(super) fn kernel(name: &str) -> Result<&'static str, String> {
     let known = nn::KERNELS.into_iter().find(|known| *known == name);
     known.ok_or_else(|| format!("the kernels are {}", nn::KERNELS.join(", ")))
+}
+
+/// Where the relative paths in a study start from.
+pub(super) fn study_folder(study: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(study.parent().unwrap_or_else(|| Path::new("")))
+        .or_else(|_| std::env::current_dir())
+        .context("cannot find the folder of the study")
 }
 
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
@@ -67,9 +75,7 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let job = load(&args.study)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-    let study_folder = std::path::absolute(args.study.parent().unwrap_or_else(|| Path::new("")))
-        .or_else(|_| std::env::current_dir())
-        .context("cannot find the folder of the study")?;
+    let study_folder = study_folder(&args.study)?;
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &job.study.name, SystemTime::now())?;
     choice.prepare()?;
     folder.write_study(job.study.text())?;

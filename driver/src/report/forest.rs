@@ -24,7 +24,7 @@ pub(super) struct Rows {
     /// How many levels each factor has.
     pub(super) levels: Vec<usize>,
     /// The level of each factor, one list a row.
-    pub(super) rows: Vec<Vec<usize>>,
+    pub(super) at: Vec<Vec<usize>>,
     /// What is to be explained, one number a row.
     pub(super) targets: Vec<f64>,
 }
@@ -57,13 +57,13 @@ pub(super) fn shares(rows: &Rows) -> Option<Shares> {
     let mut rng = Rng::seed_from_u64(SEED);
     let mut sums = vec![0.0; rows.levels.len()];
     let mut trees = 0;
-    let mut left_out = vec![(0.0, 0_u32); rows.rows.len()];
+    let mut left_out = vec![(0.0, 0_u32); rows.at.len()];
     for _ in 0..TREES {
-        let sample = bootstrap(rows.rows.len(), &mut rng);
+        let sample = bootstrap(rows.at.len(), &mut rng);
         let leaves = grow(rows, sample.clone());
         for (row, (sum, count)) in left_out.iter_mut().enumerate() {
             if sample.binary_search(&row).is_err() {
-                *sum += leaf_of(&leaves, &rows.rows[row]);
+                *sum += leaf_of(&leaves, &rows.at[row]);
                 *count += 1;
             }
         }
@@ -79,9 +79,9 @@ pub(super) fn shares(rows: &Rows) -> Option<Shares> {
 /// What share of the rows has each level of each factor.
 fn weights(rows: &Rows) -> Vec<Vec<f64>> {
     let mut weights: Vec<_> = rows.levels.iter().map(|levels| vec![0.0; *levels]).collect();
-    for row in &rows.rows {
+    for row in &rows.at {
         for (weights, level) in weights.iter_mut().zip(row) {
-            weights[*level] += 1.0 / rows.rows.len() as f64;
+            weights[*level] += 1.0 / rows.at.len() as f64;
         }
     }
     weights
@@ -89,14 +89,15 @@ fn weights(rows: &Rows) -> Vec<Vec<f64>> {
 
 /// As many rows as there are, drawn with replacement, in order.
 fn bootstrap(count: usize, rng: &mut Rng) -> Vec<usize> {
-    let mut sample: Vec<_> = (0..count).map(|_| (u64::from(rng.next_u32()) * count as u64 >> 32) as usize).collect();
+    let mut sample: Vec<_> =
+        (0..count).map(|_| ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize).collect();
     sample.sort_unstable();
     sample
 }
 
 fn grow(rows: &Rows, sample: Vec<usize>) -> Vec<Leaf> {
-    let range = rows.levels.iter().map(|levels| (0, *levels)).collect();
-    let mut open: Vec<(Vec<(usize, usize)>, Vec<usize>, u32)> = vec![(range, sample, 0)];
+    let range: Vec<(usize, usize)> = rows.levels.iter().map(|levels| (0, *levels)).collect();
+    let mut open = vec![(range, sample, 0)];
     let mut leaves = Vec::new();
     while let Some((range, members, depth)) = open.pop() {
         let split = if depth < DEPTH_MAX { best_split(rows, &range, &members) } else { None };
@@ -105,7 +106,7 @@ fn grow(rows: &Rows, sample: Vec<usize>) -> Vec<Leaf> {
             leaves.push(Leaf { range, mean });
             continue;
         };
-        let (below, above) = members.into_iter().partition(|row| rows.rows[*row][factor] < level);
+        let (below, above) = members.into_iter().partition(|row| rows.at[*row][factor] < level);
         let (mut lower, mut upper) = (range.clone(), range);
         lower[factor].1 = level;
         upper[factor].0 = level;
@@ -123,7 +124,7 @@ fn best_split(rows: &Rows, range: &[(usize, usize)], members: &[usize]) -> Optio
     for (factor, (first, end)) in range.iter().copied().enumerate() {
         let mut at_level = vec![(0.0, 0_usize); end - first];
         for row in members {
-            let (sum, count) = &mut at_level[rows.rows[*row][factor] - first];
+            let (sum, count) = &mut at_level[rows.at[*row][factor] - first];
             *sum += rows.targets[*row];
             *count += 1;
         }
@@ -203,7 +204,7 @@ mod tests {
             };
             rows = rows.iter().flat_map(longer).collect();
         }
-        Rows { levels: levels.to_vec(), targets: rows.iter().map(|row| target(row)).collect(), rows }
+        Rows { levels: levels.to_vec(), targets: rows.iter().map(|row| target(row)).collect(), at: rows }
     }
 
     #[test]
@@ -234,8 +235,8 @@ mod tests {
     #[test]
     fn without_a_difference_there_are_no_shares() {
         assert_eq!(shares(&grid(&[4, 4], |_| 1.0)), None);
-        assert_eq!(shares(&Rows { levels: vec![3], rows: Vec::new(), targets: Vec::new() }), None);
-        assert_eq!(shares(&Rows { levels: Vec::new(), rows: vec![vec![]; 9], targets: vec![1.0; 9] }), None);
+        assert_eq!(shares(&Rows { levels: vec![3], at: Vec::new(), targets: Vec::new() }), None);
+        assert_eq!(shares(&Rows { levels: Vec::new(), at: vec![vec![]; 9], targets: vec![1.0; 9] }), None);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub(super) fn importance(run: &RunRecord, parameters: &[Parameter<'_>]) -> Optio
         })
         .collect();
     let rows = (0..trials).map(|row| factors.iter().map(|(_, levels)| levels[row]).collect()).collect();
-    let shares = forest::shares(&Rows { levels: factors.iter().map(|(count, _)| *count).collect(), rows, targets })?;
+    let shares =
+        forest::shares(&Rows { levels: factors.iter().map(|(count, _)| *count).collect(), at: rows, targets })?;
     let together = shares.together();
     let mut ranked: Vec<_> = shares.alone.iter().copied().enumerate().collect();
     ranked.sort_by(|(place, share), (other_place, other)| {
@@ -88,7 +89,9 @@ fn ranks(numbers: &[f64]) -> Vec<f64> {
     for equal in order.chunk_by(|one, other| numbers[*one].total_cmp(&numbers[*other]) == Ordering::Equal) {
         let first = order.partition_point(|place| numbers[*place].total_cmp(&numbers[equal[0]]) == Ordering::Less);
         let middle = (first as f64 + (equal.len() - 1) as f64 / 2.0) / last;
-        equal.iter().for_each(|place| ranks[*place] = middle);
+        for place in equal {
+            ranks[*place] = middle;
+        }
     }
     ranks
 }

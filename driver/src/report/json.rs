@@ -17,6 +17,7 @@ pub(super) fn json(report: &Report<'_>) -> String {
     let summary: Value = serde_json::from_str(&summary_json(run)).unwrap_or_default();
     let whole = json!({
         "summary": summary,
+        "comparison": report.comparison,
         "importance": importance(run),
         "trials": run.trials.iter().map(trial).collect::<Vec<_>>(),
         "attempts": run.attempts.iter().map(|one| attempt(run, one)).collect::<Vec<_>>(),
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn every_trial_and_every_attempt_is_told() {
         let record = run(vec![tested(finished(0, 0.1), 0.2), diverged(1, 2), given_up(2, "no \"room\"")]);
-        let read: Value = serde_json::from_str(&json(&Report { run: &record })).unwrap();
+        let read: Value = serde_json::from_str(&json(&Report::of(&record))).unwrap();
         let trials = &read["trials"];
         assert_eq!((&trials[0]["validation"]["error"], &trials[0]["test"]["error"]), (&json!(0.1), &json!(0.2)));
         assert_eq!((&trials[0]["configuration"]["fc1"], &trials[0]["counted_epoch"]), (&json!(64), &json!(2)));

@@ -8,19 +8,12 @@ use crate::results::remarks::{best_sentence, remarks};
 pub(super) fn markdown(report: &Report<'_>) -> String {
     let run = report.run;
     let mut text = format!("# {}\n\n{}\n", escaped(&run.study), escaped(&best_sentence(run)));
-    let sheets = [
-        sheets::best(run),
-        sheets::given_up(run),
-        sheets::executors(run),
-        sheets::attempts(run),
-        sheets::reasons(run),
-    ];
-    for sheet in sheets.iter().filter(|sheet| !sheet.rows.is_empty()) {
-        text.push_str(&sheet_text(sheet));
+    for sheet in sheets::of_report(report) {
+        text.push_str(&sheet_text(&sheet));
     }
     text.push_str("\n## Remarks\n\n");
     for sentence in remarks(run) {
-        text.push_str(&format!("- {}\n", escaped(&sentence)));
+        text.extend([format!("- {}\n", escaped(&sentence))]);
     }
     text
 }
@@ -35,7 +28,7 @@ fn sheet_text(sheet: &Sheet) -> String {
         text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
     }
     if let Some(note) = &sheet.note {
-        text.push_str(&format!("\n{}\n", escaped(note)));
+        text.extend([format!("\n{}\n", escaped(note))]);
     }
     text
 }
@@ -62,7 +55,7 @@ mod tests {
     #[test]
     fn the_tables_are_markdown() {
         let record = run(vec![finished(0, 0.1), given_up(1, "no room")]);
-        let text = markdown(&Report { run: &record });
+        let text = markdown(&Report::of(&record));
         for expected in [
             "# quick\n\nbest: trial 0, validation error 10.00 %\n",
             "\n## Best trials\n\n| place | trial | validation error | test error | epochs | seconds | attempts | configuration |\n\
@@ -79,7 +72,7 @@ mod tests {
     fn a_hostile_name_is_no_markup() {
         let mut trial = finished(0, 0.1);
         trial.configuration = configuration(&[("x", Value::Choice("<b>|[a](b)`\n# c".into()))]);
-        let text = markdown(&Report { run: &run(vec![trial]) });
+        let text = markdown(&Report::of(&run(vec![trial])));
         assert!(text.contains("| x=&lt;b&gt;\\|\\[a\\](b)\\`\\\\n# c |\n"), "{text}");
     }
 }

@@ -27,16 +27,25 @@ mod sheets;
 mod text;
 mod view;
 
+use crate::results::comparison::Comparison;
 use crate::results::record::RunRecord;
 
 /// What a report tells of.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    /// The run.
+    /// The run; of a comparison, one on the smallest cluster, from which the others are forecast.
     pub run: &'a RunRecord,
+    /// What the same study took on clusters of several sizes.
+    pub comparison: Option<&'a Comparison>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    /// Of a run alone.
+    #[must_use]
+    pub fn of(run: &'a RunRecord) -> Self {
+        Self { run, comparison: None }
+    }
+
     /// `report.html`: one page, with its scripts, that asks for no network. Some 1.3 MB, 2 MB at most.
     #[must_use]
     pub fn html(&self) -> String {

@@ -36,7 +36,7 @@ const STYLE: &str = include_str!("page/style.css");
 pub(super) fn page(report: &Report<'_>) -> String {
     let run = report.run;
     let view = View::of(run);
-    let sections = pictures::of_run(&view);
+    let sections = pictures::of_report(report, &view);
     let plotly = plotly();
     let data = json!({ "pictures": sections.iter().flat_map(|section| &section.pictures).map(picture_json).collect::<Vec<_>>() });
     let policy = format!(
@@ -44,7 +44,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
         source_digest(&plotly),
         source_digest(SCRIPT)
     );
-    let body: String = [header(run), cards(run), sections_html(&sections), tables(run), footer(run)].concat();
+    let body: String = [header(run), cards(report), sections_html(&sections), tables(report), footer(run)].concat();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
@@ -100,10 +100,11 @@ fn header(run: &RunRecord) -> String {
 }
 
 /// The numbers that one looks for first.
-fn cards(run: &RunRecord) -> String {
+fn cards(report: &Report<'_>) -> String {
+    let run = report.run;
     let error = |error: f64| error_text(run.loss, error);
     let counts = run.counts();
-    let mut cards = Vec::new();
+    let mut cards: Vec<(&str, String)> = Vec::new();
     if let Some(best) = run.best() {
         let shown = best.tested().map(|score| ("best, test error", error(score.error)));
         let selected = best.selected_error(run.select).map(|value| ("best error", error(value)));
@@ -116,10 +117,20 @@ fn cards(run: &RunRecord) -> String {
         "trials over",
         if ended == counts.planned { ended.to_string() } else { format!("{ended} of {}", counts.planned) },
     ));
+    if let Some(comparison) = report.comparison {
+        cards.extend(comparison.sizes.last().map(|size| ("executors at most", size.executors.to_string())));
+        cards.extend(comparison.sizes.last().map(|size| ("speedup there", format!("{:.1}", size.speedup))));
+        cards.push(("results of all sizes", if comparison.agree { "the same" } else { "not the same" }.to_owned()));
+        return cards_html(cards);
+    }
     let wall = std::time::Duration::try_from_secs_f64(run.wall_s).unwrap_or_default();
     cards.push(("wall time", duration_text(wall)));
     cards.push((if run.executors == 1 { "executor" } else { "executors" }, run.executors.to_string()));
     cards.push((if run.slots == 1 { "slot" } else { "slots" }, run.slots.to_string()));
+    cards_html(cards)
+}
+
+fn cards_html(cards: Vec<(&str, String)>) -> String {
     let card = |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", html(&value));
     format!("<dl class=\"cards\">\n{}</dl>\n", cards.into_iter().map(card).collect::<String>())
 }
@@ -140,16 +151,11 @@ fn sections_html(sections: &[Section]) -> String {
     sections.iter().map(section).collect()
 }
 
-fn tables(run: &RunRecord) -> String {
-    let sheets = [
-        sheets::best(run),
-        sheets::given_up(run),
-        sheets::executors(run),
-        sheets::attempts(run),
-        sheets::reasons(run),
-    ];
-    let sentences = remarks(run).iter().map(|sentence| format!("<li>{}</li>\n", html(sentence))).collect::<String>();
-    let sheets: String = sheets.iter().filter(|sheet| !sheet.rows.is_empty()).map(sheet_html).collect();
+fn tables(report: &Report<'_>) -> String {
+    let run = report.run;
+    let item = |sentence: &String| format!("<li>{}</li>\n", html(sentence));
+    let sentences: String = remarks(run).iter().map(item).collect();
+    let sheets: String = sheets::of_report(report).iter().map(sheet_html).collect();
     format!("{sheets}<section>\n<h2>Remarks</h2>\n<ul>\n{sentences}</ul>\n</section>\n")
 }
 

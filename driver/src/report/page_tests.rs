@@ -39,7 +39,7 @@ fn searched(trials: u32) -> RunRecord {
 }
 
 fn of(run: &RunRecord) -> String {
-    page(&Report { run })
+    page(&Report::of(run))
 }
 
 /// What of a page is not scripts or style: their content is ours, and checked by the policy.
@@ -52,7 +52,8 @@ fn the_scripts_are_whole_and_cannot_end_early() {
     let script = plotly();
     assert!(script.contains("plotly.js (basic - minified) v4.1.1"), "{}", &script[..100]);
     // The digest of the file as its makers publish it.
-    let digest: String = Sha256::digest(script.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = |byte: &u8| format!("{byte:02x}");
+    let digest: String = Sha256::digest(script.as_bytes()).iter().map(hex).collect();
     assert_eq!(digest, "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba");
     for script in [&script, SCRIPT] {
         assert!(!script.contains("</script") && !script.contains("<!--") && !script.contains('\r'));
@@ -93,10 +94,12 @@ fn every_picture_has_a_place_in_the_page() {
     let record = searched(300);
     let page = of(&record);
     let view = View::of(&record);
-    let pictures: Vec<_> = pictures::of_run(&view).into_iter().flat_map(|section| section.pictures).collect();
+    let pictures: Vec<_> =
+        pictures::of_report(&Report::of(&record), &view).into_iter().flat_map(|section| section.pictures).collect();
     let ids: Vec<_> = pictures.iter().map(|picture| picture.id.as_str()).collect();
     let sensitivities = ["sensitivity-0", "sensitivity-1", "sensitivity-2", "sensitivity-3"];
-    let expected = [&["errors", "importance"], &sensitivities[..], &["parallel", "curves", "timeline"]].concat();
+    let expected =
+        [&["errors", "importance"], &sensitivities[..], &["parallel", "curves", "ledger", "timeline"]].concat();
     assert_eq!(ids, expected);
     for id in ids {
         assert_eq!(page.matches(&format!("id=\"plot-{id}\"")).count(), 1, "{id}");

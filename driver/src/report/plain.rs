@@ -11,6 +11,9 @@ const CELL_CHARACTERS_MAX: usize = 100;
 
 pub(super) fn plain(report: &Report<'_>) -> String {
     let run = report.run;
+    if let Some(comparison) = report.comparison {
+        return comparison.text() + "\n";
+    }
     let mut text = table(run, false);
     for sheet in [sheets::executors(run), sheets::attempts(run), sheets::reasons(run), sheets::given_up(run)] {
         if !sheet.rows.is_empty() {
@@ -42,7 +45,7 @@ fn sheet_text(sheet: &Sheet) -> String {
         text.push('\n');
     }
     if let Some(note) = &sheet.note {
-        text.push_str(&format!("{note}\n"));
+        text.extend([format!("{note}\n")]);
     }
     text
 }
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn the_tables_follow_the_one_that_tune_prints() {
         let record = run(vec![finished(0, 0.1), given_up(1, "no room")]);
-        let text = plain(&Report { run: &record });
+        let text = plain(&Report::of(&record));
         let tuned = table(&record, false);
         assert!(text.starts_with(&tuned));
         let expected = "
@@ -81,7 +84,7 @@ attempts  end     reason
 
 Given up
 trial  attempts  reason   configuration
-───────────────────────────────────────────────────
+───────────────────────────────────────────────────────
     1         4  no room  fc1=128 learning_rate=0.03333
 ";
         assert_eq!(&text[tuned.len()..], expected);

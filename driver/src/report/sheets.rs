@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use broadsweep_common::ids::ExecutorId;
 
+use super::Report;
 use crate::results::attempt::AttemptEnd;
+use crate::results::comparison::{Comparison, SizeRow};
 use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::show::{configuration_pairs, error_text, printable};
 
@@ -12,6 +14,8 @@ use crate::results::show::{configuration_pairs, error_text, printable};
 const BEST_MAX: usize = 20;
 /// Trials that were given up and are told of.
 const GIVEN_UP_MAX: usize = 20;
+/// Sizes of clusters in their table.
+const SIZES_MAX: usize = 50;
 /// Executors in their table.
 const EXECUTORS_MAX: usize = 100;
 /// Reasons of failed attempts.
@@ -51,6 +55,32 @@ const fn text(name: &'static str) -> Column {
 
 const fn number(name: &'static str) -> Column {
     Column { name, is_number: true }
+}
+
+/// What the study took on clusters of several sizes.
+pub(super) fn sizes(comparison: &Comparison) -> Sheet {
+    let row = |size: &SizeRow| {
+        vec![
+            size.executors.to_string(),
+            size.slots.to_string(),
+            format!("{:.2}", size.wall_s),
+            format!("{:.2}", size.speedup),
+            format!("{:.1} %", size.efficiency * 100.0),
+            size.forecast_wall_s.map(|wall_s| format!("{wall_s:.2}")).unwrap_or_default(),
+            format!("{:.2}", size.broadcast_s),
+            format!("{:.1} %", size.utilisation * 100.0),
+            size.attempts_lost.to_string(),
+            size.runs.len().to_string(),
+        ]
+    };
+    let names =
+        ["executors", "slots", "seconds", "speedup", "efficiency", "forecast s", "broadcast s", "utilisation"];
+    Sheet {
+        title: "By size",
+        columns: names.into_iter().chain(["attempts lost", "runs"]).map(number).collect(),
+        rows: comparison.sizes.iter().take(SIZES_MAX).map(row).collect(),
+        note: left_out(comparison.sizes.len(), SIZES_MAX, "sizes are in scale.csv"),
+    }
 }
 
 /// The best trials and the control.
@@ -112,6 +142,14 @@ pub(super) fn given_up(run: &RunRecord) -> Sheet {
         rows: all.iter().take(GIVEN_UP_MAX).map(row).collect(),
         note: left_out(all.len(), GIVEN_UP_MAX, "given up, with their reasons, are in trials.csv"),
     }
+}
+
+/// All tables of a report, in the order of a page, without the empty ones.
+pub(super) fn of_report(report: &Report<'_>) -> Vec<Sheet> {
+    let run = report.run;
+    let compared = report.comparison.map(sizes);
+    let sheets = [best(run), given_up(run), executors(run), attempts(run), reasons(run)];
+    compared.into_iter().chain(sheets).filter(|sheet| !sheet.rows.is_empty()).collect()
 }
 
 /// What each executor did.

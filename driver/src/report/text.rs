@@ -43,9 +43,7 @@ pub(super) fn script_json(value: &Value) -> String {
     for character in value.to_string().chars() {
         match character {
             // All of them stand inside of texts only, so that an escape means the same.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                escaped.push_str(&format!("\\u{:04x}", u32::from(character)))
-            }
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => escaped.extend([format!("\\u{:04x}", u32::from(character))]),
             other => escaped.push(other),
         }
     }

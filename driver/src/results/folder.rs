@@ -111,7 +111,15 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`]; then the folder is as it was.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        if !path.join("journal").is_file() {
+        Self::open_with(path, "journal")
+    }
+
+    /// The same of any folder that has such a file: a comparison of runs has another one.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, file: &str) -> Result<Self, FolderError> {
+        if !path.join(file).is_file() {
             return Err(FolderError::NoRun(path.to_owned()));
         }
         Ok(Self { path: path.to_owned(), _lock: take_lock(path)? })
@@ -129,6 +137,14 @@ impl RunFolder {
     /// [`FolderError`]; then no such file stands in the folder, or the one that stood there before.
     pub fn write_study(&self, text: &str) -> Result<(), FolderError> {
         write_whole(&self.path, "study.toml", text.as_bytes())
+    }
+
+    /// Writes any file of the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`Self::write_study`].
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        write_whole(&self.path, name, bytes)
     }
 
     /// Takes away what was written so far: nothing of the run began.

@@ -9,12 +9,12 @@
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`columns`] | `trials.parquet` |
 //! | [`summary`] | `summary.json` |
+//! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | [`remarks`] | what there is to say about a run, in sentences |
 //! | [`progress`] | the progress bar, or a line now and then |
-//! | [`pace`] | how long the rest of a search will take |
 //! | [`show`] | how numbers and names are shown to people |
 //!
 //! Nothing here decides anything about a run.
@@ -22,9 +22,9 @@
 pub mod attempt;
 pub mod calendar;
 pub mod columns;
+pub mod comparison;
 pub mod digest;
 pub mod folder;
-pub mod pace;
 pub mod presence;
 pub mod progress;
 pub mod record;

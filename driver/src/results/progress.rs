@@ -9,7 +9,6 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::model::Loss;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::pace::{Work, time_left};
 use super::show::{bytes_text, configuration_pairs, counted, duration_text, error_text};
 
 /// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
@@ -38,8 +37,8 @@ pub struct RunState {
     pub attempts_lost: u32,
     /// Attempts whose program failed.
     pub attempts_failed: u32,
-    /// What is done and what is left, for the time left.
-    pub work: Work,
+    /// The time that is left, if anybody can know.
+    pub left: Option<Duration>,
 }
 
 struct Best {
@@ -189,13 +188,13 @@ impl Progress {
 
     /// `, 4 running, 2 min 10 s left, 1 attempt lost`: the usual first, so that it fits a narrow terminal.
     fn state_text(&self) -> String {
-        let RunState { running, attempts_lost, attempts_failed, work } = self.state;
+        let RunState { running, attempts_lost, attempts_failed, left } = self.state;
         let is_over = self.ended >= self.trials;
         let mut parts = Vec::new();
         if running > 0 && !is_over {
             parts.push(format!(", {running} running"));
         }
-        if !is_over && let Some(left) = time_left(&work).filter(|left| *left > Duration::ZERO) {
+        if !is_over && let Some(left) = left.filter(|left| *left > Duration::ZERO) {
             parts.push(format!(", {} left", duration_text(left)));
         }
         for (count, how) in [(attempts_lost, "lost"), (attempts_failed, "failed")] {

@@ -37,9 +37,7 @@ fn units(units: i64) -> Configuration {
 }
 
 fn state() -> RunState {
-    let work =
-        Work { done: 10.0, remaining: 65.0, remaining_longest: 0.0, elapsed: Duration::from_secs(20), slots: 4 };
-    RunState { running: 4, attempts_lost: 1, attempts_failed: 2, work }
+    RunState { running: 4, attempts_lost: 1, attempts_failed: 2, left: Some(Duration::from_secs(130)) }
 }
 
 #[test]

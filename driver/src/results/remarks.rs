@@ -9,6 +9,7 @@ use broadsweep_common::task::Select;
 use super::attempt::AttemptEnd;
 use super::record::{RunRecord, TrialOutcome, TrialRecord};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
+use crate::ledger::{self, Ledger};
 
 /// Trials that were given up and are told of, each with its reason.
 const REASONS_MAX: usize = 5;
@@ -77,6 +78,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
         sentences.push("the run was interrupted: the results are those of the trials that ended before".to_owned());
     }
     sentences.push(broadcast_sentence(run));
+    sentences.extend(ledger::sentences(&Ledger::of(run), run));
     sentences
 }
 
@@ -251,7 +253,8 @@ mod tests {
             "the run was interrupted: the results are those of the trials that ended before",
             "broadcast: 1000 B of data, 2.0 KiB sent, 4.0 KiB between executors in 0.2 s",
         ];
-        assert_eq!(remarks(&record), expected);
+        assert_eq!(remarks(&record)[..5], expected);
+        assert_eq!(remarks(&record)[5..], ledger::sentences(&Ledger::of(&record), &record));
         record.broadcast.data_raw_bytes = 2048;
         assert_eq!(
             broadcast_sentence(&record),

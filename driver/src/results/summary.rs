@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::digest::results_sha256;
 use super::record::{RunRecord, TrialRecord};
+use crate::ledger::{Account, Ledger, Line, Lines};
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -30,6 +31,7 @@ struct Summary<'a> {
     control: Option<TrialSummary<'a>>,
     error_reduction: Option<f64>,
     broadcast: BroadcastSummary,
+    ledger: LedgerSummary<'a>,
     results_sha256: String,
 }
 
@@ -68,6 +70,55 @@ struct BroadcastSummary {
     from_peers_bytes: u64,
     from_cache_bytes: u64,
     wall_s: f64,
+}
+
+/// Seconds of slots: the lines add up to `slot_s`, of all executors and of each.
+#[derive(Serialize)]
+struct LedgerSummary<'a> {
+    slots: u32,
+    slot_s: f64,
+    #[serde(flatten)]
+    lines: BTreeMap<&'static str, f64>,
+    utilisation: f64,
+    by_executor: Vec<AccountSummary<'a>>,
+}
+
+#[derive(Serialize)]
+struct AccountSummary<'a> {
+    executor: &'a str,
+    slots: u32,
+    slot_s: f64,
+    #[serde(flatten)]
+    lines: BTreeMap<&'static str, f64>,
+    slowness: Option<f64>,
+}
+
+fn ledger_summary<'a>(run: &'a RunRecord, ledger: &Ledger) -> LedgerSummary<'a> {
+    let account = |account: &Account| AccountSummary {
+        executor: run.executor_name(account.executor),
+        slots: account.slots,
+        slot_s: seconds(account.lines.sum()),
+        lines: lines_by_key(&account.lines),
+        slowness: account.slowness,
+    };
+    let total = ledger.total();
+    LedgerSummary {
+        slots: ledger.slots(),
+        slot_s: seconds(total.sum()),
+        lines: lines_by_key(&total),
+        utilisation: ledger.utilisation(),
+        by_executor: ledger.accounts.iter().map(account).collect(),
+    }
+}
+
+/// The seconds of each line, by its name in files.
+#[must_use]
+pub fn lines_by_key(lines: &Lines) -> BTreeMap<&'static str, f64> {
+    Line::ALL.into_iter().map(|line| (line.key(), seconds(lines[line]))).collect()
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }
 
 /// The summary of a run as JSON, without a newline at its end.
@@ -112,6 +163,7 @@ pub fn summary_json(run: &RunRecord) -> String {
             from_cache_bytes: run.broadcast.from_cache_bytes,
             wall_s: run.broadcast.wall_s,
         },
+        ledger: ledger_summary(run, &Ledger::of(run)),
         results_sha256: results_sha256(&run.trials),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
@@ -191,7 +243,28 @@ mod tests {
             },
             "results_sha256": results_sha256(&record.trials),
         });
-        assert_eq!(parse(&record), expected);
+        let mut summary = parse(&record);
+        summary.as_object_mut().unwrap().remove("ledger");
+        assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn the_ledger_stands_there_in_seconds_and_by_executor() {
+        let ledger = &parse(&run(vec![finished(0, 0.5)]))["ledger"];
+        // One attempt of 1.75 s of work from 0.5 s to 2.5 s, on one of two slots of the first of two executors.
+        let account = |name: &str, training_s: f64, waiting_s: f64, tail_s: f64| {
+            json!({
+                "executor": name, "slots": 2, "slot_s": 25.0, "training_s": training_s, "broadcast_s": 0.25,
+                "start_up_s": 20.75, "waiting_s": waiting_s, "lost_s": 0.0, "slow_s": 0.0, "tail_s": tail_s,
+                "slowness": null
+            })
+        };
+        let expected = json!({
+            "slots": 4, "slot_s": 50.0, "training_s": 1.75, "broadcast_s": 0.5, "start_up_s": 41.5, "waiting_s": 0.25,
+            "lost_s": 0.0, "slow_s": 0.0, "tail_s": 6.0, "utilisation": 0.035,
+            "by_executor": [account("127.0.0.1:7070", 1.75, 0.25, 2.0), account("127.0.0.1:7071", 0.0, 0.0, 4.0)],
+        });
+        assert_eq!(ledger, &expected);
     }
 
     #[test]

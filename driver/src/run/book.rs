@@ -1,7 +1,6 @@
 //! What is known of each task: what the records of the journal add up to. It only records; the scheduler decides.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::configuration::Configuration;
@@ -14,7 +13,6 @@ use super::record::{Begun, Finish, Kept, Moment};
 use super::task::TaskBook;
 use crate::plan::StudyPlan;
 use crate::results::attempt::AttemptRecord;
-use crate::results::pace::Work;
 use crate::results::presence::{Presence, Standing};
 use crate::results::record::Broadcast;
 use crate::scheduler::{Cost, Forecast};
@@ -39,8 +37,6 @@ pub(super) struct Book {
     pub(super) best: Option<(f64, TrialId)>,
     /// Weights of the best and of the control.
     pub(super) weights: BTreeMap<TrialId, Blob<Bytes>>,
-    /// Cost that is done, of all trainings.
-    pub(super) done_flops: f64,
     /// Epochs that were reported by a second attempt.
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.
@@ -86,7 +82,6 @@ impl Book {
             measures: None,
             best: None,
             weights: BTreeMap::new(),
-            done_flops: 0.0,
             repeated: 0,
             misfortunes: (0, 0),
             latest: Moment::default(),
@@ -294,26 +289,6 @@ impl Book {
     /// All attempts of all tasks.
     pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
         self.tasks.iter().flat_map(|task| &task.attempts)
-    }
-
-    /// What this driver has done in the time that has elapsed, and what is left; `running` are the trials that train now,
-    /// `before` is the cost that was done when it began.
-    pub(super) fn work(
-        &self,
-        running: impl Iterator<Item = TrialId>,
-        (before, elapsed): (f64, Duration),
-        slots: u32,
-    ) -> Work {
-        let flops = |trial: TrialId| self.plan.trials[trial.0 as usize].flops as f64;
-        let all: f64 = self.plan.trials.iter().map(|trial| trial.flops as f64).sum();
-        let left = running.map(|trial| flops(trial) * (1.0 - self.tasks[trial.0 as usize].done));
-        Work {
-            done: (self.done_flops - before).max(0.0),
-            remaining: (all - self.done_flops).max(0.0),
-            remaining_longest: left.fold(0.0, f64::max),
-            elapsed,
-            slots,
-        }
     }
 
     pub(super) fn beats_the_best(&self, trial: TrialId, report: &EpochReport) -> bool {

@@ -128,22 +128,6 @@ fn an_attempt_that_goes_on_from_a_checkpoint_reports_the_epochs_after_it() {
 }
 
 #[test]
-fn work_done_counts_epochs_and_is_lost_with_an_attempt() {
-    let mut book = book(2, None);
-    let work = |book: &Book| book.work([TrialId(0)].into_iter(), (0.0, Duration::from_secs(1)), 1);
-    let near = |value: f64, expected: f64| (value - expected).abs() < 1e-9;
-    applied(&mut book, &[launched(attempt(0, 1), 0), epoch(attempt(0, 1), report(1, 0.5))]);
-    assert!(near(work(&book).done, 100.0) && near(work(&book).remaining_longest, 200.0));
-    applied(&mut book, &[launched(attempt(0, 2), 0)]);
-    assert!(near(work(&book).done, 0.0));
-    applied(&mut book, &[trained(0, report(1, 0.5), None)]);
-    assert!(near(work(&book).done, 300.0) && near(work(&book).remaining, 300.0));
-    // What an earlier driver did says nothing of this one's pace.
-    let resumed = book.work([].into_iter(), (250.0, Duration::from_secs(1)), 1);
-    assert!(near(resumed.done, 50.0) && near(resumed.remaining, 300.0));
-}
-
-#[test]
 fn a_finished_task_leaves_no_attempt_open() {
     let mut book = book(1, None);
     applied(&mut book, &[launched(attempt(0, 1), 0), launched(attempt(0, 2), 0)]);

@@ -194,11 +194,6 @@ impl Fleet {
         self.standing(executor).is_some_and(|ready| self.admitted || ready.held.is_empty())
     }
 
-    /// Slots of the executors that are ready.
-    pub(super) fn slots(&self) -> u32 {
-        self.ready().filter_map(|executor| self.standing(executor)).map(|ready| ready.slots).sum()
-    }
-
     /// How many answer, are ready, and are there at all.
     pub(super) fn counts(&self) -> (u32, u32, u32) {
         let ready = self.ready().count();

@@ -142,7 +142,6 @@ impl Book {
             evaluation_s: 0.0,
             end: None,
         });
-        self.credit(attempt.task, f64::from(from_epoch) / self.epochs_of(attempt.task));
         Ok(())
     }
 
@@ -161,7 +160,6 @@ impl Book {
         } else {
             self.repeated += 1;
         }
-        self.credit(attempt.task, f64::from(report.epoch) / self.epochs_of(attempt.task));
         Ok(())
     }
 
@@ -193,7 +191,6 @@ impl Book {
         for open in book.attempts.iter_mut().filter(|attempt| attempt.end.is_none()) {
             (open.end, open.ended_s) = (Some(AttemptEnd::Beaten), at.seconds());
         }
-        self.credit(task, 1.0);
         Ok(())
     }
 
@@ -238,13 +235,6 @@ impl Book {
             Some(AttemptEnd::Failed { .. } | AttemptEnd::Hung { .. }) => *failed = change(*failed),
             _ => {}
         }
-    }
-
-    fn credit(&mut self, task: TaskId, share: f64) {
-        let Some(trial) = self.plan.trials.get(task.0 as usize) else { return };
-        let done = &mut self.tasks[task.0 as usize].done;
-        self.done_flops += (share - *done) * trial.flops as f64;
-        *done = share;
     }
 
     fn task_mut(&mut self, task: TaskId) -> Result<&mut TaskBook, Unfit> {

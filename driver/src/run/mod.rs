@@ -6,6 +6,7 @@
 //! | `task` | all that is known of one task |
 //! | `book` | what the records add up to: all tasks, and the weights that are worth keeping |
 //! | `fold` | how records add up to it |
+//! | `left` | the time that is left, now and then |
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
 //! | `fleet` | where each executor stands |
 //! | `acks` | which messages of a session are safe |
@@ -28,6 +29,7 @@ mod commands;
 mod error;
 mod fleet;
 mod fold;
+mod left;
 mod outcome;
 mod read;
 mod record;
@@ -54,6 +56,7 @@ use acks::Acks;
 use book::Contradiction;
 use checkpoints::Checkpoints;
 use fleet::Fleet;
+use left::TimeLeft;
 use record::{Moment, Record};
 use reports::Awaited;
 
@@ -131,9 +134,9 @@ pub struct Run<'a> {
     broadcast_s: f64,
     broadcast_before: Broadcast,
     started: Instant,
-    /// Driven time before this driver, and the cost that was done in it.
+    /// Driven time before this driver.
     before: Moment,
-    done_before: f64,
+    left: TimeLeft,
 }
 
 /// What happens once the journal has all that led to it.
@@ -156,7 +159,7 @@ impl<'a> Run<'a> {
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
-        let (before, done_before) = (chronicle.book().latest(), chronicle.book().done_flops);
+        let before = chronicle.book().latest();
         let broadcast_before = chronicle.book().broadcast;
         Self {
             study,
@@ -182,7 +185,7 @@ impl<'a> Run<'a> {
             broadcast_before,
             started,
             before,
-            done_before,
+            left: TimeLeft::default(),
         }
     }
 
@@ -368,15 +371,10 @@ impl<'a> Run<'a> {
             let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
             self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
         } else {
-            let book = self.chronicle.book();
-            let running: Vec<_> =
-                self.fleet.ready().flat_map(|executor| self.scheduler.running_on(executor)).collect();
-            let trials = running.iter().filter(|attempt| !book.is_measure(attempt.task));
-            let trials = trials.map(|attempt| TrialId(attempt.task.0));
-            let work = book.work(trials, (self.done_before, self.started.elapsed()), self.fleet.slots());
-            let (attempts_lost, attempts_failed) = book.misfortunes;
-            let running = running.len() as u32;
-            self.progress.tick(RunState { running, attempts_lost, attempts_failed, work });
+            let running = self.fleet.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
+            let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
+            let left = self.left.at(Time(self.now().0), &self.scheduler);
+            self.progress.tick(RunState { running, attempts_lost, attempts_failed, left });
         }
     }
 

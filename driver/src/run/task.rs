@@ -16,8 +16,6 @@ pub(super) struct TaskBook {
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) checkpoint: Option<Kept>,
     pub(super) finish: Option<(Finish, Moment)>,
-    /// Share of the cost that is done.
-    pub(super) done: f64,
 }
 
 /// Entries that one record holds: it stays far below what the journal takes.

@@ -119,6 +119,17 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// What is left of the attempt, in microseconds: the cost of its epochs at its own pace, else at this one, without the
+    /// time that the one at hand has taken already; and if that takes longer, so do those behind it.
+    pub(super) fn left_us(&self, record: &TaskRecord, executor: Pace, now: Time) -> f64 {
+        let epochs = f64::from(record.epochs.saturating_sub(self.epoch));
+        let seen_us = self.pace.or(executor).forecast_us(record.epoch_cost()).unwrap_or(0.0);
+        let taken_us = now.since(self.since).as_micros() as f64;
+        if taken_us > seen_us { taken_us * (epochs - 1.0).max(0.0) } else { seen_us * epochs - taken_us }
+    }
+}
+
 /// An executor that was ready at least once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Executor {

@@ -16,6 +16,7 @@
 //! | `executor` | one executor and its slots |
 //! | `fleet` | the executors, and which of them have room |
 //! | `pace` | how long cost takes |
+//! | `rehearsal` | what a forecast asks: paces, what is left, a copy to play with |
 //! | `invariant` | recounts every index from the states |
 //!
 //! Placement is longest first (LPT; Graham, "Bounds on multiprocessing timing anomalies", 1969): a free slot takes
@@ -32,6 +33,7 @@ mod pace;
 mod policy;
 mod protocol;
 mod queue;
+mod rehearsal;
 mod rejected;
 mod session;
 mod step;
@@ -42,5 +44,6 @@ mod timers;
 
 pub use self::policy::{ConfigError, SchedulingConfig, SchedulingPolicy};
 pub use self::protocol::{CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Outcome, Time, Verdict};
+pub use self::rehearsal::Paces;
 pub use self::rejected::{Rejected, SLOTS_MAX};
 pub use self::step::{Counts, Scheduler};

@@ -137,6 +137,11 @@ impl SchedulingPolicy {
         self.0.copies
     }
 
+    /// The same where nothing hangs and nobody makes copies.
+    pub(super) fn unhurried(&self) -> Self {
+        Self(SchedulingConfig { copies: false, hang_ms_min: u64::MAX, ..self.0 })
+    }
+
     /// How long an executor may be away.
     #[must_use]
     pub fn reconnect(&self) -> Duration {

@@ -112,7 +112,7 @@ fn sentence(view: &View<'_>, best: usize, others: usize, control: Option<usize>)
     if let Some((epoch, _)) = passed.filter(|_| *best != control) {
         let (name, last) = (view.trial_name(*best), view.run.trials[control].epochs.len());
         let epochs = counted(last as u64, "epoch");
-        sentence.push_str(&format!(" {name} is below what the control reaches in {epochs} after epoch {epoch}."));
+        sentence.extend([format!(" {name} is below what the control reaches in {epochs} after epoch {epoch}.")]);
         sentence = sentence.replace(". trial", ". Trial");
     }
     sentence

@@ -128,13 +128,11 @@ fn line_trace(view: &View<'_>, parameter: &Parameter<'_>, series: &Series) -> Va
         let Some([_, median, _]) = quartiles(&sorted) else { continue };
         xs.push(parameter.position(place));
         ys.push(view.error_number(median));
-        texts.push(match trials[..] {
-            [(error, trial)] => view.point_text(trial, &view.error_text(error)),
-            _ => {
-                let about =
-                    format!("{}, median of {}", view.error_text(median), counted(trials.len() as u64, "trial"));
-                format!("{about}<br>{}={}", label(parameter.name), label(&parameter.shown(place)))
-            }
+        texts.push(if let [(error, trial)] = trials[..] {
+            view.point_text(trial, &view.error_text(error))
+        } else {
+            let about = format!("{}, median of {}", view.error_text(median), counted(trials.len() as u64, "trial"));
+            format!("{about}<br>{}={}", label(parameter.name), label(&parameter.shown(place)))
         });
     }
     json!({
@@ -210,17 +208,17 @@ fn sentence(view: &View<'_>, parameter: &Parameter<'_>, split: Option<usize>) ->
         at.unwrap_or_default(),
     );
     if !view.diverged.is_empty() {
-        sentence.push_str(&match view.diverged.len() {
+        sentence.extend([match view.diverged.len() {
             1 => " The cross at the top is the trial that diverged.".to_owned(),
             count => format!(" Crosses at the top are the {count} trials that diverged."),
-        });
+        }]);
     }
     if view.ranking.len() > POINTS_MAX {
-        sentence.push_str(&format!(
+        sentence.extend([format!(
             " Of {} trials, the best {} and an even sample of the others are drawn.",
             view.ranking.len(),
             POINTS_MAX / 2
-        ));
+        )]);
     }
     sentence
 }

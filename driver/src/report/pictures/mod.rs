@@ -5,20 +5,26 @@
 mod curves;
 mod errors;
 mod influence;
+mod ledger;
 mod parallel;
+mod scaling;
 mod timeline;
 
+use super::Report;
 use super::picture::Section;
 use super::view::View;
 
-/// All pictures of a run, in the order of the page.
-pub(super) fn of_run(view: &View<'_>) -> Vec<Section> {
-    vec![
+/// All pictures of a report, in the order of the page: what was found, then what it took. A comparison is asked the other
+/// way round.
+pub(super) fn of_report(report: &Report<'_>, view: &View<'_>) -> Vec<Section> {
+    let found = [
         errors::section(view),
         influence::section(view),
         influence::sensitivity(view),
         parallel::section(view),
         curves::section(view),
-        timeline::section(view),
-    ]
+    ];
+    let took = [scaling::section(report), ledger::section(report)].into_iter().flatten();
+    let took = took.chain([timeline::section(view)]);
+    if report.comparison.is_some() { took.chain(found).collect() } else { found.into_iter().chain(took).collect() }
 }

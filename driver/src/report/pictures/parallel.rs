@@ -193,13 +193,13 @@ fn sentence(view: &View<'_>, drawn: usize) -> String {
         view.error_name()
     );
     if drawn < view.ranking.len() {
-        sentence.push_str(&format!(
+        sentence.extend([format!(
             " The best and an even sample of the others are drawn, {drawn} of {}.",
             view.ranking.len()
-        ));
+        )]);
     }
     if view.parameters.len() > AXES_MAX {
-        sentence.push_str(&format!(" {} of {} hyperparameters are shown.", AXES_MAX, view.parameters.len()));
+        sentence.extend([format!(" {} of {} hyperparameters are shown.", AXES_MAX, view.parameters.len())]);
     }
     sentence
 }

@@ -181,7 +181,7 @@ fn single(view: &View<'_>, by_executor: &BTreeMap<ExecutorId, Vec<Bar<'_>>>, uni
         format!("{}, each a bar with the number of its trial", counted(view.run.attempts.len() as u64, "attempt"));
     sentence.push_str(&busy(view));
     if lost > 0 {
-        sentence.push_str(&format!(" {lost} of them were lost or failed."));
+        sentence.extend([format!(" {lost} of them were lost or failed.")]);
     }
     (traces, names, sentence)
 }
@@ -232,11 +232,11 @@ fn stepped(view: &View<'_>, by_executor: &BTreeMap<ExecutorId, Vec<Bar<'_>>>, en
     sentence.push_str(&busy(view));
     match lost {
         0 => {}
-        1..=MARKS_MAX => sentence.push_str(&format!(" Crosses mark the {lost} that were lost or failed.")),
-        _ => sentence.push_str(&format!(" Crosses mark {MARKS_MAX} of the {lost} that were lost or failed.")),
+        1..=MARKS_MAX => sentence.extend([format!(" Crosses mark the {lost} that were lost or failed.")]),
+        _ => sentence.extend([format!(" Crosses mark {MARKS_MAX} of the {lost} that were lost or failed.")]),
     }
     if by_executor.len() > shown.len() {
-        sentence.push_str(&format!(" The first {} of {} executors are shown.", shown.len(), by_executor.len()));
+        sentence.extend([format!(" The first {} of {} executors are shown.", shown.len(), by_executor.len())]);
     }
     ([at_work].into_iter().chain(marks).collect(), names, sentence)
 }

@@ -1,0 +1,66 @@
+//! Ctrl-C and SIGTERM: the first one ends a command in order, the second one at once.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::INTERRUPTED;
+use crate::cluster::roster::Roster;
+
+/// Hears both signals as long as the process lives, over several runs if need be.
+#[derive(Clone)]
+pub(super) struct Interrupts {
+    pressed: watch::Receiver<bool>,
+    /// Whose local executors end with the process.
+    running: Arc<Mutex<Option<Roster>>>,
+}
+
+impl Interrupts {
+    /// Begins to listen. The second signal ends the process at once, and says `how_to_go_on`. To be called in a runtime.
+    pub(super) fn listen(how_to_go_on: String) -> anyhow::Result<Self> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let (press, pressed) = watch::channel(false);
+        let interrupts = Self { pressed, running: Arc::default() };
+        let running = Arc::clone(&interrupts.running);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                if press.send_replace(true) {
+                    held(&running).take().iter().for_each(Roster::kill_children);
+                    // A closed stderr must not keep the process from ending.
+                    let _ = writeln!(
+                        io::stderr(),
+                        "\nended at once; nodes keep what they have of the run for the next driver\nto go on: {how_to_go_on}"
+                    );
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+            }
+        });
+        Ok(interrupts)
+    }
+
+    /// Whether the first signal has come.
+    pub(super) fn has_come(&self) -> bool {
+        *self.pressed.borrow()
+    }
+
+    /// What tells a run, with the executors in this roster, that it is to end.
+    pub(super) fn during(&self, roster: Roster) -> mpsc::Receiver<()> {
+        *held(&self.running) = Some(roster);
+        let (told, heard) = mpsc::channel(1);
+        let mut pressed = self.pressed.clone();
+        tokio::spawn(async move {
+            if pressed.wait_for(|pressed| *pressed).await.is_ok() {
+                let _ = told.send(()).await; // the run may just have ended
+            }
+        });
+        heard
+    }
+}
+
+fn held(running: &Mutex<Option<Roster>>) -> MutexGuard<'_, Option<Roster>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}

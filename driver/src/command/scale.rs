@@ -1,0 +1,315 @@
+//! `broadsweep scale`: one study on clusters of several sizes, and what the nodes bought.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow, bail};
+use broadsweep_common::size::ByteSize;
+use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
+use broadsweep_executor::machine::cores;
+use clap::Args;
+
+use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
+use super::executors::CONNECT_TIMEOUT_S;
+use super::interrupts::Interrupts;
+use super::load::{Job, load, load_again};
+use super::series::{SERIES, Series, SeriesCrew, clear, finished, run_name};
+use super::sizes::Sizes;
+use super::tune::{RUNS, kernel, study_folder};
+use super::{Failure, GIVEN_UP, INTERRUPTED};
+use crate::cluster::local::LocalShape;
+use crate::cluster::nodes::read_nodes;
+use crate::cluster::roster::Roster;
+use crate::plan::StudyPlan;
+use crate::report::Report;
+use crate::results::comparison::{Comparison, Member};
+use crate::results::folder::RunFolder;
+use crate::results::show::counted;
+use crate::run::RunError;
+use crate::study;
+
+/// The run that brings the data to all executors before anything is measured.
+const WARM: &str = "warm";
+/// One trial that takes no time.
+const WARM_STUDY: &str = "name = 'warm'\n[trainer]\nkind = 'replay'\nseconds = 0\nerror = 0.5\n";
+
+const AFTER_HELP: &str = "\
+Examples:
+  broadsweep scale study.toml --sizes 1,2 --local 2x1                     this machine's cores
+  broadsweep scale study.toml --sizes 1,2,13 --nodes nodes.txt --out cmp  the first 1, 2 and 13 nodes of a list
+
+All nodes of a size take part, or the run fails. Sizes take turns, so that what goes on beside them hits all. Before the \
+first run that is measured, all executors get the data once; with --cold none of them has it when a run begins. If the \
+results are not the same on all sizes, to the last bit, the command fails and names the runs.
+
+Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ScaleArgs {
+    /// The study file
+    #[arg(value_name = "STUDY.toml", required_unless_present = "resume")]
+    study: Option<PathBuf>,
+
+    /// Go on with the comparison in this folder, as it was asked for
+    #[arg(long, value_name = "DIR", exclusive = true)]
+    resume: Option<PathBuf>,
+
+    /// Executors of the clusters that are compared
+    #[arg(long, value_name = "N,N,..", default_value = "1,2")]
+    sizes: Sizes,
+
+    /// Use this machine: E executors, or `ExS` for E executors of S slots each [default: as many as the largest size, of
+    /// one slot]
+    #[arg(long, value_name = "E|ExS", conflicts_with = "nodes")]
+    local: Option<LocalShape>,
+
+    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
+    #[arg(long, value_name = "LIST|FILE")]
+    nodes: Option<String>,
+
+    /// Runs of each size; the table has their medians
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+
+    /// Let every run begin without the data: a fresh cache folder for local executors
+    #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
+    cold: bool,
+
+    /// Folder of the comparison: missing, empty, or one to go on with [default: runs/<study>-scale-<time>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Seconds to wait for the nodes to answer
+    #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    connect_timeout: u64,
+
+    /// What executors multiply with: avx512, avx2, portable, or gemm
+    #[arg(long, value_name = "NAME", value_parser = kernel)]
+    kernel: Option<&'static str>,
+
+    /// Folder in which local executors keep data sets across runs [default: broadsweep in the user's cache folder]
+    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
+    cache_dir: Option<PathBuf>,
+
+    /// What that folder may have, as 20GB or 512MiB
+    #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
+    cache_bytes: Option<ByteSize>,
+
+    /// Seconds that local executors outlive this driver if it is killed
+    #[arg(long, value_name = "SECONDS", conflicts_with = "nodes", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
+    orphan_timeout: u64,
+
+    /// Print the comparison as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    let (folder, series) = match (&args.resume, &args.study) {
+        (Some(path), _) => {
+            let series = Series::read(path).map_err(Failure::wrong_use)?;
+            (RunFolder::open_with(path, SERIES).map_err(Failure::wrong_use)?, series)
+        }
+        (None, Some(study)) => begin(args, study)?,
+        (None, None) => return Err(Failure::wrong_use(anyhow!("name a study, or a folder with --resume"))),
+    };
+    let work = Work { folder, series, verbose };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
+    let ended = runtime.block_on(work.make_all());
+    drop(runtime);
+    let Some(members) = ended? else {
+        let (path, runs) = (work.folder.path(), work.series.runs());
+        let (there, all) = (work.finished().count(), runs.count());
+        writeln!(io::stderr(), "interrupted: {there} of {all} runs are there")?;
+        writeln!(io::stderr(), "to go on: broadsweep scale --resume {}", path.display())?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    work.conclude(members, args.json)
+}
+
+/// What the flags ask for, in a new folder or in the one that was begun with them.
+fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
+    let series = asked_for(args, study).map_err(Failure::wrong_use)?;
+    let job = load(study)?;
+    let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
+    if let Some(path) = path {
+        let folder = RunFolder::open_with(path, SERIES).map_err(Failure::wrong_use)?;
+        let text = std::fs::read_to_string(path.join("study.toml")).unwrap_or_default();
+        let known = Series::read(path).map_err(Failure::wrong_use)?;
+        if known != series || text != job.study.text() {
+            let what = if text == job.study.text() { "other flags" } else { "another study" };
+            let shown = path.display();
+            return Err(Failure::wrong_use(anyhow!(
+                "{shown} holds a comparison that was begun with {what}; name a new folder with --out, or go on with \
+                 `broadsweep scale --resume {shown}`"
+            )));
+        }
+        return Ok((folder, series));
+    }
+    let name = format!("{}-scale", job.study.name);
+    let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &name, SystemTime::now())?;
+    folder.write_study(job.study.text())?;
+    folder.write_file(SERIES, series.to_json()?.as_bytes())?;
+    Ok((folder, series))
+}
+
+fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
+    let sizes = args.sizes.0.clone();
+    let largest = sizes.last().copied().unwrap_or(1);
+    let crew = if let Some(nodes) = &args.nodes {
+        SeriesCrew::Nodes(read_nodes(nodes)?.iter().map(ToString::to_string).collect())
+    } else {
+        let shape = args.local.unwrap_or(LocalShape { executors: largest, slots: Some(1) });
+        if largest > shape.executors {
+            bail!("--sizes {largest} of --local {shape}: there are too few executors; write --local {largest}x1");
+        }
+        SeriesCrew::Local {
+            // The same for each executor, whatever the size: otherwise sizes could not be compared.
+            slots: shape.slots.unwrap_or((cores() / shape.executors).max(1)),
+            cache: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
+            cache_bytes: args.cache_bytes.map(|size| size.0),
+            orphan_timeout_s: args.orphan_timeout,
+        }
+    };
+    if let SeriesCrew::Nodes(nodes) = &crew
+        && largest as usize > nodes.len()
+    {
+        bail!("--sizes {largest} of {}: there are too few", counted(nodes.len() as u64, "node"));
+    }
+    Ok(Series {
+        study_folder: study_folder(study)?,
+        sizes,
+        repeats: args.repeats,
+        cold: args.cold,
+        connect_timeout_s: args.connect_timeout,
+        kernel: args.kernel.map(ToOwned::to_owned),
+        crew,
+    })
+}
+
+/// A comparison that goes on.
+struct Work {
+    folder: RunFolder,
+    series: Series,
+    verbose: bool,
+}
+
+impl Work {
+    /// The runs that are over.
+    fn finished(&self) -> impl Iterator<Item = Member> {
+        self.series.runs().filter_map(|(size, repeat)| finished(self.folder.path(), size, repeat))
+    }
+
+    /// Makes the runs that are missing; `None` if that was interrupted.
+    async fn make_all(&self) -> Result<Option<Vec<Member>>, Failure> {
+        let shown = self.folder.path().display();
+        let interrupts = Interrupts::listen(format!("broadsweep scale --resume {shown}"))?;
+        let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
+        let missing: Vec<_> = self.series.runs().filter(|run| !is_there(run)).collect();
+        if !missing.is_empty() && !self.series.cold && !self.warm(&interrupts).await? {
+            return Ok(None);
+        }
+        for (size, repeat) in missing {
+            let of = format!("run {repeat} of {}", self.series.repeats);
+            writeln!(io::stderr(), "{}, {of}", counted(size.into(), "executor"))?;
+            let job = self.load()?;
+            if !self.make(&run_name(size, repeat), size, job, &interrupts).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.finished().collect()))
+    }
+
+    /// Brings the data to all executors, with one trial of no time: nothing of it is measured. Also without data it
+    /// shows that all of them are there, before hours are spent on the small sizes.
+    async fn warm(&self, interrupts: &Interrupts) -> Result<bool, Failure> {
+        let size = self.series.largest();
+        writeln!(io::stderr(), "{}, for the data only: this run is not measured", counted(size.into(), "executor"))?;
+        let Job { data, header, .. } = self.load()?;
+        let study = study::parse(WARM_STUDY, WARM)?;
+        let description = study.description(Vec::new());
+        let plan = StudyPlan::new(&study, &description.trainer, study.configurations()?, &header)?;
+        let is_over = self.make(WARM, size, Job { study, description, plan, header, data }, interrupts).await?;
+        if is_over {
+            clear(&self.folder.path().join(WARM))?;
+        }
+        Ok(is_over)
+    }
+
+    fn load(&self) -> Result<Job, Failure> {
+        load_again(&self.folder.path().join("study.toml"), &self.series.study_folder)
+    }
+
+    /// Makes one run; `false` if it was interrupted.
+    async fn make(&self, name: &str, size: u32, job: Job, interrupts: &Interrupts) -> Result<bool, Failure> {
+        if interrupts.has_come() {
+            return Ok(false);
+        }
+        let path = self.folder.path().join(name);
+        let was_begun = clear(&path)?;
+        let choice = self.series.choice(size)?;
+        choice.prepare()?;
+        let folder = RunFolder::create(Some(&path), Path::new(RUNS), &job.study.name, SystemTime::now())?;
+        folder.write_study(job.study.text())?;
+        let roster = Roster::create(folder.path(), self.series.study_folder.clone(), choice.crew())
+            .with_context(|| format!("cannot write into {}", path.display()))?;
+        let flags = DriveFlags {
+            connect_timeout: Duration::from_secs(self.series.connect_timeout_s),
+            nodes_min: size,
+            // Nodes that a run of ours held when its driver was killed are ours to take.
+            take_over: was_begun && matches!(self.series.crew, SeriesCrew::Nodes(_)),
+            kernel: self.series.kernel.as_deref().map(kernel).transpose().map_err(|error| anyhow!(error))?,
+            verbose: self.verbose,
+            json: true,
+        };
+        let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
+        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: false };
+        let Ended { folder, outcome, error } = drive_run(drive, interrupts).await?;
+        match error {
+            Some(error @ RunError::TooFewNodes { .. }) => {
+                folder.withdraw()?;
+                return Err(self.failed(name, error));
+            }
+            Some(error) => return Err(self.failed(name, error)),
+            None => {}
+        }
+        write(&folder, &outcome)?;
+        Ok(!outcome.record.interrupted)
+    }
+
+    /// A run that cannot be made ends the comparison; what is there stays.
+    fn failed(&self, name: &str, error: RunError) -> Failure {
+        let path = self.folder.path().display();
+        let error = anyhow::Error::from(error);
+        anyhow!("the run {name} failed: {error}\nto go on: broadsweep scale --resume {path}").into()
+    }
+
+    /// Writes the comparison, prints it, and says how it went.
+    fn conclude(&self, members: Vec<Member>, json: bool) -> Result<ExitCode, Failure> {
+        let path = self.folder.path().display();
+        let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
+        let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
+        let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
+        let comparison = Comparison::of(&study, self.series.cold, members);
+        self.folder.write_file("scale.csv", comparison.csv().as_bytes())?;
+        self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
+        if let Some(run) = &smallest {
+            let page = Report { run, comparison: Some(&comparison) }.html();
+            say_if_missing(self.folder.write_report(&page), &path.to_string());
+        }
+        if json {
+            writeln!(io::stdout(), "{}", comparison.json())?;
+        } else {
+            writeln!(io::stdout(), "{}\nresults in {path}", comparison.text())?;
+        }
+        if let Some(disagreement) = comparison.disagreement() {
+            return Err(anyhow!("{disagreement}").into());
+        }
+        Ok(if failed > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+    }
+}

@@ -1,0 +1,153 @@
+//! The folder of a comparison: what is asked for, and which of its runs are there. Each run has a folder in it of its
+//! own, an ordinary one: `13-2` is the second run on 13 executors.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::executors::{Choice, cold_cache};
+use crate::cluster::local::LocalShape;
+use crate::cluster::nodes::read_nodes;
+use crate::cluster::roster::{LocalCrew, Roster};
+use crate::results::comparison::Member;
+use crate::results::folder::RunFolder;
+use crate::run::read;
+
+/// What the folder says of the comparison.
+pub(super) const SERIES: &str = "series.json";
+/// Bytes that this file may have: a line for each of ten thousand nodes.
+const SERIES_BYTES_MAX: u64 = 16 << 20;
+
+/// What is compared, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Series {
+    /// Where the paths in the study start from.
+    pub(super) study_folder: PathBuf,
+    /// In ascending order.
+    pub(super) sizes: Vec<u32>,
+    pub(super) repeats: u32,
+    /// Whether each run begins with an empty cache.
+    pub(super) cold: bool,
+    pub(super) connect_timeout_s: u64,
+    pub(super) kernel: Option<String>,
+    pub(super) crew: SeriesCrew,
+}
+
+/// Whose executors they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SeriesCrew {
+    /// Of these nodes the first ones.
+    Nodes(Vec<String>),
+    /// This machine's.
+    Local {
+        /// Of each executor.
+        slots: u32,
+        cache: PathBuf,
+        cache_bytes: Option<u64>,
+        orphan_timeout_s: u64,
+    },
+}
+
+impl Series {
+    /// What the folder at `path` says.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = path.join(SERIES);
+        let shown = file.display();
+        let length = fs::metadata(&file).with_context(|| {
+            format!(
+                "{} is no folder of a comparison: it has no {SERIES}; name one that `broadsweep scale` wrote",
+                path.display()
+            )
+        })?;
+        if length.len() > SERIES_BYTES_MAX {
+            bail!("{shown} has {} bytes, more than such a file has", length.len());
+        }
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
+        serde_json::from_str(&text).with_context(|| format!("{shown} is damaged; start a new comparison"))
+    }
+
+    /// As a file.
+    pub(super) fn to_json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The runs in the order in which they are made: each size once, then each size again, so that what goes on beside
+    /// them hits all sizes.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        (1..=self.repeats).flat_map(|repeat| self.sizes.iter().map(move |size| (*size, repeat)))
+    }
+
+    /// The largest cluster.
+    pub(super) fn largest(&self) -> u32 {
+        self.sizes.last().copied().unwrap_or(1)
+    }
+
+    /// The first `size` executors.
+    pub(super) fn choice(&self, size: u32) -> anyhow::Result<Choice> {
+        match &self.crew {
+            SeriesCrew::Nodes(nodes) => {
+                let argument = nodes.iter().take(size as usize).cloned().collect::<Vec<_>>().join(",");
+                Ok(Choice::Nodes { nodes: read_nodes(&argument)?, argument })
+            }
+            SeriesCrew::Local { slots, cache, cache_bytes, orphan_timeout_s } => {
+                let shape = LocalShape { executors: size, slots: Some(*slots) };
+                let crew = LocalCrew {
+                    shape: shape.to_string(),
+                    cache: if self.cold { cold_cache() } else { cache.clone() },
+                    cache_bytes: *cache_bytes,
+                    cold: self.cold,
+                    orphan_timeout_s: *orphan_timeout_s,
+                    children: vec![None; size as usize],
+                };
+                Ok(Choice::Local { shape, crew })
+            }
+        }
+    }
+}
+
+/// The comparison in a folder, as far as it is made: its runs, and how they began. None where no comparison was begun.
+pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>)>> {
+    if !path.join(SERIES).is_file() {
+        return Ok(None);
+    }
+    let series = Series::read(path)?;
+    let members: Vec<_> = series.runs().filter_map(|(size, repeat)| finished(path, size, repeat)).collect();
+    if members.is_empty() {
+        let shown = path.display();
+        bail!("no run of the comparison in {shown} is over; make them with `broadsweep scale --resume {shown}`");
+    }
+    Ok(Some((series, members)))
+}
+
+/// The name of a run's folder.
+pub(super) fn run_name(size: u32, repeat: u32) -> String {
+    format!("{size}-{repeat}")
+}
+
+/// A run that is over, results and all; `None` if it has to be made.
+pub(super) fn finished(folder: &Path, size: u32, repeat: u32) -> Option<Member> {
+    let name = run_name(size, repeat);
+    let path = folder.join(&name);
+    let is_written = path.join("summary.json").is_file();
+    let record = read(&path).ok().filter(|record| is_written && !record.interrupted)?;
+    Some(Member { size, repeat, folder: name, record })
+}
+
+/// Removes what there is of a run that did not end: a run that was disturbed measures the disturbance. Returns whether
+/// there was anything.
+pub(super) fn clear(path: &Path) -> anyhow::Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    // Locked, if it can be, so that nobody goes on with it in this moment.
+    let lock = if path.join("journal").is_file() { Some(RunFolder::open(path)?) } else { None };
+    if let Ok(roster) = Roster::open(path) {
+        roster.kill_children();
+    }
+    fs::remove_dir_all(path).with_context(|| format!("cannot remove {}, which did not end", path.display()))?;
+    drop(lock);
+    Ok(true)
+}

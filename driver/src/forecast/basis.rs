@@ -1,0 +1,118 @@
+//! What a finished run says of its trials, and of all else that takes time.
+
+use crate::ledger::Ledger;
+use crate::results::record::{RunRecord, TrialOutcome};
+
+/// One trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskTime {
+    /// By which trials are ordered.
+    pub(super) cost: u64,
+    /// Its work, in microseconds of a slot.
+    pub(super) took_us: u64,
+}
+
+/// What a forecast starts from. All times are in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// In trial order.
+    pub(super) tasks: Vec<TaskTime>,
+    /// The looks at the test rows after the search.
+    pub(super) measures_us: Vec<u64>,
+    /// What an attempt takes beside its work.
+    pub(super) overhead_us: u64,
+    /// Until the first launch, without the broadcast.
+    pub(super) start_us: u64,
+    pub(super) broadcast_us: u64,
+    /// From the last result to the end.
+    pub(super) close_us: u64,
+    slots: u32,
+}
+
+/// A run that is not over says nothing of the trials that have not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{open} of {trials} trials have not ended, so nobody knows what they take: end the run first, with `broadsweep resume`"
+)]
+pub struct NotOver {
+    /// Trials without an end.
+    pub open: usize,
+    /// All trials.
+    pub trials: usize,
+}
+
+impl Basis {
+    /// What this run says.
+    ///
+    /// # Errors
+    /// [`NotOver`].
+    pub fn of(run: &RunRecord) -> Result<Self, NotOver> {
+        let open = run.trials.iter().filter(|trial| trial.outcome == TrialOutcome::NotRun).count();
+        if open > 0 || run.interrupted {
+            return Err(NotOver { open, trials: run.trials.len() });
+        }
+        let ledger = Ledger::of(run);
+        let mut took_us = vec![0_u64; run.trials.len()];
+        let mut measures_us = Vec::new();
+        for attempts in (0..run.attempts.len())
+            .collect::<Vec<_>>()
+            .chunk_by(|one, other| run.attempts[*one].attempt.task == run.attempts[*other].attempt.task)
+        {
+            let worth_us = attempts.iter().map(|number| ledger.worth_us[*number]).sum();
+            match took_us.get_mut(run.attempts[attempts[0]].attempt.task.0 as usize) {
+                Some(took_us) => *took_us = worth_us,
+                None => measures_us.push(worth_us),
+            }
+        }
+        let pace = pace(run, &took_us);
+        let tasks = run.trials.iter().zip(took_us).map(|(trial, took_us)| TaskTime {
+            cost: trial.cost,
+            // One that was given up has no result; elsewhere it would have.
+            took_us: match trial.outcome {
+                TrialOutcome::GivenUp { .. } => (trial.cost as f64 * pace) as u64,
+                TrialOutcome::Finished(_) | TrialOutcome::Diverged { .. } | TrialOutcome::NotRun => took_us,
+            },
+        });
+        let (until_launch_us, close_us) = ledger.edges_us();
+        let broadcast_us = ledger.broadcast_us().min(until_launch_us);
+        Ok(Self {
+            tasks: tasks.collect(),
+            measures_us,
+            overhead_us: ledger.overhead_us(),
+            start_us: until_launch_us - broadcast_us,
+            broadcast_us,
+            close_us,
+            slots: ledger.accounts.iter().map(|account| account.slots).max().unwrap_or(1),
+        })
+    }
+
+    /// Slots that an executor of the run had at most.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// The work of all trials together, in microseconds of a slot.
+    #[must_use]
+    pub fn work_us(&self) -> u64 {
+        self.tasks
+            .iter()
+            .map(|task| task.took_us)
+            .chain(self.measures_us.iter().copied())
+            .fold(0, u64::saturating_add)
+    }
+
+    /// How many trials there are.
+    #[must_use]
+    pub fn trials(&self) -> usize {
+        self.tasks.len()
+    }
+}
+
+/// What a unit of cost took, on the mean of the trials that have a result.
+fn pace(run: &RunRecord, took_us: &[u64]) -> f64 {
+    let finished = run.trials.iter().zip(took_us).filter(|(trial, _)| trial.counted().is_some());
+    let (cost, took) =
+        finished.fold((0.0, 0.0), |(cost, took), (trial, us)| (cost + trial.cost as f64, took + *us as f64));
+    if cost > 0.0 { took / cost } else { 0.0 }
+}

@@ -1,0 +1,178 @@
+//! What a run would take on a cluster of another size, and what the rest of one will take. Pure: both play the very
+//! [`Scheduler`](crate::scheduler::Scheduler) in simulated time.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `basis` | what a finished run says of its trials, and of all else that takes time |
+//! | `play` | plays a scheduler to its end |
+//! | `left` | the time that is left of a run which goes on |
+//!
+//! # What is assumed
+//!
+//! A trial takes on any executor what it took, at the pace of those that were not slow, and beside its work what an
+//! attempt took on the mean of this run: launch, checkpoints, messages. Before the first launch there is what the
+//! run's start took without data, and the broadcast. The end takes what it took.
+//!
+//! The broadcast takes as long on any number of nodes. The driver puts each block on the wire once, and nodes fetch the
+//! rest from each other, so every link carries one copy in, whatever their number: bytes of a copy, divided by the rate
+//! at which the nodes of this run took theirs in. That rate is measured: it is one copy in the time of this run's
+//! broadcast. Executors that had the data already took no time for it, and will not. What this does not know is that a
+//! single node has nobody to fetch from, and that executors of one machine share it.
+//!
+//! Speedups compare forecasts with the forecast for one executor, so that none of these assumptions favours one side.
+
+mod basis;
+mod left;
+mod play;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use broadsweep_common::ids::{ExecutorId, TaskId};
+
+use crate::scheduler::{Cost, Event, History, Scheduler, SchedulingConfig, Time};
+
+use basis::TaskTime;
+
+pub use basis::{Basis, NotOver};
+pub use left::time_left;
+
+/// Two walls are the same if they differ by less than this part: nobody adds nodes for it.
+const SAME: f64 = 0.005;
+
+/// How trials come to slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// One queue, longest first, as runs do it.
+    #[default]
+    Queue,
+    /// Cut beforehand into contiguous pieces, in trial order, as the program of January 2016 did it: of as many trials as
+    /// each slot's share has, rounded down, and 2 at least. A slot does a piece from its first trial to its last; what
+    /// the rounding leaves makes further pieces, which the slots that are free first take as well.
+    Chunked,
+}
+
+/// A cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many executors there are.
+    pub executors: u32,
+    /// Slots of each.
+    pub slots: u32,
+}
+
+impl Cluster {
+    /// Slots of all executors together.
+    #[must_use]
+    pub fn all_slots(self) -> u64 {
+        u64::from(self.executors) * u64::from(self.slots)
+    }
+}
+
+/// What a run would take on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// From start to end, in microseconds.
+    pub wall_us: u64,
+    /// How many times as fast as on one of its executors.
+    pub speedup: f64,
+    /// That by the number of executors: 1 is ideal.
+    pub efficiency: f64,
+    /// The share of the slots' time that is work.
+    pub utilisation: f64,
+}
+
+impl Basis {
+    /// What the run would take on a cluster.
+    #[must_use]
+    pub fn forecast(&self, cluster: Cluster, schedule: Schedule) -> Forecast {
+        let wall_us = self.wall_us(cluster, schedule);
+        let alone = self.wall_us(Cluster { executors: 1, ..cluster }, schedule);
+        let speedup = alone as f64 / (wall_us as f64).max(1.0);
+        let slot_us = wall_us as f64 * cluster.all_slots() as f64;
+        Forecast {
+            cluster,
+            wall_us,
+            speedup,
+            efficiency: speedup / f64::from(cluster.executors),
+            utilisation: self.work_us() as f64 / slot_us.max(1.0),
+        }
+    }
+
+    /// The smallest number of executors of so many slots that no further ones would make faster: beyond it, the longest
+    /// trial decides.
+    #[must_use]
+    pub fn enough(&self, slots: u32, schedule: Schedule) -> u32 {
+        let wall = |executors| self.wall_us(Cluster { executors, slots }, schedule) as f64;
+        // A slot for each trial is enough.
+        let (mut low, mut high) = (1, (self.tasks.len() as u32).div_ceil(slots.max(1)).max(1));
+        let least = wall(high) * (1.0 + SAME);
+        while low < high {
+            let middle = low.midpoint(high);
+            if wall(middle) <= least { high = middle } else { low = middle + 1 }
+        }
+        high
+    }
+
+    fn wall_us(&self, cluster: Cluster, schedule: Schedule) -> u64 {
+        let search_us = match schedule {
+            Schedule::Queue => self.queued_us(cluster),
+            Schedule::Chunked => self.chunked_us(cluster),
+        };
+        let measures = self.measures_us.iter().map(|us| us.saturating_add(self.overhead_us));
+        [self.start_us, self.broadcast_us, search_us, packed_us(measures, cluster.all_slots()), self.close_us]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
+    fn queued_us(&self, cluster: Cluster) -> u64 {
+        // A study's patience is about what goes wrong, and nothing does here.
+        let Ok(policy) = SchedulingConfig::default().validate() else { return 0 };
+        let mut scheduler = Scheduler::new(policy).rehearsal();
+        let mut commands = Vec::new();
+        let tasks = self.tasks.iter().zip(0..).map(|(task, number)| Event::TaskAdded {
+            task: TaskId(number),
+            forecast: crate::scheduler::Forecast { cost: Cost(task.cost), epochs: 1 },
+            history: History::default(),
+        });
+        let ready = (0..cluster.executors).map(|number| Event::ExecutorReady {
+            executor: ExecutorId(number),
+            slots: cluster.slots,
+            held: Vec::new(),
+            restarted: false,
+        });
+        for event in tasks.chain([Event::AddingEnded]).chain(ready) {
+            // Tasks in order, and every executor once: nothing of that is rejected.
+            let _ = scheduler.handle(Time(0), event, &mut commands);
+        }
+        let took = |_, task: TaskId| self.tasks[task.0 as usize].took_us.saturating_add(self.overhead_us) as f64;
+        let running = play::launched(&commands, Time(0), took);
+        play::to_the_end(scheduler, Time(0), running, took).map_or(0, |end| end.0)
+    }
+
+    fn chunked_us(&self, cluster: Cluster) -> u64 {
+        let slots = cluster.all_slots().max(1);
+        let share = (self.tasks.len() as u64 / slots).max(2) as usize;
+        let took = |piece: &[TaskTime]| {
+            piece.iter().map(|task| task.took_us.saturating_add(self.overhead_us)).fold(0, u64::saturating_add)
+        };
+        packed_us(self.tasks.chunks(share).map(took), slots)
+    }
+}
+
+/// How long it takes to do these one after the other as slots are free.
+fn packed_us(times: impl Iterator<Item = u64>, slots: u64) -> u64 {
+    let mut ends: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
+    let mut last = 0;
+    for time in times {
+        let free = if (ends.len() as u64) < slots { 0 } else { ends.pop().map_or(0, |Reverse(end)| end) };
+        let end = free.saturating_add(time);
+        last = last.max(end);
+        ends.push(Reverse(end));
+    }
+    last
+}

@@ -1,0 +1,213 @@
+//! Forecasts against what they forecast: runs that are played to their end, and bounds that are known.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use broadsweep_common::ids::AttemptId;
+
+use super::*;
+use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::results::fixtures;
+use crate::results::presence::{Presence, Standing};
+use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::scheduler::{Command, Outcome};
+
+/// FLOPs of one image, there and back, in TensorFlow's MNIST tutorial network with a first dense layer of `width`.
+fn convnet_flops(width: u64) -> u64 {
+    let conv1 = 28 * 28 * 32 * (5 * 5);
+    let conv2 = 14 * 14 * 64 * (5 * 5 * 32);
+    let dense = 7 * 7 * 64 * width + width * 10;
+    2 * 3 * (conv1 + conv2 + dense)
+}
+
+/// The fifty configurations of January 2016 in their order, at 600 s of one slot in all.
+fn original() -> Basis {
+    let costs: Vec<_> = (0..10).flat_map(|_| [64, 128, 256, 512, 1024].map(convnet_flops)).collect();
+    let all: u64 = costs.iter().sum();
+    let took_us = |cost: u64| (600e6 * cost as f64 / all as f64) as u64;
+    with_tasks(costs.iter().map(|cost| (*cost, took_us(*cost))))
+}
+
+fn with_tasks(tasks: impl Iterator<Item = (u64, u64)>) -> Basis {
+    let mut basis = Basis::of(&fixtures::run(Vec::new())).unwrap();
+    (basis.start_us, basis.broadcast_us, basis.close_us, basis.overhead_us) = (0, 0, 0, 0);
+    basis.tasks = tasks.map(|(cost, took_us)| TaskTime { cost, took_us }).collect();
+    basis
+}
+
+fn nodes(executors: u32) -> Cluster {
+    Cluster { executors, slots: 1 }
+}
+
+#[test]
+fn the_static_cut_of_the_original_gives_thirteen_nodes_eight_and_a_half_and_a_queue_more_than_twelve() {
+    let basis = original();
+    let chunked = basis.forecast(nodes(13), Schedule::Chunked);
+    assert!((8.0..9.0).contains(&chunked.speedup), "{chunked:?}");
+    let queued = basis.forecast(nodes(13), Schedule::Queue);
+    assert!((12.0..13.0).contains(&queued.speedup), "{queued:?}");
+    for schedule in [Schedule::Chunked, Schedule::Queue] {
+        let alone = basis.forecast(nodes(1), schedule);
+        assert!((alone.wall_us as f64 / 600e6 - 1.0).abs() < 1e-6, "{alone:?}");
+        assert!((alone.speedup - 1.0).abs() < 1e-12 && (alone.utilisation - 1.0).abs() < 1e-6, "{alone:?}");
+    }
+    let as_slots = basis.forecast(Cluster { executors: 1, slots: 13 }, Schedule::Queue);
+    assert_eq!(as_slots.wall_us, queued.wall_us, "slots of one executor are as good");
+}
+
+#[test]
+fn nodes_beyond_the_longest_trial_are_idle() {
+    let longest = with_tasks([(100, 100), (50, 50), (50, 50), (25, 25)].into_iter());
+    assert_eq!(longest.enough(1, Schedule::Queue), 3);
+    assert_eq!(longest.enough(2, Schedule::Queue), 2);
+    let equal = with_tasks((0..64).map(|_| (10, 10)));
+    assert_eq!(equal.enough(1, Schedule::Queue), 64);
+    assert_eq!(with_tasks(std::iter::empty()).enough(1, Schedule::Queue), 1);
+    let thousand = equal.forecast(nodes(1000), Schedule::Queue);
+    assert!((thousand.speedup - 64.0).abs() < 1e-9 && thousand.utilisation < 0.065, "{thousand:?}");
+}
+
+#[test]
+fn a_forecast_has_what_the_run_had_beside_its_work() {
+    let ready = [
+        Presence { at_s: 1.0, standing: Standing::Answering },
+        Presence { at_s: 3.0, standing: Standing::Ready { slots: 1 } },
+    ];
+    let attempt = |task: u32, started_s: f64| AttemptRecord {
+        attempt: AttemptId { task: TaskId(task), number: 1 },
+        executor: ExecutorId(0),
+        from_epoch: 0,
+        epoch: 2,
+        started_s,
+        ended_s: started_s + 2.5,
+        training_s: 2.0,
+        evaluation_s: 0.0,
+        end: Some(AttemptEnd::Completed),
+    };
+    let trial =
+        |number| TrialRecord { ended_s: 4.0 + 2.5 * f64::from(number + 1), ..fixtures::finished(number, 0.1) };
+    let run = RunRecord {
+        wall_s: 10.0,
+        presence: vec![ready.to_vec()],
+        attempts: vec![attempt(0, 4.0), attempt(1, 6.5)],
+        ..fixtures::run(vec![trial(0), trial(1)])
+    };
+    let basis = Basis::of(&run).unwrap();
+    let parts = (basis.start_us, basis.broadcast_us, basis.overhead_us, basis.close_us, basis.work_us());
+    assert_eq!(parts, (2_000_000, 2_000_000, 500_000, 1_000_000, 4_000_000));
+    assert_eq!(basis.forecast(nodes(1), Schedule::Queue).wall_us, 10_000_000, "the run itself");
+    let two = basis.forecast(nodes(2), Schedule::Queue);
+    assert_eq!(two.wall_us, 7_500_000);
+    assert!((two.speedup - 10.0 / 7.5).abs() < 1e-9, "{two:?}");
+    let mut open = run.clone();
+    open.trials[1].outcome = TrialOutcome::NotRun;
+    assert_eq!(Basis::of(&open), Err(NotOver { open: 1, trials: 2 }));
+}
+
+/// A cluster in which executors have speeds of their own, and report epochs: the real thing, but for its time. Returns
+/// the end of the run, and at each tenth of it what was said to be left.
+fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Time, Vec<(Time, Duration)>) {
+    let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
+    let mut commands = Vec::new();
+    for (cost, number) in costs.iter().zip(0..) {
+        let forecast = crate::scheduler::Forecast { cost: Cost(*cost), epochs };
+        let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
+        scheduler.handle(Time(0), added, &mut commands).unwrap();
+    }
+    scheduler.handle(Time(0), Event::AddingEnded, &mut commands).unwrap();
+    for number in 0..speeds.len() as u32 {
+        let ready = Event::ExecutorReady { executor: ExecutorId(number), slots: 1, held: vec![], restarted: false };
+        scheduler.handle(Time(0), ready, &mut commands).unwrap();
+    }
+    let mut agenda = BinaryHeap::new();
+    let (mut now, mut said) = (Time(0), Vec::new());
+    loop {
+        for command in commands.drain(..) {
+            if let Command::Launch(executor, attempt) = command {
+                let epoch_us =
+                    costs[attempt.task.0 as usize] as f64 / f64::from(epochs) / speeds[executor.0 as usize];
+                for epoch in 1..=epochs {
+                    agenda.push(Reverse((now.0 + (epoch_us * f64::from(epoch)) as u64, executor, attempt, epoch)));
+                }
+            }
+        }
+        let Some(Reverse((at, executor, attempt, epoch))) = agenda.pop() else { return (now, said) };
+        now = Time(at);
+        // An attempt that was beaten by its copy reports on, and is not believed.
+        let _ = scheduler.handle(now, Event::EpochEnded { executor, attempt, epoch }, &mut commands);
+        said.extend(time_left(&scheduler, now).map(|left| (now, left)));
+        if epoch == epochs {
+            let outcome = Outcome::Completed;
+            let _ = scheduler.handle(now, Event::AttemptEnded { executor, attempt, outcome }, &mut commands);
+        }
+    }
+}
+
+#[test]
+fn the_time_left_is_right_within_a_tenth_once_a_quarter_is_done() {
+    let grid: Vec<_> =
+        (0..10).flat_map(|_| [64, 128, 256, 512, 1024].map(convnet_flops)).map(|flops| flops / 1000).collect();
+    let rows = [
+        ("one node", grid.clone(), vec![0.5]),
+        ("thirteen nodes", grid.clone(), vec![0.5; 13]),
+        ("a slow one among them", grid.clone(), vec![1.0, 1.0, 1.0, 0.6]),
+        ("one long trial", [vec![700_000], grid].concat(), vec![1.0; 8]),
+    ];
+    for (name, costs, speeds) in rows {
+        let (end, said) = lived(&costs, &speeds, 4);
+        let late = said.into_iter().filter(|(at, _)| at.0 * 4 >= end.0 && at.0 * 10 < end.0 * 9);
+        let mut looked_at = 0;
+        for (at, left) in late {
+            let really = end.since(at).as_secs_f64();
+            let off = (left.as_secs_f64() - really).abs() / really;
+            assert!(off < 0.1, "{name}: at {at:?} of {end:?}, {left:?} were said to be left: {off}");
+            looked_at += 1;
+        }
+        assert!(looked_at > 10, "{name}");
+    }
+}
+
+#[test]
+fn nobody_knows_what_is_left_before_anything_was_measured_or_when_nobody_is_there() {
+    let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
+    assert_eq!(time_left(&scheduler, Time(0)), None);
+    let forecast = crate::scheduler::Forecast { cost: Cost(100), epochs: 1 };
+    let mut commands = Vec::new();
+    for number in 0..2 {
+        let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
+        scheduler.handle(Time(0), added, &mut commands).unwrap();
+    }
+    let executor = ExecutorId(0);
+    let ready = Event::ExecutorReady { executor, slots: 1, held: vec![], restarted: false };
+    scheduler.handle(Time(0), ready, &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Time(5)), None);
+    let attempt = AttemptId { task: TaskId(0), number: 1 };
+    let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
+    scheduler.handle(Time(1000), ended, &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Time(1400)), Some(Duration::from_micros(600)));
+    scheduler.handle(Time(1500), Event::ExecutorLost(executor), &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Time(1600)), None);
+}
+
+#[test]
+fn what_waits_in_thousands_is_shared_out_and_the_answer_is_the_same() {
+    let play = |tasks: u32| {
+        let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
+        let mut commands = Vec::new();
+        let forecast = crate::scheduler::Forecast { cost: Cost(100), epochs: 1 };
+        for number in 0..tasks {
+            let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
+            scheduler.handle(Time(0), added, &mut commands).unwrap();
+        }
+        let executor = ExecutorId(0);
+        let ready = Event::ExecutorReady { executor, slots: 4, held: vec![], restarted: false };
+        scheduler.handle(Time(0), ready, &mut commands).unwrap();
+        let attempt = AttemptId { task: TaskId(0), number: 1 };
+        let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
+        scheduler.handle(Time(1000), ended, &mut commands).unwrap();
+        time_left(&scheduler, Time(1000)).unwrap().as_secs_f64() / f64::from(tasks)
+    };
+    let [few, many] = [8_000, 80_000].map(play);
+    assert!((few / many - 1.0).abs() < 0.01, "{few} s and {many} s a task");
+}

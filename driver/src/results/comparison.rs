@@ -1,0 +1,306 @@
+//! One study on clusters of several sizes: what the nodes bought, as plain data, a table, `scale.csv` and `scale.json`.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+use serde::Serialize;
+
+use super::attempt::AttemptEnd;
+use super::digest::results_sha256;
+use super::record::RunRecord;
+use super::summary::lines_by_key;
+use crate::forecast::{Basis, Cluster, Schedule};
+use crate::ledger::{self, Ledger};
+
+/// A run of a comparison.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// How many executors it was to have.
+    pub size: u32,
+    /// Which of the runs of this size it is, from 1.
+    pub repeat: u32,
+    /// Its folder, within that of the comparison.
+    pub folder: String,
+    /// What it left.
+    pub record: RunRecord,
+}
+
+/// What the runs of a study on several sizes say together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The study's name.
+    pub study: String,
+    /// Whether each run began without the data.
+    pub cold: bool,
+    /// Whether all runs gave the same results, to the last bit.
+    pub agree: bool,
+    /// The digest of the results, if they agree.
+    pub results_sha256: Option<String>,
+    /// In ascending order of sizes.
+    pub sizes: Vec<SizeRow>,
+}
+
+/// What the runs of one size say: medians over the repeats.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SizeRow {
+    /// Executors.
+    pub executors: u32,
+    /// Slots of all of them.
+    pub slots: u32,
+    /// From start to end.
+    pub wall_s: f64,
+    /// How many times as fast as the smallest size, by so many times as its executors: on 1, times as fast as one.
+    pub speedup: f64,
+    /// That by the number of executors: 1 is ideal.
+    pub efficiency: f64,
+    /// For how long data was on its way before the first launch.
+    pub broadcast_s: f64,
+    /// The share of the slots' time that was work which counted.
+    pub utilisation: f64,
+    /// Attempts whose work was thrown away.
+    pub attempts_lost: f64,
+    /// What the smallest size forecasts for this one; `None` for itself, and where it did not end.
+    pub forecast_wall_s: Option<f64>,
+    /// Where the time of the slots went, of the run with the median wall.
+    pub ledger: BTreeMap<&'static str, f64>,
+    /// That run.
+    pub median_run: String,
+    /// The ledger in sentences.
+    pub remarks: Vec<String>,
+    /// Each run.
+    pub runs: Vec<RunRow>,
+}
+
+/// One run of a size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRow {
+    /// Its folder, within that of the comparison.
+    pub folder: String,
+    /// From start to end.
+    pub wall_s: f64,
+    /// As in [`SizeRow`].
+    pub broadcast_s: f64,
+    /// As in [`SizeRow`].
+    pub utilisation: f64,
+    /// As in [`SizeRow`].
+    pub attempts_lost: u32,
+    /// The digest of its results.
+    pub results_sha256: String,
+}
+
+impl Comparison {
+    /// Compares runs of one study, of any sizes and repeats.
+    #[must_use]
+    pub fn of(study: &str, cold: bool, mut members: Vec<Member>) -> Self {
+        members.sort_by_key(|member| (member.size, member.repeat));
+        let mut sizes: Vec<SizeRow> = members.chunk_by(|one, other| one.size == other.size).map(size_row).collect();
+        let first = members.first().map(|member| member.size);
+        let basis = sizes.first().and_then(|row| {
+            let median = members.iter().find(|member| member.folder == row.median_run)?;
+            Basis::of(&median.record).ok()
+        });
+        let alone = sizes.first().map_or(0.0, |row| row.wall_s * f64::from(row.executors));
+        for row in &mut sizes {
+            row.speedup = if row.wall_s > 0.0 { alone / row.wall_s } else { 0.0 };
+            row.efficiency = row.speedup / f64::from(row.executors.max(1));
+            let cluster = Cluster { executors: row.executors, slots: row.slots / row.executors.max(1) };
+            row.forecast_wall_s = basis
+                .as_ref()
+                .filter(|_| Some(row.executors) != first)
+                .map(|basis| basis.forecast(cluster, Schedule::Queue).wall_us as f64 / 1e6);
+        }
+        let digests: Vec<_> = sizes.iter().flat_map(|row| &row.runs).map(|run| &run.results_sha256).collect();
+        let agree = digests.iter().all(|digest| *digest == digests[0]);
+        let results_sha256 = digests.first().filter(|_| agree).map(|digest| (*digest).clone());
+        Self { study: study.to_owned(), cold, agree, results_sha256, sizes }
+    }
+
+    /// Which runs gave which results, if not all gave the same.
+    #[must_use]
+    pub fn disagreement(&self) -> Option<String> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for run in self.sizes.iter().flat_map(|row| &row.runs) {
+            groups.entry(&run.results_sha256).or_default().push(&run.folder);
+        }
+        let group = |(digest, folders): (&&str, &Vec<&str>)| {
+            format!("\n  results_sha256 {}...: {}", digest.get(..16).unwrap_or(digest), folders.join(", "))
+        };
+        let groups_told = groups.iter().map(group).collect::<String>();
+        (groups.len() > 1).then(|| {
+            format!(
+                "the results are not the same on all clusters, so their times cannot be compared:{groups_told}\n\
+                 compare the trials.csv of these runs: they show which trials differ"
+            )
+        })
+    }
+
+    /// A table with a row a size, then the ledger of each in sentences.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = table(&self.sizes);
+        for row in &self.sizes {
+            let plural = if row.executors == 1 { "" } else { "s" };
+            text += &format!("\non {} executor{plural}, ", row.executors);
+            text += &row.remarks.join("\n    ");
+        }
+        if let Some(digest) = &self.results_sha256 {
+            text += &format!("\n\nthe results are the same to the last bit: results_sha256 {}...", &digest[..16]);
+        }
+        text
+    }
+
+    /// `scale.json`, without a newline at its end.
+    ///
+    /// # Panics
+    /// Never: all keys are text, and numbers that JSON lacks become `null`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_else(|error| unreachable!("a comparison is plain data: {error}"))
+    }
+
+    /// `scale.csv`: a row a size.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let names = "executors,slots,wall_s,speedup,efficiency,broadcast_s,utilisation,attempts_lost,forecast_wall_s";
+        let mut text = names.to_owned();
+        ledger::Line::ALL.iter().for_each(|line| text += &format!(",slot_{}", line.key()));
+        for row in &self.sizes {
+            let SizeRow { executors, slots, wall_s, speedup, efficiency, .. } = row;
+            let forecast = row.forecast_wall_s.map(|wall_s| wall_s.to_string()).unwrap_or_default();
+            text += &format!("\n{executors},{slots},{wall_s},{speedup},{efficiency},{}", row.broadcast_s);
+            text += &format!(",{},{},{forecast}", row.utilisation, row.attempts_lost);
+            ledger::Line::ALL.iter().for_each(|line| text += &format!(",{}", row.ledger[line.key()]));
+        }
+        text + "\n"
+    }
+}
+
+/// Speedup and forecast are filled in when all sizes are there.
+fn size_row(members: &[Member]) -> SizeRow {
+    let ledgers: Vec<_> = members.iter().map(|member| Ledger::of(&member.record)).collect();
+    let row = |(member, ledger): (&Member, &Ledger)| RunRow {
+        folder: member.folder.clone(),
+        wall_s: member.record.wall_s,
+        broadcast_s: ledger.broadcast_us() as f64 / 1e6,
+        utilisation: ledger.utilisation(),
+        attempts_lost: lost(&member.record),
+        results_sha256: results_sha256(&member.record.trials),
+    };
+    let runs: Vec<_> = members.iter().zip(&ledgers).map(row).collect();
+    let mut by_wall: Vec<usize> = (0..members.len()).collect();
+    by_wall.sort_by(|one, other| runs[*one].wall_s.total_cmp(&runs[*other].wall_s));
+    let median_run = by_wall[(by_wall.len() - 1) / 2];
+    let ledger = &ledgers[median_run];
+    SizeRow {
+        executors: members[0].size,
+        slots: ledger.slots(),
+        wall_s: median(runs.iter().map(|run| run.wall_s)),
+        speedup: 0.0,
+        efficiency: 0.0,
+        broadcast_s: median(runs.iter().map(|run| run.broadcast_s)),
+        utilisation: median(runs.iter().map(|run| run.utilisation)),
+        attempts_lost: median(runs.iter().map(|run| f64::from(run.attempts_lost))),
+        forecast_wall_s: None,
+        ledger: lines_by_key(&ledger.total()),
+        median_run: runs[median_run].folder.clone(),
+        remarks: ledger::sentences(ledger, &members[median_run].record),
+        runs,
+    }
+}
+
+/// Attempts that did not end with a result or a checkpoint.
+fn lost(run: &RunRecord) -> u32 {
+    let ends = run.attempts.iter().filter_map(|attempt| attempt.end.as_ref());
+    ends.filter(|end| !matches!(end, AttemptEnd::Completed | AttemptEnd::Stopped)).count() as u32
+}
+
+/// Of an even number, the mean of the two in the middle; of none, 0.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        count => f64::midpoint(values[(count - 1) / 2], values[count / 2]),
+    }
+}
+
+fn table(sizes: &[SizeRow]) -> String {
+    let right = |content: String| Cell::new(content).set_alignment(CellAlignment::Right);
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    let names =
+        ["executors", "wall", "forecast", "speedup", "efficiency", "broadcast", "utilisation", "attempts\nlost"];
+    table.set_header(names.map(|name| right(name.to_owned())));
+    for row in sizes {
+        let cells = [
+            row.executors.to_string(),
+            format!("{:.2} s", row.wall_s),
+            row.forecast_wall_s.map(|wall_s| format!("{wall_s:.2} s")).unwrap_or_default(),
+            format!("{:.2}", row.speedup),
+            format!("{:.1} %", row.efficiency * 100.0),
+            format!("{:.2} s", row.broadcast_s),
+            format!("{:.1} %", row.utilisation * 100.0),
+            row.attempts_lost.to_string(),
+        ];
+        table.add_row(cells.map(right));
+    }
+    let last = names.len() - 1;
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if place < last { 2 } else { 0 }));
+    }
+    table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixtures::{finished, run};
+
+    fn member(size: u32, repeat: u32, wall_s: f64, error: f64) -> Member {
+        let record = RunRecord { wall_s, ..run(vec![finished(0, error)]) };
+        Member { size, repeat, folder: format!("{size}-{repeat}"), record }
+    }
+
+    #[test]
+    fn medians_are_compared_with_the_smallest_size() {
+        let walls = [(1, 1, 60.0), (1, 2, 90.0), (1, 3, 61.0), (4, 1, 20.0), (4, 2, 10.0)];
+        let members = walls.map(|(size, repeat, wall_s)| member(size, repeat, wall_s, 0.1));
+        let comparison = Comparison::of("s", false, members.to_vec());
+        let rows: Vec<_> =
+            comparison.sizes.iter().map(|row| (row.executors, row.wall_s, row.median_run.as_str())).collect();
+        assert_eq!(rows, [(1, 61.0, "1-3"), (4, 15.0, "4-2")]);
+        assert!((comparison.sizes[1].speedup - 61.0 / 15.0).abs() < 1e-12);
+        assert!((comparison.sizes[1].efficiency - 61.0 / 60.0).abs() < 1e-12);
+        assert_eq!((comparison.sizes[0].forecast_wall_s, comparison.disagreement()), (None, None));
+        assert!(comparison.sizes[1].forecast_wall_s.is_some());
+        let two = Comparison::of("s", false, vec![member(2, 1, 30.0, 0.1), member(4, 1, 15.0, 0.1)]);
+        assert!((two.sizes[1].speedup - 4.0).abs() < 1e-12, "two executors stand for two");
+    }
+
+    #[test]
+    fn results_that_differ_are_named_run_by_run() {
+        let members = vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1), member(2, 2, 30.0, 0.2)];
+        let comparison = Comparison::of("s", false, members);
+        assert!(!comparison.agree && comparison.results_sha256.is_none());
+        let told = comparison.disagreement().unwrap();
+        assert!(told.contains(": 1-1, 2-1") && told.contains(": 2-2"), "{told}");
+    }
+
+    #[test]
+    fn the_files_have_a_row_a_size() {
+        let comparison = Comparison::of("s", true, vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1)]);
+        let csv = comparison.csv();
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+        assert_eq!((rows.len(), rows[1]["executors"].as_str(), rows[1]["speedup"].as_str()), (2, "2", "2"));
+        assert!(rows[1].contains_key("slot_training_s") && rows[0]["forecast_wall_s"].is_empty(), "{rows:?}");
+        let json: serde_json::Value = serde_json::from_str(&comparison.json()).unwrap();
+        assert_eq!((&json["agree"], &json["cold"]), (&true.into(), &true.into()));
+        assert_eq!(json["sizes"][1]["runs"][0]["folder"], "2-1");
+        let text = comparison.text();
+        assert!(
+            text.contains("on 1 executor, of 4 slots x 60.0 s:") && text.contains("the same to the last bit"),
+            "{text}"
+        );
+    }
+}
