@@ -211,14 +211,14 @@ impl Work {
         let interrupts = Interrupts::listen(format!("broadsweep scale --resume {shown}"))?;
         let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
         let missing: Vec<_> = self.series.runs().filter(|run| !is_there(run)).collect();
-        if !missing.is_empty() && !self.series.cold && !self.warm(&interrupts).await? {
+        if !missing.is_empty() && !self.series.cold && !Box::pin(self.warm(&interrupts)).await? {
             return Ok(None);
         }
         for (size, repeat) in missing {
             let of = format!("run {repeat} of {}", self.series.repeats);
             writeln!(io::stderr(), "{}, {of}", counted(size.into(), "executor"))?;
             let job = self.load()?;
-            if !self.make(&run_name(size, repeat), size, job, &interrupts).await? {
+            if !Box::pin(self.make(&run_name(size, repeat), size, job, &interrupts)).await? {
                 return Ok(None);
             }
         }

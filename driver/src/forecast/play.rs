@@ -16,7 +16,9 @@ const EVENTS_PER_TASK_MAX: usize = 8;
 /// The attempts that these commands launch.
 pub(super) fn launched(commands: &[Command], now: Time, took_us: impl Fn(ExecutorId, TaskId) -> f64) -> Running {
     let mut running = Running::new();
-    commands.iter().for_each(|command| follow(command, now, &mut running, &took_us));
+    for command in commands {
+        follow(command, now, &mut running, &took_us);
+    }
     running
 }
 
@@ -52,7 +54,9 @@ pub(super) fn to_the_end(
         };
         // A rejected end is one of an attempt that is not there any more: there is nothing to do about it.
         if scheduler.handle(now, event, &mut commands).is_ok() {
-            commands.iter().for_each(|command| follow(command, now, &mut running, &took_us));
+            for command in &commands {
+                follow(command, now, &mut running, &took_us);
+            }
         }
         commands.clear();
     }

@@ -290,7 +290,7 @@ proptest! {
             },
             ..trial(number, 1)
         });
-        let record = RunRecord { wall_s, presence, attempts, interrupted, ..fixtures::run(trials.collect()) };
+        let record = RunRecord { interrupted, attempts, presence, wall_s, ..fixtures::run(trials.collect()) };
         let ledger = Ledger::of(&record);
         for account in &ledger.accounts {
             prop_assert_eq!(account.lines.sum(), u64::from(account.slots) * ledger.wall_us);

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::attempt::AttemptEnd;
 use super::digest::results_sha256;
 use super::record::RunRecord;
+use super::show::counted;
 use super::summary::lines_by_key;
 use crate::forecast::{Basis, Cluster, Schedule};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Line};
 
 /// A run of a comparison.
 #[derive(Clone, Debug)]
@@ -137,16 +138,16 @@ impl Comparison {
     /// A table with a row a size, then the ledger of each in sentences.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = table(&self.sizes);
+        let mut parts = vec![table(&self.sizes)];
         for row in &self.sizes {
-            let plural = if row.executors == 1 { "" } else { "s" };
-            text += &format!("\non {} executor{plural}, ", row.executors);
-            text += &row.remarks.join("\n    ");
+            let executors = counted(row.executors.into(), "executor");
+            parts.push(format!("on {executors}, {}", row.remarks.join("\n    ")));
         }
         if let Some(digest) = &self.results_sha256 {
-            text += &format!("\n\nthe results are the same to the last bit: results_sha256 {}...", &digest[..16]);
+            let shown = digest.get(..16).unwrap_or(digest);
+            parts.push(format!("\nthe results are the same to the last bit: results_sha256 {shown}..."));
         }
-        text
+        parts.join("\n")
     }
 
     /// `scale.json`, without a newline at its end.
@@ -161,17 +162,32 @@ impl Comparison {
     /// `scale.csv`: a row a size.
     #[must_use]
     pub fn csv(&self) -> String {
-        let names = "executors,slots,wall_s,speedup,efficiency,broadcast_s,utilisation,attempts_lost,forecast_wall_s";
-        let mut text = names.to_owned();
-        ledger::Line::ALL.iter().for_each(|line| text += &format!(",slot_{}", line.key()));
+        let names = [
+            "executors",
+            "slots",
+            "wall_s",
+            "speedup",
+            "efficiency",
+            "broadcast_s",
+            "utilisation",
+            "attempts_lost",
+            "forecast_wall_s",
+        ];
+        let lines = Line::ALL.map(|line| format!("slot_{}", line.key()));
+        let header: Vec<_> = names.into_iter().chain(lines.iter().map(String::as_str)).collect();
+        let mut rows = vec![header.join(",")];
         for row in &self.sizes {
-            let SizeRow { executors, slots, wall_s, speedup, efficiency, .. } = row;
             let forecast = row.forecast_wall_s.map(|wall_s| wall_s.to_string()).unwrap_or_default();
-            text += &format!("\n{executors},{slots},{wall_s},{speedup},{efficiency},{}", row.broadcast_s);
-            text += &format!(",{},{},{forecast}", row.utilisation, row.attempts_lost);
-            ledger::Line::ALL.iter().for_each(|line| text += &format!(",{}", row.ledger[line.key()]));
+            let numbers =
+                [row.wall_s, row.speedup, row.efficiency, row.broadcast_s, row.utilisation, row.attempts_lost];
+            let cells = [row.executors.to_string(), row.slots.to_string()]
+                .into_iter()
+                .chain(numbers.map(|number| number.to_string()))
+                .chain([forecast])
+                .chain(Line::ALL.map(|line| row.ledger[line.key()].to_string()));
+            rows.push(cells.collect::<Vec<_>>().join(","));
         }
-        text + "\n"
+        rows.join("\n") + "\n"
     }
 }
 

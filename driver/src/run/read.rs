@@ -189,13 +189,16 @@ mod tests {
         assert_eq!(storage.journal().unwrap(), torn);
     }
 
+    /// What a row is called, the study and the journal that are there, and a part of what is said.
+    type Row<'a> = (&'a str, Option<&'a [u8]>, Option<Vec<u8>>, &'a str);
+
     #[test]
     fn what_is_no_run_says_so_and_what_to_do() {
         let (storage, _chronicle) = begun();
         let journal = storage.journal().unwrap();
         let header = journal[..16].to_vec();
         let other = TEXT.replace("[1, 2]", "[1, 2, 3]");
-        let rows: [(&str, Option<&[u8]>, Option<Vec<u8>>, &str); 6] = [
+        let rows: [Row<'_>; 6] = [
             ("no journal", Some(TEXT.as_bytes()), None, "runs/a is no folder of a run: it has no journal"),
             ("no study", None, Some(journal.clone()), "it has no study.toml; name one"),
             ("bytes for a study", Some(&[0xff]), Some(journal.clone()), "is damaged: it is not UTF-8 text"),
@@ -205,8 +208,12 @@ mod tests {
         ];
         for (name, study, journal, expected) in rows {
             let storage = MemoryStorage::new();
-            study.into_iter().for_each(|study| storage.write(STUDY, study).unwrap());
-            journal.into_iter().for_each(|journal| storage.set_journal(journal));
+            if let Some(study) = study {
+                storage.write(STUDY, study).unwrap();
+            }
+            if let Some(journal) = journal {
+                storage.set_journal(journal);
+            }
             let error = read_it(&storage).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
         }
