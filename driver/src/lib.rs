@@ -13,6 +13,7 @@
 //! | [`forecast`] | what a run would take elsewhere, and what the rest of one will take; pure |
 //! | [`ledger`] | where the time of a run's slots went; pure |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
+//! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
 
 pub mod cluster;
 pub mod command;
@@ -21,6 +22,7 @@ pub mod forecast;
 pub mod journal;
 pub mod ledger;
 pub mod plan;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scheduler;

@@ -6,6 +6,7 @@
 //! | [`process`] | a child process whose lines are read, and that ends with its test |
 //! | [`lab`] | a test's folder: studies, drivers and executors that write there alone |
 //! | [`outcome`] | what a run left, read back |
+//! | [`browser`] | a browser without a window and without a network |
 //! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
 //! | [`small_disk`] | a file system that is soon full |
 //! | [`network`] | a network of two machines on this one, which can be cut |
@@ -23,6 +24,7 @@
     reason = "a test fails by a panic, and this is the tests' crate"
 )]
 
+pub mod browser;
 pub mod chaos;
 pub mod forged;
 pub mod hostile_driver;

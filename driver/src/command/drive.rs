@@ -18,6 +18,7 @@ use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
+use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::record::RunRecord;
@@ -194,7 +195,20 @@ pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<(), Fold
         let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
         folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
-    folder.write_results(record)
+    folder.write_results(record)?;
+    say_if_missing(folder.write_report(&Report::of(record).html()), &folder.path().display().to_string());
+    Ok(())
+}
+
+/// A run without a report has not failed: its results are safe.
+pub(super) fn say_if_missing(written: Result<(), FolderError>, path: &str) {
+    if let Err(error) = written {
+        // A closed stderr must not end the run either.
+        let _ = writeln!(
+            io::stderr(),
+            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html"
+        );
+    }
 }
 
 fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {

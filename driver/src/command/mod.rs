@@ -10,6 +10,7 @@
 //! | `series` | the folder of such a comparison, and what is asked for |
 //! | `forecast` | `broadsweep forecast`: what a run would take elsewhere |
 //! | `sizes` | sizes of clusters |
+//! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
@@ -24,6 +25,7 @@ mod executors;
 mod forecast;
 mod interrupts;
 mod load;
+mod report;
 mod resume;
 mod scale;
 mod series;
@@ -78,6 +80,8 @@ enum Command {
     Scale(scale::ScaleArgs),
     /// Say what a finished run would take on clusters of other sizes
     Forecast(forecast::ForecastArgs),
+    /// Show what a run found: tables, Markdown, JSON, or a page with pictures
+    Report(report::ReportArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
         Command::Scale(args) => scale::run(args, cli.verbose > 0),
         Command::Forecast(args) => forecast::run(args),
+        Command::Report(args) => report::run(args),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),

@@ -11,7 +11,7 @@ use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
 use clap::Args;
 
-use super::drive::{Drive, DriveFlags, Ended, run as drive_run, write};
+use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
 use super::executors::CONNECT_TIMEOUT_S;
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_again};
@@ -23,6 +23,7 @@ use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::Roster;
 use crate::plan::StudyPlan;
+use crate::report::Report;
 use crate::results::comparison::{Comparison, Member};
 use crate::results::folder::RunFolder;
 use crate::results::show::counted;
@@ -293,9 +294,14 @@ impl Work {
         let path = self.folder.path().display();
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
+        let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
         let comparison = Comparison::of(&study, self.series.cold, members);
         self.folder.write_file("scale.csv", comparison.csv().as_bytes())?;
         self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
+        if let Some(run) = &smallest {
+            let page = Report { run, comparison: Some(&comparison) }.html();
+            say_if_missing(self.folder.write_report(&page), &path.to_string());
+        }
         if json {
             writeln!(io::stdout(), "{}", comparison.json())?;
         } else {

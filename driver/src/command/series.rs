@@ -108,6 +108,20 @@ impl Series {
     }
 }
 
+/// The comparison in a folder, as far as it is made: its runs, and how they began. None where no comparison was begun.
+pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>)>> {
+    if !path.join(SERIES).is_file() {
+        return Ok(None);
+    }
+    let series = Series::read(path)?;
+    let members: Vec<_> = series.runs().filter_map(|(size, repeat)| finished(path, size, repeat)).collect();
+    if members.is_empty() {
+        let shown = path.display();
+        bail!("no run of the comparison in {shown} is over; make them with `broadsweep scale --resume {shown}`");
+    }
+    Ok(Some((series, members)))
+}
+
 /// The name of a run's folder.
 pub(super) fn run_name(size: u32, repeat: u32) -> String {
     format!("{size}-{repeat}")

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use broadsweep_common::configuration::{Configuration, Value};
 
 use super::calendar::compact_utc;
+use super::columns::trials_parquet;
 use super::record::RunRecord;
 use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
@@ -163,18 +164,31 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Writes `trials.csv`, `epochs.csv`, `attempts.csv` and, last, `summary.json`: where it stands, the others do.
+    /// Writes `trials.csv`, `epochs.csv`, `attempts.csv`, `trials.parquet` and, last, `summary.json`: where it stands, the
+    /// others do.
     ///
     /// # Errors
     /// As [`Self::write_study`].
     pub fn write_results(&self, run: &RunRecord) -> Result<(), FolderError> {
-        for (name, rows) in
-            [("trials.csv", trials_csv(run)), ("epochs.csv", epochs_csv(run)), ("attempts.csv", attempts_csv(run))]
-        {
+        let columns = trials_parquet(run).map_err(io::Error::other);
+        for (name, rows) in [
+            ("trials.csv", trials_csv(run)),
+            ("epochs.csv", epochs_csv(run)),
+            ("attempts.csv", attempts_csv(run)),
+            ("trials.parquet", columns),
+        ] {
             let bytes = rows.map_err(|source| FolderError::from_io(&self.path.join(name), source))?;
             write_whole(&self.path, name, &bytes)?;
         }
         write_whole(&self.path, "summary.json", format!("{}\n", summary_json(run)).as_bytes())
+    }
+
+    /// Writes `report.html`.
+    ///
+    /// # Errors
+    /// As [`Self::write_study`].
+    pub fn write_report(&self, page: &str) -> Result<(), FolderError> {
+        write_whole(&self.path, "report.html", page.as_bytes())
     }
 
     /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`, unless

@@ -106,7 +106,10 @@ fn a_write_that_cannot_be_finished_leaves_no_half_written_file() {
     fs::create_dir(home.path().join("summary.json")).unwrap();
     let error = folder.write_results(&run(vec![finished(0, 0.1)])).unwrap_err();
     assert!(error.to_string().contains("summary.json"), "{error}");
-    assert_eq!(names(home.path()), ["attempts.csv", "epochs.csv", LOCK, "summary.json", "trials.csv"]);
+    assert_eq!(
+        names(home.path()),
+        ["attempts.csv", "epochs.csv", LOCK, "summary.json", "trials.csv", "trials.parquet"]
+    );
 }
 
 /// A device that is always full stands in for the disk.
@@ -130,7 +133,10 @@ fn results_are_written_whole_and_written_again() {
     folder.write_results(&run(vec![diverged(0, 1)])).unwrap();
     let record = run(vec![finished(0, 0.1), finished(1, 0.2)]);
     folder.write_results(&record).unwrap();
-    assert_eq!(names(home.path()), ["attempts.csv", "epochs.csv", LOCK, "summary.json", "trials.csv"]);
+    assert_eq!(
+        names(home.path()),
+        ["attempts.csv", "epochs.csv", LOCK, "summary.json", "trials.csv", "trials.parquet"]
+    );
     let read = |name: &str| fs::read(home.path().join(name)).unwrap();
     assert_eq!(read("trials.csv"), trials_csv(&record).unwrap());
     assert_eq!(read("epochs.csv"), epochs_csv(&record).unwrap());

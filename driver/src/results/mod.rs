@@ -7,6 +7,7 @@
 //! | [`presence`] | how an executor stood |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
+//! | [`columns`] | `trials.parquet` |
 //! | [`summary`] | `summary.json` |
 //! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
@@ -20,6 +21,7 @@
 
 pub mod attempt;
 pub mod calendar;
+pub mod columns;
 pub mod comparison;
 pub mod digest;
 pub mod folder;

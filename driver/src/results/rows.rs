@@ -14,9 +14,9 @@ use super::attempt::AttemptEnd;
 use super::record::{RunRecord, TrialOutcome, TrialRecord};
 
 /// The first column; the parameters' follow.
-const TRIAL: &str = "trial";
+pub(super) const TRIAL: &str = "trial";
 /// The columns after the parameters'.
-const MEASURED: [&str; 15] = [
+pub(super) const MEASURED: [&str; 15] = [
     "outcome",
     "counted_epoch",
     "epochs",
@@ -135,7 +135,7 @@ pub fn epochs_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
 }
 
 /// No two parameters share a column: bare names never start with the prefix.
-fn parameter_column(name: &str) -> String {
+pub(super) fn parameter_column(name: &str) -> String {
     let reserved = name == TRIAL || MEASURED.contains(&name) || name.starts_with(PARAMETER_PREFIX);
     if reserved { format!("{PARAMETER_PREFIX}{name}") } else { name.to_owned() }
 }
@@ -144,12 +144,7 @@ fn measured_cells(trial: &TrialRecord) -> [String; MEASURED.len()] {
     let counted = trial.counted();
     let [validation_loss, validation_error] = score_cells(counted.and_then(|report| report.validation));
     let [test_loss, test_error] = score_cells(trial.tested());
-    let (outcome, reason) = match &trial.outcome {
-        TrialOutcome::Finished(_) => ("finished", String::new()),
-        TrialOutcome::Diverged { epoch } => ("diverged", format!("a loss was not finite in epoch {epoch}")),
-        TrialOutcome::GivenUp { reason } => ("given_up", reason.clone()),
-        TrialOutcome::NotRun => ("not_run", String::new()),
-    };
+    let (outcome, reason) = outcome_cells(trial);
     [
         outcome.to_owned(),
         counted.map(|report| report.epoch.to_string()).unwrap_or_default(),
@@ -167,6 +162,16 @@ fn measured_cells(trial: &TrialRecord) -> [String; MEASURED.len()] {
         number_cell(trial.evaluation_s),
         reason,
     ]
+}
+
+/// How a trial ended, in one word, and why, where there is something to say.
+pub(super) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
+    match &trial.outcome {
+        TrialOutcome::Finished(_) => ("finished", String::new()),
+        TrialOutcome::Diverged { epoch } => ("diverged", format!("a loss was not finite in epoch {epoch}")),
+        TrialOutcome::GivenUp { reason } => ("given_up", reason.clone()),
+        TrialOutcome::NotRun => ("not_run", String::new()),
+    }
 }
 
 fn score_cells(score: Option<Score>) -> [String; 2] {

@@ -33,8 +33,8 @@ pub fn configuration_pairs(configuration: &Configuration) -> impl Iterator<Item 
     configuration.0.iter().map(|(name, value)| format!("{name}={}", value_text(value)))
 }
 
-/// The first `characters_max` characters of `text`, and `…` where there are more. Control characters, which could
-/// move the cursor or break a line, are shown as escapes.
+/// The first `characters_max` characters of `text`, and `…` where there are more. What could move the cursor, break a
+/// line, or turn the direction of the text around it, is shown as an escape.
 #[must_use]
 pub fn printable(text: &str, characters_max: usize) -> String {
     let mut shown = String::new();
@@ -43,13 +43,20 @@ pub fn printable(text: &str, characters_max: usize) -> String {
             shown.push('…');
             break;
         }
-        if character.is_control() {
+        if is_disruptive(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+fn is_disruptive(character: char) -> bool {
+    // Line and paragraph separators, and the marks, embeddings and isolates of right-to-left text.
+    let separates = matches!(character, '\u{2028}' | '\u{2029}');
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || separates || turns
 }
 
 /// The two largest units: `42 s`, `2 min 10 s`, `3 h 5 min`, `2 d 3 h`.
@@ -118,6 +125,7 @@ mod tests {
     #[test]
     fn a_choice_cannot_move_the_cursor() {
         assert_eq!(value_text(&Value::Choice("a\n\u{1b}[2Jé".into())), "a\\n\\u{1b}[2Jé");
+        assert_eq!(value_text(&Value::Choice("\u{202e}a\u{2028}".into())), "\\u{202e}a\\u{2028}");
     }
 
     #[test]

@@ -1,0 +1,100 @@
+//! `broadsweep report`: what a run found, or what a comparison showed, read from its folder. A run may be over,
+//! interrupted, or going on.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use super::series::members;
+use crate::report::Report;
+use crate::results::comparison::Comparison;
+use crate::results::record::RunRecord;
+use crate::run::{self, ReadError};
+
+const EXAMPLES: &str = "\
+Examples:
+  broadsweep report runs/mine-20261122T194953Z                   tables for the terminal
+  broadsweep report runs/mine-20261122T194953Z --format html     writes report.html into that folder again
+  broadsweep report runs/mine-20261122T194953Z --format markdown --out mine.md
+
+The page is one file, which needs no network: send it to whom you like.
+
+Exit codes: 0 done, 1 failed, 2 wrong use";
+
+/// The file that a page is written to, in the folder of its run, unless `--out` names another one.
+const PAGE: &str = "report.html";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ReportArgs {
+    /// The folder of the run, or that of a comparison
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// How it is told
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    /// Write to this file, and over what is there; - is the standard output
+    /// [default: the standard output; of a page, report.html in the folder of the run]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables for the terminal
+    Table,
+    /// The same as Markdown
+    Markdown,
+    /// Every trial, epoch and attempt, for programs
+    Json,
+    /// A page with pictures
+    Html,
+}
+
+pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
+    let (record, comparison) = read(&args.run)?;
+    let report = Report { run: &record, comparison: comparison.as_ref() };
+    let text = match args.format {
+        Format::Table => report.plain(),
+        Format::Markdown => report.markdown(),
+        Format::Json => report.json() + "\n",
+        Format::Html => report.html(),
+    };
+    let page = || (args.format == Format::Html).then(|| args.run.join(PAGE));
+    match args.out.clone().or_else(page).filter(|out| out.as_os_str() != "-") {
+        Some(out) => {
+            fs::write(&out, text).with_context(|| format!("cannot write {}", out.display()))?;
+            writeln!(io::stderr(), "written: {}", out.display())?;
+        }
+        None => io::stdout().write_all(text.as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run in a folder; or a comparison, and its run on the smallest cluster.
+fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
+    let Some((series, members)) = members(path).map_err(Failure::wrong_use)? else {
+        return Ok((run::read(path).map_err(of_read)?, None));
+    };
+    let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
+    let record = smallest.context("a comparison has a run")?;
+    let comparison = Comparison::of(&record.study, series.cold, members);
+    Ok((record, Some(comparison)))
+}
+
+/// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.
+fn of_read(error: ReadError) -> Failure {
+    match error {
+        ReadError::NoRun { .. } | ReadError::NotBegun(_) => Failure::wrong_use(error),
+        ReadError::NoText { .. } | ReadError::Study(_) | ReadError::Chronicle(_) | ReadError::Storage(_) => {
+            error.into()
+        }
+    }
+}

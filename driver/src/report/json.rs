@@ -1,0 +1,106 @@
+//! A run as one JSON object, for programs: the summary, every trial with its epochs, and every attempt. What is absent
+//! is `null`; so is a number that JSON cannot hold.
+
+use broadsweep_common::configuration::Value as Plain;
+use broadsweep_common::metrics::{EpochReport, Score};
+use serde_json::{Map, Value, json};
+
+use super::Report;
+use super::view::View;
+use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::results::summary::summary_json;
+
+/// Without a newline at its end.
+pub(super) fn json(report: &Report<'_>) -> String {
+    let run = report.run;
+    let summary: Value = serde_json::from_str(&summary_json(run)).unwrap_or_default();
+    let whole = json!({
+        "summary": summary,
+        "comparison": report.comparison,
+        "importance": importance(run),
+        "trials": run.trials.iter().map(trial).collect::<Vec<_>>(),
+        "attempts": run.attempts.iter().map(|one| attempt(run, one)).collect::<Vec<_>>(),
+    });
+    format!("{whole:#}")
+}
+
+/// The share that each parameter explains alone; `null` where that is not known.
+fn importance(run: &RunRecord) -> Value {
+    let view = View::of(run);
+    let Some(importance) = &view.importance else { return Value::Null };
+    let alone =
+        importance.ranked.iter().map(|(place, share)| (view.parameters[*place].name.to_owned(), json!(share)));
+    json!({
+        "alone": alone.collect::<Map<_, _>>(), "together": importance.together, "explained": importance.explained,
+        "trials": importance.trials,
+    })
+}
+
+fn trial(trial: &TrialRecord) -> Value {
+    let value = |value: &Plain| match value {
+        Plain::Integer(integer) => json!(integer),
+        Plain::Real(real) => json!(real),
+        Plain::Choice(word) => json!(word),
+        Plain::Flag(flag) => json!(flag),
+    };
+    let configuration = trial.configuration.0.iter().map(|(name, given)| (name.clone(), value(given)));
+    let (outcome, reason) = match &trial.outcome {
+        TrialOutcome::Finished(_) => ("finished", None),
+        TrialOutcome::Diverged { .. } => ("diverged", None),
+        TrialOutcome::GivenUp { reason } => ("given_up", Some(reason)),
+        TrialOutcome::NotRun => ("not_run", None),
+    };
+    json!({
+        "trial": trial.trial.0, "configuration": configuration.collect::<Map<_, _>>(), "outcome": outcome,
+        "reason": reason, "counted_epoch": trial.counted().map(|report| report.epoch),
+        "validation": trial.counted().and_then(|report| report.validation).map(score),
+        "test": trial.tested().map(score), "epochs": trial.epochs.iter().map(epoch).collect::<Vec<_>>(),
+        "attempts": trial.attempts, "executor": trial.executor, "started_s": trial.started_s,
+        "ended_s": trial.ended_s, "training_s": trial.training_s, "evaluation_s": trial.evaluation_s,
+    })
+}
+
+fn epoch(report: &EpochReport) -> Value {
+    json!({
+        "epoch": report.epoch, "learning_rate": report.learning_rate, "training_loss": report.training_loss,
+        "validation": report.validation.map(score), "test": report.test.map(score),
+    })
+}
+
+fn score(score: Score) -> Value {
+    json!({ "loss": score.loss, "error": score.error })
+}
+
+fn attempt(run: &RunRecord, attempt: &AttemptRecord) -> Value {
+    let end = attempt.end.as_ref();
+    json!({
+        "attempt": attempt.attempt.to_string(), "task": attempt.attempt.task.0, "number": attempt.attempt.number,
+        "executor": run.executor_name(attempt.executor), "from_epoch": attempt.from_epoch, "epoch": attempt.epoch,
+        "started_s": attempt.started_s, "ended_s": attempt.ended_s, "training_s": attempt.training_s,
+        "evaluation_s": attempt.evaluation_s, "end": end.map(AttemptEnd::word),
+        "reason": end.map(AttemptEnd::reason).filter(|reason| !reason.is_empty()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixtures::{diverged, finished, given_up, run, tested};
+
+    #[test]
+    fn every_trial_and_every_attempt_is_told() {
+        let record = run(vec![tested(finished(0, 0.1), 0.2), diverged(1, 2), given_up(2, "no \"room\"")]);
+        let read: Value = serde_json::from_str(&json(&Report::of(&record))).unwrap();
+        let trials = &read["trials"];
+        assert_eq!((&trials[0]["validation"]["error"], &trials[0]["test"]["error"]), (&json!(0.1), &json!(0.2)));
+        assert_eq!((&trials[0]["configuration"]["fc1"], &trials[0]["counted_epoch"]), (&json!(64), &json!(2)));
+        assert_eq!(trials[0]["epochs"][1]["epoch"], json!(2));
+        assert_eq!((&trials[1]["outcome"], trials[1].get("test")), (&json!("diverged"), Some(&Value::Null)));
+        assert_eq!(trials[2]["reason"], json!("no \"room\""));
+        assert_eq!(read["attempts"].as_array().unwrap().len(), record.attempts.len());
+        assert_eq!(read["attempts"][0]["executor"], json!("127.0.0.1:7070"));
+        assert_eq!(read["summary"]["trials"]["planned"], json!(3));
+        assert_eq!(read["importance"], Value::Null);
+    }
+}

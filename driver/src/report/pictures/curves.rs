@@ -1,0 +1,119 @@
+//! Learning curves: the error after each epoch, with the best trials and the control before the others.
+
+use broadsweep_common::metrics::EpochReport;
+use broadsweep_common::task::Select;
+use serde_json::{Value, json};
+
+use super::super::picture::{Picture, Section, error_axis, on_scale};
+use super::super::text::{number, numbers};
+use super::super::view::View;
+use crate::results::show::counted;
+
+const TITLE: &str = "Learning curves";
+/// Trials with a curve and a colour of its own, besides the control.
+const BEST_MAX: usize = 8;
+/// Trials with a faint curve.
+const OTHERS_MAX: usize = 60;
+/// Points of one curve; of more epochs, an even sample that has the last one.
+const POINTS_MAX: usize = 100;
+
+pub(super) fn section(view: &View<'_>) -> Section {
+    let epochs = view.ranking.iter().map(|(trial, _)| view.run.trials[*trial].epochs.len()).max().unwrap_or_default();
+    if epochs < 2 {
+        return Section::without_picture(TITLE, "No trial with a result has a second epoch, so there is no curve.");
+    }
+    let count = view.ranking.len().min(BEST_MAX);
+    let best = &view.ranking[..count];
+    let rest = &view.ranking[count..];
+    let others: Vec<_> = rest.iter().copied().step_by(rest.len().div_ceil(OTHERS_MAX).max(1)).collect();
+    let control = view.control().filter(|control| view.ranking.iter().any(|(trial, _)| trial == control));
+    let mut traces: Vec<_> = others_trace(view, &others).into_iter().collect();
+    for (rank, (trial, _)) in best.iter().enumerate().rev().filter(|(_, (trial, _))| Some(*trial) != control) {
+        let colour = if rank == 0 { "@best".to_owned() } else { on_scale(0.6 * rank as f64 / count as f64) };
+        let width = if rank == 0 { 3.0 } else { 1.5 };
+        traces.extend(curve(view, *trial, &json!({ "color": colour, "width": width })));
+    }
+    traces.extend(control.and_then(|trial| curve(view, trial, &json!({ "color": "@control", "width": 3 }))));
+    let errors = || {
+        let drawn = best.iter().chain(&others).map(|(trial, _)| *trial).chain(control);
+        drawn.flat_map(|trial| points(view, trial)).map(|(_, error)| error)
+    };
+    let (low, high) = (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max));
+    let layout = json!({
+        "xaxis": { "title": { "text": "epoch" }, "zeroline": false, "tickformat": "d", "nticks": 10 },
+        "yaxis": error_axis(view, low, high), "showlegend": true, "hovermode": "closest",
+        "legend": { "traceorder": "reversed" },
+    });
+    let picture = Picture { id: "curves".to_owned(), title: None, traces, layout, height: 440 };
+    Section { title: TITLE, sentence: sentence(view, count, others.len(), control), pictures: vec![picture] }
+}
+
+/// The error that trials are compared by.
+fn error_of(view: &View<'_>, report: &EpochReport) -> Option<f64> {
+    let score = match view.run.select {
+        Select::Validation => report.validation,
+        Select::Test => report.test,
+    };
+    score.map(|score| view.error_number(score.error)).filter(|error| error.is_finite())
+}
+
+fn points(view: &View<'_>, trial: usize) -> Vec<(u32, f64)> {
+    let epochs = &view.run.trials[trial].epochs;
+    let step = epochs.len().div_ceil(POINTS_MAX).max(1);
+    // Counted from the end, so that the last epoch is there.
+    let mut chosen: Vec<_> = epochs.iter().rev().step_by(step).collect();
+    chosen.reverse();
+    chosen.into_iter().filter_map(|report| Some((report.epoch, error_of(view, report)?))).collect()
+}
+
+fn curve(view: &View<'_>, trial: usize, line: &Value) -> Option<Value> {
+    let points = points(view, trial);
+    let name = if Some(trial) == view.control() { "control".to_owned() } else { view.trial_name(trial) };
+    let about = view.run.trials[trial].selected_error(view.run.select).map(|error| view.error_text(error))?;
+    Some(json!({
+        "type": "scatter", "mode": if points.len() < 20 { "lines+markers" } else { "lines" }, "name": name,
+        "x": points.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(),
+        "y": numbers(points.iter().map(|(_, error)| *error)),
+        "text": view.point_text(trial, &about),
+        "hovertemplate": "epoch %{x}: %{y}<br>%{text}<extra></extra>", "line": line, "marker": { "size": 5 },
+    }))
+}
+
+/// All other curves in one trace, with gaps between them.
+fn others_trace(view: &View<'_>, others: &[(usize, f64)]) -> Option<Value> {
+    let (mut xs, mut ys) = (Vec::new(), Vec::new());
+    for (trial, _) in others {
+        for (epoch, error) in points(view, *trial) {
+            xs.push(Some(epoch));
+            ys.push(number(error));
+        }
+        xs.push(None);
+        ys.push(Value::Null);
+    }
+    (!others.is_empty()).then(|| {
+        json!({
+            "type": "scatter", "mode": "lines", "name": "others", "x": xs, "y": ys, "hoverinfo": "skip",
+            "line": { "color": "@faint", "width": 1 },
+        })
+    })
+}
+
+fn sentence(view: &View<'_>, best: usize, others: usize, control: Option<usize>) -> String {
+    let shown = match others {
+        0 => "Each trial with a result".to_owned(),
+        _ => format!("The best {best}, and {} in the background", counted(others as u64, "other trial")),
+    };
+    let mut sentence = format!("{shown}: the {} after each epoch.", view.error_name());
+    let Some(control) = control else { return sentence };
+    let (Some((_, to_beat)), Some((best, _))) = (points(view, control).last().copied(), view.ranking.first()) else {
+        return sentence;
+    };
+    let passed = points(view, *best).into_iter().find(|(_, error)| *error < to_beat);
+    if let Some((epoch, _)) = passed.filter(|_| *best != control) {
+        let (name, last) = (view.trial_name(*best), view.run.trials[control].epochs.len());
+        let epochs = counted(last as u64, "epoch");
+        sentence.extend([format!(" {name} is below what the control reaches in {epochs} after epoch {epoch}.")]);
+        sentence = sentence.replace(". trial", ". Trial");
+    }
+    sentence
+}

@@ -1,0 +1,194 @@
+//! What the hyperparameters have to do with the error: how much each explains, and how the error lies along each.
+
+use serde_json::{Value, json};
+
+use super::super::parameters::Parameter;
+use super::super::picture::{Picture, Section, error_axis, parameter_axis};
+use super::super::text::{html, label, listed, number, numbers, percent};
+use super::super::view::{View, quartiles};
+use crate::results::show::counted;
+
+const IMPORTANCE: &str = "Importance of hyperparameters";
+const SENSITIVITY: &str = "Sensitivity to hyperparameters";
+/// Bars, the largest first.
+const BARS_MAX: usize = 12;
+/// Parameters whose sensitivity is drawn: the most important ones.
+const SENSITIVITIES_MAX: usize = 8;
+/// Groups of trials along one parameter.
+const GROUPS_MAX: usize = 12;
+
+/// How much of the differences between trials each parameter explains.
+pub(super) fn section(view: &View<'_>) -> Section {
+    let Some(importance) = &view.importance else {
+        let why = if view.parameters.is_empty() {
+            "No hyperparameter was searched."
+        } else {
+            "There are too few results to tell what the error comes from, or they differ by chance alone."
+        };
+        return Section::without_picture(IMPORTANCE, why);
+    };
+    let shown = importance.ranked.len().min(BARS_MAX);
+    let mut bars: Vec<(String, f64, &str)> = importance.ranked[..shown]
+        .iter()
+        .map(|(place, share)| (label(view.parameters[*place].name), *share, "@series-0"))
+        .collect();
+    if importance.together > 0.005 {
+        bars.push(("together only".to_owned(), importance.together, "@muted"));
+    }
+    // The first bar is the uppermost one.
+    bars.reverse();
+    let places: Vec<_> = (0..bars.len()).collect();
+    let trace = json!({
+        "type": "bar", "orientation": "h",
+        "x": numbers(bars.iter().map(|(_, share, _)| share * 100.0)), "y": places,
+        "marker": { "color": bars.iter().map(|(_, _, colour)| *colour).collect::<Vec<_>>() },
+        "text": bars.iter().map(|(_, share, _)| percent(*share)).collect::<Vec<_>>(),
+        "textposition": "outside", "cliponaxis": false, "hoverinfo": "skip",
+    });
+    let widest = bars.iter().map(|(_, share, _)| share * 100.0).fold(1.0, f64::max);
+    let layout = json!({
+        "xaxis": { "title": { "text": "share of the differences (%)" }, "range": [0, number(widest * 1.18)], "zeroline": false },
+        "yaxis": {
+            "tickvals": places, "ticktext": bars.iter().map(|(name, _, _)| name.clone()).collect::<Vec<_>>(),
+            "automargin": true, "showgrid": false,
+        },
+        "bargap": 0.35, "showlegend": false,
+    });
+    let height = 110 + 36 * bars.len() as u32;
+    let picture = Picture { id: "importance".to_owned(), title: None, traces: vec![trace], layout, height };
+    let (first, share) = importance.ranked[0];
+    let sentence = format!(
+        "{} alone explains {} of how {} are ranked, and {} is left to combinations; trees that know only the \
+         hyperparameters tell {} of the order of trials that they have not seen.",
+        html(view.parameters[first].name),
+        percent(share),
+        counted(importance.trials as u64, "trial"),
+        percent(importance.together),
+        percent(importance.explained),
+    );
+    Section { title: IMPORTANCE, sentence, pictures: vec![picture] }
+}
+
+/// The error along each parameter, whatever the others are.
+pub(super) fn sensitivity(view: &View<'_>) -> Section {
+    if view.ranking.len() < 3 || view.parameters.is_empty() {
+        return Section::without_picture(
+            SENSITIVITY,
+            "It takes three trials with results, and a searched hyperparameter, to see a tendency.",
+        );
+    }
+    let shown: Vec<_> = view.by_importance().into_iter().take(SENSITIVITIES_MAX).collect();
+    let along: Vec<_> = shown.iter().map(|place| (*place, groups(view, &view.parameters[*place]))).collect();
+    // One axis for all, so that a flat picture means no effect.
+    let ends = along.iter().flat_map(|(_, groups)| groups).flat_map(|group| [group.quartiles[0], group.quartiles[2]]);
+    let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| (low.min(end), high.max(end)));
+    let axis = error_axis(view, view.error_number(low), view.error_number(high));
+    let pictures = along.iter().enumerate().map(|(number, (place, groups))| {
+        let parameter = &view.parameters[*place];
+        let mut axis = axis.clone();
+        axis["range"] = axis_range(view, low, high, axis["type"] == "log");
+        let layout = json!({ "xaxis": parameter_axis(parameter), "yaxis": axis, "showlegend": false });
+        let traces = traces(view, parameter, groups);
+        Picture { id: format!("sensitivity-{number}"), title: None, traces, layout, height: 280 }
+    });
+    let pictures: Vec<_> = pictures.collect();
+    Section { title: SENSITIVITY, sentence: sentence(view, &along), pictures }
+}
+
+/// The trials with one value, or with neighbouring ones.
+struct Group {
+    /// Along the axis of the parameter.
+    position: f64,
+    /// What people call the value, or the values.
+    name: String,
+    quartiles: [f64; 3],
+    trials: usize,
+}
+
+fn groups(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Group> {
+    let mut trials: Vec<_> =
+        view.ranking.iter().filter_map(|(trial, error)| Some((parameter.places[*trial]?, *error))).collect();
+    trials.sort_by_key(|(place, _)| *place);
+    let mut starts: Vec<_> = trials.chunk_by(|(one, _), (other, _)| one == other).map(<[_]>::len).collect();
+    if starts.len() > GROUPS_MAX {
+        starts = trials.chunks(trials.len().div_ceil(GROUPS_MAX)).map(<[_]>::len).collect();
+    }
+    let mut rest = &trials[..];
+    let mut groups = Vec::new();
+    for count in starts {
+        let (group, others) = rest.split_at(count);
+        rest = others;
+        let mut errors: Vec<_> = group.iter().map(|(_, error)| *error).collect();
+        errors.sort_by(f64::total_cmp);
+        let (first, middle, last) = (group[0].0, group[count / 2].0, group[count - 1].0);
+        let (from, to) = (parameter.shown(first), parameter.shown(last));
+        let name = if first == last { from } else { format!("{from} to {to}") };
+        let position = parameter.position(middle);
+        groups.extend(quartiles(&errors).map(|quartiles| Group { position, name, quartiles, trials: count }));
+    }
+    groups
+}
+
+/// The median, and the middle half around it: a band along numbers, bars at words.
+fn traces(view: &View<'_>, parameter: &Parameter<'_>, groups: &[Group]) -> Vec<Value> {
+    let of = |which: usize| groups.iter().map(move |group| view.error_number(group.quartiles[which]));
+    let positions = || groups.iter().map(|group| group.position);
+    let texts: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let [low, median, high] = group.quartiles.map(|error| view.error_text(error));
+            let trials = counted(group.trials as u64, "trial");
+            format!("{}<br>median {median}<br>half of {trials} from {low} to {high}", label(&group.name))
+        })
+        .collect();
+    let mut median = json!({
+        "type": "scatter", "mode": "lines+markers", "x": numbers(positions()), "y": numbers(of(1)), "text": texts,
+        "hovertemplate": "%{text}<extra></extra>", "line": { "color": "@series-0", "width": 2 },
+        "marker": { "color": "@series-0", "size": 7 },
+    });
+    if !parameter.is_numeric() {
+        median["mode"] = "markers".into();
+        median["error_y"] = json!({
+            "type": "data", "symmetric": false, "color": "@series-0", "thickness": 6, "width": 0,
+            "array": numbers(of(2).zip(of(1)).map(|(high, median)| high - median)),
+            "arrayminus": numbers(of(1).zip(of(0)).map(|(median, low)| median - low)),
+        });
+        median["opacity"] = number(0.9);
+        median["marker"] = json!({ "color": "@ink", "size": 9 });
+        return vec![median];
+    }
+    let edge = |which: usize| {
+        json!({
+            "type": "scatter", "mode": "lines", "x": numbers(positions()), "y": numbers(of(which)),
+            "line": { "width": 0, "color": "@band" }, "hoverinfo": "skip",
+        })
+    };
+    let mut upper = edge(2);
+    upper["fill"] = "tonexty".into();
+    upper["fillcolor"] = "@band".into();
+    vec![edge(0), upper, median]
+}
+
+/// The same for all pictures, with a little room.
+fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Value {
+    let (low, high) = (view.error_number(low), view.error_number(high));
+    if is_logarithmic {
+        return numbers([libm::log10(low) - 0.05, libm::log10(high) + 0.05]);
+    }
+    let room = ((high - low) * 0.08).max(high.abs() * 0.02).max(f64::MIN_POSITIVE);
+    numbers([(low - room).max(if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY }), high + room])
+}
+
+fn sentence(view: &View<'_>, along: &[(usize, Vec<Group>)]) -> String {
+    let lowest = along.iter().filter_map(|(place, groups)| {
+        let best = groups.iter().min_by(|one, other| one.quartiles[1].total_cmp(&other.quartiles[1]))?;
+        Some(format!("{} at {}", html(view.parameters[*place].name), html(&best.name)))
+    });
+    let lowest: Vec<_> = lowest.take(3).collect();
+    format!(
+        "The median {} of all trials with a value, whatever else they have, and the middle half of them around it: it \
+         is lowest with {}.",
+        view.error_name(),
+        listed(&lowest)
+    )
+}

@@ -1,0 +1,326 @@
+//! The report as a browser shows it, without a network: every picture is drawn, and nothing is complained of.
+//!
+//! With `BROADSWEEP_PAGES` set to a folder, the pages and pictures of them are left there, for people to look at.
+
+#![expect(clippy::unwrap_used, reason = "what the tests share fails as they do")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
+use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::model::Loss;
+use broadsweep_common::task::Select;
+use broadsweep_driver::report::Report;
+use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::results::comparison::{Comparison, Member};
+use broadsweep_driver::results::presence::{Presence, Standing};
+use broadsweep_driver::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+use broadsweep_tests::browser::Browser;
+use broadsweep_tests::lab::Lab;
+
+const BROADSWEEP: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+/// What names and reasons might be.
+const HOSTILE: &str = "</script><img src=x onerror=\"document.title='taken'\"><b>'&lt;\u{2028}\0 @bad %{x} $x$";
+/// What no page may be larger than.
+const PAGE_BYTES_MAX: usize = 2_000_000;
+
+/// Numbers that look drawn by chance, and are the same each time: a counter through the mixer of SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    /// From 0 to before 1.
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A run that never was: a search over five parameters on executors of two slots, with all kinds of ends.
+fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> RunRecord {
+    let mut dice = Dice(7);
+    let mut free_at = vec![0.4; 2 * executors as usize];
+    let mut record = RunRecord {
+        study: names("mnist-search"),
+        seed: 1,
+        select: Select::Validation,
+        loss: Loss::CrossEntropy,
+        kernel: names("avx512"),
+        build: "0.1.0".to_owned(),
+        executors,
+        slots: 2 * executors,
+        interrupted: false,
+        trials: Vec::new(),
+        control: Some(TrialId(0)),
+        attempts: Vec::new(),
+        executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),
+        presence: vec![vec![Presence { at_s: 0.3, standing: Standing::Ready { slots: 2 } }]; executors as usize],
+        epochs_repeated: 0,
+        wall_s: 0.0,
+        broadcast: Broadcast {
+            data_bytes: 16 << 20,
+            data_raw_bytes: 52 << 20,
+            sent_bytes: 17 << 20,
+            ..Broadcast::default()
+        },
+    };
+    for trial in 0..trials {
+        add_trial(&mut record, trial, &mut dice, &mut free_at, &names);
+    }
+    record.wall_s = free_at.iter().copied().fold(0.5, f64::max) + 0.2;
+    if let Some(best) = record.best().map(|best| best.trial) {
+        for measured in [TrialId(0), best] {
+            let trial = &mut record.trials[measured.0 as usize];
+            trial.test = trial
+                .counted()
+                .and_then(|report| report.validation)
+                .map(|score| Score { error: score.error * 0.97, ..score });
+        }
+    }
+    record
+}
+
+fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f64], names: &impl Fn(&str) -> String) {
+    let rate = 10_f64.powf(-3.5 + 3.5 * dice.roll());
+    let width = [64, 128, 256, 512, 1024][(dice.roll() * 5.0) as usize];
+    let dropout = 0.6 * dice.roll();
+    let activation = ["relu", "gelu", "tanh"][(dice.roll() * 3.0) as usize];
+    let (rate, width, dropout, activation) =
+        if trial == 0 { (0.01, 128, 0.2, "relu") } else { (rate, width, dropout, activation) };
+    let values = [
+        ("activation", Value::Choice(names(activation))),
+        ("dropout", Value::Real(dropout)),
+        ("learning_rate", Value::Real(rate)),
+        ("nesterov", Value::Flag(dice.roll() < 0.5)),
+        ("width", Value::Integer(width)),
+    ];
+    let configuration = Configuration(values.into_iter().map(|(name, value)| (names(name), value)).collect());
+    let off = (rate.log10() + 1.2).abs();
+    let activation_cost = if activation == "tanh" { 0.006 } else { 0.0 };
+    let error = 0.014 + 0.012 * off * off + 0.8 / width as f64 + 0.03 * (dropout - 0.25).powi(2) + activation_cost;
+    let error = error * (0.93 + 0.14 * dice.roll());
+    let epochs: Vec<_> = (1..=8)
+        .map(|epoch| {
+            let error = error * (1.0 + 3.0 * (-0.6 * f64::from(epoch)).exp() + 0.03 * dice.roll());
+            let score = Score { loss: error * 3.3, error };
+            EpochReport {
+                epoch,
+                learning_rate: rate,
+                training_loss: error * 3.0,
+                validation: Some(score),
+                test: None,
+            }
+        })
+        .collect();
+    let slot = (0..free_at.len()).min_by(|one, other| free_at[*one].total_cmp(&free_at[*other])).unwrap();
+    let chance = dice.roll();
+    let diverges = rate > 0.5 && chance < 0.8;
+    let (outcome, epochs) = match chance {
+        _ if trial > 0 && diverges => (TrialOutcome::Diverged { epoch: 1 }, Vec::new()),
+        0.97.. if trial > 0 => (TrialOutcome::GivenUp { reason: names("exit code 137: out of memory") }, Vec::new()),
+        _ => (TrialOutcome::Finished(epochs[7]), epochs),
+    };
+    let fails = matches!(outcome, TrialOutcome::GivenUp { .. });
+    let attempts = if fails { 4 } else { 1 + u32::from(dice.roll() < 0.06) };
+    let started_s = free_at[slot];
+    for number in 1..=attempts {
+        let seconds = (1.0 + width as f64 / 300.0) * if number < attempts { 0.5 } else { 1.0 };
+        let (from, to) = (free_at[slot] + 0.02, free_at[slot] + seconds);
+        free_at[slot] = to;
+        let end = match (number < attempts, fails) {
+            (_, true) => AttemptEnd::Failed { reason: names("exit code 137: out of memory") },
+            (true, false) => AttemptEnd::Lost { reason: names("connection reset") },
+            (false, false) => AttemptEnd::Completed,
+        };
+        run.attempts.push(AttemptRecord {
+            attempt: AttemptId { task: TaskId(trial), number },
+            executor: ExecutorId(slot as u32 / 2),
+            from_epoch: 0,
+            epoch: epochs.len() as u32,
+            started_s: from,
+            ended_s: to,
+            training_s: (to - from) * 0.9,
+            evaluation_s: (to - from) * 0.06,
+            end: Some(end),
+        });
+    }
+    run.trials.push(TrialRecord {
+        trial: TrialId(trial),
+        configuration,
+        cost: width as u64,
+        epochs_max: 8,
+        outcome,
+        epochs,
+        attempts,
+        executor: Some(run.executor_names[slot / 2].clone()),
+        training_s: 3.0,
+        evaluation_s: 0.2,
+        started_s,
+        ended_s: free_at[slot],
+        test: None,
+    });
+}
+
+fn plain(name: &str) -> String {
+    name.to_owned()
+}
+
+fn hostile(name: &str) -> String {
+    format!("{name}{HOSTILE}")
+}
+
+/// No trial has a result.
+fn failed() -> RunRecord {
+    let mut record = searched(12, 2, plain);
+    for trial in &mut record.trials {
+        trial.outcome = TrialOutcome::GivenUp { reason: "exit code 1".to_owned() };
+        trial.epochs.clear();
+        trial.test = None;
+    }
+    for attempt in &mut record.attempts {
+        attempt.end = Some(AttemptEnd::Failed { reason: "exit code 1".to_owned() });
+    }
+    record
+}
+
+/// The same study on one, two and thirteen executors, twice each.
+fn compared() -> Comparison {
+    let sizes = [1, 2, 13].into_iter().flat_map(|size| [(size, 1), (size, 2)]);
+    let member = |(size, repeat): (u32, u32)| {
+        let mut record = searched(50, size, plain);
+        record.wall_s *= if repeat == 1 { 1.0 } else { 1.03 };
+        Member { size, repeat, folder: format!("{size}-{repeat}"), record }
+    };
+    Comparison::of("mnist-search", false, sizes.map(member).collect())
+}
+
+/// The browser, or `None` where there is none and nobody insists.
+fn browser() -> Option<Browser> {
+    match Browser::find() {
+        Ok(browser) => Some(browser),
+        Err(why) if std::env::var_os("CI").is_some() => panic!("{why}: install the package chromium"),
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            None
+        }
+    }
+}
+
+/// Where a page is written: into the folder that somebody wants to look into, or one that goes.
+fn place(folder: &Path, name: &str) -> PathBuf {
+    let kept = std::env::var_os("BROADSWEEP_PAGES").map(PathBuf::from);
+    kept.unwrap_or_else(|| folder.to_owned()).join(format!("{name}.html"))
+}
+
+/// The pictures of a document, each with how many marks were drawn in it: lines, points and bars.
+fn marks(document: &str) -> BTreeMap<&str, usize> {
+    let pictures = document.split("<figure>").skip(1);
+    let count = |part: &str| {
+        ["class=\"js-line\"", "class=\"point", "class=\"trace scatter"]
+            .map(|mark| part.matches(mark).count())
+            .iter()
+            .sum()
+    };
+    pictures.map(|part| (part.split("id=\"plot-").nth(1).unwrap().split('"').next().unwrap(), count(part))).collect()
+}
+
+#[test]
+fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [
+        ("one", searched(1, 1, plain)),
+        ("fifty", searched(50, 3, plain)),
+        ("many", searched(5000, 13, plain)),
+        ("failed", failed()),
+        ("hostile", searched(50, 3, hostile)),
+        ("compared", searched(50, 1, plain)),
+    ];
+    for (name, record) in rows {
+        let path = place(folder.path(), name);
+        let comparison = (name == "compared").then(compared);
+        let page = Report { run: &record, comparison: comparison.as_ref() }.html();
+        assert!(page.len() <= PAGE_BYTES_MAX, "{name}: {} bytes", page.len());
+        fs::write(&path, &page).unwrap();
+        let seen = browser.open(&path);
+        assert_eq!(seen.console, Vec::<String>::new(), "{name}");
+        let drawn = marks(&seen.document);
+        let expected = match name {
+            "one" => "curves ledger speedups timeline times",
+            "failed" => "ledger timeline",
+            _ => {
+                "curves errors importance ledger parallel sensitivity-0 sensitivity-1 sensitivity-2 sensitivity-3 \
+                 sensitivity-4 speedups timeline times"
+            }
+        };
+        let expected: Vec<_> = expected.split_whitespace().collect();
+        assert_eq!(drawn.keys().copied().collect::<Vec<_>>(), expected, "{name}");
+        assert!(drawn.values().all(|marks| *marks > 0), "{name}: {drawn:?}");
+        assert!(seen.document.contains(&format!("data-drawn=\"{}\"", expected.len())), "{name}: not all were drawn");
+        assert!(!seen.document.contains("<img src"), "{name}: a name became markup");
+        assert!(!seen.document.contains("<title>taken"), "{name}: a name was run");
+    }
+}
+
+/// The page in a frame of so many pixels, for windows are no narrower than 500.
+fn framed(page: &Path, (width, height): (u32, u32)) -> PathBuf {
+    let frame = page.with_extension("frame.html");
+    let name = page.file_name().unwrap().to_str().unwrap();
+    let style = format!("width:{width}px;height:{height}px;border:0");
+    fs::write(&frame, format!("<body style=\"margin:0\"><iframe src=\"{name}\" style=\"{style}\"></iframe>"))
+        .unwrap();
+    frame
+}
+
+#[test]
+fn a_page_can_be_looked_at_in_light_and_dark_on_wide_and_narrow_screens() {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let looks = [("light", (1100, 4300), false), ("dark", (1100, 4300), true), ("narrow", (360, 6600), false)];
+    let mut pictures = Vec::new();
+    for (name, record) in [("compared", searched(50, 1, plain)), ("many", searched(5000, 13, plain))] {
+        let path = place(folder.path(), name);
+        let comparison = (name == "compared").then(compared);
+        fs::write(&path, Report { run: &record, comparison: comparison.as_ref() }.html()).unwrap();
+        for (look, size, is_dark) in looks {
+            let to = path.with_file_name(format!("{name}-{look}.png"));
+            browser.picture(&framed(&path, size), &to, size, is_dark);
+            pictures.push(fs::read(to).unwrap());
+        }
+    }
+    assert!(pictures.iter().all(|picture| picture.len() > 100_000), "there is nothing to see");
+    pictures.sort_unstable();
+    pictures.dedup();
+    assert_eq!(pictures.len(), 6, "two looks are the same");
+}
+
+#[test]
+fn a_run_leaves_a_report_that_can_be_made_again_in_every_format() {
+    let lab = Lab::new(BROADSWEEP);
+    let outcome = lab.tuned(&lab.short(), "run", &["--local", "1x2"]);
+    let page = String::from_utf8(outcome.file("report.html")).unwrap();
+    let report = |flags: &[&str]| lab.command(["report", "run"].iter().chain(flags)).wait();
+    let again = report(&["--format", "html", "--out", "again.html"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(fs::read_to_string(lab.path("again.html")).unwrap(), page);
+    let table = report(&[]).stdout;
+    assert!(table.contains("\nbest: ") && table.contains("\nBy executor\n"), "{table}");
+    let markdown = report(&["--format", "markdown"]).stdout;
+    assert!(markdown.starts_with("# tiny\n") && markdown.contains("| --- |"), "{markdown}");
+    let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"]).stdout).unwrap();
+    assert_eq!(json["summary"], outcome.summary);
+    assert_eq!(json["trials"].as_array().unwrap().len() as u64, outcome.number("/trials/planned"));
+    for (arguments, code, says) in [
+        (["report", "nowhere"], 2, "no folder of a run"),
+        (["report", "run/best"], 2, "no folder of a run"),
+        (["report", "--format=pdf"], 2, "table, markdown, json, html"),
+    ] {
+        let ended = lab.command(arguments).wait();
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{arguments:?}: {}", ended.stderr);
+    }
+}
