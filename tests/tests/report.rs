@@ -200,7 +200,7 @@ fn compared() -> Comparison {
         record.wall_s *= if repeat == 1 { 1.0 } else { 1.03 };
         Member { size, repeat, folder: format!("{size}-{repeat}"), record }
     };
-    Comparison::of("mnist-search", false, sizes.map(member).collect())
+    Comparison::of("mnist-search", false, None, sizes.map(member).collect())
 }
 
 /// The browser, or `None` where there is none and nobody insists.
