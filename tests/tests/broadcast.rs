@@ -84,6 +84,11 @@ fn thirteen_nodes_cost_the_driver_what_one_costs_and_a_second_run_nothing() {
     assert!(second.sent_share() < 0.01, "{}", second.summary);
     assert_eq!(second.number("/broadcast/from_cache_bytes"), raw_bytes * 13);
     assert_eq!(second.digest(), first.digest());
+    // In the ledger, it costs each of the thirteen slots what it took; and the second time next to nothing.
+    let booked = |outcome: &Outcome| outcome.summary["ledger"]["broadcast_s"].as_f64().unwrap();
+    let wall_s = first.summary["broadcast"]["wall_s"].as_f64().unwrap();
+    assert!((wall_s * 8.0..wall_s * 13.5).contains(&booked(&first)), "{}", first.summary);
+    assert!(booked(&second) < booked(&first) / 4.0, "{}", second.summary);
 }
 
 #[test]

@@ -145,3 +145,29 @@ fn what_the_dockerfile_copies_and_builds_exists() {
     assert!(manifest.contains(&format!("[[bin]]\nname = \"{}\"", after("--bin"))));
     assert!(dockerfile.contains(&format!("/broadsweep/target/release/{} /usr/local/bin/", after("--bin"))));
 }
+
+#[test]
+fn the_comparison_script_calls_what_the_program_has_with_files_that_exist() {
+    let script = root().join("deploy/bench.sh");
+    let parsed = Command::new("bash").arg("-n").arg(&script).status().unwrap();
+    assert!(parsed.success(), "bash does not read it");
+    let text = read("deploy/bench.sh").replace("\\\n", " ");
+    let (mut calls, mut files) = (0, 0);
+    for line in text.lines() {
+        if let Some(arguments) = line.strip_prefix("\"$broadsweep\" ") {
+            // The script's variables, as they may be.
+            let words = arguments.replace('"', "").replace("$sizes", "1,2").replace("$repeats", "3");
+            let words = words.replace("${largest}", "2");
+            let help = Command::new(BROADSWEEP).args(words.split_whitespace()).arg("--help").output().unwrap();
+            assert!(help.status.success(), "{line}: {}", String::from_utf8_lossy(&help.stderr));
+            calls += 1;
+        }
+        for file in line.split([' ', '"', '|', '\\']).map(|word| word.trim_start_matches("$PWD/")) {
+            if file.starts_with("tests/studies/") || file.starts_with("examples/") {
+                assert!(root().join(file).is_file(), "{line}: there is no {file}");
+                files += 1;
+            }
+        }
+    }
+    assert!(calls >= 3 && files >= 3, "{calls} calls and {files} files were found");
+}

@@ -27,7 +27,7 @@ const HOSTILE: &str = "</script><img src=x onerror=\"document.title='taken'\"><b
 /// What no page may be larger than.
 const PAGE_BYTES_MAX: usize = 2_000_000;
 
-/// Numbers that look drawn by chance, and are the same each time: a counter through the mixer of SplitMix64.
+/// Numbers that look drawn by chance, and are the same each time: a counter whose bits are mixed.
 struct Dice(u64);
 
 impl Dice {
@@ -103,19 +103,7 @@ fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f6
     let activation_cost = if activation == "tanh" { 0.006 } else { 0.0 };
     let error = 0.014 + 0.012 * off * off + 0.8 / width as f64 + 0.03 * (dropout - 0.25).powi(2) + activation_cost;
     let error = error * (0.93 + 0.14 * dice.roll());
-    let epochs: Vec<_> = (1..=8)
-        .map(|epoch| {
-            let error = error * (1.0 + 3.0 * (-0.6 * f64::from(epoch)).exp() + 0.03 * dice.roll());
-            let score = Score { loss: error * 3.3, error };
-            EpochReport {
-                epoch,
-                learning_rate: rate,
-                training_loss: error * 3.0,
-                validation: Some(score),
-                test: None,
-            }
-        })
-        .collect();
+    let epochs: Vec<_> = (1..=8).map(|epoch| epoch_of(epoch, rate, error, dice)).collect();
     let slot = (0..free_at.len()).min_by(|one, other| free_at[*one].total_cmp(&free_at[*other])).unwrap();
     let chance = dice.roll();
     let diverges = rate > 0.5 && chance < 0.8;
@@ -129,24 +117,14 @@ fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f6
     let started_s = free_at[slot];
     for number in 1..=attempts {
         let seconds = (1.0 + width as f64 / 300.0) * if number < attempts { 0.5 } else { 1.0 };
-        let (from, to) = (free_at[slot] + 0.02, free_at[slot] + seconds);
-        free_at[slot] = to;
         let end = match (number < attempts, fails) {
             (_, true) => AttemptEnd::Failed { reason: names("exit code 137: out of memory") },
             (true, false) => AttemptEnd::Lost { reason: names("connection reset") },
             (false, false) => AttemptEnd::Completed,
         };
-        run.attempts.push(AttemptRecord {
-            attempt: AttemptId { task: TaskId(trial), number },
-            executor: ExecutorId(slot as u32 / 2),
-            from_epoch: 0,
-            epoch: epochs.len() as u32,
-            started_s: from,
-            ended_s: to,
-            training_s: (to - from) * 0.9,
-            evaluation_s: (to - from) * 0.06,
-            end: Some(end),
-        });
+        let attempt = AttemptId { task: TaskId(trial), number };
+        run.attempts.push(attempt_of(attempt, slot, (free_at[slot], seconds), epochs.len() as u32, end));
+        free_at[slot] += seconds;
     }
     run.trials.push(TrialRecord {
         trial: TrialId(trial),
@@ -163,6 +141,33 @@ fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f6
         ended_s: free_at[slot],
         test: None,
     });
+}
+
+fn epoch_of(epoch: u32, learning_rate: f64, error: f64, dice: &mut Dice) -> EpochReport {
+    let error = error * (1.0 + 3.0 * (-0.6 * f64::from(epoch)).exp() + 0.03 * dice.roll());
+    let validation = Some(Score { loss: error * 3.3, error });
+    EpochReport { epoch, learning_rate, training_loss: error * 3.0, validation, test: None }
+}
+
+/// An attempt of so many seconds on a slot, from when that was free.
+fn attempt_of(
+    attempt: AttemptId,
+    slot: usize,
+    (from, seconds): (f64, f64),
+    epoch: u32,
+    end: AttemptEnd,
+) -> AttemptRecord {
+    AttemptRecord {
+        attempt,
+        executor: ExecutorId(slot as u32 / 2),
+        from_epoch: 0,
+        epoch,
+        started_s: from + 0.02,
+        ended_s: from + seconds,
+        training_s: (seconds - 0.02) * 0.9,
+        evaluation_s: (seconds - 0.02) * 0.06,
+        end: Some(end),
+    }
 }
 
 fn plain(name: &str) -> String {
@@ -195,7 +200,7 @@ fn compared() -> Comparison {
         record.wall_s *= if repeat == 1 { 1.0 } else { 1.03 };
         Member { size, repeat, folder: format!("{size}-{repeat}"), record }
     };
-    Comparison::of("mnist-search", false, sizes.map(member).collect())
+    Comparison::of("mnist-search", false, None, sizes.map(member).collect())
 }
 
 /// The browser, or `None` where there is none and nobody insists.
@@ -323,4 +328,38 @@ fn a_run_leaves_a_report_that_can_be_made_again_in_every_format() {
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(says), "{arguments:?}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn a_comparison_leaves_a_report_too() {
+    let lab = Lab::new(BROADSWEEP);
+    let study = "name = 'sizes'\n[trainer]\nkind = 'replay'\nseconds = 0.05\nerror = '$error'\n\
+                 [search]\nsampler = 'grid'\n[search.space]\nerror = { range = [0.0, 1.0], count = 8 }\n";
+    lab.write("study.toml", study);
+    let compared =
+        ["scale", "study.toml", "--sizes", "1,2", "--repeats", "1", "--out", "cmp", "--cache-dir", "cache"];
+    let ended = lab.command(compared).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let page = fs::read_to_string(lab.path("cmp/report.html")).unwrap();
+    assert!(page.contains("id=\"plot-speedups\"") && page.contains("<h2>By size</h2>"));
+    let report = |flags: &[&str]| lab.command(["report", "cmp"].iter().chain(flags)).wait();
+    let again = report(&["--format", "html", "--out", "again.html"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(fs::read_to_string(lab.path("again.html")).unwrap(), page);
+    let table = report(&[]).stdout;
+    assert!(table.contains("speedup"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"]).stdout).unwrap();
+    assert_eq!(json["comparison"]["sizes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_warning() {
+    let lab = Lab::new(BROADSWEEP);
+    let outcome = lab.tuned(&lab.short(), "run", &["--local", "1x2"]);
+    fs::remove_file(outcome.folder.join("report.html")).unwrap();
+    fs::create_dir(outcome.folder.join("report.html")).unwrap();
+    let again = lab.resume("run", &[]).wait();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stderr.contains("warning: there is no report: cannot write "), "{}", again.stderr);
+    assert!(again.stderr.contains("broadsweep report"), "{}", again.stderr);
 }

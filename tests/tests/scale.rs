@@ -94,7 +94,7 @@ fn a_comparison_that_is_killed_goes_on_with_the_runs_that_are_missing() {
     for run in ["1-1", "1-2", "2-1", "2-2"] {
         assert_closes(&lab.outcome(&format!("out/{run}")).summary);
     }
-    assert!(!lab.path("out/warm").exists(), "the run for the data is no result");
+    assert_eq!(comparison["first_contact"]["executors"], 2, "{comparison}");
 
     // Nothing is missing any more: it only prints.
     let again = scale(&lab, &study, "out", &flags).wait();
@@ -151,7 +151,7 @@ fn sizes_that_cannot_be_are_wrong_use_and_leave_nothing() {
         (&["--sizes", "1,3", "--local", "2x1"], "--sizes 3 of --local 2x1: there are too few executors"),
         (&["--sizes", "1,2", "--nodes", "127.0.0.1:1"], "--sizes 2 of 1 node: there are too few"),
         (&["--sizes", "0"], "`0` is no size"),
-        (&["--sizes", "1", "--nodes", "127.0.0.1:1", "--cold"], "cannot be used with"),
+        (&["--sizes", "1", "--nodes", "127.0.0.1:1", "--cold"], "nodes keep what they have"),
         (&["--sizes", "1", "--repeats", "0"], "--repeats"),
     ];
     for (flags, expected) in rows {
@@ -309,12 +309,15 @@ fn thirteen_hosts_of_a_gigabit_each_run_the_original_grid_as_forecast() {
         assert_closes(&lab.outcome(&folder).summary);
         if let Some(forecast) = row["forecast_wall_s"].as_f64() {
             let off = seconds(row, "/wall_s") / forecast - 1.0;
-            assert!(off.abs() < 0.1, "{row}");
+            assert!(off.abs() < if asked.is_some() { 0.1 } else { 0.25 }, "{row}");
         }
     }
     // Of a run of two seconds, messages and launches are a part that they are not of one of fifty.
-    let least = if asked.is_some() { 12.0 } else { 10.0 };
+    let least = if asked.is_some() { 12.0 } else { 9.0 };
     assert!(seconds(&sizes[2], "/speedup") >= least, "{comparison}");
+    let first = &comparison["first_contact"];
+    let sent_share = seconds(first, "/sent_bytes") / seconds(first, "/data_raw_bytes");
+    assert!((0.2..1.2).contains(&sent_share), "the first contact was cold: {first}");
     let one: Outcome = lab.outcome("out/1-1");
     assert!(one.sent_share() < 0.01, "the cache was warm: {}", one.summary);
 

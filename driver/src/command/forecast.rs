@@ -13,6 +13,7 @@ use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
 use crate::run::read;
+use crate::scheduler::SLOTS_MAX;
 
 const AFTER_HELP: &str = "\
 The trials take what they took, and are placed by the very scheduler in simulated time; start, broadcast and what an \
@@ -32,7 +33,7 @@ pub(super) struct ForecastArgs {
     sizes: Sizes,
 
     /// Slots of each executor [default: as many as those of the run had]
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     slots: Option<u32>,
 
     /// How trials come to slots

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::series::members;
+use super::series::{first_contact, members};
 use crate::report::Report;
 use crate::results::comparison::Comparison;
 use crate::results::record::RunRecord;
@@ -85,7 +85,7 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     };
     let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
     let record = smallest.context("a comparison has a run")?;
-    let comparison = Comparison::of(&record.study, series.cold, members);
+    let comparison = Comparison::of(&record.study, series.cold, first_contact(path), members);
     Ok((record, Some(comparison)))
 }
 

@@ -15,7 +15,7 @@ use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, w
 use super::executors::CONNECT_TIMEOUT_S;
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_again};
-use super::series::{SERIES, Series, SeriesCrew, clear, finished, run_name};
+use super::series::{REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name};
 use super::sizes::Sizes;
 use super::tune::{RUNS, kernel, study_folder};
 use super::{Failure, GIVEN_UP, INTERRUPTED};
@@ -24,14 +24,14 @@ use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::Roster;
 use crate::plan::StudyPlan;
 use crate::report::Report;
-use crate::results::comparison::{Comparison, Member};
+use crate::results::comparison::{Comparison, FirstContact, Member};
 use crate::results::folder::RunFolder;
 use crate::results::show::counted;
 use crate::run::RunError;
 use crate::study;
 
-/// The run that brings the data to all executors before anything is measured.
-const WARM: &str = "warm";
+/// As [`WARM`], when the comparison goes on.
+const WARM_AGAIN: &str = "warm-again";
 /// One trial that takes no time.
 const WARM_STUDY: &str = "name = 'warm'\n[trainer]\nkind = 'replay'\nseconds = 0\nerror = 0.5\n";
 
@@ -73,11 +73,11 @@ pub(super) struct ScaleArgs {
     nodes: Option<String>,
 
     /// Runs of each size; the table has their medians
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(REPEATS_MAX)))]
     repeats: u32,
 
     /// Let every run begin without the data: a fresh cache folder for local executors
-    #[arg(long, conflicts_with_all = ["nodes", "cache_dir"])]
+    #[arg(long, conflicts_with = "cache_dir")]
     cold: bool,
 
     /// Folder of the comparison: missing, empty, or one to go on with [default: runs/<study>-scale-<time>]
@@ -176,12 +176,7 @@ fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
             orphan_timeout_s: args.orphan_timeout,
         }
     };
-    if let SeriesCrew::Nodes(nodes) = &crew
-        && largest as usize > nodes.len()
-    {
-        bail!("--sizes {largest} of {}: there are too few", counted(nodes.len() as u64, "node"));
-    }
-    Ok(Series {
+    let series = Series {
         study_folder: study_folder(study)?,
         sizes,
         repeats: args.repeats,
@@ -189,7 +184,9 @@ fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
         connect_timeout_s: args.connect_timeout,
         kernel: args.kernel.map(ToOwned::to_owned),
         crew,
-    })
+    };
+    series.check()?;
+    Ok(series)
 }
 
 /// A comparison that goes on.
@@ -227,18 +224,24 @@ impl Work {
 
     /// Brings the data to all executors, with one trial of no time: nothing of it is measured. Also without data it
     /// shows that all of them are there, before hours are spent on the small sizes.
+    ///
+    /// The first time stays for the record; when the comparison goes on later, it is only made sure of.
     async fn warm(&self, interrupts: &Interrupts) -> Result<bool, Failure> {
         let size = self.series.largest();
+        let name = if self.first_contact().is_some() { WARM_AGAIN } else { WARM };
         writeln!(io::stderr(), "{}, for the data only: this run is not measured", counted(size.into(), "executor"))?;
         let Job { data, header, .. } = self.load()?;
         let study = study::parse(WARM_STUDY, WARM)?;
         let description = study.description(Vec::new());
         let plan = StudyPlan::new(&study, &description.trainer, study.configurations()?, &header)?;
-        let is_over = self.make(WARM, size, Job { study, description, plan, header, data }, interrupts).await?;
-        if is_over {
-            clear(&self.folder.path().join(WARM))?;
-        }
+        let is_over = self.make(name, size, Job { study, description, plan, header, data }, interrupts).await?;
+        clear(&self.folder.path().join(WARM_AGAIN))?;
         Ok(is_over)
+    }
+
+    /// What it took to bring the data to all executors the first time.
+    fn first_contact(&self) -> Option<FirstContact> {
+        first_contact(self.folder.path())
     }
 
     fn load(&self) -> Result<Job, Failure> {
@@ -295,7 +298,7 @@ impl Work {
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
-        let comparison = Comparison::of(&study, self.series.cold, members);
+        let comparison = Comparison::of(&study, self.series.cold, self.first_contact(), members);
         self.folder.write_file("scale.csv", comparison.csv().as_bytes())?;
         self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
         if let Some(run) = &smallest {

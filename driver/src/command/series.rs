@@ -4,21 +4,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::executors::{Choice, cold_cache};
+use super::sizes::Sizes;
 use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{LocalCrew, Roster};
-use crate::results::comparison::Member;
+use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::RunFolder;
+use crate::results::show::counted;
 use crate::run::read;
 
 /// What the folder says of the comparison.
 pub(super) const SERIES: &str = "series.json";
+/// The run that brings the data to all executors before anything is measured.
+pub(super) const WARM: &str = "warm";
 /// Bytes that this file may have: a line for each of ten thousand nodes.
 const SERIES_BYTES_MAX: u64 = 16 << 20;
+/// Runs of each size.
+pub(super) const REPEATS_MAX: u32 = 100;
 
 /// What is compared, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +72,35 @@ impl Series {
             bail!("{shown} has {} bytes, more than such a file has", length.len());
         }
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
-        serde_json::from_str(&text).with_context(|| format!("{shown} is damaged; start a new comparison"))
+        let series: Self = serde_json::from_str(&text)
+            .map_err(|error| anyhow!("{shown} is damaged: {error}; start a new comparison"))?;
+        series.check().map_err(|error| anyhow!("{shown} is damaged: {error}; start a new comparison"))?;
+        Ok(series)
+    }
+
+    /// Whether these clusters and runs can be.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let sizes = self.sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let known: Sizes = sizes.parse().map_err(|error: String| anyhow!(error))?;
+        if known.0 != self.sizes || !(1..=REPEATS_MAX).contains(&self.repeats) {
+            bail!("no such sizes or repeats were asked for");
+        }
+        let largest = self.largest();
+        match &self.crew {
+            SeriesCrew::Nodes(_) if self.cold => bail!(
+                "--cold is for local executors: nodes keep what they have. Empty each one's cache with `broadsweep \
+                 cache clear` before the first run; every comparison says what its first contact took"
+            ),
+            SeriesCrew::Nodes(nodes) if (largest as usize) > nodes.len() => {
+                bail!("--sizes {largest} of {}: there are too few", counted(nodes.len() as u64, "node"))
+            }
+            SeriesCrew::Local { slots, .. } => {
+                // As if it had been written: what is possible is known there.
+                let _: LocalShape = format!("{largest}x{slots}").parse().map_err(|error: String| anyhow!(error))?;
+            }
+            SeriesCrew::Nodes(_) => {}
+        }
+        Ok(())
     }
 
     /// As a file.
@@ -134,6 +168,12 @@ pub(super) fn finished(folder: &Path, size: u32, repeat: u32) -> Option<Member> 
     let is_written = path.join("summary.json").is_file();
     let record = read(&path).ok().filter(|record| is_written && !record.interrupted)?;
     Some(Member { size, repeat, folder: name, record })
+}
+
+/// What it took to bring the data to all executors the first time.
+pub(super) fn first_contact(folder: &Path) -> Option<FirstContact> {
+    let record = read(&folder.join(WARM)).ok().filter(|record| !record.interrupted)?;
+    Some(FirstContact::of(&record))
 }
 
 /// Removes what there is of a run that did not end: a run that was disturbed measures the disturbance. Returns whether

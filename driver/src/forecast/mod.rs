@@ -139,7 +139,9 @@ impl Basis {
             forecast: crate::scheduler::Forecast { cost: Cost(task.cost), epochs: 1 },
             history: History::default(),
         });
-        let ready = (0..cluster.executors).map(|number| Event::ExecutorReady {
+        // Beyond a slot for each task, there is nothing to place.
+        let executors = cluster.executors.min(self.tasks.len() as u32);
+        let ready = (0..executors).map(|number| Event::ExecutorReady {
             executor: ExecutorId(number),
             slots: cluster.slots,
             held: Vec::new(),

@@ -7,6 +7,7 @@ use broadsweep_common::ids::TrialId;
 use crate::results::attempt::{AttemptEnd, AttemptRecord};
 use crate::results::presence::{Presence, Standing};
 use crate::results::record::{RunRecord, TrialOutcome};
+use crate::scheduler::SLOTS_MAX;
 
 use super::{Line, Lines, microseconds};
 
@@ -41,7 +42,8 @@ impl Stay {
         let mut ready = Vec::new();
         for (at, standing) in &changes {
             if let Standing::Ready { slots } = standing {
-                ready.resize(ready.len().max(*slots as usize), *at);
+                // No executor is let in with more: this bounds what a record can ask for.
+                ready.resize(ready.len().max((*slots).min(SLOTS_MAX) as usize), *at);
             }
         }
         Self { changes, ready }

@@ -47,6 +47,17 @@ fn reason(ledger: &Ledger, run: &RunRecord, line: Line) -> (String, String) {
     let on_each = |line| seconds(ledger.total()[line] / slots);
     match line {
         Line::Training => (String::new(), String::new()), // it is no cost
+        Line::Broadcast
+            if run.broadcast.sent_bytes + run.broadcast.from_peers_bytes < run.broadcast.data_bytes / 2 =>
+        {
+            (
+                format!(
+                    "executors had the data, and a slot waited {} while it was checked, on the mean",
+                    on_each(line)
+                ),
+                "it is the same for a longer study".to_owned(),
+            )
+        }
         Line::Broadcast => (
             format!("a slot waited {} for the data, on the mean", on_each(line)),
             "executors that keep it from an earlier run begin at once".to_owned(),

@@ -13,6 +13,8 @@ use crate::results::show::value_text;
 const LOGARITHMIC_RATIO: f64 = 8.0;
 /// Values that an axis names one by one.
 const NAMED_MAX: usize = 8;
+/// The share of an axis that a value's name needs: one that is nearer to the name before it stands there without.
+const TICK_GAP: f64 = 0.06;
 /// Words that an axis has room for; of more, every second or third one is named.
 const WORDS_MAX: usize = 16;
 
@@ -100,7 +102,13 @@ impl<'a> Parameter<'a> {
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         if self.is_discrete() || self.scale == Scale::Words {
             let places = (0..self.values.len()).step_by(self.values.len().div_ceil(WORDS_MAX));
-            return places.map(|place| (self.position(place), self.shown(place))).collect();
+            let mut last = f64::NEG_INFINITY;
+            let has_room = |place: &usize| {
+                let is_clear = self.share(*place) - last >= TICK_GAP || self.scale == Scale::Words;
+                last = if is_clear { self.share(*place) } else { last };
+                is_clear
+            };
+            return places.filter(has_room).map(|place| (self.position(place), self.shown(place))).collect();
         }
         let (first, last) = (self.position(0), self.position(self.values.len() - 1));
         let round = match self.scale {
@@ -231,6 +239,13 @@ mod tests {
         assert_eq!(scale_of(["relu", "tanh"].map(|word| Value::Choice(word.into())).to_vec()), Scale::Words);
         assert_eq!(scale_of([true, false].map(Value::Flag).to_vec()), Scale::Words);
         assert_eq!(scale_of(vec![Value::Real(1e-300), Value::Real(1e300), Value::Real(1.0)]), Scale::Logarithmic);
+    }
+
+    #[test]
+    fn a_control_beside_the_values_of_a_grid_does_not_write_over_them() {
+        let record = of([0.003, 0.009_655, 0.01, 0.031_07, 0.1].map(Value::Real));
+        let names: Vec<_> = parameters(&record)[0].ticks().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["0.003", "0.009655", "0.03107", "0.1"]);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::attempt::AttemptEnd;
 use super::digest::results_sha256;
-use super::record::RunRecord;
-use super::show::counted;
+use super::record::{Broadcast, RunRecord};
+use super::show::{bytes_text, counted};
 use super::summary::lines_by_key;
+use super::table::wrap;
 use crate::forecast::{Basis, Cluster, Schedule};
 use crate::ledger::{self, Ledger, Line};
 
@@ -37,8 +38,49 @@ pub struct Comparison {
     pub agree: bool,
     /// The digest of the results, if they agree.
     pub results_sha256: Option<String>,
+    /// What it took to bring the data to all executors before anything was measured; `None` if each run began without it.
+    pub first_contact: Option<FirstContact>,
     /// In ascending order of sizes.
     pub sizes: Vec<SizeRow>,
+}
+
+/// The broadcast that runs with a warm cache do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FirstContact {
+    /// Executors that have the data since.
+    pub executors: u32,
+    /// For how long data was on its way.
+    pub broadcast_s: f64,
+    /// Bytes of one copy, as it is in memory.
+    pub data_raw_bytes: u64,
+    /// What the driver put on the wire.
+    pub sent_bytes: u64,
+    /// What executors fetched from each other.
+    pub from_peers_bytes: u64,
+    /// What executors had already.
+    pub from_cache_bytes: u64,
+}
+
+impl FirstContact {
+    /// What a run's broadcast took.
+    #[must_use]
+    pub fn of(run: &RunRecord) -> Self {
+        let Broadcast { data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes, .. } = run.broadcast;
+        let broadcast_s = Ledger::of(run).broadcast_us() as f64 / 1e6;
+        Self { executors: run.executors, broadcast_s, data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes }
+    }
+
+    fn sentence(&self) -> String {
+        let bytes = [self.data_raw_bytes, self.sent_bytes, self.from_peers_bytes].map(bytes_text);
+        let [data, sent, from_peers] = &bytes;
+        let executors = counted(self.executors.into(), "executor");
+        format!(
+            "before the first run, {data} of data came to {executors} in {:.2} s: {sent} sent, {from_peers} between \
+             executors, {} from caches",
+            self.broadcast_s,
+            bytes_text(self.from_cache_bytes)
+        )
+    }
 }
 
 /// What the runs of one size say: medians over the repeats.
@@ -92,7 +134,7 @@ pub struct RunRow {
 impl Comparison {
     /// Compares runs of one study, of any sizes and repeats.
     #[must_use]
-    pub fn of(study: &str, cold: bool, mut members: Vec<Member>) -> Self {
+    pub fn of(study: &str, cold: bool, first_contact: Option<FirstContact>, mut members: Vec<Member>) -> Self {
         members.sort_by_key(|member| (member.size, member.repeat));
         let mut sizes: Vec<SizeRow> = members.chunk_by(|one, other| one.size == other.size).map(size_row).collect();
         let first = members.first().map(|member| member.size);
@@ -113,7 +155,7 @@ impl Comparison {
         let digests: Vec<_> = sizes.iter().flat_map(|row| &row.runs).map(|run| &run.results_sha256).collect();
         let agree = digests.iter().all(|digest| *digest == digests[0]);
         let results_sha256 = digests.first().filter(|_| agree).map(|digest| (*digest).clone());
-        Self { study: study.to_owned(), cold, agree, results_sha256, sizes }
+        Self { study: study.to_owned(), cold, agree, results_sha256, first_contact, sizes }
     }
 
     /// Which runs gave which results, if not all gave the same.
@@ -138,16 +180,20 @@ impl Comparison {
     /// A table with a row a size, then the ledger of each in sentences.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut parts = vec![table(&self.sizes)];
+        let mut sentences = Vec::new();
         for row in &self.sizes {
+            let mut remarks = row.remarks.iter();
             let executors = counted(row.executors.into(), "executor");
-            parts.push(format!("on {executors}, {}", row.remarks.join("\n    ")));
+            sentences.extend(remarks.next().map(|shares| format!("on {executors}, {shares}")));
+            sentences.extend(remarks.cloned());
         }
+        sentences.extend(self.first_contact.as_ref().map(FirstContact::sentence));
         if let Some(digest) = &self.results_sha256 {
             let shown = digest.get(..16).unwrap_or(digest);
-            parts.push(format!("\nthe results are the same to the last bit: results_sha256 {shown}..."));
+            sentences.push(format!("the results are the same to the last bit: results_sha256 {shown}..."));
         }
-        parts.join("\n")
+        let lines = sentences.iter().flat_map(|sentence| wrap(sentence.split_whitespace().map(str::to_owned), ""));
+        format!("{}\n{}", table(&self.sizes), lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// `scale.json`, without a newline at its end.
@@ -245,7 +291,7 @@ fn table(sizes: &[SizeRow]) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     let names =
-        ["executors", "wall", "forecast", "speedup", "efficiency", "broadcast", "utilisation", "attempts\nlost"];
+        ["executors", "wall", "forecast", "speedup", "efficiency", "broadcast", "slots\nin use", "attempts\nlost"];
     table.set_header(names.map(|name| right(name.to_owned())));
     for row in sizes {
         let cells = [
@@ -262,7 +308,7 @@ fn table(sizes: &[SizeRow]) -> String {
     }
     let last = names.len() - 1;
     for (place, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if place < last { 2 } else { 0 }));
+        column.set_padding((0, u16::from(place < last)));
     }
     table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
@@ -281,7 +327,7 @@ mod tests {
     fn medians_are_compared_with_the_smallest_size() {
         let walls = [(1, 1, 60.0), (1, 2, 90.0), (1, 3, 61.0), (4, 1, 20.0), (4, 2, 10.0)];
         let members = walls.map(|(size, repeat, wall_s)| member(size, repeat, wall_s, 0.1));
-        let comparison = Comparison::of("s", false, members.to_vec());
+        let comparison = Comparison::of("s", false, None, members.to_vec());
         let rows: Vec<_> =
             comparison.sizes.iter().map(|row| (row.executors, row.wall_s, row.median_run.as_str())).collect();
         assert_eq!(rows, [(1, 61.0, "1-3"), (4, 15.0, "4-2")]);
@@ -289,14 +335,14 @@ mod tests {
         assert!((comparison.sizes[1].efficiency - 61.0 / 60.0).abs() < 1e-12);
         assert_eq!((comparison.sizes[0].forecast_wall_s, comparison.disagreement()), (None, None));
         assert!(comparison.sizes[1].forecast_wall_s.is_some());
-        let two = Comparison::of("s", false, vec![member(2, 1, 30.0, 0.1), member(4, 1, 15.0, 0.1)]);
+        let two = Comparison::of("s", false, None, vec![member(2, 1, 30.0, 0.1), member(4, 1, 15.0, 0.1)]);
         assert!((two.sizes[1].speedup - 4.0).abs() < 1e-12, "two executors stand for two");
     }
 
     #[test]
     fn results_that_differ_are_named_run_by_run() {
         let members = vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1), member(2, 2, 30.0, 0.2)];
-        let comparison = Comparison::of("s", false, members);
+        let comparison = Comparison::of("s", false, None, members);
         assert!(!comparison.agree && comparison.results_sha256.is_none());
         let told = comparison.disagreement().unwrap();
         assert!(told.contains(": 1-1, 2-1") && told.contains(": 2-2"), "{told}");
@@ -304,7 +350,12 @@ mod tests {
 
     #[test]
     fn the_files_have_a_row_a_size() {
-        let comparison = Comparison::of("s", true, vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1)]);
+        let comparison = Comparison::of(
+            "s",
+            true,
+            Some(FirstContact::of(&run(vec![finished(0, 0.1)]))),
+            vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1)],
+        );
         let csv = comparison.csv();
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
@@ -312,7 +363,10 @@ mod tests {
         assert!(rows[1].contains_key("slot_training_s") && rows[0]["forecast_wall_s"].is_empty(), "{rows:?}");
         let json: serde_json::Value = serde_json::from_str(&comparison.json()).unwrap();
         assert_eq!((&json["agree"], &json["cold"]), (&true.into(), &true.into()));
-        assert_eq!(json["sizes"][1]["runs"][0]["folder"], "2-1");
+        assert_eq!(
+            (&json["sizes"][1]["runs"][0]["folder"], &json["first_contact"]["sent_bytes"]),
+            (&"2-1".into(), &2000.into())
+        );
         let text = comparison.text();
         assert!(
             text.contains("on 1 executor, of 4 slots x 60.0 s:") && text.contains("the same to the last bit"),

@@ -178,7 +178,7 @@ fn wrapped_configuration(trial: &TrialRecord) -> Vec<String> {
 }
 
 /// Lines of whole items, as many as the terminal is wide for; an item that is wider has a line of its own.
-fn wrap(items: impl IntoIterator<Item = String>, first_indent: &str) -> Vec<String> {
+pub(super) fn wrap(items: impl IntoIterator<Item = String>, first_indent: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for item in items {
         match lines.last_mut() {

@@ -67,6 +67,19 @@ pub enum ChronicleError {
     },
 }
 
+/// Takes a record into the book, unless one before did not fit. What the run began with is taken in all the same: it
+/// may explain why.
+pub(super) fn take_in(book: &mut Book, unfit: &mut Option<ChronicleError>, number: u64, record: &Record) {
+    match (&unfit, record) {
+        (Some(_), Record::Begun(begun)) => book.begun = Some(begun.clone()),
+        (Some(_), _) => {}
+        (None, _) => {
+            let error = book.apply(record).err();
+            *unfit = error.map(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() });
+        }
+    }
+}
+
 impl Chronicle {
     /// Begins the chronicle of a new run.
     ///
@@ -97,10 +110,7 @@ impl Chronicle {
         let mut book = Book::new(plan, select);
         let mut unfit = None;
         let recovered = Journal::open(Arc::clone(&storage), |number, record| {
-            if unfit.is_none() {
-                unfit =
-                    book.apply(&record).err().map(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() });
-            }
+            take_in(&mut book, &mut unfit, number, &record);
         });
         let Recovered { journal, torn, .. } = recovered?;
         let mut chronicle = Self { journal, storage, book, is_dirty: false };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ChronicleError;
 use super::book::Book;
+use super::chronicle::take_in;
 use super::record::Record;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError};
 use crate::plan::{StudyPlan, TrialPlan};
@@ -68,12 +69,8 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<RunRecord, Read
     let study = read_study(storage, folder)?;
     let mut book = Book::new(without_costs(&study).map_err(Box::new)?, study.search.select);
     let mut unfit = None;
-    Journal::<Record>::read(storage, |number, record| {
-        if unfit.is_none() {
-            unfit = book.apply(&record).err().map(|unfit| ChronicleError::Unfit { number, unfit: unfit.to_string() });
-        }
-    })
-    .map_err(|error| match error {
+    let records = |number, record: Record| take_in(&mut book, &mut unfit, number, &record);
+    Journal::read(storage, records).map_err(|error| match error {
         JournalError::Missing(_) => ReadError::NoRun { folder: folder.to_owned(), missing: "journal" },
         other => ReadError::Chronicle(other.into()),
     })?;
@@ -197,13 +194,14 @@ mod tests {
         let (storage, _chronicle) = begun();
         let journal = storage.journal().unwrap();
         let header = journal[..16].to_vec();
-        let other = TEXT.replace("[1, 2]", "[1, 2, 3]");
-        let rows: [Row<'_>; 6] = [
+        let (more, fewer) = (TEXT.replace("[1, 2]", "[1, 2, 3]"), TEXT.replace("[1, 2]", "[2]"));
+        let rows: [Row<'_>; 7] = [
             ("no journal", Some(TEXT.as_bytes()), None, "runs/a is no folder of a run: it has no journal"),
             ("no study", None, Some(journal.clone()), "it has no study.toml; name one"),
             ("bytes for a study", Some(&[0xff]), Some(journal.clone()), "is damaged: it is not UTF-8 text"),
             ("a wrong study", Some(b"name = 1"), Some(journal.clone()), "name"),
-            ("another study", Some(other.as_bytes()), Some(journal), "the study is not what it began with"),
+            ("more trials", Some(more.as_bytes()), Some(journal.clone()), "the study is not what it began with"),
+            ("fewer trials", Some(fewer.as_bytes()), Some(journal), "the study is not what it began with"),
             ("nothing yet", Some(TEXT.as_bytes()), Some(header), "ended before it began"),
         ];
         for (name, study, journal, expected) in rows {

@@ -14,6 +14,8 @@ const SENSITIVITY: &str = "Sensitivity to hyperparameters";
 const BARS_MAX: usize = 12;
 /// Parameters whose sensitivity is drawn: the most important ones.
 const SENSITIVITIES_MAX: usize = 8;
+/// A value is left out if another one has more than so many times as many trials.
+const RARE: usize = 3;
 /// Groups of trials along one parameter.
 const GROUPS_MAX: usize = 12;
 
@@ -126,6 +128,9 @@ fn groups(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Group> {
         let position = parameter.position(middle);
         groups.extend(quartiles(&errors).map(|quartiles| Group { position, name, quartiles, trials: count }));
     }
+    // A value that hardly any trial has, the control's perhaps, says less of itself than of those trials.
+    let most = groups.iter().map(|group| group.trials).max().unwrap_or_default();
+    groups.retain(|group| group.trials * RARE >= most);
     groups
 }
 
