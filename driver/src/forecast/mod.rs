@@ -1,5 +1,5 @@
 //! What a run would take on a cluster of another size, and what the rest of one will take. Pure: both play the very
-//! [`Scheduler`](crate::scheduler::Scheduler) in simulated time.
+//! [`Scheduler`] in simulated time.
 //!
 //! | module | holds |
 //! |---|---|

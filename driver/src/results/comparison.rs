@@ -14,6 +14,9 @@ use super::table::wrap;
 use crate::forecast::{Basis, Cluster, Schedule};
 use crate::ledger::{self, Ledger, Line};
 
+/// The same work may take so much longer on a larger cluster before it is worth a sentence.
+const SHARED: f64 = 0.03;
+
 /// A run of a comparison.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -104,6 +107,9 @@ pub struct SizeRow {
     pub attempts_lost: f64,
     /// What the smallest size forecasts for this one; `None` for itself, and where it did not end.
     pub forecast_wall_s: Option<f64>,
+    /// What the work took in slots' time, by what it took on the smallest size: more than 1 where executors share what
+    /// they work with, which no ledger of a single run can see. Of the runs with the median wall.
+    pub work_ratio: f64,
     /// Where the time of the slots went, of the run with the median wall.
     pub ledger: BTreeMap<&'static str, f64>,
     /// That run.
@@ -143,7 +149,17 @@ impl Comparison {
             Basis::of(&median.record).ok()
         });
         let alone = sizes.first().map_or(0.0, |row| row.wall_s * f64::from(row.executors));
+        let work = |row: &SizeRow| row.ledger[Line::Training.key()] + row.ledger[Line::Slow.key()];
+        let work_alone = sizes.first().map_or(0.0, work);
         for row in &mut sizes {
+            row.work_ratio = if work_alone > 0.0 { work(row) / work_alone } else { 1.0 };
+            if row.work_ratio > 1.0 + SHARED {
+                let (ratio, executors) = (row.work_ratio, counted(first.unwrap_or(1).into(), "executor"));
+                row.remarks.push(format!(
+                    "the same work took {ratio:.2} times as long as on {executors}: all of them share something, be it \
+                     cores, memory or power, or something else went on beside them"
+                ));
+            }
             row.speedup = if row.wall_s > 0.0 { alone / row.wall_s } else { 0.0 };
             row.efficiency = row.speedup / f64::from(row.executors.max(1));
             let cluster = Cluster { executors: row.executors, slots: row.slots / row.executors.max(1) };
@@ -263,6 +279,7 @@ fn size_row(members: &[Member]) -> SizeRow {
         utilisation: median(runs.iter().map(|run| run.utilisation)),
         attempts_lost: median(runs.iter().map(|run| f64::from(run.attempts_lost))),
         forecast_wall_s: None,
+        work_ratio: 1.0,
         ledger: lines_by_key(&ledger.total()),
         median_run: runs[median_run].folder.clone(),
         remarks: ledger::sentences(ledger, &members[median_run].record),
@@ -346,6 +363,18 @@ mod tests {
         assert!(!comparison.agree && comparison.results_sha256.is_none());
         let told = comparison.disagreement().unwrap();
         assert!(told.contains(": 1-1, 2-1") && told.contains(": 2-2"), "{told}");
+    }
+
+    #[test]
+    fn work_that_takes_longer_on_more_executors_is_told() {
+        let mut slower = member(2, 1, 30.0, 0.1);
+        slower.record.attempts[0].ended_s = 4.0;
+        slower.record.attempts[0].training_s = 3.25;
+        let comparison = Comparison::of("s", false, None, vec![member(1, 1, 60.0, 0.1), slower]);
+        assert!((comparison.sizes[1].work_ratio - 2.0).abs() < 1e-9, "{comparison:?}");
+        let told =
+            |row: &SizeRow| row.remarks.iter().any(|remark| remark.contains("took 2.00 times as long as on 1"));
+        assert_eq!(comparison.sizes.iter().map(told).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
