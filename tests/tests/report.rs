@@ -319,6 +319,10 @@ fn a_run_leaves_a_report_that_can_be_made_again_in_every_format() {
     let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"]).stdout).unwrap();
     assert_eq!(json["summary"], outcome.summary);
     assert_eq!(json["trials"].as_array().unwrap().len() as u64, outcome.number("/trials/planned"));
+    let table = outcome.file("trials.parquet");
+    fs::remove_file(lab.path("run/trials.parquet")).unwrap();
+    assert_eq!(report(&["--format", "parquet"]).code, Some(0));
+    assert_eq!(outcome.file("trials.parquet"), table);
     for (arguments, code, says) in [
         (["report", "nowhere"], 2, "no folder of a run"),
         (["report", "run/best"], 2, "no folder of a run"),

@@ -99,9 +99,42 @@ fn a_comparison_that_is_killed_goes_on_with_the_runs_that_are_missing() {
     // Nothing is missing any more: it only prints.
     let again = scale(&lab, &study, "out", &flags).wait();
     assert_eq!((again.code, again.stdout), (Some(0), ended.stdout));
+    // Another study's runs are not put beside them, and what is not there is not passed over.
+    let text = fs::read_to_string(lab.path("out/study.toml")).unwrap();
+    fs::write(lab.path("out/study.toml"), format!("{text}# another\n")).unwrap();
+    let changed = resumed(&lab, "out");
+    assert_eq!(changed.code, Some(2), "{}", changed.stderr);
+    assert!(changed.stderr.contains("not what the comparison began with"), "{}", changed.stderr);
+    fs::write(lab.path("out/study.toml"), text).unwrap();
+    fs::rename(lab.path("out/1-2"), lab.path("aside")).unwrap();
+    let partial = lab.command(["report", lab.path("out").to_str().unwrap()]).wait();
+    assert!(partial.code == Some(0) && partial.stderr.contains("left out: 1-2"), "{}", partial.stderr);
+    fs::rename(lab.path("aside"), lab.path("out/1-2")).unwrap();
     let other = scale(&lab, &study, "out", &["--sizes", "1,2", "--local", "2x1", "--repeats", "3"]).wait();
     assert_eq!(other.code, Some(2), "{}", other.stderr);
     assert!(other.stderr.contains("begun with other flags"), "{}", other.stderr);
+}
+
+#[test]
+fn nodes_that_a_killed_comparison_holds_are_taken_over_only_when_that_is_asked_for() {
+    let lab = Lab::new(PROGRAM);
+    let study = lab.write("sizes.toml", STUDY);
+    let nodes = [lab.executor("a", 1), lab.executor("b", 1)];
+    let list = format!("{},{}", nodes[0].address, nodes[1].address);
+    let flags = ["--sizes", "1,2", "--repeats", "1", "--connect-timeout", "2", "--nodes", &list];
+    let killed = scale(&lab, &study, "out", &flags);
+    let _ = killed.line_with("2 executors, run 1 of 1");
+    let _ = killed.line_with("0/12 trials");
+    killed.kill();
+    let held = resumed(&lab, "out");
+    assert_eq!(held.code, Some(1), "{}", held.stderr);
+    assert!(held.stderr.contains("held by run") && held.stderr.contains("--take-over"), "{}", held.stderr);
+    let folder = lab.path("out");
+    let ended = lab.command(["scale", "--resume", folder.to_str().unwrap(), "--take-over", "--json"]).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let comparison: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(comparison["agree"], true, "{comparison}");
+    assert!(!ended.stderr.contains("1 executor, run 1"), "{}", ended.stderr);
 }
 
 #[test]

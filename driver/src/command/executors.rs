@@ -253,10 +253,22 @@ fn cache_folder(flags: &ExecutorFlags) -> anyhow::Result<PathBuf> {
     flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)
 }
 
+/// How the names of cache folders begin that belong to one run.
+const COLD: &str = "broadsweep-cold-";
+
+/// Removes the cache folder that was a run's own, whose driver was killed before it could.
+pub(super) fn drop_cold_cache(crew: &Crew) {
+    let Crew::Local(LocalCrew { cold: true, cache, .. }) = crew else { return };
+    let is_ours = cache.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(COLD.as_bytes()));
+    if is_ours && cache.exists() {
+        drop(Cache { path: cache.clone(), cold: true });
+    }
+}
+
 /// A cache folder that nobody has used.
 pub(super) fn cold_cache() -> PathBuf {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let name = format!("broadsweep-cold-{}-{}", std::process::id(), since_1970.as_millis());
+    let name = format!("{COLD}{}-{}", std::process::id(), since_1970.as_millis());
     std::env::temp_dir().join(name)
 }
 

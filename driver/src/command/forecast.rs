@@ -9,6 +9,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;
 
 use super::Failure;
+use super::report::of_read;
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
@@ -19,7 +20,7 @@ const AFTER_HELP: &str = "\
 The trials take what they took, and are placed by the very scheduler in simulated time; start, broadcast and what an \
 attempt takes beside its work are those of the run. Speedups compare with the forecast for one executor.
 
-Exit codes: 0 done, 2 wrong use: no such run, or one that is not over";
+Exit codes: 0 done, 1 failed: the run cannot be read, 2 wrong use: no such run, or one that is not over";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -54,7 +55,7 @@ enum HowPlaced {
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
-    let record = read(&args.run).map_err(Failure::wrong_use)?;
+    let record = read(&args.run).map_err(of_read)?;
     let basis = Basis::of(&record).map_err(Failure::wrong_use)?;
     let slots = args.slots.unwrap_or(basis.slots());
     let schedule = match args.schedule {

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use super::series::{first_contact, members};
 use crate::report::Report;
+use crate::results::columns::trials_parquet;
 use crate::results::comparison::Comparison;
 use crate::results::record::RunRecord;
 use crate::run::{self, ReadError};
@@ -26,8 +27,9 @@ The page is one file, which needs no network: send it to whom you like.
 
 Exit codes: 0 done, 1 failed, 2 wrong use";
 
-/// The file that a page is written to, in the folder of its run, unless `--out` names another one.
+/// The files that a page and the trials are written to, in the folder of the run, unless `--out` names another one.
 const PAGE: &str = "report.html";
+const TRIALS: &str = "trials.parquet";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,7 +43,7 @@ pub(super) struct ReportArgs {
     format: Format,
 
     /// Write to this file, and over what is there; - is the standard output
-    /// [default: the standard output; of a page, report.html in the folder of the run]
+    /// [default: the standard output; of a page and of parquet, report.html and trials.parquet in the folder of the run]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -56,26 +58,48 @@ enum Format {
     Json,
     /// A page with pictures
     Html,
+    /// The table of the trials, for programs that read tables by columns
+    Parquet,
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let (record, comparison) = read(&args.run)?;
     let report = Report { run: &record, comparison: comparison.as_ref() };
-    let text = match args.format {
-        Format::Table => report.plain(),
-        Format::Markdown => report.markdown(),
-        Format::Json => report.json() + "\n",
-        Format::Html => report.html(),
+    let bytes = match args.format {
+        Format::Table => report.plain().into_bytes(),
+        Format::Markdown => report.markdown().into_bytes(),
+        Format::Json => (report.json() + "\n").into_bytes(),
+        Format::Html => report.html().into_bytes(),
+        Format::Parquet => trials_parquet(&record)?,
     };
-    let page = || (args.format == Format::Html).then(|| args.run.join(PAGE));
-    match args.out.clone().or_else(page).filter(|out| out.as_os_str() != "-") {
+    let usual = || match args.format {
+        Format::Table | Format::Markdown | Format::Json => None,
+        Format::Html => Some(args.run.join(PAGE)),
+        Format::Parquet => Some(args.run.join(TRIALS)),
+    };
+    match args.out.clone().or_else(usual).filter(|out| out.as_os_str() != "-") {
         Some(out) => {
-            fs::write(&out, text).with_context(|| format!("cannot write {}", out.display()))?;
+            write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
             writeln!(io::stderr(), "written: {}", out.display())?;
         }
-        None => io::stdout().write_all(text.as_bytes())?,
+        None => io::stdout().write_all(&bytes)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file whole or not at all, so that a full disk takes nothing from the former one. What is no file, as
+/// `/dev/stdout`, is written to.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::write(path, bytes);
+    }
+    let mut partial = path.to_owned().into_os_string();
+    partial.push(".partial");
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial); // what matters is why it could not be written
+    }
+    written
 }
 
 /// The run in a folder; or a comparison, and its run on the smallest cluster.
@@ -83,6 +107,11 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     let Some((series, members)) = members(path).map_err(Failure::wrong_use)? else {
         return Ok((run::read(path).map_err(of_read)?, None));
     };
+    let missing = series.missing(&members);
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        writeln!(io::stderr(), "warning: not over, or not to be read back, and left out: {missing}")?;
+    }
     let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
     let record = smallest.context("a comparison has a run")?;
     let comparison = Comparison::of(&record.study, series.cold, first_contact(path), members);
@@ -90,7 +119,7 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
 }
 
 /// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.
-fn of_read(error: ReadError) -> Failure {
+pub(super) fn of_read(error: ReadError) -> Failure {
     match error {
         ReadError::NoRun { .. } | ReadError::NotBegun(_) => Failure::wrong_use(error),
         ReadError::NoText { .. } | ReadError::Study(_) | ReadError::Chronicle(_) | ReadError::Storage(_) => {

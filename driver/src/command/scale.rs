@@ -15,7 +15,9 @@ use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, w
 use super::executors::CONNECT_TIMEOUT_S;
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_again};
-use super::series::{REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name};
+use super::series::{
+    REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
+};
 use super::sizes::Sizes;
 use super::tune::{RUNS, kernel, study_folder};
 use super::{Failure, GIVEN_UP, INTERRUPTED};
@@ -44,7 +46,7 @@ All nodes of a size take part, or the run fails. Sizes take turns, so that what 
 first run that is measured, all executors get the data once; with --cold none of them has it when a run begins. If the \
 results are not the same on all sizes, to the last bit, the command fails and names the runs.
 
-Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing.
+Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing. If the driver was killed, its nodes stay held for a while: add --take-over.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
 
@@ -56,7 +58,8 @@ pub(super) struct ScaleArgs {
     study: Option<PathBuf>,
 
     /// Go on with the comparison in this folder, as it was asked for
-    #[arg(long, value_name = "DIR", exclusive = true)]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "sizes", "local", "nodes", "repeats", "cold", "out",
+        "connect_timeout", "kernel", "cache_dir", "cache_bytes", "orphan_timeout"])]
     resume: Option<PathBuf>,
 
     /// Executors of the clusters that are compared
@@ -104,6 +107,10 @@ pub(super) struct ScaleArgs {
     #[arg(long, value_name = "SECONDS", conflicts_with = "nodes", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
     orphan_timeout: u64,
 
+    /// Take nodes over that another run holds, and end its hold: also one of a comparison whose driver was killed
+    #[arg(long)]
+    take_over: bool,
+
     /// Print the comparison as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -118,7 +125,8 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
         (None, Some(study)) => begin(args, study)?,
         (None, None) => return Err(Failure::wrong_use(anyhow!("name a study, or a folder with --resume"))),
     };
-    let work = Work { folder, series, verbose };
+    series.check_study(folder.path()).map_err(Failure::wrong_use)?;
+    let work = Work { folder, series, take_over: args.take_over, verbose };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
@@ -134,15 +142,17 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 
 /// What the flags ask for, in a new folder or in the one that was begun with them.
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
-    let series = asked_for(args, study).map_err(Failure::wrong_use)?;
     let job = load(study)?;
+    let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
         let folder = RunFolder::open_with(path, SERIES).map_err(Failure::wrong_use)?;
-        let text = std::fs::read_to_string(path.join("study.toml")).unwrap_or_default();
+        if !path.join("study.toml").exists() {
+            folder.write_study(job.study.text())?;
+        }
         let known = Series::read(path).map_err(Failure::wrong_use)?;
-        if known != series || text != job.study.text() {
-            let what = if text == job.study.text() { "other flags" } else { "another study" };
+        if known != series {
+            let what = if known.study == series.study { "other flags" } else { "another study" };
             let shown = path.display();
             return Err(Failure::wrong_use(anyhow!(
                 "{shown} holds a comparison that was begun with {what}; name a new folder with --out, or go on with \
@@ -153,12 +163,13 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     }
     let name = format!("{}-scale", job.study.name);
     let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &name, SystemTime::now())?;
-    folder.write_study(job.study.text())?;
+    // First what makes the folder one of a comparison: after a kill in between, the same command goes on.
     folder.write_file(SERIES, series.to_json()?.as_bytes())?;
+    folder.write_study(job.study.text())?;
     Ok((folder, series))
 }
 
-fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
+fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Series> {
     let sizes = args.sizes.0.clone();
     let largest = sizes.last().copied().unwrap_or(1);
     let crew = if let Some(nodes) = &args.nodes {
@@ -177,6 +188,7 @@ fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
         }
     };
     let series = Series {
+        study: study_digest(text.as_bytes()),
         study_folder: study_folder(study)?,
         sizes,
         repeats: args.repeats,
@@ -193,6 +205,7 @@ fn asked_for(args: &ScaleArgs, study: &Path) -> anyhow::Result<Series> {
 struct Work {
     folder: RunFolder,
     series: Series,
+    take_over: bool,
     verbose: bool,
 }
 
@@ -254,7 +267,9 @@ impl Work {
             return Ok(false);
         }
         let path = self.folder.path().join(name);
-        let was_begun = clear(&path)?;
+        if clear(&path)? {
+            writeln!(io::stderr(), "{name} did not end, or cannot be read back: it is made anew")?;
+        }
         let choice = self.series.choice(size)?;
         choice.prepare()?;
         let folder = RunFolder::create(Some(&path), Path::new(RUNS), &job.study.name, SystemTime::now())?;
@@ -264,8 +279,7 @@ impl Work {
         let flags = DriveFlags {
             connect_timeout: Duration::from_secs(self.series.connect_timeout_s),
             nodes_min: size,
-            // Nodes that a run of ours held when its driver was killed are ours to take.
-            take_over: was_begun && matches!(self.series.crew, SeriesCrew::Nodes(_)),
+            take_over: self.take_over && matches!(self.series.crew, SeriesCrew::Nodes(_)),
             kernel: self.series.kernel.as_deref().map(kernel).transpose().map_err(|error| anyhow!(error))?,
             verbose: self.verbose,
             json: true,
@@ -295,7 +309,15 @@ impl Work {
     /// Writes the comparison, prints it, and says how it went.
     fn conclude(&self, members: Vec<Member>, json: bool) -> Result<ExitCode, Failure> {
         let path = self.folder.path().display();
+        let unread = self.series.missing(&members);
+        if !unread.is_empty() {
+            let runs = unread.join(", ");
+            return Err(
+                anyhow!("{runs}: cannot be read back; broadsweep scale --resume {path} makes them again").into()
+            );
+        }
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
+        let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
         let comparison = Comparison::of(&study, self.series.cold, self.first_contact(), members);
@@ -313,6 +335,6 @@ impl Work {
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());
         }
-        Ok(if failed > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+        Ok(if failed + unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
     }
 }

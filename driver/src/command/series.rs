@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use broadsweep_common::ids::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::executors::{Choice, cold_cache};
+use super::executors::{Choice, cold_cache, drop_cold_cache};
 use super::sizes::Sizes;
 use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
@@ -29,6 +30,8 @@ pub(super) const REPEATS_MAX: u32 = 100;
 /// What is compared, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Series {
+    /// The digest of the study's text: all runs are of the same.
+    pub(super) study: String,
     /// Where the paths in the study start from.
     pub(super) study_folder: PathBuf,
     /// In ascending order.
@@ -103,6 +106,26 @@ impl Series {
         Ok(())
     }
 
+    /// Whether the study in the comparison's folder is still the one that it began with.
+    pub(super) fn check_study(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.join("study.toml");
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if study_digest(&text) != self.study {
+            bail!(
+                "{} is not what the comparison began with, and its runs could not be compared; put it back, or start a \
+                 new comparison",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The runs that are not over, or cannot be read back, by their names.
+    pub(super) fn missing(&self, members: &[Member]) -> Vec<String> {
+        let is_there = |run: &(u32, u32)| members.iter().any(|member| (member.size, member.repeat) == *run);
+        self.runs().filter(|run| !is_there(run)).map(|(size, repeat)| run_name(size, repeat)).collect()
+    }
+
     /// As a file.
     pub(super) fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
@@ -156,6 +179,11 @@ pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>
     Ok(Some((series, members)))
 }
 
+/// By which a study's text is known again.
+pub(super) fn study_digest(text: &[u8]) -> String {
+    Digest::of(text).to_string()
+}
+
 /// The name of a run's folder.
 pub(super) fn run_name(size: u32, repeat: u32) -> String {
     format!("{size}-{repeat}")
@@ -176,8 +204,8 @@ pub(super) fn first_contact(folder: &Path) -> Option<FirstContact> {
     Some(FirstContact::of(&record))
 }
 
-/// Removes what there is of a run that did not end: a run that was disturbed measures the disturbance. Returns whether
-/// there was anything.
+/// Removes what there is of a run that did not end, with the cache folder that was its own: a run that was disturbed
+/// measures the disturbance. Returns whether there was anything.
 pub(super) fn clear(path: &Path) -> anyhow::Result<bool> {
     if !path.exists() {
         return Ok(false);
@@ -186,6 +214,7 @@ pub(super) fn clear(path: &Path) -> anyhow::Result<bool> {
     let lock = if path.join("journal").is_file() { Some(RunFolder::open(path)?) } else { None };
     if let Ok(roster) = Roster::open(path) {
         roster.kill_children();
+        drop_cold_cache(&roster.crew());
     }
     fs::remove_dir_all(path).with_context(|| format!("cannot remove {}, which did not end", path.display()))?;
     drop(lock);

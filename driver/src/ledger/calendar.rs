@@ -26,8 +26,8 @@ pub(super) struct Calendar {
 /// How one executor stood.
 pub(super) struct Stay {
     changes: Vec<(u64, Standing)>,
-    /// Since when each of its slots was ever there.
-    ready: Vec<u64>,
+    /// After each of them: the most slots that it had under the driver of that time.
+    ready: Vec<u32>,
 }
 
 impl Stay {
@@ -39,25 +39,28 @@ impl Stay {
             (latest, presence.standing)
         };
         let changes: Vec<_> = presence.iter().map(change).collect();
-        let mut ready = Vec::new();
-        for (at, standing) in &changes {
-            if let Standing::Ready { slots } = standing {
+        let ready = changes.iter().scan(0, |ready, (_, standing)| {
+            *ready = match standing {
                 // No executor is let in with more: this bounds what a record can ask for.
-                ready.resize(ready.len().max((*slots).min(SLOTS_MAX) as usize), *at);
-            }
-        }
-        Self { changes, ready }
+                Standing::Ready { slots } => (*slots).min(SLOTS_MAX).max(*ready),
+                Standing::Gone | Standing::Answering => *ready,
+                Standing::Unasked => 0,
+            };
+            Some(*ready)
+        });
+        Self { ready: ready.collect(), changes }
     }
 
     /// The most that it ever had.
     pub(super) fn slots(&self) -> u32 {
-        self.ready.len() as u32
+        self.ready.iter().copied().max().unwrap_or(0)
     }
 
-    /// How one of its slots stands at a moment, whether it was ready before, and when that changes next.
+    /// How one of its slots stands at a moment, whether it was ready before under the same driver, and when that changes
+    /// next.
     fn at(&self, lane: u32, now: u64) -> (Standing, bool, u64) {
         let known = self.changes.partition_point(|(at, _)| *at <= now);
-        let was_ready = self.ready.get(lane as usize).is_some_and(|since| *since <= now);
+        let was_ready = known > 0 && self.ready[known - 1] > lane;
         let standing = match self.changes[..known].last() {
             Some((_, Standing::Ready { slots })) if *slots <= lane => Standing::Gone,
             Some((_, standing)) => *standing,
@@ -111,8 +114,8 @@ impl Calendar {
         match standing {
             _ if now >= self.last_end => Line::StartUp,
             Standing::Answering if !was_ready => Line::Broadcast,
-            Standing::Gone if !was_ready => Line::StartUp,
-            Standing::Answering | Standing::Gone => Line::Lost,
+            Standing::Gone | Standing::Unasked if !was_ready => Line::StartUp,
+            Standing::Answering | Standing::Gone | Standing::Unasked => Line::Lost,
             Standing::Ready { .. } if now < self.first_launch && holds(&self.answering, now) => Line::Broadcast,
             Standing::Ready { .. } if now < self.first_launch => Line::StartUp,
             Standing::Ready { .. } if holds(&self.waiting, now) => Line::Waiting,

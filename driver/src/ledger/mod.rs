@@ -130,8 +130,9 @@ pub struct Ledger {
     pub accounts: Vec<Account>,
     /// For each attempt of the run, in its order: work that counted, at the pace of the other executors.
     pub worth_us: Vec<u64>,
-    /// Attempts that completed.
+    /// Attempts that completed, and what they took of their slots beside their work, in microseconds.
     completed: u64,
+    beside_us: u64,
     /// From the run's start to the first launch, and from the last end of an attempt to the run's.
     edges_us: (u64, u64),
     /// Until then: how long data was on its way.
@@ -163,6 +164,7 @@ impl Ledger {
             by_executor.get_mut(attempt.executor.0 as usize).into_iter().for_each(|list| list.push(number));
         }
         let mut accounts = Vec::new();
+        let mut beside_us = 0;
         for ((presence, attempts), number) in run.presence.iter().zip(&by_executor).zip(0..) {
             let (executor, stay) = (ExecutorId(number), Stay::of(presence, wall_us));
             if stay.slots() == 0 {
@@ -173,7 +175,12 @@ impl Ledger {
                 let mut now = 0;
                 for (start, end, number) in taken {
                     calendar.book_free(&mut lines, (&stay, lane), now, start);
-                    book_attempt(&mut lines, &run.attempts[number], end - start, worth.parts(number));
+                    let attempt = &run.attempts[number];
+                    let before = lines[Line::Waiting];
+                    book_attempt(&mut lines, attempt, end - start, worth.parts(number));
+                    if attempt.end == Some(AttemptEnd::Completed) {
+                        beside_us += lines[Line::Waiting] - before;
+                    }
                     now = end;
                 }
                 calendar.book_free(&mut lines, (&stay, lane), now, wall_us);
@@ -188,6 +195,7 @@ impl Ledger {
             accounts,
             worth_us,
             completed,
+            beside_us,
             edges_us: calendar.edges(wall_us),
             broadcast_us: calendar.broadcast_us(),
         }
@@ -218,7 +226,7 @@ impl Ledger {
     /// What an attempt takes beside its work, on the mean of those that completed: in microseconds of a slot.
     #[must_use]
     pub fn overhead_us(&self) -> u64 {
-        self.total()[Line::Waiting] / self.completed.max(1)
+        self.beside_us / self.completed.max(1)
     }
 
     /// From the run's start to the first launch, and from the last end of an attempt to the run's end, in microseconds.

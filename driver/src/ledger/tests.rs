@@ -132,6 +132,46 @@ fn an_executor_that_is_killed_loses_what_no_checkpoint_saved_and_the_time_that_i
 }
 
 #[test]
+fn a_new_driver_starts_up_and_loses_nothing_with_executors_that_it_has_not_reached() {
+    let at = |at_s, standing| Presence { at_s, standing };
+    let back = vec![
+        at_once()[0],
+        at(4.0, Standing::Unasked),
+        at(5.0, Standing::Answering),
+        at(6.0, Standing::Ready { slots: 1 }),
+        at(8.0, Standing::Gone),
+    ];
+    let left = vec![at_once()[0], at(4.0, Standing::Unasked)];
+    let stopped = |task, executor| attempt((task, 1), executor, (0.0, 4.0), 4.0, AttemptEnd::Stopped);
+    let rest = |task, span: (f64, f64)| AttemptRecord {
+        from_epoch: 4,
+        ..attempt((task, 2), 0, span, span.1 - span.0, AttemptEnd::Completed)
+    };
+    let attempts = vec![
+        AttemptRecord { epoch: 4, ..stopped(0, 0) },
+        rest(0, (6.0, 7.0)),
+        AttemptRecord { epoch: 4, ..stopped(1, 1) },
+        rest(1, (7.0, 8.0)),
+        completed(2, 0, (9.0, 10.0)),
+    ];
+    let run = run(10.0, vec![back, left], vec![trial(0, 5), trial(1, 5), trial(2, 1)], attempts);
+    let told = told(&run);
+    let of = |line| told.iter().find(|(told, _)| *told == line).map_or(0, |(_, us)| *us);
+    // One second until it answered, and six of the one that was never asked; what was gone under this driver is lost.
+    assert_eq!((of(Line::StartUp), of(Line::Broadcast), of(Line::Lost)), (7 * S, S, S), "{told:?}");
+}
+
+#[test]
+fn a_slot_that_waits_for_a_task_is_no_attempts_overhead() {
+    // The only task fails at once and rests for seven seconds; its attempts take half a second beside their work.
+    let failed = attempt((0, 1), 0, (0.0, 1.0), 1.0, AttemptEnd::Failed { reason: "x".into() });
+    let second = attempt((0, 2), 0, (8.0, 10.0), 1.5, AttemptEnd::Completed);
+    let run = run(10.0, vec![at_once()], vec![trial(0, 2)], vec![failed, second]);
+    let ledger = Ledger::of(&run);
+    assert_eq!((ledger.total()[Line::Waiting], ledger.overhead_us()), (7 * S + S / 2, S / 2));
+}
+
+#[test]
 fn each_way_to_end_without_a_result_is_lost_work_and_a_stop_with_a_checkpoint_is_not() {
     let ends = [
         AttemptEnd::Failed { reason: "x".into() },
@@ -263,6 +303,7 @@ fn stays() -> impl Strategy<Value = Vec<Presence>> {
     let standing = prop_oneof![
         Just(Standing::Gone),
         Just(Standing::Answering),
+        Just(Standing::Unasked),
         (0_u32..4).prop_map(|slots| Standing::Ready { slots }),
     ];
     let change = (times(), standing).prop_map(|(at_s, standing)| Presence { at_s, standing });

@@ -23,4 +23,6 @@ pub enum Standing {
         /// Attempts that run there at the same time.
         slots: u32,
     },
+    /// A new driver has taken the run up, and has not reached it.
+    Unasked,
 }

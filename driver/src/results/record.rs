@@ -1,6 +1,7 @@
 //! What a run leaves behind, as plain data: the run loop fills it, tables, files and digests read it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{ExecutorId, TrialId};
@@ -9,7 +10,7 @@ use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 use serde::{Deserialize, Serialize};
 
-use super::attempt::AttemptRecord;
+use super::attempt::{AttemptEnd, AttemptRecord};
 use super::presence::Presence;
 
 /// One trial: its configuration, what it reported, and what it took.
@@ -192,6 +193,17 @@ impl RunRecord {
     #[must_use]
     pub fn control_trial(&self) -> Option<&TrialRecord> {
         self.trials.iter().find(|trial| Some(trial.trial) == self.control)
+    }
+
+    /// Looks at the test rows that were begun and given up.
+    #[must_use]
+    pub fn unmeasured(&self) -> usize {
+        let measures = self.attempts.iter().filter(|attempt| attempt.attempt.task.0 as usize >= self.trials.len());
+        let mut completed = BTreeMap::new();
+        for attempt in measures {
+            *completed.entry(attempt.attempt.task).or_insert(false) |= attempt.end == Some(AttemptEnd::Completed);
+        }
+        completed.into_values().filter(|is_completed| !is_completed).count()
     }
 
     /// How much lower the best's test error is than the control's, as a fraction of the control's; below 0 where

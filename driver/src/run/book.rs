@@ -99,7 +99,7 @@ impl Book {
         let presence = self.presence.get(executor.0 as usize).map(Vec::as_slice).unwrap_or_default();
         let slots = presence.iter().rev().find_map(|presence| match presence.standing {
             Standing::Ready { slots } => Some(slots),
-            Standing::Gone | Standing::Answering => None,
+            Standing::Gone | Standing::Answering | Standing::Unasked => None,
         });
         slots.unwrap_or_default()
     }

@@ -27,7 +27,7 @@ impl Book {
                 self.latest = self.latest.max(begun.at);
                 // Those that are still there have to answer the next driver first.
                 for number in 0..self.executors.len() as u32 {
-                    self.stands(ExecutorId(number), Standing::Gone, begun.at)?;
+                    self.stands(ExecutorId(number), Standing::Unasked, begun.at)?;
                 }
                 self.begun = Some(begun.clone());
             }
@@ -105,7 +105,7 @@ impl Book {
         let is_full = presence.len() >= PRESENCE_MAX;
         match presence.last_mut() {
             Some(last) if last.standing == standing => {}
-            None if standing == Standing::Gone => {}
+            None if matches!(standing, Standing::Gone | Standing::Unasked) => {}
             // Of one that comes and goes all day, this is all that is remembered.
             Some(last) if is_full => last.standing = standing,
             _ => presence.push(Presence { at_s: at.seconds(), standing }),

@@ -199,6 +199,11 @@ impl<'a> Run<'a> {
     /// has stopped with a checkpoint. Returns what there is in any case, with the reason if it ended early.
     pub async fn drive(mut self, mut signals: Signals) -> (RunOutcome, Option<RunError>) {
         let error = self.go_on(&mut signals).await.err();
+        if error.is_some() {
+            // What waits rests on something that could not be written down.
+            self.orders.clear();
+            self.effects.clear();
+        }
         self.close();
         self.progress.finish();
         let spared = self.spared();

@@ -148,7 +148,7 @@ fn median_trace(view: &View<'_>, parameter: &Parameter<'_>) -> Value {
         view.ranking.iter().filter_map(|(trial, error)| Some((parameter.places[*trial]?, *error))).collect();
     trials.sort_by_key(|(place, _)| *place);
     let (mut xs, mut ys) = (Vec::new(), Vec::new());
-    for group in trials.chunks(trials.len().div_ceil(GROUPS)) {
+    for group in trials.chunks(trials.len().div_ceil(GROUPS).max(1)) {
         let mut errors: Vec<_> = group.iter().map(|(_, error)| *error).collect();
         errors.sort_by(f64::total_cmp);
         xs.push(parameter.position(group[group.len() / 2].0));

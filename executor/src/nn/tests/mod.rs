@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod gradients;
+mod kernels;
 mod planning;
 mod saved_weights;
 mod training;
