@@ -206,7 +206,12 @@ impl Comparison {
         sentences.extend(self.first_contact.as_ref().map(FirstContact::sentence));
         if let Some(digest) = &self.results_sha256 {
             let shown = digest.get(..16).unwrap_or(digest);
-            sentences.push(format!("the results are the same to the last bit: results_sha256 {shown}..."));
+            let same = if self.sizes.iter().map(|row| row.runs.len()).sum::<usize>() > 1 {
+                "the results are the same to the last bit: "
+            } else {
+                ""
+            };
+            sentences.push(format!("{same}results_sha256 {shown}..."));
         }
         let lines = sentences.iter().flat_map(|sentence| wrap(sentence.split_whitespace().map(str::to_owned), ""));
         format!("{}\n{}", table(&self.sizes), lines.collect::<Vec<_>>().join("\n"))
