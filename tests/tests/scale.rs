@@ -56,6 +56,9 @@ fn assert_closes(summary: &Value) {
     }
 }
 
+/// What only a run of two executors says, once both of them train.
+const TWO_RUN: &str = "/12 trials, 2 running";
+
 /// Twelve trials of four epochs, of 0.1 s to 0.5 s.
 const STUDY: &str = "name = 'sizes'\n[trainer]\nkind = 'replay'\nseconds = '$pause'\nepochs = 4\nerror = '$error'\n\
                      [search]\nsampler = 'grid'\n[search.space]\npause = { values = [0.02, 0.03, 0.06, 0.1] }\n\
@@ -67,8 +70,7 @@ fn a_comparison_that_is_killed_goes_on_with_the_runs_that_are_missing() {
     let study = lab.write("sizes.toml", STUDY);
     let flags = ["--sizes", "1,2", "--local", "2x1", "--repeats", "2"];
     let killed = scale(&lab, &study, "out", &flags);
-    let _ = killed.line_with("2 executors, run 1 of 2");
-    let _ = killed.line_with("0/12 trials");
+    let _ = killed.line_with(TWO_RUN);
     killed.kill();
     let first = fs::metadata(lab.path("out/1-1/summary.json")).unwrap().modified().unwrap();
     assert!(!lab.path("out/2-1/summary.json").exists(), "it was over before it was killed");
@@ -123,8 +125,7 @@ fn nodes_that_a_killed_comparison_holds_are_taken_over_only_when_that_is_asked_f
     let list = format!("{},{}", nodes[0].address, nodes[1].address);
     let flags = ["--sizes", "1,2", "--repeats", "1", "--connect-timeout", "2", "--nodes", &list];
     let killed = scale(&lab, &study, "out", &flags);
-    let _ = killed.line_with("2 executors, run 1 of 1");
-    let _ = killed.line_with("0/12 trials");
+    let _ = killed.line_with(TWO_RUN);
     killed.kill();
     let held = resumed(&lab, "out");
     assert_eq!(held.code, Some(1), "{}", held.stderr);
@@ -142,8 +143,7 @@ fn ctrl_c_ends_a_comparison_in_order_and_resume_goes_on() {
     let lab = Lab::new(PROGRAM);
     let study = lab.write("sizes.toml", STUDY);
     let stopped = scale(&lab, &study, "out", &["--sizes", "2", "--local", "2x1", "--repeats", "2", "--cold"]);
-    let _ = stopped.line_with("run 1 of 2");
-    let _ = stopped.line_with("0/12 trials");
+    let _ = stopped.line_with(TWO_RUN);
     stopped.signal(Signal::INT);
     let ended = stopped.wait();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
