@@ -15,10 +15,10 @@ pub struct AlignedBytes {
 struct Line([u8; ALIGNMENT]);
 
 impl AlignedBytes {
-    /// `bytes` zeros.
+    /// `bytes` zeros, which the system gives: no memory is touched before it is written.
     #[must_use]
     pub fn zeroed(bytes: usize) -> Self {
-        Self { words: vec![Line([0; ALIGNMENT]); bytes.div_ceil(ALIGNMENT)], bytes }
+        Self { words: bytemuck::allocation::zeroed_vec(bytes.div_ceil(ALIGNMENT)), bytes }
     }
 }
 
@@ -33,6 +33,7 @@ impl AsMut<[u8]> for AlignedBytes {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
     }
 }
+
 /// Lays a data set out, part by part.
 ///
 /// The header fixes every place beforehand, so parts may be written in any order and in pieces.

@@ -89,7 +89,7 @@ impl Array {
         };
         let (file, rows, row_values) = (self.source.file.clone(), self.rows, self.row_values);
         let values = if self.header.number == Number::U8 {
-            Values::U8(self.decode(|number| number as u8)?)
+            Values::U8(self.read(|_, bytes, values| values.extend_from_slice(bytes))?)
         } else {
             let numbers = self.decode(|number| number as f32)?;
             check_finite(&file, row_values, numbers.iter().map(|&number| f64::from(number)))?;
@@ -115,8 +115,15 @@ impl Array {
         Ok(Labels { file, rows, width, values })
     }
 
-    /// Reads all values and finds the end of the file behind them.
-    fn decode<T: Copy>(mut self, convert: impl Fn(f64) -> T) -> Result<Vec<T>, DataError> {
+    /// Reads all values as numbers.
+    fn decode<T: Copy>(self, convert: impl Fn(f64) -> T) -> Result<Vec<T>, DataError> {
+        self.read(|header, bytes, values| {
+            header.number.decode(bytes, header.big_endian, |number| values.push(convert(number)));
+        })
+    }
+
+    /// Reads all values, a buffer of whole ones at a time, and finds the end of the file behind them.
+    fn read<T: Copy>(mut self, take: impl Fn(&ArrayHeader, &[u8], &mut Vec<T>)) -> Result<Vec<T>, DataError> {
         let number_bytes = self.header.number.bytes();
         let mut left = self.bytes();
         let mut values = Vec::new();
@@ -129,8 +136,7 @@ impl Array {
             let got = self.source.fill(&mut buffer[..want])?;
             let whole = got / number_bytes * number_bytes;
             values.try_reserve(whole / number_bytes).map_err(|_| self.no_memory())?;
-            let each = |number| values.push(convert(number));
-            self.header.number.decode(&buffer[..whole], self.header.big_endian, each);
+            take(&self.header, &buffer[..whole], &mut values);
             left -= got as u128;
             if got < want {
                 return Err(self.short((self.bytes() - left) as u64));

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use broadsweep_common::size::ByteSize;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::assembly::PartFile;
 use super::map::SealedMap;
@@ -204,6 +206,7 @@ impl CacheFolder {
         others.retain(|entry| entry.path != path);
         self.evict(&others, bytes, bytes.saturating_sub(found.blocks() * SECTOR_BYTES))?;
         part.file.set_len(bytes).map_err(unusable)?;
+        reserve(&part.file, bytes).map_err(unusable)?;
         mark_used(&part.file);
         Ok(Begun::Ours(part))
     }
@@ -315,6 +318,15 @@ impl CacheFolder {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let locked = file.and_then(|file| file.lock().map(|()| file));
         locked.map_err(|source| StoreError::File { path, source })
+    }
+}
+
+/// Has the disk set room aside for all of a file, so that it is full now or never, and blocks in any order cost no search
+/// for room each. Where the file system cannot, room is found as blocks are written.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()), // an empty blob is invalid, and needs no room
+        reserved => Ok(reserved?),
     }
 }
 

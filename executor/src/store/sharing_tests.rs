@@ -2,7 +2,7 @@
 //! system keeps locks by opened file, not by process.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime};
 
 use broadsweep_common::blob::BLOCK_BYTES;
@@ -108,6 +108,25 @@ async fn what_is_being_written_stays_and_counts_as_what_it_will_be() {
     push(&writer, &half, 1).unwrap();
     assert_eq!(content_of(&writer, half.manifest.digest()), half.content);
     assert_eq!(newcomer.cache.clear().unwrap().kept.len(), 2, "sealed, and still in use");
+}
+
+#[tokio::test]
+async fn the_disk_sets_room_aside_for_what_was_offered_and_has_not_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = tempfile::tempfile_in(folder.path()).unwrap();
+    if rustix::fs::fallocate(&probe, rustix::fs::FallocateFlags::empty(), 0, MIB).is_err() {
+        eprintln!("skipped: this file system sets no room aside");
+        return;
+    }
+    let store = store(&folder, 3);
+    let blob = blob_of(2, 1);
+    offer(&store, &blob).await.unwrap();
+    let file = fs::metadata(path_of(folder.path(), &blob, ".part")).unwrap();
+    assert!(file.blocks() * 512 >= 2 * MIB, "{} sectors", file.blocks());
+    // Nothing of it counts as a block that has come.
+    assert_eq!(store.missing(blob.manifest.digest()), Some((2, vec![0, 1])));
+    drop(store);
+    assert!(!path_of(folder.path(), &blob, ".part").exists());
 }
 
 #[tokio::test]
