@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::store::BlobStore;
 use crate::tenant::Tenant;
 
+/// How often a leaving executor looks whether a run without a driver is done here.
+const REST_POLL: Duration = Duration::from_millis(200);
+
 /// The place that one run can hold.
 pub(crate) struct Hold {
     place: Mutex<Place>,
@@ -146,14 +149,21 @@ impl Hold {
         }
     }
 
-    /// Waits until nobody holds the executor.
-    pub(crate) async fn until_free(&self) {
+    /// Waits until nobody holds the executor, or only a run whose driver is gone and that would lose nothing: none of
+    /// its attempts runs, and nothing waits to be told or fetched.
+    pub(crate) async fn until_unneeded(&self) {
         loop {
             let freed = self.freed.notified();
-            if matches!(&*self.place(), Place::Free) {
+            let is_needed = match &mut *self.place() {
+                Place::Free => false,
+                Place::Held(_) => true,
+                Place::Resting(rest) => !rest.tenant.is_idle() || self.store.holds_results(),
+            };
+            if !is_needed {
                 return;
             }
-            freed.await;
+            // What rests tells nobody when its last attempt ends.
+            let _ = tokio::time::timeout(REST_POLL, freed).await;
         }
     }
 
@@ -271,6 +281,7 @@ impl fmt::Debug for Grip {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::attempt::{Durations, Ended, News, Report};
     use broadsweep_common::ids::{AttemptId, TaskId};
     use tempfile::TempDir;
 
@@ -301,7 +312,7 @@ mod tests {
     async fn a_run_that_is_over_leaves_the_executor_free() {
         let (hold, _folder) = hold();
         hold.take("first", 1, false).await.unwrap().dismiss();
-        hold.until_free().await;
+        hold.until_unneeded().await;
         assert!(hold.take("second", 1, false).await.is_ok());
     }
 
@@ -373,6 +384,30 @@ mod tests {
         assert_eq!(hold.take("first", 1, true).await.unwrap_err(), refused);
         drop(grip);
         assert_eq!(hold.take("first", 1, true).await.unwrap_err(), refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_without_a_driver_keeps_a_leaving_executor_only_while_it_would_lose_something() {
+        let (hold, _folder) = hold();
+        let left = || tokio::time::timeout(ORPHAN_TIMEOUT / 2, hold.until_unneeded());
+        let mut grip = hold.take("first", 1, false).await.unwrap();
+        assert!(left().await.is_err(), "its driver is there");
+        let (_, reports) = grip.tenant().begin(ATTEMPT).unwrap();
+        drop(grip);
+        assert!(left().await.is_err(), "an attempt runs");
+        let news = News::Ended(Ended::Stopped);
+        reports.send(Report { attempt: ATTEMPT, durations: Durations::default(), news }).unwrap();
+        assert!(left().await.is_err(), "nobody was told of its end");
+        let mut grip = hold.take("first", 2, false).await.unwrap();
+        let tenant = grip.tenant();
+        tenant.reattach();
+        assert_eq!(tenant.send_next(8, 1).len(), 1);
+        tenant.acknowledge(1);
+        let weights = hold.store.keep(vec![1]).unwrap();
+        drop(grip);
+        assert!(left().await.is_err(), "weights wait to be fetched");
+        hold.store.release(weights);
+        assert!(left().await.is_ok(), "nothing of it is left");
     }
 
     #[tokio::test]

@@ -145,7 +145,7 @@ async fn end(settings: &Settings, hold: &Hold, orders: Orders<impl Future<Output
         orders.drain.await;
         tracing::info!("leaving: what runs here is finished or stopped after its epoch");
         hold.drain();
-        if tokio::time::timeout(settings.drain_timeout, hold.until_free()).await.is_err() {
+        if tokio::time::timeout(settings.drain_timeout, hold.until_unneeded()).await.is_err() {
             tracing::warn!("left although something was not fetched: the time to leave is over");
         }
     };

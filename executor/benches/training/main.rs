@@ -27,11 +27,12 @@ mod passes;
 mod peak;
 mod report;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use broadsweep_executor::nn::Kernel;
 use clap::Parser;
 
 use network::Network;
+use peak::Width;
 
 #[derive(Parser)]
 #[command(name = "training", about = "Times trainings pass by pass, beside the peak of the processor")]
@@ -54,6 +55,9 @@ struct Options {
     /// Each layer alone instead, over and over on one batch: GFLOP/s, and what part of the peak that is
     #[arg(long, conflicts_with = "json")]
     layers: bool,
+    /// Multiply-adds on registers alone instead, for about so long: GFLOP/s by the wall, at the widest
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["json", "layers", "kernel"])]
+    peak: Option<f64>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -68,7 +72,14 @@ fn kernel(name: &str) -> Result<Kernel, String> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    ensure!(options.seconds > 0.0 && options.seconds <= 3600.0, "--seconds is above 0 and at most 3600");
+    let seconds = options.peak.unwrap_or(options.seconds);
+    ensure!(seconds > 0.0 && seconds <= 3600.0, "seconds are above 0 and at most 3600");
+    if options.peak.is_some() {
+        let widths = Width::detected();
+        let widest = widths.first().context("no loop of multiply-adds is written for this processor")?;
+        println!("{:.2}", widest.sustained(seconds));
+        return Ok(());
+    }
     let kernel = options.kernel.unwrap_or(Kernel::detect()[0]);
     for network in &options.networks {
         if options.layers {

@@ -1,9 +1,12 @@
 //! The most multiply-adds that this processor does: the yardstick of the bench.
 //!
-//! A burst is a loop of fused multiply-adds on registers alone, in as many chains as hide their latency. Its time is the
-//! thread's CPU time, so that what others do on the machine counts little.
+//! A burst is a loop of fused multiply-adds on registers alone, in as many chains as hide their latency. Beside trainings
+//! its time is the thread's CPU time, so that what others do on the machine counts little; a row of bursts on its own goes
+//! by the wall, so that loops on several cores tell what those cores give together.
 
 use std::fmt;
+
+use super::clock::Start;
 
 /// A width of vector registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,25 @@ impl Width {
     /// The widths that this processor has, the widest first.
     pub(crate) fn detected() -> Vec<Self> {
         [Self::Avx512, Self::Avx2].into_iter().filter(|width| width.is_detected()).collect()
+    }
+
+    /// GFLOP/s of one burst, by the thread's CPU time.
+    pub(crate) fn burst(self) -> f64 {
+        let start = Start::now();
+        self.work() / start.elapsed().cpu_s
+    }
+
+    /// GFLOP/s of bursts for about so many seconds, by the wall.
+    pub(crate) fn sustained(self, seconds: f64) -> f64 {
+        let start = Start::now();
+        let mut done = 0.0;
+        loop {
+            done += self.work();
+            let wall_s = start.elapsed().wall_s;
+            if wall_s >= seconds {
+                return done / wall_s;
+            }
+        }
     }
 
     /// The name in the bench's JSON.
@@ -47,7 +69,6 @@ mod bursts {
     use std::hint::black_box;
 
     use super::Width;
-    use crate::clock::Start;
 
     /// Rounds of a burst: some hundredths of a second.
     const ROUNDS: u32 = 8_000_000;
@@ -63,20 +84,19 @@ mod bursts {
             }
         }
 
-        /// GFLOP/s of one burst, by the thread's CPU time; a multiply-add is two.
+        /// GFLOP of one burst; a multiply-add is two.
         ///
         /// # Panics
         /// If the processor has no such registers.
-        pub(crate) fn burst(self) -> f64 {
+        pub(super) fn work(self) -> f64 {
             assert!(self.is_detected(), "this processor has no {self}");
-            let start = Start::now();
             let values = match self {
                 // SAFETY: the processor has AVX2 and FMA, as was just asserted.
                 Self::Avx2 => black_box(unsafe { avx2() }).1,
                 // SAFETY: the processor has AVX-512F, as was just asserted.
                 Self::Avx512 => black_box(unsafe { avx512() }).1,
             };
-            f64::from(ROUNDS) * (2 * CHAINS * values) as f64 / start.elapsed().cpu_s / 1e9
+            f64::from(ROUNDS) * (2 * CHAINS * values) as f64 / 1e9
         }
     }
 
@@ -116,7 +136,7 @@ impl Width {
         false
     }
 
-    pub(crate) fn burst(self) -> f64 {
+    fn work(self) -> f64 {
         f64::NAN
     }
 }
