@@ -190,31 +190,30 @@ fn a_node_whose_disk_is_too_small_for_the_data_is_named_and_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fills_up_within_a_broadcast_is_an_error_that_says_what_to_do_and_gives_its_room_back() {
+async fn a_disk_that_others_fill_within_a_broadcast_has_kept_the_room_for_it_and_refuses_the_next() {
     let lab = Lab::new(PROGRAM);
     let Some(disk) = SmallDisk::mount(lab.path("disk"), 4) else { return };
     let executor = lab.executor_with("disk/cache", 1, &["--cache-bytes", "1GiB"]);
     let driver = HostileDriver::hold(&executor.address, "run").await;
-    let data = Blob::new(vec![1; 3 << 20]).unwrap();
-    let push = async |index: usize| {
-        let content = Bytes::copy_from_slice(data.block(index).unwrap());
-        driver.push(&data.manifest.digest().0, index as u32, content).await
-    };
-    driver.offer(manifest_message(&data.manifest), true).await.unwrap();
-    push(0).await.unwrap();
-    let filler = disk.fill();
-    let full = push(1).await.unwrap_err();
-    assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
-    for part in ["No space left on device", "broadsweep cache clear", "--cache-dir"] {
-        assert!(full.message().contains(part), "{part}: {full}");
-    }
-    assert!(blobs(&lab.path("disk/cache")).is_empty(), "the room is not given back");
-    fs::remove_file(filler).unwrap();
+    let [data, more] = [1, 2].map(|fill| Blob::new(vec![fill; 3 << 20]).unwrap());
     assert_eq!(driver.offer(manifest_message(&data.manifest), true).await.unwrap(), [0, 1, 2]);
+    let filler = disk.fill();
     for index in 0..3 {
-        push(index).await.unwrap();
+        let content = Bytes::copy_from_slice(data.block(index).unwrap());
+        driver.push(&data.manifest.digest().0, index as u32, content).await.unwrap();
     }
     assert_eq!(blobs(&lab.path("disk/cache")), [data.manifest.digest().to_string()]);
+    let full = driver.offer(manifest_message(&more.manifest), true).await.unwrap_err();
+    assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
+    for part in ["3.0 MiB of data do not fit on the disk", "--cache-dir"] {
+        assert!(full.message().contains(part), "{part}: {full}");
+    }
+    assert_eq!(
+        blobs(&lab.path("disk/cache")),
+        [data.manifest.digest().to_string()],
+        "the refused one left something"
+    );
+    fs::remove_file(filler).unwrap();
 }
 
 #[test]

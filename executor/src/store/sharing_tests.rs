@@ -130,6 +130,26 @@ async fn the_disk_sets_room_aside_for_what_was_offered_and_has_not_come() {
 }
 
 #[tokio::test]
+async fn a_disk_that_sets_no_room_aside_and_fills_up_is_an_error_that_says_what_to_do_and_gives_its_room_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder, 3);
+    let blob = blob_of(2, 1);
+    let name = blob.manifest.digest();
+    let path = path_of(folder.path(), &blob, ".part");
+    fs::write(&path, "what has come").unwrap();
+    let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+    let part = assembly::PartFile::new(full, path.clone(), false);
+    let assembly = Assembly::in_file(blob.manifest.clone(), part).await;
+    store.state().arriving.insert(name, (Place::Cache, assembly));
+    let error = push(&store, &blob, 1).unwrap_err();
+    for part in ["No space left on device", "broadsweep cache clear", "--cache-dir"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert!(!path.exists(), "the room is not given back");
+    assert_eq!(offer(&store, &blob).await.unwrap(), Offer::Missing(vec![0, 1]));
+}
+
+#[tokio::test]
 async fn data_larger_than_the_cache_is_refused_with_both_sizes_and_drives_nothing_out() {
     let folder = tempfile::tempdir().unwrap();
     let small = store(&folder, 2);
