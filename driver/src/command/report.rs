@@ -14,6 +14,7 @@ use super::series::{first_contact, members};
 use crate::report::Report;
 use crate::results::columns::trials_parquet;
 use crate::results::comparison::Comparison;
+use crate::results::folder::write_whole;
 use crate::results::record::RunRecord;
 use crate::run::{self, ReadError};
 
@@ -79,7 +80,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     };
     match args.out.clone().or_else(usual).filter(|out| out.as_os_str() != "-") {
         Some(out) => {
-            write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+            write(&out, &bytes)?;
             writeln!(io::stderr(), "written: {}", out.display())?;
         }
         None => io::stdout().write_all(&bytes)?,
@@ -87,19 +88,12 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a file whole or not at all, so that a full disk takes nothing from the former one. What is no file, as
-/// `/dev/stdout`, is written to.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Over what is there. What is no file, as `/dev/stdout`, is written to.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::write(path, bytes);
+        return fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()));
     }
-    let mut partial = path.to_owned().into_os_string();
-    partial.push(".partial");
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial); // what matters is why it could not be written
-    }
-    written
+    Ok(write_whole(path, bytes)?)
 }
 
 /// The run in a folder; or a comparison, and its run on the smallest cluster.

@@ -136,7 +136,7 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`]; then no such file stands in the folder, or the one that stood there before.
     pub fn write_study(&self, text: &str) -> Result<(), FolderError> {
-        write_whole(&self.path, "study.toml", text.as_bytes())
+        write_whole(&self.path.join("study.toml"), text.as_bytes())
     }
 
     /// Writes any file of the folder, whole or not at all.
@@ -144,7 +144,7 @@ impl RunFolder {
     /// # Errors
     /// As [`Self::write_study`].
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        write_whole(&self.path, name, bytes)
+        write_whole(&self.path.join(name), bytes)
     }
 
     /// Takes away what was written so far: nothing of the run began.
@@ -178,9 +178,9 @@ impl RunFolder {
             ("trials.parquet", columns),
         ] {
             let bytes = rows.map_err(|source| FolderError::from_io(&self.path.join(name), source))?;
-            write_whole(&self.path, name, &bytes)?;
+            write_whole(&self.path.join(name), &bytes)?;
         }
-        write_whole(&self.path, "summary.json", format!("{}\n", summary_json(run)).as_bytes())
+        write_whole(&self.path.join("summary.json"), format!("{}\n", summary_json(run)).as_bytes())
     }
 
     /// Writes `report.html`.
@@ -188,7 +188,7 @@ impl RunFolder {
     /// # Errors
     /// As [`Self::write_study`].
     pub fn write_report(&self, page: &str) -> Result<(), FolderError> {
-        write_whole(&self.path, "report.html", page.as_bytes())
+        write_whole(&self.path.join("report.html"), page.as_bytes())
     }
 
     /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`, unless
@@ -200,9 +200,9 @@ impl RunFolder {
         let best = self.path.join("best");
         make_folder(&best)?;
         if let Some(weights) = weights {
-            write_whole(&best, "weights.safetensors", weights)?;
+            write_whole(&best.join("weights.safetensors"), weights)?;
         }
-        write_whole(&best, "configuration.toml", configuration_toml(configuration).as_bytes())
+        write_whole(&best.join("configuration.toml"), configuration_toml(configuration).as_bytes())
     }
 }
 
@@ -265,18 +265,23 @@ fn take_lock(folder: &Path) -> Result<File, FolderError> {
     }
 }
 
-/// Writes `folder/name` whole or not at all: to a temporary name beside it, synced, then renamed. After a crash
-/// of the machine the file has all of its bytes, or its former ones.
-fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-    let path = folder.join(name);
-    let partial = folder.join(format!(".{name}.partial"));
+/// Writes a file whole or not at all: to a temporary name beside it, synced, then renamed. After a crash of the machine
+/// the file has all of its bytes, or its former ones.
+///
+/// # Errors
+/// [`FolderError`]; then no such file stands there, or the one that stood there before.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let failed = |error| FolderError::from_io(path, error);
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let partial = folder.join(format!(".{}.partial", name.display()));
     let written = write_synced(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, &path))
+        .and_then(|()| fs::rename(&partial, path))
         .and_then(|()| File::open(folder)?.sync_all());
     written.map_err(|error| {
         // Best effort: what matters to the caller is why the write failed.
         let _ = fs::remove_file(&partial);
-        FolderError::from_io(&path, error)
+        failed(error)
     })
 }
 
