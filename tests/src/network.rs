@@ -157,6 +157,18 @@ impl Machine {
         ["ip", "netns", "exec", &self.name]
     }
 
+    /// Bytes that it has sent to others so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        let [program, arguments @ ..] = self.prefix();
+        let counts = Command::new(program).args(arguments).args(["cat", "/proc/net/dev"]).output().expect("counters");
+        let counts = String::from_utf8(counts.stdout).expect("counters are text");
+        // Two lines of headings; behind a name, eight counts of what came and eight of what went, bytes first.
+        let cards = counts.lines().skip(2).filter_map(|line| line.split_once(':'));
+        let sent = cards.filter(|(name, _)| name.trim() != "lo").filter_map(|(_, row)| row.split_whitespace().nth(8));
+        sent.map(|bytes| bytes.parse::<u64>().expect("a count")).sum()
+    }
+
     /// From now on this machine hears of nobody but `other`.
     pub fn hear_only(&self, other: &Self) {
         for line in [

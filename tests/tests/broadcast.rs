@@ -2,14 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
+use std::fs;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-use std::{fs, thread};
 
 use broadsweep_tests::lab::{Executor, Lab, examples, studies};
 use broadsweep_tests::network::Switch;
 use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::Ended;
+use broadsweep_tests::wait::until;
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
@@ -17,6 +17,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 const NODES: u32 = 13;
 /// Bits that a link carries in a second.
 const RATE: f64 = 100e6;
+/// MNIST takes 15 MiB on the wire.
+const HALF_A_COPY_BYTES: u64 = 7 << 20;
 
 /// Thirteen nodes on one machine want all of it: two such tests at the same time would measure each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -103,10 +105,10 @@ fn killed_and_late_nodes_cost_no_more_than_the_blocks_that_died_with_them() {
     // Long enough for the late one to take part.
     let text = fs::read_to_string(studies().join("glance.toml")).unwrap();
     let text = text.replace("../../examples", examples().to_str().unwrap()).replace("epochs = 1", "epochs = 8");
-    let tuned = lab.tune_at(&switch.machines()[0], &lab.write("long.toml", text), "out", &flags);
+    let driver = &switch.machines()[0];
+    let tuned = lab.tune_at(driver, &lab.write("long.toml", text), "out", &flags);
     let _ = tuned.line_with("broadcasting: 0 of 12 nodes ready");
-    // About half of the time that the driver's link needs for one copy.
-    thread::sleep(Duration::from_millis(600));
+    until("half of the driver's copy on its link", || (driver.sent_bytes() >= HALF_A_COPY_BYTES).then_some(()));
     for victim in &early[..2] {
         victim.process.signal(Signal::KILL);
     }
