@@ -15,6 +15,7 @@
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
 //! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
 //! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
+//! | [`heap`] | what the allocator does with memory that is given back |
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
@@ -29,6 +30,7 @@ pub mod configuration;
 pub mod dataset;
 pub mod encoding;
 pub mod exchange;
+pub mod heap;
 pub mod ids;
 pub mod metrics;
 pub mod model;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broadsweep_proto::session::{self as proto, attempt_ended, driver_item, executor_item, parameter};
-use broadsweep_proto::{SLOTS_MAX, blocks, session};
+use broadsweep_proto::{SLOTS_MAX, blocks, bulk, session};
 
 use crate::attempt::{Durations, Ended, Launch, News, Report};
 use crate::blob::{Manifest, ManifestError};
@@ -194,8 +194,8 @@ pub fn manifest(message: Option<blocks::Manifest>) -> Result<Manifest, WireError
 #[must_use]
 pub fn encoding_number(encoding: Encoding) -> i32 {
     match encoding {
-        Encoding::Raw => blocks::Encoding::Raw.into(),
-        Encoding::Lz4 => blocks::Encoding::Lz4.into(),
+        Encoding::Raw => bulk::Encoding::Raw.into(),
+        Encoding::Lz4 => bulk::Encoding::Lz4.into(),
     }
 }
 
@@ -204,9 +204,9 @@ pub fn encoding_number(encoding: Encoding) -> i32 {
 /// # Errors
 /// [`WireError::Encoding`].
 pub fn encoding(number: i32) -> Result<Encoding, WireError> {
-    match blocks::Encoding::try_from(number) {
-        Ok(blocks::Encoding::Raw) => Ok(Encoding::Raw),
-        Ok(blocks::Encoding::Lz4) => Ok(Encoding::Lz4),
+    match bulk::Encoding::try_from(number) {
+        Ok(bulk::Encoding::Raw) => Ok(Encoding::Raw),
+        Ok(bulk::Encoding::Lz4) => Ok(Encoding::Lz4),
         Err(_) => Err(WireError::Encoding(number)),
     }
 }

@@ -9,15 +9,15 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::blocks::blocks_server::Blocks;
 use broadsweep_proto::blocks::{
-    FetchReply, FetchRequest, Holdings, OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest,
-    WatchRequest, pull_reply::Part,
+    Holdings, OfferReply, OfferRequest, PullReply, PullRequest, WatchRequest, pull_reply::Part,
 };
+use broadsweep_proto::bulk::{Bulk, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 use crate::arrivals::{Arrivals, News};
 use crate::exchange::what_is_here;
@@ -90,18 +90,6 @@ impl Blocks for BlocksService {
         }
     }
 
-    async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushReply>, Status> {
-        let mut blocks = request.into_inner();
-        while let Some(block) = blocks.message().await? {
-            self.only_the_holder(&block.run)?;
-            let blob = digest(&block.blob)?;
-            let encoded = wire::encoded(block.content, block.encoding).map_err(|bad| invalid(&bad))?;
-            self.store.store_block(blob, block.index, encoded).map_err(|error| status(&error))?;
-            self.arrivals.came(blob, block.index, 0);
-        }
-        Ok(Response::new(PushReply {}))
-    }
-
     type PullStream = ReceiverStream<Result<PullReply, Status>>;
 
     async fn pull(&self, request: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
@@ -136,9 +124,23 @@ impl Blocks for BlocksService {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
 
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
-        let request = request.into_inner();
+#[tonic::async_trait]
+impl Bulk for BlocksService {
+    async fn push(&self, blocks: Messages<PushRequest>) -> Result<PushReply, Status> {
+        let mut blocks = blocks;
+        while let Some(block) = blocks.message().await? {
+            self.only_the_holder(&block.run)?;
+            let blob = digest(&block.blob)?;
+            let encoded = wire::encoded(block.content, block.encoding).map_err(|bad| invalid(&bad))?;
+            self.store.store_block(blob, block.index, encoded).map_err(|error| status(&error))?;
+            self.arrivals.came(blob, block.index, 0);
+        }
+        Ok(PushReply {})
+    }
+
+    async fn fetch(&self, request: FetchRequest) -> Result<FetchReply, Status> {
         let (blob, index) = (digest(&request.blob)?, request.index);
         let encoding = wire::encoding(request.encoding).map_err(|bad| invalid(&bad))?;
         // Each block that is on its way takes memory, whoever asks.
@@ -149,7 +151,7 @@ impl Blocks for BlocksService {
             content.ok_or_else(|| Status::not_found(format!("block {index} of blob {blob} is not here")))?;
         // Two milliseconds: as long as it takes to read a block from a disk, which is done here as well.
         let Encoded { encoding, content } = Encoded::of(content, encoding);
-        Ok(Response::new(FetchReply { content, encoding: wire::encoding_number(encoding) }))
+        Ok(FetchReply { content, encoding: wire::encoding_number(encoding) })
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
 use broadsweep_proto::dial::Tcp;
 use broadsweep_proto::{PROTOCOL, SLOTS_MAX};
@@ -57,7 +58,7 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "SIZE")]
     pub cache_bytes: Option<ByteSize>,
 
-    /// Address of this executor for other executors, if it is not the one that the driver dials (not used yet)
+    /// Address of this executor for other executors, if it is not the one that the driver dials
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
 
@@ -110,6 +111,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     if !args.listen.ip().is_loopback() {
         tracing::warn!(listen = %args.listen, "insecure: anyone who reaches this port can use this machine");
     }
+    heap::keep_what_is_freed();
     let slots = match args.slots {
         Some(slots) => slots,
         None => cores(),

@@ -15,7 +15,8 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
-use broadsweep_proto::blocks::{FetchReply, FetchRequest, Holdings, WatchRequest};
+use broadsweep_proto::blocks::{Holdings, WatchRequest};
+use broadsweep_proto::bulk::{BulkClient, FetchReply, FetchRequest};
 use broadsweep_proto::dial::{Connect, dial, is_loopback};
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
@@ -25,7 +26,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Channel;
 
 use crate::arrivals::{Arrivals, News};
 use crate::store::{BlobStore, StoreError};
@@ -91,7 +91,7 @@ enum Heard {
 
 /// A peer that answers.
 struct Reached {
-    client: BlocksClient<Channel>,
+    client: BulkClient,
     /// No network lies between.
     is_near: bool,
 }
@@ -253,13 +253,13 @@ async fn visit(errand: Errand, peer: PeerId, address: String) {
 /// Until the peer has told that it has all, or ends.
 async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), String> {
     let channel = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
-    let mut client = BlocksClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob) };
     let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
     let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
     let tell = |news| errand.tell.send(news).map_err(|_| "the exchange is over".to_owned());
-    tell(Heard::Joined(peer, Reached { client, is_near: is_loopback(address) }))?;
+    tell(Heard::Joined(peer, Reached { client: BulkClient::new(channel), is_near: is_loopback(address) }))?;
     while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
         if let Some(all) = all {
             let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;
@@ -273,14 +273,14 @@ async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), 
 /// Fetches, checks and keeps one block; returns its length.
 async fn fetch(
     errand: Errand,
-    mut client: BlocksClient<Channel>,
+    mut client: BulkClient,
     request: Request,
     encoding: Encoding,
 ) -> (Request, Result<u64, Failure>) {
     let (blob, encoding) = (name_of(errand.blob), wire::encoding_number(encoding));
     let asked = FetchRequest { run: errand.run, blob, index: request.index, encoding };
     let fetched = match timeout(BLOCK_TIMEOUT, client.fetch(asked)).await {
-        Ok(Ok(reply)) => keep(&errand.surroundings, errand.blob, request.index, reply.into_inner()),
+        Ok(Ok(reply)) => keep(&errand.surroundings, errand.blob, request.index, reply),
         Ok(Err(status)) => {
             tracing::debug!(index = request.index, reason = status.message(), "a peer did not give a block");
             Err(Failure::Refused)

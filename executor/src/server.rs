@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
+use broadsweep_proto::bulk::BulkServer;
 use broadsweep_proto::dial::Connect;
 use broadsweep_proto::session::session_server::SessionServer;
 use broadsweep_proto::{
@@ -117,7 +118,7 @@ where
             instance: settings.instance,
         },
     };
-    let blocks = BlocksService::new(Arc::clone(&hold), store, arrivals);
+    let blocks = Arc::new(BlocksService::new(Arc::clone(&hold), store, arrivals));
     let stopped = stopping.clone();
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
@@ -126,7 +127,8 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(BlocksServer::new(blocks).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(BlocksServer::from_arc(Arc::clone(&blocks)).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(BulkServer::new(blocks))
         .serve_with_incoming_shutdown(incoming, async {
             end(&settings, &hold, orders).await;
             stopping.cancel();

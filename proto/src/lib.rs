@@ -1,13 +1,14 @@
-//! The messages between a driver and its executors, generated from `session.proto` and `blocks.proto`.
+//! The messages between a driver and its executors, generated from `session.proto`, `blocks.proto` and `bulk.proto`.
 //!
 //! What they mean is written there. Nothing here checks them: `broadsweep_common::wire` turns them into checked types.
 
 use std::time::Duration;
 
+pub mod bulk;
 pub mod dial;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -35,7 +36,7 @@ pub mod session {
     tonic::include_proto!("broadsweep.session.v1");
 }
 
-/// Bulk: offers, pushes, pulls, and what executors fetch from each other.
+/// What blobs there are, and what of them is where.
 pub mod blocks {
     tonic::include_proto!("broadsweep.blocks.v1");
 }

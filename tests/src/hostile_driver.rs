@@ -1,7 +1,8 @@
 //! Speaks to a real executor as a driver would, and says what no driver would say.
 
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
-use broadsweep_proto::blocks::{Manifest, OfferRequest, PushRequest};
+use broadsweep_proto::blocks::{Manifest, OfferRequest};
+use broadsweep_proto::bulk::{BulkClient, PushRequest};
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, driver_item};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL};
@@ -126,7 +127,7 @@ impl HostileDriver {
     ) -> Result<(), Status> {
         let blob = Bytes::copy_from_slice(blob);
         let block = PushRequest { run: self.run.clone(), blob, index, content, encoding };
-        blocks(self.channel.clone()).push(tokio_stream::iter([block])).await.map(|_| ())
+        BulkClient::new(self.channel.clone()).push([block]).await.map(|_| ())
     }
 
     /// The connection below the session.

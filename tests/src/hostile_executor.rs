@@ -11,9 +11,9 @@ use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::blocks::blocks_server::{Blocks, BlocksServer};
 use broadsweep_proto::blocks::{
-    FetchReply, FetchRequest, Holdings, OfferReply, OfferRequest, PullReply, PullRequest, PushReply, PushRequest,
-    WatchRequest, pull_reply::Part,
+    Holdings, OfferReply, OfferRequest, PullReply, PullRequest, WatchRequest, pull_reply::Part,
 };
+use broadsweep_proto::bulk::{Bulk, BulkServer, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
 use broadsweep_proto::session::session_server::{Session, SessionServer};
 use broadsweep_proto::session::{
     ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
@@ -120,7 +120,8 @@ impl HostileExecutor {
         let address = listener.local_addr().unwrap().to_string();
         let server = Server::builder()
             .add_service(SessionServer::new(script.clone()))
-            .add_service(BlocksServer::new(script))
+            .add_service(BlocksServer::new(script.clone()))
+            .add_service(BulkServer::new(Arc::new(script)))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(server);
         Self { address, _runtime: runtime }
@@ -210,17 +211,6 @@ impl Blocks for Script {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
-        let index = request.into_inner().index;
-        (self.give)(index).map(Response::new)
-    }
-
-    async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushReply>, Status> {
-        let mut blocks = request.into_inner();
-        while blocks.message().await?.is_some() {}
-        Ok(Response::new(PushReply {}))
-    }
-
     type PullStream = ReceiverStream<Result<PullReply, Status>>;
 
     async fn pull(&self, _: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
@@ -229,5 +219,17 @@ impl Blocks for Script {
             parts.try_send(Ok(part.clone())).map_err(|full| Status::internal(full.to_string()))?;
         }
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Bulk for Script {
+    async fn fetch(&self, request: FetchRequest) -> Result<FetchReply, Status> {
+        (self.give)(request.index)
+    }
+
+    async fn push(&self, mut blocks: Messages<PushRequest>) -> Result<PushReply, Status> {
+        while blocks.message().await?.is_some() {}
+        Ok(PushReply {})
     }
 }

@@ -11,7 +11,8 @@ use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
-use broadsweep_proto::blocks::{FetchRequest, Manifest, OfferRequest, PullRequest, WatchRequest};
+use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest, WatchRequest};
+use broadsweep_proto::bulk::{BulkClient, FetchRequest};
 use broadsweep_proto::session::driver_item::Item as DriverSays;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
@@ -308,12 +309,17 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
     let watch = WatchRequest { run: run.clone(), blob: blob.clone() };
     assert_status("watch", thief.watch(watch).await, Code::FailedPrecondition, "does not hold this executor");
     let fetch = FetchRequest { run: run.clone(), blob: blob.clone(), index: 0, encoding: 0 };
-    assert_status("fetch", thief.fetch(fetch.clone()).await, Code::FailedPrecondition, "does not hold this executor");
+    assert_status(
+        "fetch",
+        BulkClient::new(dial(&executor.address).await).fetch(fetch.clone()).await,
+        Code::FailedPrecondition,
+        "does not hold this executor",
+    );
     let fetch = FetchRequest { run: "holder".to_owned(), index: u32::MAX, ..fetch };
-    let nothing = blocks(holder.channel()).fetch(fetch.clone()).await;
+    let nothing = BulkClient::new(holder.channel()).fetch(fetch.clone()).await;
     assert_status("a block that is not there", nothing, Code::NotFound, "is not here");
     let fetch = FetchRequest { run: "holder".to_owned(), encoding: 9, ..fetch };
-    let asked = blocks(holder.channel()).fetch(fetch).await;
+    let asked = BulkClient::new(holder.channel()).fetch(fetch).await;
     assert_status("an encoding that is none", asked, Code::InvalidArgument, "number 9");
     let pull = PullRequest { run, blob };
     assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");

@@ -12,7 +12,8 @@ use broadsweep_common::blob::{BLOCK_BYTES, Blob};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
-use broadsweep_proto::blocks::{FetchReply, Holdings, Manifest, PullReply, pull_reply::Part};
+use broadsweep_proto::blocks::{Holdings, Manifest, PullReply, pull_reply::Part};
+use broadsweep_proto::bulk::FetchReply;
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{

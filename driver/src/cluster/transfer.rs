@@ -12,9 +12,8 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
-use broadsweep_proto::blocks::{
-    Holdings, OfferReply, OfferRequest, PullRequest, PushRequest, WatchRequest, pull_reply::Part,
-};
+use broadsweep_proto::blocks::{Holdings, OfferReply, OfferRequest, PullRequest, WatchRequest, pull_reply::Part};
+use broadsweep_proto::bulk::{BulkClient, PushRequest};
 use bytes::Bytes;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -37,13 +36,14 @@ fn stalled() -> Status {
 #[derive(Clone)]
 pub(super) struct Transfer {
     client: BlocksClient<Channel>,
+    bulk: BulkClient,
     run: String,
 }
 
 impl Transfer {
     pub(super) fn new(channel: Channel, run: &str) -> Self {
-        let client = BlocksClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { client, run: run.to_owned() }
+        let client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { client, bulk: BulkClient::new(channel), run: run.to_owned() }
     }
 
     /// Asks which blocks of `blob` the executor lacks; `None` while another process of its machine is writing the same
@@ -96,7 +96,7 @@ impl Transfer {
             let encoding = wire::encoding_number(encoding);
             Some(PushRequest { run: run.clone(), blob: name.clone(), index, content, encoding })
         });
-        let mut pushed = pin!(self.client.push(tokio_stream::iter(blocks)));
+        let mut pushed = pin!(self.bulk.push(blocks));
         loop {
             let before = taken.load(Ordering::Relaxed);
             match tokio::time::timeout(STALL_MAX, &mut pushed).await {

@@ -35,6 +35,7 @@ mod tune;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use broadsweep_common::heap;
 use broadsweep_executor::command::{self as executor, ExecutorArgs};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -123,6 +124,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
+    heap::keep_what_is_freed();
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Resume(args) => resume::run(args, cli.verbose > 0),

@@ -1,5 +1,6 @@
 //! A blob that is still arriving: every block is checked before it is written, and written once.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ use bytes::Bytes;
 
 use super::StoreError;
 
+/// Blocks that stay in memory after they were written: what comes is asked for by peers at once, and need not be read
+/// again for that.
+const FRESH_BLOCKS_MAX: usize = 16;
+
 /// A blob that is still arriving.
 pub(super) struct Assembly {
     pub(super) manifest: Manifest,
@@ -22,8 +27,12 @@ pub(super) struct Assembly {
 enum Target {
     /// Blocks as they arrive: memory is taken for what came, not for what a manifest claims.
     Memory(Vec<Bytes>),
-    File(PartFile),
+    File(PartFile, Fresh),
 }
+
+/// The blocks that were written last, up to [`FRESH_BLOCKS_MAX`], the oldest first.
+#[derive(Default)]
+struct Fresh(VecDeque<(usize, Bytes)>);
 
 /// A file under a temporary name, locked by its writer. What arrived outlives the writer, so that the next one has to
 /// ask for the rest only; a file without a block goes when this is dropped.
@@ -58,7 +67,7 @@ impl Assembly {
         let arrived =
             if part.stays { right_blocks(&part.file, &manifest).await } else { vec![false; manifest.blocks().len()] };
         part.stays = arrived.contains(&true);
-        Self { arrived, manifest, target: Target::File(part) }
+        Self { arrived, manifest, target: Target::File(part, Fresh::default()) }
     }
 
     /// Indices of the blocks that have not arrived.
@@ -68,7 +77,7 @@ impl Assembly {
     }
 
     /// Checks and writes one block, whose digest is `got`. A block that is here already is not written again.
-    pub(super) fn write(&mut self, index: u32, content: &[u8], got: Digest) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, index: u32, content: Bytes, got: Digest) -> Result<(), StoreError> {
         let index = index as usize;
         let Some(range) = self.manifest.range(index) else {
             return Err(StoreError::NoSuchBlock { index, blocks: self.arrived.len() });
@@ -86,11 +95,13 @@ impl Assembly {
             return Ok(());
         }
         match &mut self.target {
-            Target::Memory(blocks) => blocks[index] = Bytes::copy_from_slice(content),
-            Target::File(part) => {
-                let written = part.file.write_all_at(content, range.start);
+            // Copied: it may be a part of a larger buffer.
+            Target::Memory(blocks) => blocks[index] = Bytes::copy_from_slice(&content),
+            Target::File(part, fresh) => {
+                let written = part.file.write_all_at(&content, range.start);
                 written.map_err(|source| StoreError::File { path: part.path.clone(), source })?;
                 part.stays = true;
+                fresh.keep(index, content);
             }
         }
         self.arrived[index] = true;
@@ -103,11 +114,14 @@ impl Assembly {
         let range = self.manifest.range(index).filter(|_| self.arrived[index])?;
         Some(match &self.target {
             Target::Memory(blocks) => BlockPlace::Memory(blocks[index].clone()),
-            Target::File(part) => BlockPlace::File {
-                file: Arc::clone(&part.file),
-                path: part.path.clone(),
-                start: range.start,
-                bytes: (range.end - range.start) as usize,
+            Target::File(part, fresh) => match fresh.block(index) {
+                Some(block) => BlockPlace::Memory(block),
+                None => BlockPlace::File {
+                    file: Arc::clone(&part.file),
+                    path: part.path.clone(),
+                    start: range.start,
+                    bytes: (range.end - range.start) as usize,
+                },
             },
         })
     }
@@ -128,15 +142,28 @@ impl Assembly {
                 }
                 Assembled::Memory(bytes)
             }
-            Target::File(part) => Assembled::File(part),
+            Target::File(part, _) => Assembled::File(part),
         }
     }
 
     /// Gives an unfinished blob up, and its file's room back.
     pub(super) fn discard(mut self) {
-        if let Target::File(part) = &mut self.target {
+        if let Target::File(part, _) = &mut self.target {
             part.stays = false;
         }
+    }
+}
+
+impl Fresh {
+    fn keep(&mut self, index: usize, block: Bytes) {
+        if self.0.len() == FRESH_BLOCKS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((index, block));
+    }
+
+    fn block(&self, index: usize) -> Option<Bytes> {
+        self.0.iter().find(|(kept, _)| *kept == index).map(|(_, block)| block.clone())
     }
 }
 

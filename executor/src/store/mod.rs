@@ -223,7 +223,7 @@ impl BlobStore {
             return Ok(()); // it has come meanwhile
         }
         let (_, assembly) = state.arriving.get_mut(&blob).ok_or(StoreError::NotOffered(blob))?;
-        if let Err(error) = assembly.write(index, &content, digest) {
+        if let Err(error) = assembly.write(index, content, digest) {
             if error.is_disk_full()
                 && let Some((_, assembly)) = state.arriving.remove(&blob)
             {

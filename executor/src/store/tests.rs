@@ -53,6 +53,25 @@ async fn a_blob_is_whole_once_its_last_block_has_come() {
 }
 
 #[tokio::test]
+async fn blocks_that_have_just_come_are_given_from_memory_and_earlier_ones_from_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let blob = blob(20);
+    let digest = blob.manifest.digest();
+    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    let came: Vec<_> = (0..19).map(|index| raw(blob.block(index).unwrap())).collect();
+    for (index, block) in came.iter().enumerate() {
+        store.store_block(digest, index as u32, block.clone()).unwrap();
+    }
+    let given = [0, 2, 3, 18].map(|index| (index, store.block(digest, index as u32).unwrap().unwrap()));
+    for (index, block) in &given {
+        assert_eq!(*block, blob.block(*index).unwrap());
+    }
+    let is_what_came = given.map(|(index, block)| block.as_ptr() == came[index].content.as_ptr());
+    assert_eq!(is_what_came, [false, false, true, true]);
+}
+
+#[tokio::test]
 async fn a_later_run_finds_a_cached_blob_and_not_one_from_memory() {
     let folder = tempfile::tempdir().unwrap();
     for (place, missing) in [(Place::Cache, vec![]), (Place::Memory, vec![0])] {
