@@ -19,7 +19,7 @@
 //! | `weights` | the same with names, and as a file |
 //! | `kernel` | what multiplies, and what that means for bits |
 //! | `blueprint`, `layout` | how weights and batches lie in memory for a kernel |
-//! | `pass`, `simd` | our own kernels: sums of products in registers, for each kind of vectors |
+//! | `pass`, `picks`, `simd` | our own kernels: sums of products in registers, of all or of what is not zero, for each kind of vectors |
 //! | `product` | the `gemm` crate behind one safe function |
 //! | `workbench` | layers one by one, for benches |
 //!
@@ -44,6 +44,7 @@ mod nodes;
 mod optimizer;
 mod parameters;
 mod pass;
+mod picks;
 mod plan;
 mod product;
 mod shape;

@@ -8,6 +8,7 @@
 use broadsweep_common::model::Activation;
 
 use super::conv_gradient::{InputGradient, WeightGradient, gradient_border, turned_len};
+use super::conv_picked::{self, PickedGradients};
 use super::pool::{Spread, TakeLargest, Windowed};
 use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::nn::activation::Applied;
@@ -47,12 +48,27 @@ pub(crate) struct Conv<S> {
     pool: Option<Windowed>,
     /// Outputs of one image on their way to the pool.
     unpooled: Vec<f32>,
+    gradients: Gradients<S>,
+    gradient: Vec<f32>,
+    d_bias: Vec<f32>,
+}
+
+/// Where gradients come from.
+enum Gradients<S> {
+    /// From all pixels.
+    All(AllGradients<S>),
+    /// From those that the pool picked.
+    Picked(PickedGradients<S>),
+}
+
+/// The gradients from the derivative by all outputs.
+struct AllGradients<S> {
+    sizes: Sizes,
+    kernel: Kernel,
     /// The derivative by the outputs of one image, before the pool.
     d_outputs: Vec<f32>,
     by_weights: WeightGradient<S>,
     by_inputs: Option<InputGradient<S>>,
-    gradient: Vec<f32>,
-    d_bias: Vec<f32>,
 }
 
 impl Sizes {
@@ -83,8 +99,11 @@ impl Sizes {
             Some(_) => (self.unpooled().row_len(), rows.saturating_mul(self.output.values_with_lanes() as u64)),
             None => (0, 0),
         };
-        let turned = if self.passes_on { turned_len(self) } else { 0 };
-        let fixed = unpooled + self.d_outputs().row_len() + turned + self.packing.len() + biases;
+        let gradients = match conv_picked::is_worth_it(self) {
+            true => conv_picked::buffer_len(self),
+            false => self.d_outputs().row_len() + if self.passes_on { turned_len(self) } else { 0 },
+        };
+        let fixed = unpooled + gradients + self.packing.len() + biases;
         origins.saturating_add(fixed as u64)
     }
 
@@ -127,28 +146,62 @@ impl<S: Simd> Conv<S> {
             forward: forward(simd, sizes, &target),
             pool: sizes.pool.map(|windows| Windowed::new(windows, rows_max, sizes.unpooled(), sizes.output)),
             unpooled: if sizes.pool.is_some() { values(sizes.unpooled()) } else { Vec::new() },
-            d_outputs: values(sizes.d_outputs()),
-            by_weights: WeightGradient::new(simd, sizes),
-            by_inputs: sizes.passes_on.then(|| InputGradient::new(simd, sizes)),
+            gradients: match &sizes.pool {
+                Some(pool) if conv_picked::is_worth_it(sizes) => {
+                    Gradients::Picked(PickedGradients::new(simd, sizes, pool))
+                }
+                _ => Gradients::All(AllGradients::new(simd, kernel, sizes)),
+            },
             gradient: vec![0.0; sizes.packing.len()],
             d_bias: vec![0.0; sizes.blocks() * sizes.lanes()],
             sizes: *sizes,
         }
     }
+}
 
-    /// The derivative by one image's outputs, before the pool, into `d_outputs`.
-    fn spread(&mut self, image: usize, d_output: &[f32]) {
-        let (sizes, kernel) = (&self.sizes, self.kernel);
-        let target = sizes.d_outputs();
-        match &self.pool {
+impl<S: Simd> AllGradients<S> {
+    fn new(simd: S, kernel: Kernel, sizes: &Sizes) -> Self {
+        Self {
+            sizes: *sizes,
+            kernel,
+            d_outputs: vec![0.0; sizes.d_outputs().row_len()],
+            by_weights: WeightGradient::new(simd, sizes),
+            by_inputs: sizes.passes_on.then(|| InputGradient::new(simd, sizes)),
+        }
+    }
+
+    /// Before the first image of a batch.
+    fn begin(&mut self, weight: &[f32]) {
+        if let Some(by_inputs) = &mut self.by_inputs {
+            by_inputs.turn(&self.sizes, weight);
+        }
+    }
+
+    /// Adds one image's share to `gradient`, and replaces the derivative by its inputs. `d_output` is that by the node's
+    /// outputs.
+    fn run(
+        &mut self,
+        (pool, image): (Option<&Windowed>, usize),
+        d_output: &[f32],
+        input: &[f32],
+        d_input: Option<&mut [f32]>,
+        gradient: &mut [f32],
+    ) {
+        let (sizes, target) = (&self.sizes, self.sizes.d_outputs());
+        match pool {
             Some(pool) => {
-                kernel.vectorize(Spread { pool, image, d_output, d_input: &mut self.d_outputs, target: &target });
+                let d_input = &mut self.d_outputs;
+                self.kernel.vectorize(Spread { pool, image, d_output, d_input, target: &target });
             }
             None => {
                 for (from, to) in sizes.output.lines(1).zip(target.lines(1)) {
                     self.d_outputs[to].copy_from_slice(&d_output[from]);
                 }
             }
+        }
+        self.by_weights.run(input, &self.d_outputs, gradient);
+        if let (Some(by_inputs), Some(d_input)) = (&self.by_inputs, d_input) {
+            by_inputs.run(sizes, &self.d_outputs, d_input);
         }
     }
 }
@@ -193,8 +246,9 @@ impl<S: Simd> Operation for Conv<S> {
     fn backward(&mut self, mut pass: Backward<'_>) {
         let (simd, sizes) = (self.simd, self.sizes);
         let lanes = sizes.lanes();
-        if let Some(by_inputs) = &mut self.by_inputs {
-            by_inputs.turn(&sizes, pass.step.trained());
+        match &mut self.gradients {
+            Gradients::All(gradients) => gradients.begin(pass.step.trained()),
+            Gradients::Picked(gradients) => gradients.begin(pass.step.trained()),
         }
         self.gradient.fill(0.0);
         self.d_bias.fill(0.0);
@@ -208,12 +262,18 @@ impl<S: Simd> Operation for Conv<S> {
                     simd.vectorize(AddRows { sums, rows: &d_output[line] });
                 }
             }
-            self.spread(image, d_output);
             let input = &pass.input[image * inputs..][..inputs];
-            self.by_weights.run(input, &self.d_outputs, &mut self.gradient);
-            if let (Some(by_inputs), Some(d_input)) = (&self.by_inputs, pass.d_input.as_deref_mut()) {
-                by_inputs.run(&sizes, &self.d_outputs, &mut d_input[image * inputs..][..inputs]);
+            let d_input = pass.d_input.as_deref_mut().map(|d_inputs| &mut d_inputs[image * inputs..][..inputs]);
+            match (&mut self.gradients, &self.pool) {
+                (Gradients::Picked(gradients), Some(pool)) => gradients.run((pool, image), d_output, input, d_input),
+                (Gradients::All(gradients), pool) => {
+                    gradients.run((pool.as_ref(), image), d_output, input, d_input, &mut self.gradient);
+                }
+                (Gradients::Picked(_), None) => unreachable!("it is the pool that picks"),
             }
+        }
+        if let Gradients::Picked(gradients) = &self.gradients {
+            gradients.finish(&mut self.gradient);
         }
         simd.vectorize(Descent { step: &mut pass.step, role: Role::Weight, from: 0, gradient: &self.gradient });
         pass.step.descend(Role::Bias, self.gradient.len(), &self.d_bias);
@@ -222,8 +282,13 @@ impl<S: Simd> Operation for Conv<S> {
     #[cfg(test)]
     fn buffer_bytes(&self) -> usize {
         let pool = self.pool.as_ref().map_or(0, Windowed::origins_len);
-        let turned = self.by_inputs.as_ref().map_or(0, InputGradient::len);
-        let own = self.unpooled.len() + self.d_outputs.len() + self.gradient.len() + self.d_bias.len();
-        4 * (own + pool + turned)
+        let gradients = match &self.gradients {
+            Gradients::All(AllGradients { d_outputs, by_inputs, .. }) => {
+                d_outputs.len() + by_inputs.as_ref().map_or(0, InputGradient::len)
+            }
+            Gradients::Picked(gradients) => gradients.len(),
+        };
+        let own = self.unpooled.len() + self.gradient.len() + self.d_bias.len();
+        4 * (own + pool + gradients)
     }
 }

@@ -7,6 +7,7 @@
 mod batch_norm;
 mod conv;
 mod conv_gradient;
+mod conv_picked;
 mod dense;
 mod dropout;
 mod flatten;

@@ -150,6 +150,30 @@ fn pooling_of_every_padding_and_stride_has_the_gradient_of_its_loss() {
 }
 
 #[test]
+fn convolutions_whose_pool_picks_have_the_gradient_of_their_loss() {
+    let of = |size, stride, padding| (size, stride, padding);
+    for ((kernel, stride, padding), pool) in [
+        (of(3, 1, SAME), of(2, 2, SAME)),
+        (of(5, 1, SAME), of(2, 2, VALID)),
+        (of(2, 1, VALID), of(3, 3, SAME)),
+        (of(3, 2, SAME), of(2, 3, SAME)),
+        (of(1, 1, SAME), of(2, 2, SAME)),
+    ] {
+        for activation in [Activation::Linear, Activation::Relu] {
+            let name = format!("picked {kernel} {stride} {padding}, {pool:?}, {activation}");
+            // So many channels that their block is full enough with every kernel.
+            let layers = vec![
+                conv(14, 3, 1, SAME, Activation::Tanh),
+                conv(5, kernel, stride, padding, activation),
+                Layer::MaxPool(window(pool.0, pool.1, pool.2)),
+            ];
+            let data = data(&[7, 6, 2], TargetKind::Classes { count: 3 });
+            check_with_step(&name, &classifier(ends_with_dense(layers)), &data, 3e-4);
+        }
+    }
+}
+
+#[test]
 fn batch_norm_in_training_mode_has_the_gradient_of_its_loss() {
     let after_conv = vec![conv(3, 3, 1, SAME, Activation::Linear), batch_norm(Activation::Tanh)];
     check_image("batch norm of channels", ends_with_dense(after_conv));

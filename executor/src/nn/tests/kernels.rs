@@ -142,6 +142,25 @@ fn images_of_many_blocks_have_the_same_gradient_with_every_kernel() {
 }
 
 #[test]
+fn convolutions_whose_pool_picks_have_the_same_gradient_with_every_kernel() {
+    let convolutions = [(20, 3, 1, SAME), (40, 3, 2, SAME), (70, 2, 1, VALID), (16, 7, 1, SAME), (32, 1, 1, VALID)];
+    for (number, channels) in [16, 20, 33, 64].into_iter().enumerate() {
+        for (filters, size, stride, padding) in convolutions {
+            let activation = [Activation::Relu, Activation::LeakyRelu, Activation::Linear][number % 3];
+            let pool = [window(2, 2, SAME), window(3, 3, VALID)][number % 2];
+            let layers = vec![
+                conv(channels, 3, 1, SAME, Activation::Tanh),
+                conv(filters, size, stride, padding, activation),
+                Layer::MaxPool(pool),
+                Layer::Flatten,
+                dense(3, Activation::Linear),
+            ];
+            check(&format!("picked {channels} {filters} {size} {stride} {padding}"), layers, &[9, 8, 2], 3);
+        }
+    }
+}
+
+#[test]
 fn the_tutorial_convnet_has_the_same_gradient_with_every_kernel() {
     let mut layers = tutorial_convnet().layers;
     layers.pop();

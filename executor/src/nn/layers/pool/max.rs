@@ -30,6 +30,12 @@ impl Windowed {
         Self { windows, input, output, origins: vec![0; rows_max * output.values_with_lanes()] }
     }
 
+    /// For each output of an image, `[block][window][lane]`, the maximum's place among the window's pixels.
+    pub(crate) fn origins_of(&self, image: usize) -> &[u32] {
+        let per_image = self.output.values_with_lanes();
+        &self.origins[image * per_image..][..per_image]
+    }
+
     #[cfg(test)]
     pub(crate) fn origins_len(&self) -> usize {
         self.origins.len()
@@ -78,10 +84,9 @@ impl Windowed {
 
     #[inline(always)]
     fn hand_back<const LANES: usize>(&self, image: usize, d_output: &[f32], d_input: &mut [f32], target: &Layout) {
-        let Self { windows, output: from, origins, .. } = self;
+        let Self { windows, output: from, .. } = self;
         target.lines(1).for_each(|line| d_input[line].fill(0.0));
-        let per_image = from.values_with_lanes();
-        let origins = &origins[image * per_image..][..per_image];
+        let origins = self.origins_of(image);
         let (plane, pitch, pixel) = (target.plane(), target.pitch(), target.lanes());
         let Windows { vertical, horizontal, .. } = *windows;
         for block in 0..from.blocks() {
