@@ -5,6 +5,7 @@ use broadsweep_common::seeds::{self, Rng};
 use ndarray::ArrayView2;
 use rand_chacha::rand_core::Rng as _;
 
+use super::buffer::Buffer;
 use super::kernel::Kernel;
 use super::layout::{Layout, Piece};
 use super::loss::Wanted;
@@ -21,7 +22,7 @@ pub(super) struct Batch {
     rows: usize,
     /// Of the first row in batches of `rows` rows.
     pieces: Vec<Piece>,
-    features: Vec<f32>,
+    features: Buffer,
     targets: Wants,
 }
 
@@ -40,7 +41,7 @@ impl Batch {
             }
         };
         let pieces = layout.pieces(1, 0).collect();
-        Self { kernel, layout, rows: 1, pieces, features: vec![0.0; layout.len(rows_max)], targets }
+        Self { kernel, layout, rows: 1, pieces, features: Buffer::zeroed(layout.len(rows_max)), targets }
     }
 
     /// Takes these rows of `part`, widened to f32 and scaled.

@@ -18,7 +18,7 @@
 //! | `parameters` | the numbers that training makes, and how they start |
 //! | `weights` | the same with names, and as a file |
 //! | `kernel` | what multiplies, and what that means for bits |
-//! | `blueprint`, `layout` | how weights and batches lie in memory for a kernel |
+//! | `blueprint`, `layout`, `buffer` | how weights and batches lie in memory for a kernel |
 //! | `pass`, `picks`, `simd` | our own kernels: sums of products in registers, of all or of what is not zero, for each kind of vectors |
 //! | `product` | the `gemm` crate behind one safe function |
 //! | `workbench` | layers one by one, for benches |
@@ -31,6 +31,7 @@
 mod activation;
 mod batch;
 mod blueprint;
+mod buffer;
 mod checkpoint;
 mod early_stop;
 mod evaluate;

@@ -7,6 +7,7 @@ use broadsweep_common::model::Model;
 use super::activation::{self, Applied};
 use super::batch::Batch;
 use super::blueprint::Blueprint;
+use super::buffer::Buffer;
 use super::kernel::Kernel;
 use super::layers::{Backward, Mode, Operation, Tensors};
 use super::layout::Layout;
@@ -25,9 +26,9 @@ pub(super) struct Network {
     first_trained: usize,
     width: usize,
     /// The last node's outputs and the derivative of the loss by them, `(rows, width)`.
-    outputs: [Vec<f32>; 2],
+    outputs: [Buffer; 2],
     /// The derivative by a layer's outputs and by its inputs; they change places from layer to layer.
-    gradients: [Vec<f32>; 2],
+    gradients: [Buffer; 2],
 }
 
 /// A layer that computes something, with the memory of its last batch.
@@ -38,9 +39,9 @@ struct Node {
     trained: Range<usize>,
     statistics: Range<usize>,
     /// After the activation.
-    output: Vec<f32>,
+    output: Buffer,
     /// Before it, where its derivative needs that; else empty.
-    before_activation: Vec<f32>,
+    before_activation: Buffer,
 }
 
 /// What a step of training changes.
@@ -55,8 +56,8 @@ impl Network {
     pub(super) fn new(model: &Model, plan: &Plan, blueprint: &Blueprint, kernel: Kernel, rows_max: usize) -> Self {
         let planned = nodes(model, plan, blueprint);
         let first_trained = planned.iter().position(|node| node.is_trained).unwrap_or(0);
-        let gradient = || vec![0.0; rows_max * widest(&planned)];
-        let plain = || vec![0.0; rows_max * plan.outputs()];
+        let gradient = || Buffer::zeroed(rows_max * widest(&planned));
+        let plain = || Buffer::zeroed(rows_max * plan.outputs());
         Self {
             kernel,
             first_trained,
@@ -74,8 +75,8 @@ impl Network {
                         layout: node.output,
                         trained: node.trained,
                         statistics: node.statistics,
-                        output: vec![0.0; values],
-                        before_activation: vec![0.0; kept],
+                        output: Buffer::zeroed(values),
+                        before_activation: Buffer::zeroed(kept),
                     }
                 })
                 .collect(),
@@ -170,7 +171,7 @@ impl Network {
             .nodes
             .iter()
             .map(|node| 4 * (node.output.len() + node.before_activation.len()) + node.operation.buffer_bytes());
-        let own = self.gradients.iter().chain(&self.outputs).map(Vec::len);
+        let own = self.gradients.iter().chain(&self.outputs).map(|buffer| buffer.len());
         nodes.sum::<usize>() + 4 * own.sum::<usize>()
     }
 }

@@ -1,6 +1,6 @@
 //! Sums over the few factors that are not zero.
 //!
-//! A max pool hands the derivative by each output to one pixel, and a ReLU behind it drops half of them: of what stands
+//! A max pool hands the derivative by each output to one pixel, and a `relu` behind it drops half of them: of what stands
 //! before the pool, an eighth is not zero. Where [`super::pass`] multiplies everything, this adds up what was picked:
 //!
 //! ```text
@@ -37,7 +37,7 @@ pub(super) struct Picks {
     /// How many picks each item has.
     counts: Vec<usize>,
     /// `[item][pick]`, with room for one more than there can be.
-    picks: Vec<Pick>,
+    lists: Vec<Pick>,
     capacity: usize,
     /// No item and no pick lies beyond these.
     item_max: usize,
@@ -71,7 +71,7 @@ impl Picks {
         let capacity = capacity + 1;
         Self {
             counts: vec![0; items.len()],
-            picks: vec![Pick::default(); items.len() * capacity],
+            lists: vec![Pick::default(); items.len() * capacity],
             capacity,
             item_max: items.iter().copied().max().unwrap_or(0),
             place_max,
@@ -93,7 +93,7 @@ impl Picks {
     pub(super) fn add(&mut self, item: usize, place: u32, factor: f32) {
         assert!(place as usize <= self.place_max, "a pick beyond what was agreed on");
         let count = &mut self.counts[item];
-        self.picks[item * self.capacity..][..self.capacity][*count] = Pick { place, factor };
+        self.lists[item * self.capacity..][..self.capacity][*count] = Pick { place, factor };
         *count += usize::from(factor != 0.0);
     }
 }
@@ -225,7 +225,7 @@ impl<S: Simd, const ROWS: usize, const RUN: usize> Work for Sum<'_, S, ROWS, RUN
     #[inline(always)]
     fn run(self) {
         let Self { simd, picks, place: Place { source, target, scales, rows: [from_rows, to_rows] } } = self;
-        let lists = picks.picks.chunks_exact(picks.capacity);
+        let lists = picks.lists.chunks_exact(picks.capacity);
         for ((item, count), list) in picks.items.iter().zip(&picks.counts).zip(lists) {
             if *count == 0 {
                 continue;

@@ -45,7 +45,7 @@ fn check<S: Simd>(simd: S, case: &Case, direction: Direction) {
         });
     }
     let image_len = place(12, S::LANES) + rows * line;
-    let mut first_row = 0;
+    let mut values = 0;
     for bundle in Bundle::all::<S>(&lines, *vectors) {
         let (sources, targets) = match direction {
             Direction::FromImage => (image_len, bundle.len() * items.len()),
@@ -77,9 +77,9 @@ fn check<S: Simd>(simd: S, case: &Case, direction: Direction) {
             let bound = (capacity * items.len() + 1) as f64 * f64::from(f32::EPSILON) * size;
             assert!((f64::from(*got) - sum).abs() <= bound, "{case:?}, {direction:?}, {place}: {got}, not {sum}");
         }
-        first_row += bundle.rows().len() * bundle.row_len();
+        values += bundle.len();
     }
-    assert_eq!(first_row, rows * vectors * S::LANES, "{case:?}: every value is in one bundle");
+    assert_eq!(values, rows * vectors * S::LANES, "{case:?}: every value is in one bundle");
 }
 
 proptest! {
@@ -109,25 +109,21 @@ fn two_rows() -> (Picks, Bundle) {
 
 #[test]
 fn a_slice_that_is_too_short_never_reaches_the_inner_loops() {
-    let (picks, bundle) = two_rows();
-    let run = |direction, [source, target]: [usize; 2]| {
+    let ends_well = |direction, [source, target]: [usize; 2]| {
         let (source, mut target) = (vec![0.0; source], vec![0.0; target]);
-        std::panic::catch_unwind(move || bundle_run(direction, &source, &mut target)).is_ok()
-    };
-    fn bundle_run(direction: Direction, source: &[f32], target: &mut [f32]) {
         let (picks, bundle) = two_rows();
-        bundle.run(Portable, &picks, direction, source, target);
-    }
-    let _ = (picks, bundle);
+        let run = move || bundle.run(Portable, &picks, direction, &source, &mut target);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok()
+    };
     let (row, bundle) = (3 * Portable::LANES, 6 * Portable::LANES);
-    let enough = [5 + 20 + row, 3 * bundle + bundle];
-    assert!(run(Direction::FromImage, enough));
-    assert!(!run(Direction::FromImage, [enough[0] - 1, enough[1]]));
-    assert!(!run(Direction::FromImage, [enough[0], enough[1] - 1]));
-    let enough = [5 * bundle + bundle, 3 + 20 + row];
-    assert!(run(Direction::ToImage, enough));
-    assert!(!run(Direction::ToImage, [enough[0] - 1, enough[1]]));
-    assert!(!run(Direction::ToImage, [enough[0], enough[1] - 1]));
+    for (direction, [source, target]) in [
+        (Direction::FromImage, [5 + 20 + row, 3 * bundle + bundle]),
+        (Direction::ToImage, [5 * bundle + bundle, 3 + 20 + row]),
+    ] {
+        assert!(ends_well(direction, [source, target]), "{direction:?}");
+        assert!(!ends_well(direction, [source - 1, target]), "{direction:?}");
+        assert!(!ends_well(direction, [source, target - 1]), "{direction:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use broadsweep_common::training::Training;
 
 use super::activation::{self, Applied};
 use super::blueprint::Blueprint;
+use super::buffer::Buffer;
 use super::kernel::Kernel;
 use super::layers::{Backward, Mode, Operation, Tensors};
 use super::nodes::{NodePlan, nodes};
@@ -26,10 +27,10 @@ struct Place {
     operation: Box<dyn Operation>,
     activation: Applied,
     passes_on: bool,
-    input: Vec<f32>,
-    output: Vec<f32>,
-    d_output: Vec<f32>,
-    d_input: Vec<f32>,
+    input: Buffer,
+    output: Buffer,
+    d_output: Buffer,
+    d_input: Buffer,
 }
 
 /// What a layer is.
@@ -58,7 +59,11 @@ impl Workbench {
             let mut operation = planned.build(kernel, rows);
             operation.expect(rows);
             operation.begin_epoch(1, 1);
-            let values = |values: usize| (0..values).map(|value| (value % 7) as f32 * 0.125).collect();
+            let values = |values: usize| {
+                let mut buffer = Buffer::zeroed(values);
+                buffer.iter_mut().enumerate().for_each(|(place, value)| *value = (place % 7) as f32 * 0.125);
+                buffer
+            };
             let (input, output) = (planned.input.len(rows), planned.output.len(rows));
             Place {
                 operation,
@@ -66,8 +71,8 @@ impl Workbench {
                 passes_on: index > first_trained,
                 input: values(input),
                 output: values(output),
-                d_output: vec![0.0; output],
-                d_input: vec![0.0; input],
+                d_output: Buffer::zeroed(output),
+                d_input: Buffer::zeroed(input),
                 planned,
             }
         });

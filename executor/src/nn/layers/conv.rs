@@ -13,6 +13,7 @@ use super::pool::{Spread, TakeLargest, Windowed};
 use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::nn::activation::Applied;
 use crate::nn::blueprint::Packing;
+use crate::nn::buffer::Buffer;
 use crate::nn::kernel::Kernel;
 use crate::nn::layout::Layout;
 use crate::nn::optimizer::Descent;
@@ -47,7 +48,7 @@ pub(crate) struct Conv<S> {
     forward: Pass<S>,
     pool: Option<Windowed>,
     /// Outputs of one image on their way to the pool.
-    unpooled: Vec<f32>,
+    unpooled: Buffer,
     gradients: Gradients<S>,
     gradient: Vec<f32>,
     d_bias: Vec<f32>,
@@ -66,7 +67,7 @@ struct AllGradients<S> {
     sizes: Sizes,
     kernel: Kernel,
     /// The derivative by the outputs of one image, before the pool.
-    d_outputs: Vec<f32>,
+    d_outputs: Buffer,
     by_weights: WeightGradient<S>,
     by_inputs: Option<InputGradient<S>>,
 }
@@ -99,9 +100,11 @@ impl Sizes {
             Some(_) => (self.unpooled().row_len(), rows.saturating_mul(self.output.values_with_lanes() as u64)),
             None => (0, 0),
         };
-        let gradients = match conv_picked::is_worth_it(self) {
-            true => conv_picked::buffer_len(self),
-            false => self.d_outputs().row_len() + if self.passes_on { turned_len(self) } else { 0 },
+        let turned = if self.passes_on { turned_len(self) } else { 0 };
+        let gradients = if conv_picked::is_worth_it(self) {
+            conv_picked::buffer_len(self)
+        } else {
+            self.d_outputs().row_len() + turned
         };
         let fixed = unpooled + gradients + self.packing.len() + biases;
         origins.saturating_add(fixed as u64)
@@ -138,14 +141,13 @@ impl Sizes {
 impl<S: Simd> Conv<S> {
     pub(crate) fn new(simd: S, kernel: Kernel, sizes: &Sizes, rows_max: usize) -> Self {
         let target = if sizes.pool.is_some() { sizes.unpooled() } else { sizes.output };
-        let values = |layout: Layout| vec![0.0; layout.row_len()];
         Self {
             simd,
             kernel,
             activation: Applied { kernel, activation: sizes.activation, layout: sizes.output },
             forward: forward(simd, sizes, &target),
             pool: sizes.pool.map(|windows| Windowed::new(windows, rows_max, sizes.unpooled(), sizes.output)),
-            unpooled: if sizes.pool.is_some() { values(sizes.unpooled()) } else { Vec::new() },
+            unpooled: Buffer::zeroed(if sizes.pool.is_some() { sizes.unpooled().row_len() } else { 0 }),
             gradients: match &sizes.pool {
                 Some(pool) if conv_picked::is_worth_it(sizes) => {
                     Gradients::Picked(PickedGradients::new(simd, sizes, pool))
@@ -164,7 +166,7 @@ impl<S: Simd> AllGradients<S> {
         Self {
             sizes: *sizes,
             kernel,
-            d_outputs: vec![0.0; sizes.d_outputs().row_len()],
+            d_outputs: Buffer::zeroed(sizes.d_outputs().row_len()),
             by_weights: WeightGradient::new(simd, sizes),
             by_inputs: sizes.passes_on.then(|| InputGradient::new(simd, sizes)),
         }

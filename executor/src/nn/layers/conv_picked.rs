@@ -1,7 +1,7 @@
 //! The gradients of a convolution behind which a max pool picks one pixel of each window.
 //!
 //! The derivative by the convolution's outputs is then zero but for those pixels: at most a quarter of them where windows
-//! are 2x2, and half of these once a ReLU has dropped its own. So it is never written down: lists say which pixels each
+//! are 2x2, and half of these once a `relu` has dropped its own. So it is never written down: lists say which pixels each
 //! filter has, and which filters each pixel has, and only those are multiplied (see `picks`).
 //!
 //! ```text
@@ -14,6 +14,7 @@
 
 use super::conv::Sizes;
 use super::pool::Windowed;
+use crate::nn::buffer::Buffer;
 use crate::nn::picks::{Bundle, Direction, Picks};
 use crate::nn::shape::{Axis, Windows};
 use crate::nn::simd::Simd;
@@ -32,9 +33,9 @@ pub(super) struct PickedGradients<S> {
     /// If the gradient by the inputs is needed.
     by_pixel: Option<Picks>,
     /// The gradient by the weights, `[bundle][filter][line][value: tap, channel]`.
-    sums: Vec<f32>,
+    sums: Buffer,
     /// The weights in the same order, if the gradient by the inputs is needed.
-    turned: Vec<f32>,
+    turned: Buffer,
 }
 
 /// Whether picks are worth summing by themselves: every window of the pool has pixels of its own, so that each pixel is
@@ -91,8 +92,8 @@ impl<S: Simd> PickedGradients<S> {
             by_filter: Picks::new((0..sizes.filters).collect(), picks_of_filter(sizes), start_max),
             by_pixel: sizes.passes_on.then(by_pixel),
             starts: starts.iter().map(|start| *start as u32).collect(),
-            sums: vec![0.0; kernel_len(sizes)],
-            turned: if sizes.passes_on { vec![0.0; kernel_len(sizes)] } else { Vec::new() },
+            sums: Buffer::zeroed(kernel_len(sizes)),
+            turned: Buffer::zeroed(if sizes.passes_on { kernel_len(sizes) } else { 0 }),
         }
     }
 
