@@ -15,7 +15,7 @@ use super::StoreError;
 
 /// Blocks that stay in memory after they were written: what comes is asked for by peers at once, and need not be read
 /// again for that.
-const FRESH_BLOCKS_MAX: usize = 16;
+const FRESH_BLOCKS_MAX: usize = 8;
 
 /// A blob that is still arriving.
 pub(super) struct Assembly {
