@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use broadsweep_common::configuration::{Configuration, Value};
@@ -17,9 +18,10 @@ use broadsweep_driver::report::Report;
 use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
 use broadsweep_driver::results::comparison::{Comparison, Member};
 use broadsweep_driver::results::presence::{Presence, Standing};
-use broadsweep_driver::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+use broadsweep_driver::results::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
+use broadsweep_tests::wait::until;
 
 const BROADSWEEP: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 /// What names and reasons might be.
@@ -53,7 +55,7 @@ fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> RunR
         build: "0.1.0".to_owned(),
         executors,
         slots: 2 * executors,
-        interrupted: false,
+        stage: Stage::Over,
         trials: Vec::new(),
         control: Some(TrialId(0)),
         attempts: Vec::new(),
@@ -354,6 +356,38 @@ fn a_comparison_leaves_a_report_too() {
     assert!(table.contains("speedup"), "{table}");
     let json: serde_json::Value = serde_json::from_str(&report(&["--format", "json"]).stdout).unwrap();
     assert_eq!(json["comparison"]["sizes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_run_that_goes_on_says_so_and_one_whose_driver_was_killed_says_what_was_cut_off() {
+    let lab = Lab::new(BROADSWEEP);
+    let study = "name = 'long'\n[trainer]\nkind = 'replay'\nseconds = '$s'\nerror = 0.25\n\
+                 [search]\nsampler = 'grid'\n[search.space]\ns = { values = [0.0, 3600.0] }\n";
+    let driver = lab.tune(&lab.write("long.toml", study), "run", &["--local", "1x2"]);
+    driver.until_lines("epoch done", 1);
+    let look = |command: &str| lab.command([command, "run"]).wait();
+    let told = until("a report of the first trial", || {
+        Some(look("report")).filter(|ended| ended.stdout.contains("best so far: trial 0"))
+    });
+    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""));
+    let says = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(says.contains("1 finished, 1 not over yet") && !says.contains("interrupted"), "{says}");
+    assert!(says.contains("the run goes on: 1 of 2 trials are over so far"), "{says}");
+    let forecast = look("forecast");
+    assert_eq!(forecast.code, Some(2));
+    let waits = "1 of 2 trials has not ended, so nobody knows what the rest takes: the run goes on, wait for its end";
+    assert!(forecast.stderr.contains(waits), "{}", forecast.stderr);
+
+    let _ = driver.cut_off();
+    let told = look("report");
+    assert!(told.stdout.contains("the run was interrupted") && told.stderr.is_empty(), "{}", told.stderr);
+    assert!(look("forecast").stderr.contains("with `broadsweep resume`"));
+    let mut journal = fs::File::options().append(true).open(lab.path("run/journal")).unwrap();
+    journal.write_all(&[7; 9]).unwrap();
+    for told in [look("report"), look("forecast")] {
+        let line = "ends in an unfinished commit, as a crash leaves it: 9 bytes after its first ";
+        assert!(told.stderr.contains(line), "{}", told.stderr);
+    }
 }
 
 #[test]

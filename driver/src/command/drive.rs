@@ -178,7 +178,7 @@ fn conclude(
         let path = folder.path().display();
         writeln!(io::stdout(), "{}\nresults in {path}", table(record, false).trim_end())?;
     }
-    if record.interrupted {
+    if !record.is_over() {
         writeln!(io::stderr(), "interrupted: {}", study.name)?;
         say_how_to_go_on(folder, record)?;
         return Ok(ExitCode::from(INTERRUPTED));

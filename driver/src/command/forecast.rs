@@ -9,11 +9,10 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;
 
 use super::Failure;
-use super::report::of_read;
+use super::report::read_run;
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
-use crate::run::read;
 use crate::scheduler::SLOTS_MAX;
 
 const AFTER_HELP: &str = "\
@@ -55,7 +54,7 @@ enum HowPlaced {
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
-    let record = read(&args.run).map_err(of_read)?;
+    let record = read_run(&args.run)?;
     let basis = Basis::of(&record).map_err(Failure::wrong_use)?;
     let slots = args.slots.unwrap_or(basis.slots());
     let schedule = match args.schedule {

@@ -16,7 +16,7 @@ use crate::results::columns::trials_parquet;
 use crate::results::comparison::Comparison;
 use crate::results::folder::write_whole;
 use crate::results::record::RunRecord;
-use crate::run::{self, ReadError};
+use crate::run::{self, ReadError, Reading};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,7 +99,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// The run in a folder; or a comparison, and its run on the smallest cluster.
 fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     let Some((series, members)) = members(path).map_err(Failure::wrong_use)? else {
-        return Ok((run::read(path).map_err(of_read)?, None));
+        return Ok((read_run(path)?, None));
     };
     let missing = series.missing(&members);
     if !missing.is_empty() {
@@ -112,10 +112,19 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     Ok((record, Some(comparison)))
 }
 
+/// The run in a folder. What its record lacks is said.
+pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
+    let Reading { record, torn } = run::read(path).map_err(of_read)?;
+    if let Some(torn) = torn {
+        writeln!(io::stderr(), "{}", torn.left_out())?;
+    }
+    Ok(record)
+}
+
 /// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.
-pub(super) fn of_read(error: ReadError) -> Failure {
+fn of_read(error: ReadError) -> Failure {
     match error {
-        ReadError::NoRun { .. } | ReadError::NotBegun(_) => Failure::wrong_use(error),
+        ReadError::NoRun { .. } | ReadError::NotBegun(_) | ReadError::JustBegun(_) => Failure::wrong_use(error),
         ReadError::NoText { .. } | ReadError::Study(_) | ReadError::Chronicle(_) | ReadError::Storage(_) => {
             error.into()
         }

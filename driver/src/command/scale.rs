@@ -296,7 +296,7 @@ impl Work {
             None => {}
         }
         write(&folder, &outcome)?;
-        Ok(!outcome.record.interrupted)
+        Ok(outcome.record.is_over())
     }
 
     /// A run that cannot be made ends the comparison; what is there stays.

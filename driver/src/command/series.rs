@@ -14,7 +14,7 @@ use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{LocalCrew, Roster};
 use crate::results::comparison::{FirstContact, Member};
-use crate::results::folder::RunFolder;
+use crate::results::folder::{RunFolder, is_held};
 use crate::results::show::counted;
 use crate::run::read;
 
@@ -174,6 +174,9 @@ pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>
     let members: Vec<_> = series.runs().filter_map(|(size, repeat)| finished(path, size, repeat)).collect();
     if members.is_empty() {
         let shown = path.display();
+        if is_held(path) {
+            bail!("no run of the comparison in {shown} is over yet: it goes on, look again later");
+        }
         bail!("no run of the comparison in {shown} is over; make them with `broadsweep scale --resume {shown}`");
     }
     Ok(Some((series, members)))
@@ -194,14 +197,17 @@ pub(super) fn finished(folder: &Path, size: u32, repeat: u32) -> Option<Member> 
     let name = run_name(size, repeat);
     let path = folder.join(&name);
     let is_written = path.join("summary.json").is_file();
-    let record = read(&path).ok().filter(|record| is_written && !record.interrupted)?;
+    let record = read(&path).ok()?.record;
+    if !is_written || !record.is_over() {
+        return None;
+    }
     Some(Member { size, repeat, folder: name, record })
 }
 
 /// What it took to bring the data to all executors the first time.
 pub(super) fn first_contact(folder: &Path) -> Option<FirstContact> {
-    let record = read(&folder.join(WARM)).ok().filter(|record| !record.interrupted)?;
-    Some(FirstContact::of(&record))
+    let record = read(&folder.join(WARM)).ok()?.record;
+    record.is_over().then(|| FirstContact::of(&record))
 }
 
 /// Removes what there is of a run that did not end, with the cache folder that was its own: a run that was disturbed

@@ -1,7 +1,8 @@
 //! What a finished run says of its trials, and of all else that takes time.
 
 use crate::ledger::Ledger;
-use crate::results::record::{RunRecord, TrialOutcome};
+use crate::results::record::{RunRecord, Stage, TrialOutcome};
+use crate::results::show::counted;
 
 /// One trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +30,47 @@ pub struct Basis {
     slots: u32,
 }
 
-/// A run that is not over says nothing of the trials that have not ended.
+/// A run that is not over says nothing of what has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{open} of {trials} trials have not ended, so nobody knows what they take: end the run first, with `broadsweep resume`"
-)]
+#[error("{}: {}", .open.in_words(), if *.goes_on {
+    "the run goes on, wait for its end"
+} else {
+    "end the run first, with `broadsweep resume`"
+})]
 pub struct NotOver {
-    /// Trials without an end.
-    pub open: usize,
-    /// All trials.
-    pub trials: usize,
+    /// What has not ended.
+    pub open: Open,
+    /// Whether it will without help: the run's driver is at work.
+    pub goes_on: bool,
+}
+
+/// What has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// So many of so many trials.
+    Trials {
+        /// Without an end.
+        open: usize,
+        /// All.
+        trials: usize,
+    },
+    /// The looks at the test rows after the search.
+    Measurements,
+}
+
+impl Open {
+    fn in_words(self) -> String {
+        match self {
+            Self::Trials { open, trials } => {
+                let (trials, have) = (counted(trials as u64, "trial"), if open == 1 { "has" } else { "have" });
+                format!("{open} of {trials} {have} not ended, so nobody knows what the rest takes")
+            }
+            Self::Measurements => {
+                "all trials have ended, but not the looks at the test rows after them, so nobody knows what these take"
+                    .to_owned()
+            }
+        }
+    }
 }
 
 impl Basis {
@@ -48,8 +80,12 @@ impl Basis {
     /// [`NotOver`].
     pub fn of(run: &RunRecord) -> Result<Self, NotOver> {
         let open = run.trials.iter().filter(|trial| trial.outcome == TrialOutcome::NotRun).count();
-        if open > 0 || run.interrupted {
-            return Err(NotOver { open, trials: run.trials.len() });
+        let goes_on = run.stage == Stage::GoingOn;
+        if open > 0 {
+            return Err(NotOver { open: Open::Trials { open, trials: run.trials.len() }, goes_on });
+        }
+        if !run.is_over() {
+            return Err(NotOver { open: Open::Measurements, goes_on });
         }
         let ledger = Ledger::of(run);
         let mut took_us = vec![0_u64; run.trials.len()];

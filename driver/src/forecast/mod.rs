@@ -36,7 +36,7 @@ use crate::scheduler::{Cost, Event, History, Scheduler, SchedulingConfig, Time};
 
 use basis::TaskTime;
 
-pub use basis::{Basis, NotOver};
+pub use basis::{Basis, NotOver, Open};
 pub use left::time_left;
 
 /// Two walls are the same if they differ by less than this part: nobody adds nodes for it.

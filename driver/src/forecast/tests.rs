@@ -8,9 +8,9 @@ use broadsweep_common::ids::AttemptId;
 
 use super::*;
 use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::fixtures;
+use crate::results::fixtures::{self, finished, not_run};
 use crate::results::presence::{Presence, Standing};
-use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::results::record::{RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::scheduler::{Command, Outcome};
 
 /// FLOPs of one image, there and back, in TensorFlow's MNIST tutorial network with a first dense layer of `width`.
@@ -102,7 +102,35 @@ fn a_forecast_has_what_the_run_had_beside_its_work() {
     assert!((two.speedup - 10.0 / 7.5).abs() < 1e-9, "{two:?}");
     let mut open = run.clone();
     open.trials[1].outcome = TrialOutcome::NotRun;
-    assert_eq!(Basis::of(&open), Err(NotOver { open: 1, trials: 2 }));
+    assert_eq!(Basis::of(&open), Err(NotOver { open: Open::Trials { open: 1, trials: 2 }, goes_on: false }));
+}
+
+#[test]
+fn a_run_that_is_not_over_is_told_what_is_open_and_what_to_do() {
+    let rows = [
+        (
+            vec![not_run(0), finished(1, 0.1)],
+            Stage::Interrupted,
+            "1 of 2 trials has not ended, so nobody knows what \
+            the rest takes: end the run first, with `broadsweep resume`",
+        ),
+        (
+            vec![not_run(0), not_run(1)],
+            Stage::GoingOn,
+            "2 of 2 trials have not ended, so nobody knows what the rest \
+            takes: the run goes on, wait for its end",
+        ),
+        (
+            vec![finished(0, 0.1)],
+            Stage::GoingOn,
+            "all trials have ended, but not the looks at the test rows after \
+            them, so nobody knows what these take: the run goes on, wait for its end",
+        ),
+    ];
+    for (trials, stage, expected) in rows {
+        let record = RunRecord { stage, ..fixtures::run(trials) };
+        assert_eq!(Basis::of(&record).unwrap_err().to_string(), expected);
+    }
 }
 
 /// A cluster in which executors have speeds of their own, and report epochs: the real thing, but for its time. Returns

@@ -96,17 +96,30 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// The unfinished commit that a crash left at a journal's end. It was cut off.
+/// The unfinished commit that a crash left at a journal's end. Shown as one that was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The journal.
     pub path: PathBuf,
-    /// Where it was cut.
+    /// Where it begins.
     pub offset: u64,
-    /// How many bytes were cut off.
+    /// How many bytes it has.
     pub bytes: u64,
     /// How many records stand before.
     pub records: u64,
+}
+
+impl Torn {
+    /// The same for one who only reads, and cuts nothing off.
+    #[must_use]
+    pub fn left_out(&self) -> String {
+        let Self { path, offset, bytes, records } = self;
+        format!(
+            "the journal {} ends in an unfinished commit, as a crash leaves it: {bytes} bytes after its first {records} \
+             records, from byte {offset} on, are left out",
+            path.display()
+        )
+    }
 }
 
 impl fmt::Display for Torn {

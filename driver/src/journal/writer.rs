@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{JournalError, Torn};
 use super::format::{Frame, HEADER_BYTES, RECORD_BYTES_MAX, VERSION, header};
-use super::reader;
+use super::reader::{self, End};
 use super::storage::{NewJournal, Storage, StorageError};
 
 /// A journal is compacted once it has grown to more than twice its compacted size, and this. Twice, so that each
@@ -69,12 +69,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     /// refuses. `visit` may have been called by then; the file is as it was.
     pub fn open(storage: Arc<dyn Storage>, visit: impl FnMut(u64, R)) -> Result<Recovered<R>, JournalError> {
         let end = reader::read(&*storage, visit)?;
-        let torn = (end.torn_bytes > 0).then(|| Torn {
-            path: storage.journal_path(),
-            offset: end.bytes,
-            bytes: end.torn_bytes,
-            records: end.records,
-        });
+        let torn = torn(&*storage, &end);
         if torn.is_some() {
             storage.truncate_journal(end.bytes)?;
         }
@@ -86,12 +81,13 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     }
 
     /// Shows the records of a journal, also of one that a run is writing: `visit` is called as by [`Self::open`].
-    /// Nothing is changed; what may be an unfinished commit at its end is not shown.
+    /// Nothing is changed; what may be an unfinished commit at its end is not shown, but returned.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn read(storage: &dyn Storage, visit: impl FnMut(u64, R)) -> Result<(), JournalError> {
-        reader::read(storage, visit).map(drop)
+    pub fn read(storage: &dyn Storage, visit: impl FnMut(u64, R)) -> Result<Option<Torn>, JournalError> {
+        let end = reader::read(storage, visit)?;
+        Ok(torn(storage, &end))
     }
 
     fn new(storage: Arc<dyn Storage>, bytes: u64, records: u64, compacted_bytes: u64) -> Self {
@@ -191,6 +187,12 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         self.broken = Some(error.clone());
         error.into()
     }
+}
+
+/// What stands behind the last whole commit, if anything does.
+fn torn(storage: &dyn Storage, end: &End) -> Option<Torn> {
+    let (path, offset, bytes, records) = (storage.journal_path(), end.bytes, end.torn_bytes, end.records);
+    (bytes > 0).then_some(Torn { path, offset, bytes, records })
 }
 
 /// The bytes of a record that a frame has room for.

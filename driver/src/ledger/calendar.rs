@@ -152,7 +152,7 @@ fn waits(run: &RunRecord, wall_us: u64) -> Vec<(u64, u64)> {
     for attempts in tasks.filter(|attempts| attempts[0].attempt.task.0 >= trials) {
         let is_over = attempts.iter().any(|attempt| attempt.end == Some(AttemptEnd::Completed));
         let last = attempts.iter().map(|attempt| end_of(attempt, wall_us)).max().unwrap_or(searched);
-        let over = if is_over || !run.interrupted { last } else { wall_us };
+        let over = if is_over || run.is_over() { last } else { wall_us };
         wait(&mut waits, attempts, searched, over, wall_us);
     }
     waits

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::results::fixtures;
 use crate::results::presence::{Presence, Standing};
-use crate::results::record::{TrialOutcome, TrialRecord};
+use crate::results::record::{Stage, TrialOutcome, TrialRecord};
 
 /// Microseconds in a second.
 const S: u64 = 1_000_000;
@@ -247,7 +247,7 @@ fn what_a_run_that_goes_on_has_under_way_is_training() {
     open.end = None;
     let mut record = run(5.0, vec![at_once()], vec![trial(0, 2)], vec![open]);
     record.trials[0].outcome = TrialOutcome::NotRun;
-    record.interrupted = true;
+    record.stage = Stage::GoingOn;
     assert_eq!(told(&record), [(Line::Training, 4 * S), (Line::StartUp, S)]);
 }
 
@@ -317,7 +317,7 @@ proptest! {
         presence in prop::collection::vec(stays(), 3),
         attempts in attempts(),
         outcomes in prop::collection::vec((0_u8..4, times(), 0_u64..5), 6),
-        interrupted in any::<bool>(),
+        is_over in any::<bool>(),
     ) {
         let trials = outcomes.into_iter().zip(0..).map(|((outcome, ended_s, cost), number)| TrialRecord {
             trial: TrialId(number),
@@ -331,7 +331,8 @@ proptest! {
             },
             ..trial(number, 1)
         });
-        let record = RunRecord { interrupted, attempts, presence, wall_s, ..fixtures::run(trials.collect()) };
+        let stage = if is_over { Stage::Over } else { Stage::Interrupted };
+        let record = RunRecord { stage, attempts, presence, wall_s, ..fixtures::run(trials.collect()) };
         let ledger = Ledger::of(&record);
         for account in &ledger.accounts {
             prop_assert_eq!(account.lines.sum(), u64::from(account.slots) * ledger.wall_us);

@@ -8,6 +8,7 @@ use super::Report;
 use crate::results::attempt::AttemptEnd;
 use crate::results::comparison::{Comparison, SizeRow};
 use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::results::remarks::without_an_end;
 use crate::results::show::{configuration_pairs, error_text, printable};
 
 /// Trials in the table of the best, besides the control.
@@ -98,7 +99,7 @@ pub(super) fn best(run: &RunRecord) -> Sheet {
                 TrialOutcome::Finished(_) => error(validation),
                 TrialOutcome::Diverged { .. } => "diverged".to_owned(),
                 TrialOutcome::GivenUp { .. } => "given up".to_owned(),
-                TrialOutcome::NotRun => "not run".to_owned(),
+                TrialOutcome::NotRun => without_an_end(run).to_owned(),
             },
             error(trial.tested().map(|score| score.error)),
             trial.epochs.len().to_string(),

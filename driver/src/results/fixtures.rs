@@ -8,7 +8,7 @@ use broadsweep_common::task::Select;
 
 use super::attempt::{AttemptEnd, AttemptRecord};
 use super::presence::{Presence, Standing};
-use super::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+use super::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
 
 pub(crate) fn configuration(values: &[(&str, Value)]) -> Configuration {
     Configuration(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
@@ -90,7 +90,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         build: "0.1.0".to_owned(),
         executors: 2,
         slots: 4,
-        interrupted: false,
+        stage: Stage::Over,
         attempts: trials.iter().flat_map(attempts).collect(),
         executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
         presence: vec![

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use broadsweep_common::configuration::{Configuration, Value};
@@ -15,6 +16,8 @@ use super::summary::summary_json;
 
 /// Held while a run lives. It stays behind: to remove it would let two processes hold locks of the same name.
 const LOCK: &str = "lock";
+/// How often a lock is tried that others only look at: far more often than there are any at once.
+const LOOKS_MAX: u32 = 10_000;
 /// Folders of one study that may begin in the same second.
 const SAME_SECOND_MAX: u32 = 1000;
 
@@ -255,14 +258,30 @@ fn refuse_content(folder: &Path) -> Result<(), FolderError> {
 fn take_lock(folder: &Path) -> Result<File, FolderError> {
     let path = folder.join(LOCK);
     let failed = |error| FolderError::from_io(&path, error);
-    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(FolderError::Locked(folder.to_owned())),
-        // Some cluster file systems know no locks (Lustre without `-o flock`): better a run without one than none.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(lock),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    let lock = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+    for _ in 0..LOOKS_MAX {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => {}
+            // Some cluster file systems know no locks (Lustre without `-o flock`): better a run without one than none.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // A run shares it with nobody. Those who do share it only look, and are gone in a moment.
+        if lock.try_lock_shared().is_err() {
+            break;
+        }
+        lock.unlock().map_err(failed)?;
+        thread::yield_now();
     }
+    Err(FolderError::Locked(folder.to_owned()))
+}
+
+/// Whether a run lives in this folder. Where that cannot be told, none does.
+#[must_use]
+pub fn is_held(folder: &Path) -> bool {
+    let Ok(lock) = File::open(folder.join(LOCK)) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// Writes a file whole or not at all: to a temporary name beside it, synced, then renamed. After a crash of the machine

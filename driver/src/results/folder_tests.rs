@@ -1,5 +1,6 @@
 //! Tests of the run folder, on a real file system.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -66,6 +67,30 @@ fn a_folder_is_locked_while_its_run_lives_and_free_after_it() {
     assert!(matches!(error, FolderError::Locked(_)), "{error}");
     drop(first);
     at(home.path()).expect("a run that wrote nothing leaves the folder usable");
+}
+
+#[test]
+fn a_run_is_seen_by_its_lock_and_those_who_look_do_not_keep_it_out() {
+    let home = temporary();
+    assert!(!is_held(home.path()), "no run was ever there");
+    drop(at(home.path()).unwrap());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = is_held(home.path());
+                }
+            });
+        }
+        let refused = (0..2000).filter(|_| at(home.path()).is_err()).count();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
+    let run = at(home.path()).unwrap();
+    assert!(is_held(home.path()));
+    drop(run);
+    assert!(!is_held(home.path()));
 }
 
 #[test]

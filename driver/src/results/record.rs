@@ -60,8 +60,19 @@ pub enum TrialOutcome {
         /// Why, for people.
         reason: String,
     },
-    /// The run was interrupted before the trial ended.
+    /// Not at all: the run was interrupted before, or goes on.
     NotRun,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its driver is at work: what is not there yet may come.
+    GoingOn,
+    /// Its driver ended before all trials did.
+    Interrupted,
+    /// All trials have ended, and so have the looks at the test rows after them.
+    Over,
 }
 
 /// One execution of a study.
@@ -83,8 +94,8 @@ pub struct RunRecord {
     pub executors: u32,
     /// Slots of all executors together.
     pub slots: u32,
-    /// Whether the run was interrupted before all trials ended.
-    pub interrupted: bool,
+    /// How far it is.
+    pub stage: Stage,
     /// All trials, in trial order.
     pub trials: Vec<TrialRecord>,
     /// Which trial is the control.
@@ -97,7 +108,7 @@ pub struct RunRecord {
     pub presence: Vec<Vec<Presence>>,
     /// Epochs that were trained by a second attempt after a first one had reported them.
     pub epochs_repeated: u64,
-    /// Seconds from the run's start to its end.
+    /// Seconds from the run's start to its end, or to the last that is known of it.
     pub wall_s: f64,
     /// What it took to bring the data to the executors.
     pub broadcast: Broadcast,
@@ -131,7 +142,7 @@ pub struct Counts {
     pub failed: usize,
     /// With a loss that was NaN or infinite.
     pub diverged: usize,
-    /// Not ended when the run was interrupted.
+    /// Not ended: the run was interrupted before, or goes on.
     pub not_run: usize,
 }
 
@@ -163,6 +174,12 @@ impl TrialRecord {
 }
 
 impl RunRecord {
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
     /// The trials that can be compared, best first. Of equal errors, the lower trial stands first.
     #[must_use]
     pub fn ranking(&self) -> Vec<&TrialRecord> {

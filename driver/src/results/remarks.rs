@@ -7,7 +7,7 @@ use std::time::Duration;
 use broadsweep_common::task::Select;
 
 use super::attempt::AttemptEnd;
-use super::record::{RunRecord, TrialOutcome, TrialRecord};
+use super::record::{RunRecord, Stage, TrialOutcome, TrialRecord};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
 
@@ -19,15 +19,18 @@ const REASON_CHARACTERS_MAX: usize = 200;
 /// `best: trial 12, validation error 2.00 %, test error 2.10 %, 34 % lower than the control's 3.18 %`.
 #[must_use]
 pub fn best_sentence(run: &RunRecord) -> String {
+    let goes_on = run.stage == Stage::GoingOn;
     let Some(best) = run.best() else {
-        return "no trial has a result, so there is no best configuration".to_owned();
+        let yet = if goes_on { " yet" } else { "" };
+        return format!("no trial has a result{yet}, so there is no best configuration");
     };
     let is_control = Some(best.trial) == run.control;
+    let so_far = if goes_on { " so far" } else { "" };
     let mut parts = Vec::new();
     parts.push(if is_control {
-        "best: the control, which no other trial beat".to_owned()
+        format!("best{so_far}: the control, which no other trial beat")
     } else {
-        format!("best: {}", best.trial)
+        format!("best{so_far}: {}", best.trial)
     });
     if run.select == Select::Validation {
         parts.extend(best.selected_error(run.select).map(|error| named(run, "validation", error)));
@@ -74,12 +77,31 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.push(count_sentence(run));
     sentences.extend(unfinished(run));
     sentences.extend(given_up(run));
-    if run.interrupted {
-        sentences.push("the run was interrupted: the results are those of the trials that ended before".to_owned());
-    }
+    sentences.extend(stage_sentence(run));
     sentences.push(broadcast_sentence(run));
     sentences.extend(ledger::sentences(&Ledger::of(run), run));
     sentences
+}
+
+/// What a trial is called that has no end.
+#[must_use]
+pub fn without_an_end(run: &RunRecord) -> &'static str {
+    if run.stage == Stage::GoingOn { "not over yet" } else { "not run" }
+}
+
+/// Why there is not all that was planned.
+fn stage_sentence(run: &RunRecord) -> Option<String> {
+    let counts = run.counts();
+    match run.stage {
+        Stage::GoingOn => {
+            let (ended, trials) = (counts.planned - counts.not_run, counted(counts.planned as u64, "trial"));
+            Some(format!("the run goes on: {ended} of {trials} are over so far, and the results are theirs"))
+        }
+        Stage::Interrupted => {
+            Some("the run was interrupted: the results are those of the trials that ended before".to_owned())
+        }
+        Stage::Over => None,
+    }
 }
 
 fn count_sentence(run: &RunRecord) -> String {
@@ -88,7 +110,7 @@ fn count_sentence(run: &RunRecord) -> String {
         (counts.finished, "finished"),
         (counts.diverged, "diverged"),
         (counts.failed, "given up"),
-        (counts.not_run, "not run"),
+        (counts.not_run, without_an_end(run)),
     ];
     let told = kinds.into_iter().enumerate().filter(|(place, (count, _))| *place == 0 || *count > 0);
     let told: Vec<_> = told.map(|(_, (count, kind))| format!("{count} {kind}")).collect();
@@ -245,7 +267,7 @@ mod tests {
     #[test]
     fn what_went_wrong_is_counted() {
         let mut record = run(vec![finished(0, 0.1), diverged(1, 1), given_up(2, "no\nroom"), not_run(3)]);
-        record.interrupted = true;
+        record.stage = Stage::Interrupted;
         let expected = [
             "4 trials: 1 finished, 1 diverged, 1 given up, 1 not run; 6 attempts in 12 s on 2 executors with 4 slots",
             "3 attempts failed: out of luck (3 times)",
@@ -264,6 +286,20 @@ mod tests {
             remarks(&run(vec![finished(0, 0.1)]))[0],
             "1 trial: 1 finished; 1 attempt in 12 s on 2 executors with 4 slots"
         );
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_told_as_it_is_so_far() {
+        let going_on = |trials| RunRecord { stage: Stage::GoingOn, ..run(trials) };
+        let record = going_on(vec![finished(0, 0.1), not_run(1), not_run(2)]);
+        assert_eq!(best_sentence(&record), "best so far: trial 0, validation error 10.00 %");
+        let expected = [
+            "3 trials: 1 finished, 2 not over yet; 1 attempt in 12 s on 2 executors with 4 slots",
+            "the run goes on: 1 of 3 trials are over so far, and the results are theirs",
+        ];
+        assert_eq!(remarks(&record)[..2], expected);
+        let begun = going_on(vec![not_run(0)]);
+        assert_eq!(best_sentence(&begun), "no trial has a result yet, so there is no best configuration");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use broadsweep_common::task::Select;
 use serde::Serialize;
 
 use super::digest::results_sha256;
-use super::record::{RunRecord, TrialRecord};
+use super::record::{RunRecord, Stage, TrialRecord};
 use crate::ledger::{Account, Ledger, Line, Lines};
 
 #[derive(Serialize)]
@@ -22,6 +22,7 @@ struct Summary<'a> {
     executors: u32,
     slots: u32,
     interrupted: bool,
+    going_on: bool,
     trials: TrialCounts,
     attempts: u64,
     attempts_by_end: BTreeMap<&'static str, u64>,
@@ -140,7 +141,8 @@ pub fn summary_json(run: &RunRecord) -> String {
         build: &run.build,
         executors: run.executors,
         slots: run.slots,
-        interrupted: run.interrupted,
+        interrupted: run.stage == Stage::Interrupted,
+        going_on: run.stage == Stage::GoingOn,
         trials: TrialCounts {
             planned: counts.planned,
             finished: counts.finished,
@@ -217,7 +219,7 @@ mod tests {
         let control = tested(finished(0, 0.25), 0.5);
         let mut record = run(vec![control, best, diverged(2, 1), given_up(3, "lost"), not_run(4)]);
         record.control = Some(TrialId(0));
-        record.interrupted = true;
+        record.stage = Stage::Interrupted;
         let control_values = json!({ "fc1": 64, "learning_rate": 0.1 / 3.0 });
         let best_values = json!({ "activation": "re\"lu\n", "fc1": 512, "nesterov": true, "rate": 1.0 });
         let expected = json!({
@@ -230,6 +232,7 @@ mod tests {
             "executors": 2,
             "slots": 4,
             "interrupted": true,
+            "going_on": false,
             "trials": { "planned": 5, "finished": 2, "failed": 1, "diverged": 1, "not_run": 1 },
             "attempts": 7,
             "attempts_by_end": { "completed": 4, "failed": 3 },

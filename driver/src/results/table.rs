@@ -5,7 +5,7 @@ use broadsweep_common::task::Select;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::record::{RunRecord, TrialOutcome, TrialRecord};
-use super::remarks::{best_sentence, remarks};
+use super::remarks::{best_sentence, remarks, without_an_end};
 use super::show::{configuration_pairs, error_text, value_text};
 
 /// Trials in the table, besides the control.
@@ -77,11 +77,11 @@ impl Column {
         match self {
             Self::ValidationError => {
                 let score = trial.counted().and_then(|report| report.validation);
-                error_cell(run.loss, score.map(|score| score.error), || outcome_word(trial))
+                error_cell(run.loss, score.map(|score| score.error), || outcome_word(run, trial))
             }
             Self::TestError => error_cell(run.loss, trial.tested().map(|score| score.error), || match run.select {
                 Select::Validation => "",
-                Select::Test => outcome_word(trial),
+                Select::Test => outcome_word(run, trial),
             }),
             Self::Epochs => trial.epochs.len().to_string(),
             Self::Seconds => format!("{:.1}", trial.training_s + trial.evaluation_s),
@@ -95,12 +95,12 @@ fn error_cell(loss: Loss, error: Option<f64>, otherwise: impl FnOnce() -> &'stat
 }
 
 /// Why a trial in the table (the control) has no error.
-fn outcome_word(trial: &TrialRecord) -> &'static str {
+fn outcome_word(run: &RunRecord, trial: &TrialRecord) -> &'static str {
     match trial.outcome {
         TrialOutcome::Finished(_) => "",
         TrialOutcome::Diverged { .. } => "diverged",
         TrialOutcome::GivenUp { .. } => "given up",
-        TrialOutcome::NotRun => "not run",
+        TrialOutcome::NotRun => without_an_end(run),
     }
 }
 

@@ -62,7 +62,7 @@ use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use error::RunError;
-pub use read::{ReadError, read, read_from};
+pub use read::{ReadError, Reading, read, read_from};
 
 /// How often the progress display moves at least.
 const TICK: Duration = Duration::from_millis(200);

@@ -7,7 +7,7 @@ use super::record::Finish;
 use super::task::TaskBook;
 use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
-use crate::results::record::{Broadcast, RunRecord, TrialOutcome, TrialRecord};
+use crate::results::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::study::Study;
 
 impl Run<'_> {
@@ -50,7 +50,8 @@ impl Book {
             build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),
             executors,
             slots,
-            interrupted: !self.is_over(),
+            // Whether its driver lives is not known here: see `read`.
+            stage: if self.is_over() { Stage::Over } else { Stage::Interrupted },
             attempts: self.attempts().cloned().collect(),
             executor_names: self.executors.clone(),
             presence: self.presence.clone(),

@@ -7,15 +7,26 @@ use super::ChronicleError;
 use super::book::Book;
 use super::chronicle::take_in;
 use super::record::Record;
-use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError};
+use crate::cluster::roster::ROSTER;
+use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
 use crate::plan::{StudyPlan, TrialPlan};
-use crate::results::record::RunRecord;
+use crate::results::folder::is_held;
+use crate::results::record::{RunRecord, Stage};
 use crate::study::{self, Diagnostic, Study};
 
 /// The study's file in the run folder.
 const STUDY: &str = "study.toml";
 /// Bytes that it may have: a run does not begin with more.
 const STUDY_BYTES_MAX: u64 = 16 << 20;
+
+/// What a folder tells of its run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The run, as far as it is known.
+    pub record: RunRecord,
+    /// What a crash left at the end of the journal, and is not in the record: people should know.
+    pub torn: Option<Torn>,
+}
 
 /// Why a folder does not tell of a run.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +42,9 @@ pub enum ReadError {
     /// Its driver ended before it had written down what it was about to do.
     #[error("the run in {} ended before it began: there is nothing to read; start it again", .0.display())]
     NotBegun(PathBuf),
+    /// Its driver lives, and has not written down yet what it is about to do.
+    #[error("the run in {} has only just begun, and nothing is known of it yet: look again in a moment", .0.display())]
+    JustBegun(PathBuf),
     /// The study in the folder is none.
     #[error("{} is damaged: {reason}; restore it from the study that the run was started with", path.display())]
     NoText {
@@ -50,19 +64,37 @@ pub enum ReadError {
     Storage(#[from] StorageError),
 }
 
-/// Reads the run in `folder`.
+/// Reads the run in `folder`, and looks whether its driver lives.
 ///
 /// # Errors
 /// [`ReadError`]; the folder is as it was in any case.
-pub fn read(folder: &Path) -> Result<RunRecord, ReadError> {
-    read_from(&FolderStorage::for_reading(folder), folder)
+pub fn read(folder: &Path) -> Result<Reading, ReadError> {
+    // Looked at first: the other way round, a run that ends in between would count as interrupted.
+    let is_held = is_held(folder);
+    let read = read_from(&FolderStorage::for_reading(folder), folder);
+    if is_held { told_by_a_living_driver(read, folder) } else { read }
 }
 
-/// As [`read`], from any storage that holds the run `folder`.
+/// What is not there while the driver is at work may come.
+fn told_by_a_living_driver(read: Result<Reading, ReadError>, folder: &Path) -> Result<Reading, ReadError> {
+    match read {
+        Ok(Reading { record, .. }) => {
+            let stage = if record.is_over() { Stage::Over } else { Stage::GoingOn };
+            // What may be a commit that was cut short is one that is being written.
+            Ok(Reading { record: RunRecord { stage, ..record }, torn: None })
+        }
+        Err(ReadError::NotBegun(folder)) => Err(ReadError::JustBegun(folder)),
+        // A comparison's folder is held too, and has no journal either.
+        Err(ReadError::NoRun { .. }) if folder.join(ROSTER).is_file() => Err(ReadError::JustBegun(folder.to_owned())),
+        Err(other) => Err(other),
+    }
+}
+
+/// As [`read`], from any storage that holds the run `folder`, and as if nobody drove it.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<RunRecord, ReadError> {
+pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadError> {
     if storage.journal_bytes()?.is_none() {
         return Err(ReadError::NoRun { folder: folder.to_owned(), missing: "journal" });
     }
@@ -70,7 +102,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<RunRecord, Read
     let mut book = Book::new(without_costs(&study).map_err(Box::new)?, study.search.select);
     let mut unfit = None;
     let records = |number, record: Record| take_in(&mut book, &mut unfit, number, &record);
-    Journal::read(storage, records).map_err(|error| match error {
+    let torn = Journal::read(storage, records).map_err(|error| match error {
         JournalError::Missing(_) => ReadError::NoRun { folder: folder.to_owned(), missing: "journal" },
         other => ReadError::Chronicle(other.into()),
     })?;
@@ -79,7 +111,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<RunRecord, Read
     if begun.trials as usize != book.trials() {
         return Err(ChronicleError::Changed { what: "the study" }.into());
     }
-    unfit.map_or_else(|| Ok(book.run_record(&study)), |unfit| Err(unfit.into()))
+    unfit.map_or_else(|| Ok(Reading { record: book.run_record(&study), torn }), |unfit| Err(unfit.into()))
 }
 
 fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> {
@@ -146,7 +178,7 @@ mod tests {
     }
 
     fn read_it(storage: &MemoryStorage) -> Result<RunRecord, ReadError> {
-        read_from(storage, Path::new("runs/a"))
+        read_from(storage, Path::new("runs/a")).map(|reading| reading.record)
     }
 
     #[test]
@@ -157,7 +189,7 @@ mod tests {
         assert_eq!(storage.operations(), operations, "something was written");
         let study = study::parse(TEXT, STUDY).unwrap();
         assert_eq!(read, chronicle.book().run_record(&study));
-        assert!(read.interrupted);
+        assert_eq!(read.stage, Stage::Interrupted, "its driver cannot be seen from here");
         assert_eq!((read.executors, read.slots, read.wall_s, read.attempts.len()), (1, 3, 1.5, 1));
         let costs: Vec<_> = read.trials.iter().map(|trial| (trial.cost, trial.epochs_max)).collect();
         assert_eq!(costs, [(500_000, 1), (1_000_000, 2)], "the journal tells what trials cost");
@@ -172,18 +204,33 @@ mod tests {
         chronicle.note(&Record::Closed(Moment(2_500_000))).unwrap();
         chronicle.commit().unwrap();
         let read = read_it(&storage).unwrap();
-        assert_eq!((read.interrupted, read.wall_s), (false, 2.5));
+        assert_eq!((read.stage, read.wall_s), (Stage::Over, 2.5));
         assert_eq!(read, chronicle.book().run_record(&study));
     }
 
     #[test]
-    fn an_unfinished_commit_at_the_end_is_not_read_and_not_cut() {
+    fn an_unfinished_commit_at_the_end_is_told_of_and_not_read_and_not_cut() {
         let (storage, _chronicle) = begun();
-        let whole = read_it(&storage).unwrap();
+        let folder = Path::new("runs/a");
+        let whole = read_from(&*storage, folder).unwrap();
+        assert_eq!(whole.torn, None);
         let torn = [storage.journal().unwrap(), vec![7; 9]].concat();
         storage.set_journal(torn.clone());
-        assert_eq!(read_it(&storage).unwrap(), whole);
+        let read = read_from(&*storage, folder).unwrap();
+        assert_eq!((read.record, read.torn.unwrap().bytes), (whole.record, 9));
         assert_eq!(storage.journal().unwrap(), torn);
+    }
+
+    #[test]
+    fn what_a_living_driver_has_not_written_yet_is_neither_interrupted_nor_torn() {
+        let (storage, _chronicle) = begun();
+        let folder = Path::new("runs/a");
+        storage.set_journal([storage.journal().unwrap(), vec![7; 9]].concat());
+        let read = told_by_a_living_driver(read_from(&*storage, folder), folder).unwrap();
+        assert_eq!((read.record.stage, read.torn), (Stage::GoingOn, None));
+        storage.set_journal(storage.journal().unwrap()[..16].to_vec());
+        let error = told_by_a_living_driver(read_from(&*storage, folder), folder).unwrap_err();
+        assert!(error.to_string().contains("has only just begun"), "{error}");
     }
 
     /// What a row is called, the study and the journal that are there, and a part of what is said.

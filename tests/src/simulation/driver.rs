@@ -131,7 +131,7 @@ impl Campaign {
         let (outcome, error) = run.0.drive(signals).await;
         self.forget_driver();
         match error {
-            None if !outcome.record.interrupted => Ok(outcome.record),
+            None if outcome.record.is_over() => Ok(outcome.record),
             None => Err(End::Mendable("interrupted".to_owned())),
             Some(RunError::Chronicle(error)) => Err(self.sort(&error)),
             Some(error) => Err(End::Mendable(error.to_string())),

@@ -11,7 +11,7 @@ use broadsweep_driver::journal::Storage;
 use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
 use broadsweep_driver::results::digest::results_sha256;
 use broadsweep_driver::results::record::{RunRecord, TrialOutcome, TrialRecord};
-use broadsweep_driver::run::read_from;
+use broadsweep_driver::run::{Reading, read_from};
 use broadsweep_executor::replay;
 
 use super::driver::Campaign;
@@ -151,7 +151,7 @@ pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace)
     let storage = &campaign.disk.memory;
     storage.write("study.toml", campaign.study.text().as_bytes()).unwrap();
     match read_from(storage, Path::new("memory")) {
-        Ok(read) => {
+        Ok(Reading { record: read, .. }) => {
             // A disk that was full just then may lack the very last record.
             let read = RunRecord { wall_s: record.wall_s, broadcast: record.broadcast, ..read };
             if read != *record {
@@ -177,7 +177,7 @@ pub(super) async fn check_reopened(campaign: &Campaign, record: &RunRecord, trac
     let again = again.record;
     let same = (&again.trials, &again.attempts, again.epochs_repeated, &again.executor_names)
         == (&record.trials, &record.attempts, record.epochs_repeated, &record.executor_names);
-    if error.is_some() || again.interrupted || !same {
+    if error.is_some() || !again.is_over() || !same {
         trace.violate(format!("the finished run is another one when its journal is read again ({error:?})"));
         for (before, after) in record.attempts.iter().zip(&again.attempts).filter(|(before, after)| before != after) {
             trace.say("oracle", format!("{before:?} became {after:?}"));
