@@ -170,7 +170,7 @@ fn a_node_whose_cache_is_too_small_for_the_data_is_named_and_the_others_go_on() 
     );
     assert!(ended.stderr.contains(&said), "{said}:\n{}", ended.stderr);
     assert_eq!(lab.outcome("out").number("/executors"), 1);
-    let alone = lab.tune(&lab.short(), "alone", &["--nodes", &small.address, "--take-over"]).wait();
+    let alone = lab.tune(&lab.short(), "alone", &["--nodes", &small.address]).wait();
     assert_eq!(alone.code, Some(1), "{}", alone.stderr);
     assert!(alone.stderr.contains("a larger --cache-bytes"), "{}", alone.stderr);
 }

@@ -280,6 +280,21 @@ fn an_executor_that_is_named_twice_is_used_once_and_the_run_says_so() {
 }
 
 #[test]
+fn an_executor_that_could_not_be_used_is_free_as_soon_as_the_driver_has_ended() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache-node", 1);
+    let port = executor.address.rsplit_once(':').unwrap().1;
+    let twice = format!("{},localhost:{port}", executor.address);
+    // Each name ends the session of the other one, and there is no second executor to go on with.
+    let failed = lab.tune(&lab.short(), "twice", &["--nodes", &twice, "--nodes-min", "2"]).wait();
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains("name each executor once"), "{}", failed.stderr);
+    let one = ["--nodes", &executor.address, "--connect-timeout", "1"];
+    let next = lab.tune(&lab.short(), "next", &one).wait();
+    assert_eq!(next.code, Some(0), "{}", next.stderr);
+}
+
+#[test]
 fn a_terminated_executor_leaves_as_soon_as_its_work_is_safe_whoever_is_connected() {
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);

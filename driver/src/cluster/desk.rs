@@ -21,7 +21,7 @@ pub(super) struct Desk {
     pub(super) takes_over: bool,
     pub(super) orders: mpsc::Receiver<(SessionId, Vec<Order>)>,
     pub(super) events: mpsc::Sender<(ExecutorId, LinkEvent)>,
-    /// The run is over: executors are to be told, and nobody is dialled any more.
+    /// The run is over: executors are to be told, and nobody is dialled any more but for that.
     pub(super) over: CancellationToken,
     /// Executors that are left as they are then; set before `over` is.
     pub(super) spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,

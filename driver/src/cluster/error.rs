@@ -79,4 +79,15 @@ impl LinkError {
             Self::NotStarted { .. } | Self::Twice { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
         }
     }
+
+    /// Whether the executor may hold the run without a session after this; `None` where that is as it was before.
+    pub(super) fn leaves_a_hold(&self) -> Option<bool> {
+        match self {
+            Self::Broadcast { .. } | Self::Broken { .. } | Self::Refused { .. } => Some(true),
+            Self::Unreachable { nobody_listens, .. } => nobody_listens.then_some(false),
+            Self::NotAnExecutor { .. } => None,
+            // Under its other name, the executor is the concern of another link.
+            Self::NotStarted { .. } | Self::Twice { .. } | Self::Held { .. } => Some(false),
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::BlockSet;
+use broadsweep_common::ids::AttemptId;
 use broadsweep_common::wire;
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome, driver_item, executor_item};
@@ -28,34 +29,65 @@ const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Dials, says hello, broadcasts and prepares.
 pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<(Session, Ready), SessionEnd> {
     let over = desk.over.clone();
-    let greeted = async {
-        let channel = dial(&desk.world.connect, address).await?;
-        greet(desk, channel, address).await
-    };
-    let (mut session, welcome) = tokio::select! {
+    let channel = tokio::select! {
         biased;
         () = over.cancelled() => return Err(SessionEnd::RunOver),
-        greeted = greeted => greeted?,
+        channel = dial(&desk.world.connect, address) => channel?,
     };
+    // Not cut short where the run ends: who has heard the hello has to hear the goodbye.
+    let (mut session, welcome) = greet(desk, channel, address).await?;
     // Once only: if another run takes over later, that was asked for later.
     desk.takes_over = false;
-    desk.claim(welcome.instance).map_err(|other| LinkError::Twice { address: address.to_owned(), other })?;
-    let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
-    desk.tell(LinkEvent::Connected).await?;
     // Where its peers reach it.
     let reached_at = if welcome.advertise.is_empty() { address } else { &welcome.advertise };
-    let (leaves, kernel) = tokio::select! {
+    let prepared = tokio::select! {
         biased;
-        () = over.cancelled() => {
-            if held.is_empty() || !desk.is_spared() {
-                session.goodbye().await;
-            }
-            return Err(SessionEnd::RunOver);
-        }
-        prepared = prepare(&mut session, desk, reached_at) => prepared?,
+        () = over.cancelled() => Err(SessionEnd::RunOver),
+        prepared = accept(&mut session, desk, &welcome, reached_at) => prepared,
     };
+    if over.is_cancelled() {
+        return Err(part_from(&mut session, desk, &welcome).await);
+    }
+    let (held, leaves, kernel) = prepared?;
     let Welcome { slots, instance, draining, .. } = welcome;
     Ok((session, Ready { session: id, slots, instance, kernel, held, draining: draining || leaves }))
+}
+
+/// Dials an executor that may hold the run although nobody talks to it any more, and tells it that it need not.
+pub(super) async fn part(desk: &mut Desk, address: &str) {
+    desk.takes_over = false;
+    // Best effort: one that does not answer ends the hold by itself, later.
+    let Ok(channel) = dial(&desk.world.connect, address).await else { return };
+    if let Ok((mut session, welcome)) = greet(desk, channel, address).await {
+        part_from(&mut session, desk, &welcome).await;
+    }
+}
+
+/// Ends a session that was just welcomed. Where something of the run is under way, it may be spared.
+async fn part_from(session: &mut Session, desk: &Desk, welcome: &Welcome) -> SessionEnd {
+    if !welcome.held.is_empty() && desk.is_spared() {
+        return SessionEnd::RunOver;
+    }
+    session.goodbye().await
+}
+
+/// Looks whether the executor is one for this run, and prepares it. What it holds of the run comes first, then what
+/// [`prepare`] says.
+async fn accept(
+    session: &mut Session,
+    desk: &Desk,
+    welcome: &Welcome,
+    reached_at: &str,
+) -> Result<(Vec<AttemptId>, bool, String), SessionEnd> {
+    let address = || session.address.clone();
+    check_welcome(welcome)
+        .and_then(|()| desk.payload.kernel.heard(desk.executor, &welcome.kernels))
+        .map_err(|reason| LinkError::Refused { address: address(), reason })?;
+    desk.claim(welcome.instance).map_err(|other| LinkError::Twice { address: address(), other })?;
+    let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
+    desk.tell(LinkEvent::Connected).await?;
+    let (leaves, kernel) = prepare(session, desk, reached_at).await?;
+    Ok((held, leaves, kernel))
 }
 
 /// Sees to it that the executor has data and description, and that it can use them. Says whether it told meanwhile that
@@ -146,9 +178,6 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
     if (sequence, generation) != (1, payload.generation) {
         return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
     }
-    check_welcome(&welcome)
-        .and_then(|()| payload.kernel.heard(desk.executor, &welcome.kernels))
-        .map_err(|reason| LinkError::Refused { address: address.to_owned(), reason })?;
     acknowledged.store(sequence, Ordering::Relaxed);
     let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();

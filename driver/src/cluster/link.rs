@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::desk::Desk;
 use super::session::{self, SessionEnd};
-use super::{LinkError, LinkEvent, Member, SessionId};
+use super::{LinkError, LinkEvent, Member, SessionId, greeting};
 
 /// Wait before the first new dial; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -18,20 +18,29 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn run(mut self) {
+        if let Some(address) = self.serve().await {
+            greeting::part(&mut self.desk, &address).await;
+        }
+    }
+
+    /// Holds sessions until the run is over, or dialling again would not help. Returns where an executor may hold the
+    /// run although nobody talks to it any more: its session broke off, or it is of no use.
+    async fn serve(&mut self) -> Option<String> {
         let over = self.desk.over.clone();
         let mut session = SessionId(0);
         let mut backoff = BACKOFF_MIN;
+        let mut left_at = None;
         loop {
             let address: Option<String> = tokio::select! {
                 biased;
-                () = over.cancelled() => return,
+                () = over.cancelled() => return left_at,
                 address = self.address() => address,
             };
             let Some(address) = address else {
                 self.desk.payload.kernel.failed(self.desk.executor);
                 let gone = LinkEvent::Refused(LinkError::NotStarted { name: self.member.name.clone() });
                 let _ = self.desk.tell(gone).await; // this link is done either way
-                return;
+                return None;
             };
             session.0 += 1;
             let end = session::hold(&mut self.desk, session, &address).await;
@@ -39,23 +48,33 @@ impl Link {
                 self.desk.payload.kernel.failed(self.desk.executor);
             }
             let event = match end {
-                SessionEnd::RunOver => return,
+                SessionEnd::RunOver => return None,
+                SessionEnd::Unheard => return Some(address),
                 SessionEnd::Lost { reason } => {
-                    backoff = BACKOFF_MIN;
+                    (backoff, left_at) = (BACKOFF_MIN, Some(address));
                     LinkEvent::Ended { reason }
                 }
-                SessionEnd::Failed(error) if error.is_transient() => LinkEvent::Unreachable(error),
+                SessionEnd::Failed(error) if error.is_transient() => {
+                    left_at = match error.leaves_a_hold() {
+                        Some(true) => Some(address),
+                        Some(false) => None,
+                        None => left_at,
+                    };
+                    LinkEvent::Unreachable(error)
+                }
                 SessionEnd::Failed(error) => {
+                    let left_at = (error.leaves_a_hold() == Some(true)).then_some(address);
                     let _ = self.desk.tell(LinkEvent::Refused(error)).await; // this link is done either way
-                    return;
+                    return left_at;
                 }
             };
             if self.desk.tell(event).await.is_err() {
-                return;
+                // Without a run loop the run may go on under another driver; if it is over, that was said before.
+                return left_at.filter(|_| over.is_cancelled());
             }
             tokio::select! {
                 biased;
-                () = over.cancelled() => return,
+                () = over.cancelled() => return left_at,
                 // A restarted local executor has a new address: dial it at once.
                 Ok(()) = self.member.whereabouts.changed() => {}
                 () = tokio::time::sleep(backoff) => backoff = BACKOFF_MAX.min(backoff * 2),

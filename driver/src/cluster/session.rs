@@ -32,8 +32,10 @@ const BATCH_MAX: usize = 256;
 
 /// How a session ended.
 pub(super) enum SessionEnd {
-    /// The run is over.
+    /// The run is over, and the executor knows, or is left as it is.
     RunOver,
+    /// The run is over, and the executor may not have heard it.
+    Unheard,
     /// It was ready, and is over.
     Lost { reason: String },
     /// It never became ready.
@@ -68,11 +70,8 @@ pub(super) async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> Sessi
         () = over.cancelled() => SessionEnd::RunOver,
         end = talk => end.err().unwrap_or(SessionEnd::RunOver),
     };
-    if over.is_cancelled() {
-        if !desk.is_spared() {
-            session.goodbye().await;
-        }
-        return SessionEnd::RunOver;
+    if over.is_cancelled() && !desk.is_spared() {
+        return session.goodbye().await;
     }
     end
 }
@@ -204,10 +203,17 @@ impl Session {
         }
     }
 
-    /// Tells the executor that the run is over, and waits until it has heard it.
-    pub(super) async fn goodbye(&mut self) {
-        if self.outbound.send(vec![driver_item::Item::Dismiss(Dismiss {})]).await.is_ok() {
-            while let Ok(Some(_)) = self.inbound.message().await {}
+    /// Tells the executor that the run is over, and waits until it has heard it: then it ends the session in order.
+    pub(super) async fn goodbye(&mut self) -> SessionEnd {
+        if self.outbound.send(vec![driver_item::Item::Dismiss(Dismiss {})]).await.is_err() {
+            return SessionEnd::Unheard;
+        }
+        loop {
+            match self.inbound.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return SessionEnd::RunOver,
+                Err(_) => return SessionEnd::Unheard,
+            }
         }
     }
 
