@@ -89,6 +89,9 @@ impl ExecutorArgs {
     /// # Errors
     /// In words, if the executor would be open to a network without a word that this is wanted.
     pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(cache) = self.cache_dir.as_deref().filter(|cache| cache.is_file()) {
+            bail!("{} is not a folder; name another one with --cache-dir", cache.display());
+        }
         if self.listen.ip().is_loopback() || self.insecure {
             return Ok(());
         }

@@ -313,18 +313,24 @@ fn folders_that_cannot_be_written_are_refused() {
     lab.write("full/results.txt", "kept");
     let path = |name: &str| lab.path(name).to_str().unwrap().to_owned();
     let rows = [
-        ("a file in its place", path("file"), "is not a folder: name another one with --out"),
-        ("below a file", path("file/out"), "is not a folder: name another one with --out"),
-        ("not empty", path("full"), "is not empty: a run needs a folder of its own"),
+        ("a file in its place", path("file"), "is not a folder; --out can name another place"),
+        ("below a file", path("file/out"), "is not a folder; --out can name another place"),
+        ("not empty", path("full"), "is not empty, and a run needs a folder of its own; --out can name"),
         ("no room for anything", "/proc/out".to_owned(), "cannot write /proc/out"),
     ];
     let before = names_in(&lab);
+    let no_cache = ["tune", study.to_str().unwrap(), "--out", &path("out"), "--cache-dir", &path("file")];
+    let Ended { code, stderr, .. } = lab.command(no_cache).wait();
+    assert!(code == Some(2) && stderr.contains("name another one with --cache-dir"), "{code:?}: {stderr}");
+    fs::remove_dir_all(lab.path("out")).unwrap();
     for (name, out, fragment) in rows {
-        let arguments = ["tune", study.to_str().unwrap(), "--out", &out, "--cache-dir", &path("cache")];
-        let Ended { code, stderr, .. } = lab.command(arguments).wait();
-        assert_eq!(code, Some(1), "{name}: {stderr}");
-        assert!(stderr.contains(fragment), "{name}: `{fragment}` is missing in: {stderr}");
-        assert_eq!(names_in(&lab), before, "{name}: something was left behind");
+        for command in ["tune", "scale"] {
+            let arguments = [command, study.to_str().unwrap(), "--out", &out, "--cache-dir", &path("cache")];
+            let Ended { code, stderr, .. } = lab.command(arguments).wait();
+            assert_eq!(code, Some(2), "{command}, {name}: {stderr}");
+            assert!(stderr.contains(fragment), "{command}, {name}: `{fragment}` is missing in: {stderr}");
+            assert_eq!(names_in(&lab), before, "{command}, {name}: something was left behind");
+        }
     }
     assert_eq!(fs::read(lab.path("file")).unwrap(), b"kept");
     assert_eq!(names_in(&lab), before);
@@ -341,7 +347,7 @@ fn an_executor_that_cannot_listen_says_why() {
     let rows = [
         ("a port in use", occupied.address.as_str(), &cache, 1, "choose another address with --listen"),
         ("beyond loopback", "0.0.0.0:0", &cache, 2, "add --insecure if you trust everyone"),
-        ("no cache folder", "127.0.0.1:0", &file, 1, "the cache file"),
+        ("no cache folder", "127.0.0.1:0", &file, 2, "is not a folder; name another one with --cache-dir"),
     ];
     for (name, listen, cache, exit, fragment) in rows {
         let Ended { code, stderr, .. } =

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
@@ -325,15 +326,27 @@ fn a_run_leaves_a_report_that_can_be_made_again_in_every_format() {
     fs::remove_file(lab.path("run/trials.parquet")).unwrap();
     assert_eq!(report(&["--format", "parquet"]).code, Some(0));
     assert_eq!(outcome.file("trials.parquet"), table);
-    for (arguments, code, says) in [
-        (["report", "nowhere"], 2, "no folder of a run"),
-        (["report", "run/best"], 2, "no folder of a run"),
-        (["report", "--format=pdf"], 2, "table, markdown, json, html"),
-    ] {
-        let ended = lab.command(arguments).wait();
-        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+    let journal = outcome.file("journal");
+    let rows: [(&[&str], &str); 12] = [
+        (&["nowhere"], "no folder of a run"),
+        (&["run/best"], "no folder of a run"),
+        (&["run/journal"], "run/journal is a file; name the folder of a run"),
+        (&["--format=pdf"], "table, markdown, json, html"),
+        (&["run", "--out", "run/journal"], "is a file that a run needs; name another one with --out"),
+        (&["run", "--out", "run/../run/study.toml"], "is a file that a run needs"),
+        (&["run", "--out", "run/best/weights.safetensors"], "is a file that a run needs"),
+        (&["run", "--out", "run/weights/new"], "is a file that a run needs"),
+        (&["run", "--out", "run/lock"], "is a file that a run needs"),
+        (&["run", "--out", "run"], "cannot write run: it is a folder; name a file with --out"),
+        (&["run", "--out", "/proc/report"], "cannot write /proc/report"),
+        (&["run", "--out", "run/journal/below"], "run/journal is not a folder; --out can name another place"),
+    ];
+    for (arguments, says) in rows {
+        let ended = lab.command([&["report"], arguments].concat()).wait();
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(says), "{arguments:?}: {}", ended.stderr);
     }
+    assert_eq!(outcome.file("journal"), journal);
 }
 
 #[test]
@@ -387,6 +400,30 @@ fn a_run_that_goes_on_says_so_and_one_whose_driver_was_killed_says_what_was_cut_
     for told in [look("report"), look("forecast")] {
         let line = "ends in an unfinished commit, as a crash leaves it: 9 bytes after its first ";
         assert!(told.stderr.contains(line), "{}", told.stderr);
+    }
+}
+
+#[test]
+fn who_reads_no_further_ends_a_command_quietly() {
+    let lab = Lab::new(BROADSWEEP);
+    let study = lab.short();
+    let _ = lab.tuned(&study, "run", &["--local", "1x2"]);
+    let run = lab.path("run");
+    let (run, study) = (run.to_str().unwrap(), study.to_str().unwrap());
+    let rows: [&[&str]; 6] = [
+        &["report", run],
+        &["report", run, "--format", "html", "--out", "-"],
+        &["forecast", run],
+        &["check", study],
+        &["cache", "list", "--cache-dir", run],
+        &["completions", "bash"],
+    ];
+    for arguments in rows {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(BROADSWEEP).args(arguments).stdout(writer).output().unwrap();
+        let says = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), says.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
 

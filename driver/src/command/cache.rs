@@ -1,6 +1,5 @@
 //! `broadsweep cache`: what executors of this machine keep across runs, and the room that it takes.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +11,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;
 
 use super::Failure;
+use super::say::print;
 use crate::results::show::{bytes_text, counted, duration_text};
 
 /// Digits of a blob's name in the table: enough to tell any two apart.
@@ -49,7 +49,7 @@ pub(super) struct FolderArgs {
 pub(super) fn run(command: &CacheCommand) -> Result<ExitCode, Failure> {
     let (CacheCommand::List(ListArgs { folder, .. }) | CacheCommand::Clear(folder)) = command;
     let folder = folder.cache_dir.clone().map_or_else(default_cache_dir, Ok).map_err(Failure::wrong_use)?;
-    let cache = CacheFolder::find(&folder)?;
+    let cache = CacheFolder::find(&folder).map_err(Failure::wrong_use)?;
     let shown = folder.display();
     let text = match (command, cache) {
         (CacheCommand::List(ListArgs { json: true, .. }), cache) => {
@@ -69,7 +69,7 @@ pub(super) fn run(command: &CacheCommand) -> Result<ExitCode, Failure> {
         }
         (CacheCommand::Clear(_), Some(cache)) => cleared(&cache.clear()?, &shown.to_string()),
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

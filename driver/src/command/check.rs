@@ -1,6 +1,5 @@
 //! `broadsweep check`: what a study would take, without training anything.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use clap::Args;
 
 use super::Failure;
 use super::load::{Job, load};
+use super::say::print;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::{SamplerKind, Trainer};
@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let job = load(&args.study)?;
-    io::stdout().write_all(describe(&job).as_bytes())?;
+    print(describe(&job))?;
     Ok(ExitCode::SUCCESS)
 }
 

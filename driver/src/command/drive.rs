@@ -1,6 +1,6 @@
 //! A run from its folder to its results: what `tune` and `resume` have in common.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::executors::Choice;
 use super::interrupts::Interrupts;
 use super::load::Job;
+use super::say::{print, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
@@ -87,11 +88,10 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let chronicle = if resumes {
         let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), plan, study.search.select, start)?;
-        let mut stderr = io::stderr();
         if let Some(torn) = torn {
-            writeln!(stderr, "{torn}")?;
+            say(torn);
         }
-        writeln!(stderr, "resuming: {} of {trials} trials are over", chronicle.finished())?;
+        say(format_args!("resuming: {} of {trials} trials are over", chronicle.finished()));
         chronicle
     } else {
         Chronicle::begin(Arc::clone(&storage), plan, study.search.select, start)?
@@ -164,23 +164,23 @@ fn conclude(
     }
     if let Some(error @ (RunError::Chronicle(_) | RunError::Storage(_))) = error {
         // What cannot take the journal cannot take the results. All that was journaled is there for `resume`.
-        say_how_to_go_on(folder, record)?;
+        say_how_to_go_on(folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
     write(folder, outcome)?;
     if let Some(error) = error {
-        say_how_to_go_on(folder, record)?;
+        say_how_to_go_on(folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
     if flags.json {
-        writeln!(io::stdout(), "{}", summary_json(record))?;
+        print(summary_json(record) + "\n")?;
     } else {
         let path = folder.path().display();
-        writeln!(io::stdout(), "{}\nresults in {path}", table(record, false).trim_end())?;
+        print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))?;
     }
     if !record.is_over() {
-        writeln!(io::stderr(), "interrupted: {}", study.name)?;
-        say_how_to_go_on(folder, record)?;
+        say(format_args!("interrupted: {}", study.name));
+        say_how_to_go_on(folder, record);
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let counts = record.counts();
@@ -203,17 +203,15 @@ pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<(), Fold
 /// A run without a report has not failed: its results are safe.
 pub(super) fn say_if_missing(written: Result<(), FolderError>, path: &str) {
     if let Err(error) = written {
-        // A closed stderr must not end the run either.
-        let _ = writeln!(
-            io::stderr(),
+        say(format_args!(
             "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html"
-        );
+        ));
     }
 }
 
-fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) -> io::Result<()> {
+fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
     let (ended, path) = (counts.planned - counts.not_run, folder.path().display());
     let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
-    writeln!(io::stderr(), "{trials}\nto go on: broadsweep resume {path}")
+    say(format_args!("{trials}\nto go on: broadsweep resume {path}"));
 }

@@ -1,7 +1,6 @@
 //! The executors of a run: nodes that are named, or local ones with a cache folder.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +12,7 @@ use clap::Args;
 use tokio::sync::{mpsc, watch};
 use tokio::time::interval;
 
+use super::say::say;
 use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
@@ -203,7 +203,7 @@ impl Choice {
                 let (slots, cores) = (shape.slots(cores()), cores());
                 if slots > cores {
                     let warning = "warning: more slots than cores, so trials will wait for each other";
-                    writeln!(io::stderr(), "{warning} ({slots} slots, {cores} cores)")?;
+                    say(format_args!("{warning} ({slots} slots, {cores} cores)"));
                 }
                 let (local, members) = LocalExecutors::start(shape, &crew, &logs, roster)?;
                 let cache = Cache { path: crew.cache, cold: crew.cold };

@@ -1,6 +1,5 @@
 //! `broadsweep forecast`: what a finished run would take on clusters of other sizes.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::report::read_run;
+use super::say::print;
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
@@ -79,7 +79,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
     } else {
         format!("{}\n{}\n", table(&forecasts), sentence(&basis, slots, enough))
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,12 +1,12 @@
 //! Ctrl-C and SIGTERM: the first one ends a command in order, the second one at once.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::INTERRUPTED;
+use super::say::say;
 use crate::cluster::roster::Roster;
 
 /// Hears both signals as long as the process lives, over several runs if need be.
@@ -30,11 +30,9 @@ impl Interrupts {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 if press.send_replace(true) {
                     held(&running).take().iter().for_each(Roster::kill_children);
-                    // A closed stderr must not keep the process from ending.
-                    let _ = writeln!(
-                        io::stderr(),
+                    say(format_args!(
                         "\nended at once; nodes keep what they have of the run for the next driver\nto go on: {how_to_go_on}"
-                    );
+                    ));
                     std::process::exit(i32::from(INTERRUPTED));
                 }
             }

@@ -15,6 +15,7 @@
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
+//! | `say` | what commands say, and to whom |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
@@ -27,19 +28,24 @@ mod interrupts;
 mod load;
 mod report;
 mod resume;
+mod say;
 mod scale;
 mod series;
 mod sizes;
 mod tune;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use broadsweep_common::heap;
 use broadsweep_executor::command::{self as executor, ExecutorArgs};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
+
+use crate::results::folder::FolderError;
 
 /// Failed: something outside the study.
 const FAILED: u8 = 1;
@@ -111,6 +117,17 @@ impl Failure {
     fn wrong_use(error: impl Into<anyhow::Error>) -> Self {
         Self { code: WRONG_USE, error: error.into() }
     }
+
+    /// A folder that an argument names, and that has to be this one.
+    fn of_folder(error: FolderError) -> Self {
+        if error.is_full() { error.into() } else { Self::wrong_use(error) }
+    }
+
+    /// A folder, or a file, that `--out` names; without it, one in the usual place.
+    fn of_out(error: &FolderError, out: Option<&Path>) -> Self {
+        let code = if out.is_none() || error.is_full() { FAILED } else { WRONG_USE };
+        Self { code, error: anyhow!("{error}; --out can name another place") }
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -135,14 +152,13 @@ pub fn main() -> ExitCode {
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut script);
+            say::print(script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
     };
     ended.unwrap_or_else(|failure| {
-        use std::io::Write;
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "error: {}", in_words(&failure.error));
+        say::say(format_args!("error: {}", in_words(&failure.error)));
         ExitCode::from(failure.code)
     })
 }

@@ -2,15 +2,16 @@
 //! interrupted, or going on.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::series::{first_contact, members};
+use super::say::{print, say, unless_closed};
+use super::series::{SERIES, first_contact, members};
+use crate::cluster::roster::ROSTER;
 use crate::report::Report;
 use crate::results::columns::trials_parquet;
 use crate::results::comparison::Comparison;
@@ -31,6 +32,13 @@ Exit codes: 0 done, 1 failed, 2 wrong use";
 /// The files that a page and the trials are written to, in the folder of the run, unless `--out` names another one.
 const PAGE: &str = "report.html";
 const TRIALS: &str = "trials.parquet";
+
+/// What a run's folder has from its beginning to its end.
+const JOURNAL: &str = "journal";
+/// What a run, or a comparison, needs of its folder: to be read, to go on, to count as over.
+const NEEDED: [&str; 6] = [JOURNAL, SERIES, ROSTER, "study.toml", "summary.json", "lock"];
+/// Folders in it of which it needs every file.
+const NEEDED_FOLDERS: [&str; 3] = ["weights", "checkpoints", "best"];
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -80,20 +88,38 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     };
     match args.out.clone().or_else(usual).filter(|out| out.as_os_str() != "-") {
         Some(out) => {
-            write(&out, &bytes)?;
-            writeln!(io::stderr(), "written: {}", out.display())?;
+            write(&out, args.out.as_deref(), &bytes)?;
+            say(format_args!("written: {}", out.display()));
         }
-        None => io::stdout().write_all(&bytes)?,
+        None => print(bytes)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Over what is there. What is no file, as `/dev/stdout`, is written to.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()));
+fn write(path: &Path, out: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
+    let shown = path.display();
+    if path.is_dir() {
+        let error = anyhow!("cannot write {shown}: it is a folder; name a file with --out");
+        return Err(if out.is_some() { Failure::wrong_use(error) } else { error.into() });
     }
-    Ok(write_whole(path, bytes)?)
+    if out.is_some() && is_needed(path) {
+        return Err(Failure::wrong_use(anyhow!("{shown} is a file that a run needs; name another one with --out")));
+    }
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Ok(unless_closed(fs::write(path, bytes)).with_context(|| format!("cannot write {shown}"))?);
+    }
+    write_whole(path, bytes).map_err(|error| Failure::of_out(&error, out))
+}
+
+/// Whether a run, or a comparison, cannot be read back or gone on with when other bytes stand in this file.
+fn is_needed(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(folder), Some(name)) = (fs::canonicalize(parent), path.file_name()) else { return false };
+    let begun = |folder: &Path| [JOURNAL, SERIES].iter().any(|file| folder.join(file).is_file());
+    let inner = |folder: &Path| folder.file_name().is_some_and(|name| NEEDED_FOLDERS.iter().any(|one| name == *one));
+    let is_of_a_run = begun(&folder) && NEEDED.iter().any(|needed| name == *needed);
+    is_of_a_run || (inner(&folder) && folder.parent().is_some_and(begun))
 }
 
 /// The run in a folder; or a comparison, and its run on the smallest cluster.
@@ -104,7 +130,7 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     let missing = series.missing(&members);
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        writeln!(io::stderr(), "warning: not over, or not to be read back, and left out: {missing}")?;
+        say(format_args!("warning: not over, or not to be read back, and left out: {missing}"));
     }
     let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
     let record = smallest.context("a comparison has a run")?;
@@ -116,7 +142,7 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
 pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
     let Reading { record, torn } = run::read(path).map_err(of_read)?;
     if let Some(torn) = torn {
-        writeln!(io::stderr(), "{}", torn.left_out())?;
+        say(torn.left_out());
     }
     Ok(record)
 }
@@ -124,7 +150,9 @@ pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
 /// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.
 fn of_read(error: ReadError) -> Failure {
     match error {
-        ReadError::NoRun { .. } | ReadError::NotBegun(_) | ReadError::JustBegun(_) => Failure::wrong_use(error),
+        ReadError::NoRun { .. } | ReadError::AFile(_) | ReadError::NotBegun(_) | ReadError::JustBegun(_) => {
+            Failure::wrong_use(error)
+        }
         ReadError::NoText { .. } | ReadError::Study(_) | ReadError::Chronicle(_) | ReadError::Storage(_) => {
             error.into()
         }

@@ -55,7 +55,7 @@ pub(super) struct ResumeArgs {
 
 pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let shown = args.run.display();
-    let folder = RunFolder::open(&args.run).map_err(Failure::wrong_use)?;
+    let folder = RunFolder::open(&args.run).map_err(Failure::of_folder)?;
     let roster = Roster::open(folder.path())
         .with_context(|| format!("cannot read {shown}/{ROSTER}, which says who executes the run"))
         .map_err(Failure::wrong_use)?;

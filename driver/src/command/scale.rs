@@ -1,6 +1,5 @@
 //! `broadsweep scale`: one study on clusters of several sizes, and what the nodes bought.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -15,6 +14,7 @@ use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, w
 use super::executors::CONNECT_TIMEOUT_S;
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_again};
+use super::say::{print, say};
 use super::series::{
     REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
 };
@@ -120,7 +120,7 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
     let (folder, series) = match (&args.resume, &args.study) {
         (Some(path), _) => {
             let series = Series::read(path).map_err(Failure::wrong_use)?;
-            (RunFolder::open_with(path, SERIES).map_err(Failure::wrong_use)?, series)
+            (RunFolder::open_with(path, SERIES).map_err(Failure::of_folder)?, series)
         }
         (None, Some(study)) => begin(args, study)?,
         (None, None) => return Err(Failure::wrong_use(anyhow!("name a study, or a folder with --resume"))),
@@ -133,8 +133,8 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
     let Some(members) = ended? else {
         let (path, runs) = (work.folder.path(), work.series.runs());
         let (there, all) = (work.finished().count(), runs.count());
-        writeln!(io::stderr(), "interrupted: {there} of {all} runs are there")?;
-        writeln!(io::stderr(), "to go on: broadsweep scale --resume {}", path.display())?;
+        say(format_args!("interrupted: {there} of {all} runs are there"));
+        say(format_args!("to go on: broadsweep scale --resume {}", path.display()));
         return Ok(ExitCode::from(INTERRUPTED));
     };
     work.conclude(members, args.json)
@@ -146,7 +146,7 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
-        let folder = RunFolder::open_with(path, SERIES).map_err(Failure::wrong_use)?;
+        let folder = RunFolder::open_with(path, SERIES).map_err(Failure::of_folder)?;
         if !path.join("study.toml").exists() {
             folder.write_study(job.study.text())?;
         }
@@ -162,7 +162,9 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
         return Ok((folder, series));
     }
     let name = format!("{}-scale", job.study.name);
-    let folder = RunFolder::create(args.out.as_deref(), Path::new(RUNS), &name, SystemTime::now())?;
+    let out = args.out.as_deref();
+    let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
+        .map_err(|error| Failure::of_out(&error, out))?;
     // First what makes the folder one of a comparison: after a kill in between, the same command goes on.
     folder.write_file(SERIES, series.to_json()?.as_bytes())?;
     folder.write_study(job.study.text())?;
@@ -226,7 +228,7 @@ impl Work {
         }
         for (size, repeat) in missing {
             let of = format!("run {repeat} of {}", self.series.repeats);
-            writeln!(io::stderr(), "{}, {of}", counted(size.into(), "executor"))?;
+            say(format_args!("{}, {of}", counted(size.into(), "executor")));
             let job = self.load()?;
             if !Box::pin(self.make(&run_name(size, repeat), size, job, &interrupts)).await? {
                 return Ok(None);
@@ -242,7 +244,7 @@ impl Work {
     async fn warm(&self, interrupts: &Interrupts) -> Result<bool, Failure> {
         let size = self.series.largest();
         let name = if self.first_contact().is_some() { WARM_AGAIN } else { WARM };
-        writeln!(io::stderr(), "{}, for the data only: this run is not measured", counted(size.into(), "executor"))?;
+        say(format_args!("{}, for the data only: this run is not measured", counted(size.into(), "executor")));
         let Job { data, header, .. } = self.load()?;
         let study = study::parse(WARM_STUDY, WARM)?;
         let description = study.description(Vec::new());
@@ -268,7 +270,7 @@ impl Work {
         }
         let path = self.folder.path().join(name);
         if clear(&path)? {
-            writeln!(io::stderr(), "{name} did not end, or cannot be read back: it is made anew")?;
+            say(format_args!("{name} did not end, or cannot be read back: it is made anew"));
         }
         let choice = self.series.choice(size)?;
         choice.prepare()?;
@@ -328,9 +330,9 @@ impl Work {
             say_if_missing(self.folder.write_report(&page), &path.to_string());
         }
         if json {
-            writeln!(io::stdout(), "{}", comparison.json())?;
+            print(comparison.json() + "\n")?;
         } else {
-            writeln!(io::stdout(), "{}\nresults in {path}", comparison.text())?;
+            print(format!("{}\nresults in {path}\n", comparison.text()))?;
         }
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());

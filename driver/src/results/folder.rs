@@ -29,14 +29,14 @@ pub struct RunFolder {
     _lock: File,
 }
 
-/// Why a run has no folder, or a file is not in it. Each says what to do.
+/// Why a run has no folder, or a file is not in it. Whether another folder can be named, the command knows.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// `--out` names a folder with something in it.
-    #[error("the folder {} is not empty: a run needs a folder of its own, name a new one with --out", .0.display())]
+    /// There is something in it.
+    #[error("the folder {} is not empty, and a run needs a folder of its own", .0.display())]
     NotEmpty(PathBuf),
     /// A file stands where a folder is needed.
-    #[error("{} is not a folder: name another one with --out", .0.display())]
+    #[error("{} is not a folder", .0.display())]
     NotAFolder(PathBuf),
     /// Nothing was begun there that could go on.
     #[error("{} is no folder of a run: it has no journal; name one that `broadsweep tune` wrote", .0.display())]
@@ -45,10 +45,10 @@ pub enum FolderError {
     #[error("the folder {} belongs to a run that is still going: wait for its end, or name another one", .0.display())]
     Locked(PathBuf),
     /// All names of this second are taken.
-    #[error("{} and its {SAME_SECOND_MAX} variants exist already: name a folder with --out", .0.display())]
+    #[error("{} and its {SAME_SECOND_MAX} variants exist already", .0.display())]
     NoNameLeft(PathBuf),
     /// No room.
-    #[error("cannot write {}: {source}; free some space, or name a folder on another disk with --out", path.display())]
+    #[error("cannot write {}: {source}; free some space", path.display())]
     Full {
         /// What was written.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Not allowed.
-    #[error("cannot write {}: {source}; name a folder that you may write with --out", path.display())]
+    #[error("cannot write {}: {source}; see to it that you may", path.display())]
     Denied {
         /// What was written.
         path: PathBuf,
@@ -74,6 +74,12 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// Whether the disk has no room: then no argument was wrong.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
     /// Sorts what the system said by what the user can do.
     fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -290,9 +296,12 @@ pub fn is_held(folder: &Path) -> bool {
 /// # Errors
 /// [`FolderError`]; then no such file stands there, or the one that stood there before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    let failed = |error| FolderError::from_io(path, error);
-    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: io::Error| {
+        let is_folder_none = error.kind() == io::ErrorKind::NotADirectory;
+        FolderError::from_io(if is_folder_none { folder } else { path }, error)
+    };
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
     let partial = folder.join(format!(".{}.partial", name.display()));
     let written = write_synced(&partial, bytes)
         .and_then(|()| fs::rename(&partial, path))

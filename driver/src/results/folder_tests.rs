@@ -70,6 +70,15 @@ fn a_folder_is_locked_while_its_run_lives_and_free_after_it() {
 }
 
 #[test]
+fn no_error_speaks_of_a_flag_that_only_some_commands_have() {
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory] {
+        let error = FolderError::from_io(Path::new("run/lock"), kind.into());
+        assert!(!error.to_string().contains("--out"), "{error}");
+        assert_eq!(error.is_full(), kind == io::ErrorKind::StorageFull);
+    }
+}
+
+#[test]
 fn a_run_is_seen_by_its_lock_and_those_who_look_do_not_keep_it_out() {
     let home = temporary();
     assert!(!is_held(home.path()), "no run was ever there");
@@ -115,8 +124,8 @@ fn an_error_of_the_system_says_what_to_do() {
     let path = Path::new("runs/x");
     for (kind, advice) in [
         (io::ErrorKind::StorageFull, "free some space"),
-        (io::ErrorKind::PermissionDenied, "that you may write"),
-        (io::ErrorKind::ReadOnlyFilesystem, "that you may write"),
+        (io::ErrorKind::PermissionDenied, "see to it that you may"),
+        (io::ErrorKind::ReadOnlyFilesystem, "see to it that you may"),
         (io::ErrorKind::NotADirectory, "is not a folder"),
     ] {
         let message = FolderError::from_io(path, kind.into()).to_string();

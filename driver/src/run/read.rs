@@ -39,6 +39,9 @@ pub enum ReadError {
         /// What a run's folder has.
         missing: &'static str,
     },
+    /// A file is there.
+    #[error("{} is a file; name the folder of a run", .0.display())]
+    AFile(PathBuf),
     /// Its driver ended before it had written down what it was about to do.
     #[error("the run in {} ended before it began: there is nothing to read; start it again", .0.display())]
     NotBegun(PathBuf),
@@ -69,6 +72,9 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`]; the folder is as it was in any case.
 pub fn read(folder: &Path) -> Result<Reading, ReadError> {
+    if folder.is_file() {
+        return Err(ReadError::AFile(folder.to_owned()));
+    }
     // Looked at first: the other way round, a run that ends in between would count as interrupted.
     let is_held = is_held(folder);
     let read = read_from(&FolderStorage::for_reading(folder), folder);
