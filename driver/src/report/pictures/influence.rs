@@ -80,12 +80,13 @@ pub(super) fn sensitivity(view: &View<'_>) -> Section {
         );
     }
     let shown: Vec<_> = view.by_importance().into_iter().take(SENSITIVITIES_MAX).collect();
-    let along: Vec<_> = shown.iter().map(|place| (*place, groups(view, &view.parameters[*place]))).collect();
+    let along: Vec<_> = shown.iter().map(|place| along(view, *place)).collect();
     // One axis for all, so that a flat picture means no effect.
-    let ends = along.iter().flat_map(|(_, groups)| groups).flat_map(|group| [group.quartiles[0], group.quartiles[2]]);
+    let ends =
+        along.iter().flat_map(|along| &along.groups).flat_map(|group| [group.quartiles[0], group.quartiles[2]]);
     let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| (low.min(end), high.max(end)));
     let axis = error_axis(view, view.error_number(low), view.error_number(high));
-    let pictures = along.iter().enumerate().map(|(number, (place, groups))| {
+    let pictures = along.iter().enumerate().map(|(number, Along { place, groups, .. })| {
         let parameter = &view.parameters[*place];
         let mut axis = axis.clone();
         axis["range"] = axis_range(view, low, high, axis["type"] == "log");
@@ -97,6 +98,15 @@ pub(super) fn sensitivity(view: &View<'_>) -> Section {
     Section { title: SENSITIVITY, sentence: sentence(view, &along), pictures }
 }
 
+/// How the error lies along one parameter.
+struct Along {
+    /// The parameter's place.
+    place: usize,
+    groups: Vec<Group>,
+    /// Groups that are not among them, as they are of too few trials.
+    left_out: usize,
+}
+
 /// The trials with one value, or with neighbouring ones.
 struct Group {
     /// Along the axis of the parameter.
@@ -105,6 +115,15 @@ struct Group {
     name: String,
     quartiles: [f64; 3],
     trials: usize,
+}
+
+fn along(view: &View<'_>, place: usize) -> Along {
+    let mut groups = groups(view, &view.parameters[place]);
+    // A value that hardly any trial has, the control's perhaps, says less of itself than of those trials.
+    let most = groups.iter().map(|group| group.trials).max().unwrap_or_default();
+    let all = groups.len();
+    groups.retain(|group| group.trials * RARE >= most);
+    Along { place, left_out: all - groups.len(), groups }
 }
 
 fn groups(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Group> {
@@ -128,9 +147,6 @@ fn groups(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Group> {
         let position = parameter.position(middle);
         groups.extend(quartiles(&errors).map(|quartiles| Group { position, name, quartiles, trials: count }));
     }
-    // A value that hardly any trial has, the control's perhaps, says less of itself than of those trials.
-    let most = groups.iter().map(|group| group.trials).max().unwrap_or_default();
-    groups.retain(|group| group.trials * RARE >= most);
     groups
 }
 
@@ -184,16 +200,49 @@ fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Val
     numbers([(low - room).max(if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY }), high + room])
 }
 
-fn sentence(view: &View<'_>, along: &[(usize, Vec<Group>)]) -> String {
-    let lowest = along.iter().filter_map(|(place, groups)| {
+fn sentence(view: &View<'_>, along: &[Along]) -> String {
+    let lowest = along.iter().filter_map(|Along { place, groups, .. }| {
         let best = groups.iter().min_by(|one, other| one.quartiles[1].total_cmp(&other.quartiles[1]))?;
         Some(format!("{} at {}", html(view.parameters[*place].name), html(&best.name)))
     });
     let lowest: Vec<_> = lowest.take(3).collect();
+    let rare = along.iter().filter(|along| along.left_out > 0);
+    let rare: Vec<_> =
+        rare.map(|along| format!("{} of {}", along.left_out, html(view.parameters[along.place].name))).collect();
+    let left_out = if rare.is_empty() {
+        String::new()
+    } else {
+        format!(" Values that too few trials have for that are left out: {}.", listed(&rare))
+    };
     format!(
         "The median {} of all trials with a value, whatever else they have, and the middle half of them around it: it \
-         is lowest with {}.",
+         is lowest with {}.{left_out}",
         view.error_name(),
         listed(&lowest)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::configuration::Value as Plain;
+
+    use super::*;
+    use crate::results::fixtures::{configuration, finished, run};
+
+    #[test]
+    fn a_value_that_is_too_rare_to_be_drawn_is_counted() {
+        let trial = |number: u32| {
+            let mut trial = finished(number, 0.1 + f64::from(number) / 100.0);
+            let width = [64, 128, 7][if number == 8 { 2 } else { number as usize % 2 }];
+            trial.configuration = configuration(&[("width", Plain::Integer(width))]);
+            trial
+        };
+        let sentence = |trials: u32| {
+            let record = run((0..trials).map(trial).collect());
+            sensitivity(&View::of(&record)).sentence
+        };
+        let left_out = "Values that too few trials have for that are left out: 1 of width.";
+        assert!(sentence(9).ends_with(left_out), "{}", sentence(9));
+        assert!(!sentence(8).contains("left out"), "{}", sentence(8));
+    }
 }
