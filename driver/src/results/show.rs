@@ -59,11 +59,12 @@ fn is_disruptive(character: char) -> bool {
     character.is_control() || separates || turns
 }
 
-/// The two largest units: `42 s`, `2 min 10 s`, `3 h 5 min`, `2 d 3 h`.
+/// The two largest units: `400 ms`, `42 s`, `2 min 10 s`, `3 h 5 min`, `2 d 3 h`.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
+        0 if duration.as_millis() > 0 => format!("{} ms", duration.as_millis()),
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
@@ -147,6 +148,12 @@ mod tests {
         ] {
             assert_eq!(duration_text(Duration::from_secs(seconds)), shown);
         }
+    }
+
+    #[test]
+    fn a_duration_below_a_second_is_not_shown_as_none() {
+        let shown = [999_999, 400_000, 1_000, 999, 0].map(|us| duration_text(Duration::from_micros(us)));
+        assert_eq!(shown, ["999 ms", "400 ms", "1 ms", "0 s", "0 s"]);
     }
 
     #[test]

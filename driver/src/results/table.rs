@@ -177,6 +177,25 @@ fn wrapped_configuration(trial: &TrialRecord) -> Vec<String> {
     wrap(configuration_pairs(&trial.configuration), INDENT)
 }
 
+/// What may follow a number, and is read with it.
+const UNITS: [&str; 11] = ["%", "ms", "s", "min", "h", "d", "B", "KiB", "MiB", "GiB", "TiB"];
+
+/// The words of a sentence. A number and its unit are one: no line ends between them.
+pub(super) fn words(sentence: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in sentence.split_whitespace() {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', '.', ')']));
+        match words.last_mut() {
+            Some(number) if is_unit && number.ends_with(|last: char| last.is_ascii_digit()) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
 /// Lines of whole items, as many as the terminal is wide for; an item that is wider has a line of its own.
 pub(super) fn wrap(items: impl IntoIterator<Item = String>, first_indent: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -194,7 +213,7 @@ pub(super) fn wrap(items: impl IntoIterator<Item = String>, first_indent: &str) 
 }
 
 fn push_sentence(text: &mut String, sentence: &str, bold: bool) {
-    for line in wrap(sentence.split_whitespace().map(str::to_owned), "") {
+    for line in wrap(words(sentence), "") {
         push_line(text, &line, bold);
     }
 }

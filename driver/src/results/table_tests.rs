@@ -131,3 +131,16 @@ fn a_run_without_results_has_no_table() {
     let text = table(&run(vec![diverged(0, 1)]), false);
     assert!(text.starts_with("no trial has a result"), "{text}");
 }
+
+#[test]
+fn a_number_stays_with_its_unit_at_the_end_of_a_line() {
+    let words = words("waiting 1.1 %, tail idle (0.2 s); 36 MiB of 2 min 10 s x 3 slots, best: s");
+    let expected = [
+        "waiting", "1.1 %,", "tail", "idle", "(0.2 s);", "36 MiB", "of", "2 min", "10 s", "x", "3", "slots,",
+        "best:", "s",
+    ];
+    assert_eq!(words, expected);
+    let sentence = format!("{} 12.5 %, and so on", "x".repeat(WIDTH - 6));
+    let lines = wrap(super::words(&sentence), "");
+    assert_eq!(lines, ["x".repeat(WIDTH - 6), format!("{INDENT}12.5 %, and so on")]);
+}
