@@ -90,7 +90,7 @@ fn a_comparison_that_is_killed_goes_on_with_the_runs_that_are_missing() {
     assert!(off.abs() < 0.3, "{comparison}");
     let csv = fs::read_to_string(lab.path("out/scale.csv")).unwrap();
     assert_eq!(csv.lines().count(), 3, "{csv}");
-    for (words, text) in [("speedup", &ended.stdout), ("on 2 executors, of 2 slots x", &ended.stdout)] {
+    for (words, text) in [("speedup", &ended.stdout), ("on 2 executors, in its run 2-", &ended.stdout)] {
         assert!(text.contains(words), "{words}: {text}");
     }
     for run in ["1-1", "1-2", "2-1", "2-2"] {
@@ -158,6 +158,33 @@ fn ctrl_c_ends_a_comparison_in_order_and_resume_goes_on() {
 }
 
 #[test]
+fn a_comparison_that_is_broken_off_says_what_stays_and_no_longer_what_the_first_contact_takes() {
+    let lab = Lab::new(PROGRAM);
+    let study = lab.write("long.toml", STUDY.replace("0.06, 0.1]", "0.06, 3600.0]"));
+    let flags = ["--sizes", "1", "--local", "1x1", "--repeats", "1", "-v"];
+    let stopped = scale(&lab, &study, "out", &flags);
+    stopped.until_lines("launched", 2); // one of them before the first run
+    stopped.signal(Signal::INT);
+    let _ = stopped.line_with("press Ctrl-C again");
+    stopped.signal(Signal::INT);
+    let ended = stopped.wait();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let stays = "ended at once; its executors end with it, and the run under way is made anew";
+    assert!(ended.stderr.contains(stays) && !ended.stderr.contains("nodes keep"), "{}", ended.stderr);
+
+    let short = lab.write("sizes.toml", STUDY);
+    let killed = scale(&lab, &short, "cut", &flags);
+    killed.until_file(&lab.path("cut/warm/journal"));
+    let _ = killed.cut_off();
+    fs::remove_file(lab.path("cut/warm/journal")).unwrap();
+    let again = resumed(&lab, "cut");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stderr.contains("warm did not end"), "{}", again.stderr);
+    assert_eq!(comparison(&lab, "cut")["first_contact"]["after_a_try"], true);
+    assert!(again.stdout.contains("is not known, as a first"), "{}", again.stdout);
+}
+
+#[test]
 fn results_that_differ_between_sizes_fail_the_comparison_and_are_named() {
     let lab = Lab::new(PROGRAM);
     let study = lab.write("sizes.toml", STUDY);
@@ -180,10 +207,11 @@ fn results_that_differ_between_sizes_fail_the_comparison_and_are_named() {
 fn sizes_that_cannot_be_are_wrong_use_and_leave_nothing() {
     let lab = Lab::new(PROGRAM);
     let study = lab.write("sizes.toml", STUDY);
-    let rows: [(&[&str], &str); 5] = [
+    let rows: [(&[&str], &str); 6] = [
         (&["--sizes", "1,3", "--local", "2x1"], "--sizes 3 of --local 2x1: there are too few executors"),
         (&["--sizes", "1,2", "--nodes", "127.0.0.1:1"], "--sizes 2 of 1 node: there are too few"),
         (&["--sizes", "0"], "`0` is no size"),
+        (&["--sizes", "257"], "--sizes 257: this machine lends 256 executors at most"),
         (&["--sizes", "1", "--nodes", "127.0.0.1:1", "--cold"], "nodes keep what they have"),
         (&["--sizes", "1", "--repeats", "0"], "--repeats"),
     ];

@@ -24,7 +24,7 @@ use super::Member;
 use super::roster::{ChildRecord, LocalCrew, Roster};
 
 /// Executors that one machine may lend.
-const EXECUTORS_MAX: u32 = 256;
+pub const EXECUTORS_MAX: u32 = 256;
 /// A child that lives no longer than this did not start well.
 const STARTED_WELL: Duration = Duration::from_secs(2);
 /// Bad starts in a row before a child is given up.

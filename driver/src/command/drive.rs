@@ -57,8 +57,12 @@ pub(super) struct DriveFlags {
 pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes);
-    let how_to_go_on = format!("broadsweep resume {}", drive.folder.path().display());
-    let ended = runtime.block_on(async { run(drive, &Interrupts::listen(how_to_go_on)?).await })?;
+    let stays = match drive.choice {
+        Choice::Local { .. } => "its executors end with it, and what was safe stays",
+        Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
+    };
+    let what_stays = format!("{stays}\nto go on: broadsweep resume {}", drive.folder.path().display());
+    let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
     drop(runtime);
     conclude(&study, flags, &ended.folder, &ended.outcome, ended.error, resumes)
 }

@@ -18,8 +18,8 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Begins to listen. The second signal ends the process at once, and says `how_to_go_on`. To be called in a runtime.
-    pub(super) fn listen(how_to_go_on: String) -> anyhow::Result<Self> {
+    /// Begins to listen. The second signal ends the process at once, and says `what_stays`. To be called in a runtime.
+    pub(super) fn listen(what_stays: String) -> anyhow::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let (press, pressed) = watch::channel(false);
@@ -30,9 +30,7 @@ impl Interrupts {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 if press.send_replace(true) {
                     held(&running).take().iter().for_each(Roster::kill_children);
-                    say(format_args!(
-                        "\nended at once; nodes keep what they have of the run for the next driver\nto go on: {how_to_go_on}"
-                    ));
+                    say(format_args!("\nended at once; {what_stays}"));
                     std::process::exit(i32::from(INTERRUPTED));
                 }
             }

@@ -16,7 +16,7 @@ use super::interrupts::Interrupts;
 use super::load::{Job, load, load_again};
 use super::say::{print, say};
 use super::series::{
-    REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
+    BROKEN_OFF, REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
 };
 use super::sizes::Sizes;
 use super::tune::{RUNS, kernel, study_folder};
@@ -220,7 +220,16 @@ impl Work {
     /// Makes the runs that are missing; `None` if that was interrupted.
     async fn make_all(&self) -> Result<Option<Vec<Member>>, Failure> {
         let shown = self.folder.path().display();
-        let interrupts = Interrupts::listen(format!("broadsweep scale --resume {shown}"))?;
+        let interrupts = Interrupts::listen(match self.series.crew {
+            SeriesCrew::Local { .. } => format!(
+                "its executors end with it, and the run under way is made anew\nto go on: broadsweep scale --resume \
+                 {shown}"
+            ),
+            SeriesCrew::Nodes(_) => format!(
+                "the run under way is made anew, and its nodes stay held until then\nto go on: broadsweep scale \
+                 --resume {shown} --take-over"
+            ),
+        })?;
         let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
         let missing: Vec<_> = self.series.runs().filter(|run| !is_there(run)).collect();
         if !missing.is_empty() && !self.series.cold && !Box::pin(self.warm(&interrupts)).await? {
@@ -270,6 +279,9 @@ impl Work {
         }
         let path = self.folder.path().join(name);
         if clear(&path)? {
+            if name == WARM {
+                self.folder.write_file(BROKEN_OFF, b"")?;
+            }
             say(format_args!("{name} did not end, or cannot be read back: it is made anew"));
         }
         let choice = self.series.choice(size)?;

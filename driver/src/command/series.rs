@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::executors::{Choice, cold_cache, drop_cold_cache};
 use super::sizes::Sizes;
-use crate::cluster::local::LocalShape;
+use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{LocalCrew, Roster};
 use crate::results::comparison::{FirstContact, Member};
@@ -22,6 +22,8 @@ use crate::run::read;
 pub(super) const SERIES: &str = "series.json";
 /// The run that brings the data to all executors before anything is measured.
 pub(super) const WARM: &str = "warm";
+/// Stands there if that run was broken off once: executors may have data that no record tells of.
+pub(super) const BROKEN_OFF: &str = "warm-broken-off";
 /// Bytes that this file may have: a line for each of ten thousand nodes.
 const SERIES_BYTES_MAX: u64 = 16 << 20;
 /// Runs of each size.
@@ -97,6 +99,10 @@ impl Series {
             SeriesCrew::Nodes(nodes) if (largest as usize) > nodes.len() => {
                 bail!("--sizes {largest} of {}: there are too few", counted(nodes.len() as u64, "node"))
             }
+            SeriesCrew::Local { .. } if largest > EXECUTORS_MAX => bail!(
+                "--sizes {largest}: this machine lends {EXECUTORS_MAX} executors at most; name smaller sizes, or \
+                 executors that run elsewhere with --nodes"
+            ),
             SeriesCrew::Local { slots, .. } => {
                 // As if it had been written: what is possible is known there.
                 let _: LocalShape = format!("{largest}x{slots}").parse().map_err(|error: String| anyhow!(error))?;
@@ -207,7 +213,7 @@ pub(super) fn finished(folder: &Path, size: u32, repeat: u32) -> Option<Member> 
 /// What it took to bring the data to all executors the first time.
 pub(super) fn first_contact(folder: &Path) -> Option<FirstContact> {
     let record = read(&folder.join(WARM)).ok()?.record;
-    record.is_over().then(|| FirstContact::of(&record))
+    record.is_over().then(|| FirstContact::of(&record, folder.join(BROKEN_OFF).exists()))
 }
 
 /// Removes what there is of a run that did not end, with the cache folder that was its own: a run that was disturbed

@@ -10,7 +10,7 @@ use super::digest::results_sha256;
 use super::record::{Broadcast, RunRecord};
 use super::show::{bytes_text, counted};
 use super::summary::lines_by_key;
-use super::table::wrap;
+use super::table::{words, wrap};
 use crate::forecast::{Basis, Cluster, Schedule};
 use crate::ledger::{self, Ledger, Line};
 
@@ -62,23 +62,38 @@ pub struct FirstContact {
     pub from_peers_bytes: u64,
     /// What executors had already.
     pub from_cache_bytes: u64,
+    /// Whether an earlier try was broken off: what executors got then is not in these numbers, but in their caches.
+    pub after_a_try: bool,
 }
 
 impl FirstContact {
-    /// What a run's broadcast took.
+    /// What a run's broadcast took, perhaps after another one that was broken off.
     #[must_use]
-    pub fn of(run: &RunRecord) -> Self {
+    pub fn of(run: &RunRecord, after_a_try: bool) -> Self {
         let Broadcast { data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes, .. } = run.broadcast;
         let broadcast_s = Ledger::of(run).broadcast_us() as f64 / 1e6;
-        Self { executors: run.executors, broadcast_s, data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes }
+        Self {
+            executors: run.executors,
+            broadcast_s,
+            data_raw_bytes,
+            sent_bytes,
+            from_peers_bytes,
+            from_cache_bytes,
+            after_a_try,
+        }
     }
 
     fn sentence(&self) -> String {
         let bytes = [self.data_raw_bytes, self.sent_bytes, self.from_peers_bytes].map(bytes_text);
         let [data, sent, from_peers] = &bytes;
         let executors = counted(self.executors.into(), "executor");
+        let unknown = if self.after_a_try {
+            "what it takes to bring the data to all executors is not known, as a first try was broken off; after it, "
+        } else {
+            ""
+        };
         format!(
-            "before the first run, {data} of data came to {executors} in {:.2} s: {sent} sent, {from_peers} between \
+            "{unknown}before the first run, {data} of data came to {executors} in {:.2} s: {sent} sent, {from_peers} between \
              executors, {} from caches",
             self.broadcast_s,
             bytes_text(self.from_cache_bytes)
@@ -200,7 +215,9 @@ impl Comparison {
         for row in &self.sizes {
             let mut remarks = row.remarks.iter();
             let executors = counted(row.executors.into(), "executor");
-            sentences.extend(remarks.next().map(|shares| format!("on {executors}, {shares}")));
+            // Medians are of all runs of a size, and sentences of one: in the table is what none of them took.
+            let run = if row.runs.len() > 1 { format!("in its run {}, ", row.median_run) } else { String::new() };
+            sentences.extend(remarks.next().map(|shares| format!("on {executors}, {run}{shares}")));
             sentences.extend(remarks.cloned());
         }
         sentences.extend(self.first_contact.as_ref().map(FirstContact::sentence));
@@ -213,7 +230,7 @@ impl Comparison {
             };
             sentences.push(format!("{same}results_sha256 {shown}..."));
         }
-        let lines = sentences.iter().flat_map(|sentence| wrap(sentence.split_whitespace().map(str::to_owned), ""));
+        let lines = sentences.iter().flat_map(|sentence| wrap(words(sentence), ""));
         format!("{}\n{}", table(&self.sizes), lines.collect::<Vec<_>>().join("\n"))
     }
 
@@ -362,6 +379,23 @@ mod tests {
     }
 
     #[test]
+    fn sentences_name_their_run_where_the_table_has_medians_of_several() {
+        let walls = [(1, 1, 60.0), (4, 1, 20.0), (4, 2, 10.0)];
+        let members = walls.map(|(size, repeat, wall_s)| member(size, repeat, wall_s, 0.1));
+        let tried = FirstContact::of(&members[0].record, true);
+        let text = Comparison::of("s", false, Some(tried), members.to_vec()).text();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "4 15.00 s",
+            "on 1 executor, of 4 slots x 60.0 s:",
+            "on 4 executors, in its run 4-2, of 4 slots x 10.0 s:",
+            "is not known, as a first try was broken off; after it, before the first run, 1000 B of data came to",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
     fn results_that_differ_are_named_run_by_run() {
         let members = vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1), member(2, 2, 30.0, 0.2)];
         let comparison = Comparison::of("s", false, None, members);
@@ -387,7 +421,7 @@ mod tests {
         let comparison = Comparison::of(
             "s",
             true,
-            Some(FirstContact::of(&run(vec![finished(0, 0.1)]))),
+            Some(FirstContact::of(&run(vec![finished(0, 0.1)]), false)),
             vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1)],
         );
         let csv = comparison.csv();
@@ -402,6 +436,7 @@ mod tests {
             (&"2-1".into(), &2000.into())
         );
         let text = comparison.text();
+        assert!(!text.contains("not known"), "{text}");
         assert!(
             text.contains("on 1 executor, of 4 slots x 60.0 s:") && text.contains("the same to the last bit"),
             "{text}"
