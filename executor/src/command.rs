@@ -146,12 +146,18 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
 /// What a driver would be told.
 fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
     let kernels: Vec<_> = Kernel::detect().into_iter().map(Kernel::name).collect();
-    let mut stdout = io::stdout();
-    writeln!(stdout, "version  {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(stdout, "slots    {}", args.slots.unwrap_or_else(cores))?;
-    writeln!(stdout, "memory   {:.1} GiB", memory_bytes() as f64 / f64::from(1 << 30))?;
-    writeln!(stdout, "kernels  {} (the fastest first)", kernels.join(", "))?;
-    Ok(())
+    let text = format!(
+        "version  {}, protocol {PROTOCOL}\nslots    {}\nmemory   {:.1} GiB\nkernels  {} (the fastest first)\n",
+        env!("CARGO_PKG_VERSION"),
+        args.slots.unwrap_or_else(cores),
+        memory_bytes() as f64 / f64::from(1 << 30),
+        kernels.join(", ")
+    );
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who reads no further has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: SlotThreads) -> anyhow::Result<()> {

@@ -410,7 +410,8 @@ fn who_reads_no_further_ends_a_command_quietly() {
     let _ = lab.tuned(&study, "run", &["--local", "1x2"]);
     let run = lab.path("run");
     let (run, study) = (run.to_str().unwrap(), study.to_str().unwrap());
-    let rows: [&[&str]; 6] = [
+    let rows: [&[&str]; 7] = [
+        &["executor", "--about"],
         &["report", run],
         &["report", run, "--format", "html", "--out", "-"],
         &["forecast", run],
