@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{Hello, driver_item};
 use broadsweep_tests::hostile_driver::{HostileDriver, message};
@@ -384,6 +385,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
         talk.say(vec![Item::Welcome(welcome)]).await;
         talk.until_gone().await;
     }));
+    let other = format!("it speaks protocol 99, this driver {PROTOCOL}; use one version");
     let rows = [
         ("nobody there", format!("127.0.0.1:{}", free_port()), "does not answer"),
         ("no such host", "nowhere.invalid:7717".to_owned(), "nowhere.invalid:7717 does not answer"),
@@ -391,7 +393,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
         ("noise", serve_bytes(&[0xa5; 512]), ""),
         ("it closes at once", serve(drop), ""),
         ("it is silent", serve(move |stream| held_open.lock().unwrap().push(stream)), "no answer so far"),
-        ("another protocol", newer.address.clone(), "it speaks protocol 99, this driver 3; use one version"),
+        ("another protocol", newer.address.clone(), &*other),
     ];
     let lab = lab();
     let study = lab.write("study.toml", IDX_STUDY);
@@ -417,7 +419,8 @@ async fn a_driver_of_another_protocol_is_told_both_versions() {
     let first = message("newer", 1, vec![driver_item::Item::Hello(hello)]);
     let refusal = HostileDriver::open(&executor.address, first).await.unwrap_err();
     assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
-    for part in ["speaks protocol 3", "broadsweep 9.9.9) 99", "use one version"] {
+    let ours = format!("speaks protocol {PROTOCOL}");
+    for part in [&*ours, "broadsweep 9.9.9) 99", "use one version"] {
         assert!(refusal.message().contains(part), "`{part}` is missing in: {}", refusal.message());
     }
 }
