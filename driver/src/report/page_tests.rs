@@ -107,6 +107,17 @@ fn every_picture_has_a_place_in_the_page() {
 }
 
 #[test]
+fn curves_of_few_epochs_name_each_epoch_once() {
+    let record = searched(30);
+    let epochs = record.trials.iter().map(|trial| trial.epochs.len()).max().unwrap();
+    assert!((2..10).contains(&epochs), "{epochs}");
+    let sections = pictures::of_report(&Report::of(&record), &View::of(&record));
+    let curves =
+        sections.iter().flat_map(|section| &section.pictures).find(|picture| picture.id == "curves").unwrap();
+    assert_eq!(curves.layout["xaxis"]["dtick"], 1);
+}
+
+#[test]
 fn a_run_of_failures_has_a_page_that_says_so() {
     let record = run((0..9).map(|trial| given_up(trial, "no room")).collect());
     let page = of(&record);

@@ -16,6 +16,8 @@ const BEST_MAX: usize = 8;
 const OTHERS_MAX: usize = 60;
 /// Points of one curve; of more epochs, an even sample that has the last one.
 const POINTS_MAX: usize = 100;
+/// Epochs that the axis names.
+const TICKS_MAX: usize = 10;
 
 pub(super) fn section(view: &View<'_>) -> Section {
     let epochs = view.ranking.iter().map(|(trial, _)| view.run.trials[*trial].epochs.len()).max().unwrap_or_default();
@@ -39,8 +41,10 @@ pub(super) fn section(view: &View<'_>) -> Section {
         drawn.flat_map(|trial| points(view, trial)).map(|(_, error)| error)
     };
     let (low, high) = (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max));
+    // Whole epochs apart: between the first two, rounded ticks would all read 1 or 2.
+    let tick = epochs.div_ceil(TICKS_MAX);
     let layout = json!({
-        "xaxis": { "title": { "text": "epoch" }, "zeroline": false, "tickformat": "d", "nticks": 10 },
+        "xaxis": { "title": { "text": "epoch" }, "zeroline": false, "tickformat": "d", "tick0": 0, "dtick": tick },
         "yaxis": error_axis(view, low, high), "showlegend": true, "hovermode": "closest",
         "legend": { "traceorder": "reversed" },
     });
