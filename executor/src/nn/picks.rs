@@ -84,6 +84,12 @@ impl Picks {
         items * (capacity + 1) * (size_of::<Pick>() / size_of::<f32>())
     }
 
+    /// Values of this one.
+    #[cfg(test)]
+    pub(super) fn values(&self) -> usize {
+        size_of_val(&*self.lists) / size_of::<f32>()
+    }
+
     pub(super) fn clear(&mut self) {
         self.counts.fill(0);
     }

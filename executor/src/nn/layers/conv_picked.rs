@@ -165,7 +165,8 @@ impl<S: Simd> PickedGradients<S> {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        buffer_len(&self.sizes)
+        let lists = self.by_filter.values() + self.by_pixel.as_ref().map_or(0, Picks::values);
+        self.sums.len() + self.turned.len() + lists
     }
 }
 

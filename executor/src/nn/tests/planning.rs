@@ -116,13 +116,21 @@ fn planned_memory_is_what_the_trainer_allocates() {
         Layer::Flatten,
         dense(2, Activation::Linear),
     ];
+    // One convolution whose pool's windows are apart, and one whose windows share pixels.
+    let pooled = vec![
+        conv(14, 3, 1, SAME, Activation::Tanh),
+        conv(20, 3, 1, SAME, Activation::Relu),
+        Layer::MaxPool(window(2, 2, SAME)),
+        conv(7, 2, 1, SAME, Activation::Relu),
+        Layer::MaxPool(window(3, 2, SAME)),
+        Layer::Flatten,
+        dense(2, Activation::Linear),
+    ];
     let flat = vec![dense(50, Activation::Gelu), batch_norm(Activation::Gelu), dense(2, Activation::Linear)];
+    let images = || super::values(&[9, 8], TargetKind::Classes { count: 2 }, [0; 3], |_, _| vec![], |_, _| vec![]);
     let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weight_decay: 0.0 };
     let plain = Optimizer::Sgd { momentum: 0.0, nesterov: false };
-    for (layers, data) in [
-        (image, super::values(&[9, 8], TargetKind::Classes { count: 2 }, [0; 3], |_, _| vec![], |_, _| vec![])),
-        (flat, circle([4, 0, 0])),
-    ] {
+    for (layers, data) in [(image, images()), (pooled, images()), (flat, circle([4, 0, 0]))] {
         let model = classifier(layers);
         let plan = plan(&model, &data.header().shape, data.header().targets).unwrap();
         for ((batch_size, optimizer), kernel) in [(1, adam), (300, plain), (1000, sgd(0.1, 1, 1).optimizer)]
