@@ -1,6 +1,6 @@
-//! The one kernel of the trainer: sums of products over tiles that stay in registers.
+//! The kernel for products of everything: sums over tiles that stay in registers. (`picks` has the other one.)
 //!
-//! Every product that a layer needs has the form
+//! Every such product that a layer needs has the form
 //!
 //! ```text
 //! c[row][column] = start + Σ over segments, Σ over steps  a[row, step] × b[step][column]

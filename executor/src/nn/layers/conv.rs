@@ -3,7 +3,8 @@
 //! Nothing is copied out of the images. A tile's rows are neighbouring pixels of one line of outputs, its steps run
 //! along a line of the kernel: since the image's pixels lie in blocks of channels, line by line, and the border holds
 //! the padding's zeros, both are runs through memory. Images are worked on one by one, so that what lies between the
-//! convolution, its activation and its pool, and between their gradients, never leaves the second cache.
+//! convolution, its activation and its pool, and between their gradients, never leaves the second cache. Where the pool
+//! picks few of the outputs, `conv_picked` has the gradients, else `conv_gradient`.
 
 use broadsweep_common::model::Activation;
 
