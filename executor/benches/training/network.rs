@@ -6,6 +6,7 @@
 //! | `convnet` | the network of TensorFlow's MNIST tutorial, with dropout |
 //! | `dense:100-50-10` | 100 values, 50 units, 10 classes; as many layers as are written |
 //! | `conv3:16x14x14` | two convolutions 3x3 of 16 channels on 14x14 pixels, the mean of each channel, 10 classes |
+//! | `norm3:16x14x14` | the same, with batch norm between each convolution and its relu |
 //!
 //! `@32` behind a name is the batch size; without it, 64. Hidden layers end in relu, and convolutions keep their size.
 //! There are two convolutions, since the first one's input gradient is never computed.
@@ -16,7 +17,8 @@ use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, P
 
 const BATCH: usize = 64;
 const CLASSES: usize = 10;
-const NAMES: &str = "it is mlp, convnet, dense:100-50-10 or conv3:16x14x14, with @32 behind it for the batch size";
+const NAMES: &str =
+    "it is mlp, convnet, dense:100-50-10, conv3:16x14x14 or norm3:16x14x14, with @32 behind it for the batch size";
 
 /// A network to be measured.
 #[derive(Clone, Debug)]
@@ -43,10 +45,15 @@ impl FromStr for Network {
             "convnet" => (vec![28, 28, 1], convnet()),
             _ => match kind.split_once(':') {
                 Some(("dense", widths)) => mlp(&numbers(widths, '-')?),
-                Some((conv, sides)) if conv.starts_with("conv") => {
-                    convolutions(number(&conv["conv".len()..])?, &numbers(sides, 'x')?)?
+                Some((family, sides)) => {
+                    let (hidden, kernel): (fn(usize, usize) -> Vec<Layer>, _) = match family.split_at_checked(4) {
+                        Some(("conv", kernel)) => (plain, kernel),
+                        Some(("norm", kernel)) => (normalized, kernel),
+                        _ => return Err(NAMES.to_owned()),
+                    };
+                    convolutions(hidden, number(kernel)?, &numbers(sides, 'x')?)?
                 }
-                _ => return Err(NAMES.to_owned()),
+                None => return Err(NAMES.to_owned()),
             },
         };
         let Some(Layer::Dense { units, .. }) = layers.last() else {
@@ -70,9 +77,9 @@ fn mlp(widths: &[usize]) -> Parts {
 
 fn convnet() -> Vec<Layer> {
     vec![
-        conv(32, 5),
+        conv(32, 5, Activation::Relu),
         Layer::MaxPool(Window { size: 2, stride: 2, padding: Padding::Same }),
-        conv(64, 5),
+        conv(64, 5, Activation::Relu),
         Layer::MaxPool(Window { size: 2, stride: 2, padding: Padding::Same }),
         Layer::Flatten,
         dense(512, Activation::Relu),
@@ -81,20 +88,32 @@ fn convnet() -> Vec<Layer> {
     ]
 }
 
-fn convolutions(kernel: usize, sides: &[usize]) -> Result<Parts, String> {
+fn plain(filters: usize, kernel: usize) -> Vec<Layer> {
+    vec![conv(filters, kernel, Activation::Relu)]
+}
+
+fn normalized(filters: usize, kernel: usize) -> Vec<Layer> {
+    let norm = Layer::BatchNorm { momentum: 0.9, epsilon: 1e-3, activation: Activation::Relu };
+    vec![conv(filters, kernel, Activation::Linear), norm]
+}
+
+fn convolutions(
+    hidden: impl Fn(usize, usize) -> Vec<Layer>,
+    kernel: usize,
+    sides: &[usize],
+) -> Result<Parts, String> {
     let &[channels, height, width] = sides else {
         return Err("a convolution is on CHANNELSxHEIGHTxWIDTH, as conv3:16x14x14".to_owned());
     };
     if height != width {
         return Err("the image has to be a square".to_owned());
     }
-    let layers = vec![
-        conv(channels, kernel),
-        conv(channels, kernel),
+    let mut layers = [hidden(channels, kernel), hidden(channels, kernel)].concat();
+    layers.extend([
         Layer::AveragePool(Window { size: height, stride: height, padding: Padding::Valid }),
         Layer::Flatten,
         dense(CLASSES, Activation::Linear),
-    ];
+    ]);
     Ok((vec![height as u32, width as u32, channels as u32], layers))
 }
 
@@ -102,13 +121,13 @@ fn dense(units: usize, activation: Activation) -> Layer {
     Layer::Dense { units, activation, initialization: Initialization::Glorot }
 }
 
-fn conv(filters: usize, kernel: usize) -> Layer {
+fn conv(filters: usize, kernel: usize, activation: Activation) -> Layer {
     Layer::Conv2d {
         filters,
         kernel,
         stride: 1,
         padding: Padding::Same,
-        activation: Activation::Relu,
+        activation,
         initialization: Initialization::He,
     }
 }

@@ -51,30 +51,18 @@ impl Batch {
             self.pieces.clear();
             self.pieces.extend(self.layout.pieces(self.rows, 0));
         }
-        let scaling = &data.header().scaling;
-        let mut ahead = rows.clone();
-        for (number, row) in rows.clone().enumerate() {
-            // Rows come in any order, so no processor guesses which is next.
-            let next = if number == 0 { AHEAD } else { 1 };
-            ahead.by_ref().take(next).for_each(|row| self.ask_for(data, part, row));
-            let features = &mut self.features[number * self.layout.row_step()..];
-            let pieces = &self.pieces;
-            match data.features(part) {
-                Features::U8(all) => {
-                    self.kernel.vectorize(CopyScaled { source: contiguous(&all, row), scaling, pieces, features });
-                }
-                Features::F32(all) => {
-                    self.kernel.vectorize(CopyScaled { source: contiguous(&all, row), scaling, pieces, features });
-                }
-            }
+        match data.features(part) {
+            Features::U8(all) => self.gather_features(contiguous(&all), &data.header().scaling, rows.clone()),
+            Features::F32(all) => self.gather_features(contiguous(&all), &data.header().scaling, rows.clone()),
         }
         match (&mut self.targets, data.targets(part)) {
             (Wants::Classes(classes), Targets::Classes(source)) => {
                 classes.iter_mut().zip(rows).for_each(|(class, row)| *class = source[row]);
             }
             (Wants::Values { width, values }, Targets::Values(source)) => {
+                let source = contiguous(&source);
                 for (slots, row) in values.chunks_exact_mut(*width).zip(rows) {
-                    slots.copy_from_slice(contiguous(&source, row));
+                    slots.copy_from_slice(&source[row * *width..][..*width]);
                 }
             }
             (Wants::Classes(_), Targets::Values(_)) | (Wants::Values { .. }, Targets::Classes(_)) => {
@@ -83,11 +71,22 @@ impl Batch {
         }
     }
 
-    /// Asks for a row of features, so that it is in the cache when it is gathered.
-    fn ask_for(&self, data: &Dataset, part: Part, row: usize) {
-        match data.features(part) {
-            Features::U8(all) => self.kernel.prefetch(contiguous(&all, row)),
-            Features::F32(all) => self.kernel.prefetch(contiguous(&all, row)),
+    /// `all` are the features of all rows.
+    fn gather_features<T: Copy + Into<f32>>(
+        &mut self,
+        all: &[T],
+        scaling: &Scaling,
+        rows: impl Iterator<Item = usize> + Clone,
+    ) {
+        let values = self.layout.values();
+        let row_of = |row: usize| &all[row * values..][..values];
+        let mut ahead = rows.clone();
+        for (number, row) in rows.enumerate() {
+            // Rows come in any order, so no processor guesses which is next.
+            let next = if number == 0 { AHEAD } else { 1 };
+            ahead.by_ref().take(next).for_each(|row| self.kernel.prefetch(row_of(row)));
+            let features = &mut self.features[number * self.layout.row_step()..];
+            self.kernel.vectorize(CopyScaled { source: row_of(row), scaling, pieces: &self.pieces, features });
         }
     }
 
@@ -151,10 +150,8 @@ impl<T: Copy + Into<f32>> Work for CopyScaled<'_, T> {
 }
 
 #[expect(clippy::expect_used, reason = "a data set lays its rows out one after another")]
-fn contiguous<'a, T>(rows: &ArrayView2<'a, T>, row: usize) -> &'a [T] {
-    let columns = rows.ncols();
-    let all = rows.to_slice().expect("rows lie one after another");
-    &all[row * columns..][..columns]
+fn contiguous<'a, T>(rows: &ArrayView2<'a, T>) -> &'a [T] {
+    rows.to_slice().expect("rows lie one after another")
 }
 
 /// Fills `order` with every row once, in the order of this epoch (Fisher and Yates, as Durstenfeld wrote it, 1964).

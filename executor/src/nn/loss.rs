@@ -71,7 +71,7 @@ fn cross_entropy(kernel: Kernel, outputs: &[f32], width: usize, classes: &[u32],
     let share = 1.0 / classes.len() as f32;
     let mut tally = Tally { rows: classes.len() as u64, ..Tally::default() };
     for (outputs, gradient) in outputs.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {
-        let largest = outputs[first_maximum(outputs)];
+        let largest = maximum(outputs);
         gradient.iter_mut().zip(outputs).for_each(|(slot, output)| *slot = output - largest);
     }
     let gradient = &mut gradient[..outputs.len()];
@@ -79,10 +79,10 @@ fn cross_entropy(kernel: Kernel, outputs: &[f32], width: usize, classes: &[u32],
     let rows = outputs.chunks_exact(width).zip(gradient.chunks_exact_mut(width));
     for ((outputs, gradient), &class) in rows.zip(classes) {
         let class = class as usize;
-        let likeliest = first_maximum(outputs);
-        tally.wrong += u64::from(likeliest != class);
+        let largest = maximum(outputs);
+        tally.wrong += u64::from(first(outputs, largest) != class);
         let sum = gradient.iter().sum();
-        tally.loss += row_loss(sum, outputs[class] - outputs[likeliest]);
+        tally.loss += row_loss(sum, outputs[class] - largest);
         for slot in gradient.iter_mut() {
             *slot *= share / sum;
         }
@@ -107,14 +107,19 @@ fn row_loss(sum: f32, margin: f32) -> f64 {
     libm::log(f64::from(sum)) - f64::from(margin)
 }
 
-fn first_maximum(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
+/// NaN if the first value is, since nothing is larger.
+fn maximum(values: &[f32]) -> f32 {
+    values.iter().fold(values[0], |largest, &value| if value > largest { value } else { largest })
+}
+
+/// The place of the first of these values that reaches `wanted`, or 0 if none does. It looks at all of them, from the
+/// last one on: where to stop is what no processor guesses.
+fn first(values: &[f32], wanted: f32) -> usize {
+    let mut place = 0;
+    for (index, value) in values.iter().enumerate().rev() {
+        place = if *value >= wanted { index } else { place };
     }
-    best
+    place
 }
 
 /// A row's loss is the mean over its outputs.

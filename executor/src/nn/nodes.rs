@@ -173,7 +173,7 @@ impl NodePlan {
             What::PlainConv { windows, filters } => PlainConv::buffer_len(windows, *filters) as u64,
             What::MaxPool(_) => per_row(&self.output),
             What::Dropout { .. } => rows.saturating_mul(self.input.row_len() as u64),
-            What::BatchNorm { .. } => per_row(&self.input).saturating_add(BatchNorm::buffer_len(&self.input) as u64),
+            What::BatchNorm { .. } => BatchNorm::buffer_len(&self.input) as u64,
             What::AveragePool(_) | What::Flatten | What::PassThrough => 0,
         };
         outputs.saturating_add(kept).saturating_add(own)
@@ -211,7 +211,7 @@ impl NodePlan {
             What::AveragePool(windows) => Box::new(AveragePool::new(kernel, *windows, input, output)),
             What::Dropout { layer, rate } => Box::new(Dropout::new(*layer, *rate, (input, output), rows_max)),
             What::BatchNorm { momentum, epsilon } => {
-                Box::new(BatchNorm::new((*momentum, *epsilon), (input, output), rows_max))
+                Box::new(BatchNorm::new(kernel, (*momentum, *epsilon), (input, output)))
             }
             What::Flatten => Box::new(Flatten::new(input, output)),
             What::PassThrough => Box::new(PassThrough { input, output }),

@@ -326,11 +326,12 @@ fn row_bytes(layer: &Layer, output: Shape) -> u64 {
     let values = 4 * output.values() as u64;
     let kept = |function: Activation| if activation::needs_inputs(function) { values } else { 0 };
     match layer {
-        Layer::Dense { activation, .. } | Layer::Conv2d { activation, .. } => values + kept(*activation),
+        Layer::Dense { activation, .. } | Layer::Conv2d { activation, .. } | Layer::BatchNorm { activation, .. } => {
+            values + kept(*activation)
+        }
         Layer::MaxPool(_) | Layer::Dropout { .. } => 2 * values,
         Layer::AveragePool(_) => values,
         Layer::Flatten => 0,
-        Layer::BatchNorm { activation, .. } => 2 * values + kept(*activation),
         Layer::Activation(function) => values + kept(*function),
     }
 }

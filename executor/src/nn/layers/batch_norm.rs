@@ -1,192 +1,307 @@
 //! Batch normalisation (Ioffe and Szegedy, 2015).
 //!
-//! Sums over the batch are taken in f64, one channel beside the other, row after row: with 50,000 values a channel,
-//! f32 sums would lose digits that the variance needs. Running variances are the biased ones, as Keras keeps them.
+//! Sums over the batch are taken in f64, one channel beside the other, row after row. The square of an f32 is exact
+//! there, so that a variance is the mean square less the squared mean, in one pass: what these lose to each other are
+//! digits that the values do not have. Running variances are the biased ones, as Keras keeps them.
 
-use std::ops::Range;
-
+use super::lanes::{ByLanes, by_lanes, values};
 use super::{Backward, Mode, Operation, Tensors};
+use crate::nn::kernel::Kernel;
 use crate::nn::layout::Layout;
 use crate::nn::plan::Role;
 
 /// A batch norm layer. Its weights are `scale (channels)`, then `shift (channels)`; its statistics are
 /// `mean (channels)`, then `variance (channels)`; all filled up to whole blocks.
 pub(crate) struct BatchNorm {
-    input: Layout,
-    output: Layout,
+    kernel: Kernel,
+    pixels: Pixels,
     momentum: f64,
     epsilon: f64,
     /// `1 / √(variance + epsilon)` of the batch.
     inverse_deviation: Vec<f32>,
-    /// Two sums a channel.
-    sums: [Vec<f64>; 2],
-    /// The batch after normalisation, before scale and shift: line by line, without a border.
-    normalized: Vec<f32>,
+    /// Of the batch, from which it is normalised once more on the way back.
+    means: Vec<f64>,
+    variances: Vec<f64>,
     gradient: Vec<f32>,
 }
 
+/// Where the pixels of each channel lie. A value of a flat row is one.
+#[derive(Clone, Copy)]
+struct Pixels {
+    input: Layout,
+    output: Layout,
+}
+
+/// The places of one pixel's neighbouring channels.
+struct Place {
+    input: usize,
+    output: usize,
+}
+
+impl Pixels {
+    /// Of each channel of so many rows.
+    fn count(&self, rows: usize) -> usize {
+        rows * self.input.values() / self.input.channels()
+    }
+
+    /// Calls `each` with every pixel of so many rows, where its channels from `first` on lie.
+    #[inline(always)]
+    fn each(&self, rows: usize, first: usize, mut each: impl FnMut(Place)) {
+        let lanes = self.input.lanes();
+        let (block, lane) = (first / lanes, first % lanes);
+        for (input, output) in self.input.block_lines(rows, block).zip(self.output.block_lines(rows, block)) {
+            for pixel in (lane..input.len()).step_by(lanes) {
+                each(Place { input: input.start + pixel, output: output.start + pixel });
+            }
+        }
+    }
+}
+
 impl BatchNorm {
-    pub(crate) fn new((momentum, epsilon): (f64, f64), (input, output): (Layout, Layout), rows_max: usize) -> Self {
+    pub(crate) fn new(kernel: Kernel, (momentum, epsilon): (f64, f64), (input, output): (Layout, Layout)) -> Self {
         let channels = input.blocks() * input.lanes();
         Self {
+            kernel,
+            pixels: Pixels { input, output },
             momentum,
             epsilon,
             inverse_deviation: vec![0.0; channels],
-            sums: [vec![0.0; channels], vec![0.0; channels]],
-            normalized: vec![0.0; rows_max * input.values_with_lanes()],
+            means: vec![0.0; channels],
+            variances: vec![0.0; channels],
             gradient: vec![0.0; 2 * channels],
-            input,
-            output,
         }
     }
 
-    /// f32 values of the work buffers that do not grow with the batch: sums are twice as wide.
+    /// f32 values of the work buffers: sums are twice as wide.
     pub(crate) fn buffer_len(input: &Layout) -> usize {
         7 * input.blocks() * input.lanes()
     }
 
+    /// With those that fill up the last block.
     fn channels(&self) -> usize {
         self.inverse_deviation.len()
     }
 
-    /// Fills `sums` with the batch's means and variances.
-    fn measure(&mut self, rows: usize, input: &[f32]) {
-        let count = (rows * self.input.values() / self.input.channels()) as f64;
-        let lanes = self.input.lanes();
-        let channels = self.input.channels();
-        let [means, variances] = &mut self.sums;
-        let blocks = means.chunks_exact_mut(lanes).zip(variances.chunks_exact_mut(lanes));
-        for (block, (means, variances)) in blocks.enumerate() {
-            let pixels = || self.input.block_lines(rows, block).flat_map(|line| input[line].chunks_exact(lanes));
-            means.fill(0.0);
-            variances.fill(0.0);
-            for pixel in pixels() {
-                means.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
-            }
-            for sum in means.iter_mut() {
-                *sum /= count;
-            }
-            for pixel in pixels() {
-                for ((sum, mean), &value) in variances.iter_mut().zip(means.iter()).zip(pixel) {
-                    let difference = f64::from(value) - mean;
-                    *sum += difference * difference;
-                }
-            }
-            for sum in variances {
-                *sum /= count;
-            }
-        }
-        // What fills up the last block is whatever an earlier batch left there.
-        means[channels..].fill(0.0);
-        variances[channels..].fill(0.0);
+    fn by_lanes(&self, work: impl ByLanes) {
+        by_lanes(self.kernel, self.pixels.input, work);
     }
 
     fn train(&mut self, rows: usize, trained: &[f32], statistics: &mut [f32], input: &[f32], output: &mut [f32]) {
-        self.measure(rows, input);
-        let (scale, shift) = trained.split_at(self.channels());
+        let Self { kernel, pixels, means, variances, inverse_deviation: inverse, .. } = self;
+        let (pixels, channels) = (*pixels, pixels.input.channels());
+        by_lanes(*kernel, pixels.input, Measure { pixels, rows, input, means, variances });
+        // What fills up the last block is whatever an earlier batch left there.
+        means[channels..].fill(0.0);
+        variances[channels..].fill(0.0);
         let (past, now) = (self.momentum, 1.0 - self.momentum);
-        for (running, measured) in statistics.iter_mut().zip(self.sums.iter().flatten()) {
+        for (running, measured) in statistics.iter_mut().zip(means.iter().chain(&*variances)) {
             *running = (past * f64::from(*running) + now * measured) as f32;
         }
-        for (slot, variance) in self.inverse_deviation.iter_mut().zip(&self.sums[1]) {
-            *slot = (1.0 / (variance + self.epsilon).sqrt()) as f32;
+        for (slot, variance) in inverse.iter_mut().zip(variances) {
+            *slot = (1.0 / (*variance + self.epsilon).sqrt()) as f32;
         }
-        self.inverse_deviation[self.input.channels()..].fill(0.0);
-        let means = &self.sums[0];
-        let mut kept = self.normalized.as_mut_slice();
-        for (channels, from, to) in lines((&self.input, &self.output), rows) {
-            let (normalized, rest) = std::mem::take(&mut kept).split_at_mut(from.len());
-            kept = rest;
-            let lanes = channels.len();
-            let pixels = input[from].chunks_exact(lanes).zip(output[to].chunks_exact_mut(lanes));
-            let (means, inverse) = (&means[channels.clone()], &self.inverse_deviation[channels.clone()]);
-            let (scale, shift) = (&scale[channels.clone()], &shift[channels]);
-            for ((pixel, output), normalized) in pixels.zip(normalized.chunks_exact_mut(lanes)) {
-                for lane in 0..lanes {
-                    let centred = (f64::from(pixel[lane]) - means[lane]) as f32;
-                    normalized[lane] = centred * inverse[lane];
-                    output[lane] = scale[lane] * normalized[lane] + shift[lane];
-                }
-            }
-        }
+        inverse[channels..].fill(0.0);
+        by_lanes(*kernel, pixels.input, Normalize { pixels, rows, means, inverse, trained, input, output });
     }
 
     fn evaluate(&mut self, rows: usize, trained: &[f32], statistics: &[f32], input: &[f32], output: &mut [f32]) {
-        let (scale, shift) = trained.split_at(self.channels());
-        let (mean, variance) = statistics.split_at(self.channels());
-        for (slot, &variance) in self.inverse_deviation.iter_mut().zip(variance) {
+        let (means, variances) = statistics.split_at(self.channels());
+        for (slot, &variance) in self.inverse_deviation.iter_mut().zip(variances) {
             *slot = (1.0 / (f64::from(variance) + self.epsilon).sqrt()) as f32;
         }
-        self.inverse_deviation[self.input.channels()..].fill(0.0);
-        for (channels, from, to) in lines((&self.input, &self.output), rows) {
-            let lanes = channels.len();
-            let (mean, inverse) = (&mean[channels.clone()], &self.inverse_deviation[channels.clone()]);
-            let (scale, shift) = (&scale[channels.clone()], &shift[channels]);
-            for (pixel, output) in input[from].chunks_exact(lanes).zip(output[to].chunks_exact_mut(lanes)) {
-                for lane in 0..lanes {
-                    let normalized = (pixel[lane] - mean[lane]) * inverse[lane];
+        self.inverse_deviation[self.pixels.input.channels()..].fill(0.0);
+        let (pixels, inverse) = (self.pixels, &self.inverse_deviation);
+        self.by_lanes(Evaluate { pixels, rows, means, inverse, trained, input, output });
+    }
+}
+
+/// `Σ x / n` and `Σ x² / n - mean²` of each channel.
+struct Measure<'a> {
+    pixels: Pixels,
+    rows: usize,
+    input: &'a [f32],
+    means: &'a mut [f64],
+    variances: &'a mut [f64],
+}
+
+impl ByLanes for Measure<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize>(self) {
+        let Self { pixels, rows, input, means, variances } = self;
+        let count = pixels.count(rows) as f64;
+        let groups = means.chunks_exact_mut(LANES).zip(variances.chunks_exact_mut(LANES));
+        for (group, (means, variances)) in groups.enumerate() {
+            let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
+            pixels.each(rows, group * LANES, |place| {
+                let pixel = values::<LANES>(input, place.input).map(f64::from);
+                (0..LANES).for_each(|lane| sums[lane] += pixel[lane]);
+                (0..LANES).for_each(|lane| squares[lane] += pixel[lane] * pixel[lane]);
+            });
+            (0..LANES).for_each(|lane| {
+                let mean = sums[lane] / count;
+                let variance = squares[lane] / count - mean * mean;
+                // Of equal values, what is lost may be all there is. NaN stays NaN.
+                variances[lane] = if variance < 0.0 { 0.0 } else { variance };
+                means[lane] = mean;
+            });
+        }
+    }
+}
+
+/// What normalises neighbouring channels: `x̂ = (x - mean) / deviation`.
+struct Norm<const LANES: usize> {
+    /// The means as f32, and what these leave of them: of values far from 0, their difference is all that counts.
+    means: [[f32; LANES]; 2],
+    inverse: [f32; LANES],
+}
+
+impl<const LANES: usize> Norm<LANES> {
+    /// Of the channels from `first` on.
+    #[inline(always)]
+    fn new(means: &[f64], inverse: &[f32], first: usize) -> Self {
+        let mut parts = [[0.0; LANES]; 2];
+        for (lane, mean) in means[first..][..LANES].iter().enumerate() {
+            parts[0][lane] = *mean as f32;
+            parts[1][lane] = (mean - f64::from(parts[0][lane])) as f32;
+        }
+        Self { means: parts, inverse: values(inverse, first) }
+    }
+
+    #[inline(always)]
+    fn apply(&self, mut values: [f32; LANES]) -> [f32; LANES] {
+        for (lane, value) in values.iter_mut().enumerate() {
+            *value = (*value - self.means[0][lane] - self.means[1][lane]) * self.inverse[lane];
+        }
+        values
+    }
+}
+
+/// `y = scale x̂ + shift`.
+struct Normalize<'a> {
+    pixels: Pixels,
+    rows: usize,
+    means: &'a [f64],
+    inverse: &'a [f32],
+    trained: &'a [f32],
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl ByLanes for Normalize<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize>(self) {
+        let Self { pixels, rows, means, inverse, trained, input, output } = self;
+        let (scale, shift) = trained.split_at(inverse.len());
+        for first in (0..inverse.len()).step_by(LANES) {
+            let norm = Norm::<LANES>::new(means, inverse, first);
+            let [scale, shift] = [scale, shift].map(|all| values::<LANES>(all, first));
+            pixels.each(rows, first, |place| {
+                let pixel = norm.apply(values(input, place.input));
+                let output = &mut output[place.output..][..LANES];
+                (0..LANES).for_each(|lane| output[lane] = scale[lane] * pixel[lane] + shift[lane]);
+            });
+        }
+    }
+}
+
+/// The same by the running statistics.
+struct Evaluate<'a> {
+    pixels: Pixels,
+    rows: usize,
+    means: &'a [f32],
+    inverse: &'a [f32],
+    trained: &'a [f32],
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl ByLanes for Evaluate<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize>(self) {
+        let Self { pixels, rows, means, inverse, trained, input, output } = self;
+        let (scale, shift) = trained.split_at(inverse.len());
+        for first in (0..inverse.len()).step_by(LANES) {
+            let [means, inverse, scale, shift] =
+                [means, inverse, scale, shift].map(|all| values::<LANES>(all, first));
+            pixels.each(rows, first, |place| {
+                let pixel = values::<LANES>(input, place.input);
+                let output = &mut output[place.output..][..LANES];
+                (0..LANES).for_each(|lane| {
+                    let normalized = (pixel[lane] - means[lane]) * inverse[lane];
                     output[lane] = scale[lane] * normalized + shift[lane];
-                }
-            }
+                });
+            });
         }
     }
+}
 
-    /// With `n` values a channel and x̂ the normalised values: `dshift = Σ dy`, `dscale = Σ dy x̂`.
-    fn sum_gradients(&mut self, rows: usize, d_output: &[f32]) {
-        let [d_scale, d_shift] = &mut self.sums;
-        d_scale.fill(0.0);
-        d_shift.fill(0.0);
-        let mut kept = self.normalized.as_slice();
-        for (channels, _, from) in lines((&self.input, &self.output), rows) {
-            let (normalized, rest) = kept.split_at(from.len());
-            kept = rest;
-            let lanes = channels.len();
-            let (d_scale, d_shift) = (&mut d_scale[channels.clone()], &mut d_shift[channels]);
-            for (d_pixel, pixel) in d_output[from].chunks_exact(lanes).zip(normalized.chunks_exact(lanes)) {
-                for lane in 0..lanes {
-                    let d_output = f64::from(d_pixel[lane]);
-                    d_scale[lane] += d_output * f64::from(pixel[lane]);
-                    d_shift[lane] += d_output;
-                }
-            }
-        }
-        for (slot, sum) in self.gradient.iter_mut().zip(d_scale.iter().chain(d_shift.iter())) {
-            *slot = *sum as f32;
-        }
-    }
+/// `dscale = Σ dy x̂ = (Σ dy x - mean Σ dy) / deviation` and `dshift = Σ dy`.
+struct SumGradients<'a> {
+    pixels: Pixels,
+    rows: usize,
+    means: &'a [f64],
+    inverse: &'a [f32],
+    input: &'a [f32],
+    d_output: &'a [f32],
+    d_scale: &'a mut [f32],
+    d_shift: &'a mut [f32],
+}
 
-    /// `dx = scale / deviation × (dy - (dshift + x̂ dscale) / n)`.
-    fn pass_on(&self, rows: usize, scale: &[f32], d_output: &[f32], d_input: &mut [f32]) {
-        let share = 1.0 / (rows * self.input.values() / self.input.channels()) as f32;
-        let (d_scale, d_shift) = self.gradient.split_at(self.channels());
-        let mut kept = self.normalized.as_slice();
-        for (channels, to, from) in lines((&self.input, &self.output), rows) {
-            let (normalized, rest) = kept.split_at(from.len());
-            kept = rest;
-            let lanes = channels.len();
-            let (d_scale, d_shift) = (&d_scale[channels.clone()], &d_shift[channels.clone()]);
-            let (scale, inverse) = (&scale[channels.clone()], &self.inverse_deviation[channels]);
-            let pixels = d_output[from].chunks_exact(lanes).zip(normalized.chunks_exact(lanes));
-            for (d_input, (d_output, normalized)) in d_input[to].chunks_exact_mut(lanes).zip(pixels) {
-                for lane in 0..lanes {
-                    let common = share * (d_shift[lane] + normalized[lane] * d_scale[lane]);
-                    d_input[lane] = scale[lane] * inverse[lane] * (d_output[lane] - common);
-                }
+impl ByLanes for SumGradients<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize>(self) {
+        let Self { pixels, rows, means, inverse, input, d_output, d_scale, d_shift } = self;
+        for first in (0..inverse.len()).step_by(LANES) {
+            let (mut products, mut sums) = ([0.0; LANES], [0.0; LANES]);
+            pixels.each(rows, first, |place| {
+                let pixel = values::<LANES>(input, place.input).map(f64::from);
+                let d_output = values::<LANES>(d_output, place.output).map(f64::from);
+                (0..LANES).for_each(|lane| products[lane] += d_output[lane] * pixel[lane]);
+                (0..LANES).for_each(|lane| sums[lane] += d_output[lane]);
+            });
+            for (lane, channel) in (first..first + LANES).enumerate() {
+                let product = products[lane] - means[channel] * sums[lane];
+                d_scale[channel] = (product * f64::from(inverse[channel])) as f32;
+                d_shift[channel] = sums[lane] as f32;
             }
         }
     }
 }
 
-/// Every line of pixels: the channels of its block, and its places in either layout.
-fn lines<'a>(
-    (input, output): (&'a Layout, &'a Layout),
+/// `dx = scale / deviation × (dy - (dshift + x̂ dscale) / n)`.
+struct PassOn<'a> {
+    pixels: Pixels,
     rows: usize,
-) -> impl Iterator<Item = (Range<usize>, Range<usize>, Range<usize>)> + 'a {
-    (0..input.blocks()).flat_map(move |block| {
-        let channels = block * input.lanes()..(block + 1) * input.lanes();
-        let both = input.block_lines(rows, block).zip(output.block_lines(rows, block));
-        both.map(move |(input, output)| (channels.clone(), input, output))
-    })
+    means: &'a [f64],
+    inverse: &'a [f32],
+    scale: &'a [f32],
+    d_scale: &'a [f32],
+    d_shift: &'a [f32],
+    input: &'a [f32],
+    d_output: &'a [f32],
+    d_input: &'a mut [f32],
+}
+
+impl ByLanes for PassOn<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize>(self) {
+        let Self { pixels, rows, means, inverse, scale, d_scale, d_shift, input, d_output, d_input } = self;
+        let share = 1.0 / pixels.count(rows) as f32;
+        for first in (0..inverse.len()).step_by(LANES) {
+            let norm = Norm::<LANES>::new(means, inverse, first);
+            let [scale, inverse, d_scale, d_shift] =
+                [scale, inverse, d_scale, d_shift].map(|all| values::<LANES>(all, first));
+            pixels.each(rows, first, |place| {
+                let pixel = norm.apply(values(input, place.input));
+                let d_output = values::<LANES>(d_output, place.output);
+                let d_input = &mut d_input[place.input..][..LANES];
+                (0..LANES).for_each(|lane| {
+                    let common = share * (d_shift[lane] + pixel[lane] * d_scale[lane]);
+                    d_input[lane] = scale[lane] * inverse[lane] * (d_output[lane] - common);
+                });
+            });
+        }
+    }
 }
 
 impl Operation for BatchNorm {
@@ -199,18 +314,25 @@ impl Operation for BatchNorm {
     }
 
     fn backward(&mut self, mut pass: Backward<'_>) {
-        self.sum_gradients(pass.rows, pass.d_output);
+        let Self { kernel, pixels, means, inverse_deviation: inverse, gradient, .. } = self;
+        let Backward { rows, input, .. } = pass;
+        let (pixels, channels, d_output) = (*pixels, inverse.len(), &*pass.d_output);
+        let (d_scale, d_shift) = gradient.split_at_mut(channels);
+        let sums = SumGradients { pixels, rows, means, inverse, input, d_output, d_scale, d_shift };
+        by_lanes(*kernel, pixels.input, sums);
+        let (d_scale, d_shift) = gradient.split_at(channels);
         if let Some(d_input) = pass.d_input {
-            self.pass_on(pass.rows, pass.step.trained(), pass.d_output, d_input);
+            let scale = &pass.step.trained()[..channels];
+            let pass_on = PassOn { pixels, rows, means, inverse, scale, d_scale, d_shift, input, d_output, d_input };
+            by_lanes(*kernel, pixels.input, pass_on);
         }
-        let (d_scale, d_shift) = self.gradient.split_at(self.channels());
         pass.step.descend(Role::Scale, 0, d_scale);
-        pass.step.descend(Role::Bias, d_scale.len(), d_shift);
+        pass.step.descend(Role::Bias, channels, d_shift);
     }
 
     #[cfg(test)]
     fn buffer_bytes(&self) -> usize {
-        4 * (self.inverse_deviation.len() + self.normalized.len() + self.gradient.len()) + 16 * self.channels()
+        4 * (self.inverse_deviation.len() + self.gradient.len()) + 8 * (self.means.len() + self.variances.len())
     }
 }
 
@@ -220,7 +342,7 @@ mod tests {
 
     fn norm_of(values: usize) -> BatchNorm {
         let layout = Layout::Flat { values, lanes: values };
-        BatchNorm::new((0.9, 1e-9), (layout, layout), 4)
+        BatchNorm::new(Kernel::PORTABLE, (0.9, 1e-9), (layout, layout))
     }
 
     #[test]
@@ -250,5 +372,21 @@ mod tests {
         // (5 - 1) / 2, and 3 × (0 + 1) / 0.5 + 10.
         assert!((output[0] - 2.0).abs() < 1e-5 && (output[1] - 16.0).abs() < 1e-5, "{output:?}");
         assert_eq!(statistics, [1.0, -1.0, 4.0, 0.25]);
+    }
+
+    #[test]
+    fn values_far_from_zero_are_normalised_as_those_beside_it_and_equal_ones_become_the_shift() {
+        let mut norm = norm_of(1);
+        let mut normalise = |input: &[f32; 4]| {
+            let (mut statistics, mut output) = ([0.0, 1.0], [0.0; 4]);
+            let tensors = Tensors { trained: &[2.0, 1.0], statistics: &mut statistics };
+            norm.forward(Mode::Training, 4, tensors, input, &mut output);
+            output
+        };
+        let near = normalise(&[2.0, 4.0, 6.0, 8.0]);
+        let far = normalise(&[100_002.0, 100_004.0, 100_006.0, 100_008.0]);
+        assert!(near.iter().zip(far).all(|(near, far)| (near - far).abs() < 1e-5), "{near:?}, {far:?}");
+        assert_eq!(normalise(&[100_003.0; 4]), [1.0; 4]);
+        assert!(normalise(&[1.0, f32::NAN, 1.0, 1.0])[0].is_nan(), "what diverged looks healthy");
     }
 }

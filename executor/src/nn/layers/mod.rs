@@ -11,6 +11,7 @@ mod conv_picked;
 mod dense;
 mod dropout;
 mod flatten;
+mod lanes;
 mod plain;
 mod pool;
 

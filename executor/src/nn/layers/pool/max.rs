@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{values, with_lanes};
 use crate::nn::kernel::Kernel;
+use crate::nn::layers::lanes::{values, with_lanes};
 use crate::nn::layers::{Backward, Mode, Operation, Tensors};
 use crate::nn::layout::Layout;
 use crate::nn::shape::Windows;
