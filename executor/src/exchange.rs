@@ -252,14 +252,14 @@ async fn visit(errand: Errand, peer: PeerId, address: String) {
 
 /// Until the peer has told that it has all, or ends.
 async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), String> {
-    let channel = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
-    let mut client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let link = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
+    let mut client = BlocksClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob) };
     let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
     let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
     let tell = |news| errand.tell.send(news).map_err(|_| "the exchange is over".to_owned());
-    tell(Heard::Joined(peer, Reached { client: BulkClient::new(channel), is_near: is_loopback(address) }))?;
+    tell(Heard::Joined(peer, Reached { client: BulkClient::new(link), is_near: is_loopback(address) }))?;
     while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
         if let Some(all) = all {
             let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;

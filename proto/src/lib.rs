@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod bulk;
 pub mod dial;
+pub mod link;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
 pub const PROTOCOL: u32 = 4;

@@ -29,7 +29,7 @@ def variables(network):
     tf.random.set_seed(1)
     shape, found = network.shape, []
     for kind, *sizes in network.layers:
-        if kind == "conv":
+        if kind in ("conv", "norm"):
             kernel, filters = sizes
             weights, shape = (kernel, kernel, shape[-1], filters), (*shape[:2], filters)
         elif kind == "dense":
@@ -44,6 +44,8 @@ def variables(network):
             continue
         initial = tf.keras.initializers.GlorotUniform(seed=len(found))(weights)
         found += [tf.Variable(initial), tf.Variable(tf.zeros(weights[-1]))]
+        if kind == "norm":
+            found += [tf.Variable(tf.ones(filters)), tf.Variable(tf.zeros(filters))]
     return found, [tf.Variable(tf.zeros_like(variable)) for variable in found]
 
 
@@ -54,6 +56,11 @@ def forward(network, weights, rows):
         if kind == "conv":
             rows = tf.nn.conv2d(rows, next(weights), strides=1, padding="SAME")
             rows = tf.nn.relu(tf.nn.bias_add(rows, next(weights)))
+        elif kind == "norm":
+            rows = tf.nn.conv2d(rows, next(weights), strides=1, padding="SAME")
+            rows = tf.nn.bias_add(rows, next(weights))
+            rows, *_ = tf.compat.v1.nn.fused_batch_norm(rows, next(weights), next(weights))
+            rows = tf.nn.relu(rows)
         elif kind == "dense":
             rows = tf.nn.bias_add(tf.matmul(rows, next(weights)), next(weights))
             rows = rows if place == last else tf.nn.relu(rows)

@@ -28,10 +28,12 @@ def layers(network):
     """One module after the other."""
     shape, last = network.shape, len(network.layers) - 1
     for place, (kind, *sizes) in enumerate(network.layers):
-        if kind == "conv":
+        if kind in ("conv", "norm"):
             kernel, filters = sizes
             yield nn.Conv2d(shape[2], filters, kernel, padding=kernel // 2)
             shape = (*shape[:2], filters)
+            if kind == "norm":
+                yield nn.BatchNorm2d(filters, momentum=0.1)
         elif kind == "dense":
             yield nn.Linear(shape[0], sizes[0])
             shape = (sizes[0],)
@@ -46,7 +48,7 @@ def layers(network):
             shape = (shape[0] * shape[1] * shape[2],)
         elif kind == "dropout":
             yield nn.Dropout(sizes[0])
-        if kind in ("conv", "dense") and place != last:
+        if kind in ("conv", "norm", "dense") and place != last:
             yield nn.ReLU()
 
 

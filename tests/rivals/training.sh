@@ -35,6 +35,7 @@ if [[ ${1:-} == shapes ]]; then
             groups+=("conv3:${channels}x${side}x$side")
         done
     done
+    groups+=(norm3:16x14x14 norm3:64x8x8)
     batches=(1 7 32 256)
     torch_modes=()
     rounds=${2:-1} passes=${PASSES:-3} pass_s=${PASS_S:-0.3}

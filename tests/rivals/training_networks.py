@@ -1,7 +1,7 @@
 """The networks of the training bench, for TensorFlow and PyTorch, and how their time is taken.
 
-The names are those of executor/benches/training/network.rs: mlp, convnet, dense:100-50-10, conv3:16x14x14, with the
-batch size behind an @. Batches lie ready in memory as float32; ours are gathered from bytes in a new order each pass.
+The names are those of executor/benches/training/network.rs: mlp, convnet, dense:100-50-10, conv3:16x14x14,
+norm3:16x14x14, with the batch size behind an @. Batches lie ready in memory as float32; ours are gathered from bytes in a new order each pass.
 """
 
 import argparse
@@ -22,7 +22,7 @@ class Network:
     """A network by its name: shape of a row (height, width, channels for images), batch size, layers.
 
     Layers are tuples: ("conv", kernel, filters) and ("dense", units) with relu behind each dense and conv but the
-    last layer, ("pool", side) for the largest of each window, ("mean",) over all pixels, ("flatten",) and
+    last layer, ("norm", kernel, filters) with batch norm between a conv and its relu, ("pool", side) for the largest of each window, ("mean",) over all pixels, ("flatten",) and
     ("dropout", rate).
     """
 
@@ -41,11 +41,10 @@ class Network:
             inputs, *widths = map(int, sizes.split("-"))
             self.shape = (inputs,)
             self.layers = [("dense", units) for units in widths]
-        elif family.startswith("conv"):
+        elif family[:4] in ("conv", "norm"):
             channels, height, width = map(int, sizes.split("x"))
-            kernel = int(family.removeprefix("conv"))
             self.shape = (height, width, channels)
-            self.layers = [("conv", kernel, channels)] * 2 + [("mean",), ("dense", CLASSES)]
+            self.layers = [(family[:4], int(family[4:]), channels)] * 2 + [("mean",), ("dense", CLASSES)]
         else:
             raise SystemExit(f"no such network: {name}")
         self.classes = self.layers[-1][1]

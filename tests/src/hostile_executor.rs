@@ -172,7 +172,12 @@ impl Talk {
 
     /// Ends the session as an executor does that does not want it.
     pub async fn refuse(&self, reason: &str) {
-        let _ = self.outbound.send(Err(Status::failed_precondition(reason))).await; // the driver may have gone
+        self.end(Status::failed_precondition(reason)).await;
+    }
+
+    /// Ends the session with this status.
+    pub async fn end(&self, status: Status) {
+        let _ = self.outbound.send(Err(status)).await; // the driver may have gone
     }
 
     /// Sends items in a message with any number, which acknowledges what was never sent. The driver may have gone: then the session ends by itself.

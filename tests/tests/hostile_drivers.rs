@@ -316,14 +316,14 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
         "does not hold this executor",
     );
     let fetch = FetchRequest { run: "holder".to_owned(), index: u32::MAX, ..fetch };
-    let nothing = BulkClient::new(holder.channel()).fetch(fetch.clone()).await;
+    let nothing = BulkClient::new(holder.link()).fetch(fetch.clone()).await;
     assert_status("a block that is not there", nothing, Code::NotFound, "is not here");
     let fetch = FetchRequest { run: "holder".to_owned(), encoding: 9, ..fetch };
-    let asked = BulkClient::new(holder.channel()).fetch(fetch).await;
+    let asked = BulkClient::new(holder.link()).fetch(fetch).await;
     assert_status("an encoding that is none", asked, Code::InvalidArgument, "number 9");
     let pull = PullRequest { run, blob };
     assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");
-    let unknown = blocks(holder.channel()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
+    let unknown = blocks(holder.link()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
     assert_status("a blob that is not there", unknown, Code::NotFound, "is not here");
     drop(holder);
     assert_unharmed(&lab, &executor);
@@ -345,7 +345,7 @@ async fn peers_that_are_nobody_are_asked_in_vain() {
     }
     let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
     let watch = WatchRequest { run: "alone".to_owned(), blob: name };
-    let mut holdings = blocks(driver.channel()).watch(watch).await.unwrap().into_inner();
+    let mut holdings = blocks(driver.link()).watch(watch).await.unwrap().into_inner();
     let all = holdings.message().await.unwrap().unwrap().all.unwrap();
     assert!(BlockSet::from_bytes(3, &all).unwrap().is_full());
     assert_eq!(holdings.message().await.unwrap(), None);

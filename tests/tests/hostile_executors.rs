@@ -28,7 +28,8 @@ use broadsweep_tests::lab::{Lab, tiny_with};
 use broadsweep_tests::outcome::Outcome as Left;
 use broadsweep_tests::process::Ended;
 use bytes::Bytes;
-use tonic::Status;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -152,6 +153,29 @@ fn no_lie_about_an_attempt_is_believed() {
 }
 
 /// Weights that are not what their name says.
+/// A status whose details are not what the standard says they are.
+fn garbled() -> Status {
+    let mut headers = MetadataMap::new().into_headers();
+    headers.insert("grpc-status-details-bin", "%%%".parse().unwrap());
+    Status::with_metadata(Code::Unavailable, "it has had enough", MetadataMap::from_headers(headers))
+}
+
+#[test]
+fn no_status_ends_more_than_its_session() {
+    let came = Arc::new(AtomicBool::new(false));
+    let executor = HostileExecutor::start(Script::new(move |mut talk: Talk| {
+        let came = Arc::clone(&came);
+        async move {
+            if !came.swap(true, Ordering::Relaxed) {
+                let _ = talk.until_launched(1).await;
+            }
+            talk.end(garbled()).await;
+        }
+    }));
+    let lab = Lab::new(PROGRAM);
+    assert_no_lie_is_believed(&lab, &truth(&lab), [("a garbled status", executor)].into_iter());
+}
+
 fn false_weights() -> Vec<(&'static str, Option<Digest>, Vec<PullReply>)> {
     let part = |part| PullReply { part: Some(part) };
     let content = vec![3_u8; 2000];

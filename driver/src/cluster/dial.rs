@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_proto::dial::{Connect, Unreachable, dial as connect};
-use tonic::transport::Channel;
+use broadsweep_proto::link::Link;
 
 use super::LinkError;
 
 /// How long one dial, or the answer to a hello, may take.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A channel to the executor at `address`.
-pub(super) async fn dial(network: &Arc<dyn Connect>, address: &str) -> Result<Channel, LinkError> {
+/// A link to the executor at `address`.
+pub(super) async fn dial(network: &Arc<dyn Connect>, address: &str) -> Result<Link, LinkError> {
     connect(network, address, ANSWER_TIMEOUT).await.map_err(|Unreachable { reason, nobody_listens }| {
         LinkError::Unreachable { address: address.to_owned(), reason, nobody_listens }
     })

@@ -10,11 +10,11 @@ use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::AttemptId;
 use broadsweep_common::wire;
+use broadsweep_proto::link::Link;
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome, driver_item, executor_item};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, SLOTS_MAX};
 use bytes::Bytes;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::desk::Desk;
@@ -29,13 +29,13 @@ const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Dials, says hello, broadcasts and prepares.
 pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<(Session, Ready), SessionEnd> {
     let over = desk.over.clone();
-    let channel = tokio::select! {
+    let link = tokio::select! {
         biased;
         () = over.cancelled() => return Err(SessionEnd::RunOver),
-        channel = dial(&desk.world.connect, address) => channel?,
+        link = dial(&desk.world.connect, address) => link?,
     };
     // Not cut short where the run ends: who has heard the hello has to hear the goodbye.
-    let (mut session, welcome) = greet(desk, channel, address).await?;
+    let (mut session, welcome) = greet(desk, link, address).await?;
     // Once only: if another run takes over later, that was asked for later.
     desk.takes_over = false;
     // Where its peers reach it.
@@ -57,8 +57,8 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
 pub(super) async fn part(desk: &mut Desk, address: &str) {
     desk.takes_over = false;
     // Best effort: one that does not answer ends the hold by itself, later.
-    let Ok(channel) = dial(&desk.world.connect, address).await else { return };
-    if let Ok((mut session, welcome)) = greet(desk, channel, address).await {
+    let Ok(link) = dial(&desk.world.connect, address).await else { return };
+    if let Ok((mut session, welcome)) = greet(desk, link, address).await {
         part_from(&mut session, desk, &welcome).await;
     }
 }
@@ -153,11 +153,11 @@ async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -
     })
 }
 
-async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session, Welcome), LinkError> {
+async fn greet(desk: &Desk, link: Link, address: &str) -> Result<(Session, Welcome), LinkError> {
     let payload = &desk.payload;
     let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: desk.takes_over };
     let (outbound, outgoing, acknowledged) = Outbound::open(payload, hello);
-    let mut client = SessionClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client = SessionClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
         let mut inbound = client.hold(outgoing).await?.into_inner();
         let first = inbound.message().await?;
@@ -179,7 +179,7 @@ async fn greet(desk: &Desk, channel: Channel, address: &str) -> Result<(Session,
         return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
     }
     acknowledged.store(sequence, Ordering::Relaxed);
-    let transfer = Transfer::new(channel, &payload.run);
+    let transfer = Transfer::new(link, &payload.run);
     let address = address.to_owned();
     let supplies = Arc::default();
     let session =

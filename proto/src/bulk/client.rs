@@ -8,23 +8,24 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use tonic::codegen::http::{Method, Request, Response, StatusCode, Uri, Version};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
+
+use crate::link::Link;
 
 use super::pieces::{Messages, Outgoing, piece, pieces};
 use super::{FETCH, FetchReply, FetchRequest, PUSH, PushReply, PushRequest};
 
-/// Asks whoever serves blocks on the other side of a channel.
+/// Asks whoever serves blocks on the other side of a link.
 #[derive(Clone, Debug)]
 pub struct BulkClient {
-    channel: Channel,
+    link: Link,
 }
 
 impl BulkClient {
-    /// A client on this channel.
+    /// A client on this link.
     #[must_use]
-    pub fn new(channel: Channel) -> Self {
-        Self { channel }
+    pub fn new(link: Link) -> Self {
+        Self { link }
     }
 
     /// Gives blocks of blobs that were offered before. They are taken as fast as they go out.
@@ -56,9 +57,9 @@ impl BulkClient {
         *request.uri_mut() = Uri::from_static(path);
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(super::CONTENT_TYPE));
-        let ready = poll_fn(|context| self.channel.poll_ready(context)).await;
+        let ready = poll_fn(|context| self.link.poll_ready(context)).await;
         ready.map_err(|error| Status::from_error(error.into()))?;
-        let response = self.channel.call(request).await.map_err(|error| Status::from_error(error.into()))?;
+        let response = self.link.call(request).await.map_err(|error| Status::from_error(error.into()))?;
         answer(response).await
     }
 }
@@ -85,7 +86,5 @@ pub(super) async fn answer<M: Message + Default>(response: Response<Body>) -> Re
 
 /// The status that headers tell.
 fn status(headers: HeaderMap) -> Option<Status> {
-    let mut headers = headers;
-    headers.remove("grpc-status-details-bin"); // nobody reads them, and what is not base64 there ends the reader
     Status::from_header_map(&headers)
 }
