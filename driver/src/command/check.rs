@@ -2,24 +2,24 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use broadsweep_common::configuration::Value;
-use broadsweep_common::dataset::{Element, Header, Part, TargetKind};
+use broadsweep_common::dataset::{Dataset, Element, Header, Part, TargetKind};
 use clap::Args;
 
 use super::Failure;
 use super::load::{Job, load};
 use super::say::print;
 use crate::plan::TrialPlan;
+use crate::rehearsal::Pace;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::{SamplerKind, Trainer};
 
-/// FLOPs a second of one slot, for the estimate: what the built-in trainer reaches on a common core.
-const SLOT_FLOPS: f64 = 40e9;
-
 #[derive(Args)]
 #[command(
-    after_help = "Nothing is trained and nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
+    after_help = "To tell the time, the cheapest, the middle and the most expensive trial are tried on this machine for \
+                  half a second each. Nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
 )]
 pub(super) struct CheckArgs {
     /// The study file
@@ -29,11 +29,16 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let job = load(&args.study)?;
-    print(describe(&job))?;
+    let described = describe(&job);
+    let takes = match &job.study.trainer {
+        Trainer::Network { .. } => describe_trainings(job)?,
+        Trainer::Replay(_) => describe_waits(&job.plan.trials),
+    };
+    print(described + &takes)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the study asks for, in a few lines.
+/// What the study is, in a few lines.
 fn describe(job: &Job) -> String {
     let trials = &job.plan.trials;
     let sampler = match job.study.search.sampler {
@@ -48,41 +53,49 @@ fn describe(job: &Job) -> String {
         Some(_) => describe_data(&job.header),
         None => "none".to_owned(),
     };
-    let takes = match &job.study.trainer {
-        Trainer::Network { .. } => describe_trainings(trials),
-        Trainer::Replay(_) => describe_waits(trials),
-    };
     format!(
         "{name}: {count} ({sampler})\n\
          \x20 data         {data}\n\
-         \x20 broadcast    {broadcast} to each node, once{control}\n\
-         {takes}",
+         \x20 broadcast    {broadcast} to each node, once{control}\n",
         name = job.study.name,
         count = counted(trials.len() as u64, "trial"),
         broadcast = bytes_text(job.data.as_ref().len() as u64),
     )
 }
 
-fn describe_trainings(trials: &[TrialPlan]) -> String {
-    let (all, at_best) = costs(trials);
-    format!(
+/// Trains a little, to tell the time.
+fn describe_trainings(job: Job) -> Result<String, Failure> {
+    let trials = &job.plan.trials;
+    let data = Dataset::open(Arc::new(job.data)).map_err(Failure::wrong_use)?;
+    let time = match Pace::measure(&job.description, trials, &data) {
+        Ok(pace) => {
+            let (all, at_best) = costs(trials, |trial| pace.seconds(trial));
+            let rates = pace.rates().map(|rate| format!("{:.0}", rate / 1e9));
+            let rates = if rates[0] == rates[1] { rates[0].clone() } else { rates.join(" to ") };
+            let kernel = pace.kernel;
+            format!(
+                "about {all} on one slot, {at_best} on 13, by the {rates} GFLOP/s that {kernel} reaches here",
+                all = seconds_text(all),
+                at_best = seconds_text(at_best),
+            )
+        }
+        Err(reason) => format!("unknown: {reason}"),
+    };
+    Ok(format!(
         "\x20 parameters   {parameters} a trial\n\
          \x20 work         {work} a trial, {total} in all\n\
          \x20 memory       {memory} a slot, beside the data\n\
-         \x20 time         about {time} on one slot, {spread} on 13, at {rate:.0} GFLOP/s a slot\n",
+         \x20 time         {time}\n",
         parameters = range(trials, |trial| trial.parameters, grouped),
         work = range(trials, |trial| trial.flops, |flops| flops_text(flops as f64)),
-        total = flops_text(all),
+        total = flops_text(costs(trials, |trial| trial.flops as f64).0),
         memory = range(trials, |trial| trial.memory_bytes, bytes_text),
-        time = seconds_text(all / SLOT_FLOPS),
-        spread = seconds_text(at_best / SLOT_FLOPS),
-        rate = SLOT_FLOPS / 1e9,
-    )
+    ))
 }
 
 /// A replay's costs are the microseconds that it waits.
 fn describe_waits(trials: &[TrialPlan]) -> String {
-    let (all, at_best) = costs(trials);
+    let (all, at_best) = costs(trials, |trial| trial.flops as f64);
     let seconds = |microseconds: f64| format!("{} s", value_text(&Value::Real(microseconds / 1e6)));
     format!(
         "\x20 waits        {waits} a trial, {total} in all; nothing is trained\n\
@@ -94,9 +107,9 @@ fn describe_waits(trials: &[TrialPlan]) -> String {
 }
 
 /// The costs of all trials together, and the least that 13 slots can take: an even share, or the longest trial.
-fn costs(trials: &[TrialPlan]) -> (f64, f64) {
-    let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
-    let longest = trials.iter().map(|trial| trial.flops as f64).fold(0.0, f64::max);
+fn costs(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> f64) -> (f64, f64) {
+    let all: f64 = trials.iter().map(&of).sum();
+    let longest = trials.iter().map(of).fold(0.0, f64::max);
     (all, (all / 13.0).max(longest))
 }
 
