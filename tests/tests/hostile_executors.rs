@@ -176,6 +176,16 @@ fn no_status_ends_more_than_its_session() {
     assert_no_lie_is_believed(&lab, &truth(&lab), [("a garbled status", executor)].into_iter());
 }
 
+#[test]
+fn an_executor_that_leaves_with_every_launch_costs_no_trial_where_another_stays() {
+    let fickle = HostileExecutor::start(Script::new(|mut talk| async move {
+        let _ = talk.until_launched(1).await;
+    }));
+    let lab = Lab::new(PROGRAM);
+    assert_no_lie_is_believed(&lab, &truth(&lab), [("a fickle executor", fickle)].into_iter());
+    assert_eq!(lab.outcome("a-fickle-executor").number("/trials/failed"), 0);
+}
+
 fn false_weights() -> Vec<(&'static str, Option<Digest>, Vec<PullReply>)> {
     let part = |part| PullReply { part: Some(part) };
     let content = vec![3_u8; 2000];

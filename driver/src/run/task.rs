@@ -49,7 +49,7 @@ impl TaskBook {
         let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none());
         History {
             attempts: self.attempts.len() as u32,
-            losses: since_checkpoint.filter(is_lost).count() as u32,
+            lost_on: since_checkpoint.filter(is_lost).map(|attempt| attempt.executor).collect(),
             failed_on: failed.map(|attempt| attempt.executor).collect(),
             checkpoint,
             held_until: is_live.then_some(held_until),

@@ -45,8 +45,7 @@ impl Scheduler {
     pub(super) fn checkpoint(&mut self, task: TaskId, epoch: u32) -> Result<(), Rejected> {
         let record = self.task_mut(task).ok_or(Rejected::UnknownTask(task))?;
         if epoch > record.checkpoint && !record.is_finished() {
-            record.checkpoint = epoch;
-            record.losses = 0;
+            record.reach(epoch);
         }
         Ok(())
     }
@@ -107,8 +106,9 @@ impl Scheduler {
         commands: &mut Vec<Command>,
     ) {
         commands.push(Command::Lost { executor, attempt, counted });
-        if let Some(record) = self.task_mut(attempt.task) {
-            record.losses += u32::from(counted);
+        let policy = self.policy;
+        if let Some(record) = self.task_mut(attempt.task).filter(|_| counted) {
+            record.lost_on(executor, &policy);
         }
         self.settle(attempt, now, now, commands);
     }

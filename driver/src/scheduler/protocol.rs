@@ -49,8 +49,8 @@ pub struct Forecast {
 pub struct History {
     /// Attempts launched so far: the next one has the number after.
     pub attempts: u32,
-    /// Executors lost since its newest checkpoint.
-    pub losses: u32,
+    /// Which executors were lost with it since its newest checkpoint, a row a loss.
+    pub lost_on: Vec<ExecutorId>,
     /// Where its program failed, a row a failure.
     pub failed_on: Vec<ExecutorId>,
     /// The epoch of its newest checkpoint; 0 without one.

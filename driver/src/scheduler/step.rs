@@ -192,11 +192,11 @@ impl Scheduler {
             return Err(Rejected::NoEpochs(task));
         }
         if history.finished {
-            self.tasks.push(TaskRecord::finished(forecast, history, now));
+            self.tasks.push(TaskRecord::finished(forecast, history, &self.policy, now));
             self.counts.finished += 1;
             return Ok(());
         }
-        let record = TaskRecord::new(forecast, history, now);
+        let record = TaskRecord::new(forecast, history, &self.policy, now);
         let exhausted = record.exhausted(&self.policy);
         let state = record.state;
         self.tasks.push(record);

@@ -42,6 +42,10 @@ pub(super) struct Trouble {
     failed_on: Vec<ExecutorId>,
     /// Which executors cannot do it at all, sorted.
     refused_on: Vec<ExecutorId>,
+    /// Which executors were lost with it since its newest checkpoint, a row a loss, sorted.
+    lost_on: Vec<ExecutorId>,
+    /// Whether one more loss gives it up.
+    has_last_try: bool,
 }
 
 /// A task and what it went through.
@@ -51,8 +55,6 @@ pub(super) struct TaskRecord {
     pub(super) epochs: u32,
     /// Attempts launched so far: the newest has this number.
     pub(super) attempts: u32,
-    /// Attempts that ended with the loss of their executor, since the newest checkpoint.
-    pub(super) losses: u32,
     /// The epoch of the newest checkpoint; 0 without one.
     pub(super) checkpoint: u32,
     pub(super) trouble: Option<Box<Trouble>>,
@@ -61,26 +63,27 @@ pub(super) struct TaskRecord {
 
 impl TaskRecord {
     /// A task that waits until `held_until`, or not at all.
-    pub(super) fn new(forecast: Forecast, history: History, now: Time) -> Self {
-        let mut failed_on = history.failed_on;
+    pub(super) fn new(forecast: Forecast, history: History, policy: &SchedulingPolicy, now: Time) -> Self {
+        let (mut failed_on, mut lost_on) = (history.failed_on, history.lost_on);
         failed_on.sort_unstable();
-        let trouble = Trouble { failed_on, refused_on: Vec::new() };
+        lost_on.sort_unstable();
+        let has_last_try = is_last_try(&lost_on, policy);
+        let trouble = Trouble { failed_on, refused_on: Vec::new(), lost_on, has_last_try };
         Self {
             cost: forecast.cost,
             epochs: forecast.epochs,
             attempts: history.attempts,
-            losses: history.losses,
             checkpoint: history.checkpoint,
-            trouble: (!trouble.failed_on.is_empty()).then(|| Box::new(trouble)),
+            trouble: (!(trouble.failed_on.is_empty() && trouble.lost_on.is_empty())).then(|| Box::new(trouble)),
             state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
         }
     }
 
     /// A task that had its verdict under an earlier driver.
-    pub(super) fn finished(forecast: Forecast, history: History, now: Time) -> Self {
+    pub(super) fn finished(forecast: Forecast, history: History, policy: &SchedulingPolicy, now: Time) -> Self {
         let verdict = Verdict::Completed { attempts: history.attempts };
         // Nobody asks any more where it failed.
-        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, now) }
+        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, policy, now) }
     }
 
     pub(super) fn place(&self, task: TaskId) -> Place {
@@ -138,9 +141,28 @@ impl TaskRecord {
         self.trouble.as_ref().map_or(0, |trouble| trouble.failed_on.len() as u32)
     }
 
+    /// Attempts that ended with the loss of their executor, since the newest checkpoint.
+    pub(super) fn losses(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.lost_on.len() as u32)
+    }
+
     pub(super) fn failed_on(&mut self, executor: ExecutorId) {
-        let failed_on = &mut self.trouble.get_or_insert_default().failed_on;
-        failed_on.insert(failed_on.partition_point(|&other| other < executor), executor);
+        insert(&mut self.trouble.get_or_insert_default().failed_on, executor);
+    }
+
+    pub(super) fn lost_on(&mut self, executor: ExecutorId, policy: &SchedulingPolicy) {
+        let trouble = self.trouble.get_or_insert_default();
+        insert(&mut trouble.lost_on, executor);
+        trouble.has_last_try = is_last_try(&trouble.lost_on, policy);
+    }
+
+    /// A newer checkpoint: what was lost before it is forgiven.
+    pub(super) fn reach(&mut self, checkpoint: u32) {
+        self.checkpoint = checkpoint;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.lost_on.clear();
+            trouble.has_last_try = false;
+        }
     }
 
     pub(super) fn refused_on(&mut self, executor: ExecutorId) {
@@ -152,7 +174,7 @@ impl TaskRecord {
 
     /// Why it is not to be tried again, if so.
     pub(super) fn exhausted(&self, policy: &SchedulingPolicy) -> Option<GivenUp> {
-        let (failures, losses) = (self.failures(), self.losses);
+        let (failures, losses) = (self.failures(), self.losses());
         if failures >= policy.failures_max() {
             Some(GivenUp::FailedTooOften { failures })
         } else if losses >= policy.losses_max() {
@@ -164,9 +186,22 @@ impl TaskRecord {
 }
 
 impl Trouble {
-    /// Whether the executor may take the task: never where it was refused, and where it failed only as `last_resort`.
+    /// Whether the executor may take the task: never where it was refused, and as `last_resort` alone where it failed,
+    /// or where a last try would be the end of it as one was before.
     pub(super) fn allows(&self, executor: ExecutorId, last_resort: bool) -> bool {
-        !self.has_refused(executor) && (last_resort || self.failed_on.binary_search(&executor).is_err())
+        !self.has_refused(executor) && (last_resort || !self.is_shunned(executor))
+    }
+
+    fn is_shunned(&self, executor: ExecutorId) -> bool {
+        self.has_failed(executor) || self.shunned_for_losses().binary_search(&executor).is_ok()
+    }
+
+    fn has_failed(&self, executor: ExecutorId) -> bool {
+        self.failed_on.binary_search(&executor).is_ok()
+    }
+
+    fn shunned_for_losses(&self) -> &[ExecutorId] {
+        if self.has_last_try { &self.lost_on } else { &[] }
     }
 
     fn has_refused(&self, executor: ExecutorId) -> bool {
@@ -178,9 +213,25 @@ impl Trouble {
         &self.refused_on
     }
 
-    /// The executors that failed or refused it, each once.
+    /// The executors that it is kept off for as long as there is another one, each once.
     pub(super) fn tried(&self) -> impl Iterator<Item = ExecutorId> {
-        let failed_once = self.failed_on.chunk_by(|one, next| one == next).map(|same| same[0]);
-        self.refused_on.iter().copied().chain(failed_once.filter(|&executor| !self.has_refused(executor)))
+        let failed = each_once(&self.failed_on).filter(|&executor| !self.has_refused(executor));
+        let lost = each_once(self.shunned_for_losses());
+        let lost = lost.filter(|&executor| !self.has_refused(executor) && !self.has_failed(executor));
+        self.refused_on.iter().copied().chain(failed).chain(lost)
     }
+}
+
+/// Whether a task that was lost so often is given up at the next loss. It then keeps off the executors that were lost
+/// with it: they may be what is wrong, and not the task.
+fn is_last_try(lost_on: &[ExecutorId], policy: &SchedulingPolicy) -> bool {
+    lost_on.len() as u32 + 1 >= policy.losses_max()
+}
+
+fn insert(sorted: &mut Vec<ExecutorId>, executor: ExecutorId) {
+    sorted.insert(sorted.partition_point(|&other| other < executor), executor);
+}
+
+fn each_once(sorted: &[ExecutorId]) -> impl Iterator<Item = ExecutorId> {
+    sorted.chunk_by(|one, next| one == next).map(|same| same[0])
 }

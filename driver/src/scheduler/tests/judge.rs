@@ -115,12 +115,15 @@ impl Oracle {
         due && self.room(executor) > 0 && self.suits(seen, executor)
     }
 
-    /// Whether the task was not refused there, and did not fail there or has no other choice.
+    /// Whether the task was not refused there, and has no other choice where it failed, or where it was lost and the
+    /// next loss is its end.
     fn suits(&self, seen: &Seen, executor: ExecutorId) -> bool {
-        let tried = |executor| seen.failed_on.contains(&executor) || seen.refused_on.contains(&executor);
-        let choice = |(other, node): (&ExecutorId, &Node)| self.accepts_tasks(node) && !tried(*other);
-        !seen.refused_on.contains(&executor)
-            && (!seen.failed_on.contains(&executor) || !self.nodes.iter().any(choice))
+        let is_last = seen.lost_on.len() as u32 + 1 == self.config.losses_max;
+        let bad = |executor| seen.failed_on.contains(&executor) || is_last && seen.lost_on.contains(&executor);
+        let choice = |(other, node): (&ExecutorId, &Node)| {
+            self.accepts_tasks(node) && !bad(*other) && !seen.refused_on.contains(other)
+        };
+        !seen.refused_on.contains(&executor) && (!bad(executor) || !self.nodes.iter().any(choice))
     }
 
     fn misfit(&self) -> Option<TaskId> {

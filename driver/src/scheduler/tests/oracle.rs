@@ -99,7 +99,7 @@ impl Oracle {
                 let seen = &mut self.tasks[task.0 as usize];
                 if *epoch > seen.checkpoint && seen.verdict.is_none() {
                     seen.checkpoint = *epoch;
-                    seen.losses = 0;
+                    seen.lost_on.clear();
                 }
             }
             Event::AttemptEnded { executor, attempt, outcome } => {
@@ -187,7 +187,7 @@ impl Oracle {
     fn lose(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool, now: Time) {
         self.expected.push(Command::Lost { executor, attempt, counted });
         let seen = &mut self.tasks[attempt.task.0 as usize];
-        seen.losses += u32::from(counted);
+        seen.lost_on.extend(counted.then_some(executor));
         seen.release(attempt.number, now);
         self.decide(attempt.task);
     }

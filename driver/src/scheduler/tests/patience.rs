@@ -386,7 +386,7 @@ fn a_completion_breaks_the_row_and_what_ran_there_before_reinstates_by_completin
 fn a_sick_cluster_is_better_than_none_and_a_restart_heals() {
     check(
         "
-        policy failures_max=9 exclude_after=1
+        policy failures_max=9 losses_max=3 exclude_after=1
         0 ready e0 2                =>
         0 ready e1 1                =>
         0 add t0 90                 => launch t0.1 e0
@@ -401,7 +401,7 @@ fn a_sick_cluster_is_better_than_none_and_a_restart_heals() {
         6 away e0                   => wake 101
         101 deadline                => launch t0.2 e1, wake 103
         103 deadline                => wake 1002
-        200 ready e0 2 restarted    => lost t1.1 e0, lost t2.2 e0, finish t2 lost 2 of 2, launch t1.2 e0
+        200 ready e0 2 restarted    => lost t1.1 e0, lost t2.2 e0, launch t1.2 e0, launch t2.3 e0
         ",
     );
 }
@@ -410,7 +410,7 @@ fn a_sick_cluster_is_better_than_none_and_a_restart_heals() {
 fn a_probe_is_one_task_at_a_time_and_the_loss_of_an_executor_is_no_pardon() {
     check(
         "
-        policy failures_max=9 exclude_after=1
+        policy failures_max=9 losses_max=3 exclude_after=1
         0 ready e0 3                =>
         0 ready e1 1                =>
         0 add t0 90                 => launch t0.1 e0

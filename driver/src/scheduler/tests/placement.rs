@@ -148,6 +148,46 @@ fn a_lost_executor_is_not_a_failure_but_two_losses_give_the_task_up() {
 }
 
 #[test]
+fn a_last_try_is_made_where_nothing_was_lost_even_if_that_is_busy() {
+    check(
+        "
+        policy losses_max=3
+        0 ready e0 1           =>
+        0 ready e1 1           =>
+        0 add t0 9             => launch t0.1 e0
+        0 add t1 5             => launch t1.1 e1
+        1 lost e0              => lost t0.1 e0
+        2 ready e0 1           => launch t0.2 e0
+        3 lost e0              => lost t0.2 e0
+        4 ready e0 1           =>
+        5 add t2 1             => launch t2.1 e0
+        6 lost e0              => lost t2.1 e0
+        7 ready e0 1           => launch t2.2 e0
+        8 completed e1 t1.1    => finish t1 completed 1, launch t0.3 e1
+        9 completed e1 t0.3    => finish t0 completed 3
+        ",
+    );
+}
+
+#[test]
+fn a_last_try_is_made_anywhere_where_all_were_lost_and_a_checkpoint_makes_it_no_last_one() {
+    check(
+        "
+        0 ready e0 1           =>
+        0 add t0 9 epochs=9    => launch t0.1 e0
+        1 lost e0              => lost t0.1 e0
+        2 ready e0 1           => launch t0.2 e0
+        3 ready e1 1           =>
+        3 add t1 5             => launch t1.1 e1
+        4 checkpoint t0 2      =>
+        5 lost e0              => lost t0.2 e0
+        6 ready e0 1           =>
+        7 checkpoint t0 4      => launch t0.3 e0
+        ",
+    );
+}
+
+#[test]
 fn a_new_checkpoint_forgives_the_losses_before_it_and_an_old_one_does_not() {
     check(
         "
@@ -347,9 +387,9 @@ fn a_task_with_a_history_goes_on_where_it_stood() {
         0 add t0 5 attempts=4 failed_on=e0 checkpoint=2 epochs=3 => launch t0.5 e1
         1 failed e1 t0.5                           => wake 201
         2 add t1 5 attempts=3 failed_on=e0+e0+e1   => finish t1 failed 3 of 3, wake 201, idle
-        2 add t2 5 losses=2 attempts=2             => finish t2 lost 2 of 2, wake 201, idle
-        3 add t3 5 losses=1 attempts=1             => launch t3.2 e0, wake 201
-        4 lost e0                                  => lost t3.2 e0, finish t3 lost 2 of 2, wake 201, idle
+        2 add t2 5 lost_on=e0+e1 attempts=2        => finish t2 lost 2 of 2, wake 201, idle
+        3 add t3 5 lost_on=e0 attempts=1           => launch t3.2 e1, wake 201
+        4 lost e1                                  => lost t3.2 e1, finish t3 lost 2 of 2, wake 201, idle
         ",
     );
 }

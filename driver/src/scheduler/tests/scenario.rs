@@ -125,10 +125,11 @@ fn task_plan() -> impl Strategy<Value = TaskPlan> {
 
 pub(super) fn history() -> impl Strategy<Value = History> {
     let held_until = proptest::option::of((0_u64..400).prop_map(|ms| crate::scheduler::Time(ms * 1000)));
-    (0_u32..4, 0_u32..3, vec((0_u32..4).prop_map(ExecutorId), 0..3), 0_u32..3, held_until).prop_map(
-        |(attempts, losses, failed_on, checkpoint, held_until)| History {
+    let executors = || vec((0_u32..4).prop_map(ExecutorId), 0..3);
+    (0_u32..4, executors(), executors(), 0_u32..3, held_until).prop_map(
+        |(attempts, lost_on, failed_on, checkpoint, held_until)| History {
             attempts,
-            losses,
+            lost_on,
             failed_on,
             checkpoint,
             held_until,

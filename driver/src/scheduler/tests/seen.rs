@@ -13,7 +13,8 @@ pub(super) struct Seen {
     pub(super) attempts: u32,
     pub(super) failed_on: Vec<ExecutorId>,
     pub(super) refused_on: BTreeSet<ExecutorId>,
-    pub(super) losses: u32,
+    /// Since the newest checkpoint.
+    pub(super) lost_on: Vec<ExecutorId>,
     pub(super) checkpoint: u32,
     pub(super) not_before: Time,
     /// The live attempts by number.
@@ -29,7 +30,7 @@ impl Seen {
             attempts: history.attempts,
             failed_on: history.failed_on.clone(),
             refused_on: BTreeSet::new(),
-            losses: history.losses,
+            lost_on: history.lost_on.clone(),
             checkpoint: history.checkpoint,
             not_before: history.held_until.unwrap_or(now),
             live: BTreeMap::new(),
@@ -52,14 +53,14 @@ impl Seen {
 
     /// What should have become of the task by its own history.
     pub(super) fn due_verdict(&self, config: &SchedulingConfig) -> Option<Verdict> {
-        let failures = self.failed_on.len() as u32;
+        let (failures, losses) = (self.failed_on.len() as u32, self.lost_on.len() as u32);
         let given_up = |reason| Some(Verdict::GivenUp { reason, attempts: self.attempts });
         if self.completed {
             Some(Verdict::Completed { attempts: self.attempts })
         } else if failures >= config.failures_max {
             given_up(GivenUp::FailedTooOften { failures })
-        } else if self.losses >= config.losses_max {
-            given_up(GivenUp::LostTooOften { losses: self.losses })
+        } else if losses >= config.losses_max {
+            given_up(GivenUp::LostTooOften { losses })
         } else {
             None
         }

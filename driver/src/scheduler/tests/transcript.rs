@@ -121,7 +121,7 @@ fn added(task: &str, cost: &str, rest: &[&str]) -> Event {
         match name {
             "epochs" => forecast.epochs = value.parse().unwrap(),
             "attempts" => history.attempts = value.parse().unwrap(),
-            "losses" => history.losses = value.parse().unwrap(),
+            "lost_on" => history.lost_on = value.split('+').map(executor_id).collect(),
             "failed_on" => history.failed_on = value.split('+').map(executor_id).collect(),
             "checkpoint" => history.checkpoint = value.parse().unwrap(),
             "held_until" => history.held_until = Some(ms(value)),
