@@ -79,7 +79,10 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &job.study.name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
-    choice.prepare().map_err(Failure::wrong_use)?;
+    if let Err(error) = choice.prepare() {
+        folder.withdraw()?;
+        return Err(Failure::wrong_use(error));
+    }
     folder.write_study(job.study.text())?;
     let roster = Roster::create(folder.path(), study_folder, choice.crew())
         .with_context(|| format!("cannot write into {}", folder.path().display()))?;

@@ -25,6 +25,8 @@ const SAME_SECOND_MAX: u32 = 1000;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether it was made under a name that nobody else knows.
+    is_own: bool,
     /// The system releases it when the process ends, however it ends.
     _lock: File,
 }
@@ -112,7 +114,7 @@ impl RunFolder {
         let lock = take_lock(&path)?;
         // Again: another run may have come and gone between the first look and the lock.
         refuse_content(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, is_own: out.is_none(), _lock: lock })
     }
 
     /// Locks the folder of a run that was begun.
@@ -131,7 +133,7 @@ impl RunFolder {
         if !path.join(file).is_file() {
             return Err(FolderError::NoRun(path.to_owned()));
         }
-        Ok(Self { path: path.to_owned(), _lock: take_lock(path)? })
+        Ok(Self { path: path.to_owned(), is_own: false, _lock: take_lock(path)? })
     }
 
     /// Where the folder is.
@@ -156,7 +158,8 @@ impl RunFolder {
         write_whole(&self.path.join(name), bytes)
     }
 
-    /// Takes away what was written so far: nothing of the run began.
+    /// Takes away what was written so far, since nothing of the run began: the folder too, if it is empty then, and was
+    /// not named: nobody else waits for its lock.
     ///
     /// # Errors
     /// [`FolderError`], if a file cannot be removed.
@@ -169,6 +172,10 @@ impl RunFolder {
                 }
                 _ => {}
             }
+        }
+        if self.is_own && refuse_content(&self.path).is_ok() {
+            // What cannot be removed stays: an empty folder is in nobody's way.
+            let _ = fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path));
         }
         Ok(())
     }

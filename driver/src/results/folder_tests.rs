@@ -50,6 +50,22 @@ fn out_is_the_run_folder_itself_and_made_if_missing() {
 }
 
 #[test]
+fn of_a_run_that_never_began_no_folder_stays_unless_it_was_named_or_has_logs() {
+    let home = temporary();
+    let runs = home.path().join("runs");
+    let [unnamed, with_logs] = [0, 1].map(|_| RunFolder::create(None, &runs, "quick", now()).unwrap());
+    let named = at(&home.path().join("named")).unwrap();
+    fs::create_dir(with_logs.path().join("logs")).unwrap();
+    for folder in [&unnamed, &with_logs, &named] {
+        folder.write_study("name = \"quick\"\n").unwrap();
+        folder.withdraw().unwrap();
+    }
+    assert_eq!(names(&runs), ["quick-20261122T170102Z-2"]);
+    assert_eq!(names(with_logs.path()), ["lock", "logs"]);
+    assert_eq!(names(named.path()), ["lock"]);
+}
+
+#[test]
 fn a_folder_that_is_not_empty_is_refused_and_left_as_it_was() {
     let home = temporary();
     fs::write(home.path().join("thesis.txt"), "years of work").unwrap();
