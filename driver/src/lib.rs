@@ -6,7 +6,7 @@
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
-//! | [`rehearsal`] | a moment of a few trials on this machine, to tell how long all will take |
+//! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
 //! | [`scheduler`] | places attempts on slots, nothing else; pure |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
@@ -23,9 +23,9 @@ pub mod forecast;
 pub mod journal;
 pub mod ledger;
 pub mod plan;
-pub mod rehearsal;
 pub mod report;
 pub mod results;
 pub mod run;
 pub mod scheduler;
 pub mod study;
+pub mod timing;

@@ -36,6 +36,8 @@ pub struct TrialPlan {
     pub test_flops: u64,
     /// Memory that its slot takes.
     pub memory_bytes: u64,
+    /// Rows of a batch; 0 of a replay.
+    pub batch_size: usize,
 }
 
 impl StudyPlan {
@@ -100,6 +102,7 @@ fn plan_network(
         flops: epoch.saturating_mul(u64::from(training.epochs)),
         test_flops: plan.forward_flops.saturating_mul(rows(Part::Test)),
         memory_bytes: nn::memory_bytes_max(&model, &plan, &training),
+        batch_size: training.batch_size,
         configuration,
     })
 }
@@ -117,6 +120,7 @@ fn plan_replay(
         flops: u64::try_from(replay.wait.as_micros()).unwrap_or(u64::MAX),
         test_flops: 0,
         memory_bytes: 0,
+        batch_size: 0,
         configuration,
     })
 }

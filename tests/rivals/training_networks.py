@@ -1,7 +1,8 @@
 """The networks of the training bench, for TensorFlow and PyTorch, and how their time is taken.
 
 The names are those of executor/benches/training/network.rs: mlp, convnet, dense:100-50-10, conv3:16x14x14,
-norm3:16x14x14, with the batch size behind an @. Batches lie ready in memory as float32; ours are gathered from bytes in a new order each pass.
+norm3:16x14x14, with the batch size behind an @. Batches lie ready in memory as float32; ours are gathered from bytes
+in a new order each pass.
 """
 
 import argparse
@@ -22,8 +23,8 @@ class Network:
     """A network by its name: shape of a row (height, width, channels for images), batch size, layers.
 
     Layers are tuples: ("conv", kernel, filters) and ("dense", units) with relu behind each dense and conv but the
-    last layer, ("norm", kernel, filters) with batch norm between a conv and its relu, ("pool", side) for the largest of each window, ("mean",) over all pixels, ("flatten",) and
-    ("dropout", rate).
+    last layer, ("norm", kernel, filters) with batch norm between a conv and its relu, ("pool", side) for the largest of
+    each window, ("mean",) over all pixels, ("flatten",) and ("dropout", rate).
     """
 
     def __init__(self, name):

@@ -152,7 +152,6 @@ fn no_lie_about_an_attempt_is_believed() {
     assert_no_lie_is_believed(&lab, &truth(&lab), liars);
 }
 
-/// Weights that are not what their name says.
 /// A status whose details are not what the standard says they are.
 fn garbled() -> Status {
     let mut headers = MetadataMap::new().into_headers();
@@ -186,6 +185,7 @@ fn an_executor_that_leaves_with_every_launch_costs_no_trial_where_another_stays(
     assert_eq!(lab.outcome("a-fickle-executor").number("/trials/failed"), 0);
 }
 
+/// Weights that are not what their name says.
 fn false_weights() -> Vec<(&'static str, Option<Digest>, Vec<PullReply>)> {
     let part = |part| PullReply { part: Some(part) };
     let content = vec![3_u8; 2000];

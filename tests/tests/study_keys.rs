@@ -97,6 +97,12 @@ fn assert_told(title: &str, table: &str, text_for: impl Fn(&str) -> String) {
         expected.extend(known(&study(table, &with(&text, "unknown_key", "1"))));
         named.insert(key.to_owned());
         assert_accepts(title, key, &row[1], |wrong| study(table, &with(&text, key, wrong)));
+        if row[2].starts_with("required") {
+            let without =
+                text.lines().filter(|line| line.split(" = ").next() != Some(key)).collect::<Vec<_>>().join("\n");
+            let complaint = complaint(&study(table, &(without + "\n")));
+            assert!(complaint.contains(&format!("has no `{key}`")), "{title}, {key}: {complaint}");
+        }
     }
     assert_eq!(named, expected, "{title}");
 }

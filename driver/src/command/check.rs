@@ -1,4 +1,4 @@
-//! `broadsweep check`: what a study would take, without training anything.
+//! `broadsweep check`: what a study would take, from its shapes and from a moment of a few trials.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use broadsweep_common::configuration::Value;
 use broadsweep_common::dataset::{Dataset, Element, Header, Part, TargetKind};
+use broadsweep_executor::machine;
+use broadsweep_executor::nn::Kernel;
 use clap::Args;
 
 use super::Failure;
 use super::load::{Job, load};
 use super::say::print;
 use crate::plan::TrialPlan;
-use crate::rehearsal::Pace;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::{SamplerKind, Trainer};
+use crate::timing::Pace;
 
 #[derive(Args)]
 #[command(
-    after_help = "To tell the time, the cheapest, the middle and the most expensive trial are tried on this machine for \
-                  half a second each. Nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
+    after_help = "To tell the time, three trials are tried on this machine for half a second each. Nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
 )]
 pub(super) struct CheckArgs {
     /// The study file
@@ -29,12 +30,12 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let job = load(&args.study)?;
-    let described = describe(&job);
+    print(describe(&job))?;
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,
         Trainer::Replay(_) => describe_waits(&job.plan.trials),
     };
-    print(described + &takes)?;
+    print(takes)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,12 +68,14 @@ fn describe(job: &Job) -> String {
 fn describe_trainings(job: Job) -> Result<String, Failure> {
     let trials = &job.plan.trials;
     let data = Dataset::open(Arc::new(job.data)).map_err(Failure::wrong_use)?;
-    let time = match Pace::measure(&job.description, trials, &data) {
+    let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
+    // Others may need the rest.
+    let memory_bytes = machine::memory_bytes() / 4;
+    let time = match Pace::measure(&job.description, trials, &data, kernel, memory_bytes) {
         Ok(pace) => {
             let (all, at_best) = costs(trials, |trial| pace.seconds(trial));
-            let rates = pace.rates().map(|rate| format!("{:.0}", rate / 1e9));
+            let rates = pace.rates().map(gflops_text);
             let rates = if rates[0] == rates[1] { rates[0].clone() } else { rates.join(" to ") };
-            let kernel = pace.kernel;
             format!(
                 "about {all} on one slot, {at_best} on 13, by the {rates} GFLOP/s that {kernel} reaches here",
                 all = seconds_text(all),
@@ -159,6 +162,12 @@ fn flops_text(flops: f64) -> String {
         .find(|(_, size)| flops >= *size)
         .unwrap_or(("FLOP", 1.0));
     format!("{:.3} {unit}", flops / size)
+}
+
+/// FLOPs a second, in GFLOP/s, without the unit.
+fn gflops_text(rate: f64) -> String {
+    let gflops = rate / 1e9;
+    if gflops < 10.0 { format!("{gflops:.1}") } else { format!("{gflops:.0}") }
 }
 
 fn seconds_text(seconds: f64) -> String {

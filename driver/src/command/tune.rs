@@ -76,13 +76,10 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let job = load(&args.study)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
+    choice.prepare().map_err(Failure::wrong_use)?;
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &job.study.name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
-    if let Err(error) = choice.prepare() {
-        folder.withdraw()?;
-        return Err(Failure::wrong_use(error));
-    }
     folder.write_study(job.study.text())?;
     let roster = Roster::create(folder.path(), study_folder, choice.crew())
         .with_context(|| format!("cannot write into {}", folder.path().display()))?;

@@ -14,7 +14,8 @@ use super::record::RunRecord;
 use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
 
-/// Held while a run lives. It stays behind: to remove it would let two processes hold locks of the same name.
+/// Held while a run lives. It stays behind where others know the folder: to remove it would let two processes hold locks
+/// of the same name.
 const LOCK: &str = "lock";
 /// How often a lock is tried that others only look at: far more often than there are any at once.
 const LOOKS_MAX: u32 = 10_000;

@@ -19,6 +19,7 @@ fn plan(trials: u32, control: Option<TrialId>) -> StudyPlan {
         flops: 300,
         test_flops: 10,
         memory_bytes: 1,
+        batch_size: 0,
     };
     StudyPlan { trials: (0..i64::from(trials)).map(trial).collect(), control }
 }

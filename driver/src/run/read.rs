@@ -139,6 +139,7 @@ fn without_costs(study: &Study) -> Result<StudyPlan, Diagnostic> {
         flops: 0,
         test_flops: 0,
         memory_bytes: 0,
+        batch_size: 0,
     };
     let trials = study.configurations()?.into_iter().map(trial).collect();
     Ok(StudyPlan { trials, control: StudyPlan::control(study) })

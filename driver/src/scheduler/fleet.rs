@@ -96,8 +96,8 @@ impl Fleet {
     }
 
     /// The executor with the most free slots that the task may go to, then the one of the lowest id; one that is
-    /// probed has room for one. A task keeps off where it failed while there is another executor, even a busy one: it
-    /// does not spend its tries on one sick node.
+    /// probed has room for one. A task keeps off where it failed, and before a last try where it was lost, while there is
+    /// another executor, even a busy one: it does not spend its tries on one sick node.
     pub(super) fn roomiest(&self, trouble: Option<&Trouble>) -> Option<ExecutorId> {
         let suits = self.suits(trouble);
         let roomy = self.accepting().free.iter().copied().find(|&(_, id)| suits(id));
@@ -136,10 +136,18 @@ impl Fleet {
     /// Where a task of this history may go, full or not.
     pub(super) fn suits<'t>(&self, trouble: Option<&'t Trouble>) -> impl Fn(ExecutorId) -> bool + use<'t> {
         let last_resort = trouble.is_some_and(|trouble| {
-            let tried = trouble.tried().filter(|&executor| self.accepts(executor)).count();
-            tried >= self.accepting().executors
+            let shunned = trouble.shunned().filter(|&executor| self.accepts(executor)).count();
+            shunned >= self.accepting().executors && !(trouble.has_last_try() && self.awaits_another(trouble))
         });
         move |executor| trouble.is_none_or(|trouble| trouble.allows(executor, last_resort))
+    }
+
+    /// Whether an executor is away, and may come back, that the task does not keep off.
+    fn awaits_another(&self, trouble: &Trouble) -> bool {
+        let is_away = |executor: &ExecutorId| {
+            self.get(*executor).is_some_and(|found| matches!(Indexed::of(found), Indexed::Away))
+        };
+        self.away > trouble.shunned().filter(is_away).count()
     }
 
     /// Whether each executor that is there refused the task. Those that are away may come back and do it; but one

@@ -21,8 +21,8 @@
 //!
 //! Placement is longest first (LPT; Graham, "Bounds on multiprocessing timing anomalies", 1969): a free slot takes
 //! the waiting task of the highest forecast cost, on the executor with the most free slots. A task keeps off the
-//! executors where it failed for as long as any other is connected, and off those that refused it for good. So does one
-//! that the next loss would end, of the executors that were lost with it: they may be what is wrong.
+//! executors where it failed for as long as any other is connected, and off those that refused it for good. One that the
+//! next loss would end also keeps off the executors that were lost with it, and waits for another one that is away.
 
 mod copies;
 mod executor;

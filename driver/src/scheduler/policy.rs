@@ -19,7 +19,8 @@ pub struct SchedulingConfig {
     /// fault, so that trying again is a waste; more where the program fails now and then.
     pub failures_max: u32,
     /// Executors that a task may lose without reaching a new checkpoint before it is given up: a task that kills its
-    /// host stops here. More on machines that are taken away at any time, as spot instances are.
+    /// host stops here. Its last try is made on another executor, if there is one. More on machines that are taken away at any
+    /// time, as spot instances are.
     pub losses_max: u32,
     /// Wait after the first failure; doubles at each further one, up to a minute. More where a failure comes from
     /// something outside that needs time to recover, as a shared disk does.

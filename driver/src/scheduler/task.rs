@@ -44,7 +44,7 @@ pub(super) struct Trouble {
     refused_on: Vec<ExecutorId>,
     /// Which executors were lost with it since its newest checkpoint, a row a loss, sorted.
     lost_on: Vec<ExecutorId>,
-    /// Whether one more loss gives it up.
+    /// Whether it was lost, and one more loss gives it up.
     has_last_try: bool,
 }
 
@@ -186,8 +186,7 @@ impl TaskRecord {
 }
 
 impl Trouble {
-    /// Whether the executor may take the task: never where it was refused, and as `last_resort` alone where it failed,
-    /// or where a last try would be the end of it as one was before.
+    /// Whether the executor may take the task: never if it refused it, and if it is shunned only as `last_resort`.
     pub(super) fn allows(&self, executor: ExecutorId, last_resort: bool) -> bool {
         !self.has_refused(executor) && (last_resort || !self.is_shunned(executor))
     }
@@ -198,6 +197,16 @@ impl Trouble {
 
     fn has_failed(&self, executor: ExecutorId) -> bool {
         self.failed_on.binary_search(&executor).is_ok()
+    }
+
+    /// Whether the next loss is its end, so that it had better wait for an executor that is away.
+    pub(super) fn has_last_try(&self) -> bool {
+        self.has_last_try
+    }
+
+    /// Whether that is still so.
+    pub(super) fn is_counted(&self, policy: &SchedulingPolicy) -> bool {
+        self.has_last_try == is_last_try(&self.lost_on, policy)
     }
 
     fn shunned_for_losses(&self) -> &[ExecutorId] {
@@ -213,8 +222,8 @@ impl Trouble {
         &self.refused_on
     }
 
-    /// The executors that it is kept off for as long as there is another one, each once.
-    pub(super) fn tried(&self) -> impl Iterator<Item = ExecutorId> {
+    /// The executors that it keeps off for as long as there is another one, each once.
+    pub(super) fn shunned(&self) -> impl Iterator<Item = ExecutorId> {
         let failed = each_once(&self.failed_on).filter(|&executor| !self.has_refused(executor));
         let lost = each_once(self.shunned_for_losses());
         let lost = lost.filter(|&executor| !self.has_refused(executor) && !self.has_failed(executor));
@@ -222,10 +231,10 @@ impl Trouble {
     }
 }
 
-/// Whether a task that was lost so often is given up at the next loss. It then keeps off the executors that were lost
-/// with it: they may be what is wrong, and not the task.
+/// Whether a task that was lost there is given up at the next loss. It then keeps off the executors that were lost with
+/// it: they may be what is wrong, and not the task.
 fn is_last_try(lost_on: &[ExecutorId], policy: &SchedulingPolicy) -> bool {
-    lost_on.len() as u32 + 1 >= policy.losses_max()
+    !lost_on.is_empty() && lost_on.len() as u32 + 1 >= policy.losses_max()
 }
 
 fn insert(sorted: &mut Vec<ExecutorId>, executor: ExecutorId) {

@@ -37,7 +37,8 @@ use peak::Width;
 #[derive(Parser)]
 #[command(name = "training", about = "Times trainings pass by pass, beside the peak of the processor")]
 struct Options {
-    /// What to train: mlp, convnet, dense:100-50-10, conv3:16x14x14 or norm3:16x14x14, each with @32 for the batch size; repeatable
+    /// What to train: mlp, convnet, dense:100-50-10, conv3:16x14x14 or norm3:16x14x14, each with @32 for the batch size;
+    /// repeatable
     #[arg(long = "network", value_name = "NAME", default_values = ["mlp", "convnet"])]
     networks: Vec<Network>,
     /// What multiplies; unset, the fastest that this processor can run

@@ -80,7 +80,7 @@ fn cross_entropy(kernel: Kernel, outputs: &[f32], width: usize, classes: &[u32],
     for ((outputs, gradient), &class) in rows.zip(classes) {
         let class = class as usize;
         let largest = maximum(outputs);
-        tally.wrong += u64::from(first(outputs, largest) != class);
+        tally.wrong += u64::from(first_at_least(outputs, largest) != class);
         let sum = gradient.iter().sum();
         tally.loss += row_loss(sum, outputs[class] - largest);
         for slot in gradient.iter_mut() {
@@ -107,14 +107,14 @@ fn row_loss(sum: f32, margin: f32) -> f64 {
     libm::log(f64::from(sum)) - f64::from(margin)
 }
 
-/// NaN if the first value is, since nothing is larger.
+/// The largest value; NaN if the first one is, since nothing is larger.
 fn maximum(values: &[f32]) -> f32 {
     values.iter().fold(values[0], |largest, &value| if value > largest { value } else { largest })
 }
 
 /// The place of the first of these values that reaches `wanted`, or 0 if none does. It looks at all of them, from the
 /// last one on: where to stop is what no processor guesses.
-fn first(values: &[f32], wanted: f32) -> usize {
+fn first_at_least(values: &[f32], wanted: f32) -> usize {
     let mut place = 0;
     for (index, value) in values.iter().enumerate().rev() {
         place = if *value >= wanted { index } else { place };

@@ -165,13 +165,12 @@ impl NodePlan {
     pub(super) fn buffer_len(&self, rows: u64) -> u64 {
         let outputs = rows.saturating_mul(self.output.row_len() as u64);
         let kept = if activation::needs_inputs(self.activation) { outputs } else { 0 };
-        let per_row = |layout: &Layout| rows.saturating_mul(layout.values_with_lanes() as u64);
         let own = match &self.what {
             What::Dense(sizes) => sizes.buffer_len(rows),
             What::Conv(sizes) => sizes.buffer_len(rows),
             What::PlainDense { inputs, units } => PlainDense::buffer_len(*inputs, *units) as u64,
             What::PlainConv { windows, filters } => PlainConv::buffer_len(windows, *filters) as u64,
-            What::MaxPool(_) => per_row(&self.output),
+            What::MaxPool(_) => rows.saturating_mul(self.output.values_with_lanes() as u64),
             What::Dropout { .. } => rows.saturating_mul(self.input.row_len() as u64),
             What::BatchNorm { .. } => BatchNorm::buffer_len(&self.input) as u64,
             What::AveragePool(_) | What::Flatten | What::PassThrough => 0,

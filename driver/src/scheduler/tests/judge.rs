@@ -121,7 +121,8 @@ impl Oracle {
         let is_last = seen.lost_on.len() as u32 + 1 == self.config.losses_max;
         let bad = |executor| seen.failed_on.contains(&executor) || is_last && seen.lost_on.contains(&executor);
         let choice = |(other, node): (&ExecutorId, &Node)| {
-            self.accepts_tasks(node) && !bad(*other) && !seen.refused_on.contains(other)
+            let awaited = is_last && !seen.lost_on.is_empty() && node.is_away() && !node.draining;
+            (self.accepts_tasks(node) || awaited) && !bad(*other) && !seen.refused_on.contains(other)
         };
         !seen.refused_on.contains(&executor) && (!bad(executor) || !self.nodes.iter().any(choice))
     }

@@ -170,6 +170,21 @@ fn a_last_try_is_made_where_nothing_was_lost_even_if_that_is_busy() {
 }
 
 #[test]
+fn a_last_try_waits_for_another_executor_that_is_away_until_that_is_lost() {
+    let both = "
+        0 ready e0 1           =>
+        0 ready e1 1           =>
+        0 add t0 9             => launch t0.1 e0
+        0 add t1 5             => launch t1.1 e1
+        1 away e1              => wake 1001
+        2 lost e0              => lost t0.1 e0, wake 1001
+        3 ready e0 1           => wake 1001
+        ";
+    check(&format!("{both}4 ready e1 1 => unsent t1.1 e1, launch t0.2 e1, launch t1.2 e0"));
+    check(&format!("{both}1001 deadline => lost t1.1 e1, launch t0.2 e0"));
+}
+
+#[test]
 fn a_last_try_is_made_anywhere_where_all_were_lost_and_a_checkpoint_makes_it_no_last_one() {
     check(
         "

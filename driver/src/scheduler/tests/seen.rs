@@ -136,6 +136,10 @@ impl Node {
         self.free_slots() == 0 && self.taken.values().all(hangs)
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.place, Where::Away { .. })
+    }
+
     pub(super) fn is_known(&self) -> bool {
         self.place != Where::Gone
     }

@@ -1,8 +1,8 @@
 //! Batch normalisation (Ioffe and Szegedy, 2015).
 //!
-//! Sums over the batch are taken in f64, one channel beside the other, row after row. The square of an f32 is exact
-//! there, so that a variance is the mean square less the squared mean, in one pass: what these lose to each other are
-//! digits that the values do not have. Running variances are the biased ones, as Keras keeps them.
+//! Sums over the batch are taken in f64, one channel beside the other, row after row: of what each value differs from
+//! the channel's first one, and of the squares of that. So one pass gives mean and variance, and values far from 0 lose no
+//! digits. Running variances are the biased ones, as Keras keeps them.
 
 use super::lanes::{ByLanes, by_lanes, values};
 use super::{Backward, Mode, Operation, Tensors};
@@ -44,6 +44,13 @@ impl Pixels {
         rows * self.input.values() / self.input.channels()
     }
 
+    /// Where the channels from `first` on have their first pixel in an input of so many rows.
+    fn first(&self, rows: usize, first: usize) -> usize {
+        let lanes = self.input.lanes();
+        let mut lines = self.input.block_lines(rows, first / lanes);
+        lines.next().map_or(0, |line| line.start) + first % lanes
+    }
+
     /// Calls `each` with every pixel of so many rows, where its channels from `first` on lie.
     #[inline(always)]
     fn each(&self, rows: usize, first: usize, mut each: impl FnMut(Place)) {
@@ -82,10 +89,6 @@ impl BatchNorm {
         self.inverse_deviation.len()
     }
 
-    fn by_lanes(&self, work: impl ByLanes) {
-        by_lanes(self.kernel, self.pixels.input, work);
-    }
-
     fn train(&mut self, rows: usize, trained: &[f32], statistics: &mut [f32], input: &[f32], output: &mut [f32]) {
         let Self { kernel, pixels, means, variances, inverse_deviation: inverse, .. } = self;
         let (pixels, channels) = (*pixels, pixels.input.channels());
@@ -111,11 +114,11 @@ impl BatchNorm {
         }
         self.inverse_deviation[self.pixels.input.channels()..].fill(0.0);
         let (pixels, inverse) = (self.pixels, &self.inverse_deviation);
-        self.by_lanes(Evaluate { pixels, rows, means, inverse, trained, input, output });
+        by_lanes(self.kernel, pixels.input, Evaluate { pixels, rows, means, inverse, trained, input, output });
     }
 }
 
-/// `Σ x / n` and `Σ x² / n - mean²` of each channel.
+/// With `d = x - x₀`, the first value: `x₀ + Σ d / n` and `Σ d² / n - (Σ d / n)²` of each channel.
 struct Measure<'a> {
     pixels: Pixels,
     rows: usize,
@@ -131,18 +134,22 @@ impl ByLanes for Measure<'_> {
         let count = pixels.count(rows) as f64;
         let groups = means.chunks_exact_mut(LANES).zip(variances.chunks_exact_mut(LANES));
         for (group, (means, variances)) in groups.enumerate() {
+            let origin = values::<LANES>(input, pixels.first(rows, group * LANES)).map(f64::from);
             let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
             pixels.each(rows, group * LANES, |place| {
                 let pixel = values::<LANES>(input, place.input).map(f64::from);
-                (0..LANES).for_each(|lane| sums[lane] += pixel[lane]);
-                (0..LANES).for_each(|lane| squares[lane] += pixel[lane] * pixel[lane]);
+                (0..LANES).for_each(|lane| {
+                    let difference = pixel[lane] - origin[lane];
+                    sums[lane] += difference;
+                    squares[lane] += difference * difference;
+                });
             });
             (0..LANES).for_each(|lane| {
                 let mean = sums[lane] / count;
                 let variance = squares[lane] / count - mean * mean;
-                // Of equal values, what is lost may be all there is. NaN stays NaN.
+                // Rounding may take more than there is. NaN stays NaN.
                 variances[lane] = if variance < 0.0 { 0.0 } else { variance };
-                means[lane] = mean;
+                means[lane] = origin[lane] + mean;
             });
         }
     }
@@ -375,18 +382,27 @@ mod tests {
     }
 
     #[test]
-    fn values_far_from_zero_are_normalised_as_those_beside_it_and_equal_ones_become_the_shift() {
-        let mut norm = norm_of(1);
-        let mut normalise = |input: &[f32; 4]| {
-            let (mut statistics, mut output) = ([0.0, 1.0], [0.0; 4]);
-            let tensors = Tensors { trained: &[2.0, 1.0], statistics: &mut statistics };
-            norm.forward(Mode::Training, 4, tensors, input, &mut output);
-            output
+    fn many_values_far_from_zero_have_their_own_variance_and_equal_ones_become_the_shift() {
+        // Two blocks of one lane: the second channel is far from the first.
+        let layout = Layout::Flat { values: 2, lanes: 1 };
+        let mut norm = BatchNorm::new(Kernel::PORTABLE, (0.9, 1e-9), (layout, layout));
+        let mut normalise = |column: &[f32]| {
+            let input = [vec![0.0; column.len()], column.to_vec()].concat();
+            let (mut statistics, mut output) = ([0.0, 0.0, 1.0, 1.0], vec![0.0; input.len()]);
+            let tensors = Tensors { trained: &[2.0, 2.0, 1.0, 1.0], statistics: &mut statistics };
+            norm.forward(Mode::Training, column.len(), tensors, &input, &mut output);
+            (output.split_off(column.len()), statistics)
         };
-        let near = normalise(&[2.0, 4.0, 6.0, 8.0]);
-        let far = normalise(&[100_002.0, 100_004.0, 100_006.0, 100_008.0]);
-        assert!(near.iter().zip(far).all(|(near, far)| (near - far).abs() < 1e-5), "{near:?}, {far:?}");
-        assert_eq!(normalise(&[100_003.0; 4]), [1.0; 4]);
-        assert!(normalise(&[1.0, f32::NAN, 1.0, 1.0])[0].is_nan(), "what diverged looks healthy");
+        // A mean of a million and 3.5, a variance of (64 - 1) / 12: whole numbers, which f32 has.
+        let far: Vec<f32> = (0..50_000).map(|row| 1_000_000.0 + (row * 5 % 8) as f32).collect();
+        let (output, statistics) = normalise(&far);
+        let (variance, root) = (63.0 / 12.0, (63.0_f64 / 12.0).sqrt());
+        assert!((f64::from(statistics[3]) - 0.9 - 0.1 * variance).abs() < 1e-6, "{statistics:?}");
+        for (row, value) in output.iter().enumerate().take(100) {
+            let expected = 1.0 + 2.0 * ((row * 5 % 8) as f64 - 3.5) / root;
+            assert!((f64::from(*value) - expected).abs() < 1e-6, "{value}, not {expected}");
+        }
+        assert!(normalise(&[100_003.1; 777]).0.iter().all(|value| *value == 1.0));
+        assert!(normalise(&[1.0, f32::NAN, 1.0, 1.0]).0[0].is_nan(), "what diverged looks healthy");
     }
 }

@@ -1,7 +1,8 @@
 //! A moment of a few trials, trained on this machine: how long a study's trials will take on machines like it.
 //!
-//! What a core reaches differs by far from network to network, and what is left out of a training because it is zero
-//! makes it faster than its FLOPs say. So the pace is measured, on the study's own data, and not assumed.
+//! What a core reaches differs by far from network to network and from batch size to batch size, and what is left out of
+//! a training because it is zero makes it faster than its FLOPs say. So the pace is measured, on the study's own data, and
+//! not assumed.
 
 use std::time::{Duration, Instant};
 
@@ -10,26 +11,27 @@ use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::seeds;
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
-use broadsweep_executor::machine;
-use broadsweep_executor::nn::{self, Checkpoint, Control, Kernel, Phase, TrainTask};
+use broadsweep_executor::nn::{self, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
 
 use crate::plan::TrialPlan;
 
 /// How long a trial is tried; one batch of it at least.
 const MOMENT: Duration = Duration::from_millis(400);
+/// FLOPs of a batch at most, where it has more than a row: about as many as fit the moment.
+const BATCH_FLOPS_MAX: u64 = 20_000_000_000;
 
 /// How fast this machine trains the trials of a study.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// What multiplies.
-    pub kernel: Kernel,
-    /// From the cheapest trial that was tried to the most expensive one; not empty.
+    /// From the smallest batches and the cheapest trials that were tried to the largest and most expensive ones; not
+    /// empty.
     samples: Vec<Sample>,
 }
 
 /// One trial that was tried.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
+    batch_size: usize,
     /// FLOPs that it would take as a whole.
     flops: u64,
     /// FLOPs a second that it reached.
@@ -39,41 +41,47 @@ struct Sample {
 /// Why a pace could not be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPace {
-    /// A trial would not fit here.
-    #[error("a trial needs more memory than this machine has")]
+    /// None fits.
+    #[error("each trial takes more memory than can be tried here")]
     TooLarge,
-    /// There is nothing to be trained, or no batch of it ended.
-    #[error("no trial could be tried on this machine")]
+    /// There is nothing to be trained, or each trial diverged at once.
+    #[error("no trial could be tried here, or each diverged at once")]
     NothingTrained,
 }
 
 impl Pace {
-    /// Tries the cheapest, the middle and the most expensive of `trials` for a moment each, with the fastest kernel
-    /// of this machine.
+    /// Tries three of `trials` for a moment each: those of the smallest and the largest batches and one between, or, if
+    /// all batches are alike, the cheapest, the most expensive and one between. None that takes more than `memory_bytes`.
     ///
     /// # Errors
     /// [`NoPace`].
-    pub fn measure(description: &StudyDescription, trials: &[TrialPlan], data: &Dataset) -> Result<Self, NoPace> {
-        let kernel = Kernel::detect().into_iter().next().ok_or(NoPace::NothingTrained)?;
-        let mut tried: Vec<_> = trials.iter().collect();
-        tried.sort_by_key(|trial| trial.flops);
-        let last = tried.len().checked_sub(1).ok_or(NoPace::NothingTrained)?;
-        let mut tried = [0, last / 2, last].map(|place| tried[place]).to_vec();
-        tried.dedup_by_key(|trial| trial.flops);
-        if tried.iter().any(|trial| trial.memory_bytes > machine::memory_bytes() / 2) {
-            return Err(NoPace::TooLarge);
-        }
-        let rate = |trial: &TrialPlan| rehearse(description, &trial.configuration, data, kernel);
-        let sample = |trial: &TrialPlan| Some(Sample { flops: trial.flops, rate: rate(trial)? });
+    pub fn measure(
+        description: &StudyDescription,
+        trials: &[TrialPlan],
+        data: &Dataset,
+        kernel: Kernel,
+        memory_bytes: u64,
+    ) -> Result<Self, NoPace> {
+        let mut fitting: Vec<_> = trials.iter().filter(|trial| trial.memory_bytes <= memory_bytes).collect();
+        fitting.sort_by_key(|trial| (trial.batch_size, trial.flops));
+        let Some(last) = fitting.len().checked_sub(1) else {
+            return Err(if trials.is_empty() { NoPace::NothingTrained } else { NoPace::TooLarge });
+        };
+        let mut tried = [0, last / 2, last].map(|place| fitting[place]).to_vec();
+        tried.dedup_by_key(|trial| (trial.batch_size, trial.flops));
+        let rate = |trial: &TrialPlan| try_out(description, &trial.configuration, data, kernel);
+        let sample =
+            |trial: &TrialPlan| Some(Sample { batch_size: trial.batch_size, flops: trial.flops, rate: rate(trial)? });
         let samples: Vec<_> = tried.into_iter().filter_map(sample).collect();
-        if samples.is_empty() { Err(NoPace::NothingTrained) } else { Ok(Self { kernel, samples }) }
+        if samples.is_empty() { Err(NoPace::NothingTrained) } else { Ok(Self { samples }) }
     }
 
     /// Seconds that one slot will take for a trial, at the pace of the one that is most like it.
     #[must_use]
     pub fn seconds(&self, trial: &TrialPlan) -> f64 {
-        let nearest = self.samples.iter().min_by_key(|sample| sample.flops.abs_diff(trial.flops));
-        nearest.map_or(f64::NAN, |sample| trial.flops as f64 / sample.rate)
+        let unlike =
+            |sample: &&Sample| (sample.batch_size.abs_diff(trial.batch_size), sample.flops.abs_diff(trial.flops));
+        self.samples.iter().min_by_key(unlike).map_or(f64::NAN, |sample| trial.flops as f64 / sample.rate)
     }
 
     /// The least and the largest FLOPs a second that were reached.
@@ -85,14 +93,17 @@ impl Pace {
 }
 
 /// FLOPs a second of this configuration's first batches; `None` if none ended.
-fn rehearse(
+fn try_out(
     description: &StudyDescription,
     configuration: &Configuration,
     data: &Dataset,
     kernel: Kernel,
 ) -> Option<f64> {
     let TrainerDescription::Network { model, training } = &description.trainer else { return None };
-    let (model, training) = (model.resolve(configuration).ok()?, training.resolve(configuration).ok()?);
+    let model = model.resolve(configuration).ok()?;
+    let mut training = training.resolve(configuration).ok()?;
+    let plan = nn::plan(&model, &data.header().shape, data.header().targets).ok()?;
+    training.batch_size = batch_size_tried(training.batch_size, plan.training_flops)?;
     let task = TrainTask {
         model: &model,
         training: &training,
@@ -103,9 +114,16 @@ fn rehearse(
         test_every_trial: description.test_every_trial,
         kernel,
     };
-    let mut stopwatch = Stopwatch::new(&task, data, MOMENT)?;
+    let mut stopwatch = Stopwatch::new(&task, &plan, data, MOMENT);
     nn::train(&task, data, None, &mut stopwatch).ok()?;
     stopwatch.rate()
+}
+
+/// Rows of a batch that is tried: nobody can stop a batch, and nobody waits for minutes. `None` where there is nothing
+/// to be multiplied.
+fn batch_size_tried(batch_size: usize, flops_a_row: u64) -> Option<usize> {
+    let rows_max = BATCH_FLOPS_MAX.checked_div(flops_a_row)?.max(1);
+    Some(batch_size.min(usize::try_from(rows_max).unwrap_or(usize::MAX)))
 }
 
 /// Counts what a training does, and ends it after a while.
@@ -114,9 +132,12 @@ struct Stopwatch {
     /// When the batches that count began, and the FLOPs before them: the first one, which finds nothing in the caches,
     /// counts only where it takes long.
     since: Option<(Instant, u64)>,
+    /// When the last batch ended.
+    until: Option<Instant>,
+    batches: u64,
     /// FLOPs of the batches that ended, and of the one under way.
     done: u64,
-    under_way: u64,
+    under_way: Option<u64>,
     training: Batches,
     evaluation: Batches,
     phase: Phase,
@@ -133,8 +154,8 @@ struct Batches {
 }
 
 impl Stopwatch {
-    fn new(task: &TrainTask<'_>, data: &Dataset, limit: Duration) -> Option<Self> {
-        let plan = nn::plan(task.model, &data.header().shape, data.header().targets).ok()?;
+    /// `plan` is the task's.
+    fn new(task: &TrainTask<'_>, plan: &Plan, data: &Dataset, limit: Duration) -> Self {
         let rows = |part| data.rows(part) as u64;
         let watches_test = task.test_every_trial || task.select == Select::Test;
         let scored = rows(Part::Validation) + if watches_test { rows(Part::Test) } else { 0 };
@@ -145,8 +166,18 @@ impl Stopwatch {
         };
         let evaluation =
             Batches { rows: scored, batch: plan.evaluation_rows() as u64, flops_a_row: plan.forward_flops };
-        let phase = Phase::Training;
-        Some(Self { limit, since: None, done: 0, under_way: 0, training, evaluation, phase, left: 0 })
+        Self {
+            limit,
+            since: None,
+            until: None,
+            batches: 0,
+            done: 0,
+            under_way: None,
+            training,
+            evaluation,
+            phase: Phase::Training,
+            left: 0,
+        }
     }
 
     fn batches(&self) -> Batches {
@@ -157,13 +188,17 @@ impl Stopwatch {
     }
 
     fn complete_batch(&mut self) {
-        self.done += std::mem::take(&mut self.under_way);
+        if let Some(flops) = self.under_way.take() {
+            self.done += flops;
+            self.batches += 1;
+            self.until = Some(Instant::now());
+        }
     }
 
-    /// FLOPs a second so far; `None` before a batch ended.
+    /// FLOPs a second so far; `None` before a batch that counts ended.
     fn rate(&self) -> Option<f64> {
-        let (since, before) = self.since?;
-        let (done, seconds) = (self.done - before, since.elapsed().as_secs_f64());
+        let ((since, before), until) = (self.since?, self.until?);
+        let (done, seconds) = (self.done - before, until.saturating_duration_since(since).as_secs_f64());
         (done > 0 && seconds > 0.0).then(|| done as f64 / seconds)
     }
 }
@@ -175,7 +210,9 @@ impl Control for Stopwatch {
         match self.since {
             None => self.since = Some((now, 0)),
             Some((since, _)) if now - since >= self.limit => return false,
-            Some((since, 0)) if self.phase == Phase::Training && now - since < self.limit / 4 => {
+            Some((since, _))
+                if self.batches == 1 && self.phase == Phase::Training && now - since < self.limit / 4 =>
+            {
                 self.since = Some((now, self.done));
             }
             Some(_) => {}
@@ -183,7 +220,7 @@ impl Control for Stopwatch {
         let Batches { batch, flops_a_row, .. } = self.batches();
         let rows = batch.min(self.left);
         self.left -= rows;
-        self.under_way = rows.saturating_mul(flops_a_row);
+        self.under_way = Some(rows.saturating_mul(flops_a_row));
         true
     }
 
@@ -248,7 +285,8 @@ mod tests {
             test_every_trial: description.test_every_trial,
             kernel: Kernel::PORTABLE,
         };
-        let mut stopwatch = Stopwatch::new(&task, data, limit).unwrap();
+        let plan = nn::plan(&model, &data.header().shape, data.header().targets).unwrap();
+        let mut stopwatch = Stopwatch::new(&task, &plan, data, limit);
         nn::train(&task, data, None, &mut stopwatch).unwrap();
         stopwatch
     }
@@ -282,19 +320,29 @@ mod tests {
     fn each_trial_goes_at_the_pace_of_the_one_that_is_most_like_it() {
         let study = parse(STUDY, "s.toml").unwrap();
         let data = data([200, 0, 100]);
-        let (description, trials) = planned(&study, &data);
-        let pace = Pace::measure(&description, &trials, &data).unwrap();
+        let (description, mut trials) = planned(&study, &data);
+        let pace = Pace::measure(&description, &trials, &data, Kernel::PORTABLE, u64::MAX).unwrap();
         assert_eq!(pace.samples.len(), 3);
         let [least, most] = pace.rates();
         assert!(0.0 < least && least <= most && most.is_finite());
-        let rates = [2.0, 4.0, 8.0];
-        let samples = pace.samples.iter().zip(rates).map(|(sample, rate)| Sample { rate, ..*sample }).collect();
-        let pace = Pace { samples, ..pace };
-        let expected = [2.0, 8.0, 4.0, 4.0]; // of 2, 5, 20 and 300 units, 5 were the middle
-        for (trial, rate) in trials.iter().zip(expected) {
-            let nearest = trial.flops as f64 / pace.seconds(trial);
-            assert!((nearest / rate - 1.0).abs() < 1e-9, "{}: {nearest}, not {rate}", trial.configuration);
+        let paced = |rates: [f64; 3]| {
+            let samples = pace.samples.iter().zip(rates).map(|(sample, rate)| Sample { rate, ..*sample });
+            Pace { samples: samples.collect() }
+        };
+        let rates_of = |pace: &Pace, trials: &[TrialPlan]| -> Vec<f64> {
+            trials.iter().map(|trial| (trial.flops as f64 / pace.seconds(trial)).round()).collect()
+        };
+        // Of 2, 5, 20 and 300 units, 5 were the middle; the study has 2, 300, 20, 5.
+        assert_eq!(rates_of(&paced([2.0, 4.0, 8.0]), &trials), [2.0, 8.0, 4.0, 4.0]);
+        // Batches say more than FLOPs.
+        let mut pace = paced([2.0, 4.0, 8.0]);
+        for (sample, batch_size) in pace.samples.iter_mut().zip([16, 32, 128]) {
+            sample.batch_size = batch_size;
         }
+        for (trial, batch_size) in trials.iter_mut().zip([100, 16, 33, 128]) {
+            trial.batch_size = batch_size;
+        }
+        assert_eq!(rates_of(&pace, &trials), [8.0, 2.0, 4.0, 8.0]);
     }
 
     #[test]
@@ -302,8 +350,22 @@ mod tests {
         let study = parse(STUDY, "s.toml").unwrap();
         let data = data([100, 0, 100]);
         let (description, mut trials) = planned(&study, &data);
+        let measure = |trials: &[TrialPlan]| Pace::measure(&description, trials, &data, Kernel::PORTABLE, 1 << 40);
         trials[1].memory_bytes = u64::MAX;
-        assert_eq!(Pace::measure(&description, &trials, &data).unwrap_err(), NoPace::TooLarge);
-        assert_eq!(Pace::measure(&description, &[], &data).unwrap_err(), NoPace::NothingTrained);
+        let fitting = measure(&trials).unwrap();
+        assert!(fitting.samples.iter().all(|sample| sample.flops != trials[1].flops));
+        for trial in &mut trials {
+            trial.memory_bytes = u64::MAX;
+        }
+        assert_eq!(measure(&trials).unwrap_err(), NoPace::TooLarge);
+        assert_eq!(measure(&[]).unwrap_err(), NoPace::NothingTrained);
+    }
+
+    #[test]
+    fn a_batch_is_cut_to_what_ends_in_a_moment_and_nothing_to_multiply_is_not_tried() {
+        assert_eq!(batch_size_tried(64, 200_000_000), Some(64));
+        assert_eq!(batch_size_tried(256, 4_000_000_000), Some(5));
+        assert_eq!(batch_size_tried(256, u64::MAX), Some(1));
+        assert_eq!(batch_size_tried(256, 0), None);
     }
 }
