@@ -17,9 +17,9 @@ pub(crate) struct BatchNorm {
     pixels: Pixels,
     momentum: f64,
     epsilon: f64,
-    /// `1 / √(variance + epsilon)` of the batch.
+    /// `1 / √(variance + epsilon)`; as all that goes by channels, with those that fill up the last block.
     inverse_deviation: Vec<f32>,
-    /// Of the batch, from which it is normalised once more on the way back.
+    /// Of the batch, which is normalised once more on the way back; in evaluation the running ones.
     means: Vec<f64>,
     variances: Vec<f64>,
     gradient: Vec<f32>,
@@ -84,13 +84,9 @@ impl BatchNorm {
         7 * input.blocks() * input.lanes()
     }
 
-    /// With those that fill up the last block.
-    fn channels(&self) -> usize {
-        self.inverse_deviation.len()
-    }
-
-    fn train(&mut self, rows: usize, trained: &[f32], statistics: &mut [f32], input: &[f32], output: &mut [f32]) {
-        let Self { kernel, pixels, means, variances, inverse_deviation: inverse, .. } = self;
+    /// Takes means and variances from the batch, and moves the running ones towards them.
+    fn measure(&mut self, rows: usize, statistics: &mut [f32], input: &[f32]) {
+        let Self { kernel, pixels, means, variances, .. } = self;
         let (pixels, channels) = (*pixels, pixels.input.channels());
         by_lanes(*kernel, pixels.input, Measure { pixels, rows, input, means, variances });
         // What fills up the last block is whatever an earlier batch left there.
@@ -100,21 +96,12 @@ impl BatchNorm {
         for (running, measured) in statistics.iter_mut().zip(means.iter().chain(&*variances)) {
             *running = (past * f64::from(*running) + now * measured) as f32;
         }
-        for (slot, variance) in inverse.iter_mut().zip(variances) {
-            *slot = (1.0 / (*variance + self.epsilon).sqrt()) as f32;
-        }
-        inverse[channels..].fill(0.0);
-        by_lanes(*kernel, pixels.input, Normalize { pixels, rows, means, inverse, trained, input, output });
     }
 
-    fn evaluate(&mut self, rows: usize, trained: &[f32], statistics: &[f32], input: &[f32], output: &mut [f32]) {
-        let (means, variances) = statistics.split_at(self.channels());
-        for (slot, &variance) in self.inverse_deviation.iter_mut().zip(variances) {
-            *slot = (1.0 / (f64::from(variance) + self.epsilon).sqrt()) as f32;
-        }
-        self.inverse_deviation[self.pixels.input.channels()..].fill(0.0);
-        let (pixels, inverse) = (self.pixels, &self.inverse_deviation);
-        by_lanes(self.kernel, pixels.input, Evaluate { pixels, rows, means, inverse, trained, input, output });
+    /// Takes the running means and variances.
+    fn recall(&mut self, statistics: &[f32]) {
+        let slots = self.means.iter_mut().chain(&mut self.variances);
+        slots.zip(statistics).for_each(|(slot, running)| *slot = f64::from(*running));
     }
 }
 
@@ -211,37 +198,6 @@ impl ByLanes for Normalize<'_> {
     }
 }
 
-/// The same by the running statistics.
-struct Evaluate<'a> {
-    pixels: Pixels,
-    rows: usize,
-    means: &'a [f32],
-    inverse: &'a [f32],
-    trained: &'a [f32],
-    input: &'a [f32],
-    output: &'a mut [f32],
-}
-
-impl ByLanes for Evaluate<'_> {
-    #[inline(always)]
-    fn run<const LANES: usize>(self) {
-        let Self { pixels, rows, means, inverse, trained, input, output } = self;
-        let (scale, shift) = trained.split_at(inverse.len());
-        for first in (0..inverse.len()).step_by(LANES) {
-            let [means, inverse, scale, shift] =
-                [means, inverse, scale, shift].map(|all| values::<LANES>(all, first));
-            pixels.each(rows, first, |place| {
-                let pixel = values::<LANES>(input, place.input);
-                let output = &mut output[place.output..][..LANES];
-                (0..LANES).for_each(|lane| {
-                    let normalized = (pixel[lane] - means[lane]) * inverse[lane];
-                    output[lane] = scale[lane] * normalized + shift[lane];
-                });
-            });
-        }
-    }
-}
-
 /// `dscale = Σ dy x̂ = (Σ dy x - mean Σ dy) / deviation` and `dshift = Σ dy`.
 struct SumGradients<'a> {
     pixels: Pixels,
@@ -315,9 +271,16 @@ impl Operation for BatchNorm {
     fn forward(&mut self, mode: Mode, rows: usize, tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
         let Tensors { trained, statistics } = tensors;
         match mode {
-            Mode::Training => self.train(rows, trained, statistics, input, output),
-            Mode::Evaluation => self.evaluate(rows, trained, statistics, input, output),
+            Mode::Training => self.measure(rows, statistics, input),
+            Mode::Evaluation => self.recall(statistics),
         }
+        let Self { kernel, pixels, means, variances, inverse_deviation: inverse, .. } = self;
+        let pixels = *pixels;
+        for (slot, variance) in inverse.iter_mut().zip(variances) {
+            *slot = (1.0 / (*variance + self.epsilon).sqrt()) as f32;
+        }
+        inverse[pixels.input.channels()..].fill(0.0);
+        by_lanes(*kernel, pixels.input, Normalize { pixels, rows, means, inverse, trained, input, output });
     }
 
     fn backward(&mut self, mut pass: Backward<'_>) {
