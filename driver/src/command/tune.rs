@@ -76,10 +76,13 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let job = load(&args.study)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
-    choice.prepare().map_err(Failure::wrong_use)?;
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &job.study.name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
+    if let Err(error) = choice.prepare() {
+        let _ = folder.withdraw(); // what is wrong with the flags says more
+        return Err(Failure::wrong_use(error));
+    }
     folder.write_study(job.study.text())?;
     let roster = Roster::create(folder.path(), study_folder, choice.crew())
         .with_context(|| format!("cannot write into {}", folder.path().display()))?;
