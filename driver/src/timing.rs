@@ -10,7 +10,7 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::seeds;
-use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
+use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_executor::nn::{self, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
 
 use crate::plan::TrialPlan;
@@ -157,15 +157,17 @@ impl Stopwatch {
     /// `plan` is the task's.
     fn new(task: &TrainTask<'_>, plan: &Plan, data: &Dataset, limit: Duration) -> Self {
         let rows = |part| data.rows(part) as u64;
-        let watches_test = task.test_every_trial || task.select == Select::Test;
-        let scored = rows(Part::Validation) + if watches_test { rows(Part::Test) } else { 0 };
+        let scored = [Part::Validation, Part::Test].into_iter().filter(|&part| task.reports(part, data.header()));
         let training = Batches {
             rows: rows(Part::Train),
             batch: task.training.batch_size as u64,
             flops_a_row: plan.training_flops,
         };
-        let evaluation =
-            Batches { rows: scored, batch: plan.evaluation_rows() as u64, flops_a_row: plan.forward_flops };
+        let evaluation = Batches {
+            rows: scored.map(rows).sum(),
+            batch: plan.evaluation_rows() as u64,
+            flops_a_row: plan.forward_flops,
+        };
         Self {
             limit,
             since: None,

@@ -165,8 +165,8 @@ impl Scheduler {
 
     /// The first host that the task suits and where a copy wins.
     fn best_host(&self, single: &Single, hosts: &[Host]) -> Option<usize> {
-        let trouble = self.task(single.task).and_then(|record| record.trouble.as_deref());
-        let suits = self.fleet.suits(trouble);
+        let shunned = self.task(single.task).and_then(|record| record.shunned(&self.policy));
+        let suits = self.fleet.suits(shunned);
         let fits = |host: &Host| host.executor != single.executor && suits(host.executor);
         hosts.iter().position(fits).filter(|&index| single.gains(hosts[index].pace_us))
     }

@@ -10,7 +10,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId};
 
 use super::executor::{Executor, Presence, Slot};
 use super::pace::Pace;
-use super::task::Trouble;
+use super::task::{Shunned, Trouble};
 
 /// Executors of one kind that may take attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,8 +98,8 @@ impl Fleet {
     /// The executor with the most free slots that the task may go to, then the one of the lowest id; one that is
     /// probed has room for one. A task keeps off where it failed, and before a last try where it was lost, while there is
     /// another executor, even a busy one: it does not spend its tries on one sick node.
-    pub(super) fn roomiest(&self, trouble: Option<&Trouble>) -> Option<ExecutorId> {
-        let suits = self.suits(trouble);
+    pub(super) fn roomiest(&self, shunned: Option<Shunned<'_>>) -> Option<ExecutorId> {
+        let suits = self.suits(shunned);
         let roomy = self.accepting().free.iter().copied().find(|&(_, id)| suits(id));
         let probed = self.probes.iter().map(|&id| (Reverse(1), id)).find(|&(_, id)| suits(id));
         // Where exclusion is ignored, those that want a probe are among the others.
@@ -133,21 +133,21 @@ impl Fleet {
         self.away > 0
     }
 
-    /// Where a task of this history may go, full or not.
-    pub(super) fn suits<'t>(&self, trouble: Option<&'t Trouble>) -> impl Fn(ExecutorId) -> bool + use<'t> {
-        let last_resort = trouble.is_some_and(|trouble| {
-            let shunned = trouble.shunned().filter(|&executor| self.accepts(executor)).count();
-            shunned >= self.accepting().executors && !(trouble.has_last_try() && self.awaits_another(trouble))
+    /// Where a task that keeps off these may go, full or not.
+    pub(super) fn suits<'t>(&self, shunned: Option<Shunned<'t>>) -> impl Fn(ExecutorId) -> bool + use<'t> {
+        let last_resort = shunned.is_some_and(|shunned| {
+            let accepting = shunned.executors().filter(|&executor| self.accepts(executor)).count();
+            accepting >= self.accepting().executors && !(shunned.has_last_try() && self.awaits_another(shunned))
         });
-        move |executor| trouble.is_none_or(|trouble| trouble.allows(executor, last_resort))
+        move |executor| shunned.is_none_or(|shunned| shunned.allows(executor, last_resort))
     }
 
     /// Whether an executor is away, and may come back, that the task does not keep off.
-    fn awaits_another(&self, trouble: &Trouble) -> bool {
+    fn awaits_another(&self, shunned: Shunned<'_>) -> bool {
         let is_away = |executor: &ExecutorId| {
             self.get(*executor).is_some_and(|found| matches!(Indexed::of(found), Indexed::Away))
         };
-        self.away > trouble.shunned().filter(is_away).count()
+        self.away > shunned.executors().filter(is_away).count()
     }
 
     /// Whether each executor that is there refused the task. Those that are away may come back and do it; but one

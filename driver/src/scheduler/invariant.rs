@@ -40,7 +40,6 @@ impl Scheduler {
         let over = !record.is_finished() && record.exhausted(&self.policy).is_some();
         let refused = record.trouble.as_ref().is_some_and(|trouble| !trouble.refusals().is_empty());
         let listed = refused == self.refused.contains(&task);
-        let counted = counted && record.trouble.as_ref().is_none_or(|trouble| trouble.is_counted(&self.policy));
         (!in_order || !counted || over || !listed).then(|| format!("{task} is nowhere, or miscounted: {record:?}"))
     }
 

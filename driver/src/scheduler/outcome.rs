@@ -106,9 +106,8 @@ impl Scheduler {
         commands: &mut Vec<Command>,
     ) {
         commands.push(Command::Lost { executor, attempt, counted });
-        let policy = self.policy;
         if let Some(record) = self.task_mut(attempt.task).filter(|_| counted) {
-            record.lost_on(executor, &policy);
+            record.lost_on(executor);
         }
         self.settle(attempt, now, now, commands);
     }

@@ -192,11 +192,11 @@ impl Scheduler {
             return Err(Rejected::NoEpochs(task));
         }
         if history.finished {
-            self.tasks.push(TaskRecord::finished(forecast, history, &self.policy, now));
+            self.tasks.push(TaskRecord::finished(forecast, history, now));
             self.counts.finished += 1;
             return Ok(());
         }
-        let record = TaskRecord::new(forecast, history, &self.policy, now);
+        let record = TaskRecord::new(forecast, history, now);
         let exhausted = record.exhausted(&self.policy);
         let state = record.state;
         self.tasks.push(record);
@@ -231,8 +231,8 @@ impl Scheduler {
             && let Some(front) = self.queue.front(passed)
         {
             let (_, std::cmp::Reverse(task)) = front;
-            let trouble = self.task(task).and_then(|record| record.trouble.as_deref());
-            match self.fleet.roomiest(trouble) {
+            let shunned = self.task(task).and_then(|record| record.shunned(&self.policy));
+            match self.fleet.roomiest(shunned) {
                 Some(executor) => {
                     self.queue.take(front);
                     self.launch(task, executor, now, commands);

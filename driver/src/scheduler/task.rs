@@ -39,12 +39,18 @@ pub(super) enum TaskState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trouble {
     /// Where the program failed, a row a failure, sorted.
-    failed_on: Vec<ExecutorId>,
+    failures: Vec<ExecutorId>,
     /// Which executors cannot do it at all, sorted.
-    refused_on: Vec<ExecutorId>,
+    refusals: Vec<ExecutorId>,
     /// Which executors were lost with it since its newest checkpoint, a row a loss, sorted.
-    lost_on: Vec<ExecutorId>,
-    /// Whether it was lost, and one more loss gives it up.
+    losses: Vec<ExecutorId>,
+}
+
+/// The executors that a task keeps off, which changes with what it may still lose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shunned<'t> {
+    trouble: &'t Trouble,
+    /// Whether it was lost, and one more loss gives it up. Then those that were lost with it may be what is wrong.
     has_last_try: bool,
 }
 
@@ -63,27 +69,26 @@ pub(super) struct TaskRecord {
 
 impl TaskRecord {
     /// A task that waits until `held_until`, or not at all.
-    pub(super) fn new(forecast: Forecast, history: History, policy: &SchedulingPolicy, now: Time) -> Self {
-        let (mut failed_on, mut lost_on) = (history.failed_on, history.lost_on);
-        failed_on.sort_unstable();
-        lost_on.sort_unstable();
-        let has_last_try = is_last_try(&lost_on, policy);
-        let trouble = Trouble { failed_on, refused_on: Vec::new(), lost_on, has_last_try };
+    pub(super) fn new(forecast: Forecast, history: History, now: Time) -> Self {
+        let (mut failures, mut losses) = (history.failed_on, history.lost_on);
+        failures.sort_unstable();
+        losses.sort_unstable();
+        let trouble = Trouble { failures, refusals: Vec::new(), losses };
         Self {
             cost: forecast.cost,
             epochs: forecast.epochs,
             attempts: history.attempts,
             checkpoint: history.checkpoint,
-            trouble: (!(trouble.failed_on.is_empty() && trouble.lost_on.is_empty())).then(|| Box::new(trouble)),
+            trouble: (!(trouble.failures.is_empty() && trouble.losses.is_empty())).then(|| Box::new(trouble)),
             state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
         }
     }
 
     /// A task that had its verdict under an earlier driver.
-    pub(super) fn finished(forecast: Forecast, history: History, policy: &SchedulingPolicy, now: Time) -> Self {
+    pub(super) fn finished(forecast: Forecast, history: History, now: Time) -> Self {
         let verdict = Verdict::Completed { attempts: history.attempts };
         // Nobody asks any more where it failed.
-        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, policy, now) }
+        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, now) }
     }
 
     pub(super) fn place(&self, task: TaskId) -> Place {
@@ -138,35 +143,39 @@ impl TaskRecord {
     }
 
     pub(super) fn failures(&self) -> u32 {
-        self.trouble.as_ref().map_or(0, |trouble| trouble.failed_on.len() as u32)
+        self.trouble.as_ref().map_or(0, |trouble| trouble.failures.len() as u32)
     }
 
     /// Attempts that ended with the loss of their executor, since the newest checkpoint.
     pub(super) fn losses(&self) -> u32 {
-        self.trouble.as_ref().map_or(0, |trouble| trouble.lost_on.len() as u32)
+        self.trouble.as_ref().map_or(0, |trouble| trouble.losses.len() as u32)
     }
 
     pub(super) fn failed_on(&mut self, executor: ExecutorId) {
-        insert(&mut self.trouble.get_or_insert_default().failed_on, executor);
+        insert(&mut self.trouble.get_or_insert_default().failures, executor);
     }
 
-    pub(super) fn lost_on(&mut self, executor: ExecutorId, policy: &SchedulingPolicy) {
-        let trouble = self.trouble.get_or_insert_default();
-        insert(&mut trouble.lost_on, executor);
-        trouble.has_last_try = is_last_try(&trouble.lost_on, policy);
+    pub(super) fn lost_on(&mut self, executor: ExecutorId) {
+        insert(&mut self.trouble.get_or_insert_default().losses, executor);
+    }
+
+    /// The executors that it keeps off; none, if nothing ever went wrong.
+    pub(super) fn shunned(&self, policy: &SchedulingPolicy) -> Option<Shunned<'_>> {
+        let trouble = self.trouble.as_deref()?;
+        let has_last_try = !trouble.losses.is_empty() && self.losses() + 1 >= policy.losses_max();
+        Some(Shunned { trouble, has_last_try })
     }
 
     /// A newer checkpoint: what was lost before it is forgiven.
     pub(super) fn reach(&mut self, checkpoint: u32) {
         self.checkpoint = checkpoint;
         if let Some(trouble) = &mut self.trouble {
-            trouble.lost_on.clear();
-            trouble.has_last_try = false;
+            trouble.losses.clear();
         }
     }
 
     pub(super) fn refused_on(&mut self, executor: ExecutorId) {
-        let refused_on = &mut self.trouble.get_or_insert_default().refused_on;
+        let refused_on = &mut self.trouble.get_or_insert_default().refusals;
         if let Err(index) = refused_on.binary_search(&executor) {
             refused_on.insert(index, executor);
         }
@@ -186,55 +195,44 @@ impl TaskRecord {
 }
 
 impl Trouble {
-    /// Whether the executor may take the task: never if it refused it, and if it is shunned only as `last_resort`.
-    pub(super) fn allows(&self, executor: ExecutorId, last_resort: bool) -> bool {
-        !self.has_refused(executor) && (last_resort || !self.is_shunned(executor))
-    }
-
-    fn is_shunned(&self, executor: ExecutorId) -> bool {
-        self.has_failed(executor) || self.shunned_for_losses().binary_search(&executor).is_ok()
+    fn has_refused(&self, executor: ExecutorId) -> bool {
+        self.refusals.binary_search(&executor).is_ok()
     }
 
     fn has_failed(&self, executor: ExecutorId) -> bool {
-        self.failed_on.binary_search(&executor).is_ok()
-    }
-
-    /// Whether the next loss is its end, so that it had better wait for an executor that is away.
-    pub(super) fn has_last_try(&self) -> bool {
-        self.has_last_try
-    }
-
-    /// Whether that is still so.
-    pub(super) fn is_counted(&self, policy: &SchedulingPolicy) -> bool {
-        self.has_last_try == is_last_try(&self.lost_on, policy)
-    }
-
-    fn shunned_for_losses(&self) -> &[ExecutorId] {
-        if self.has_last_try { &self.lost_on } else { &[] }
-    }
-
-    fn has_refused(&self, executor: ExecutorId) -> bool {
-        self.refused_on.binary_search(&executor).is_ok()
+        self.failures.binary_search(&executor).is_ok()
     }
 
     /// The executors that refused it.
     pub(super) fn refusals(&self) -> &[ExecutorId] {
-        &self.refused_on
-    }
-
-    /// The executors that it keeps off for as long as there is another one, each once.
-    pub(super) fn shunned(&self) -> impl Iterator<Item = ExecutorId> {
-        let failed = each_once(&self.failed_on).filter(|&executor| !self.has_refused(executor));
-        let lost = each_once(self.shunned_for_losses());
-        let lost = lost.filter(|&executor| !self.has_refused(executor) && !self.has_failed(executor));
-        self.refused_on.iter().copied().chain(failed).chain(lost)
+        &self.refusals
     }
 }
 
-/// Whether a task that was lost there is given up at the next loss. It then keeps off the executors that were lost with
-/// it: they may be what is wrong, and not the task.
-fn is_last_try(lost_on: &[ExecutorId], policy: &SchedulingPolicy) -> bool {
-    !lost_on.is_empty() && lost_on.len() as u32 + 1 >= policy.losses_max()
+impl<'t> Shunned<'t> {
+    /// Whether the executor may take the task: never if it refused it, and if it is shunned only as `last_resort`.
+    pub(super) fn allows(self, executor: ExecutorId, last_resort: bool) -> bool {
+        let has_lost = || self.for_losses().binary_search(&executor).is_ok();
+        !self.trouble.has_refused(executor) && (last_resort || !(self.trouble.has_failed(executor) || has_lost()))
+    }
+
+    /// Each of them once.
+    pub(super) fn executors(self) -> impl Iterator<Item = ExecutorId> + use<'t> {
+        let trouble = self.trouble;
+        let failed = each_once(&trouble.failures).filter(|&executor| !trouble.has_refused(executor));
+        let lost = each_once(self.for_losses());
+        let lost = lost.filter(|&executor| !trouble.has_refused(executor) && !trouble.has_failed(executor));
+        trouble.refusals.iter().copied().chain(failed).chain(lost)
+    }
+
+    /// Whether the next loss is its end, so that it had better wait for an executor that is away.
+    pub(super) fn has_last_try(self) -> bool {
+        self.has_last_try
+    }
+
+    fn for_losses(self) -> &'t [ExecutorId] {
+        if self.has_last_try { &self.trouble.losses } else { &[] }
+    }
 }
 
 fn insert(sorted: &mut Vec<ExecutorId>, executor: ExecutorId) {

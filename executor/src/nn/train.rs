@@ -104,7 +104,8 @@ impl TrainTask<'_> {
     }
 
     /// Whether every epoch reports a score of this part.
-    pub(super) fn reports(&self, part: Part, data: &Header) -> bool {
+    #[must_use]
+    pub fn reports(&self, part: Part, data: &Header) -> bool {
         let is_looked_at = match part {
             Part::Train => false,
             Part::Validation => true,
