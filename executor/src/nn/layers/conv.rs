@@ -10,7 +10,7 @@ use broadsweep_common::model::Activation;
 
 use super::conv_gradient::{InputGradient, WeightGradient, gradient_border, turned_len};
 use super::conv_picked::{self, PickedGradients};
-use super::pool::{Spread, TakeLargest, Windowed};
+use super::pool::Windowed;
 use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::nn::activation::Applied;
 use crate::nn::blueprint::Packing;
@@ -193,8 +193,7 @@ impl<S: Simd> AllGradients<S> {
         let (sizes, target) = (&self.sizes, self.sizes.d_outputs());
         match pool {
             Some(pool) => {
-                let d_input = &mut self.d_outputs;
-                self.kernel.vectorize(Spread { pool, image, d_output, d_input, target: &target });
+                pool.spread(self.kernel, image, d_output, (&mut self.d_outputs, &target));
             }
             None => {
                 for (from, to) in sizes.output.lines(1).zip(target.lines(1)) {
@@ -239,7 +238,7 @@ impl<S: Simd> Operation for Conv<S> {
                 None => self.forward.run(input, weight, Start::Bias(bias), output),
                 Some(pool) => {
                     self.forward.run(input, weight, Start::Bias(bias), &mut self.unpooled);
-                    self.kernel.vectorize(TakeLargest { pool, image, input: &self.unpooled, output });
+                    pool.take_largest(self.kernel, image, &self.unpooled, output);
                 }
             }
             self.activation.apply(1, output);

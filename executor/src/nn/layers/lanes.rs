@@ -4,32 +4,6 @@ use crate::nn::kernel::Kernel;
 use crate::nn::layout::Layout;
 use crate::nn::simd::Work;
 
-/// Calls `$body` with `$lanes` as a constant that divides the layout's lanes: the wider, the faster.
-macro_rules! with_lanes {
-    ($layout:expr, $lanes:ident, $body:expr) => {
-        match $layout.lanes() {
-            lanes if lanes % 16 == 0 => {
-                const $lanes: usize = 16;
-                $body
-            }
-            lanes if lanes % 8 == 0 => {
-                const $lanes: usize = 8;
-                $body
-            }
-            lanes if lanes % 4 == 0 => {
-                const $lanes: usize = 4;
-                $body
-            }
-            _ => {
-                const $lanes: usize = 1;
-                $body
-            }
-        }
-    };
-}
-
-pub(super) use with_lanes;
-
 /// `LANES` neighbours from `place` on.
 #[inline(always)]
 pub(super) fn values<const LANES: usize>(all: &[f32], place: usize) -> [f32; LANES] {
@@ -40,7 +14,7 @@ pub(super) fn values<const LANES: usize>(all: &[f32], place: usize) -> [f32; LAN
 
 /// What goes by groups of neighbouring channels.
 pub(super) trait ByLanes {
-    /// Does it, `LANES` channels at a time. Implementations, and what they call, are `#[inline(always)]`.
+    /// Does it, `LANES` channels at a time, which divide the lanes of a block. Implementations, and what they call, are `#[inline(always)]`.
     fn run<const LANES: usize>(self);
 }
 
@@ -58,6 +32,12 @@ struct Grouped<W> {
 impl<W: ByLanes> Work for Grouped<W> {
     #[inline(always)]
     fn run(self) {
-        with_lanes!(self.layout, LANES, self.work.run::<LANES>());
+        // Of those that divide the layout's lanes, the widest.
+        match self.layout.lanes() {
+            lanes if lanes % 16 == 0 => self.work.run::<16>(),
+            lanes if lanes % 8 == 0 => self.work.run::<8>(),
+            lanes if lanes % 4 == 0 => self.work.run::<4>(),
+            _ => self.work.run::<1>(),
+        }
     }
 }

@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use crate::nn::kernel::Kernel;
-use crate::nn::layers::lanes::{values, with_lanes};
+use crate::nn::layers::lanes::{ByLanes, by_lanes, values};
 use crate::nn::layers::{Backward, Mode, Operation, Tensors};
 use crate::nn::layout::Layout;
 use crate::nn::shape::Windows;
-use crate::nn::simd::Work;
 
 /// Average pooling; padding does not count.
 pub(crate) struct AveragePool {
@@ -94,18 +93,18 @@ fn share(rows: &Range<usize>, columns: &Range<usize>) -> f32 {
     1.0 / (rows.len() * columns.len()) as f32
 }
 
-/// [`AveragePool::average`], to be compiled for wide registers.
+/// [`AveragePool::average`].
 struct Average<'a> {
     pool: &'a AveragePool,
     input: &'a [f32],
     output: &'a mut [f32],
 }
 
-impl Work for Average<'_> {
+impl ByLanes for Average<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<const LANES: usize>(self) {
         let Self { pool, input, output } = self;
-        with_lanes!(pool.output, LANES, pool.average::<LANES>(input, output));
+        pool.average::<LANES>(input, output);
     }
 }
 
@@ -116,11 +115,11 @@ struct ShareOut<'a> {
     d_input: &'a mut [f32],
 }
 
-impl Work for ShareOut<'_> {
+impl ByLanes for ShareOut<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<const LANES: usize>(self) {
         let Self { pool, d_output, d_input } = self;
-        with_lanes!(pool.output, LANES, pool.share_out::<LANES>(d_output, d_input));
+        pool.share_out::<LANES>(d_output, d_input);
     }
 }
 
@@ -128,7 +127,7 @@ impl Operation for AveragePool {
     fn forward(&mut self, _mode: Mode, _rows: usize, _tensors: Tensors<'_>, input: &[f32], output: &mut [f32]) {
         let images = input.chunks_exact(self.input.row_len()).zip(output.chunks_exact_mut(self.output.row_len()));
         for (input, output) in images {
-            self.kernel.vectorize(Average { pool: self, input, output });
+            by_lanes(self.kernel, self.output, Average { pool: self, input, output });
         }
     }
 
@@ -136,7 +135,7 @@ impl Operation for AveragePool {
         let Some(d_input) = pass.d_input else { return };
         let images = pass.d_output.chunks_exact(self.output.row_len());
         for (d_output, d_input) in images.zip(d_input.chunks_exact_mut(self.input.row_len())) {
-            self.kernel.vectorize(ShareOut { pool: self, d_output, d_input });
+            by_lanes(self.kernel, self.output, ShareOut { pool: self, d_output, d_input });
         }
     }
 

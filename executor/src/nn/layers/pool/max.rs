@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use crate::nn::kernel::Kernel;
-use crate::nn::layers::lanes::{values, with_lanes};
+use crate::nn::layers::lanes::{ByLanes, by_lanes, values};
 use crate::nn::layers::{Backward, Mode, Operation, Tensors};
 use crate::nn::layout::Layout;
 use crate::nn::shape::Windows;
-use crate::nn::simd::Work;
 
 /// The largest value below each window, and where it was: the gradient goes there alone.
 pub(crate) struct Windowed {
@@ -34,6 +33,24 @@ impl Windowed {
     pub(crate) fn origins_of(&self, image: usize) -> &[u32] {
         let per_image = self.output.values_with_lanes();
         &self.origins[image * per_image..][..per_image]
+    }
+
+    /// Pools one image, which has this number in the batch. Of equal values, the first is the largest; where the first is
+    /// NaN, it stays.
+    pub(crate) fn take_largest(&mut self, kernel: Kernel, image: usize, input: &[f32], output: &mut [f32]) {
+        by_lanes(kernel, self.output, TakeLargest { pool: self, image, input, output });
+    }
+
+    /// Hands the derivative by one image's outputs back to where they came from, and replaces that by its inputs, which
+    /// lie as in `target`: as the pool's input, perhaps with another border.
+    pub(crate) fn spread(
+        &self,
+        kernel: Kernel,
+        image: usize,
+        d_output: &[f32],
+        (d_input, target): (&mut [f32], &Layout),
+    ) {
+        by_lanes(kernel, self.output, Spread { pool: self, image, d_output, d_input, target });
     }
 
     #[cfg(test)]
@@ -135,40 +152,36 @@ fn origin_of(window: usize, (rows, columns): (&Range<usize>, &Range<usize>), (do
     ((rows.start + down) * window + columns.start + right) as u32
 }
 
-/// Pools one image. Of equal values, the first is the largest; where the first is NaN, it stays.
-pub(crate) struct TakeLargest<'a> {
-    pub(crate) pool: &'a mut Windowed,
-    /// Its number in the batch.
-    pub(crate) image: usize,
-    pub(crate) input: &'a [f32],
-    pub(crate) output: &'a mut [f32],
+/// [`Windowed::take_largest`].
+struct TakeLargest<'a> {
+    pool: &'a mut Windowed,
+    image: usize,
+    input: &'a [f32],
+    output: &'a mut [f32],
 }
 
-impl Work for TakeLargest<'_> {
+impl ByLanes for TakeLargest<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<const LANES: usize>(self) {
         let Self { pool, image, input, output } = self;
-        with_lanes!(pool.output, LANES, pool.largest::<LANES>(image, input, output));
+        pool.largest::<LANES>(image, input, output);
     }
 }
 
-/// Hands the derivative by one image's outputs back to where they came from.
-pub(crate) struct Spread<'a> {
-    pub(crate) pool: &'a Windowed,
-    /// Its number in the batch.
-    pub(crate) image: usize,
-    pub(crate) d_output: &'a [f32],
-    /// Replaced.
-    pub(crate) d_input: &'a mut [f32],
-    /// The layout of `d_input`: the pool's input, perhaps with another border.
-    pub(crate) target: &'a Layout,
+/// [`Windowed::spread`].
+struct Spread<'a> {
+    pool: &'a Windowed,
+    image: usize,
+    d_output: &'a [f32],
+    d_input: &'a mut [f32],
+    target: &'a Layout,
 }
 
-impl Work for Spread<'_> {
+impl ByLanes for Spread<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<const LANES: usize>(self) {
         let Self { pool, image, d_output, d_input, target } = self;
-        with_lanes!(pool.output, LANES, pool.hand_back::<LANES>(image, d_output, d_input, target));
+        pool.hand_back::<LANES>(image, d_output, d_input, target);
     }
 }
 
@@ -183,7 +196,7 @@ impl Operation for MaxPool {
         let images = input.chunks_exact(self.windowed.input.row_len());
         let outputs = output.chunks_exact_mut(self.windowed.output.row_len());
         for (image, (input, output)) in images.zip(outputs).enumerate() {
-            self.kernel.vectorize(TakeLargest { pool: &mut self.windowed, image, input, output });
+            self.windowed.take_largest(self.kernel, image, input, output);
         }
     }
 
@@ -192,7 +205,7 @@ impl Operation for MaxPool {
         let pool = &self.windowed;
         let images = pass.d_output.chunks_exact(pool.output.row_len());
         for (image, (d_output, d_input)) in images.zip(d_input.chunks_exact_mut(pool.input.row_len())).enumerate() {
-            self.kernel.vectorize(Spread { pool, image, d_output, d_input, target: &pool.input });
+            pool.spread(self.kernel, image, d_output, (d_input, &pool.input));
         }
     }
 

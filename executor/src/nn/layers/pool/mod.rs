@@ -6,4 +6,4 @@ mod max;
 mod tests;
 
 pub(crate) use self::average::AveragePool;
-pub(crate) use self::max::{MaxPool, Spread, TakeLargest, Windowed};
+pub(crate) use self::max::{MaxPool, Windowed};
