@@ -6,6 +6,9 @@ use crate::ids::{AttemptId, Digest};
 use crate::metrics::{EpochReport, Score};
 use crate::task::Task;
 
+/// Slots that one executor may have.
+pub const SLOTS_MAX: u32 = 4096;
+
 /// One attempt, to be started on a free slot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {

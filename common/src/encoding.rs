@@ -3,7 +3,7 @@
 //! Names, digests and files are of the block as it is, whatever way it came. What a receiver decodes into has the length
 //! that the manifest gives to the block: a message cannot ask for more.
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 /// An encoding pays if it leaves less than this many hundredths of the bytes: below that, what it saves on a network of
 /// 1 Gbit/s is more than the two milliseconds that it takes for a block.

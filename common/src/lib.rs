@@ -19,7 +19,6 @@
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
-//! | [`wire`] | between the messages of `proto` and these types |
 //!
 //! Nothing enters this crate until both sides use it. Nothing here reads files, clocks or sockets.
 
@@ -40,4 +39,3 @@ pub mod setting;
 pub mod size;
 pub mod task;
 pub mod training;
-pub mod wire;

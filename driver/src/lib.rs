@@ -8,11 +8,11 @@
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
 //! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
-//! | [`scheduler`] | places attempts on slots, nothing else; pure |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
 //! | [`journal`] | what happened in a run, in records that survive a crash |
 //! | [`forecast`] | what a run would take elsewhere, and what the rest of one will take; pure |
 //! | [`ledger`] | where the time of a run's slots went; pure |
+//! | [`records`] | what is remembered of a run, as plain data |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
 //! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
 
@@ -23,9 +23,9 @@ pub mod forecast;
 pub mod journal;
 pub mod ledger;
 pub mod plan;
+pub mod records;
 pub mod report;
 pub mod results;
 pub mod run;
-pub mod scheduler;
 pub mod study;
 pub mod timing;

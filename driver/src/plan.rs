@@ -7,7 +7,7 @@ use broadsweep_common::model::ModelDescription;
 use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Select, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
-use broadsweep_executor::nn;
+use broadsweep_nn as nn;
 
 use crate::study::{Diagnostic, Study, Trainer};
 

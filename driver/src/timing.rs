@@ -11,7 +11,7 @@ use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::seeds;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
-use broadsweep_executor::nn::{self, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
+use broadsweep_nn::{self as nn, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
 
 use crate::plan::TrialPlan;
 

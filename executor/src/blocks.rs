@@ -6,12 +6,12 @@ use std::time::Duration;
 use broadsweep_common::blob::{Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::wire;
 use broadsweep_proto::blocks::blocks_server::Blocks;
 use broadsweep_proto::blocks::{
     Holdings, OfferReply, OfferRequest, PullReply, PullRequest, WatchRequest, pull_reply::Part,
 };
 use broadsweep_proto::bulk::{Bulk, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
+use broadsweep_proto::wire;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
+use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
-use broadsweep_proto::{PROTOCOL, SLOTS_MAX};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::machine::{cores, memory_bytes};
-use crate::nn::Kernel;
 use crate::server::{Orders, Settings, serve};
 use crate::slots::SlotThreads;
+use broadsweep_nn::Kernel;
 
 /// Begins the line on standard output that says where an executor listens.
 pub const LISTENING: &str = "broadsweep executor listens on ";

@@ -9,10 +9,10 @@ use broadsweep_common::metrics::EpochReport;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use crate::nn::{Checkpoint, Control, Phase};
 use crate::replay::{Audience, ReplayState};
 use crate::stop::Stop;
 use crate::store::BlobStore;
+use broadsweep_nn::{Checkpoint, Control, Phase};
 
 /// Checkpoints may cost one part of so many of a training's time.
 const CHECKPOINT_SHARE: u32 = 20;

@@ -16,7 +16,6 @@
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
 //! | `control` | how the trainer is asked, timed and reported on there |
-//! | [`nn`] | the built-in trainer: networks, optimizers, the training loop; pure |
 //! | [`replay`] | the trainer that trains nothing: waits, and reports what it was given |
 
 mod arrivals;
@@ -26,7 +25,6 @@ mod control;
 mod exchange;
 mod hold;
 pub mod machine;
-pub mod nn;
 pub mod replay;
 pub mod server;
 mod session;

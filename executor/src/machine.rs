@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use broadsweep_proto::SLOTS_MAX;
+use broadsweep_common::attempt::SLOTS_MAX;
 
 /// Cores of this machine that this process may use.
 #[must_use]

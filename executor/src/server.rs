@@ -25,10 +25,10 @@ use crate::arrivals::Arrivals;
 use crate::blocks::BlocksService;
 use crate::exchange::Surroundings;
 use crate::hold::Hold;
-use crate::nn::Kernel;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
 use crate::store::{BlobStore, Limits, StoreError};
+use broadsweep_nn::Kernel;
 
 /// How long open connections may take to end once the executor has to.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::Launch;
+use broadsweep_common::codec;
 use broadsweep_common::dataset::Dataset;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::{codec, wire};
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
     Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepare,
     Prepared as PreparedMessage, Welcome, driver_item, executor_item,
 };
+use broadsweep_proto::wire;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +25,10 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::arrivals::Sources;
 use crate::exchange::{Company, Exchange, PEERS_MAX, Surroundings};
 use crate::hold::{Grip, Held, Hold};
-use crate::nn::Kernel;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
 use crate::work::{Attempt, Prepared};
+use broadsweep_nn::Kernel;
 
 /// How long a new stream may keep silent.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -20,10 +20,10 @@ use broadsweep_common::training::TrainingDescription;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::control::SlotControl;
-use crate::nn::{self, Checkpoint, Control, Kernel, Phase, TrainTask, Weights};
 use crate::replay::{self, ReplayState};
 use crate::stop::Stop;
 use crate::store::BlobStore;
+use broadsweep_nn::{self as nn, Checkpoint, Control, Kernel, Phase, TrainTask, Weights};
 
 /// The repeat that every trial has until studies repeat their trials.
 const REPEAT: u32 = 0;

@@ -1,12 +1,13 @@
 //! The messages between a driver and its executors, generated from `session.proto`, `blocks.proto` and `bulk.proto`.
 //!
-//! What they mean is written there. Nothing here checks them: `broadsweep_common::wire` turns them into checked types.
+//! What they mean is written there. [`wire`] turns them into the checked types of `broadsweep_common`, and back.
 
 use std::time::Duration;
 
 pub mod bulk;
 pub mod dial;
 pub mod link;
+pub mod wire;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
 pub const PROTOCOL: u32 = 4;
@@ -23,9 +24,6 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Bytes of a frame that either side may send: about a block. With the usual 16 KiB, a block comes in by 64 reads, and
 /// both sides together take a fifth more of the processor. Reports wait for at most one frame.
 pub const FRAME_BYTES: u32 = 1 << 20;
-
-/// Slots that one executor may have.
-pub const SLOTS_MAX: u32 = 4096;
 
 /// A silent connection is probed this often, by both sides ...
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);

@@ -78,7 +78,7 @@ fi
 
 if [[ -z ${BENCH:-} ]]; then
     need cargo "Broadsweep is built from source; install Rust, or name the built bench in BENCH"
-    (cd "$root" && cargo bench --locked --package broadsweep-executor --bench training --no-run \
+    (cd "$root" && cargo bench --locked --package broadsweep-nn --bench training --no-run \
         --message-format json-render-diagnostics) >"$work/build.json"
     BENCH=$("$venv/bin/python" -c 'import json, sys
 for line in sys.stdin:

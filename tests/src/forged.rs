@@ -1,8 +1,8 @@
 //! Manifests that describe no honest blob.
 
 use broadsweep_common::ids::Digest;
-use broadsweep_common::wire;
 use broadsweep_proto::blocks::Manifest;
+use broadsweep_proto::wire;
 use bytes::Bytes;
 
 /// A manifest of these blocks that claims so many bytes.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use broadsweep_common::blob::Blob;
-use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::blocks::blocks_server::{Blocks, BlocksServer};
 use broadsweep_proto::blocks::{
@@ -18,6 +17,7 @@ use broadsweep_proto::session::session_server::{Session, SessionServer};
 use broadsweep_proto::session::{
     ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
 };
+use broadsweep_proto::wire::manifest_message;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -77,7 +77,7 @@ pub fn welcome(slots: u32) -> Welcome {
         build: "hostile".to_owned(),
         slots,
         memory_bytes: 1 << 30,
-        kernels: broadsweep_executor::nn::KERNELS.map(str::to_owned).to_vec(),
+        kernels: broadsweep_nn::KERNELS.map(str::to_owned).to_vec(),
         advertise: String::new(),
         instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
         held: Vec::new(),

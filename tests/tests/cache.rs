@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use broadsweep_common::blob::Blob;
-use broadsweep_common::wire::manifest_message;
+use broadsweep_proto::wire::manifest_message;
 use broadsweep_tests::hostile_driver::HostileDriver;
 use broadsweep_tests::lab::{Lab, free_port, tiny_with};
 use broadsweep_tests::process::Ended;

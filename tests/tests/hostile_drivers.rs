@@ -9,7 +9,6 @@ use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::wire::manifest_message;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest, WatchRequest};
 use broadsweep_proto::bulk::{BulkClient, FetchRequest};
@@ -18,6 +17,7 @@ use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
     Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Parameter, Peers, Prepare, Prepared, Release,
 };
+use broadsweep_proto::wire::manifest_message;
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
 use broadsweep_tests::lab::{Executor, Lab};
@@ -192,7 +192,7 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
     let mut driver = HostileDriver::hold(&executor.address, "garbage").await;
-    let kernel = broadsweep_executor::nn::Kernel::PORTABLE.name();
+    let kernel = broadsweep_nn::Kernel::PORTABLE.name();
     let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
     let blob = Blob::new(garbage.clone()).unwrap();
     let rows = [

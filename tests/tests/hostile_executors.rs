@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::blob::{BLOCK_BYTES, Blob};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
+use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::{Holdings, Manifest, PullReply, pull_reply::Part};
 use broadsweep_proto::bulk::FetchReply;
 use broadsweep_proto::session::attempt_ended::Outcome;
@@ -20,7 +22,6 @@ use broadsweep_proto::session::{
     Attempt, AttemptEnded, Complete, Diverged, Durations, EpochEnded, EpochReport, Failed, Launch, Prepared, Score,
     Welcome,
 };
-use broadsweep_proto::{MESSAGE_BYTES_MAX, SLOTS_MAX};
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, parts_of, welcome};

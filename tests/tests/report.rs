@@ -15,11 +15,11 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
+use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::records::run::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
+use broadsweep_driver::records::standing::{Standing, StandingSince};
 use broadsweep_driver::report::Report;
-use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
 use broadsweep_driver::results::comparison::{Comparison, Member};
-use broadsweep_driver::results::presence::{Presence, Standing};
-use broadsweep_driver::results::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::wait::until;
@@ -61,7 +61,7 @@ fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> RunR
         control: Some(TrialId(0)),
         attempts: Vec::new(),
         executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),
-        presence: vec![vec![Presence { at_s: 0.3, standing: Standing::Ready { slots: 2 } }]; executors as usize],
+        presence: vec![vec![StandingSince { at_s: 0.3, standing: Standing::Ready { slots: 2 } }]; executors as usize],
         epochs_repeated: 0,
         wall_s: 0.0,
         broadcast: Broadcast {

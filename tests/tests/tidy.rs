@@ -8,22 +8,24 @@ use std::{fs, io};
 
 /// No async, no IO, no clock, no lock, no log, no order that differs from run to run.
 const PURE_FOLDERS: [&str; 7] = [
-    "driver/src/scheduler/",
+    "driver/scheduler/src/",
     "driver/src/study/",
     "driver/src/ledger/",
     "driver/src/forecast/",
     "driver/src/report/",
     "common/src/exchange/",
-    "executor/src/nn/",
+    "executor/nn/src/",
 ];
 
 /// `fs` covers `std::fs` however it is imported.
 const IMPURE_WORDS: [&str; 7] = ["tokio", "async", "Instant", "SystemTime", "tracing", "HashMap", "fs"];
 
 /// A crate may name those before it. The generated code of `proto` is not in the tree, so nothing is exempt.
-const CRATES: [(&str, &str); 5] = [
-    ("proto/", "broadsweep_proto"),
+const CRATES: [(&str, &str); 7] = [
     ("common/", "broadsweep_common"),
+    ("proto/", "broadsweep_proto"),
+    ("executor/nn/", "broadsweep_nn"),
+    ("driver/scheduler/", "broadsweep_scheduler"),
     ("executor/", "broadsweep_executor"),
     ("driver/", "broadsweep_driver"),
     ("tests/", "broadsweep_tests"),
@@ -175,7 +177,7 @@ fn raw(rest: &str) -> Option<usize> {
     Some(rest.len() - inside.len() + end)
 }
 
-/// Every `.rs` file of the five crates.
+/// Every `.rs` file of the crates.
 fn sources(root: &Path) -> io::Result<Vec<Source>> {
     let mut folders: Vec<PathBuf> = CRATES.iter().map(|(folder, _)| root.join(folder)).collect();
     let mut found = Vec::new();
@@ -212,11 +214,11 @@ fn the_workspace_is_tidy() {
 fn each_rule_catches_what_it_is_for_and_nothing_else() {
     let long = "//! x\n".repeat(LINES_MAX + 1);
     let note = format!("//! x\n// {}: later", UNFINISHED_NOTES[0]);
-    let pure = "driver/src/scheduler/a.rs";
+    let pure = "driver/scheduler/src/a.rs";
     let rows = [
         ("a clock", pure, "//! x\nuse std::time::Instant;", Some("names `Instant`")),
         ("a file, by the back door", pure, "//! x\nuse std::{cmp, fs};", Some("names `fs`")),
-        ("an async function", "executor/src/nn/a.rs", "//! x\nasync fn f() {}", Some("names `async`")),
+        ("an async function", "executor/nn/src/a.rs", "//! x\nasync fn f() {}", Some("names `async`")),
         ("a word in a comment", pure, "//! no Instant\n/* tokio /* fs */ async */ fn f() {}", None),
         ("a word in a text", pure, "//! x\nconst A: &str = \"no \\\" fs\"; const B: &str = r#\"\"fs\"#;", None),
         ("a word after a quote", pure, "//! x\nconst Q: char = '\"'; use std::fs;", Some("names `fs`")),

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::AttemptId;
-use broadsweep_common::wire;
 use broadsweep_proto::link::Link;
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome, driver_item, executor_item};
-use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, SLOTS_MAX};
+use broadsweep_proto::wire;
+use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL};
 use bytes::Bytes;
 use tonic::{Code, Status};
 

@@ -12,9 +12,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_executor::command::LISTENING;
 use broadsweep_executor::machine::cores;
-use broadsweep_proto::SLOTS_MAX;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;

@@ -11,11 +11,11 @@ use std::task::{Context, Poll};
 use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::AttemptId;
-use broadsweep_common::wire;
 use broadsweep_proto::dial::root_cause;
 use broadsweep_proto::session::{
     Cancel, Dismiss, DriverItem, FromDriver, FromExecutor, Hello, Release, driver_item, executor_item,
 };
+use broadsweep_proto::wire;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::ids::Digest;
-use broadsweep_common::wire;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
 use broadsweep_proto::blocks::{Holdings, OfferReply, OfferRequest, PullRequest, WatchRequest, pull_reply::Part};
 use broadsweep_proto::bulk::{BulkClient, PushRequest};
 use broadsweep_proto::link::Link;
+use broadsweep_proto::wire;
 use bytes::Bytes;
 use tonic::{Status, Streaming};
 

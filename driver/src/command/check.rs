@@ -7,7 +7,7 @@ use std::sync::Arc;
 use broadsweep_common::configuration::Value;
 use broadsweep_common::dataset::{Dataset, Element, Header, Part, TargetKind};
 use broadsweep_executor::machine;
-use broadsweep_executor::nn::Kernel;
+use broadsweep_nn::Kernel;
 use clap::Args;
 
 use super::Failure;

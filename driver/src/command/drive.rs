@@ -19,15 +19,15 @@ use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
+use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
-use crate::results::record::RunRecord;
 use crate::results::summary::summary_json;
 use crate::results::table::table;
 use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
-use crate::scheduler::SchedulingPolicy;
 use crate::study::Study;
+use broadsweep_scheduler::SchedulingPolicy;
 
 /// Everything that a run starts from.
 pub(super) struct Drive {

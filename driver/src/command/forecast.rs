@@ -13,7 +13,7 @@ use super::say::print;
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
-use crate::scheduler::SLOTS_MAX;
+use broadsweep_scheduler::SLOTS_MAX;
 
 const AFTER_HELP: &str = "\
 The trials take what they took, and are placed by the very scheduler in simulated time; start, broadcast and what an \

@@ -12,11 +12,11 @@ use super::Failure;
 use super::say::{print, say, unless_closed};
 use super::series::{SERIES, first_contact, members};
 use crate::cluster::roster::ROSTER;
+use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::columns::trials_parquet;
 use crate::results::comparison::Comparison;
 use crate::results::folder::write_whole;
-use crate::results::record::RunRecord;
 use crate::run::{self, ReadError, Reading};
 
 const EXAMPLES: &str = "\

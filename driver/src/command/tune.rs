@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use broadsweep_executor::nn;
+use broadsweep_nn as nn;
 use clap::Args;
 
 use super::Failure;

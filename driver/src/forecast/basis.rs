@@ -1,7 +1,7 @@
 //! What a finished run says of its trials, and of all else that takes time.
 
 use crate::ledger::Ledger;
-use crate::results::record::{RunRecord, Stage, TrialOutcome};
+use crate::records::run::{RunRecord, Stage, TrialOutcome};
 use crate::results::show::counted;
 
 /// One trial.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::play;
-use crate::scheduler::{Scheduler, Time};
+use broadsweep_scheduler::{Moment, Scheduler};
 
 /// Where more tasks wait, they are not placed one by one: the time of all of them, shared by the slots, is as good.
 const TASKS_MAX: usize = 10_000;
@@ -14,7 +14,7 @@ const TASKS_MAX: usize = 10_000;
 /// Of each running attempt what is left of it at its own pace, of each waiting task its cost at the pace of the executor
 /// that takes it. Nothing goes wrong from now on, and no executor comes that is not there.
 #[must_use]
-pub fn time_left(scheduler: &Scheduler, now: Time) -> Option<Duration> {
+pub fn time_left(scheduler: &Scheduler, now: Moment) -> Option<Duration> {
     let pace = scheduler.paces()?;
     if scheduler.counts().waiting > TASKS_MAX {
         let slots = scheduler.slots_here();

@@ -32,7 +32,7 @@ use std::collections::BinaryHeap;
 
 use broadsweep_common::ids::{ExecutorId, TaskId};
 
-use crate::scheduler::{Cost, Event, History, Scheduler, SchedulingConfig, Time};
+use broadsweep_scheduler::{Cost, Event, History, Moment, Scheduler, SchedulingConfig};
 
 use basis::TaskTime;
 
@@ -136,7 +136,7 @@ impl Basis {
         let mut commands = Vec::new();
         let tasks = self.tasks.iter().zip(0..).map(|(task, number)| Event::TaskAdded {
             task: TaskId(number),
-            forecast: crate::scheduler::Forecast { cost: Cost(task.cost), epochs: 1 },
+            forecast: broadsweep_scheduler::Forecast { cost: Cost(task.cost), epochs: 1 },
             history: History::default(),
         });
         // Beyond a slot for each task, there is nothing to place.
@@ -149,11 +149,11 @@ impl Basis {
         });
         for event in tasks.chain([Event::AddingEnded]).chain(ready) {
             // Tasks in order, and every executor once: nothing of that is rejected.
-            let _ = scheduler.handle(Time(0), event, &mut commands);
+            let _ = scheduler.handle(Moment(0), event, &mut commands);
         }
         let took = |_, task: TaskId| self.tasks[task.0 as usize].took_us.saturating_add(self.overhead_us) as f64;
-        let running = play::launched(&commands, Time(0), took);
-        play::to_the_end(scheduler, Time(0), running, took).map_or(0, |end| end.0)
+        let running = play::launched(&commands, Moment(0), took);
+        play::to_the_end(scheduler, Moment(0), running, took).map_or(0, |end| end.0)
     }
 
     fn chunked_us(&self, cluster: Cluster) -> u64 {

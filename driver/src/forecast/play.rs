@@ -5,16 +5,16 @@ use std::collections::BinaryHeap;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use crate::scheduler::{Command, Event, Outcome, Scheduler, Time};
+use broadsweep_scheduler::{Command, Event, Moment, Outcome, Scheduler};
 
 /// Attempts by when they end, the next one first.
-pub(super) type Running = BinaryHeap<Reverse<(Time, ExecutorId, AttemptId)>>;
+pub(super) type Running = BinaryHeap<Reverse<(Moment, ExecutorId, AttemptId)>>;
 
 /// Events that a play may take for each task: what is not over by then never will be.
 const EVENTS_PER_TASK_MAX: usize = 8;
 
 /// The attempts that these commands launch.
-pub(super) fn launched(commands: &[Command], now: Time, took_us: impl Fn(ExecutorId, TaskId) -> f64) -> Running {
+pub(super) fn launched(commands: &[Command], now: Moment, took_us: impl Fn(ExecutorId, TaskId) -> f64) -> Running {
     let mut running = Running::new();
     for command in commands {
         follow(command, now, &mut running, &took_us);
@@ -26,10 +26,10 @@ pub(super) fn launched(commands: &[Command], now: Time, took_us: impl Fn(Executo
 /// nobody can be waited for.
 pub(super) fn to_the_end(
     mut scheduler: Scheduler,
-    now: Time,
+    now: Moment,
     mut running: Running,
     took_us: impl Fn(ExecutorId, TaskId) -> f64,
-) -> Option<Time> {
+) -> Option<Moment> {
     let (mut now, mut commands) = (now, Vec::new());
     let counts = scheduler.counts();
     let events_max = (counts.waiting + counts.running + running.len() + 1) * EVENTS_PER_TASK_MAX;
@@ -38,7 +38,7 @@ pub(super) fn to_the_end(
         if counts.waiting + counts.running == 0 {
             return Some(now);
         }
-        let deadline = scheduler.next_deadline().filter(|deadline| *deadline < Time(u64::MAX));
+        let deadline = scheduler.next_deadline().filter(|deadline| *deadline < Moment(u64::MAX));
         let next = running.peek().map(|Reverse((end, ..))| *end);
         let event = match (deadline, next) {
             (None, None) => return None,
@@ -63,13 +63,13 @@ pub(super) fn to_the_end(
     None
 }
 
-fn follow(command: &Command, now: Time, running: &mut Running, took_us: &impl Fn(ExecutorId, TaskId) -> f64) {
+fn follow(command: &Command, now: Moment, running: &mut Running, took_us: &impl Fn(ExecutorId, TaskId) -> f64) {
     if let Command::Launch(executor, attempt) = *command {
         running.push(Reverse((after(now, took_us(executor, attempt.task)), executor, attempt)));
     }
 }
 
 /// The moment so many microseconds after `now`.
-pub(super) fn after(now: Time, us: f64) -> Time {
-    Time(now.0.saturating_add(us as u64))
+pub(super) fn after(now: Moment, us: f64) -> Moment {
+    Moment(now.0.saturating_add(us as u64))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use broadsweep_common::ids::AttemptId;
 
 use super::*;
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::{RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures::{self, finished, not_run};
-use crate::results::presence::{Presence, Standing};
-use crate::results::record::{RunRecord, Stage, TrialOutcome, TrialRecord};
-use crate::scheduler::{Command, Outcome};
+use broadsweep_scheduler::{Command, Outcome};
 
 /// FLOPs of one image, there and back, in TensorFlow's MNIST tutorial network with a first dense layer of `width`.
 fn convnet_flops(width: u64) -> u64 {
@@ -71,8 +71,8 @@ fn nodes_beyond_the_longest_trial_are_idle() {
 #[test]
 fn a_forecast_has_what_the_run_had_beside_its_work() {
     let ready = [
-        Presence { at_s: 1.0, standing: Standing::Answering },
-        Presence { at_s: 3.0, standing: Standing::Ready { slots: 1 } },
+        StandingSince { at_s: 1.0, standing: Standing::Answering },
+        StandingSince { at_s: 3.0, standing: Standing::Ready { slots: 1 } },
     ];
     let attempt = |task: u32, started_s: f64| AttemptRecord {
         attempt: AttemptId { task: TaskId(task), number: 1 },
@@ -135,21 +135,21 @@ fn a_run_that_is_not_over_is_told_what_is_open_and_what_to_do() {
 
 /// A cluster in which executors have speeds of their own, and report epochs: the real thing, but for its time. Returns
 /// the end of the run, and at each tenth of it what was said to be left.
-fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Time, Vec<(Time, Duration)>) {
+fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Moment, Vec<(Moment, Duration)>) {
     let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
     let mut commands = Vec::new();
     for (cost, number) in costs.iter().zip(0..) {
-        let forecast = crate::scheduler::Forecast { cost: Cost(*cost), epochs };
+        let forecast = broadsweep_scheduler::Forecast { cost: Cost(*cost), epochs };
         let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-        scheduler.handle(Time(0), added, &mut commands).unwrap();
+        scheduler.handle(Moment(0), added, &mut commands).unwrap();
     }
-    scheduler.handle(Time(0), Event::AddingEnded, &mut commands).unwrap();
+    scheduler.handle(Moment(0), Event::AddingEnded, &mut commands).unwrap();
     for number in 0..speeds.len() as u32 {
         let ready = Event::ExecutorReady { executor: ExecutorId(number), slots: 1, held: vec![], restarted: false };
-        scheduler.handle(Time(0), ready, &mut commands).unwrap();
+        scheduler.handle(Moment(0), ready, &mut commands).unwrap();
     }
     let mut agenda = BinaryHeap::new();
-    let (mut now, mut said) = (Time(0), Vec::new());
+    let (mut now, mut said) = (Moment(0), Vec::new());
     loop {
         for command in commands.drain(..) {
             if let Command::Launch(executor, attempt) = command {
@@ -161,7 +161,7 @@ fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Time, Vec<(Time, Durati
             }
         }
         let Some(Reverse((at, executor, attempt, epoch))) = agenda.pop() else { return (now, said) };
-        now = Time(at);
+        now = Moment(at);
         // An attempt that was beaten by its copy reports on, and is not believed.
         let _ = scheduler.handle(now, Event::EpochEnded { executor, attempt, epoch }, &mut commands);
         said.extend(time_left(&scheduler, now).map(|left| (now, left)));
@@ -199,23 +199,23 @@ fn the_time_left_is_right_within_a_tenth_once_a_quarter_is_done() {
 #[test]
 fn nobody_knows_what_is_left_before_anything_was_measured_or_when_nobody_is_there() {
     let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
-    assert_eq!(time_left(&scheduler, Time(0)), None);
-    let forecast = crate::scheduler::Forecast { cost: Cost(100), epochs: 1 };
+    assert_eq!(time_left(&scheduler, Moment(0)), None);
+    let forecast = broadsweep_scheduler::Forecast { cost: Cost(100), epochs: 1 };
     let mut commands = Vec::new();
     for number in 0..2 {
         let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-        scheduler.handle(Time(0), added, &mut commands).unwrap();
+        scheduler.handle(Moment(0), added, &mut commands).unwrap();
     }
     let executor = ExecutorId(0);
     let ready = Event::ExecutorReady { executor, slots: 1, held: vec![], restarted: false };
-    scheduler.handle(Time(0), ready, &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Time(5)), None);
+    scheduler.handle(Moment(0), ready, &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Moment(5)), None);
     let attempt = AttemptId { task: TaskId(0), number: 1 };
     let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
-    scheduler.handle(Time(1000), ended, &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Time(1400)), Some(Duration::from_micros(600)));
-    scheduler.handle(Time(1500), Event::ExecutorLost(executor), &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Time(1600)), None);
+    scheduler.handle(Moment(1000), ended, &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Moment(1400)), Some(Duration::from_micros(600)));
+    scheduler.handle(Moment(1500), Event::ExecutorLost(executor), &mut commands).unwrap();
+    assert_eq!(time_left(&scheduler, Moment(1600)), None);
 }
 
 #[test]
@@ -223,18 +223,18 @@ fn what_waits_in_thousands_is_shared_out_and_the_answer_is_the_same() {
     let play = |tasks: u32| {
         let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
         let mut commands = Vec::new();
-        let forecast = crate::scheduler::Forecast { cost: Cost(100), epochs: 1 };
+        let forecast = broadsweep_scheduler::Forecast { cost: Cost(100), epochs: 1 };
         for number in 0..tasks {
             let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-            scheduler.handle(Time(0), added, &mut commands).unwrap();
+            scheduler.handle(Moment(0), added, &mut commands).unwrap();
         }
         let executor = ExecutorId(0);
         let ready = Event::ExecutorReady { executor, slots: 4, held: vec![], restarted: false };
-        scheduler.handle(Time(0), ready, &mut commands).unwrap();
+        scheduler.handle(Moment(0), ready, &mut commands).unwrap();
         let attempt = AttemptId { task: TaskId(0), number: 1 };
         let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
-        scheduler.handle(Time(1000), ended, &mut commands).unwrap();
-        time_left(&scheduler, Time(1000)).unwrap().as_secs_f64() / f64::from(tasks)
+        scheduler.handle(Moment(1000), ended, &mut commands).unwrap();
+        time_left(&scheduler, Moment(1000)).unwrap().as_secs_f64() / f64::from(tasks)
     };
     let [few, many] = [8_000, 80_000].map(play);
     assert!((few / many - 1.0).abs() < 0.01, "{few} s and {many} s a task");

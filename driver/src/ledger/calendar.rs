@@ -4,10 +4,10 @@ use std::iter;
 
 use broadsweep_common::ids::TrialId;
 
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::presence::{Presence, Standing};
-use crate::results::record::{RunRecord, TrialOutcome};
-use crate::scheduler::SLOTS_MAX;
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::{RunRecord, TrialOutcome};
+use crate::records::standing::{Standing, StandingSince};
+use broadsweep_scheduler::SLOTS_MAX;
 
 use super::{Line, Lines, microseconds};
 
@@ -32,9 +32,9 @@ pub(super) struct Stay {
 
 impl Stay {
     /// Times that go back, and those after the end, are moved to where they can be.
-    pub(super) fn of(presence: &[Presence], wall_us: u64) -> Self {
+    pub(super) fn of(presence: &[StandingSince], wall_us: u64) -> Self {
         let mut latest = 0;
-        let change = |presence: &Presence| {
+        let change = |presence: &StandingSince| {
             latest = microseconds(presence.at_s).clamp(latest, wall_us.max(latest));
             (latest, presence.standing)
         };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::results::record::RunRecord;
+use crate::records::run::RunRecord;
 
 use super::microseconds;
 

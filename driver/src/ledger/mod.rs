@@ -22,8 +22,8 @@ use std::ops::{AddAssign, Index};
 
 use broadsweep_common::ids::ExecutorId;
 
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::record::RunRecord;
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::RunRecord;
 
 use calendar::{Calendar, Stay};
 use worth::Worth;

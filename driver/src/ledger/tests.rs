@@ -4,9 +4,9 @@ use broadsweep_common::ids::{AttemptId, TaskId, TrialId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::records::run::{Stage, TrialOutcome, TrialRecord};
+use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures;
-use crate::results::presence::{Presence, Standing};
-use crate::results::record::{Stage, TrialOutcome, TrialRecord};
 
 /// Microseconds in a second.
 const S: u64 = 1_000_000;
@@ -46,14 +46,14 @@ fn lost() -> AttemptEnd {
 }
 
 /// One slot, ready from the first moment on.
-fn at_once() -> Vec<Presence> {
-    vec![Presence { at_s: 0.0, standing: Standing::Ready { slots: 1 } }]
+fn at_once() -> Vec<StandingSince> {
+    vec![StandingSince { at_s: 0.0, standing: Standing::Ready { slots: 1 } }]
 }
 
 /// A run of these attempts on executors of one slot each; trials end with their last attempts.
 fn run(
     wall_s: f64,
-    presence: Vec<Vec<Presence>>,
+    presence: Vec<Vec<StandingSince>>,
     trials: Vec<TrialRecord>,
     attempts: Vec<AttemptRecord>,
 ) -> RunRecord {
@@ -83,8 +83,8 @@ fn closes(run: &RunRecord, ledger: &Ledger) {
 
 #[test]
 fn a_run_without_trouble_is_training_with_a_start_and_an_end() {
-    let ready = Presence { at_s: 3.0, standing: Standing::Ready { slots: 1 } };
-    let presence = vec![Presence { at_s: 1.0, standing: Standing::Answering }, ready];
+    let ready = StandingSince { at_s: 3.0, standing: Standing::Ready { slots: 1 } };
+    let presence = vec![StandingSince { at_s: 1.0, standing: Standing::Answering }, ready];
     let attempts = vec![attempt((0, 1), 0, (4.0, 10.0), 5.5, AttemptEnd::Completed)];
     let run = run(12.0, vec![presence], vec![trial(0, 5)], attempts);
     // Started after 1 s, the data was there after 2 more, launched 1 s later; closed 2 s after the result.
@@ -96,8 +96,8 @@ fn a_run_without_trouble_is_training_with_a_start_and_an_end() {
 #[test]
 fn a_slow_broadcast_to_one_costs_those_that_wait_for_it_too() {
     let slow = vec![
-        Presence { at_s: 0.0, standing: Standing::Answering },
-        Presence { at_s: 8.0, standing: Standing::Ready { slots: 1 } },
+        StandingSince { at_s: 0.0, standing: Standing::Answering },
+        StandingSince { at_s: 8.0, standing: Standing::Ready { slots: 1 } },
     ];
     let attempts = vec![completed(0, 0, (8.0, 10.0)), completed(1, 1, (8.0, 10.0))];
     let run = run(10.0, vec![at_once(), slow], vec![trial(0, 2), trial(1, 2)], attempts);
@@ -119,7 +119,7 @@ fn a_last_long_trial_leaves_the_others_idle() {
 
 #[test]
 fn an_executor_that_is_killed_loses_what_no_checkpoint_saved_and_the_time_that_it_is_gone() {
-    let gone = vec![at_once()[0], Presence { at_s: 6.0, standing: Standing::Gone }];
+    let gone = vec![at_once()[0], StandingSince { at_s: 6.0, standing: Standing::Gone }];
     // Of three epochs that were reported until it was lost, two had a checkpoint that the second attempt went on from.
     let first = AttemptRecord { epoch: 3, training_s: 4.5, ..attempt((0, 1), 0, (0.0, 6.0), 4.5, lost()) };
     let second = AttemptRecord { from_epoch: 2, ..attempt((0, 2), 1, (7.0, 10.0), 3.0, AttemptEnd::Completed) };
@@ -133,7 +133,7 @@ fn an_executor_that_is_killed_loses_what_no_checkpoint_saved_and_the_time_that_i
 
 #[test]
 fn a_new_driver_starts_up_and_loses_nothing_with_executors_that_it_has_not_reached() {
-    let at = |at_s, standing| Presence { at_s, standing };
+    let at = |at_s, standing| StandingSince { at_s, standing };
     let back = vec![
         at_once()[0],
         at(4.0, Standing::Unasked),
@@ -299,14 +299,14 @@ fn attempts() -> impl Strategy<Value = Vec<AttemptRecord>> {
     })
 }
 
-fn stays() -> impl Strategy<Value = Vec<Presence>> {
+fn stays() -> impl Strategy<Value = Vec<StandingSince>> {
     let standing = prop_oneof![
         Just(Standing::Gone),
         Just(Standing::Answering),
         Just(Standing::Unasked),
         (0_u32..4).prop_map(|slots| Standing::Ready { slots }),
     ];
-    let change = (times(), standing).prop_map(|(at_s, standing)| Presence { at_s, standing });
+    let change = (times(), standing).prop_map(|(at_s, standing)| StandingSince { at_s, standing });
     prop::collection::vec(change, 0..6)
 }
 

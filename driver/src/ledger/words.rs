@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::results::attempt::AttemptEnd;
-use crate::results::record::RunRecord;
+use crate::records::attempt::AttemptEnd;
+use crate::records::run::RunRecord;
 
 use super::{Ledger, Line, Lines};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use broadsweep_common::ids::ExecutorId;
 
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 use super::microseconds;
 

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use super::forest::{self, Rows};
 use super::parameters::Parameter;
-use crate::results::record::{RunRecord, TrialOutcome};
+use crate::records::run::{RunRecord, TrialOutcome};
 
 /// Fewer trials than this tell nothing.
 const TRIALS_MIN: usize = 10;
@@ -158,7 +158,7 @@ mod tests {
         let mut record = searched();
         for trial in &mut record.trials {
             let digest = trial.trial.0.wrapping_mul(2_654_435_761) >> 8;
-            *trial = crate::results::record::TrialRecord {
+            *trial = crate::records::run::TrialRecord {
                 configuration: trial.configuration.clone(),
                 ..finished(trial.trial.0, f64::from(digest))
             };

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::Report;
 use super::view::View;
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::summary::summary_json;
 
 /// Without a newline at its end.

@@ -27,8 +27,8 @@ mod sheets;
 mod text;
 mod view;
 
+use crate::records::run::RunRecord;
 use crate::results::comparison::Comparison;
-use crate::results::record::RunRecord;
 
 /// What a report tells of.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,8 @@ use super::pictures;
 use super::sheets::{self, Sheet};
 use super::text::{html, script_json};
 use super::view::View;
+use crate::records::run::RunRecord;
 use crate::results::digest::results_sha256;
-use crate::results::record::RunRecord;
 use crate::results::remarks::{best_sentence, remarks};
 use crate::results::show::{counted, duration_text, error_text};
 

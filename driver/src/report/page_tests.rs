@@ -4,8 +4,8 @@ use broadsweep_common::configuration::Value as Plain;
 use broadsweep_common::ids::TrialId;
 
 use super::*;
+use crate::records::run::TrialRecord;
 use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run};
-use crate::results::record::TrialRecord;
 
 /// What names and reasons might be.
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\"'&lt;\u{2028}\0--><style>";

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use broadsweep_common::configuration::Value;
 
 use super::text::short;
-use crate::results::record::RunRecord;
+use crate::records::run::RunRecord;
 use crate::results::show::value_text;
 
 /// Values whose largest is so many times the smallest may belong on a logarithmic axis.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use broadsweep_common::ids::ExecutorId;
 
 use super::Report;
-use crate::results::attempt::AttemptEnd;
+use crate::records::attempt::AttemptEnd;
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
-use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::remarks::without_an_end;
 use crate::results::show::{configuration_pairs, error_text, printable};
 

@@ -8,7 +8,7 @@ use broadsweep_common::task::Select;
 use super::importance::{Importance, importance};
 use super::parameters::{Parameter, parameters};
 use super::text::label;
-use crate::results::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::show::{configuration_pairs, error_text};
 
 /// Characters of a configuration beside a point.

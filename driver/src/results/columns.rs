@@ -15,8 +15,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use super::record::{RunRecord, TrialRecord};
 use super::rows::{MEASURED, TRIAL, outcome_cells, parameter_column};
+use crate::records::run::{RunRecord, TrialRecord};
 
 /// A column: a cell a trial.
 #[derive(Clone, Debug, PartialEq)]

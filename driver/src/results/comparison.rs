@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
-use super::attempt::AttemptEnd;
 use super::digest::results_sha256;
-use super::record::{Broadcast, RunRecord};
 use super::show::{bytes_text, counted};
 use super::summary::lines_by_key;
 use super::table::{words, wrap};
 use crate::forecast::{Basis, Cluster, Schedule};
 use crate::ledger::{self, Ledger, Line};
+use crate::records::attempt::AttemptEnd;
+use crate::records::run::{Broadcast, RunRecord};
 
 /// The same work may take so much longer on a larger cluster before it is worth a sentence.
 const SHARED: f64 = 0.03;

@@ -3,7 +3,7 @@
 use broadsweep_common::metrics::{EpochReport, Score, canonical_bits};
 use sha2::{Digest, Sha256};
 
-use super::record::{TrialOutcome, TrialRecord};
+use crate::records::run::{TrialOutcome, TrialRecord};
 
 /// The SHA-256, in hex, of every trial's id, configuration and the exact bits of its metrics, in trial order.
 ///

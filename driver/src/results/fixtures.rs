@@ -6,9 +6,9 @@ use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 
-use super::attempt::{AttemptEnd, AttemptRecord};
-use super::presence::{Presence, Standing};
-use super::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::standing::{Standing, StandingSince};
 
 pub(crate) fn configuration(values: &[(&str, Value)]) -> Configuration {
     Configuration(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
@@ -95,8 +95,8 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
         presence: vec![
             vec![
-                Presence { at_s: 0.125, standing: Standing::Answering },
-                Presence { at_s: 0.25, standing: Standing::Ready { slots: 2 } },
+                StandingSince { at_s: 0.125, standing: Standing::Answering },
+                StandingSince { at_s: 0.25, standing: Standing::Ready { slots: 2 } },
             ];
             2
         ],

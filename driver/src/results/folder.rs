@@ -10,9 +10,9 @@ use broadsweep_common::configuration::{Configuration, Value};
 
 use super::calendar::compact_utc;
 use super::columns::trials_parquet;
-use super::record::RunRecord;
 use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
+use crate::records::run::RunRecord;
 
 /// Held while a run lives. It stays behind where others know the folder: to remove it would let two processes hold locks
 /// of the same name.

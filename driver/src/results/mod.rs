@@ -2,9 +2,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`record`] | what a run leaves behind, as plain data: the run loop fills it, all else reads it |
-//! | [`attempt`] | one attempt as it is remembered |
-//! | [`presence`] | how an executor stood |
 //! | [`digest`] | the digest by which runs on different clusters are compared |
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`columns`] | `trials.parquet` |
@@ -19,15 +16,12 @@
 //!
 //! Nothing here decides anything about a run.
 
-pub mod attempt;
 pub mod calendar;
 pub mod columns;
 pub mod comparison;
 pub mod digest;
 pub mod folder;
-pub mod presence;
 pub mod progress;
-pub mod record;
 pub mod remarks;
 pub mod rows;
 pub mod show;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use broadsweep_common::task::Select;
 
-use super::attempt::AttemptEnd;
-use super::record::{RunRecord, Stage, TrialOutcome, TrialRecord};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
+use crate::records::attempt::AttemptEnd;
+use crate::records::run::{RunRecord, Stage, TrialOutcome, TrialRecord};
 
 /// Trials that were given up and are told of, each with its reason.
 const REASONS_MAX: usize = 5;

@@ -10,8 +10,8 @@ use std::io;
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::Score;
 
-use super::attempt::AttemptEnd;
-use super::record::{RunRecord, TrialOutcome, TrialRecord};
+use crate::records::attempt::AttemptEnd;
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// The first column; the parameters' follow.
 pub(super) const TRIAL: &str = "trial";

@@ -8,8 +8,8 @@ use broadsweep_common::task::Select;
 use serde::Serialize;
 
 use super::digest::results_sha256;
-use super::record::{RunRecord, Stage, TrialRecord};
 use crate::ledger::{Account, Ledger, Line, Lines};
+use crate::records::run::{RunRecord, Stage, TrialRecord};
 
 #[derive(Serialize)]
 struct Summary<'a> {

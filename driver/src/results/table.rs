@@ -4,9 +4,9 @@ use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
-use super::record::{RunRecord, TrialOutcome, TrialRecord};
 use super::remarks::{best_sentence, remarks, without_an_end};
 use super::show::{configuration_pairs, error_text, value_text};
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// Trials in the table, besides the control.
 const ROWS_MAX: usize = 10;

@@ -9,13 +9,13 @@ use broadsweep_common::metrics::{EpochReport, Score, canonical_bits};
 use broadsweep_common::task::{Select, Task};
 use bytes::Bytes;
 
-use super::record::{Begun, Finish, Kept, Moment};
+use super::record::{Begun, Finish, Kept};
 use super::task::TaskBook;
 use crate::plan::StudyPlan;
-use crate::results::attempt::AttemptRecord;
-use crate::results::presence::{Presence, Standing};
-use crate::results::record::Broadcast;
-use crate::scheduler::{Cost, Forecast};
+use crate::records::attempt::AttemptRecord;
+use crate::records::run::Broadcast;
+use crate::records::standing::{Standing, StandingSince};
+use broadsweep_scheduler::{Cost, Forecast, Moment};
 
 /// The tasks of a run, and the weights that are worth keeping.
 pub(super) struct Book {
@@ -26,7 +26,7 @@ pub(super) struct Book {
     /// What people call the executors, in their order.
     pub(super) executors: Vec<String>,
     /// How each of them stood, in order of time.
-    pub(super) presence: Vec<Vec<Presence>>,
+    pub(super) presence: Vec<Vec<StandingSince>>,
     /// What the broadcast took so far.
     pub(super) broadcast: Broadcast,
     /// The trainings, then the measurements.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::TrialPlan;
-use crate::results::attempt::AttemptEnd;
+use crate::records::attempt::AttemptEnd;
 use crate::run::record::{Kept, PlannedCost, Record, Spent};
 
 const EPOCHS: u32 = 3;

@@ -8,9 +8,9 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use super::record::{Finish, Record, Spent};
 use super::{Effect, Run, checkpoint_name};
 use crate::cluster::{Needs, Order};
-use crate::results::attempt::AttemptEnd;
+use crate::records::attempt::AttemptEnd;
 use crate::results::show::duration_text;
-use crate::scheduler::{CancelReason, Command, GivenUp, Time, Verdict};
+use broadsweep_scheduler::{CancelReason, Command, GivenUp, Moment, Verdict};
 
 impl Run<'_> {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -102,7 +102,7 @@ impl Run<'_> {
         self.end_attempt(attempt, end, Spent::default());
     }
 
-    fn exclude(&mut self, executor: ExecutorId, until: Time, failures: u32) {
+    fn exclude(&mut self, executor: ExecutorId, until: Moment, failures: u32) {
         let wait = Duration::from_micros(until.0.saturating_sub(self.now().0));
         self.say(format!(
             "{}: {failures} attempts in a row failed there while others succeed; it is left alone for {}, then tried \

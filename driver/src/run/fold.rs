@@ -4,11 +4,12 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::EpochReport;
 
 use super::book::{Book, Unfit, selected};
-use super::record::{Finish, Moment, PlannedCost, Record, Spent};
+use super::record::{Finish, PlannedCost, Record, Spent};
 use super::task::{PIECE, TaskBook};
 use crate::plan::TrialPlan;
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::presence::{Presence, Standing};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::standing::{Standing, StandingSince};
+use broadsweep_scheduler::Moment;
 
 /// Epochs that a task gets room for at its first: a trial that asks for a million may stop early.
 const EPOCHS_AT_ONCE: usize = 16;
@@ -108,12 +109,12 @@ impl Book {
             None if matches!(standing, Standing::Gone | Standing::Unasked) => {}
             // Of one that comes and goes all day, this is all that is remembered.
             Some(last) if is_full => last.standing = standing,
-            _ => presence.push(Presence { at_s: at.seconds(), standing }),
+            _ => presence.push(StandingSince { at_s: at.seconds(), standing }),
         }
         Ok(())
     }
 
-    fn presence_mut(&mut self, executor: ExecutorId) -> Result<&mut Vec<Presence>, Unfit> {
+    fn presence_mut(&mut self, executor: ExecutorId) -> Result<&mut Vec<StandingSince>, Unfit> {
         self.presence.get_mut(executor.0 as usize).ok_or_else(|| Unfit(format!("there is no {executor}")))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::forecast::time_left;
-use crate::scheduler::{Scheduler, Time};
+use broadsweep_scheduler::{Moment, Scheduler};
 
 /// Of the run loop's time, forecasts take one part in so many.
 const PART: u32 = 250;
@@ -14,14 +14,14 @@ const PART: u32 = 250;
 #[derive(Debug, Default)]
 pub(super) struct TimeLeft {
     /// When the run will end by it.
-    end: Option<Time>,
+    end: Option<Moment>,
     /// When there may be the next one.
     next: Option<Instant>,
 }
 
 impl TimeLeft {
     /// What is left at `now`, by a new forecast or by the last one.
-    pub(super) fn at(&mut self, now: Time, scheduler: &Scheduler) -> Option<Duration> {
+    pub(super) fn at(&mut self, now: Moment, scheduler: &Scheduler) -> Option<Duration> {
         let began = Instant::now();
         if self.next.is_none_or(|next| next <= began) {
             self.end = time_left(scheduler, now).map(|left| now.after(left));

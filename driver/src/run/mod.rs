@@ -47,17 +47,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
+use crate::records::run::{Broadcast, RunRecord};
 use crate::results::progress::{Progress, RunState};
-use crate::results::record::{Broadcast, RunRecord};
-use crate::scheduler::{Event, History, Scheduler, SchedulingPolicy, Time};
 use crate::study::{CheckpointSettings, Study};
+use broadsweep_scheduler::{Event, History, Moment, Scheduler, SchedulingPolicy};
 
 use acks::Acks;
 use book::Contradiction;
 use checkpoints::Checkpoints;
 use fleet::Fleet;
 use left::TimeLeft;
-use record::{Moment, Record};
+use record::Record;
 use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
             self.progress.remember(trial, configuration, error);
         }
         for (task, forecast) in self.chronicle.book().forecasts() {
-            let history = self.chronicle.book().task(task).map(|book| book.history(Time(held_until.0)));
+            let history = self.chronicle.book().task(task).map(|book| book.history(held_until));
             self.feed(Event::TaskAdded { task, forecast, history: history.unwrap_or_default() });
         }
         if self.chronicle.book().measures_are_planned() {
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
         let scheduled = self
             .scheduler
             .next_deadline()
-            .map(|Time(us)| self.started + Duration::from_micros(us.saturating_sub(self.before.0)));
+            .map(|Moment(us)| self.started + Duration::from_micros(us.saturating_sub(self.before.0)));
         let far = Instant::now() + Duration::from_hours(1);
         // One that has passed has had its say; until something changes, the ticks look again.
         let patience = self.fleet.deadline().filter(|deadline| *deadline > Instant::now());
@@ -378,7 +378,7 @@ impl<'a> Run<'a> {
         } else {
             let running = self.fleet.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
             let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
-            let left = self.left.at(Time(self.now().0), &self.scheduler);
+            let left = self.left.at(self.now(), &self.scheduler);
             self.progress.tick(RunState { running, attempts_lost, attempts_failed, left });
         }
     }

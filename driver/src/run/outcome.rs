@@ -7,7 +7,7 @@ use super::record::Finish;
 use super::task::TaskBook;
 use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
-use crate::results::record::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::run::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::study::Study;
 
 impl Run<'_> {

@@ -10,8 +10,8 @@ use super::record::Record;
 use crate::cluster::roster::ROSTER;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
 use crate::plan::{StudyPlan, TrialPlan};
+use crate::records::run::{RunRecord, Stage};
 use crate::results::folder::is_held;
-use crate::results::record::{RunRecord, Stage};
 use crate::study::{self, Diagnostic, Study};
 
 /// The study's file in the run folder.
@@ -154,9 +154,10 @@ mod tests {
     use super::*;
     use crate::data;
     use crate::journal::MemoryStorage;
-    use crate::results::presence::Standing;
-    use crate::run::record::{Finish, Moment, Spent};
+    use crate::records::standing::Standing;
+    use crate::run::record::{Finish, Spent};
     use crate::run::{Chronicle, Start};
+    use broadsweep_scheduler::Moment;
 
     const TEXT: &str = "name = 'read'\ntrainer = { kind = 'replay', seconds = 0.5, epochs = '$n', error = 0.25 }\n\
                         [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 2] }\n";
@@ -205,7 +206,7 @@ mod tests {
             chronicle.note(&Record::Finished { task: TaskId(number), finish, at: Moment(2_000_000) }).unwrap();
         }
         let attempt = AttemptId { task: TaskId(1), number: 1 };
-        let end = crate::results::attempt::AttemptEnd::Completed;
+        let end = crate::records::attempt::AttemptEnd::Completed;
         chronicle.note(&Record::Ended { attempt, end, spent: Spent::default(), at: Moment(2_000_000) }).unwrap();
         chronicle.note(&Record::MeasuresPlanned(Vec::new())).unwrap();
         chronicle.note(&Record::Closed(Moment(2_500_000))).unwrap();

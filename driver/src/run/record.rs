@@ -5,25 +5,12 @@ use std::time::Duration;
 use broadsweep_common::attempt::Durations;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_scheduler::Moment;
 use serde::{Deserialize, Serialize};
 
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::results::presence::{Presence, Standing};
-use crate::results::record::Broadcast;
-
-/// A moment of a run, in microseconds of driven time: while no driver lives, it stands still.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Moment(pub(super) u64);
-
-impl Moment {
-    pub(super) fn after(self, elapsed: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)))
-    }
-
-    pub(super) fn seconds(self) -> f64 {
-        self.0 as f64 / 1e6
-    }
-}
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::run::Broadcast;
+use crate::records::standing::{Standing, StandingSince};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,7 +138,7 @@ pub(super) enum Record {
         /// Which one.
         executor: ExecutorId,
         /// Those that follow the ones known so far.
-        presence: Vec<Presence>,
+        presence: Vec<StandingSince>,
     },
 }
 

@@ -13,8 +13,8 @@ use super::checkpoints::Offered;
 use super::record::{Finish, Kept, Record, Spent};
 use super::{Effect, Run, checkpoint_name, weights_name};
 use crate::cluster::{Cargo, Order, Pull, PullError};
-use crate::results::attempt::AttemptEnd;
-use crate::scheduler::{Event, Outcome};
+use crate::records::attempt::AttemptEnd;
+use broadsweep_scheduler::{Event, Outcome};
 
 /// How often weights are asked for before their attempt counts as failed.
 const PULLS_MAX: u32 = 3;

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use super::Run;
 use super::record::Record;
 use crate::cluster::{LinkError, LinkEvent, Ready};
-use crate::results::attempt::AttemptEnd;
-use crate::results::presence::Standing;
+use crate::records::attempt::AttemptEnd;
+use crate::records::standing::Standing;
 use crate::results::show::counted;
-use crate::scheduler::{Event, Time};
+use broadsweep_scheduler::Event;
 
 impl Run<'_> {
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
@@ -164,7 +164,7 @@ impl Run<'_> {
 
     /// Gives an event to the scheduler and takes note of its commands.
     pub(super) fn feed(&mut self, event: Event) {
-        let now = Time(self.now().0);
+        let now = self.now();
         let mut commands = Vec::new();
         match self.scheduler.handle(now, event, &mut commands) {
             Ok(()) => commands.into_iter().for_each(|command| self.on_command(command)),

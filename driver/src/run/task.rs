@@ -3,9 +3,9 @@
 use broadsweep_common::ids::TaskId;
 use broadsweep_common::metrics::EpochReport;
 
-use super::record::{Finish, Kept, Moment, Record};
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
-use crate::scheduler::{History, Time};
+use super::record::{Finish, Kept, Record};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_scheduler::{History, Moment};
 
 /// What is known of one task.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +38,7 @@ impl TaskBook {
     }
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
-    pub(super) fn history(&self, held_until: Time) -> History {
+    pub(super) fn history(&self, held_until: Moment) -> History {
         let checkpoint = self.checkpoint.map_or(0, |kept| kept.epoch);
         let is_lost = |attempt: &&AttemptRecord| matches!(attempt.end, Some(AttemptEnd::Lost { .. }));
         let since_checkpoint = self.attempts.iter().filter(|attempt| attempt.from_epoch == checkpoint);

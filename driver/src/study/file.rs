@@ -10,7 +10,7 @@ use super::reader::{Node, Table};
 use super::search::Comparable;
 use super::trainer::TrainerKind;
 use super::{CheckpointSettings, Study, data, scheduling, search, space, trainer, training};
-use crate::scheduler::SchedulingConfig;
+use broadsweep_scheduler::SchedulingConfig;
 
 const KEYS: &[&str] =
     &["name", "seed", "trainer", "data", "model", "training", "search", "control", "scheduling", "checkpoints"];

@@ -35,7 +35,7 @@ use broadsweep_common::replay::{GivenReplay, Replay, ReplayDescription};
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 
-use crate::scheduler::SchedulingConfig;
+use broadsweep_scheduler::SchedulingConfig;
 
 use self::diagnostic::Source;
 use self::file::Spans;

@@ -8,7 +8,7 @@ use broadsweep_common::configuration::Value;
 use super::CheckpointSettings;
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
-use crate::scheduler::SchedulingConfig;
+use broadsweep_scheduler::SchedulingConfig;
 
 const KEYS: &[&str] = &[
     "failures_max",

@@ -12,12 +12,12 @@ use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Payload, World};
 use broadsweep_driver::data;
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::StudyPlan;
+use broadsweep_driver::records::run::RunRecord;
 use broadsweep_driver::results::progress::Progress;
-use broadsweep_driver::results::record::RunRecord;
 use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunSettings, Signals, Start};
-use broadsweep_driver::scheduler::SchedulingPolicy;
 use broadsweep_driver::study::Study;
-use broadsweep_executor::nn;
+use broadsweep_nn as nn;
+use broadsweep_scheduler::SchedulingPolicy;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use broadsweep_executor::nn::Kernel;
 use broadsweep_executor::server::{Orders, Settings, serve};
+use broadsweep_nn::Kernel;
 use tokio::sync::watch;
 
 use super::network::{Dialler, incoming};

@@ -8,9 +8,9 @@ use broadsweep_common::attempt::Ended;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_driver::journal::Storage;
-use broadsweep_driver::results::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use broadsweep_driver::results::digest::results_sha256;
-use broadsweep_driver::results::record::{RunRecord, TrialOutcome, TrialRecord};
 use broadsweep_driver::run::{Reading, read_from};
 use broadsweep_executor::replay;
 

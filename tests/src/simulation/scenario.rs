@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::replay::{Replay, ReplayEnd};
-use broadsweep_driver::scheduler::SchedulingConfig;
 use broadsweep_driver::study::CheckpointSettings;
+use broadsweep_scheduler::SchedulingConfig;
 
 use super::chance::Chance;
 

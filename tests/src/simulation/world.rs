@@ -167,7 +167,7 @@ impl World {
         })
     }
 
-    fn reopen(&mut self, record: &broadsweep_driver::results::record::RunRecord) {
+    fn reopen(&mut self, record: &broadsweep_driver::records::run::RunRecord) {
         self.driver.disk.memory.crash(self.chance.next());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(oracle::check_reopened(&self.driver, record, &self.trace));

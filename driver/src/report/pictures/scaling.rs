@@ -8,8 +8,8 @@ use super::super::parameters::logarithmic_ticks;
 use super::super::picture::{Picture, Section, time_axis};
 use super::super::text::{number, numbers, short};
 use crate::forecast::{Basis, Cluster, Schedule};
+use crate::records::run::RunRecord;
 use crate::results::comparison::Comparison;
-use crate::results::record::RunRecord;
 use crate::results::show::counted;
 
 const TITLE: &str = "What more executors give";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::picture::{Picture, Section, time_axis};
 use super::super::text::{label, long_label, number, numbers, percent};
 use super::super::view::View;
-use crate::results::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::results::show::counted;
 
 const TITLE: &str = "What ran where, and when";

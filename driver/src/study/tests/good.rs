@@ -8,8 +8,8 @@ use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer};
 
 use super::{EXAMPLES, GOOD, changed, data, network, resolves, with_table};
-use crate::scheduler::SchedulingConfig;
 use crate::study::{DataSource, Domain, SamplerKind, ScalingKind, Study, TestUse, parse};
+use broadsweep_scheduler::SchedulingConfig;
 
 /// The least that a study can say.
 const MINIMAL: &str = "name = 'a'

@@ -1,0 +1,155 @@
+//! Which executors fail what others complete: excluded for a while, then probed by one task.
+
+use std::collections::BTreeSet;
+
+use broadsweep_common::ids::{AttemptId, ExecutorId};
+
+use super::executor::Health;
+use super::moment::Moment;
+use super::protocol::Command;
+use super::step::Scheduler;
+use super::timers::Timer;
+
+/// Who made progress lately, and who is only not excluded because nobody else did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The last executor that completed something or made an epoch.
+    last: Option<(ExecutorId, Moment)>,
+    /// The last one before it that is another.
+    last_other: Option<(ExecutorId, Moment)>,
+    /// Executors whose last attempts all failed.
+    pub(super) suspects: BTreeSet<ExecutorId>,
+}
+
+impl Progress {
+    fn note(&mut self, executor: ExecutorId, now: Moment) {
+        if self.last.is_some_and(|(last, _)| last != executor) {
+            self.last_other = self.last;
+        }
+        self.last = Some((executor, now));
+    }
+
+    /// Whether another executor made progress at `since` or later.
+    fn elsewhere(&self, executor: ExecutorId, since: Moment) -> bool {
+        let others = [self.last, self.last_other].into_iter().flatten().filter(|&(other, _)| other != executor);
+        others.into_iter().any(|(_, time)| time >= since)
+    }
+
+    pub(super) fn forget_suspect(&mut self, executor: ExecutorId) {
+        self.suspects.remove(&executor);
+    }
+}
+
+impl Scheduler {
+    /// An attempt made an epoch there: if it is the probe, the executor is sound again.
+    pub(super) fn note_epoch(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.fleet.get(executor).is_some_and(|found| found.is_probed_by(attempt)) {
+            self.reinstate(executor, commands);
+        }
+        self.note_progress(executor, now, commands);
+    }
+
+    /// An attempt completed there: the executor is sound, whatever failed before.
+    pub(super) fn note_completion(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+        if self.health(executor).is_excluded() {
+            self.reinstate(executor, commands);
+        } else {
+            self.forget_failures(executor);
+        }
+        self.note_progress(executor, now, commands);
+    }
+
+    /// An attempt failed there, which is the executor's fault if others work. Of an excluded one only the probe says
+    /// anything new; what ran there before may fail without consequence.
+    pub(super) fn note_failure(
+        &mut self,
+        executor: ExecutorId,
+        probed: bool,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) {
+        match self.health(executor) {
+            Health::Well { failures, since } => {
+                let since = if failures == 0 { now } else { since };
+                let failures = failures + 1;
+                self.set_health(executor, Health::Well { failures, since });
+                if failures >= self.policy.exclude_after() {
+                    self.progress.suspects.insert(executor);
+                    if self.progress.elsewhere(executor, since) {
+                        self.exclude(executor, failures, 0, now, commands);
+                    }
+                }
+            }
+            Health::Probing { failures, probes, .. } if probed => {
+                self.exclude(executor, failures + 1, probes + 1, now, commands);
+            }
+            Health::Probing { .. } | Health::Excluded { .. } => {}
+        }
+    }
+
+    /// The time of an excluded executor has come.
+    pub(super) fn want_probe(&mut self, executor: ExecutorId) {
+        if let Health::Excluded { failures, probes, .. } = self.health(executor) {
+            self.set_health(executor, Health::Probing { failures, probes, probe: None });
+        }
+    }
+
+    /// A row of failures is broken, without an exclusion to end.
+    pub(super) fn forget_failures(&mut self, executor: ExecutorId) {
+        self.progress.forget_suspect(executor);
+        if !self.health(executor).is_excluded() {
+            self.set_health(executor, Health::GOOD);
+        }
+    }
+
+    fn note_progress(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+        self.progress.note(executor, now);
+        if self.progress.suspects.is_empty() {
+            return;
+        }
+        for suspect in self.progress.suspects.clone() {
+            if let Health::Well { failures, .. } = self.health(suspect)
+                && suspect != executor
+            {
+                self.exclude(suspect, failures, 0, now, commands);
+            }
+        }
+    }
+
+    fn exclude(
+        &mut self,
+        executor: ExecutorId,
+        failures: u32,
+        probes: u32,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) {
+        let until = now.after(self.policy.probe_wait(probes));
+        self.progress.forget_suspect(executor);
+        self.set_health(executor, Health::Excluded { until, failures, probes });
+        self.timers.set(until, Timer::Probe(executor));
+        commands.push(Command::Exclude { executor, until, failures });
+    }
+
+    fn reinstate(&mut self, executor: ExecutorId, commands: &mut Vec<Command>) {
+        if let Health::Excluded { until, .. } = self.health(executor) {
+            self.timers.clear(until, Timer::Probe(executor));
+        }
+        self.set_health(executor, Health::GOOD);
+        commands.push(Command::Reinstate(executor));
+    }
+
+    fn health(&self, executor: ExecutorId) -> Health {
+        self.fleet.known(executor).map_or(Health::GOOD, |found| found.health)
+    }
+
+    fn set_health(&mut self, executor: ExecutorId, health: Health) {
+        self.fleet.change(executor, |found| found.health = health);
+    }
+}

@@ -1,0 +1,181 @@
+//! Executors come, go, come back with what they hold, and drain.
+
+use std::collections::BTreeSet;
+
+use broadsweep_common::ids::{AttemptId, ExecutorId};
+
+use super::executor::{Health, Presence, Slot};
+use super::moment::Moment;
+use super::protocol::{CancelReason, Command};
+use super::rejected::{Rejected, SLOTS_MAX};
+use super::step::Scheduler;
+use super::task::Live;
+use super::timers::Timer;
+
+impl Scheduler {
+    /// An executor is connected: what ran there goes on, what it lost is made again, what nobody knew is adopted or
+    /// told to stop.
+    pub(super) fn connect(
+        &mut self,
+        executor: ExecutorId,
+        slots: u32,
+        held: &[AttemptId],
+        restarted: bool,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Rejected> {
+        let before = self.fleet.get(executor);
+        if before.is_some_and(|found| found.presence == Presence::Here) {
+            return Err(Rejected::ExecutorConnected(executor));
+        }
+        if !(1..=SLOTS_MAX).contains(&slots) {
+            return Err(Rejected::BadSlots { executor, slots });
+        }
+        let ours: Vec<AttemptId> = self.running_on(executor).collect();
+        self.come_back(executor, slots, restarted);
+        let held: BTreeSet<AttemptId> = held.iter().copied().collect();
+        for attempt in ours.iter().copied().filter(|attempt| !held.contains(attempt)) {
+            self.miss(executor, attempt, restarted, now, commands);
+        }
+        for attempt in held {
+            if ours.binary_search(&attempt).is_ok() {
+                self.find_again(executor, attempt, now, commands);
+            } else {
+                self.meet(executor, attempt, now, commands);
+            }
+        }
+        self.refused_changed = true;
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self, executor: ExecutorId) -> Result<(), Rejected> {
+        self.fleet.get(executor).ok_or(Rejected::UnknownExecutor(executor))?;
+        self.fleet.change(executor, |found| found.draining = true);
+        self.refused_changed = true;
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self, executor: ExecutorId, now: Moment) -> Result<(), Rejected> {
+        let here = self.fleet.get(executor).filter(|found| found.presence == Presence::Here);
+        here.ok_or(Rejected::UnknownExecutor(executor))?;
+        let until = now.after(self.policy.reconnect());
+        self.fleet.change(executor, |found| found.presence = Presence::Away { until });
+        self.timers.set(until, Timer::Away(executor));
+        for attempt in self.running_on(executor).collect::<Vec<_>>() {
+            self.stop_watching(executor, attempt);
+        }
+        self.refused_changed = true;
+        Ok(())
+    }
+
+    pub(super) fn lose_executor(
+        &mut self,
+        executor: ExecutorId,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), Rejected> {
+        self.fleet.get(executor).ok_or(Rejected::UnknownExecutor(executor))?;
+        self.lose_all(executor, now, commands);
+        Ok(())
+    }
+
+    /// An executor is gone, with all that ran there.
+    pub(super) fn lose_all(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+        self.stop_waiting_for(executor);
+        let running: Vec<AttemptId> = self.running_on(executor).collect();
+        for &attempt in &running {
+            self.stop_watching(executor, attempt);
+        }
+        self.fleet.change(executor, |found| {
+            for &attempt in &running {
+                found.vacate(attempt);
+            }
+            found.presence = Presence::Gone;
+            found.draining = false;
+        });
+        self.forget_failures(executor);
+        for attempt in running {
+            if self.executor_of(attempt) == Some(executor) {
+                self.lose(executor, attempt, true, now, commands);
+            }
+        }
+        self.refused_changed = true;
+    }
+
+    fn come_back(&mut self, executor: ExecutorId, slots: u32, restarted: bool) {
+        self.stop_waiting_for(executor);
+        if restarted {
+            self.forget_health(executor);
+        }
+        self.fleet.change(executor, |found| {
+            found.slots = slots;
+            found.presence = Presence::Here;
+            found.draining &= !restarted;
+        });
+    }
+
+    fn stop_waiting_for(&mut self, executor: ExecutorId) {
+        if let Some(Presence::Away { until }) = self.fleet.get(executor).map(|found| found.presence) {
+            self.timers.clear(until, Timer::Away(executor));
+        }
+    }
+
+    /// What ran on an executor that was away does not any more.
+    fn miss(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        restarted: bool,
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) {
+        self.fleet.vacate(executor, attempt);
+        if self.executor_of(attempt) == Some(executor) {
+            self.lose(executor, attempt, restarted, now, commands);
+        }
+    }
+
+    /// What ran on an executor that was away still does.
+    fn find_again(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+        let told = self.fleet.get(executor).and_then(|found| found.slot(attempt)).and_then(|slot| slot.told);
+        match told {
+            Some(reason) => commands.push(Command::Cancel(executor, attempt, reason)),
+            None => self.watch_for_hang(executor, attempt, now),
+        }
+    }
+
+    /// An executor holds what was not known to run there.
+    fn meet(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+        if self.can_adopt(executor, attempt) {
+            let checkpoint = self.checkpoint_of(attempt.task);
+            self.unqueue(attempt.task);
+            let live = Live { executor, number: attempt.number };
+            self.go_live(attempt.task, live, Slot::adopted(now, checkpoint), now);
+            commands.push(Command::Adopt(executor, attempt));
+        } else {
+            self.fleet.occupy(executor, attempt, Slot::unwanted(now));
+            commands.push(Command::Cancel(executor, attempt, CancelReason::Unwanted));
+        }
+    }
+
+    /// Whether the attempt may be live there: its task wants one, it is neither live elsewhere nor beside another of
+    /// its task, and there is a slot for it.
+    fn can_adopt(&self, executor: ExecutorId, attempt: AttemptId) -> bool {
+        let wanted = self.task(attempt.task).is_some_and(|record| {
+            let launched = (1..=record.attempts).contains(&attempt.number);
+            let apart = |live: Live| live.executor != executor && live.number != attempt.number;
+            !record.is_finished() && launched && record.live().count() < 2 && record.live().all(apart)
+        });
+        wanted && self.fleet.get(executor).is_some_and(|found| found.free_slots() > 0)
+    }
+
+    /// Another process knows nothing of what went wrong in the one before.
+    fn forget_health(&mut self, executor: ExecutorId) {
+        let health = self.fleet.get_mut(executor).map(|found| found.health);
+        if let Some(Health::Excluded { until, .. }) = health {
+            self.timers.clear(until, Timer::Probe(executor));
+        }
+        self.progress.forget_suspect(executor);
+        self.fleet.change(executor, |found| found.health = Health::GOOD);
+    }
+}

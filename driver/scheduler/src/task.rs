@@ -1,0 +1,245 @@
+//! One task: its history and its state.
+
+use std::cmp::Reverse;
+
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
+
+use super::moment::Moment;
+use super::policy::SchedulingPolicy;
+use super::protocol::{Cost, Forecast, GivenUp, History, Verdict};
+use super::queue::Place;
+
+// A million of these are kept.
+const _: () = assert!(size_of::<TaskRecord>() <= 56);
+
+/// A live attempt, within its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Live {
+    pub(super) executor: ExecutorId,
+    pub(super) number: u32,
+}
+
+impl Live {
+    pub(super) fn attempt(self, task: TaskId) -> AttemptId {
+        AttemptId { task, number: self.number }
+    }
+}
+
+/// Where a task stands. All of it is here: queue, timers and slots only index it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TaskState {
+    /// Not placed before `until`; in the queue from then on.
+    Waiting { until: Moment },
+    /// One attempt is live, or two while a slow one and its copy race.
+    Running { first: Live, second: Option<Live> },
+    /// Over.
+    Finished(Verdict),
+}
+
+/// Where a task cannot go, or had better not. Most tasks have none of this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Where the program failed, a row a failure, sorted.
+    failures: Vec<ExecutorId>,
+    /// Which executors cannot do it at all, sorted.
+    refusals: Vec<ExecutorId>,
+    /// Which executors were lost with it since its newest checkpoint, a row a loss, sorted.
+    losses: Vec<ExecutorId>,
+}
+
+/// The executors that a task keeps off, which changes with what it may still lose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shunned<'t> {
+    trouble: &'t Trouble,
+    /// Whether it was lost, and one more loss gives it up. Then those that were lost with it may be what is wrong.
+    has_last_try: bool,
+}
+
+/// A task and what it went through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TaskRecord {
+    pub(super) cost: Cost,
+    pub(super) epochs: u32,
+    /// Attempts launched so far: the newest has this number.
+    pub(super) attempts: u32,
+    /// The epoch of the newest checkpoint; 0 without one.
+    pub(super) checkpoint: u32,
+    pub(super) trouble: Option<Box<Trouble>>,
+    pub(super) state: TaskState,
+}
+
+impl TaskRecord {
+    /// A task that waits until `held_until`, or not at all.
+    pub(super) fn new(forecast: Forecast, history: History, now: Moment) -> Self {
+        let (mut failures, mut losses) = (history.failed_on, history.lost_on);
+        failures.sort_unstable();
+        losses.sort_unstable();
+        let trouble = Trouble { failures, refusals: Vec::new(), losses };
+        Self {
+            cost: forecast.cost,
+            epochs: forecast.epochs,
+            attempts: history.attempts,
+            checkpoint: history.checkpoint,
+            trouble: (!(trouble.failures.is_empty() && trouble.losses.is_empty())).then(|| Box::new(trouble)),
+            state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
+        }
+    }
+
+    /// A task that had its verdict under an earlier driver.
+    pub(super) fn finished(forecast: Forecast, history: History, now: Moment) -> Self {
+        let verdict = Verdict::Completed { attempts: history.attempts };
+        // Nobody asks any more where it failed.
+        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, now) }
+    }
+
+    pub(super) fn place(&self, task: TaskId) -> Place {
+        (self.cost, Reverse(task))
+    }
+
+    /// Whether nothing was ever tried, so that it fits everywhere.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.trouble.is_none()
+    }
+
+    /// The cost of one epoch; never zero, so that it can divide.
+    pub(super) fn epoch_cost(&self) -> f64 {
+        self.cost.0.max(1) as f64 / f64::from(self.epochs)
+    }
+
+    /// The cost of the epochs behind this one.
+    pub(super) fn cost_after(&self, epoch: u32) -> f64 {
+        self.epoch_cost() * f64::from(self.epochs.saturating_sub(epoch))
+    }
+
+    /// The live attempts: none, one or two.
+    pub(super) fn live(&self) -> impl Iterator<Item = Live> + use<> {
+        let (first, second) = match self.state {
+            TaskState::Running { first, second } => (Some(first), second),
+            TaskState::Waiting { .. } | TaskState::Finished(_) => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// Whether exactly one attempt is live.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self.state, TaskState::Running { second: None, .. })
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.state, TaskState::Finished(_))
+    }
+
+    /// The state with one more live attempt.
+    pub(super) fn with_live(&self, added: Live) -> TaskState {
+        match self.state {
+            TaskState::Running { first, .. } => TaskState::Running { first, second: Some(added) },
+            TaskState::Waiting { .. } | TaskState::Finished(_) => TaskState::Running { first: added, second: None },
+        }
+    }
+
+    /// The state in which the other attempt goes on alone; none if there is no other.
+    pub(super) fn without_live(&self, attempt: AttemptId) -> Option<TaskState> {
+        let other = self.live().find(|live| live.number != attempt.number)?;
+        Some(TaskState::Running { first: other, second: None })
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.failures.len() as u32)
+    }
+
+    /// Attempts that ended with the loss of their executor, since the newest checkpoint.
+    pub(super) fn losses(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.losses.len() as u32)
+    }
+
+    pub(super) fn failed_on(&mut self, executor: ExecutorId) {
+        insert(&mut self.trouble.get_or_insert_default().failures, executor);
+    }
+
+    pub(super) fn lost_on(&mut self, executor: ExecutorId) {
+        insert(&mut self.trouble.get_or_insert_default().losses, executor);
+    }
+
+    /// The executors that it keeps off; none, if nothing ever went wrong.
+    pub(super) fn shunned(&self, policy: &SchedulingPolicy) -> Option<Shunned<'_>> {
+        let trouble = self.trouble.as_deref()?;
+        let has_last_try = !trouble.losses.is_empty() && self.losses() + 1 >= policy.losses_max();
+        Some(Shunned { trouble, has_last_try })
+    }
+
+    /// A newer checkpoint: what was lost before it is forgiven.
+    pub(super) fn reach(&mut self, checkpoint: u32) {
+        self.checkpoint = checkpoint;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.losses.clear();
+        }
+    }
+
+    pub(super) fn refused_on(&mut self, executor: ExecutorId) {
+        let refused_on = &mut self.trouble.get_or_insert_default().refusals;
+        if let Err(index) = refused_on.binary_search(&executor) {
+            refused_on.insert(index, executor);
+        }
+    }
+
+    /// Why it is not to be tried again, if so.
+    pub(super) fn exhausted(&self, policy: &SchedulingPolicy) -> Option<GivenUp> {
+        let (failures, losses) = (self.failures(), self.losses());
+        if failures >= policy.failures_max() {
+            Some(GivenUp::FailedTooOften { failures })
+        } else if losses >= policy.losses_max() {
+            Some(GivenUp::LostTooOften { losses })
+        } else {
+            None
+        }
+    }
+}
+
+impl Trouble {
+    fn has_refused(&self, executor: ExecutorId) -> bool {
+        self.refusals.binary_search(&executor).is_ok()
+    }
+
+    fn has_failed(&self, executor: ExecutorId) -> bool {
+        self.failures.binary_search(&executor).is_ok()
+    }
+
+    /// The executors that refused it.
+    pub(super) fn refusals(&self) -> &[ExecutorId] {
+        &self.refusals
+    }
+}
+
+impl<'t> Shunned<'t> {
+    /// Whether the executor may take the task: never if it refused it, and if it is shunned only as `last_resort`.
+    pub(super) fn allows(self, executor: ExecutorId, last_resort: bool) -> bool {
+        let has_lost = || self.for_losses().binary_search(&executor).is_ok();
+        !self.trouble.has_refused(executor) && (last_resort || !(self.trouble.has_failed(executor) || has_lost()))
+    }
+
+    /// Each of them once.
+    pub(super) fn executors(self) -> impl Iterator<Item = ExecutorId> + use<'t> {
+        let trouble = self.trouble;
+        let failed = each_once(&trouble.failures).filter(|&executor| !trouble.has_refused(executor));
+        let lost = each_once(self.for_losses());
+        let lost = lost.filter(|&executor| !trouble.has_refused(executor) && !trouble.has_failed(executor));
+        trouble.refusals.iter().copied().chain(failed).chain(lost)
+    }
+
+    /// Whether the next loss is its end, so that it had better wait for an executor that is away.
+    pub(super) fn has_last_try(self) -> bool {
+        self.has_last_try
+    }
+
+    fn for_losses(self) -> &'t [ExecutorId] {
+        if self.has_last_try { &self.trouble.losses } else { &[] }
+    }
+}
+
+fn insert(sorted: &mut Vec<ExecutorId>, executor: ExecutorId) {
+    sorted.insert(sorted.partition_point(|&other| other < executor), executor);
+}
+
+fn each_once(sorted: &[ExecutorId]) -> impl Iterator<Item = ExecutorId> {
+    sorted.chunk_by(|one, next| one == next).map(|same| same[0])
+}

@@ -1,0 +1,15 @@
+//! What is remembered of a run, as plain data: the run loop fills it, tables, files, ledger and report read it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`run`] | one execution of a study, and its trials |
+//! | [`curves`] | what a trial reported, epoch by epoch |
+//! | [`attempt`] | one attempt: where it ran, and how it ended |
+//! | [`standing`] | how an executor stood |
+//!
+//! Nothing here decides anything about a run.
+
+pub mod attempt;
+pub mod curves;
+pub mod run;
+pub mod standing;
