@@ -9,7 +9,9 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
-use broadsweep_scheduler::{Command, Cost, Event, Forecast, History, Moment, Outcome, Scheduler, SchedulingConfig};
+use broadsweep_scheduler::{
+    Command, Cost, Event, Forecast, History, Moment, Outcome, Priority, Scheduler, SchedulingConfig,
+};
 
 const EXECUTORS: u32 = 10_000;
 const EPOCHS: u32 = 2;
@@ -74,8 +76,9 @@ impl Bench {
     fn add(&mut self, tasks: u32) -> Duration {
         let started = Instant::now();
         for task in (0..tasks).map(TaskId) {
-            let forecast = Forecast { cost: Cost(cost(task)), epochs: EPOCHS };
-            self.handle(0, Event::TaskAdded { task, forecast, history: History::default() });
+            let forecast = Forecast { cost: Cost(cost(task)), from_epoch: 0, until_epoch: EPOCHS };
+            let priority = Priority::longest_first(forecast.cost);
+            self.handle(0, Event::TaskAdded { task, priority, forecast, history: History::default() });
         }
         self.handle(0, Event::AddingEnded);
         started.elapsed()

@@ -158,7 +158,7 @@ impl Scheduler {
             for (attempt, slot) in found.running().iter().filter(|(_, slot)| slot.told.is_none()) {
                 let Some(record) = self.task(attempt.task).filter(|record| record.is_single()) else { continue };
                 let remaining_us = if away { f64::INFINITY } else { slot.remaining_us(record, found.pace, now) };
-                let cost = record.cost_after(record.checkpoint);
+                let cost = record.cost_left();
                 visit(Single { task: attempt.task, executor, remaining_us, cost });
             }
         }

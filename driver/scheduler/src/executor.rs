@@ -86,8 +86,8 @@ impl Slot {
         Self { told: Some(CancelReason::Unwanted), ..Self::launched(now, 0) }
     }
 
-    /// Whether this epoch is news. The first report is, even if it lies below the checkpoint: then the attempt could
-    /// not go on from there and began anew.
+    /// Whether this epoch is news. The first report is, even if it lies below the checkpoint, or below the task's own
+    /// epochs: then the attempt could not go on from there and began anew.
     pub(super) fn is_news(&self, epoch: u32) -> bool {
         epoch > 0 && (self.silent || epoch > self.epoch)
     }
@@ -108,7 +108,7 @@ impl Slot {
 
     /// The cost that the attempt worked off in one go, now that it completed: known only of a task of one epoch.
     pub(super) fn completed_cost(&self, record: &TaskRecord) -> Option<f64> {
-        (record.epochs == 1 && self.silent && self.timed).then(|| record.epoch_cost())
+        (record.epochs() == 1 && self.silent && self.timed).then(|| record.epoch_cost())
     }
 
     /// How long the attempt will still take if it goes on as it does, in microseconds: by its own epochs, else by
@@ -116,7 +116,7 @@ impl Slot {
     pub(super) fn remaining_us(&self, record: &TaskRecord, executor: Pace, now: Moment) -> f64 {
         let seen_us = self.pace.or(executor).forecast_us(record.epoch_cost()).unwrap_or(0.0);
         let epoch_us = seen_us.max(now.since(self.since).as_micros() as f64);
-        epoch_us * f64::from(record.epochs.saturating_sub(self.epoch))
+        epoch_us * f64::from(record.epochs_after(self.epoch))
     }
 }
 
@@ -124,7 +124,7 @@ impl Slot {
     /// What is left of the attempt, in microseconds: the cost of its epochs at its own pace, else at this one, without the
     /// time that the one at hand has taken already; and if that takes longer, so do those behind it.
     pub(super) fn left_us(&self, record: &TaskRecord, executor: Pace, now: Moment) -> f64 {
-        let epochs = f64::from(record.epochs.saturating_sub(self.epoch));
+        let epochs = f64::from(record.epochs_after(self.epoch));
         let seen_us = self.pace.or(executor).forecast_us(record.epoch_cost()).unwrap_or(0.0);
         let taken_us = now.since(self.since).as_micros() as f64;
         if taken_us > seen_us { taken_us * (epochs - 1.0).max(0.0) } else { seen_us * epochs - taken_us }

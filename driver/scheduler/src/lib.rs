@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `moment` | the time that every event comes with |
 //! | `protocol` | the events that come in and the commands that go out |
+//! | `priority` | what is placed first |
 //! | `rejected` | why an event is rejected |
 //! | `policy` | how patient the scheduler is |
 //! | `step` | [`Scheduler::handle`]: one event in, commands out |
@@ -12,7 +13,7 @@
 //! | `health` | executors that fail what others complete |
 //! | `copies` | second copies of slow attempts |
 //! | `task` | one task: its history and its state |
-//! | `queue` | the tasks that may be placed now, longest first |
+//! | `queue` | the tasks that may be placed now, by priority |
 //! | `timers` | what waits for its time |
 //! | `executor` | one executor and its slots |
 //! | `fleet` | the executors, and which of them have room |
@@ -20,10 +21,11 @@
 //! | `rehearsal` | what a forecast asks: paces, what is left, a copy to play with |
 //! | `invariant` | recounts every index from the states |
 //!
-//! Placement is longest first (LPT; Graham, "Bounds on multiprocessing timing anomalies", 1969): a free slot takes
-//! the waiting task of the highest forecast cost, on the executor with the most free slots. A task keeps off the
-//! executors where it failed for as long as any other is connected, and off those that refused it for good. One that the
-//! next loss would end also keeps off the executors that were lost with it, and waits for another one that is away.
+//! A free slot takes the waiting task of the highest priority, on the executor with the most free slots. Whoever adds a
+//! task says its priority: the longest first (LPT; Graham, "Bounds on multiprocessing timing anomalies", 1969), or an
+//! order of decisions that must not depend on who is fast. A task keeps off the executors where it failed for as long
+//! as any other is connected, and off those that refused it for good. One that the next loss would end also keeps off
+//! the executors that were lost with it, and waits for another one that is away.
 
 mod copies;
 mod executor;
@@ -34,6 +36,7 @@ mod moment;
 mod outcome;
 mod pace;
 mod policy;
+mod priority;
 mod protocol;
 mod queue;
 mod rehearsal;
@@ -47,6 +50,7 @@ mod timers;
 
 pub use self::moment::Moment;
 pub use self::policy::{ConfigError, SchedulingConfig, SchedulingPolicy};
+pub use self::priority::Priority;
 pub use self::protocol::{CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Outcome, Verdict};
 pub use self::rehearsal::Paces;
 pub use self::rejected::{Rejected, SLOTS_MAX};

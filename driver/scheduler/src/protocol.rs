@@ -6,19 +6,23 @@ use std::time::Duration;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use super::moment::Moment;
+use super::priority::Priority;
 
-/// What a task is forecast to cost, in FLOPs. Its order says what is placed first; divided by what executors were
-/// seen to do in a second, it says how long a task will take.
+/// What a task is forecast to cost, in FLOPs. Divided by what executors were seen to do in a second, it says how long
+/// a task will take. What is placed first is said by [`Priority`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost(pub u64);
 
-/// What a task is forecast to take.
+/// What a task is forecast to take: a segment of a trial, which reports each of its epochs, all of equal cost. A
+/// measurement is one epoch, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// Of all its epochs together.
+    /// Of its own epochs together.
     pub cost: Cost,
-    /// Steps in which it reports progress, of equal cost; at least 1. A measurement has one.
-    pub epochs: u32,
+    /// The epoch that it begins after: its input, which is no checkpoint of its own. 0 begins from nothing.
+    pub from_epoch: u32,
+    /// Its last epoch; more than `from_epoch`.
+    pub until_epoch: u32,
 }
 
 /// What a task went through under an earlier driver of its run. The default: nothing.
@@ -30,7 +34,7 @@ pub struct History {
     pub lost_on: Vec<ExecutorId>,
     /// Where its program failed, a row a failure.
     pub failed_on: Vec<ExecutorId>,
-    /// The epoch of its newest checkpoint; 0 without one.
+    /// The epoch of its newest checkpoint; 0 if it has none but its input.
     pub checkpoint: u32,
     /// Set where an attempt was live when that driver ended: nothing is placed before, so that its executor can come
     /// back with it.
@@ -46,6 +50,8 @@ pub enum Event {
     TaskAdded {
         /// The next number: tasks are added in order from 0, without gaps.
         task: TaskId,
+        /// What is placed before it and after it.
+        priority: Priority,
         /// What it will take.
         forecast: Forecast,
         /// What was tried before.
@@ -78,7 +84,8 @@ pub enum Event {
         executor: ExecutorId,
         /// Which attempt.
         attempt: AttemptId,
-        /// Counted from 1; what lies below the attempt's checkpoint was done by an earlier one.
+        /// Counted from 1, whatever epoch the task begins after. What lies below its newest checkpoint, or is not its
+        /// own at all, was done before: an attempt that has to begin anew does it again, and lives while it does.
         epoch: u32,
     },
     /// The state of a task after this epoch is safe: its next attempt goes on from there.

@@ -1,6 +1,6 @@
-//! The tasks that may be placed now, longest first.
+//! The tasks that may be placed now, by their priority.
 //!
-//! An index of the tasks whose state is `Waiting` and due, since looking for the longest of a million at each event
+//! An index of the tasks whose state is `Waiting` and due, since looking for the first of a million at each event
 //! would be too slow. Fresh tasks come in bulk and leave from the front only: they are sorted once and consumed from
 //! the end of a vector, which costs the same however many there are. Tasks that were tried before can be skipped or
 //! leave from the middle, and stand in a set, which is small.
@@ -11,20 +11,21 @@ use std::ops::Bound;
 
 use broadsweep_common::ids::TaskId;
 
-use super::protocol::Cost;
+use super::priority::Priority;
 
 /// Fresh tasks are merged into the sorted ones once they are one in so many of them; fewer go to the set.
 const MERGE_PART: usize = 16;
 
-/// A task's place in the queue: the greatest is placed first, which is the costliest of the lowest id.
-pub(super) type Place = (Cost, Reverse<TaskId>);
+/// A task's place in the queue: the greatest is placed first, which is that of the highest priority, and of the lowest
+/// id.
+pub(super) type Place = (Priority, Reverse<TaskId>);
 
 /// The tasks that wait for nothing but a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queue {
     /// Fresh tasks, not looked at yet.
     added: Vec<Place>,
-    /// Fresh tasks, the longest last.
+    /// Fresh tasks, the first to be placed last.
     sorted: Vec<Place>,
     /// Tasks that were tried before, and fresh ones that came one by one.
     late: BTreeSet<Place>,
@@ -46,7 +47,7 @@ impl Queue {
         self.late.remove(&place);
     }
 
-    /// The longest task, but for those that were `passed` over: all that come before this place, itself included. In
+    /// The task to be placed first, but for those that were `passed` over: all that come before this place, itself included. In
     /// practice those are tried ones, since fresh tasks fit everywhere.
     pub(super) fn front(&mut self, passed: Option<Place>) -> Option<Place> {
         self.sort();
@@ -94,9 +95,10 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Cost;
 
     fn place(cost: u64, task: u32) -> Place {
-        (Cost(cost), Reverse(TaskId(task)))
+        (Priority::longest_first(Cost(cost)), Reverse(TaskId(task)))
     }
 
     fn drained(queue: &mut Queue) -> Vec<u32> {
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_leave_by_cost_then_by_id_however_they_came() {
+    fn tasks_leave_by_priority_then_by_id_however_they_came() {
         let mut queue = Queue::default();
         for task in 0..100 {
             queue.push_fresh(place(u64::from(task % 10), task));

@@ -8,7 +8,7 @@ use super::copies::Watch;
 use super::executor::{Executor, Presence};
 use super::moment::Moment;
 use super::step::Scheduler;
-use super::task::TaskState;
+use super::task::{TaskRecord, TaskState};
 
 /// What a unit of cost takes on each executor, in microseconds of a slot.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,14 +67,14 @@ impl Scheduler {
     /// The cost of a task behind its newest checkpoint.
     #[must_use]
     pub fn cost_left(&self, task: TaskId) -> f64 {
-        self.task(task).map_or(0.0, |record| record.cost_after(record.checkpoint))
+        self.task(task).map_or(0.0, TaskRecord::cost_left)
     }
 
     /// The same of all tasks that wait.
     #[must_use]
     pub fn waiting_cost(&self) -> f64 {
         let waiting = self.tasks.iter().filter(|record| matches!(record.state, TaskState::Waiting { .. }));
-        waiting.map(|record| record.cost_after(record.checkpoint)).sum()
+        waiting.map(TaskRecord::cost_left).sum()
     }
 
     /// The attempts that take slots of executors which are connected, each with what it will still take at its own pace,

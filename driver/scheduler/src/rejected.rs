@@ -17,7 +17,7 @@ pub enum Rejected {
     /// A task came after the end of adding.
     #[error("{0} was added after the last task was announced")]
     AddedTooLate(TaskId),
-    /// The forecast has no epoch at all.
+    /// The forecast ends where it begins, or before.
     #[error("{0} has no epochs")]
     NoEpochs(TaskId),
     /// The task was never added.

@@ -10,6 +10,7 @@ use super::fleet::Fleet;
 use super::health::Progress;
 use super::moment::Moment;
 use super::policy::SchedulingPolicy;
+use super::priority::Priority;
 use super::protocol::{Command, Event, Forecast, History};
 use super::queue::Queue;
 use super::rejected::Rejected;
@@ -88,7 +89,9 @@ impl Scheduler {
         // What a deadline and progress bring was forecast.
         let changed = !matches!(event, Event::Deadline | Event::EpochEnded { .. } | Event::Checkpointed { .. });
         match event {
-            Event::TaskAdded { task, forecast, history } => self.add_task(task, forecast, history, now, commands)?,
+            Event::TaskAdded { task, priority, forecast, history } => {
+                self.add_task(task, priority, forecast, history, now, commands)?;
+            }
             Event::AddingEnded => self.adding_ended = true,
             Event::ExecutorReady { executor, slots, held, restarted } => {
                 self.connect(executor, slots, &held, restarted, now, commands)?;
@@ -160,7 +163,7 @@ impl Scheduler {
         record.flat_map(move |record| record.live().map(move |live| (live.executor, live.attempt(task))))
     }
 
-    /// The epoch of the task's newest checkpoint; 0 without one.
+    /// The epoch that the task's next attempt begins after: that of its newest checkpoint, else that of its input.
     #[must_use]
     pub fn checkpoint_of(&self, task: TaskId) -> u32 {
         self.task(task).map_or(0, |record| record.checkpoint)
@@ -177,6 +180,7 @@ impl Scheduler {
     fn add_task(
         &mut self,
         task: TaskId,
+        priority: Priority,
         forecast: Forecast,
         history: History,
         now: Moment,
@@ -189,15 +193,15 @@ impl Scheduler {
         if self.adding_ended {
             return Err(Rejected::AddedTooLate(task));
         }
-        if forecast.epochs == 0 {
+        if forecast.until_epoch <= forecast.from_epoch {
             return Err(Rejected::NoEpochs(task));
         }
         if history.finished {
-            self.tasks.push(TaskRecord::finished(forecast, history, now));
+            self.tasks.push(TaskRecord::finished(priority, forecast, history, now));
             self.counts.finished += 1;
             return Ok(());
         }
-        let record = TaskRecord::new(forecast, history, now);
+        let record = TaskRecord::new(priority, forecast, history, now);
         let exhausted = record.exhausted(&self.policy);
         let state = record.state;
         self.tasks.push(record);
@@ -222,7 +226,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives the free slots to the waiting tasks, longest first, in one pass: slots only become fewer on the way, so a
+    /// Gives the free slots to the waiting tasks, by priority, in one pass: slots only become fewer on the way, so a
     /// task that found no place among them finds none later. Looks at as many tasks as it launches, and at those
     /// that keep off every executor with a free slot.
     fn place(&mut self, now: Moment, commands: &mut Vec<Command>) {

@@ -6,11 +6,12 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use super::moment::Moment;
 use super::policy::SchedulingPolicy;
+use super::priority::Priority;
 use super::protocol::{Cost, Forecast, GivenUp, History, Verdict};
 use super::queue::Place;
 
 // A million of these are kept.
-const _: () = assert!(size_of::<TaskRecord>() <= 56);
+const _: () = assert!(size_of::<TaskRecord>() <= 64);
 
 /// A live attempt, within its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +59,14 @@ pub(super) struct Shunned<'t> {
 /// A task and what it went through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TaskRecord {
-    pub(super) cost: Cost,
-    pub(super) epochs: u32,
+    priority: Priority,
+    /// Of the epochs behind `from_epoch`, up to `until_epoch`.
+    cost: Cost,
+    from_epoch: u32,
+    until_epoch: u32,
     /// Attempts launched so far: the newest has this number.
     pub(super) attempts: u32,
-    /// The epoch of the newest checkpoint; 0 without one.
+    /// The epoch that the next attempt begins after: that of the newest checkpoint, else `from_epoch`.
     pub(super) checkpoint: u32,
     pub(super) trouble: Option<Box<Trouble>>,
     pub(super) state: TaskState,
@@ -70,30 +74,32 @@ pub(super) struct TaskRecord {
 
 impl TaskRecord {
     /// A task that waits until `held_until`, or not at all.
-    pub(super) fn new(forecast: Forecast, history: History, now: Moment) -> Self {
+    pub(super) fn new(priority: Priority, forecast: Forecast, history: History, now: Moment) -> Self {
         let (mut failures, mut losses) = (history.failed_on, history.lost_on);
         failures.sort_unstable();
         losses.sort_unstable();
         let trouble = Trouble { failures, refusals: Vec::new(), losses };
         Self {
+            priority,
             cost: forecast.cost,
-            epochs: forecast.epochs,
+            from_epoch: forecast.from_epoch,
+            until_epoch: forecast.until_epoch,
             attempts: history.attempts,
-            checkpoint: history.checkpoint,
+            checkpoint: history.checkpoint.max(forecast.from_epoch),
             trouble: (!(trouble.failures.is_empty() && trouble.losses.is_empty())).then(|| Box::new(trouble)),
             state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
         }
     }
 
     /// A task that had its verdict under an earlier driver.
-    pub(super) fn finished(forecast: Forecast, history: History, now: Moment) -> Self {
+    pub(super) fn finished(priority: Priority, forecast: Forecast, history: History, now: Moment) -> Self {
         let verdict = Verdict::Completed { attempts: history.attempts };
         // Nobody asks any more where it failed.
-        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(forecast, history, now) }
+        Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(priority, forecast, history, now) }
     }
 
     pub(super) fn place(&self, task: TaskId) -> Place {
-        (self.cost, Reverse(task))
+        (self.priority, Reverse(task))
     }
 
     /// Whether nothing was ever tried, so that it fits everywhere.
@@ -101,14 +107,24 @@ impl TaskRecord {
         self.attempts == 0 && self.trouble.is_none()
     }
 
-    /// The cost of one epoch; never zero, so that it can divide.
-    pub(super) fn epoch_cost(&self) -> f64 {
-        self.cost.0.max(1) as f64 / f64::from(self.epochs)
+    /// Its own epochs, those behind `from_epoch`: at least one.
+    pub(super) fn epochs(&self) -> u32 {
+        self.until_epoch - self.from_epoch
     }
 
-    /// The cost of the epochs behind this one.
-    pub(super) fn cost_after(&self, epoch: u32) -> f64 {
-        self.epoch_cost() * f64::from(self.epochs.saturating_sub(epoch))
+    /// The cost of one epoch; never zero, so that it can divide.
+    pub(super) fn epoch_cost(&self) -> f64 {
+        self.cost.0.max(1) as f64 / f64::from(self.epochs())
+    }
+
+    /// How many epochs are behind this one: more than its own, if that lies before `from_epoch`.
+    pub(super) fn epochs_after(&self, epoch: u32) -> u32 {
+        self.until_epoch.saturating_sub(epoch)
+    }
+
+    /// The cost behind the newest checkpoint: what an attempt that is launched now has to do.
+    pub(super) fn cost_left(&self) -> f64 {
+        self.epoch_cost() * f64::from(self.epochs_after(self.checkpoint))
     }
 
     /// The live attempts: none, one or two.

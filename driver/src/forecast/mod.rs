@@ -32,7 +32,7 @@ use std::collections::BinaryHeap;
 
 use broadsweep_common::ids::{ExecutorId, TaskId};
 
-use broadsweep_scheduler::{Cost, Event, History, Moment, Scheduler, SchedulingConfig};
+use broadsweep_scheduler::{Cost, Event, History, Moment, Priority, Scheduler, SchedulingConfig};
 
 use basis::TaskTime;
 
@@ -136,7 +136,8 @@ impl Basis {
         let mut commands = Vec::new();
         let tasks = self.tasks.iter().zip(0..).map(|(task, number)| Event::TaskAdded {
             task: TaskId(number),
-            forecast: broadsweep_scheduler::Forecast { cost: Cost(task.cost), epochs: 1 },
+            priority: Priority::longest_first(Cost(task.cost)),
+            forecast: broadsweep_scheduler::Forecast { cost: Cost(task.cost), from_epoch: 0, until_epoch: 1 },
             history: History::default(),
         });
         // Beyond a slot for each task, there is nothing to place.

@@ -133,15 +133,23 @@ fn a_run_that_is_not_over_is_told_what_is_open_and_what_to_do() {
     }
 }
 
+/// A whole training, longest first.
+fn added(number: u32, cost: u64, until_epoch: u32) -> Event {
+    Event::TaskAdded {
+        task: TaskId(number),
+        priority: Priority::longest_first(Cost(cost)),
+        forecast: broadsweep_scheduler::Forecast { cost: Cost(cost), from_epoch: 0, until_epoch },
+        history: History::default(),
+    }
+}
+
 /// A cluster in which executors have speeds of their own, and report epochs: the real thing, but for its time. Returns
 /// the end of the run, and at each tenth of it what was said to be left.
 fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Moment, Vec<(Moment, Duration)>) {
     let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
     let mut commands = Vec::new();
     for (cost, number) in costs.iter().zip(0..) {
-        let forecast = broadsweep_scheduler::Forecast { cost: Cost(*cost), epochs };
-        let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-        scheduler.handle(Moment(0), added, &mut commands).unwrap();
+        scheduler.handle(Moment(0), added(number, *cost, epochs), &mut commands).unwrap();
     }
     scheduler.handle(Moment(0), Event::AddingEnded, &mut commands).unwrap();
     for number in 0..speeds.len() as u32 {
@@ -200,11 +208,9 @@ fn the_time_left_is_right_within_a_tenth_once_a_quarter_is_done() {
 fn nobody_knows_what_is_left_before_anything_was_measured_or_when_nobody_is_there() {
     let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
     assert_eq!(time_left(&scheduler, Moment(0)), None);
-    let forecast = broadsweep_scheduler::Forecast { cost: Cost(100), epochs: 1 };
     let mut commands = Vec::new();
     for number in 0..2 {
-        let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-        scheduler.handle(Moment(0), added, &mut commands).unwrap();
+        scheduler.handle(Moment(0), added(number, 100, 1), &mut commands).unwrap();
     }
     let executor = ExecutorId(0);
     let ready = Event::ExecutorReady { executor, slots: 1, held: vec![], restarted: false };
@@ -223,10 +229,8 @@ fn what_waits_in_thousands_is_shared_out_and_the_answer_is_the_same() {
     let play = |tasks: u32| {
         let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
         let mut commands = Vec::new();
-        let forecast = broadsweep_scheduler::Forecast { cost: Cost(100), epochs: 1 };
         for number in 0..tasks {
-            let added = Event::TaskAdded { task: TaskId(number), forecast, history: History::default() };
-            scheduler.handle(Moment(0), added, &mut commands).unwrap();
+            scheduler.handle(Moment(0), added(number, 100, 1), &mut commands).unwrap();
         }
         let executor = ExecutorId(0);
         let ready = Event::ExecutorReady { executor, slots: 4, held: vec![], restarted: false };

@@ -122,11 +122,12 @@ impl Book {
     }
 
     fn forecast(&self, task: TaskId) -> Forecast {
+        let whole = |cost, until_epoch| Forecast { cost: Cost(cost), from_epoch: 0, until_epoch };
         let measured = self.trial_of(task).filter(|_| self.is_measure(task));
         match (self.plan.trials.get(task.0 as usize), measured) {
-            (Some(trial), _) => Forecast { cost: Cost(trial.flops), epochs: trial.epochs.max(1) },
-            (None, Some(trial)) => Forecast { cost: Cost(self.plan.trials[trial.0 as usize].test_flops), epochs: 1 },
-            (None, None) => Forecast { cost: Cost(0), epochs: 1 },
+            (Some(trial), _) => whole(trial.flops, trial.epochs.max(1)),
+            (None, Some(trial)) => whole(self.plan.trials[trial.0 as usize].test_flops, 1),
+            (None, None) => whole(0, 1),
         }
     }
 

@@ -50,7 +50,7 @@ use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
 use crate::records::run::{Broadcast, RunRecord};
 use crate::results::progress::{Progress, RunState};
 use crate::study::{CheckpointSettings, Study};
-use broadsweep_scheduler::{Event, History, Moment, Scheduler, SchedulingPolicy};
+use broadsweep_scheduler::{Event, History, Moment, Priority, Scheduler, SchedulingPolicy};
 
 use acks::Acks;
 use book::Contradiction;
@@ -285,7 +285,8 @@ impl<'a> Run<'a> {
         }
         for (task, forecast) in self.chronicle.book().forecasts() {
             let history = self.chronicle.book().task(task).map(|book| book.history(held_until));
-            self.feed(Event::TaskAdded { task, forecast, history: history.unwrap_or_default() });
+            let priority = Priority::longest_first(forecast.cost);
+            self.feed(Event::TaskAdded { task, priority, forecast, history: history.unwrap_or_default() });
         }
         if self.chronicle.book().measures_are_planned() {
             self.searching = false;
@@ -304,7 +305,8 @@ impl<'a> Run<'a> {
         self.note(&Record::MeasuresPlanned(candidates));
         let planned = self.chronicle.book().forecasts().split_off(self.chronicle.book().trials());
         for (task, forecast) in planned {
-            self.feed(Event::TaskAdded { task, forecast, history: History::default() });
+            let priority = Priority::longest_first(forecast.cost);
+            self.feed(Event::TaskAdded { task, priority, forecast, history: History::default() });
         }
         self.feed(Event::AddingEnded);
     }

@@ -85,9 +85,9 @@ impl Oracle {
             assert!(there <= here && (there < here || executor <= other), "{other} suits {attempt} better");
         }
         for (task, other) in (0..).map(TaskId).zip(&self.tasks) {
-            let first = other.cost > seen.cost || (other.cost == seen.cost && task < attempt.task);
+            let first = other.priority > seen.priority || (other.priority == seen.priority && task < attempt.task);
             let could = first && self.nodes.keys().any(|&executor| self.fits(now, other, executor));
-            assert!(!could, "{attempt} is launched before {task}, which is longer");
+            assert!(!could, "{attempt} is launched before {task}, which comes first");
         }
     }
 

@@ -6,7 +6,7 @@ use broadsweep_common::ids::{ExecutorId, TaskId};
 
 use super::scenario::{Scenario, plain_executor, plain_task};
 use super::world::World;
-use crate::{Command, Cost, Event, Forecast, History, Moment, Scheduler, SchedulingConfig};
+use crate::{Command, Cost, Event, Forecast, History, Moment, Priority, Scheduler, SchedulingConfig};
 
 /// FLOPs in a millisecond on one slot, each.
 const SPEED: u64 = 1_000_000_000;
@@ -69,8 +69,9 @@ fn thousands_of_tasks_on_hundreds_of_executors_are_all_launched_in_the_order_of_
     let mut commands = Vec::new();
     let cost = |task: u32| task.wrapping_mul(2_654_435_761);
     for task in 0..20_000_u32 {
-        let forecast = Forecast { cost: Cost(u64::from(cost(task))), epochs: 1 };
-        let added = Event::TaskAdded { task: TaskId(task), forecast, history: History::default() };
+        let forecast = Forecast { cost: Cost(u64::from(cost(task))), from_epoch: 0, until_epoch: 1 };
+        let priority = Priority::longest_first(forecast.cost);
+        let added = Event::TaskAdded { task: TaskId(task), priority, forecast, history: History::default() };
         scheduler.handle(Moment(0), added, &mut commands).unwrap();
     }
     for executor in (0..500).map(ExecutorId) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `transcript` | the language of the transcripts: events in, commands out, as text |
 //! | `placement` | what goes where, and when it is tried again: one transcript a rule |
+//! | `segments` | what is placed first, and tasks that begin in the middle of a training |
 //! | `sessions` | executors that leave and come back, drain, or hold what an earlier driver launched |
 //! | `patience` | hung attempts, copies of slow ones, sick executors |
 //! | `oracle` | a second, simple model of tasks and executors: what must follow from each event |
@@ -22,6 +23,7 @@ mod placement;
 mod properties;
 mod scenario;
 mod seen;
+mod segments;
 mod sessions;
 mod transcript;
 mod world;

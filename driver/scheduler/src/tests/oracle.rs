@@ -45,7 +45,9 @@ impl Oracle {
         let here = |executor| known(executor).is_some_and(|node| node.place == Where::Here);
         match event {
             Event::TaskAdded { task, forecast, .. } => {
-                !self.adding_ended && task.0 as usize == self.tasks.len() && forecast.epochs > 0
+                !self.adding_ended
+                    && task.0 as usize == self.tasks.len()
+                    && forecast.until_epoch > forecast.from_epoch
             }
             Event::AddingEnded | Event::PlacingEnded | Event::Deadline => true,
             Event::ExecutorReady { executor, slots, .. } => !here(executor) && (1..=SLOTS_MAX).contains(slots),
@@ -78,8 +80,8 @@ impl Oracle {
     /// An accepted event, and what is due at its time.
     pub(super) fn take_in(&mut self, now: Moment, event: &Event) {
         match event {
-            Event::TaskAdded { task, forecast, history } => {
-                self.tasks.push(Seen::new(*forecast, history, now));
+            Event::TaskAdded { task, priority, forecast, history } => {
+                self.tasks.push(Seen::new(*priority, *forecast, history, now));
                 self.decide(*task);
             }
             Event::AddingEnded => self.adding_ended = true,

@@ -5,10 +5,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::scenario::{
-    Scenario, attempt, config, executor, executor_ready, history, outcome, report, scenario, task_added,
+    Scenario, attempt, config, executor, executor_ready, forecast, history, outcome, priority, report, scenario,
+    task_added,
 };
 use super::world::World;
-use crate::{Cost, Event, Forecast, History, Moment, Outcome, Scheduler};
+use crate::{Event, Forecast, History, Moment, Outcome, Priority, Scheduler};
 
 /// What happens next, where the events of nowhere would mostly be rejected.
 #[derive(Clone, Debug)]
@@ -16,8 +17,8 @@ enum Stimulus {
     Event(Event),
     /// The next task.
     Add {
-        cost: u64,
-        epochs: u32,
+        priority: Priority,
+        forecast: Forecast,
         history: History,
     },
     /// Of what takes a slot, the attempt with this number ends.
@@ -89,11 +90,9 @@ impl Stimulus {
         let picked = |pick: usize| taken().nth(pick.checked_rem(taken().count())?);
         match self {
             Self::Event(event) => Some(event),
-            Self::Add { cost, epochs, history } => Some(Event::TaskAdded {
-                task: TaskId(world.oracle.tasks.len() as u32),
-                forecast: Forecast { cost: Cost(cost), epochs },
-                history,
-            }),
+            Self::Add { priority, forecast, history } => {
+                Some(Event::TaskAdded { task: TaskId(world.oracle.tasks.len() as u32), priority, forecast, history })
+            }
             Self::End { pick, outcome } => {
                 picked(pick).map(|(executor, attempt)| Event::AttemptEnded { executor, attempt, outcome })
             }
@@ -115,10 +114,10 @@ fn stimulus() -> impl Strategy<Value = Stimulus> {
     let more = prop_oneof![2 => Just(vec![]), 1 => vec(attempt(), 0..4)];
     prop_oneof![
         4 => event().prop_map(Stimulus::Event),
-        3 => (1_u64..20, 1_u32..4, history)
-            .prop_map(|(cost, epochs, history)| Stimulus::Add { cost, epochs, history }),
+        3 => (priority(), forecast(1..20, 1..4), history)
+            .prop_map(|(priority, forecast, history)| Stimulus::Add { priority, forecast, history }),
         4 => (any::<usize>(), outcome()).prop_map(|(pick, outcome)| Stimulus::End { pick, outcome }),
-        3 => (any::<usize>(), 1_u32..5).prop_map(|(pick, epoch)| Stimulus::Epoch { pick, epoch }),
+        3 => (any::<usize>(), 1_u32..9).prop_map(|(pick, epoch)| Stimulus::Epoch { pick, epoch }),
         3 => (executor(), 1_u32..4, any::<u32>(), more, any::<bool>()).prop_map(
             |(executor, slots, mask, more, restarted)| Stimulus::Back { executor, slots, mask, more, restarted }
         ),

@@ -1,10 +1,12 @@
 //! What will happen in a world, and how such plans are drawn.
 
+use std::ops::Range;
+
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{Cost, Event, Forecast, History, Outcome, SchedulingConfig};
+use crate::{Cost, Event, Forecast, History, Outcome, Priority, SchedulingConfig};
 
 /// What will happen, but for what the scheduler decides.
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Debug)]
 pub(super) struct TaskPlan {
-    pub(super) cost: u64,
-    pub(super) epochs: u32,
+    pub(super) priority: Priority,
+    pub(super) forecast: Forecast,
     /// What becomes of the first attempts; those after them complete.
     pub(super) fates: Vec<Fate>,
     /// Whether each epoch is made safe.
@@ -78,7 +80,9 @@ pub(super) enum OutageKind {
 
 /// One task of equal epochs, nothing special.
 pub(super) fn plain_task(cost: u64, epochs: u32) -> TaskPlan {
-    TaskPlan { cost, epochs, fates: vec![], checkpoints: false, history: History::default() }
+    let forecast = Forecast { cost: Cost(cost), from_epoch: 0, until_epoch: epochs };
+    let priority = Priority::longest_first(forecast.cost);
+    TaskPlan { priority, forecast, fates: vec![], checkpoints: false, history: History::default() }
 }
 
 /// One executor, nothing special.
@@ -118,9 +122,33 @@ pub(super) fn config() -> impl Strategy<Value = SchedulingConfig> {
 
 fn task_plan() -> impl Strategy<Value = TaskPlan> {
     let history = prop_oneof![3 => Just(History::default()), 1 => history()];
-    (1_u64..400, 1_u32..5, vec(fate(), 0..4), any::<bool>(), history).prop_map(
-        |(cost, epochs, fates, checkpoints, history)| TaskPlan { cost, epochs, fates, checkpoints, history },
+    (priority(), forecast(1..400, 1..5), vec(fate(), 0..4), any::<bool>(), history).prop_map(
+        |(priority, forecast, fates, checkpoints, history)| TaskPlan {
+            priority,
+            forecast,
+            fates,
+            checkpoints,
+            history,
+        },
     )
+}
+
+/// Few of each kind, so that some are equal.
+pub(super) fn priority() -> impl Strategy<Value = Priority> {
+    prop_oneof![
+        (0_u64..6).prop_map(Priority::in_order),
+        (0_u64..6).prop_map(|cost| Priority::longest_first(Cost(cost))),
+    ]
+}
+
+/// Of a segment that begins anywhere.
+pub(super) fn forecast(costs: Range<u64>, epochs: Range<u32>) -> impl Strategy<Value = Forecast> {
+    let from_epoch = prop_oneof![2 => Just(0_u32), 1 => 1_u32..5];
+    (costs, from_epoch, epochs).prop_map(|(cost, from_epoch, epochs)| Forecast {
+        cost: Cost(cost),
+        from_epoch,
+        until_epoch: from_epoch + epochs,
+    })
 }
 
 pub(super) fn history() -> impl Strategy<Value = History> {
@@ -218,9 +246,10 @@ fn forged_event() -> impl Strategy<Value = Event> {
 }
 
 pub(super) fn task_added() -> impl Strategy<Value = Event> {
-    (0_u32..12, 1_u64..4, 0_u32..3).prop_map(|(task, cost, epochs)| Event::TaskAdded {
+    (0_u32..12, priority(), forecast(1..4, 0..3)).prop_map(|(task, priority, forecast)| Event::TaskAdded {
         task: TaskId(task),
-        forecast: Forecast { cost: Cost(cost), epochs },
+        priority,
+        forecast,
         history: History::default(),
     })
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 
-use crate::{CancelReason, Forecast, GivenUp, History, Moment, SchedulingConfig, Verdict};
+use crate::{CancelReason, Forecast, GivenUp, History, Moment, Priority, SchedulingConfig, Verdict};
 
 /// A task.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    pub(super) cost: u64,
+    pub(super) priority: Priority,
+    forecast: Forecast,
     pub(super) attempts: u32,
     pub(super) failed_on: Vec<ExecutorId>,
     pub(super) refused_on: BTreeSet<ExecutorId>,
@@ -24,19 +25,27 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(forecast: Forecast, history: &History, now: Moment) -> Self {
+    pub(super) fn new(priority: Priority, forecast: Forecast, history: &History, now: Moment) -> Self {
         Self {
-            cost: forecast.cost.0,
+            priority,
+            forecast,
             attempts: history.attempts,
             failed_on: history.failed_on.clone(),
             refused_on: BTreeSet::new(),
             lost_on: history.lost_on.clone(),
-            checkpoint: history.checkpoint,
+            checkpoint: history.checkpoint.max(forecast.from_epoch),
             not_before: history.held_until.unwrap_or(now),
             live: BTreeMap::new(),
             completed: false,
             verdict: None,
         }
+    }
+
+    /// The cost of the epochs that no checkpoint has.
+    pub(super) fn cost_left(&self) -> f64 {
+        let Forecast { cost, from_epoch, until_epoch } = self.forecast;
+        let left = (self.checkpoint..until_epoch).len() as f64;
+        cost.0.max(1) as f64 * left / (from_epoch..until_epoch).len() as f64
     }
 
     pub(super) fn waits(&self) -> bool {

@@ -9,7 +9,8 @@
 //! 110 completed e0 t0.2   => finish t0 completed 2
 //! ```
 //!
-//! `wake` is the next deadline, if it comes within the hour; `idle` and `done` stand last where tasks are over and
+//! A task goes by its cost, unless it says `moment` or `longest`; it has one epoch behind the one that it begins `from`,
+//! which is 0, or `epochs` of them. `wake` is the next deadline, if it comes within the hour; `idle` and `done` stand last where tasks are over and
 //! none is live, and once the scheduler is done. The policy of all transcripts, unless they say otherwise: three
 //! failures, two losses, a backoff of 100 ms, no copies; nothing hangs before a day has passed.
 
@@ -18,8 +19,8 @@ use std::time::Duration;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use crate::{
-    CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Moment, Outcome, Scheduler, SchedulingConfig,
-    Verdict,
+    CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Moment, Outcome, Priority, Scheduler,
+    SchedulingConfig, Verdict,
 };
 
 const SHOWN_MS: u64 = 3_600_000;
@@ -114,12 +115,17 @@ fn parse(event: &str) -> Event {
 }
 
 fn added(task: &str, cost: &str, rest: &[&str]) -> Event {
-    let mut forecast = Forecast { cost: Cost(cost.parse().unwrap()), epochs: 1 };
+    let cost = Cost(cost.parse().unwrap());
+    let (mut from_epoch, mut epochs) = (0, 1);
+    let mut priority = Priority::longest_first(cost);
     let mut history = History::default();
     for word in rest {
         let (name, value) = word.split_once('=').unwrap();
         match name {
-            "epochs" => forecast.epochs = value.parse().unwrap(),
+            "epochs" => epochs = value.parse().unwrap(),
+            "from" => from_epoch = value.parse().unwrap(),
+            "moment" => priority = Priority::in_order(value.parse().unwrap()),
+            "longest" => priority = Priority::longest_first(Cost(value.parse().unwrap())),
             "attempts" => history.attempts = value.parse().unwrap(),
             "lost_on" => history.lost_on = value.split('+').map(executor_id).collect(),
             "failed_on" => history.failed_on = value.split('+').map(executor_id).collect(),
@@ -128,7 +134,8 @@ fn added(task: &str, cost: &str, rest: &[&str]) -> Event {
             _ => panic!("no such history: `{word}`"),
         }
     }
-    Event::TaskAdded { task: task_id(task), forecast, history }
+    let forecast = Forecast { cost, from_epoch, until_epoch: from_epoch + epochs };
+    Event::TaskAdded { task: task_id(task), priority, forecast, history }
 }
 
 fn ended(executor: &str, attempt: &str, outcome: Outcome) -> Event {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use super::oracle::Oracle;
-use super::scenario::{ExecutorPlan, Fate, Outage, OutageKind, Scenario, plain_executor};
+use super::scenario::{ExecutorPlan, Fate, Outage, OutageKind, Scenario, TaskPlan, plain_executor};
 use crate::{Command, Cost, Event, Forecast, Moment, Outcome, Rejected, Scheduler};
 
 /// Far more events than any scenario has: one that goes on longer never ends.
@@ -145,6 +145,8 @@ impl World {
                 self.scheduler.live_attempts(task).map(|(executor, attempt)| (attempt.number, executor)).collect();
             assert_eq!(live, seen.live);
             assert_eq!(self.scheduler.checkpoint_of(task), seen.checkpoint);
+            let left = self.scheduler.cost_left(task);
+            assert!((left - seen.cost_left()).abs() < 1e-9 * (left + 1.0), "{left} is left of {task}");
         }
     }
 
@@ -234,7 +236,8 @@ impl World {
         let ExecutorPlan { sick, speed, .. } = self.host(executor);
         self.process(executor).running.insert(attempt);
         let plan = self.scenario.tasks.get(attempt.task.0 as usize);
-        let (cost, epochs) = plan.map_or((1, 1), |plan| (plan.cost, plan.epochs));
+        let one = Forecast { cost: Cost(1), from_epoch: 0, until_epoch: 1 };
+        let Forecast { cost, from_epoch, until_epoch } = plan.map_or(one, |plan| plan.forecast);
         let planned = plan.and_then(|plan| plan.fates.get((attempt.number as usize).saturating_sub(1))).copied();
         let outcome = match planned {
             Some(Fate::Hangs) => return,
@@ -242,11 +245,11 @@ impl World {
             Some(Fate::Ends(outcome)) => outcome,
             None => Outcome::Completed,
         };
-        let epoch_us = cost * 1000 / speed / u64::from(epochs);
+        let epoch_us = cost.0 * 1000 / speed / u64::from(until_epoch - from_epoch);
         let mut time = now;
-        for epoch in checkpoint.min(epochs) + 1..=epochs {
+        for epoch in checkpoint.min(until_epoch) + 1..=until_epoch {
             time = Moment(time.0 + epoch_us);
-            if outcome == Outcome::Completed || epoch < epochs {
+            if outcome == Outcome::Completed || epoch < until_epoch {
                 self.plan_report(time, executor, Event::EpochEnded { executor, attempt, epoch });
             }
         }
@@ -286,8 +289,8 @@ impl World {
     fn write_agenda(&mut self) {
         let Scenario { tasks, executors, forged, .. } = self.scenario.clone();
         for (task, plan) in (0..).map(TaskId).zip(tasks) {
-            let forecast = Forecast { cost: Cost(plan.cost), epochs: plan.epochs };
-            self.plan(Moment(0), Item::Tell(Event::TaskAdded { task, forecast, history: plan.history }));
+            let TaskPlan { priority, forecast, history, .. } = plan;
+            self.plan(Moment(0), Item::Tell(Event::TaskAdded { task, priority, forecast, history }));
         }
         for (executor, plan) in (0..).map(ExecutorId).zip(&executors) {
             for &attempt in &plan.holds {
