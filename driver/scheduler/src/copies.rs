@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broadsweep_common::ids::{ExecutorId, TaskId};
 
-use super::executor::{Executor, Presence};
+use super::executor::{Connection, Executor};
 use super::moment::Moment;
 use super::protocol::Command;
 use super::step::Scheduler;
@@ -24,19 +24,6 @@ const LOOK_PER_ONE: Duration = Duration::from_micros(100);
 
 /// Looks are taken at the tenth part of the shortest forecast.
 const LOOKS_PER_FORECAST: f64 = 10.0;
-
-/// When the slow attempts were looked for, and when they are next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Watch {
-    last: Option<Moment>,
-    next: Option<Moment>,
-}
-
-impl Watch {
-    pub(super) fn next(&self) -> Option<Moment> {
-        self.next
-    }
-}
 
 /// A task that one attempt is live of, and where.
 struct Single {
@@ -59,20 +46,20 @@ struct Host {
 impl Scheduler {
     /// Looks for slow attempts, if a copy could be made of one and it is time to; soon, if something `changed` that a
     /// forecast knows nothing of.
-    pub(super) fn watch(&mut self, changed: bool, now: Moment, commands: &mut Vec<Command>) {
+    pub(super) fn look_for_slow_attempts(&mut self, changed: bool, now: Moment, commands: &mut Vec<Command>) {
         if !self.may_copy() {
-            self.watch.next = None;
+            self.copy_watch.next = None;
             return;
         }
-        let soonest = self.watch.last.map_or(now, |last| last.after(self.look_gap(LOOK_MIN)));
-        let due = self.watch.next.filter(|_| !changed).unwrap_or(soonest).max(soonest);
+        let soonest = self.copy_watch.last.map_or(now, |last| last.after(self.look_gap(LOOK_MIN)));
+        let due = self.copy_watch.next.filter(|_| !changed).unwrap_or(soonest).max(soonest);
         if due > now {
-            self.watch.next = Some(due);
+            self.copy_watch.next = Some(due);
             return;
         }
-        self.watch.last = Some(now);
+        self.copy_watch.last = Some(now);
         let again = self.look(now, commands);
-        self.watch.next = again.filter(|_| self.may_copy()).map(|gap| now.after(self.look_gap(gap)));
+        self.copy_watch.next = again.filter(|_| self.may_copy()).map(|gap| now.after(self.look_gap(gap)));
     }
 
     /// The wait until the next look where the forecasts ask for this one.
@@ -154,7 +141,7 @@ impl Scheduler {
     /// Visits the tasks that one attempt is live of.
     fn each_single(&self, now: Moment, mut visit: impl FnMut(Single)) {
         for (executor, found) in self.fleet.iter() {
-            let away = matches!(found.presence, Presence::Away { .. });
+            let away = matches!(found.connection, Connection::Away { .. });
             for (attempt, slot) in found.running().iter().filter(|(_, slot)| slot.told.is_none()) {
                 let Some(record) = self.task(attempt.task).filter(|record| record.is_single()) else { continue };
                 let remaining_us = if away { f64::INFINITY } else { slot.remaining_us(record, found.pace, now) };

@@ -15,13 +15,13 @@ const _: () = assert!(size_of::<Slot>() <= 80);
 
 /// Whether an executor is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum Connection {
     /// It is connected.
-    Here,
+    Open,
     /// Its connection ended; it is lost unless it is back by `until`.
     Away { until: Moment },
     /// It was lost. Only its health and its pace are remembered.
-    Gone,
+    Lost,
 }
 
 /// What is thought of an executor.
@@ -135,7 +135,7 @@ impl Slot {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Executor {
     pub(super) slots: u32,
-    pub(super) presence: Presence,
+    pub(super) connection: Connection,
     /// Whether it will leave.
     pub(super) draining: bool,
     pub(super) health: Health,
@@ -149,7 +149,7 @@ impl Executor {
     pub(super) fn new() -> Self {
         Self {
             slots: 0,
-            presence: Presence::Gone,
+            connection: Connection::Lost,
             draining: false,
             health: Health::GOOD,
             pace: Pace::default(),

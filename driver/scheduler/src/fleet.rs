@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 
-use super::executor::{Executor, Presence, Slot};
+use super::executor::{Connection, Executor, Slot};
 use super::pace::Pace;
 use super::task::{Shunned, Trouble};
 
@@ -40,7 +40,7 @@ pub(super) struct Fleet {
 impl Fleet {
     /// The executor, unless it is unknown or gone.
     pub(super) fn get(&self, executor: ExecutorId) -> Option<&Executor> {
-        self.executors.get(&executor).filter(|found| found.presence != Presence::Gone)
+        self.executors.get(&executor).filter(|found| found.connection != Connection::Lost)
     }
 
     /// The executor, gone or not.
@@ -48,7 +48,7 @@ impl Fleet {
         self.executors.get(&executor)
     }
 
-    /// The executor, for changes that move it between no indexes: not of its slots, presence or health.
+    /// The executor, for changes that move it between no indexes: not of its slots, connection or health.
     pub(super) fn get_mut(&mut self, executor: ExecutorId) -> Option<&mut Executor> {
         self.executors.get_mut(&executor)
     }
@@ -60,7 +60,7 @@ impl Fleet {
 
     /// Every executor that is here or away, in the order of their ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ExecutorId, &Executor)> {
-        self.all().filter(|(_, executor)| executor.presence != Presence::Gone)
+        self.all().filter(|(_, executor)| executor.connection != Connection::Lost)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -209,7 +209,7 @@ impl Fleet {
         let mut recounted = Self { executors: self.executors.clone(), pace: self.pace, ..Self::default() };
         for (&id, executor) in &self.executors {
             recounted.index(id, Indexed::of(executor));
-            if executor.presence == Presence::Gone && !executor.running().is_empty() {
+            if executor.connection == Connection::Lost && !executor.running().is_empty() {
                 return Some(format!("{id} is gone and still runs {:?}", executor.running()));
             }
         }
@@ -251,15 +251,15 @@ enum Indexed {
 impl Indexed {
     fn of(executor: &Executor) -> Self {
         let free_slots = executor.free_slots();
-        match executor.presence {
-            Presence::Gone => Self::Nowhere,
+        match executor.connection {
+            Connection::Lost => Self::Nowhere,
             _ if executor.draining => Self::Nowhere,
-            Presence::Away { .. } => Self::Away,
-            Presence::Here if executor.is_stuck() => Self::Stuck,
-            Presence::Here if executor.health.is_excluded() => {
+            Connection::Away { .. } => Self::Away,
+            Connection::Open if executor.is_stuck() => Self::Stuck,
+            Connection::Open if executor.health.is_excluded() => {
                 Self::Excluded { free_slots, wants_probe: free_slots > 0 && executor.wants_probe() }
             }
-            Presence::Here => Self::Sound { free_slots },
+            Connection::Open => Self::Sound { free_slots },
         }
     }
 }

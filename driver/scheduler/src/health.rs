@@ -1,7 +1,5 @@
 //! Which executors fail what others complete: excluded for a while, then probed by one task.
 
-use std::collections::BTreeSet;
-
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 
 use super::executor::Health;
@@ -10,39 +8,9 @@ use super::protocol::Command;
 use super::step::Scheduler;
 use super::timers::Timer;
 
-/// Who made progress lately, and who is only not excluded because nobody else did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// The last executor that completed something or made an epoch.
-    last: Option<(ExecutorId, Moment)>,
-    /// The last one before it that is another.
-    last_other: Option<(ExecutorId, Moment)>,
-    /// Executors whose last attempts all failed.
-    pub(super) suspects: BTreeSet<ExecutorId>,
-}
-
-impl Progress {
-    fn note(&mut self, executor: ExecutorId, now: Moment) {
-        if self.last.is_some_and(|(last, _)| last != executor) {
-            self.last_other = self.last;
-        }
-        self.last = Some((executor, now));
-    }
-
-    /// Whether another executor made progress at `since` or later.
-    fn elsewhere(&self, executor: ExecutorId, since: Moment) -> bool {
-        let others = [self.last, self.last_other].into_iter().flatten().filter(|&(other, _)| other != executor);
-        others.into_iter().any(|(_, time)| time >= since)
-    }
-
-    pub(super) fn forget_suspect(&mut self, executor: ExecutorId) {
-        self.suspects.remove(&executor);
-    }
-}
-
 impl Scheduler {
     /// An attempt made an epoch there: if it is the probe, the executor is sound again.
-    pub(super) fn note_epoch(
+    pub(super) fn credit_epoch(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -52,22 +20,22 @@ impl Scheduler {
         if self.fleet.get(executor).is_some_and(|found| found.is_probed_by(attempt)) {
             self.reinstate(executor, commands);
         }
-        self.note_progress(executor, now, commands);
+        self.record_progress(executor, now, commands);
     }
 
     /// An attempt completed there: the executor is sound, whatever failed before.
-    pub(super) fn note_completion(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+    pub(super) fn credit_completion(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
         if self.health(executor).is_excluded() {
             self.reinstate(executor, commands);
         } else {
             self.forget_failures(executor);
         }
-        self.note_progress(executor, now, commands);
+        self.record_progress(executor, now, commands);
     }
 
     /// An attempt failed there, which is the executor's fault if others work. Of an excluded one only the probe says
     /// anything new; what ran there before may fail without consequence.
-    pub(super) fn note_failure(
+    pub(super) fn blame_failure(
         &mut self,
         executor: ExecutorId,
         probed: bool,
@@ -80,8 +48,8 @@ impl Scheduler {
                 let failures = failures + 1;
                 self.set_health(executor, Health::Well { failures, since });
                 if failures >= self.policy.exclude_after() {
-                    self.progress.suspects.insert(executor);
-                    if self.progress.elsewhere(executor, since) {
+                    self.evidence.suspects.insert(executor);
+                    if self.evidence.has_progress_elsewhere(executor, since) {
                         self.exclude(executor, failures, 0, now, commands);
                     }
                 }
@@ -94,7 +62,7 @@ impl Scheduler {
     }
 
     /// The time of an excluded executor has come.
-    pub(super) fn want_probe(&mut self, executor: ExecutorId) {
+    pub(super) fn on_probe_due(&mut self, executor: ExecutorId) {
         if let Health::Excluded { failures, probes, .. } = self.health(executor) {
             self.set_health(executor, Health::Probing { failures, probes, probe: None });
         }
@@ -102,18 +70,18 @@ impl Scheduler {
 
     /// A row of failures is broken, without an exclusion to end.
     pub(super) fn forget_failures(&mut self, executor: ExecutorId) {
-        self.progress.forget_suspect(executor);
+        self.evidence.forget_suspect(executor);
         if !self.health(executor).is_excluded() {
             self.set_health(executor, Health::GOOD);
         }
     }
 
-    fn note_progress(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
-        self.progress.note(executor, now);
-        if self.progress.suspects.is_empty() {
+    fn record_progress(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+        self.evidence.add_progress(executor, now);
+        if self.evidence.suspects.is_empty() {
             return;
         }
-        for suspect in self.progress.suspects.clone() {
+        for suspect in self.evidence.suspects.clone() {
             if let Health::Well { failures, .. } = self.health(suspect)
                 && suspect != executor
             {
@@ -131,7 +99,7 @@ impl Scheduler {
         commands: &mut Vec<Command>,
     ) {
         let until = now.after(self.policy.probe_wait(probes));
-        self.progress.forget_suspect(executor);
+        self.evidence.forget_suspect(executor);
         self.set_health(executor, Health::Excluded { until, failures, probes });
         self.timers.set(until, Timer::Probe(executor));
         commands.push(Command::Exclude { executor, until, failures });

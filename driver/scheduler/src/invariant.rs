@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use super::executor::{Executor, Health, Presence, Slot};
+use super::executor::{Connection, Executor, Health, Slot};
 use super::moment::Moment;
-use super::queue::Place;
+use super::queue::QueueKey;
 use super::step::{Counts, Scheduler};
 use super::task::{TaskRecord, TaskState};
 use super::timers::Timer;
@@ -15,7 +15,7 @@ impl Scheduler {
     /// What is wrong inside, in words; `None` if all is well. Looks at every task: for tests and debug builds.
     #[must_use]
     pub fn broken_invariant(&self) -> Option<String> {
-        let queued: BTreeSet<Place> = self.queue.places().collect();
+        let queued: BTreeSet<QueueKey> = self.queue.keys().collect();
         let mut tasks = (0..).map(TaskId).zip(&self.tasks);
         tasks
             .find_map(|(task, record)| self.broken_task(task, record, &queued))
@@ -25,8 +25,8 @@ impl Scheduler {
             .or_else(|| self.broken_timers())
     }
 
-    fn broken_task(&self, task: TaskId, record: &TaskRecord, queued: &BTreeSet<Place>) -> Option<String> {
-        let in_queue = queued.contains(&record.place(task));
+    fn broken_task(&self, task: TaskId, record: &TaskRecord, queued: &BTreeSet<QueueKey>) -> Option<String> {
+        let in_queue = queued.contains(&record.queue_key(task));
         let in_order = match record.state {
             TaskState::Waiting { until } => in_queue != self.timers.holds(until, Timer::Release(task)),
             TaskState::Running { first, second } => {
@@ -59,7 +59,7 @@ impl Scheduler {
 
     /// A live attempt on a connected executor has a deadline, any other has none.
     fn is_watched(&self, id: ExecutorId, executor: &Executor, attempt: AttemptId, slot: &Slot) -> bool {
-        let live_here = slot.told.is_none() && executor.presence == Presence::Here;
+        let live_here = slot.told.is_none() && executor.connection == Connection::Open;
         let timed = slot.hangs.is_none_or(|hangs| self.timers.holds(hangs, Timer::Hang(id, attempt)));
         live_here == slot.hangs.is_some() && timed
     }
@@ -89,7 +89,7 @@ impl Scheduler {
                     missing = Some(format!("{timer:?} is missing"));
                 }
             };
-            if let Presence::Away { until } = executor.presence {
+            if let Connection::Away { until } = executor.connection {
                 wants(until, Timer::Away(id));
             }
             if let Health::Excluded { until, .. } = executor.health {

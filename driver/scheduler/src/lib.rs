@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `moment` | the time that every event comes with |
 //! | `protocol` | the events that come in and the commands that go out |
+//! | `cost` | what a task is forecast to cost |
 //! | `priority` | what is placed first |
 //! | `rejected` | why an event is rejected |
 //! | `policy` | how patient the scheduler is |
@@ -11,7 +12,9 @@
 //! | `session` | executors that come, go, come back with what they hold, and drain |
 //! | `outcome` | what becomes of a task whose attempt makes an epoch, ends, hangs or is lost |
 //! | `health` | executors that fail what others complete |
+//! | `evidence` | what they are judged by |
 //! | `copies` | second copies of slow attempts |
+//! | `copy_watch` | when slow attempts are looked for |
 //! | `task` | one task: its history and its state |
 //! | `queue` | the tasks that may be placed now, by priority |
 //! | `timers` | what waits for its time |
@@ -28,6 +31,9 @@
 //! the executors that were lost with it, and waits for another one that is away.
 
 mod copies;
+mod copy_watch;
+mod cost;
+mod evidence;
 mod executor;
 mod fleet;
 mod health;
@@ -48,10 +54,11 @@ mod task;
 mod tests;
 mod timers;
 
+pub use self::cost::Cost;
 pub use self::moment::Moment;
 pub use self::policy::{ConfigError, SchedulingConfig, SchedulingPolicy};
 pub use self::priority::Priority;
-pub use self::protocol::{CancelReason, Command, Cost, Event, Forecast, GivenUp, History, Outcome, Verdict};
+pub use self::protocol::{CancelReason, Command, Event, Forecast, GivenUp, History, Outcome, Verdict};
 pub use self::rehearsal::Paces;
 pub use self::rejected::{Rejected, SLOTS_MAX};
 pub use self::step::{Counts, Scheduler};

@@ -2,7 +2,7 @@
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use super::executor::Presence;
+use super::executor::Connection;
 use super::moment::Moment;
 use super::protocol::{CancelReason, Command, GivenUp, Outcome, Verdict};
 use super::rejected::Rejected;
@@ -18,7 +18,7 @@ const FLEET_MEMORY: u32 = 64;
 const COST_PER_US_MIN: f64 = 100.0;
 
 impl Scheduler {
-    pub(super) fn end_epoch(
+    pub(super) fn on_epoch_ended(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -39,11 +39,11 @@ impl Scheduler {
             self.fleet.pace.measured(took, cost, FLEET_MEMORY);
         }
         self.watch_for_hang(executor, attempt, now);
-        self.note_epoch(executor, attempt, now, commands);
+        self.credit_epoch(executor, attempt, now, commands);
         Ok(())
     }
 
-    pub(super) fn checkpoint(&mut self, task: TaskId, epoch: u32) -> Result<(), Rejected> {
+    pub(super) fn on_checkpointed(&mut self, task: TaskId, epoch: u32) -> Result<(), Rejected> {
         let record = self.task_mut(task).ok_or(Rejected::UnknownTask(task))?;
         if epoch > record.checkpoint && !record.is_finished() {
             record.reach(epoch);
@@ -51,7 +51,7 @@ impl Scheduler {
         Ok(())
     }
 
-    pub(super) fn end_attempt(
+    pub(super) fn on_attempt_ended(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -72,21 +72,21 @@ impl Scheduler {
         self.fleet.vacate(executor, attempt);
         match outcome {
             Outcome::Completed => {
-                self.complete(attempt, commands);
-                self.note_completion(executor, now, commands);
+                self.complete_task(attempt, commands);
+                self.credit_completion(executor, now, commands);
             }
             Outcome::Failed => {
-                self.fail(executor, attempt, now, commands);
-                self.note_failure(executor, probed, now, commands);
+                self.fail_attempt(executor, attempt, now, commands);
+                self.blame_failure(executor, probed, now, commands);
             }
-            Outcome::Refused => self.refuse(executor, attempt, now, commands),
+            Outcome::Refused => self.refuse_attempt(executor, attempt, now, commands),
             Outcome::Stopped => self.settle(attempt, now, now, commands),
         }
         Ok(())
     }
 
     /// An attempt was silent for too long: it is told to stop, and counts as failed.
-    pub(super) fn hang(
+    pub(super) fn on_hang(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -98,13 +98,13 @@ impl Scheduler {
         let Some(slot) = found.slot_mut(attempt) else { return };
         slot.hangs = None;
         let silent = now.since(slot.since);
-        self.cancel(executor, attempt, CancelReason::Hung { silent }, commands);
-        self.fail(executor, attempt, now, commands);
-        self.note_failure(executor, probed, now, commands);
+        self.cancel_attempt(executor, attempt, CancelReason::Hung { silent }, commands);
+        self.fail_attempt(executor, attempt, now, commands);
+        self.blame_failure(executor, probed, now, commands);
     }
 
     /// A live attempt is gone without a report, `counted` if that is the loss of its executor.
-    pub(super) fn lose(
+    pub(super) fn lose_attempt(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -120,7 +120,7 @@ impl Scheduler {
     }
 
     /// Tells an attempt to stop: its slot is taken until it did.
-    pub(super) fn cancel(
+    pub(super) fn cancel_attempt(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -141,7 +141,7 @@ impl Scheduler {
         self.stop_watching(executor, attempt);
         let Some(record) = self.tasks.get(attempt.task.0 as usize) else { return };
         let all = self.fleet.pace;
-        let Some(found) = self.fleet.get_mut(executor).filter(|found| found.presence == Presence::Here) else {
+        let Some(found) = self.fleet.get_mut(executor).filter(|found| found.connection == Connection::Open) else {
             return;
         };
         let cost = record.epoch_cost();
@@ -182,7 +182,7 @@ impl Scheduler {
     /// The task is over without a result.
     pub(super) fn give_up(&mut self, task: TaskId, reason: GivenUp, commands: &mut Vec<Command>) {
         let attempts = self.task(task).map_or(0, |record| record.attempts);
-        self.finish(task, Verdict::GivenUp { reason, attempts }, commands);
+        self.finish_task(task, Verdict::GivenUp { reason, attempts }, commands);
     }
 
     fn check_slot(&self, executor: ExecutorId, attempt: AttemptId) -> Result<(), Rejected> {
@@ -202,19 +202,19 @@ impl Scheduler {
         }
     }
 
-    fn complete(&mut self, attempt: AttemptId, commands: &mut Vec<Command>) {
+    fn complete_task(&mut self, attempt: AttemptId, commands: &mut Vec<Command>) {
         let Some(record) = self.task(attempt.task) else { return };
         let verdict = Verdict::Completed { attempts: record.attempts };
         // What is left of it is beaten, the attempt itself is not.
         if let Some(rest) = record.without_live(attempt) {
             self.change_state(attempt.task, rest);
-            self.finish(attempt.task, verdict, commands);
+            self.finish_task(attempt.task, verdict, commands);
         } else {
-            self.end(attempt.task, verdict, commands);
+            self.end_task(attempt.task, verdict, commands);
         }
     }
 
-    fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+    fn fail_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
         let policy = self.policy;
         let Some(record) = self.task_mut(attempt.task) else { return };
         record.failed_on(executor);
@@ -222,7 +222,7 @@ impl Scheduler {
         self.settle(attempt, until, now, commands);
     }
 
-    fn refuse(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+    fn refuse_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
         if let Some(record) = self.task_mut(attempt.task) {
             record.refused_on(executor);
             self.refused.insert(attempt.task);
@@ -246,16 +246,16 @@ impl Scheduler {
     }
 
     /// Ends a task wherever it stands: it leaves the queue, and its live attempts are beaten.
-    fn finish(&mut self, task: TaskId, verdict: Verdict, commands: &mut Vec<Command>) {
+    fn finish_task(&mut self, task: TaskId, verdict: Verdict, commands: &mut Vec<Command>) {
         self.unqueue(task);
         let rest: Vec<_> = self.task(task).into_iter().flat_map(TaskRecord::live).collect();
-        self.end(task, verdict, commands);
+        self.end_task(task, verdict, commands);
         for live in rest {
-            self.cancel(live.executor, live.attempt(task), CancelReason::Beaten, commands);
+            self.cancel_attempt(live.executor, live.attempt(task), CancelReason::Beaten, commands);
         }
     }
 
-    fn end(&mut self, task: TaskId, verdict: Verdict, commands: &mut Vec<Command>) {
+    fn end_task(&mut self, task: TaskId, verdict: Verdict, commands: &mut Vec<Command>) {
         self.change_state(task, TaskState::Finished(verdict));
         self.refused.remove(&task);
         if let Some(record) = self.task_mut(task) {
@@ -268,7 +268,7 @@ impl Scheduler {
     pub(super) fn unqueue(&mut self, task: TaskId) {
         let Some(record) = self.tasks.get(task.0 as usize) else { return };
         if let TaskState::Waiting { until } = record.state {
-            self.queue.remove_tried(record.place(task));
+            self.queue.remove_tried(record.queue_key(task));
             self.timers.clear(until, Timer::Release(task));
         }
     }

@@ -1,6 +1,6 @@
 //! What is placed first: the order that whoever adds a task gives it.
 
-use super::protocol::Cost;
+use super::cost::Cost;
 
 /// Set where tasks go in an order of their own.
 const IN_ORDER: u64 = 1 << 63;

@@ -5,13 +5,9 @@ use std::time::Duration;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
+use super::cost::Cost;
 use super::moment::Moment;
 use super::priority::Priority;
-
-/// What a task is forecast to cost, in FLOPs. Divided by what executors were seen to do in a second, it says how long
-/// a task will take. What is placed first is said by [`Priority`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cost(pub u64);
 
 /// What a task is forecast to take: a segment of a trial, which reports each of its epochs, all of equal cost. A
 /// measurement is one epoch, from 0 to 1.

@@ -16,40 +16,40 @@ use super::priority::Priority;
 /// Fresh tasks are merged into the sorted ones once they are one in so many of them; fewer go to the set.
 const MERGE_PART: usize = 16;
 
-/// A task's place in the queue: the greatest is placed first, which is that of the highest priority, and of the lowest
+/// Where a task stands in the queue: the greatest is placed first, which is that of the highest priority, and of the lowest
 /// id.
-pub(super) type Place = (Priority, Reverse<TaskId>);
+pub(super) type QueueKey = (Priority, Reverse<TaskId>);
 
 /// The tasks that wait for nothing but a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queue {
     /// Fresh tasks, not looked at yet.
-    added: Vec<Place>,
+    added: Vec<QueueKey>,
     /// Fresh tasks, the first to be placed last.
-    sorted: Vec<Place>,
+    sorted: Vec<QueueKey>,
     /// Tasks that were tried before, and fresh ones that came one by one.
-    late: BTreeSet<Place>,
+    late: BTreeSet<QueueKey>,
 }
 
 impl Queue {
     /// A task that was never tried joins. It may stay until it is taken as the front: nothing else removes it.
-    pub(super) fn push_fresh(&mut self, place: Place) {
-        self.added.push(place);
+    pub(super) fn push_fresh(&mut self, key: QueueKey) {
+        self.added.push(key);
     }
 
     /// A task that was tried before joins.
-    pub(super) fn push_tried(&mut self, place: Place) {
-        self.late.insert(place);
+    pub(super) fn push_tried(&mut self, key: QueueKey) {
+        self.late.insert(key);
     }
 
     /// A task that was tried before leaves without being placed, if it is here.
-    pub(super) fn remove_tried(&mut self, place: Place) {
-        self.late.remove(&place);
+    pub(super) fn remove_tried(&mut self, key: QueueKey) {
+        self.late.remove(&key);
     }
 
-    /// The task to be placed first, but for those that were `passed` over: all that come before this place, itself included. In
+    /// The task to be placed first, but for those that were `passed` over: all that come before this key, itself included. In
     /// practice those are tried ones, since fresh tasks fit everywhere.
-    pub(super) fn front(&mut self, passed: Option<Place>) -> Option<Place> {
+    pub(super) fn front(&mut self, passed: Option<QueueKey>) -> Option<QueueKey> {
         self.sort();
         let until = passed.map_or(Bound::Unbounded, Bound::Excluded);
         let late = self.late.range((Bound::Unbounded, until)).next_back().copied();
@@ -58,7 +58,7 @@ impl Queue {
     }
 
     /// The task that [`Queue::front`] returned is placed.
-    pub(super) fn take(&mut self, front: Place) {
+    pub(super) fn take(&mut self, front: QueueKey) {
         if self.sorted.last() == Some(&front) {
             self.sorted.pop();
         } else {
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// Every task that is here, in no order.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = QueueKey> {
         self.added.iter().chain(&self.sorted).chain(&self.late).copied()
     }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::Cost;
 
-    fn place(cost: u64, task: u32) -> Place {
+    fn key(cost: u64, task: u32) -> QueueKey {
         (Priority::longest_first(Cost(cost)), Reverse(TaskId(task)))
     }
 
@@ -114,13 +114,13 @@ mod tests {
     fn tasks_leave_by_priority_then_by_id_however_they_came() {
         let mut queue = Queue::default();
         for task in 0..100 {
-            queue.push_fresh(place(u64::from(task % 10), task));
+            queue.push_fresh(key(u64::from(task % 10), task));
         }
-        assert_eq!(queue.front(None), Some(place(9, 9)));
-        queue.push_fresh(place(5, 100)); // too few to merge
-        queue.push_tried(place(9, 101));
+        assert_eq!(queue.front(None), Some(key(9, 9)));
+        queue.push_fresh(key(5, 100)); // too few to merge
+        queue.push_tried(key(9, 101));
         for task in 102..110 {
-            queue.push_fresh(place(7, task));
+            queue.push_fresh(key(7, task));
         }
         assert_eq!(queue.len(), 110);
         let tasks = drained(&mut queue);
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn a_tried_task_can_be_passed_over_or_leave_from_the_middle() {
         let mut queue = Queue::default();
-        queue.push_tried(place(9, 0));
-        queue.push_tried(place(8, 1));
-        queue.push_fresh(place(7, 2));
+        queue.push_tried(key(9, 0));
+        queue.push_tried(key(8, 1));
+        queue.push_fresh(key(7, 2));
         let first = queue.front(None);
-        assert_eq!(queue.front(first), Some(place(8, 1)));
-        queue.remove_tried(place(8, 1));
-        assert_eq!(queue.front(first), Some(place(7, 2)));
+        assert_eq!(queue.front(first), Some(key(8, 1)));
+        queue.remove_tried(key(8, 1));
+        assert_eq!(queue.front(first), Some(key(7, 2)));
         assert_eq!(drained(&mut queue), [0, 2]);
     }
 }

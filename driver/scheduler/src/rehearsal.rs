@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use super::copies::Watch;
-use super::executor::{Executor, Presence};
+use super::copy_watch::CopyWatch;
+use super::executor::{Connection, Executor};
 use super::moment::Moment;
 use super::step::Scheduler;
 use super::task::{TaskRecord, TaskState};
@@ -38,7 +38,7 @@ impl Scheduler {
     pub fn rehearsal(&self) -> Self {
         let mut rehearsal = self.clone();
         rehearsal.policy = self.policy.unhurried();
-        rehearsal.watch = Watch::default();
+        rehearsal.copy_watch = CopyWatch::default();
         let executors: Vec<_> = rehearsal.fleet.all().map(|(executor, _)| executor).collect();
         for executor in executors {
             for attempt in rehearsal.running_on(executor).collect::<Vec<_>>() {
@@ -61,7 +61,11 @@ impl Scheduler {
     /// Slots of the executors that are connected.
     #[must_use]
     pub fn slots_here(&self) -> u32 {
-        self.fleet.iter().filter(|(_, found)| found.presence == Presence::Here).map(|(_, found)| found.slots).sum()
+        self.fleet
+            .iter()
+            .filter(|(_, found)| found.connection == Connection::Open)
+            .map(|(_, found)| found.slots)
+            .sum()
     }
 
     /// The cost of a task behind its newest checkpoint.
@@ -80,7 +84,7 @@ impl Scheduler {
     /// The attempts that take slots of executors which are connected, each with what it will still take at its own pace,
     /// in microseconds: nothing for one that was told to stop.
     pub fn remaining(&self, now: Moment) -> impl Iterator<Item = (ExecutorId, AttemptId, f64)> {
-        let here = self.fleet.iter().filter(|(_, found)| found.presence == Presence::Here);
+        let here = self.fleet.iter().filter(|(_, found)| found.connection == Connection::Open);
         here.flat_map(move |(executor, found)| {
             found.running().iter().map(move |(attempt, slot)| {
                 let record = self.task(attempt.task).filter(|_| slot.told.is_none());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 
-use super::executor::{Health, Presence, Slot};
+use super::executor::{Connection, Health, Slot};
 use super::moment::Moment;
 use super::protocol::{CancelReason, Command};
 use super::rejected::{Rejected, SLOTS_MAX};
@@ -15,7 +15,7 @@ use super::timers::Timer;
 impl Scheduler {
     /// An executor is connected: what ran there goes on, what it lost is made again, what nobody knew is adopted or
     /// told to stop.
-    pub(super) fn connect(
+    pub(super) fn on_executor_ready(
         &mut self,
         executor: ExecutorId,
         slots: u32,
@@ -25,41 +25,41 @@ impl Scheduler {
         commands: &mut Vec<Command>,
     ) -> Result<(), Rejected> {
         let before = self.fleet.get(executor);
-        if before.is_some_and(|found| found.presence == Presence::Here) {
+        if before.is_some_and(|found| found.connection == Connection::Open) {
             return Err(Rejected::ExecutorConnected(executor));
         }
         if !(1..=SLOTS_MAX).contains(&slots) {
             return Err(Rejected::BadSlots { executor, slots });
         }
         let ours: Vec<AttemptId> = self.running_on(executor).collect();
-        self.come_back(executor, slots, restarted);
+        self.mark_connected(executor, slots, restarted);
         let held: BTreeSet<AttemptId> = held.iter().copied().collect();
         for attempt in ours.iter().copied().filter(|attempt| !held.contains(attempt)) {
-            self.miss(executor, attempt, restarted, now, commands);
+            self.on_not_held(executor, attempt, restarted, now, commands);
         }
         for attempt in held {
             if ours.binary_search(&attempt).is_ok() {
-                self.find_again(executor, attempt, now, commands);
+                self.on_still_held(executor, attempt, now, commands);
             } else {
-                self.meet(executor, attempt, now, commands);
+                self.on_newly_held(executor, attempt, now, commands);
             }
         }
         self.refused_changed = true;
         Ok(())
     }
 
-    pub(super) fn drain(&mut self, executor: ExecutorId) -> Result<(), Rejected> {
+    pub(super) fn on_executor_draining(&mut self, executor: ExecutorId) -> Result<(), Rejected> {
         self.fleet.get(executor).ok_or(Rejected::UnknownExecutor(executor))?;
         self.fleet.change(executor, |found| found.draining = true);
         self.refused_changed = true;
         Ok(())
     }
 
-    pub(super) fn leave(&mut self, executor: ExecutorId, now: Moment) -> Result<(), Rejected> {
-        let here = self.fleet.get(executor).filter(|found| found.presence == Presence::Here);
+    pub(super) fn on_executor_away(&mut self, executor: ExecutorId, now: Moment) -> Result<(), Rejected> {
+        let here = self.fleet.get(executor).filter(|found| found.connection == Connection::Open);
         here.ok_or(Rejected::UnknownExecutor(executor))?;
         let until = now.after(self.policy.reconnect());
-        self.fleet.change(executor, |found| found.presence = Presence::Away { until });
+        self.fleet.change(executor, |found| found.connection = Connection::Away { until });
         self.timers.set(until, Timer::Away(executor));
         for attempt in self.running_on(executor).collect::<Vec<_>>() {
             self.stop_watching(executor, attempt);
@@ -68,19 +68,19 @@ impl Scheduler {
         Ok(())
     }
 
-    pub(super) fn lose_executor(
+    pub(super) fn on_executor_lost(
         &mut self,
         executor: ExecutorId,
         now: Moment,
         commands: &mut Vec<Command>,
     ) -> Result<(), Rejected> {
         self.fleet.get(executor).ok_or(Rejected::UnknownExecutor(executor))?;
-        self.lose_all(executor, now, commands);
+        self.lose_executor(executor, now, commands);
         Ok(())
     }
 
     /// An executor is gone, with all that ran there.
-    pub(super) fn lose_all(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
+    pub(super) fn lose_executor(&mut self, executor: ExecutorId, now: Moment, commands: &mut Vec<Command>) {
         self.stop_waiting_for(executor);
         let running: Vec<AttemptId> = self.running_on(executor).collect();
         for &attempt in &running {
@@ -90,38 +90,38 @@ impl Scheduler {
             for &attempt in &running {
                 found.vacate(attempt);
             }
-            found.presence = Presence::Gone;
+            found.connection = Connection::Lost;
             found.draining = false;
         });
         self.forget_failures(executor);
         for attempt in running {
             if self.executor_of(attempt) == Some(executor) {
-                self.lose(executor, attempt, true, now, commands);
+                self.lose_attempt(executor, attempt, true, now, commands);
             }
         }
         self.refused_changed = true;
     }
 
-    fn come_back(&mut self, executor: ExecutorId, slots: u32, restarted: bool) {
+    fn mark_connected(&mut self, executor: ExecutorId, slots: u32, restarted: bool) {
         self.stop_waiting_for(executor);
         if restarted {
             self.forget_health(executor);
         }
         self.fleet.change(executor, |found| {
             found.slots = slots;
-            found.presence = Presence::Here;
+            found.connection = Connection::Open;
             found.draining &= !restarted;
         });
     }
 
     fn stop_waiting_for(&mut self, executor: ExecutorId) {
-        if let Some(Presence::Away { until }) = self.fleet.get(executor).map(|found| found.presence) {
+        if let Some(Connection::Away { until }) = self.fleet.get(executor).map(|found| found.connection) {
             self.timers.clear(until, Timer::Away(executor));
         }
     }
 
     /// What ran on an executor that was away does not any more.
-    fn miss(
+    fn on_not_held(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
@@ -131,12 +131,12 @@ impl Scheduler {
     ) {
         self.fleet.vacate(executor, attempt);
         if self.executor_of(attempt) == Some(executor) {
-            self.lose(executor, attempt, restarted, now, commands);
+            self.lose_attempt(executor, attempt, restarted, now, commands);
         }
     }
 
     /// What ran on an executor that was away still does.
-    fn find_again(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+    fn on_still_held(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
         let told = self.fleet.get(executor).and_then(|found| found.slot(attempt)).and_then(|slot| slot.told);
         match told {
             Some(reason) => commands.push(Command::Cancel(executor, attempt, reason)),
@@ -145,7 +145,7 @@ impl Scheduler {
     }
 
     /// An executor holds what was not known to run there.
-    fn meet(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+    fn on_newly_held(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
         if self.can_adopt(executor, attempt) {
             let checkpoint = self.checkpoint_of(attempt.task);
             self.unqueue(attempt.task);
@@ -175,7 +175,7 @@ impl Scheduler {
         if let Some(Health::Excluded { until, .. }) = health {
             self.timers.clear(until, Timer::Probe(executor));
         }
-        self.progress.forget_suspect(executor);
+        self.evidence.forget_suspect(executor);
         self.fleet.change(executor, |found| found.health = Health::GOOD);
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
-use super::copies::Watch;
+use super::copy_watch::CopyWatch;
+use super::evidence::Evidence;
 use super::executor::Slot;
 use super::fleet::Fleet;
-use super::health::Progress;
 use super::moment::Moment;
 use super::policy::SchedulingPolicy;
 use super::priority::Priority;
@@ -49,8 +49,8 @@ pub struct Scheduler {
     pub(super) refused: BTreeSet<TaskId>,
     /// Whether one of them may fit nowhere now: looked at before anything is placed.
     pub(super) refused_changed: bool,
-    pub(super) progress: Progress,
-    pub(super) watch: Watch,
+    pub(super) evidence: Evidence,
+    pub(super) copy_watch: CopyWatch,
     adding_ended: bool,
     pub(super) placing_ended: bool,
 }
@@ -69,8 +69,8 @@ impl Scheduler {
             timers: Timers::default(),
             refused: BTreeSet::new(),
             refused_changed: false,
-            progress: Progress::default(),
-            watch: Watch::default(),
+            evidence: Evidence::default(),
+            copy_watch: CopyWatch::default(),
             adding_ended: false,
             placing_ended: false,
         }
@@ -90,29 +90,29 @@ impl Scheduler {
         let changed = !matches!(event, Event::Deadline | Event::EpochEnded { .. } | Event::Checkpointed { .. });
         match event {
             Event::TaskAdded { task, priority, forecast, history } => {
-                self.add_task(task, priority, forecast, history, now, commands)?;
+                self.on_task_added(task, priority, forecast, history, now, commands)?;
             }
             Event::AddingEnded => self.adding_ended = true,
             Event::ExecutorReady { executor, slots, held, restarted } => {
-                self.connect(executor, slots, &held, restarted, now, commands)?;
+                self.on_executor_ready(executor, slots, &held, restarted, now, commands)?;
             }
-            Event::ExecutorDraining(executor) => self.drain(executor)?,
-            Event::ExecutorAway(executor) => self.leave(executor, now)?,
-            Event::ExecutorLost(executor) => self.lose_executor(executor, now, commands)?,
+            Event::ExecutorDraining(executor) => self.on_executor_draining(executor)?,
+            Event::ExecutorAway(executor) => self.on_executor_away(executor, now)?,
+            Event::ExecutorLost(executor) => self.on_executor_lost(executor, now, commands)?,
             Event::EpochEnded { executor, attempt, epoch } => {
-                self.end_epoch(executor, attempt, epoch, now, commands)?;
+                self.on_epoch_ended(executor, attempt, epoch, now, commands)?;
             }
-            Event::Checkpointed { task, epoch } => self.checkpoint(task, epoch)?,
+            Event::Checkpointed { task, epoch } => self.on_checkpointed(task, epoch)?,
             Event::AttemptEnded { executor, attempt, outcome } => {
-                self.end_attempt(executor, attempt, outcome, now, commands)?;
+                self.on_attempt_ended(executor, attempt, outcome, now, commands)?;
             }
             Event::PlacingEnded => self.placing_ended = true,
             Event::Deadline => {}
         }
-        self.expire(now, commands);
+        self.fire_due_timers(now, commands);
         self.give_up_misfits(commands);
-        self.place(now, commands);
-        self.watch(changed, now, commands);
+        self.place_waiting(now, commands);
+        self.look_for_slow_attempts(changed, now, commands);
         if cfg!(debug_assertions) && self.tasks.len() + self.fleet.len() <= RECOUNT_MAX {
             assert_eq!(self.broken_invariant(), None);
         }
@@ -122,7 +122,7 @@ impl Scheduler {
     /// When to send [`Event::Deadline`], unless another event comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.timers.next().into_iter().chain(self.watch.next()).min()
+        self.timers.next().into_iter().chain(self.copy_watch.next()).min()
     }
 
     /// Whether every task is finished and none will come. Attempts that were told to stop may still do so.
@@ -177,7 +177,7 @@ impl Scheduler {
         self.tasks.get_mut(task.0 as usize)
     }
 
-    fn add_task(
+    fn on_task_added(
         &mut self,
         task: TaskId,
         priority: Priority,
@@ -215,12 +215,12 @@ impl Scheduler {
     }
 
     /// Does what is due.
-    fn expire(&mut self, now: Moment, commands: &mut Vec<Command>) {
+    fn fire_due_timers(&mut self, now: Moment, commands: &mut Vec<Command>) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
-                Timer::Away(executor) => self.lose_all(executor, now, commands),
-                Timer::Probe(executor) => self.want_probe(executor),
-                Timer::Hang(executor, attempt) => self.hang(executor, attempt, now, commands),
+                Timer::Away(executor) => self.lose_executor(executor, now, commands),
+                Timer::Probe(executor) => self.on_probe_due(executor),
+                Timer::Hang(executor, attempt) => self.on_hang(executor, attempt, now, commands),
                 Timer::Release(task) => self.join_queue(task),
             }
         }
@@ -229,7 +229,7 @@ impl Scheduler {
     /// Gives the free slots to the waiting tasks, by priority, in one pass: slots only become fewer on the way, so a
     /// task that found no place among them finds none later. Looks at as many tasks as it launches, and at those
     /// that keep off every executor with a free slot.
-    fn place(&mut self, now: Moment, commands: &mut Vec<Command>) {
+    fn place_waiting(&mut self, now: Moment, commands: &mut Vec<Command>) {
         let mut passed = None;
         while !self.placing_ended
             && self.fleet.has_room()
@@ -296,9 +296,9 @@ impl Scheduler {
     fn join_queue(&mut self, task: TaskId) {
         let Some(record) = self.tasks.get(task.0 as usize) else { return };
         if record.is_fresh() {
-            self.queue.push_fresh(record.place(task));
+            self.queue.push_fresh(record.queue_key(task));
         } else {
-            self.queue.push_tried(record.place(task));
+            self.queue.push_tried(record.queue_key(task));
         }
     }
 }

@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
+use super::cost::Cost;
 use super::moment::Moment;
 use super::policy::SchedulingPolicy;
 use super::priority::Priority;
-use super::protocol::{Cost, Forecast, GivenUp, History, Verdict};
-use super::queue::Place;
+use super::protocol::{Forecast, GivenUp, History, Verdict};
+use super::queue::QueueKey;
 
 // A million of these are kept.
 const _: () = assert!(size_of::<TaskRecord>() <= 64);
@@ -98,7 +99,7 @@ impl TaskRecord {
         Self { state: TaskState::Finished(verdict), trouble: None, ..Self::new(priority, forecast, history, now) }
     }
 
-    pub(super) fn place(&self, task: TaskId) -> Place {
+    pub(super) fn queue_key(&self, task: TaskId) -> QueueKey {
         (self.priority, Reverse(task))
     }
 

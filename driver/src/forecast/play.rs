@@ -17,7 +17,7 @@ const EVENTS_PER_TASK_MAX: usize = 8;
 pub(super) fn launched(commands: &[Command], now: Moment, took_us: impl Fn(ExecutorId, TaskId) -> f64) -> Running {
     let mut running = Running::new();
     for command in commands {
-        follow(command, now, &mut running, &took_us);
+        add_launch(command, now, &mut running, &took_us);
     }
     running
 }
@@ -55,7 +55,7 @@ pub(super) fn to_the_end(
         // A rejected end is one of an attempt that is not there any more: there is nothing to do about it.
         if scheduler.handle(now, event, &mut commands).is_ok() {
             for command in &commands {
-                follow(command, now, &mut running, &took_us);
+                add_launch(command, now, &mut running, &took_us);
             }
         }
         commands.clear();
@@ -63,7 +63,7 @@ pub(super) fn to_the_end(
     None
 }
 
-fn follow(command: &Command, now: Moment, running: &mut Running, took_us: &impl Fn(ExecutorId, TaskId) -> f64) {
+fn add_launch(command: &Command, now: Moment, running: &mut Running, took_us: &impl Fn(ExecutorId, TaskId) -> f64) {
     if let Command::Launch(executor, attempt) = *command {
         running.push(Reverse((after(now, took_us(executor, attempt.task)), executor, attempt)));
     }

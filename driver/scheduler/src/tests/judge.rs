@@ -18,9 +18,9 @@ impl Oracle {
                 continue;
             }
             match command {
-                Command::Launch(executor, attempt) => self.launch(now, executor, attempt),
+                Command::Launch(executor, attempt) => self.judge_launch(now, executor, attempt),
                 Command::Cancel(executor, attempt, CancelReason::Hung { silent }) => {
-                    self.hang(now, executor, attempt, silent);
+                    self.judge_hang(now, executor, attempt, silent);
                 }
                 Command::Finish(task, Verdict::GivenUp { reason: GivenUp::FitsNowhere, attempts }) => {
                     assert!(self.fits_nowhere(&self.tasks[task.0 as usize]), "{task} may fit somewhere");
@@ -40,7 +40,7 @@ impl Oracle {
         assert_eq!(self.idle(now), None, "a task waits although a slot that it may take is free");
     }
 
-    fn hang(&mut self, now: Moment, executor: ExecutorId, attempt: AttemptId, silent: Duration) {
+    fn judge_hang(&mut self, now: Moment, executor: ExecutorId, attempt: AttemptId, silent: Duration) {
         assert!(self.is_live(executor, attempt), "{attempt} hangs and is not live");
         let patience = Duration::from_millis(self.config.hang_ms_min);
         let node = self.node(executor);
@@ -50,10 +50,10 @@ impl Oracle {
         assert!(now.since(taken.watched_from) >= patience, "{attempt} hangs too early");
         assert_eq!(silent, now.since(taken.since));
         taken.told = Some(CancelReason::Hung { silent });
-        self.fail(executor, attempt, probed, now);
+        self.fail_attempt(executor, attempt, probed, now);
     }
 
-    fn launch(&mut self, now: Moment, executor: ExecutorId, attempt: AttemptId) {
+    fn judge_launch(&mut self, now: Moment, executor: ExecutorId, attempt: AttemptId) {
         assert_eq!(self.expected, [], "{attempt} is launched before all was said");
         assert_eq!(self.misfit(), None, "{attempt} is launched before a task that fits nowhere is given up");
         assert!(!self.placing_ended, "{attempt} is launched after the end of placing");

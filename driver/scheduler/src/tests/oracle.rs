@@ -82,13 +82,13 @@ impl Oracle {
         match event {
             Event::TaskAdded { task, priority, forecast, history } => {
                 self.tasks.push(Seen::new(*priority, *forecast, history, now));
-                self.decide(*task);
+                self.finish_if_due(*task);
             }
             Event::AddingEnded => self.adding_ended = true,
             Event::PlacingEnded => self.placing_ended = true,
             Event::ExecutorReady { executor, slots, held, restarted } => {
                 let held: BTreeSet<_> = held.iter().copied().collect();
-                self.connect(*executor, *slots, &held, *restarted, now);
+                self.on_executor_ready(*executor, *slots, &held, *restarted, now);
             }
             Event::ExecutorDraining(executor) => self.node(*executor).draining = true,
             Event::ExecutorAway(executor) => {
@@ -96,7 +96,7 @@ impl Oracle {
                 self.node(*executor).place = Where::Away { until };
             }
             Event::ExecutorLost(executor) => self.lose_executor(*executor, now),
-            Event::EpochEnded { executor, attempt, epoch } => self.end_epoch(*executor, *attempt, *epoch, now),
+            Event::EpochEnded { executor, attempt, epoch } => self.on_epoch_ended(*executor, *attempt, *epoch, now),
             Event::Checkpointed { task, epoch } => {
                 let seen = &mut self.tasks[task.0 as usize];
                 if *epoch > seen.checkpoint && seen.verdict.is_none() {
@@ -105,14 +105,14 @@ impl Oracle {
                 }
             }
             Event::AttemptEnded { executor, attempt, outcome } => {
-                self.end_attempt(*executor, *attempt, *outcome, now);
+                self.on_attempt_ended(*executor, *attempt, *outcome, now);
             }
             Event::Deadline => {}
         }
-        self.pass(now);
+        self.expire_due(now);
     }
 
-    fn pass(&mut self, now: Moment) {
+    fn expire_due(&mut self, now: Moment) {
         for executor in self.nodes.keys().copied().collect::<Vec<_>>() {
             if matches!(self.node(executor).place, Where::Away { until } if until <= now) {
                 self.lose_executor(executor, now);
@@ -125,7 +125,7 @@ impl Oracle {
         }
     }
 
-    fn connect(
+    fn on_executor_ready(
         &mut self,
         executor: ExecutorId,
         slots: u32,
@@ -145,7 +145,7 @@ impl Oracle {
         for &attempt in ours.difference(held) {
             let taken = self.node(executor).vacate(attempt);
             if taken.told.is_none() {
-                self.lose(executor, attempt, restarted, now);
+                self.lose_attempt(executor, attempt, restarted, now);
             }
         }
         for &attempt in held {
@@ -155,12 +155,12 @@ impl Oracle {
                     self.expected.push(again);
                 }
                 Some(taken) => taken.watched_from = now,
-                None => self.meet(executor, attempt, now),
+                None => self.on_newly_held(executor, attempt, now),
             }
         }
     }
 
-    fn meet(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment) {
+    fn on_newly_held(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment) {
         let has_room = self.node(executor).free_slots() > 0;
         let seen = self.tasks.get_mut(attempt.task.0 as usize);
         let adopting = seen.filter(|seen| {
@@ -188,20 +188,20 @@ impl Oracle {
             // A verdict on one task tells no other attempt of the same executor to stop.
             let taken = self.node(executor).vacate(attempt);
             if taken.told.is_none() {
-                self.lose(executor, attempt, true, now);
+                self.lose_attempt(executor, attempt, true, now);
             }
         }
     }
 
-    fn lose(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool, now: Moment) {
+    fn lose_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool, now: Moment) {
         self.expected.push(Command::Lost { executor, attempt, counted });
         let seen = &mut self.tasks[attempt.task.0 as usize];
         seen.lost_on.extend(counted.then_some(executor));
         seen.release(attempt.number, now);
-        self.decide(attempt.task);
+        self.finish_if_due(attempt.task);
     }
 
-    fn end_epoch(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, now: Moment) {
+    fn on_epoch_ended(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, now: Moment) {
         let taken = self.node(executor).taken.get_mut(&attempt).unwrap();
         if epoch <= taken.reported.unwrap_or(0) {
             return;
@@ -211,10 +211,10 @@ impl Oracle {
             self.reinstate(executor);
         }
         self.progress.push((now, executor));
-        self.suspect(now);
+        self.exclude_suspects(now);
     }
 
-    fn end_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, outcome: Outcome, now: Moment) {
+    fn on_attempt_ended(&mut self, executor: ExecutorId, attempt: AttemptId, outcome: Outcome, now: Moment) {
         let probed = self.node(executor).is_probed_by(attempt);
         if self.node(executor).vacate(attempt).told.is_some() {
             return;
@@ -224,15 +224,15 @@ impl Oracle {
             Outcome::Completed => {
                 seen.completed = true;
                 seen.release(attempt.number, now);
-                self.decide(attempt.task);
+                self.finish_if_due(attempt.task);
                 if self.node(executor).exclusion.is_some() {
                     self.reinstate(executor);
                 }
                 self.node(executor).failed_at.clear();
                 self.progress.push((now, executor));
-                self.suspect(now);
+                self.exclude_suspects(now);
             }
-            Outcome::Failed => self.fail(executor, attempt, probed, now),
+            Outcome::Failed => self.fail_attempt(executor, attempt, probed, now),
             Outcome::Refused => {
                 seen.refused_on.insert(executor);
                 seen.release(attempt.number, now);
@@ -242,12 +242,12 @@ impl Oracle {
     }
 
     /// The program failed, or hangs.
-    pub(super) fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, probed: bool, now: Moment) {
+    pub(super) fn fail_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, probed: bool, now: Moment) {
         let seen = &mut self.tasks[attempt.task.0 as usize];
         let wait_ms = (self.config.backoff_ms << seen.failed_on.len()).min(60_000);
         seen.failed_on.push(executor);
         seen.release(attempt.number, Moment(now.0 + wait_ms * 1000));
-        self.decide(attempt.task);
+        self.finish_if_due(attempt.task);
         match self.node(executor).exclusion.clone() {
             None => self.node(executor).failed_at.push(now),
             Some(Exclusion { failures, probes, .. }) if probed => {
@@ -255,11 +255,11 @@ impl Oracle {
             }
             Some(_) => {}
         }
-        self.suspect(now);
+        self.exclude_suspects(now);
     }
 
     /// Excludes whoever only failed while another worked.
-    fn suspect(&mut self, now: Moment) {
+    fn exclude_suspects(&mut self, now: Moment) {
         let suspicious = |(executor, node): (&ExecutorId, &Node)| {
             let failures = node.failed_at.len() as u32;
             let suspect = node.exclusion.is_none() && failures >= self.config.exclude_after;
@@ -285,7 +285,7 @@ impl Oracle {
     }
 
     /// Finishes the task if it is time to; what is left of it has to be told to stop.
-    fn decide(&mut self, task: TaskId) {
+    fn finish_if_due(&mut self, task: TaskId) {
         let seen = &mut self.tasks[task.0 as usize];
         let Some(verdict) = seen.due_verdict(&self.config).filter(|_| seen.verdict.is_none()) else { return };
         seen.verdict = Some(verdict);
