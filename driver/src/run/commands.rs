@@ -93,7 +93,7 @@ impl Run<'_> {
         self.awaited.remove(&attempt);
         self.contradicted.remove(&attempt);
         let end = if counted {
-            let reason = format!("{}: {}", self.cluster.name(executor), self.fleet.reason(executor));
+            let reason = format!("{}: {}", self.cluster.name(executor), self.executors.end_reason(executor));
             self.say(format!("{attempt} is lost with {}; it is made again", self.cluster.name(executor)));
             AttemptEnd::Lost { reason }
         } else {

@@ -8,7 +8,7 @@
 //! | `fold` | how records add up to it |
 //! | `left` | the time that is left, now and then |
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
-//! | `fleet` | where each executor stands |
+//! | `executors` | where each executor stands |
 //! | `acks` | which messages of a session are safe |
 //! | `checkpoints` | which checkpoints are fetched |
 //! | `steps` | what each event of a link does |
@@ -27,7 +27,7 @@ mod checkpoints;
 mod chronicle;
 mod commands;
 mod error;
-mod fleet;
+mod executors;
 mod fold;
 mod left;
 mod outcome;
@@ -55,7 +55,7 @@ use broadsweep_scheduler::{Event, History, Moment, Priority, Scheduler, Scheduli
 use acks::Acks;
 use book::Contradiction;
 use checkpoints::Checkpoints;
-use fleet::Fleet;
+use executors::Executors;
 use left::TimeLeft;
 use record::Record;
 use reports::Awaited;
@@ -110,7 +110,7 @@ pub struct Run<'a> {
     payload: Arc<Payload>,
     cluster: Cluster,
     scheduler: Scheduler,
-    fleet: Fleet,
+    executors: Executors,
     chronicle: Chronicle,
     progress: Progress,
     checkpoints: Checkpoints,
@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
             study,
             payload,
             scheduler: Scheduler::new(settings.scheduling),
-            fleet: Fleet::new(started + settings.connect_timeout),
+            executors: Executors::new(started + settings.connect_timeout),
             checkpoints: Checkpoints::new(settings.checkpoints),
             settings,
             cluster,
@@ -239,11 +239,11 @@ impl<'a> Run<'a> {
             self.after_the_search();
             self.commit()?;
             if let Some(error) =
-                self.broken.take().or_else(|| self.fleet.verdict(self.settings.nodes_min, Instant::now()))
+                self.broken.take().or_else(|| self.executors.verdict(self.settings.nodes_min, Instant::now()))
             {
                 return Err(error);
             }
-            self.fleet.note_presence(self.settings.connect_timeout);
+            self.executors.update_deadline(self.settings.connect_timeout);
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         if self.stopping {
             // What runs on an executor that is away goes on there until a driver resumes the run.
             let runs = |executor| self.live_on(executor).next().is_some();
-            return !self.fleet.ready().any(runs);
+            return !self.executors.ready().any(runs);
         }
         self.scheduler.is_done()
     }
@@ -272,7 +272,7 @@ impl<'a> Run<'a> {
     fn spared(&self) -> BTreeSet<ExecutorId> {
         let executors = (0..self.cluster.names().len() as u32).map(ExecutorId);
         let is_spared = |executor: &ExecutorId| {
-            !self.fleet.is_known(*executor) || self.scheduler.running_on(*executor).next().is_some()
+            !self.executors.is_known(*executor) || self.scheduler.running_on(*executor).next().is_some()
         };
         if self.scheduler.is_done() { BTreeSet::new() } else { executors.filter(is_spared).collect() }
     }
@@ -317,7 +317,7 @@ impl<'a> Run<'a> {
             return;
         }
         self.feed(Event::PlacingEnded);
-        let ready: Vec<_> = self.fleet.ready().collect();
+        let ready: Vec<_> = self.executors.ready().collect();
         let running: usize = ready.into_iter().map(|executor| self.stop_on(executor)).sum();
         if running > 0 {
             self.say(format!(
@@ -346,7 +346,7 @@ impl<'a> Run<'a> {
     fn join(&mut self, member: Member) {
         let name = member.name.clone();
         let executor = self.cluster.add(member);
-        self.fleet.join(&name);
+        self.executors.add(&name);
         if self.chronicle.book().executors.len() <= executor.0 as usize {
             self.note(&Record::Executor { executor, name });
         }
@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
             .map(|Moment(us)| self.started + Duration::from_micros(us.saturating_sub(self.before.0)));
         let far = Instant::now() + Duration::from_hours(1);
         // One that has passed has had its say; until something changes, the ticks look again.
-        let patience = self.fleet.deadline().filter(|deadline| *deadline > Instant::now());
+        let patience = self.executors.deadline().filter(|deadline| *deadline > Instant::now());
         scheduled.unwrap_or(far).min(patience.unwrap_or(far))
     }
 
@@ -369,7 +369,7 @@ impl<'a> Run<'a> {
     }
 
     fn show(&mut self) {
-        let (answered, ready, nodes) = self.fleet.counts();
+        let (answered, ready, nodes) = self.executors.counts();
         if answered == 0 {
             self.progress.connecting(answered, nodes);
         } else if ready == 0 {
@@ -378,7 +378,8 @@ impl<'a> Run<'a> {
             let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
             self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
         } else {
-            let running = self.fleet.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
+            let running =
+                self.executors.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
             let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
             let left = self.left.at(self.now(), &self.scheduler);
             self.progress.tick(RunState { running, attempts_lost, attempts_failed, left });
@@ -421,7 +422,7 @@ impl<'a> Run<'a> {
     }
 
     fn tell(&mut self, executor: ExecutorId, order: Order) {
-        if let Some(session) = self.fleet.session(executor) {
+        if let Some(session) = self.executors.session(executor) {
             self.orders.entry((executor, session)).or_default().push(order);
         }
     }

@@ -124,7 +124,7 @@ impl Run<'_> {
     }
 
     fn on_checkpoint(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, blob: Option<Digest>) {
-        let Some((blob, session)) = blob.zip(self.fleet.session(executor)) else { return };
+        let Some((blob, session)) = blob.zip(self.executors.session(executor)) else { return };
         let known = self.chronicle.book().task(attempt.task).and_then(|task| task.checkpoint);
         if known.is_some_and(|kept| kept.epoch >= epoch) {
             self.tell(executor, Order::Release(blob));
@@ -222,7 +222,8 @@ impl Run<'_> {
     /// An attempt stopped because its executor leaves, its driver was away, or the run is to end early: what it did
     /// since its last checkpoint is fetched first.
     fn on_stopped(&mut self, executor: ExecutorId, attempt: AttemptId, (sequence, spent): (u64, Spent)) -> Settled {
-        let was_due = self.stopping || self.fleet.is_draining(executor) || self.fleet.came_with(executor, attempt);
+        let was_due =
+            self.stopping || self.executors.is_draining(executor) || self.executors.came_with(executor, attempt);
         if !was_due {
             self.fail(executor, attempt, "it stopped without being asked to".to_owned(), spent);
             return Settled::Now;

@@ -15,7 +15,7 @@ impl Run<'_> {
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
-                self.fleet.answering(executor);
+                self.executors.on_answering(executor);
                 self.note_standing(executor, Standing::Answering);
             }
             LinkEvent::Fed => self.say(format!(
@@ -30,10 +30,10 @@ impl Run<'_> {
                 // While people wait for all nodes, only one that may stay away for long is worth a line.
                 let is_late = self.started.elapsed() >= self.settings.connect_timeout;
                 let is_held = matches!(error, LinkError::Held { .. });
-                if (is_late || is_held) && self.fleet.is_missed(executor, is_held) {
+                if (is_late || is_held) && self.executors.should_tell_missing(executor, is_held) {
                     self.say(format!("{error}; going on without it until it can be used"));
                 }
-                self.fleet.gone(executor, Some(error));
+                self.executors.on_gone(executor, Some(error));
                 self.note_standing(executor, Standing::Gone);
                 if nobody_listens {
                     self.give_up(executor);
@@ -41,21 +41,21 @@ impl Run<'_> {
             }
             LinkEvent::Refused(error) => {
                 let message = format!("{error}; going on without it");
-                self.fleet.refused(executor, error);
+                self.executors.on_refused(executor, error);
                 self.note_standing(executor, Standing::Gone);
                 self.give_up(executor);
                 // The end of the run lists every node's error itself.
-                if self.fleet.verdict(self.settings.nodes_min, Instant::now()).is_none() {
+                if self.executors.verdict(self.settings.nodes_min, Instant::now()).is_none() {
                     self.say(message);
                 }
             }
-            LinkEvent::Reports { sequence, reports } if self.fleet.is_admitted() => {
+            LinkEvent::Reports { sequence, reports } if self.executors.is_admitted() => {
                 self.on_reports(executor, sequence, reports);
             }
             // An executor sends no more than it has: these are what it held while no driver was there.
             LinkEvent::Reports { sequence, reports } => self.early.push((executor, sequence, reports)),
             LinkEvent::Draining => {
-                self.fleet.drains(executor);
+                self.executors.on_draining(executor);
                 self.say(format!("{} is leaving; it takes no new trials", self.cluster.name(executor)));
                 self.feed(Event::ExecutorDraining(executor));
             }
@@ -73,13 +73,13 @@ impl Run<'_> {
         self.note_standing(executor, Standing::Ready { slots: ready.slots });
         let broadcast = self.broadcast();
         self.note(&Record::Broadcast(broadcast));
-        if self.fleet.is_announced(executor) {
+        if self.executors.should_tell_there(executor) {
             let slots = counted(ready.slots.into(), "slot");
             self.say(format!("{} is there, with {slots}", self.cluster.name(executor)));
         }
         self.acks.remove(&executor);
-        for (executor, ready) in self.fleet.ready_now(executor, ready, self.settings.nodes_min) {
-            let restarted = self.fleet.admit(executor, ready.instance);
+        for (executor, ready) in self.executors.on_ready(executor, ready, self.settings.nodes_min) {
+            let restarted = self.executors.admit(executor, ready.instance);
             let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();
             self.feed(Event::ExecutorReady { executor, slots: ready.slots, held, restarted });
             if ready.draining {
@@ -89,7 +89,7 @@ impl Run<'_> {
                 self.stop_on(executor);
             }
         }
-        if self.fleet.is_admitted() {
+        if self.executors.is_admitted() {
             for (executor, sequence, reports) in std::mem::take(&mut self.early) {
                 self.on_reports(executor, sequence, reports);
             }
@@ -124,7 +124,7 @@ impl Run<'_> {
     fn on_session_end(&mut self, executor: ExecutorId, reason: String) {
         let running = self.scheduler.running_on(executor).count();
         let name = self.cluster.name(executor).to_owned();
-        let was_leaving = self.fleet.is_draining(executor);
+        let was_leaving = self.executors.is_draining(executor);
         self.say(match (running, was_leaving) {
             (0, true) => format!("{name} has left"),
             (0, false) => format!("the connection to {name} ended ({reason})"),
@@ -133,14 +133,14 @@ impl Run<'_> {
                 format!("the connection to {name} ended ({reason}); its {more} attempts go on there if they can")
             }
         });
-        self.fleet.note_reason(executor, reason);
+        self.executors.tell_session_ended(executor, reason);
         self.note_standing(executor, Standing::Gone);
         // What was ended and not acknowledged is told again in the next session.
         self.acks.remove(&executor);
         self.early.retain(|(early, ..)| *early != executor);
         self.awaited.retain(|_, awaited| awaited.executor != executor);
         self.checkpoints.session_ended(executor);
-        if self.fleet.gone(executor, None) {
+        if self.executors.on_gone(executor, None) {
             self.feed(Event::ExecutorAway(executor));
         }
         if was_leaving && running == 0 {
@@ -150,7 +150,7 @@ impl Run<'_> {
 
     /// An executor that is away does not come back as it was.
     fn give_up(&mut self, executor: ExecutorId) {
-        if self.fleet.given_up(executor) {
+        if self.executors.give_up(executor) {
             self.feed(Event::ExecutorLost(executor));
         }
     }
