@@ -84,12 +84,6 @@ impl BlockSet {
         (0_u32..).zip(&self.words).flat_map(|(word, &bits)| bits_of(word, bits))
     }
 
-    /// The blocks that are not, in order.
-    pub fn missing(&self) -> impl Iterator<Item = u32> + '_ {
-        let inside = |index: &u32| *index < self.len;
-        (0_u32..).zip(&self.words).flat_map(|(word, &bits)| bits_of(word, !bits)).take_while(inside)
-    }
-
     /// As it goes over the wire: bit `index % 8` of byte `index / 8`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

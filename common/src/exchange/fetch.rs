@@ -8,19 +8,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::blocks::BlockSet;
-use super::flight::{Ask, Flight, Pace};
+use super::flight::{Ask, Flight, RequestTimes};
 #[cfg(doc)]
 use super::peer::DOUBT;
-use super::peer::{LIES_MAX, Peer};
+use super::peer::{LIES_MAX, Peer, PeerId};
 use super::rarity::Rarity;
 
 /// Requests under way at all peers together at most: 16 MiB, what a link of 10 Gbit/s carries in 13 ms.
 pub const REQUESTS_MAX: usize = 16;
-
-/// Another executor, by a number that the caller gives it. One that comes back must get its old number, or a banned
-/// one is asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PeerId(pub u32);
 
 /// One block to ask of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +41,7 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     seed: u64,
-    have: BlockSet,
+    pub(super) have: BlockSet,
     /// `order[place]` is a block's index: the order in which equally rare blocks are asked for.
     order: Vec<u32>,
     /// `places[index]` is the block's place in `order`.
@@ -59,7 +54,7 @@ pub struct Fetcher {
     lies: BTreeMap<PeerId, u32>,
     /// By index: at most [`REQUESTS_MAX`] requests.
     flights: BTreeMap<u32, Flight>,
-    pace: Pace,
+    times: RequestTimes,
 }
 
 impl Fetcher {
@@ -89,7 +84,7 @@ impl Fetcher {
             peers: BTreeMap::new(),
             lies: BTreeMap::new(),
             flights: BTreeMap::new(),
-            pace: Pace::default(),
+            times: RequestTimes::default(),
         }
     }
 
@@ -104,14 +99,9 @@ impl Fetcher {
     /// A connected peer has the block. Without effect if there is no such block or no such peer.
     pub fn peer_has(&mut self, peer: PeerId, index: u32) {
         let Some(found) = self.peers.get_mut(&peer) else { return };
-        if index < self.have.len() && found.claims(self.places[index as usize]) {
+        if index < self.have.len() && found.add_claim(self.places[index as usize]) {
             self.rarity.add(self.places[index as usize]);
         }
-    }
-
-    /// A connected peer has all of these, and what it said before.
-    pub fn peer_has_all(&mut self, peer: PeerId, blocks: &BlockSet) {
-        blocks.present().for_each(|index| self.peer_has(peer, index));
     }
 
     /// A peer is connected no more: what was asked of it is asked of others.
@@ -130,7 +120,7 @@ impl Fetcher {
     }
 
     /// The block is here and checked: from that peer, or from the driver if `from` is none. Returns the requests for
-    /// it that are under way elsewhere and now in vain.
+    /// it that are under way elsewhere and now in vain: one that is let go on brings a block twice.
     pub fn arrived(&mut self, index: u32, from: Option<PeerId>, now: Duration) -> Vec<Request> {
         if !self.have.insert(index) {
             return Vec::new();
@@ -142,8 +132,8 @@ impl Fetcher {
             let Some(found) = self.peers.get_mut(&peer) else { continue };
             found.in_flight -= 1;
             if from == Some(peer) {
-                found.gave();
-                self.pace.learn(now.saturating_sub(since));
+                found.on_given();
+                self.times.add(now.saturating_sub(since));
             } else {
                 in_vain.push(Request { peer, index });
             }
@@ -155,16 +145,16 @@ impl Fetcher {
     /// refused. One that is banned by this is taken to have left: what is still under way there is asked of others.
     pub fn failed(&mut self, peer: PeerId, index: u32, failure: Failure, now: Duration) {
         let was_under_way = self.end_request(peer, index);
-        let was_held = self.forget(peer, index);
+        let was_held = self.forget_block(peer, index);
         match (failure, self.peers.get_mut(&peer)) {
-            (Failure::Corrupt, _) => self.note_lie(peer),
+            (Failure::Corrupt, _) => self.count_lie(peer),
             (Failure::Refused, Some(found)) => {
                 if let Some(place) = was_held {
                     found.doubt(place, now);
                 }
                 // One that was given up before its answer came tells nothing of the peer.
                 if was_under_way {
-                    found.refused(now);
+                    found.on_refused(now);
                 }
             }
             (Failure::Refused, None) => {}
@@ -178,13 +168,13 @@ impl Fetcher {
     /// for each 64 blocks with a missing one among them; in the common case the first few words decide.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
         for peer in self.peers.values_mut() {
-            peer.wake(now);
+            peer.end_rest_if_due(now);
             peer.trust_again(now).into_iter().for_each(|place| self.rarity.add(place));
         }
         if self.requests() >= REQUESTS_MAX {
             return None;
         }
-        let request = self.rarest().or_else(|| self.second(now))?;
+        let request = self.next_rarest().or_else(|| self.next_repeated(now))?;
         let ask = Ask { peer: request.peer, since: now };
         self.flights
             .entry(request.index)
@@ -201,23 +191,11 @@ impl Fetcher {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let rests = self.peers.values().filter_map(Peer::rests_until);
-        let slow_after = self.pace.slow_after();
+        let slow_after = self.times.slow_after();
         let slow = self.repeatable().map(|(_, flight, _)| flight.first.since + slow_after);
         let doubts = self.peers.values().flat_map(Peer::doubts);
         let missing = doubts.filter(|(place, _)| !self.have.contains(self.order[*place as usize]));
         rests.chain(slow).chain(missing.map(|(_, until)| until)).min()
-    }
-
-    /// Blocks that are not here.
-    #[must_use]
-    pub fn missing(&self) -> u32 {
-        self.have.len() - self.have.count()
-    }
-
-    /// The blocks that are here.
-    #[must_use]
-    pub fn have(&self) -> &BlockSet {
-        &self.have
     }
 
     /// Whether every block is here.
@@ -233,7 +211,7 @@ impl Fetcher {
     }
 
     /// The rarest block that a peer with room has, from the least busy of those.
-    fn rarest(&self) -> Option<Request> {
+    fn next_rarest(&self) -> Option<Request> {
         let roomy: Vec<&Peer> = self.peers.values().filter(|peer| peer.has_room() && peer.has.count() > 0).collect();
         if roomy.is_empty() {
             return None;
@@ -244,8 +222,8 @@ impl Fetcher {
     }
 
     /// A second request for a block whose only one is slow, once there is nothing else to ask for.
-    fn second(&self, now: Duration) -> Option<Request> {
-        let slow_after = self.pace.slow_after();
+    fn next_repeated(&self, now: Duration) -> Option<Request> {
+        let slow_after = self.times.slow_after();
         let slow = |flight: &Flight| now.saturating_sub(flight.first.since) >= slow_after;
         let oldest =
             self.repeatable().filter(|(_, flight, _)| slow(flight)).min_by_key(|(_, flight, _)| flight.first.since);
@@ -294,7 +272,7 @@ impl Fetcher {
     }
 
     /// The peer does not have the block. Returns its place if it said that it had.
-    fn forget(&mut self, peer: PeerId, index: u32) -> Option<u32> {
+    fn forget_block(&mut self, peer: PeerId, index: u32) -> Option<u32> {
         let &place = self.places.get(index as usize)?;
         let was_held = self.peers.get_mut(&peer).is_some_and(|found| found.has.remove(place));
         was_held.then(|| self.rarity.drop_one(place)).map(|()| place)
@@ -307,7 +285,7 @@ impl Fetcher {
         has.present().for_each(|place| self.rarity.drop_one(place));
     }
 
-    fn note_lie(&mut self, peer: PeerId) {
+    fn count_lie(&mut self, peer: PeerId) {
         let lies = self.lies.entry(peer).or_default();
         *lies = lies.saturating_add(1);
         if self.is_banned(peer) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::fetch::PeerId;
+use super::peer::PeerId;
 
 /// A request is slow after this many times the usual duration...
 pub const SLOW_FACTOR: u32 = 4;
@@ -44,10 +44,10 @@ impl Flight {
 
 /// How long the newest requests took.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pace(VecDeque<Duration>);
+pub(super) struct RequestTimes(VecDeque<Duration>);
 
-impl Pace {
-    pub(super) fn learn(&mut self, took: Duration) {
+impl RequestTimes {
+    pub(super) fn add(&mut self, took: Duration) {
         if self.0.len() == DURATIONS_KEPT {
             self.0.pop_front();
         }

@@ -9,21 +9,25 @@
 //! | `flight` | requests under way, and how long they take |
 //! | `scatter` | [`Scatter`]: the driver's side, what to push to whom |
 //! | `node` | what the driver knows of one executor |
+//! | `push` | what the driver pushes, and why |
 //!
 //! # The protocol
 //!
 //! The driver dials executors, and executors dial each other; nobody dials the driver. Everything is about one blob,
-//! whose manifest all know.
+//! whose manifest all know: the driver offers it to an executor, which answers with the blocks that it lacks. One whose
+//! cache another process is writing is offered it again until that has ended, and joins then.
+//!
+//! Whoever wants to know what an executor has watches it: the driver each executor, an executor each peer that the
+//! driver named. The watched one says what it has, then each block that it gains once it is checked and written, and
+//! ends when it has all.
 //!
 //! | who | tells | when | there it is |
 //! |---|---|---|---|
-//! | executor | the driver which blocks it has | it gets the manifest | [`Scatter::joined`] |
-//! | executor | the driver each block that it gains | it is checked and written | [`Scatter::has`] |
-//! | executor | the driver whether it takes blocks | another process begins or ends writing its cache | [`Scatter::accepts`] |
+//! | executor | the driver which blocks it has | it is offered the blob | [`Scatter::joined`] |
+//! | executor | the driver each block that it gains | the driver watches it | [`Scatter::has`] |
 //! | driver | an executor a block | [`Scatter::next`] says so | [`Fetcher::arrived`], then [`Scatter::pushed`] |
-//! | driver | executors where the others are | they come and go | the peer is dialled |
-//! | executor | each peer which blocks it has | they connect | [`Fetcher::peer_joined`], [`Fetcher::peer_has_all`] |
-//! | executor | each peer each block that it gains | it is checked and written | [`Fetcher::peer_has`] |
+//! | driver | executors that lack blocks, where others are | one joins | each new one is dialled and watched |
+//! | executor | a peer which blocks it has, and gains | the peer watches it | [`Fetcher::peer_joined`], [`Fetcher::peer_has`] |
 //! | executor | a peer which block it wants | [`Fetcher::next`] says so | [`Fetcher::arrived`] or [`Fetcher::failed`] |
 //!
 //! The two sides need not agree. The driver does not plan who fetches what; it sees to it that each block has a holder
@@ -33,9 +37,10 @@
 //! peers are no help (they cannot reach each other, or claim blocks that they do not give), a node gains nothing, and
 //! the driver pushes to it what it lacks, whatever the reason is.
 //!
-//! What the callers owe: every push and every request ends, by a time-out if by nothing else; what comes is checked
-//! against the manifest first; a peer that [`is_banned`](Fetcher::is_banned) is hung up on; after each event and at
-//! `deadline`, `next` is called until it says nothing more.
+//! What the callers owe: every push and every request ends, by a time-out if by nothing else, or its node or peer leaves;
+//! what comes is checked against the manifest first; after each event and at `deadline`, `next` is called until it says
+//! nothing more. Nobody has to hang up on a peer that [`is_banned`](Fetcher::is_banned): it is not asked again, and what
+//! it says is not heard.
 //!
 //! A block that comes twice costs time only, and is rare by construction: the driver scatters a block that somebody has
 //! only if it does not know so yet, and a fetcher asks two peers for one block only for its last ones, if they are slow.
@@ -45,14 +50,16 @@ mod fetch;
 mod flight;
 mod node;
 mod peer;
+mod push;
 mod rarity;
 mod scatter;
 #[cfg(test)]
 mod tests;
 
 pub use self::blocks::BlockSet;
-pub use self::fetch::{Failure, Fetcher, PeerId, REQUESTS_MAX, Request};
+pub use self::fetch::{Failure, Fetcher, REQUESTS_MAX, Request};
 pub use self::flight::{SLOW_FACTOR, SLOW_MIN};
 pub use self::node::{PUSHES_PER_NODE, RETRY, RETRY_MAX};
-pub use self::peer::{DOUBT, LIES_MAX, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
-pub use self::scatter::{NodeId, PATIENCE_FACTOR, PATIENCE_MIN, Push, SCATTERED_MAX, SCATTERED_MIN, Scatter, Why};
+pub use self::peer::{DOUBT, LIES_MAX, PeerId, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
+pub use self::push::{NodeId, Push, Why};
+pub use self::scatter::{PATIENCE_FACTOR, PATIENCE_MIN, SCATTERED_MAX, SCATTERED_MIN, Scatter};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::blocks::{BlockSet, WORD_BITS};
-use super::scatter::Why;
+use super::push::Why;
 
 /// Pushes under way to one node at most: while one is on the wire, the other is being checked and written.
 pub const PUSHES_PER_NODE: usize = 2;
@@ -44,14 +44,10 @@ pub(super) enum Supply {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) have: BlockSet,
-    /// Whether it takes blocks now.
-    pub(super) accepts: bool,
     pub(super) pushes: Vec<Outstanding>,
     /// Pushes ever begun.
     pub(super) pushed: u64,
     pub(super) supply: Supply,
-    /// Whether the caller was told that it is fed.
-    pub(super) told: bool,
     /// Failed pushes since the last good one.
     failures: u32,
     /// When it may be pushed to again, if a push failed.
@@ -60,21 +56,12 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(have: BlockSet) -> Self {
-        Self {
-            have,
-            accepts: true,
-            pushes: Vec::new(),
-            pushed: 0,
-            supply: Supply::Flowing,
-            told: false,
-            failures: 0,
-            waits_until: None,
-        }
+        Self { have, pushes: Vec::new(), pushed: 0, supply: Supply::Flowing, failures: 0, waits_until: None }
     }
 
     /// Whether blocks are pushed to it, now or as soon as one under way ends.
     pub(super) fn is_ready(&self) -> bool {
-        self.accepts && self.waits_until.is_none()
+        self.waits_until.is_none()
     }
 
     /// Whether one more push may begin.
@@ -118,7 +105,7 @@ impl Node {
     }
 
     /// Its wait is over if its time has come.
-    pub(super) fn wake(&mut self, now: Duration) {
+    pub(super) fn end_wait_if_due(&mut self, now: Duration) {
         self.waits_until = self.waits_until.filter(|&until| until > now);
     }
 
@@ -128,6 +115,6 @@ impl Node {
             Supply::Dry { since } => patience.map(|patience| since + patience),
             Supply::Flowing | Supply::Fed => None,
         };
-        fed.into_iter().chain(self.waits_until).min().filter(|_| self.accepts)
+        fed.into_iter().chain(self.waits_until).min()
     }
 }

@@ -19,6 +19,11 @@ pub const REST: Duration = Duration::from_millis(500);
 /// The longest rest of a peer.
 pub const REST_MAX: Duration = Duration::from_secs(16);
 
+/// Another executor, by a number that the caller gives it. One that comes back must get its old number, or a banned
+/// one is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u32);
+
 /// One connected peer that is not banned.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -40,7 +45,7 @@ impl Peer {
     }
 
     /// It says that it has the block; whether that is news.
-    pub(super) fn claims(&mut self, place: u32) -> bool {
+    pub(super) fn add_claim(&mut self, place: u32) -> bool {
         self.doubted.remove(&place);
         self.has.insert(place)
     }
@@ -77,13 +82,13 @@ impl Peer {
     }
 
     /// It gave a block.
-    pub(super) fn gave(&mut self) {
+    pub(super) fn on_given(&mut self) {
         self.refusals = 0;
         self.rests_until = None;
     }
 
     /// It did not give a block. What else was under way when its rest began tells nothing new.
-    pub(super) fn refused(&mut self, now: Duration) {
+    pub(super) fn on_refused(&mut self, now: Duration) {
         if self.rests_until.is_some() {
             return;
         }
@@ -95,7 +100,7 @@ impl Peer {
     }
 
     /// Its rest is over if its time has come. One refusal more sends it back, for twice as long.
-    pub(super) fn wake(&mut self, now: Duration) {
+    pub(super) fn end_rest_if_due(&mut self, now: Duration) {
         self.rests_until = self.rests_until.filter(|&until| until > now);
     }
 }

@@ -3,11 +3,12 @@
 //! Each block goes to one node, and the nodes do the rest: so 13 nodes cost the driver what one costs. Where that does
 //! not work, because peers cannot reach each other, the driver feeds: slower, never wrong.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::blocks::BlockSet;
 use super::node::{Node, Outstanding, Supply};
+use super::push::{NodeId, Push, Why};
 use super::rarity::Rarity;
 
 /// A node is fed when it gained nothing for this long...
@@ -26,31 +27,6 @@ pub const SCATTERED_MIN: usize = 4;
 /// nobody waits to hand them on.
 pub const SCATTERED_MAX: usize = 13;
 
-/// A connection to an executor, by a number that the caller gives it: a new one for each connection, so that what is
-/// left of an old one is not mistaken for news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
-
-/// Why a block is pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    /// No node has it.
-    Scattered,
-    /// Others have it, but this node gets nothing from them.
-    Fed,
-}
-
-/// One block to push to one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Push {
-    /// Whither.
-    pub node: NodeId,
-    /// Which block.
-    pub index: u32,
-    /// Why.
-    pub why: Why,
-}
-
 /// What the driver knows of one blob's blocks, and what it pushed.
 ///
 /// Every time is since one fixed origin, the caller's choice, and never runs back.
@@ -64,8 +40,6 @@ pub struct Scatter {
     fed: BlockSet,
     /// Where the newest push of a block failed, while no node gained it since.
     failed_at: BTreeMap<u32, NodeId>,
-    newly_fed: VecDeque<NodeId>,
-    sends: u64,
     /// Pushes that succeeded, and how long all of them took together.
     succeeded: u32,
     took: Duration,
@@ -81,14 +55,12 @@ impl Scatter {
             rarity: Rarity::new(len),
             fed: BlockSet::empty(len),
             failed_at: BTreeMap::new(),
-            newly_fed: VecDeque::new(),
-            sends: 0,
             succeeded: 0,
             took: Duration::ZERO,
         }
     }
 
-    /// A node is connected, and has these blocks. It takes blocks until it says otherwise.
+    /// A node is connected, has these blocks, and takes others.
     ///
     /// # Panics
     /// If `have` is a set of another length.
@@ -99,16 +71,11 @@ impl Scatter {
         self.nodes.insert(node, Node::new(have));
     }
 
-    /// Whether the node takes blocks now: not while another process writes its cache.
-    pub fn accepts(&mut self, node: NodeId, accepts: bool) {
-        self.nodes.get_mut(&node).into_iter().for_each(|found| found.accepts = accepts);
-    }
-
     /// The node has the block, from wherever. Without effect if there is no such block or no such node.
     pub fn has(&mut self, node: NodeId, index: u32, now: Duration) {
         // The answer to a push may be lost, or come later than this.
         let pushed = self.nodes.get(&node).is_some_and(|found| found.is_being_pushed(index));
-        self.gain(node, index, pushed || self.failed_at.get(&index) == Some(&node), now);
+        self.add_block(node, index, pushed || self.failed_at.get(&index) == Some(&node), now);
     }
 
     /// The node is connected no more; what was being pushed to it was not.
@@ -129,7 +96,7 @@ impl Scatter {
             found.push_succeeded();
             self.succeeded += 1;
             self.took += now.saturating_sub(push.since);
-            self.gain(node, index, true, now);
+            self.add_block(node, index, true, now);
         } else {
             found.push_failed(now);
             if !found.have.contains(index) {
@@ -143,9 +110,8 @@ impl Scatter {
     ///
     /// Costs a few steps a node; to feed, at worst `len / 64` steps for each number of holders that a block has.
     pub fn next(&mut self, now: Duration) -> Option<Push> {
-        self.watch(now);
-        let push = self.scattered().or_else(|| self.feed())?;
-        self.sends += 1;
+        self.update_supplies(now);
+        let push = self.next_scattered().or_else(|| self.next_fed())?;
         self.rarity.add(push.index);
         if push.why == Why::Fed {
             self.fed.insert(push.index);
@@ -165,31 +131,14 @@ impl Scatter {
         nodes.chain(self.limit_ends()).min()
     }
 
-    /// A node that is fed for the first time since it joined: each is named once.
-    pub fn newly_fed(&mut self) -> Option<NodeId> {
-        self.newly_fed.pop_front()
-    }
-
     /// Whether the node is connected and has every block.
     #[must_use]
     pub fn is_whole(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|found| found.have.is_full())
     }
 
-    /// Connected nodes that have every block.
-    #[must_use]
-    pub fn whole_count(&self) -> usize {
-        self.nodes.values().filter(|node| node.have.is_full()).count()
-    }
-
-    /// Pushes ever begun, failed ones included.
-    #[must_use]
-    pub fn sends(&self) -> u64 {
-        self.sends
-    }
-
     /// The node has one block more.
-    fn gain(&mut self, node: NodeId, index: u32, pushed: bool, now: Duration) {
+    fn add_block(&mut self, node: NodeId, index: u32, pushed: bool, now: Duration) {
         let Some(found) = self.nodes.get_mut(&node) else { return };
         if !found.have.insert(index) {
             return;
@@ -205,18 +154,18 @@ impl Scatter {
     }
 
     /// Brings every node's waits and supply up to now.
-    fn watch(&mut self, now: Duration) {
+    fn update_supplies(&mut self, now: Duration) {
         let patience = self.patience();
         let slow_after = self.slow_after();
         let held = self.len - self.rarity.unheld().count();
-        for (&id, node) in &mut self.nodes {
-            node.wake(now);
+        for node in self.nodes.values_mut() {
+            node.end_wait_if_due(now);
             let slow = node.pushes.iter_mut().filter(|push| now.saturating_sub(push.since) >= slow_after);
             slow.for_each(|push| push.is_slow = true);
-            let could_gain = node.accepts && node.provided() < held;
+            let could_gain = node.provided() < held;
             node.supply = match node.supply {
                 // Until it has all, not until all is on its way: it would have to run dry again for the next block.
-                Supply::Fed if node.accepts && node.have.count() < held => Supply::Fed,
+                Supply::Fed if node.have.count() < held => Supply::Fed,
                 _ if !could_gain => Supply::Flowing,
                 Supply::Flowing => Supply::Dry { since: now },
                 Supply::Dry { since } if patience.is_some_and(|patience| now.saturating_sub(since) >= patience) => {
@@ -224,16 +173,12 @@ impl Scatter {
                 }
                 unchanged => unchanged,
             };
-            if node.supply == Supply::Fed && !node.told {
-                node.told = true;
-                self.newly_fed.push_back(id);
-            }
         }
     }
 
     /// The first block that nobody has, to the node that is least busy, then the one that had least: different blocks go
     /// to different nodes, and a node that takes them faster gets more.
-    fn scattered(&self) -> Option<Push> {
+    fn next_scattered(&self) -> Option<Push> {
         if self.rarity.unheld().count() == 0 || self.limited().count() >= self.scattered_max() {
             return None;
         }
@@ -252,7 +197,7 @@ impl Scatter {
 
     /// To a node that is fed, the rarest block that it lacks. Pushes under way count as holders: nodes that are fed at
     /// the same time get different blocks first, and may give them to each other.
-    fn feed(&self) -> Option<Push> {
+    fn next_fed(&self) -> Option<Push> {
         let mut roomy = self.roomy();
         roomy.retain(|(_, node)| node.supply == Supply::Fed);
         roomy.into_iter().find_map(|(node, found)| {

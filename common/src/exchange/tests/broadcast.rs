@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn in_a_quiet_network_each_block_is_sent_once_and_comes_once(plan in quiet()) {
         let outcome = run(&plan);
-        prop_assert_eq!(outcome.sends, u64::from(plan.len));
+        prop_assert_eq!(outcome.sends(), u64::from(plan.len));
         prop_assert_eq!((outcome.duplicates(), outcome.fed()), (0, 0));
     }
 
@@ -124,14 +124,14 @@ proptest! {
         // A holder whose link is slower than the driver's may try its patience.
         let fed = u64::from(outcome.fed());
         prop_assert!(fed <= 2 * slack(&plan), "{fed} fed");
-        prop_assert!(outcome.sends - fed <= absent_blocks(&plan) + slack(&plan), "{} sends", outcome.sends);
+        prop_assert!(outcome.sends() - fed <= absent_blocks(&plan) + slack(&plan), "{} sends", outcome.sends());
     }
 
     #[test]
     fn what_dies_with_its_only_holder_is_sent_again_and_nothing_else(plan in churned()) {
         let outcome = run(&plan);
         let needed = absent_blocks(&plan) + outcome.died + outcome.failed_pushes;
-        prop_assert!(outcome.sends <= needed + slack(&plan), "{} sends, {needed} needed", outcome.sends);
+        prop_assert!(outcome.sends() <= needed + slack(&plan), "{} sends, {needed} needed", outcome.sends());
     }
 
     #[test]
@@ -139,7 +139,7 @@ proptest! {
         let plan = Plan { reach: Reach::None, ..plan };
         let outcome = run(&plan);
         let copies = plan.nodes.len();
-        prop_assert_eq!(outcome.sends, copies as u64 * u64::from(plan.len));
+        prop_assert_eq!(outcome.sends(), copies as u64 * u64::from(plan.len));
         prop_assert_eq!(outcome.duplicates(), 0);
         prop_assert!(outcome.seconds() <= fed_within_s(&plan, copies as f64), "{} s", outcome.seconds());
     }
@@ -149,7 +149,7 @@ proptest! {
         let plan = Plan { reach: Reach::Islands(border), ..plan };
         let outcome = run(&plan);
         // While the nodes of an island hand round the last blocks, the driver goes on feeding.
-        prop_assert!(outcome.sends <= 2 * u64::from(plan.len) + 2 * slack(&plan), "{} sends", outcome.sends);
+        prop_assert!(outcome.sends() <= 2 * u64::from(plan.len) + 2 * slack(&plan), "{} sends", outcome.sends());
         // Three copies' time: the islands also exchange what they got.
         prop_assert!(outcome.seconds() <= 2.0 * fed_within_s(&plan, 3.0), "{} s", outcome.seconds());
     }
@@ -163,7 +163,7 @@ proptest! {
         plan.nodes.iter_mut().rev().take(silent).for_each(|node| node.hangs = true);
         let outcome = run(&plan);
         let copies = plan.nodes.len() as u64 * u64::from(plan.len);
-        prop_assert!(outcome.sends <= copies + outcome.failed_pushes, "{} sends", outcome.sends);
+        prop_assert!(outcome.sends() <= copies + outcome.failed_pushes, "{} sends", outcome.sends());
         let lies = outcome.nodes.iter().flat_map(|node| node.lies.values()).max();
         prop_assert!(lies <= Some(&LIES_MAX), "{lies:?} lies of one peer were listened to");
     }
@@ -187,6 +187,6 @@ fn a_peer_that_never_answers_holds_nobody_up_for_as_long_as_its_requests_are_wai
     plan.nodes[0].hangs = true;
     let outcome = run(&plan);
     assert!(outcome.seconds() < SLOW_MIN.as_secs_f64() + 2.0, "{} s", outcome.seconds());
-    assert!(outcome.sends <= slack(&plan), "{} sends", outcome.sends);
+    assert!(outcome.sends() <= slack(&plan), "{} sends", outcome.sends());
     assert_eq!((outcome.fed(), outcome.duplicates()), (0, 0));
 }

@@ -57,7 +57,7 @@ fn at_peers(len: u32, peers: u32, seed: u64) -> Fetcher {
     let mut fetcher = Fetcher::new(len, BlockSet::empty(len), seed);
     for peer in (0..peers).map(PeerId) {
         fetcher.peer_joined(peer);
-        fetcher.peer_has_all(peer, &BlockSet::full(len));
+        (0..len).for_each(|index| fetcher.peer_has(peer, index));
     }
     fetcher
 }
@@ -112,7 +112,7 @@ fn a_banned_peer_is_not_asked_although_it_comes_back() {
     }
     assert!(fetcher.is_banned(PeerId(0)));
     fetcher.peer_joined(PeerId(0));
-    fetcher.peer_has_all(PeerId(0), &BlockSet::full(30));
+    (0..30).for_each(|index| fetcher.peer_has(PeerId(0), index));
     assert_eq!(fetcher.next(NOW), None);
     assert_eq!(fetcher.deadline(), None);
 }

@@ -20,18 +20,18 @@ const EVENTS_MAX: u64 = 20_000_000;
 /// What happens next, and where.
 #[derive(Debug)]
 enum Item {
-    Rises(usize),
-    Falls(usize),
+    NodeUp(usize),
+    NodeDown(usize),
     /// A message reaches the driver.
     Driver {
         node: usize,
-        news: News,
+        news: NodeNews,
     },
     /// A message of a peer reaches a node.
     Peer {
         at: usize,
         peer: usize,
-        news: News,
+        news: NodeNews,
     },
     /// A request, or the first byte of a push, reaches a node.
     Called(u64),
@@ -43,7 +43,7 @@ enum Item {
 }
 
 #[derive(Clone, Debug)]
-enum News {
+enum NodeNews {
     Joined(BlockSet),
     Has(u32),
     Pushed(u32, bool),
@@ -93,7 +93,6 @@ impl Network {
         Outcome {
             ended: network.is_done(),
             nodes: network.hosts.into_iter().map(|host| host.seen).collect(),
-            sends: network.scatter.sends(),
             failed_pushes: network.failed_pushes,
             died: network.died,
         }
@@ -119,8 +118,8 @@ impl Network {
             plan,
         };
         for (at, node) in network.plan.nodes.clone().into_iter().enumerate() {
-            network.add(node.joins, Item::Rises(at));
-            node.dies.into_iter().for_each(|dies| network.add(dies, Item::Falls(at)));
+            network.add(node.joins, Item::NodeUp(at));
+            node.dies.into_iter().for_each(|dies| network.add(dies, Item::NodeDown(at)));
         }
         network
     }
@@ -138,21 +137,21 @@ impl Network {
             Some((time_s, call)) if planned.is_none_or(|planned_s| time_s < planned_s) => {
                 self.now = self.now.max(Duration::from_secs_f64(time_s));
                 self.wire.stop(time_s, call);
-                self.deliver(call);
+                self.deliver_block(call);
             }
             _ => {
                 let Some(((time, _), item)) = self.agenda.pop_first() else { return false };
                 self.now = self.now.max(time);
-                self.happen(item);
+                self.handle_item(item);
             }
         }
         true
     }
 
-    fn happen(&mut self, item: Item) {
+    fn handle_item(&mut self, item: Item) {
         match item {
-            Item::Rises(node) => self.rise(node),
-            Item::Falls(node) => self.fall(node),
+            Item::NodeUp(node) => self.on_node_up(node),
+            Item::NodeDown(node) => self.on_node_down(node),
             Item::Driver { node, news } => {
                 self.tell_driver(node, news);
                 self.drain_driver();
@@ -163,7 +162,7 @@ impl Network {
             }
             Item::Called(call) => self.answer(call),
             Item::Cancelled(call) => self.drop_call(call),
-            Item::Refused(call) | Item::TimedOut(call) => self.fail(call, Failure::Refused),
+            Item::Refused(call) | Item::TimedOut(call) => self.fail_call(call, Failure::Refused),
             Item::Wakes(host) => {
                 self.wakes.remove(&host);
                 match host {
@@ -175,24 +174,24 @@ impl Network {
         }
     }
 
-    fn rise(&mut self, node: usize) {
+    fn on_node_up(&mut self, node: usize) {
         self.hosts[node].up = true;
-        let have = self.hosts[node].fetcher.have().clone();
-        self.send_driver(node, News::Joined(have.clone()));
+        let have = self.hosts[node].fetcher.have.clone();
+        self.send_driver(node, NodeNews::Joined(have.clone()));
         for peer in self.reachable(node) {
-            self.send_peer(peer, node, News::Joined(have.clone()));
-            let theirs = self.hosts[peer].fetcher.have().clone();
-            self.send_peer(node, peer, News::Joined(theirs));
+            self.send_peer(peer, node, NodeNews::Joined(have.clone()));
+            let theirs = self.hosts[peer].fetcher.have.clone();
+            self.send_peer(node, peer, NodeNews::Joined(theirs));
         }
         self.note_complete(node);
     }
 
-    fn fall(&mut self, node: usize) {
+    fn on_node_down(&mut self, node: usize) {
         let others = |index: u32| {
             let mut up = self.hosts.iter().enumerate().filter(|(at, host)| host.up && *at != node);
-            up.any(|(_, host)| host.fetcher.have().contains(index))
+            up.any(|(_, host)| host.fetcher.have.contains(index))
         };
-        self.died += self.hosts[node].fetcher.have().present().filter(|&index| !others(index)).count() as u64;
+        self.died += self.hosts[node].fetcher.have.present().filter(|&index| !others(index)).count() as u64;
         self.hosts[node].up = false;
         let involved = |call: &Call| call.to == node || call.from == Some(node);
         let calls: Vec<u64> = self.calls.iter().filter(|(_, call)| involved(call)).map(|(&id, _)| id).collect();
@@ -205,9 +204,9 @@ impl Network {
                 Some(_) => drop(self.calls.remove(&id)),
             }
         }
-        self.send_driver(node, News::Left);
+        self.send_driver(node, NodeNews::Left);
         for peer in self.reachable(node) {
-            self.send_peer(peer, node, News::Left);
+            self.send_peer(peer, node, NodeNews::Left);
         }
     }
 
@@ -215,7 +214,7 @@ impl Network {
     fn answer(&mut self, id: u64) {
         let Some(&Call { from, to, index }) = self.calls.get(&id) else { return };
         let lost = self.dice.falls(if from.is_some() { self.plan.lost_requests } else { self.plan.lost_pushes });
-        let gives = from.is_none_or(|peer| self.hosts[peer].up && self.hosts[peer].fetcher.have().contains(index));
+        let gives = from.is_none_or(|peer| self.hosts[peer].up && self.hosts[peer].fetcher.have.contains(index));
         if lost || !gives || !self.hosts[to].up {
             return self.later(from, Some(to), Item::Refused(id));
         }
@@ -225,15 +224,15 @@ impl Network {
     }
 
     /// The last byte of a block is here.
-    fn deliver(&mut self, id: u64) {
+    fn deliver_block(&mut self, id: u64) {
         let Some(Call { from, to, index }) = self.calls.get(&id).copied() else { return };
         if from.is_some_and(|peer| self.plan.nodes[peer].lies) {
-            return self.fail(id, Failure::Corrupt);
+            return self.fail_call(id, Failure::Corrupt);
         }
         self.calls.remove(&id);
         let host = &mut self.hosts[to];
-        host.seen.duplicates += u32::from(host.fetcher.have().contains(index));
-        let new = !host.fetcher.have().contains(index);
+        host.seen.duplicates += u32::from(host.fetcher.have.contains(index));
+        let new = !host.fetcher.have.contains(index);
         let in_vain = host.fetcher.arrived(index, from.map(|peer| PeerId(peer as u32)), self.now);
         for request in in_vain {
             let peer = request.peer.0 as usize;
@@ -243,25 +242,25 @@ impl Network {
             self.later(Some(to), Some(peer), Item::Cancelled(id));
         }
         if new {
-            self.send_driver(to, News::Has(index));
+            self.send_driver(to, NodeNews::Has(index));
             for peer in self.reachable(to) {
-                self.send_peer(peer, to, News::Has(index));
+                self.send_peer(peer, to, NodeNews::Has(index));
             }
         }
         if from.is_none() {
             let ok = !self.dice.falls(self.plan.lost_pushes);
-            self.send_driver(to, News::Pushed(index, ok));
+            self.send_driver(to, NodeNews::Pushed(index, ok));
         }
         self.note_complete(to);
         self.drain_node(to);
     }
 
     /// The call ends without a good block.
-    fn fail(&mut self, id: u64, failure: Failure) {
+    fn fail_call(&mut self, id: u64, failure: Failure) {
         let Some(Call { from, to, index }) = self.calls.get(&id).copied() else { return };
         self.drop_call(id);
         let Some(peer) = from else {
-            self.tell_driver(to, News::Pushed(index, false));
+            self.tell_driver(to, NodeNews::Pushed(index, false));
             return self.drain_driver();
         };
         let host = &mut self.hosts[to];
@@ -289,39 +288,39 @@ impl Network {
         self.wire.stop(self.now.as_secs_f64(), id);
     }
 
-    fn tell_driver(&mut self, node: usize, news: News) {
+    fn tell_driver(&mut self, node: usize, news: NodeNews) {
         let id = NodeId(node as u32);
         match news {
-            News::Joined(have) => self.scatter.joined(id, have),
-            News::Has(index) => self.scatter.has(id, index, self.now),
-            News::Pushed(index, ok) => {
+            NodeNews::Joined(have) => self.scatter.joined(id, have),
+            NodeNews::Has(index) => self.scatter.has(id, index, self.now),
+            NodeNews::Pushed(index, ok) => {
                 self.failed_pushes += u64::from(!ok);
                 self.scatter.pushed(id, index, ok, self.now);
             }
-            News::Left => {
+            NodeNews::Left => {
                 self.scatter.left(id);
                 self.calls.retain(|_, call| call.from.is_some() || call.to != node);
             }
         }
     }
 
-    fn tell_node(&mut self, at: usize, peer: usize, news: News) {
+    fn tell_node(&mut self, at: usize, peer: usize, news: NodeNews) {
         let fetcher = &mut self.hosts[at].fetcher;
         let id = PeerId(peer as u32);
         match news {
-            News::Joined(have) => {
+            NodeNews::Joined(have) => {
                 fetcher.peer_joined(id);
-                fetcher.peer_has_all(id, &have);
+                have.present().for_each(|index| fetcher.peer_has(id, index));
             }
-            News::Has(index) => fetcher.peer_has(id, index),
-            News::Left => {
+            NodeNews::Has(index) => fetcher.peer_has(id, index),
+            NodeNews::Left => {
                 fetcher.peer_left(id);
                 let ids = self.calls_between(peer, at);
                 for id in ids {
                     self.drop_call(id);
                 }
             }
-            News::Pushed(..) => {}
+            NodeNews::Pushed(..) => {}
         }
     }
 
@@ -349,11 +348,11 @@ impl Network {
             let asked: Vec<&Call> = self.calls.values().filter(|call| call.from.is_some() && call.to == at).collect();
             // A call that was given up stays until the other side hears of it.
             let open: BTreeSet<(Host, u32)> = asked.iter().map(|call| (call.from, call.index)).collect();
-            let open: Vec<_> = open.into_iter().filter(|(_, index)| !host.fetcher.have().contains(*index)).collect();
+            let open: Vec<_> = open.into_iter().filter(|(_, index)| !host.fetcher.have.contains(*index)).collect();
             assert!(open.len() < REQUESTS_MAX, "{at} asks for too much at a time");
             let busy = open.iter().filter(|(from, _)| *from == Some(peer)).count();
             assert!(busy < REQUESTS_PER_PEER as usize, "{at} asks {peer} for too much at a time");
-            assert!(!host.fetcher.have().contains(index), "{at} asks for what it has");
+            assert!(!host.fetcher.have.contains(index), "{at} asks for what it has");
             let lies = host.seen.lies.get(&peer).copied().unwrap_or(0);
             assert!(lies < LIES_MAX, "{at} asks {peer} after {lies} lies");
             self.call(Some(peer), at, index);
@@ -389,11 +388,11 @@ impl Network {
         (0..self.hosts.len()).filter(here).collect()
     }
 
-    fn send_driver(&mut self, node: usize, news: News) {
+    fn send_driver(&mut self, node: usize, news: NodeNews) {
         self.later(Some(node), None, Item::Driver { node, news });
     }
 
-    fn send_peer(&mut self, at: usize, peer: usize, news: News) {
+    fn send_peer(&mut self, at: usize, peer: usize, news: NodeNews) {
         self.later(Some(peer), Some(at), Item::Peer { at, peer, news });
     }
 

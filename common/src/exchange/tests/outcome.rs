@@ -23,7 +23,6 @@ pub(super) struct Outcome {
     /// Whether every executor that stays has every block.
     pub(super) ended: bool,
     pub(super) nodes: Vec<Seen>,
-    pub(super) sends: u64,
     /// Pushes that failed, or whose node died.
     pub(super) failed_pushes: u64,
     /// Blocks that died with their only holder.
@@ -34,6 +33,11 @@ impl Outcome {
     /// When the last executor had every block.
     pub(super) fn seconds(&self) -> f64 {
         self.nodes.iter().filter_map(|node| node.complete).max().unwrap_or_default().as_secs_f64()
+    }
+
+    /// Pushes ever begun, failed ones included.
+    pub(super) fn sends(&self) -> u64 {
+        self.nodes.iter().map(|node| u64::from(node.pushed)).sum()
     }
 
     pub(super) fn duplicates(&self) -> u32 {

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::super::{BlockSet, NodeId, PATIENCE_MIN, Push, RETRY, SCATTERED_MAX, Scatter, Why};
 use super::scattering_rules::{Checked, Step};
-use super::set_of;
 
 const NODES: u32 = 5;
 
@@ -16,7 +15,6 @@ fn step(len: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (node(), prop::collection::vec(0..len, 0..6)).prop_map(|(node, have)| Step::Joins(node, have)),
         1 => node().prop_map(Step::Leaves),
-        2 => (node(), any::<bool>()).prop_map(|(node, accepts)| Step::Accepts(node, accepts)),
         6 => (node(), index()).prop_map(|(node, index)| Step::Has(node, index)),
         12 => any::<usize>().prop_map(|which| Step::Ends(which, true)),
         4 => any::<usize>().prop_map(|which| Step::Ends(which, false)),
@@ -66,7 +64,7 @@ fn a_single_node_is_sent_every_block_once_in_order() {
     }
     assert_eq!(sent, (0..9).collect::<Vec<_>>());
     assert!(scatter.is_whole(NodeId(0)));
-    assert_eq!((scatter.sends(), scatter.whole_count(), scatter.deadline()), (9, 1, None));
+    assert_eq!(scatter.deadline(), None);
 }
 
 #[test]
@@ -110,7 +108,6 @@ fn a_node_that_gains_nothing_is_fed_until_a_peer_gives_it_what_the_driver_did_no
     let later = NOW + PATIENCE_MIN;
     let fed = drain(&mut scatter, later);
     assert_eq!(fed, [0, 1].map(|index| Push { node: NodeId(1), index, why: Why::Fed }));
-    assert_eq!((scatter.newly_fed(), scatter.newly_fed()), (Some(NodeId(1)), None));
     scatter.pushed(NodeId(1), 0, true, later);
     assert_eq!(indexes(&drain(&mut scatter, later)), [2], "a block that was pushed to it ends nothing");
     scatter.has(NodeId(1), 1, later);
@@ -120,20 +117,6 @@ fn a_node_that_gains_nothing_is_fed_until_a_peer_gives_it_what_the_driver_did_no
     scatter.pushed(NodeId(1), 2, true, later);
     assert_eq!(drain(&mut scatter, later), [], "a peer gave it a block");
     assert_eq!(drain(&mut scatter, later + PATIENCE_MIN).len(), 1, "it is dry again; block 3 is still under way");
-    assert_eq!(scatter.newly_fed(), None, "once is enough");
-}
-
-#[test]
-fn a_node_that_takes_no_blocks_gets_none_and_counts_as_holder() {
-    let mut scatter = Scatter::new(4);
-    scatter.joined(NodeId(0), set_of(4, [0]));
-    scatter.joined(NodeId(1), BlockSet::empty(4));
-    scatter.accepts(NodeId(0), false);
-    assert_eq!(indexes(&drain(&mut scatter, NOW)), [1, 2]);
-    scatter.accepts(NodeId(1), false);
-    assert_eq!(scatter.deadline(), None);
-    scatter.accepts(NodeId(0), true);
-    assert_eq!(drain(&mut scatter, NOW), [Push { node: NodeId(0), index: 3, why: Why::Scattered }]);
 }
 
 #[test]

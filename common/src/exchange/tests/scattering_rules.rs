@@ -14,7 +14,6 @@ use super::set_of;
 pub(super) enum Step {
     Joins(u32, Vec<u32>),
     Leaves(u32),
-    Accepts(u32, bool),
     /// The node got the block from another, or says so.
     Has(u32, u32),
     /// A push that is under way ends.
@@ -29,14 +28,12 @@ pub(super) enum Step {
 #[derive(Debug)]
 struct PlainNode {
     have: BTreeSet<u32>,
-    accepts: bool,
     pushed: usize,
     failures: u32,
     waits_until: Duration,
     /// Since when it gained nothing though it could.
     dry_since: Option<Duration>,
     fed: bool,
-    told: bool,
 }
 
 /// A scatter, and beside it all that happened to it.
@@ -51,7 +48,6 @@ pub(super) struct Checked {
     failed_at: BTreeMap<u32, NodeId>,
     ever_fed: BTreeSet<u32>,
     took: Vec<Duration>,
-    sends: u64,
     pub(super) now: Duration,
 }
 
@@ -66,7 +62,6 @@ impl Checked {
             failed_at: BTreeMap::new(),
             ever_fed: BTreeSet::new(),
             took: Vec::new(),
-            sends: 0,
             now: Duration::ZERO,
         }
     }
@@ -77,10 +72,6 @@ impl Checked {
             Step::Leaves(node) => {
                 self.scatter.left(NodeId(node));
                 self.drop_node(NodeId(node));
-            }
-            Step::Accepts(node, accepts) => {
-                self.scatter.accepts(NodeId(node), accepts);
-                self.nodes.get_mut(&NodeId(node)).into_iter().for_each(|found| found.accepts = accepts);
             }
             Step::Has(node, index) => self.has(NodeId(node), index),
             Step::Ends(which, ok) if !self.under_way.is_empty() => {
@@ -102,13 +93,11 @@ impl Checked {
         let set = set_of(self.len, have.iter().copied());
         let plain = PlainNode {
             have: set.present().collect(),
-            accepts: true,
             pushed: 0,
             failures: 0,
             waits_until: Duration::ZERO,
             dry_since: None,
             fed: false,
-            told: false,
         };
         self.scatter.joined(node, set);
         self.drop_node(node);
@@ -125,10 +114,10 @@ impl Checked {
     fn has(&mut self, node: NodeId, index: u32) {
         self.scatter.has(node, index, self.now);
         let pushed = self.is_pushed(node, index) || self.failed_at.get(&index) == Some(&node);
-        self.gain(node, index, pushed);
+        self.add_block(node, index, pushed);
     }
 
-    fn gain(&mut self, node: NodeId, index: u32, pushed: bool) {
+    fn add_block(&mut self, node: NodeId, index: u32, pushed: bool) {
         let Some(found) = self.nodes.get_mut(&node).filter(|_| index < self.len) else { return };
         if found.have.insert(index) {
             found.dry_since = Some(self.now);
@@ -148,7 +137,7 @@ impl Checked {
         if ok {
             (found.failures, found.waits_until) = (0, Duration::ZERO);
             self.took.push(self.now.saturating_sub(since));
-            self.gain(node, index, true);
+            self.add_block(node, index, true);
         } else {
             if found.waits_until <= self.now {
                 found.waits_until = self.now + RETRY_MAX.min(RETRY * 2_u32.pow(found.failures.min(10)));
@@ -162,40 +151,26 @@ impl Checked {
 
     /// Takes every push that the scatter begins now, and looks whether each is the right one.
     fn drain(&mut self) {
-        self.watch();
+        self.update_supplies();
         while let Some(push) = self.scatter.next(self.now) {
             self.check(push);
             self.under_way.push((push, self.now));
             self.nodes.get_mut(&push.node).into_iter().for_each(|node| node.pushed += 1);
-            self.sends += 1;
             if push.why == Why::Fed {
                 self.ever_fed.insert(push.index);
             }
-            self.watch();
+            self.update_supplies();
         }
         let best = self.possible().next();
         assert_eq!(best, None, "something could be pushed at {:?}", self.now);
         assert_eq!(self.scatter.deadline(), self.deadline(), "the deadline at {:?}", self.now);
         assert!(self.scatter.deadline().is_none_or(|deadline| deadline > self.now));
-        assert_eq!(self.scatter.sends(), self.sends);
         let whole = |node: &PlainNode| node.have.len() == self.len as usize;
-        assert_eq!(self.scatter.whole_count(), self.nodes.values().filter(|node| whole(node)).count());
         assert!(self.nodes.iter().all(|(&id, node)| self.scatter.is_whole(id) == whole(node)));
         assert_eq!(self.scatter.broken_invariant(), None);
-        self.check_told();
     }
 
-    fn check_told(&mut self) {
-        while let Some(fed) = self.scatter.newly_fed() {
-            if let Some(node) = self.nodes.get_mut(&fed) {
-                assert!(node.fed && !node.told, "{fed:?} is said to be fed");
-                node.told = true;
-            }
-        }
-        assert!(self.nodes.values().all(|node| node.told || !node.fed), "a node is fed, and nobody was told");
-    }
-
-    fn watch(&mut self) {
+    fn update_supplies(&mut self) {
         let patience = self.patience();
         let old = self.under_way.iter().filter(|(_, since)| self.now >= *since + self.slow_after());
         self.slow.extend(old.map(|(push, _)| (push.node, push.index)).collect::<Vec<_>>());
@@ -204,11 +179,11 @@ impl Checked {
             let lacks: Vec<u32> = held.iter().filter(|index| !node.have.contains(index)).copied().collect();
             let of_others =
                 |index: &u32| !self.under_way.iter().any(|(push, _)| push.node == id && push.index == *index);
-            if node.fed && node.accepts && !lacks.is_empty() {
+            if node.fed && !lacks.is_empty() {
                 continue;
             }
             node.fed = false;
-            let could_gain = node.accepts && lacks.iter().any(of_others);
+            let could_gain = lacks.iter().any(of_others);
             let since = node.dry_since.unwrap_or(self.now);
             node.dry_since = could_gain.then_some(since);
             node.fed = could_gain && patience.is_some_and(|patience| self.now >= since + patience);
@@ -252,9 +227,8 @@ impl Checked {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        let accepting = || self.nodes.values().filter(|node| node.accepts);
-        let waits = accepting().map(|node| node.waits_until).filter(|&until| until > self.now);
-        let dry = accepting().filter(|node| !node.fed).filter_map(|node| node.dry_since);
+        let waits = self.nodes.values().map(|node| node.waits_until).filter(|&until| until > self.now);
+        let dry = self.nodes.values().filter(|node| !node.fed).filter_map(|node| node.dry_since);
         let is_unheld = (0..self.len).any(|index| self.holders(index) == 0);
         let limit = is_unheld && self.limited().count() >= self.scattered_max();
         let limited = self.limited().filter(|_| limit).map(|since| since + self.slow_after());
@@ -285,7 +259,7 @@ impl Checked {
     }
 
     fn is_ready(&self, node: &PlainNode) -> bool {
-        node.accepts && node.waits_until <= self.now
+        node.waits_until <= self.now
     }
 
     /// Nodes that have the block, and pushes of it that are under way.
