@@ -6,8 +6,9 @@ use broadsweep_common::model::{Activation, Layer, Model};
 
 use super::kernel::Blocking;
 use super::layout::{Border, Layout};
-use super::plan::{Plan, Role, TensorPlan};
+use super::plan::Plan;
 use super::shape::Shape;
+use super::tensor::{Role, TensorPlan};
 
 /// The layouts of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +48,7 @@ pub(super) struct Packing {
 
 /// A tensor's place in its run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PackedRange {
     pub(super) packing: Packing,
     pub(super) range: Range<usize>,
 }
@@ -83,7 +84,11 @@ impl Blueprint {
                 Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::Flatten => {
                     blocking.lanes(planned.output.channels())
                 }
-                _ => before.lanes(),
+                Layer::MaxPool(_)
+                | Layer::AveragePool(_)
+                | Layer::Dropout { .. }
+                | Layer::BatchNorm { .. }
+                | Layer::Activation(_) => before.lanes(),
             };
             let output = Layout::new(planned.output, lanes).with_border(border);
             let tensors = planned.tensors.iter().map(|tensor| Packing::new(tensor, before.lanes(), lanes));
@@ -95,13 +100,13 @@ impl Blueprint {
     }
 
     /// The place of every tensor in its run, in the order of the plan.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+    pub(super) fn places(&self) -> impl Iterator<Item = PackedRange> + '_ {
         let (mut trained, mut statistics) = (0, 0);
         self.layers.iter().flat_map(|layer| &layer.tensors).map(move |&packing| {
             let end = if packing.role.is_statistic() { &mut statistics } else { &mut trained };
             let start = *end;
             *end += packing.len();
-            Place { packing, range: start..*end }
+            PackedRange { packing, range: start..*end }
         })
     }
 

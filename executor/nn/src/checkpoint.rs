@@ -26,7 +26,7 @@ use super::optimizer::{OptimizerState, moments};
 use super::parameters::Parameters;
 use super::plan::{Plan, plan};
 use super::shape::ShapeError;
-use super::train::TrainTask;
+use super::train_task::TrainTask;
 
 const MAGIC: [u8; 8] = *b"BSCKPT\x00\x02";
 /// Magic and length of the header.

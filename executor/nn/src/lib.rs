@@ -4,7 +4,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `plan` | what a network will need: shapes, parameters, FLOPs |
+//! | `kinds/` | the same of each kind of layer: a new one begins there |
+//! | `tensor` | the tensors of a layer |
 //! | `shape` | shapes of rows, windows on images, and the error for layers that do not fit |
+//! | `train_task` | what is trained, and how |
 //! | `train` | the training loop, and the control that surrounds it |
 //! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
 //! | `evaluate` | scores of whole parts of the data |
@@ -37,6 +40,7 @@ mod early_stop;
 mod evaluate;
 mod functions;
 mod kernel;
+mod kinds;
 mod layers;
 mod layout;
 mod loss;
@@ -50,7 +54,9 @@ mod plan;
 mod product;
 mod shape;
 mod simd;
+mod tensor;
 mod train;
+mod train_task;
 mod weights;
 mod workbench;
 
@@ -60,9 +66,12 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use evaluate::{MeasureError, measure};
 pub use kernel::{KERNELS, Kernel};
+pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
 pub use nodes::{memory_bytes, memory_bytes_max};
-pub use plan::{LAYER_VALUES_MAX, LayerPlan, PARAMETERS_MAX, Plan, Role, TensorPlan, plan};
+pub use plan::{LayerPlan, Plan, plan};
 pub use shape::{Shape, ShapeError};
-pub use train::{Control, Phase, TrainError, TrainTask, Trained, train};
+pub use tensor::{Role, TensorPlan};
+pub use train::{Control, Phase, TrainError, Trained, train};
+pub use train_task::TrainTask;
 pub use weights::{Tensor, Weights, WeightsError};
 pub use workbench::{Piece, Workbench};

@@ -8,8 +8,8 @@ use std::ops::Range;
 use broadsweep_common::training::{Optimizer, Training};
 
 use super::blueprint::Blueprint;
-use super::plan::Role;
 use super::simd::Work;
+use super::tensor::Role;
 
 /// First moments below this become 0. They are far below what reaches a weight, and numbers that are smaller still,
 /// the subnormal ones, take many times as long.

@@ -8,7 +8,8 @@ use broadsweep_common::seeds::{self, Rng};
 use rand_chacha::rand_core::Rng as _;
 
 use super::blueprint::Blueprint;
-use super::plan::{Plan, Role};
+use super::plan::Plan;
+use super::tensor::Role;
 
 /// All numbers that training makes.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +73,12 @@ impl Parameters {
 fn initialization(layer: &Layer) -> Initialization {
     match layer {
         Layer::Dense { initialization, .. } | Layer::Conv2d { initialization, .. } => *initialization,
-        _ => unreachable!("the plan gives weights to dense and conv2d layers alone"),
+        Layer::MaxPool(_)
+        | Layer::AveragePool(_)
+        | Layer::Flatten
+        | Layer::Dropout { .. }
+        | Layer::BatchNorm { .. }
+        | Layer::Activation(_) => unreachable!("weights of products are those of dense and conv2d layers alone"),
     }
 }
 

@@ -148,7 +148,7 @@ impl<S: Simd> Pass<S> {
                     // SAFETY: `reach` was taken over all tiles, segments and blocks, and the slices are that long; the
                     // bias too. `c` is borrowed mutably, and so overlaps nothing that is read.
                     unsafe {
-                        let place = Place {
+                        let place = TilePointers {
                             a: a.as_ptr().add(tile.a),
                             b: b.as_ptr().add(block * b_block),
                             c: c.as_mut_ptr().add(tile.c + block * c_block),
@@ -169,7 +169,7 @@ impl<S: Simd> Pass<S> {
 
     /// # Safety
     /// See [`Sum::new`].
-    unsafe fn tile(&self, rows: usize, is_half: bool, segments: &[Segment], place: Place) {
+    unsafe fn tile(&self, rows: usize, is_half: bool, segments: &[Segment], place: TilePointers) {
         let simd = self.simd;
         // SAFETY: the caller's.
         unsafe {
@@ -209,7 +209,7 @@ fn cut(run: Tile, max: usize, a_row: usize, c_row: usize) -> impl Iterator<Item 
 
 /// Where one tile reads and writes.
 #[derive(Clone, Copy)]
-struct Place {
+struct TilePointers {
     a: *const f32,
     b: *const f32,
     c: *mut f32,
@@ -238,7 +238,7 @@ unsafe fn by_rows<S: Simd, const VECTORS: usize, const WALK: u8>(
     rows: usize,
     stride: usize,
     segments: &[Segment],
-    place: Place,
+    place: TilePointers,
 ) {
     let rows_max = if VECTORS == 1 { S::HALF_TILE_ROWS } else { S::TILE_ROWS };
     macro_rules! choose {
@@ -261,14 +261,14 @@ struct Sum<'a, S, const ROWS: usize, const VECTORS: usize, const WALK: u8> {
     simd: S,
     stride: usize,
     segments: &'a [Segment],
-    place: Place,
+    place: TilePointers,
 }
 
 impl<'a, S: Simd, const ROWS: usize, const VECTORS: usize, const WALK: u8> Sum<'a, S, ROWS, VECTORS, WALK> {
     /// # Safety
     /// As long as it lives, all that segments and strides reach from `place` has to be there, whole blocks of it, and
     /// nothing else may use `c`.
-    unsafe fn new(simd: S, stride: usize, segments: &'a [Segment], place: Place) -> Self {
+    unsafe fn new(simd: S, stride: usize, segments: &'a [Segment], place: TilePointers) -> Self {
         Self { simd, stride, segments, place }
     }
 

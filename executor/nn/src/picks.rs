@@ -167,7 +167,7 @@ impl Bundle {
             "the picks lead beyond a slice"
         );
         let (source, target) = (source.as_ptr(), target.as_mut_ptr());
-        let place = Place { source, target, scales, rows };
+        let place = SumPointers { source, target, scales, rows };
         // SAFETY: the slices are as long as the last item and the last pick with the last row need, and `Picks` keeps
         // all others before them. The target is borrowed mutably, and so overlaps nothing that is read.
         unsafe { by_size(simd, (self.rows.len(), self.run), picks, place) }
@@ -176,7 +176,7 @@ impl Bundle {
 
 /// Where sums lead.
 #[derive(Clone, Copy)]
-struct Place {
+struct SumPointers {
     source: *const f32,
     target: *mut f32,
     /// What places are multiplied with, of picks and of items.
@@ -189,7 +189,7 @@ struct Place {
 ///
 /// # Safety
 /// See [`Sum::new`].
-unsafe fn by_size<S: Simd>(simd: S, size: (usize, usize), picks: &Picks, place: Place) {
+unsafe fn by_size<S: Simd>(simd: S, size: (usize, usize), picks: &Picks, place: SumPointers) {
     macro_rules! choose {
         ($($rows:literal x $($run:literal)*;)*) => {
             match size {
@@ -214,7 +214,7 @@ unsafe fn by_size<S: Simd>(simd: S, size: (usize, usize), picks: &Picks, place: 
 struct Sum<'a, S, const ROWS: usize, const RUN: usize> {
     simd: S,
     picks: &'a Picks,
-    place: Place,
+    place: SumPointers,
 }
 
 impl<'a, S: Simd, const ROWS: usize, const RUN: usize> Sum<'a, S, ROWS, RUN> {
@@ -222,7 +222,7 @@ impl<'a, S: Simd, const ROWS: usize, const RUN: usize> Sum<'a, S, ROWS, RUN> {
     /// For every item, its place times the second scale, and for every pick, its place times the first one, `RUN`
     /// vectors have to follow at each of the first `ROWS` rows, to be written in the target and read in the source;
     /// nothing else may use the target meanwhile.
-    unsafe fn new(simd: S, picks: &'a Picks, place: Place) -> Self {
+    unsafe fn new(simd: S, picks: &'a Picks, place: SumPointers) -> Self {
         Self { simd, picks, place }
     }
 }
@@ -230,7 +230,7 @@ impl<'a, S: Simd, const ROWS: usize, const RUN: usize> Sum<'a, S, ROWS, RUN> {
 impl<S: Simd, const ROWS: usize, const RUN: usize> Work for Sum<'_, S, ROWS, RUN> {
     #[inline(always)]
     fn run(self) {
-        let Self { simd, picks, place: Place { source, target, scales, rows: [from_rows, to_rows] } } = self;
+        let Self { simd, picks, place: SumPointers { source, target, scales, rows: [from_rows, to_rows] } } = self;
         let lists = picks.lists.chunks_exact(picks.capacity);
         for ((item, count), list) in picks.items.iter().zip(&picks.counts).zip(lists) {
             if *count == 0 {

@@ -3,15 +3,12 @@
 //! Models come over the wire and from study files, so all arithmetic on sizes is checked.
 
 use broadsweep_common::dataset::TargetKind;
-use broadsweep_common::model::{Activation, LAYERS_MAX, Layer, Loss, Model, Padding, WINDOW, Window};
+use broadsweep_common::model::{LAYERS_MAX, Layer, Loss, Model};
 
-use super::activation;
-use super::shape::{Axis, Shape, ShapeError, Windows};
+use super::kinds::{self, Description, LAYER_VALUES_MAX, PARAMETERS_MAX, Sides};
+use super::shape::{Shape, ShapeError, Windows};
+use super::tensor::TensorPlan;
 
-/// Parameters that one network may have: 8 GiB of weights.
-pub const PARAMETERS_MAX: u64 = 1 << 31;
-/// Values that one layer may make of one row.
-pub const LAYER_VALUES_MAX: u64 = 1 << 26;
 /// Rows of an evaluation batch, where they are small.
 const EVALUATION_ROWS_MAX: u64 = 256;
 /// Bytes that activations of an evaluation batch may take; larger rows come in smaller batches.
@@ -55,51 +52,6 @@ pub struct LayerPlan {
     row_bytes: u64,
     /// Where windows lie, for layers that have some.
     pub(super) windows: Option<Windows>,
-}
-
-/// One tensor of a layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorPlan {
-    /// `layer2.weight`: layers are counted from 1.
-    pub name: String,
-    /// Its sides.
-    pub shape: Vec<usize>,
-    /// What it is for.
-    pub role: Role,
-}
-
-/// What a tensor is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Weights of a product: trained, and reached by L2 and weight decay.
-    Weight,
-    /// Biases and shifts: trained, never penalised. They start at 0.
-    Bias,
-    /// Scales of batch norm: trained, never penalised. They start at 1.
-    Scale,
-    /// Running means of batch norm: not trained. They start at 0.
-    Mean,
-    /// Running variances of batch norm: not trained. They start at 1.
-    Variance,
-}
-
-impl Role {
-    /// Whether the tensor is measured, and not trained.
-    #[must_use]
-    pub fn is_statistic(self) -> bool {
-        match self {
-            Self::Weight | Self::Bias | Self::Scale => false,
-            Self::Mean | Self::Variance => true,
-        }
-    }
-}
-
-impl TensorPlan {
-    /// Values of the tensor.
-    #[must_use]
-    pub fn values(&self) -> usize {
-        self.shape.iter().product()
-    }
 }
 
 /// Plans `model` for rows of shape `input_shape`: `[n]`, `[height, width]` or `[height, width, channels]`.
@@ -205,135 +157,18 @@ fn check_end(model: &Model, shape: Shape, targets: TargetKind) -> Result<(), Sha
     }
 }
 
-/// An error is the message alone; the caller knows the layer.
+/// What layer `index` needs. An error is the message alone; the caller knows the layer.
 fn plan_layer(layer: &Layer, index: usize, input: Shape) -> Result<LayerPlan, String> {
-    let mut windows = None;
-    let output = match layer {
-        Layer::Dense { units, .. } => match input {
-            Shape::Flat(_) => Shape::Flat(*units),
-            Shape::Image { .. } => {
-                return Err(format!("needs flat values, but gets an image ({input}); put a flatten layer before it"));
-            }
-        },
-        Layer::Conv2d { filters, kernel, stride, padding, .. } => {
-            let found = plan_windows(input, *kernel, *stride, *padding)?;
-            windows = Some(found);
-            image(found.vertical.output, found.horizontal.output, *filters)
-        }
-        Layer::MaxPool(Window { size, stride, padding }) | Layer::AveragePool(Window { size, stride, padding }) => {
-            let found = plan_windows(input, *size, *stride, *padding)?;
-            windows = Some(found);
-            image(found.vertical.output, found.horizontal.output, found.channels)
-        }
-        Layer::Flatten => Shape::Flat(input.values()),
-        Layer::Dropout { .. } | Layer::BatchNorm { .. } | Layer::Activation(_) => input,
+    let Description { output, tensors, flops, row_bytes, windows } = kinds::describe(layer, input)?;
+    let named = |sides: Sides| TensorPlan {
+        name: format!("layer{}.{}", index + 1, sides.name),
+        shape: sides.shape,
+        role: sides.role,
     };
-    check_size(output)?;
-    let tensors = tensors(layer, index, input, windows.as_ref())?;
+    let tensors: Vec<TensorPlan> = tensors.into_iter().map(named).collect();
     let trained = tensors.iter().filter(|tensor| !tensor.role.is_statistic());
-    let row_bytes = row_bytes(layer, output);
-    Ok(LayerPlan {
-        kind: layer.kind(),
-        output,
-        parameters: trained.map(|tensor| tensor.values() as u64).sum(),
-        flops: flops(layer, input, output, windows.as_ref()),
-        tensors,
-        row_bytes,
-        windows,
-    })
-}
-
-fn plan_windows(input: Shape, window: usize, stride: usize, padding: Padding) -> Result<Windows, String> {
-    let Shape::Image { height, width, channels } = input else {
-        return Err(format!(
-            "needs an image (height, width, channels), but gets {input}; put it before the flatten layer, or give \
-             the data a shape of an image"
-        ));
-    };
-    let fits = |side: usize| u32::try_from(side).is_ok_and(|side| WINDOW.hold(side));
-    if !fits(window) || !fits(stride) {
-        return Err(format!("needs a window and a stride {}", WINDOW.in_words()));
-    }
-    let axis = |side| Axis::new(side, window, stride, padding);
-    match (axis(height), axis(width)) {
-        (Some(vertical), Some(horizontal)) => Ok(Windows { vertical, horizontal, channels }),
-        _ => Err(format!(
-            "a window of {window}x{window} does not fit into {input}; use a smaller one, or padding = \"same\""
-        )),
-    }
-}
-
-fn check_size(output: Shape) -> Result<(), String> {
-    let values = match output {
-        Shape::Flat(values) => Some(values as u64),
-        Shape::Image { height, width, channels } => {
-            (height as u64).checked_mul(width as u64).and_then(|pixels| pixels.checked_mul(channels as u64))
-        }
-    };
-    match values {
-        Some(0) => Err("makes no values; it needs at least 1 unit or filter".to_owned()),
-        Some(1..=LAYER_VALUES_MAX) => Ok(()),
-        _ => Err(format!("makes {output} of each row, more than 2^26 values; make it smaller")),
-    }
-}
-
-fn tensors(layer: &Layer, index: usize, input: Shape, windows: Option<&Windows>) -> Result<Vec<TensorPlan>, String> {
-    let tensor = |name: &str, shape: &[usize], role| TensorPlan {
-        name: format!("layer{}.{name}", index + 1),
-        shape: shape.to_vec(),
-        role,
-    };
-    let planned = match (layer, windows) {
-        (Layer::Dense { units, .. }, _) => {
-            vec![tensor("weight", &[input.values(), *units], Role::Weight), tensor("bias", &[*units], Role::Bias)]
-        }
-        (Layer::Conv2d { filters, kernel, .. }, Some(windows)) => vec![
-            tensor("weight", &[*kernel, *kernel, windows.channels, *filters], Role::Weight),
-            tensor("bias", &[*filters], Role::Bias),
-        ],
-        (Layer::BatchNorm { .. }, _) => {
-            let channels = [input.channels()];
-            vec![
-                tensor("scale", &channels, Role::Scale),
-                tensor("shift", &channels, Role::Bias),
-                tensor("mean", &channels, Role::Mean),
-                tensor("variance", &channels, Role::Variance),
-            ]
-        }
-        _ => Vec::new(),
-    };
-    for tensor in &planned {
-        let values = tensor.shape.iter().try_fold(1_u64, |product, &side| product.checked_mul(side as u64));
-        if values.is_none_or(|values| values > PARAMETERS_MAX) {
-            return Err(format!("needs weights of shape {:?}, more than 2^31 values; make it smaller", tensor.shape));
-        }
-    }
-    Ok(planned)
-}
-
-/// A product of `(a, b)` and `(b, c)` counts `2abc`. Sizes are bounded by now: nothing here comes near 2^64.
-fn flops(layer: &Layer, input: Shape, output: Shape, windows: Option<&Windows>) -> u64 {
-    match (layer, windows) {
-        (Layer::Dense { units, .. }, _) => 2 * input.values() as u64 * *units as u64,
-        (Layer::Conv2d { .. }, Some(windows)) => 2 * output.values() as u64 * windows.patch_values() as u64,
-        _ => 0,
-    }
-}
-
-/// Bytes a row of a layer's outputs, and of what the backward pass needs; as they are on plain memory, so that the
-/// evaluation batch does not depend on the kernel.
-fn row_bytes(layer: &Layer, output: Shape) -> u64 {
-    let values = 4 * output.values() as u64;
-    let kept = |function: Activation| if activation::needs_inputs(function) { values } else { 0 };
-    match layer {
-        Layer::Dense { activation, .. } | Layer::Conv2d { activation, .. } | Layer::BatchNorm { activation, .. } => {
-            values + kept(*activation)
-        }
-        Layer::MaxPool(_) | Layer::Dropout { .. } => 2 * values,
-        Layer::AveragePool(_) => values,
-        Layer::Flatten => 0,
-        Layer::Activation(function) => values + kept(*function),
-    }
+    let parameters = trained.map(|tensor| tensor.values() as u64).sum();
+    Ok(LayerPlan { kind: layer.kind(), output, tensors, parameters, flops, row_bytes, windows })
 }
 
 impl Plan {

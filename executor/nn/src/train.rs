@@ -2,43 +2,20 @@
 //!
 //! It knows no cluster and no clock. Its bits depend on model, training, seeds, data and kernel only.
 
-use broadsweep_common::dataset::{Dataset, Header, Part};
+use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::metrics::{self, EpochReport, Score};
-use broadsweep_common::model::Model;
 use broadsweep_common::task::Select;
-use broadsweep_common::training::Training;
 
 use super::batch::{Batch, shuffle};
 use super::blueprint::Blueprint;
 use super::checkpoint::{Checkpoint, identity};
 use super::evaluate::score;
-use super::kernel::Kernel;
 use super::loss::Tally;
 use super::network::{self, Network};
 use super::plan::{Plan, plan};
 use super::shape::ShapeError;
+use super::train_task::TrainTask;
 use super::weights::Weights;
-
-/// What is trained, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct TrainTask<'a> {
-    /// The layers.
-    pub model: &'a Model,
-    /// Optimizer, batches and epochs.
-    pub training: &'a Training,
-    /// Shared by all trials: with `repeat`, the order of the rows.
-    pub study_seed: u64,
-    /// The trial's own: weights at the start, and dropout.
-    pub trial_seed: u64,
-    /// Which repetition of the configuration this is.
-    pub repeat: u32,
-    /// Whose error early stop watches.
-    pub select: Select,
-    /// Whether the test rows are scored after every epoch in any case.
-    pub test_every_trial: bool,
-    /// What multiplies. Another kernel ends in other bits.
-    pub kernel: Kernel,
-}
 
 /// What a training spends its time on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,32 +69,6 @@ pub enum TrainError {
     /// The checkpoint would go on to other bits.
     #[error("the checkpoint is of another model, training, seed, kernel or shape of data")]
     ForeignCheckpoint,
-}
-
-impl TrainTask<'_> {
-    /// The score that early stop watches.
-    pub(super) fn watched(&self, report: &EpochReport) -> Option<Score> {
-        match self.select {
-            Select::Validation => report.validation,
-            Select::Test => report.test,
-        }
-    }
-
-    /// Whether every epoch reports a score of this part.
-    #[must_use]
-    pub fn reports(&self, part: Part, data: &Header) -> bool {
-        let is_looked_at = match part {
-            Part::Train => false,
-            Part::Validation => true,
-            Part::Test => self.test_every_trial || self.select == Select::Test,
-        };
-        is_looked_at && data.rows(part) > 0
-    }
-
-    /// The step size of an epoch, counted from 1.
-    pub(super) fn learning_rate(&self, epoch: u32) -> f64 {
-        self.training.learning_rate * libm::pow(self.training.learning_rate_decay, f64::from(epoch - 1))
-    }
 }
 
 /// Trains one network, from the start or from where a checkpoint was taken. It ends in the same bits either way: the

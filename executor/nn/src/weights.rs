@@ -11,8 +11,9 @@ use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 
 use super::blueprint::Blueprint;
 use super::parameters::Parameters;
-use super::plan::{Plan, TensorPlan, plan};
+use super::plan::{Plan, plan};
 use super::shape::ShapeError;
+use super::tensor::TensorPlan;
 
 /// What training made: the tensors of every layer, in layer order, as the plan lists them.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,11 +18,11 @@ pub struct Workbench {
     rows: usize,
     parameters: Parameters,
     optimizer: OptimizerState,
-    places: Vec<Place>,
+    benched: Vec<BenchedNode>,
 }
 
 /// One layer.
-struct Place {
+struct BenchedNode {
     planned: NodePlan,
     operation: Box<dyn Operation>,
     activation: Applied,
@@ -55,7 +55,7 @@ impl Workbench {
         let blueprint = Blueprint::new(model, plan, kernel.blocking());
         let planned = nodes(model, plan, &blueprint);
         let first_trained = planned.iter().position(|node| node.is_trained).unwrap_or(0);
-        let places = planned.into_iter().enumerate().map(|(index, planned)| {
+        let benched = planned.into_iter().enumerate().map(|(index, planned)| {
             let mut operation = planned.build(kernel, rows);
             operation.expect(rows);
             operation.begin_epoch(1, 1);
@@ -65,7 +65,7 @@ impl Workbench {
                 buffer
             };
             let (input, output) = (planned.input.len(rows), planned.output.len(rows));
-            Place {
+            BenchedNode {
                 operation,
                 activation: Applied { kernel, activation: planned.activation, layout: planned.output },
                 passes_on: index > first_trained,
@@ -80,14 +80,14 @@ impl Workbench {
             rows,
             parameters: Parameters::initialize(model, plan, &blueprint, 1),
             optimizer: OptimizerState::new(training, &blueprint),
-            places: places.collect(),
+            benched: benched.collect(),
         }
     }
 
     /// The layers, from input to output. Those that compute nothing are left out.
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
-        let piece = |place: &Place| {
+        let piece = |place: &BenchedNode| {
             let NodePlan { input, output, flops, is_trained, .. } = &place.planned;
             let forward = self.rows as u64 * flops;
             Piece {
@@ -97,7 +97,7 @@ impl Workbench {
                 is_trained: *is_trained,
             }
         };
-        self.places.iter().map(piece).collect()
+        self.benched.iter().map(piece).collect()
     }
 
     /// One batch forward through layer `number`, with its activation.
@@ -105,7 +105,7 @@ impl Workbench {
     /// # Panics
     /// If there is no such layer.
     pub fn forward(&mut self, number: usize) {
-        let Place { planned, operation, activation, input, output, .. } = &mut self.places[number];
+        let BenchedNode { planned, operation, activation, input, output, .. } = &mut self.benched[number];
         let tensors = Tensors {
             trained: &self.parameters.trained[planned.trained.clone()],
             statistics: &mut self.parameters.statistics[planned.statistics.clone()],
@@ -119,8 +119,8 @@ impl Workbench {
     /// # Panics
     /// If there is no such layer.
     pub fn backward(&mut self, number: usize) {
-        let Place { planned, operation, activation, passes_on, input, output, d_output, d_input } =
-            &mut self.places[number];
+        let BenchedNode { planned, operation, activation, passes_on, input, output, d_output, d_input } =
+            &mut self.benched[number];
         // Small, so that weights stay what they are however often this is done.
         d_output.fill(1e-6);
         let inputs: &[f32] = if activation::needs_inputs(activation.activation) { output } else { &[] };

@@ -44,7 +44,7 @@ pub(crate) fn measure(network: &Network, kernel: Kernel, passes: u32, seconds: f
     let row_bytes: usize = network.input.iter().map(|&side| side as usize).product();
     let batches_max = (PART_BYTES / (row_bytes * network.batch)).max(1);
 
-    let mut pace = Pace::default();
+    let mut pace = BatchCount::default();
     train(network, kernel, &random(network, [network.batch * batches_max.min(4), 0])?, EPOCHS_MAX, &mut pace)?;
     let batches = ((seconds * pace.batches_a_second()) as usize).clamp(1, batches_max);
     let rows = batches * network.batch;
@@ -126,19 +126,19 @@ fn next(state: &mut u64) -> u64 {
 
 /// Counts batches for a while, from the second one on.
 #[derive(Default)]
-struct Pace {
+struct BatchCount {
     started: Option<Start>,
     batches: u32,
     wall_s: f64,
 }
 
-impl Pace {
+impl BatchCount {
     fn batches_a_second(&self) -> f64 {
         f64::from(self.batches) / self.wall_s
     }
 }
 
-impl Control for Pace {
+impl Control for BatchCount {
     fn go_on(&mut self) -> bool {
         // The first call stands before the first batch, the second one behind it.
         let Some(started) = &self.started else {

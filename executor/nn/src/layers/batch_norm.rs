@@ -8,7 +8,7 @@ use super::lanes::{ByLanes, by_lanes, values};
 use super::{Backward, Mode, Operation, Tensors};
 use crate::kernel::Kernel;
 use crate::layout::Layout;
-use crate::plan::Role;
+use crate::tensor::Role;
 
 /// A batch norm layer. Its weights are `scale (channels)`, then `shift (channels)`; its statistics are
 /// `mean (channels)`, then `variance (channels)`; all filled up to whole blocks.
@@ -33,7 +33,7 @@ struct Pixels {
 }
 
 /// The places of one pixel's neighbouring channels.
-struct Place {
+struct PixelStarts {
     input: usize,
     output: usize,
 }
@@ -53,12 +53,12 @@ impl Pixels {
 
     /// Calls `each` with every pixel of so many rows, where its channels from `first` on lie.
     #[inline(always)]
-    fn each(&self, rows: usize, first: usize, mut each: impl FnMut(Place)) {
+    fn each(&self, rows: usize, first: usize, mut each: impl FnMut(PixelStarts)) {
         let lanes = self.input.lanes();
         let (block, lane) = (first / lanes, first % lanes);
         for (input, output) in self.input.block_lines(rows, block).zip(self.output.block_lines(rows, block)) {
             for pixel in (lane..input.len()).step_by(lanes) {
-                each(Place { input: input.start + pixel, output: output.start + pixel });
+                each(PixelStarts { input: input.start + pixel, output: output.start + pixel });
             }
         }
     }

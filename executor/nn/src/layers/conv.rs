@@ -6,39 +6,19 @@
 //! convolution, its activation and its pool, and between their gradients, never leaves the second cache. Where the pool
 //! picks few of the outputs, `conv_picked` has the gradients, else `conv_gradient`.
 
-use broadsweep_common::model::Activation;
-
-use super::conv_gradient::{InputGradient, WeightGradient, gradient_border, turned_len};
+use super::conv_gradient::{InputGradient, WeightGradient, turned_len};
 use super::conv_picked::{self, PickedGradients};
+use super::conv_sizes::Sizes;
 use super::pool::Windowed;
 use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::activation::Applied;
-use crate::blueprint::Packing;
 use crate::buffer::Buffer;
 use crate::kernel::Kernel;
 use crate::layout::Layout;
 use crate::optimizer::Descent;
 use crate::pass::{Columns, Pass, Segment, Start, Tile, Walk};
-use crate::plan::Role;
-use crate::shape::{Shape, Windows};
 use crate::simd::Simd;
-
-/// What a convolution is made for.
-#[derive(Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) windows: Windows,
-    pub(crate) filters: usize,
-    pub(crate) input: Layout,
-    /// The node's outputs: after the pool, if it has one.
-    pub(crate) output: Layout,
-    /// Of the kernel's weights.
-    pub(crate) packing: Packing,
-    pub(crate) pool: Option<Windows>,
-    /// Behind the pool. Not one whose derivative needs its inputs.
-    pub(crate) activation: Activation,
-    /// Whether the gradient by the inputs is needed.
-    pub(crate) passes_on: bool,
-}
+use crate::tensor::Role;
 
 /// A convolution. Its weights are `W (kernel, kernel, channels, filters)`, then `b (filters)`, both in blocks of filters.
 pub(crate) struct Conv<S> {
@@ -74,26 +54,6 @@ struct AllGradients<S> {
 }
 
 impl Sizes {
-    fn lanes(&self) -> usize {
-        self.output.lanes()
-    }
-
-    /// Blocks of filters.
-    pub(crate) fn blocks(&self) -> usize {
-        self.filters.div_ceil(self.lanes())
-    }
-
-    /// Of the convolution itself, without a border.
-    fn unpooled(&self) -> Layout {
-        let (height, width) = (self.windows.vertical.output, self.windows.horizontal.output);
-        Layout::new(Shape::Image { height, width, channels: self.filters }, self.lanes())
-    }
-
-    /// Of the derivative by them: with the border that the gradient by the inputs reaches into.
-    pub(crate) fn d_outputs(&self) -> Layout {
-        if self.passes_on { self.unpooled().with_border(gradient_border(&self.windows)) } else { self.unpooled() }
-    }
-
     /// Values of the work buffers for batches of so many rows.
     pub(crate) fn buffer_len(&self, rows: u64) -> u64 {
         let biases = self.blocks() * self.lanes();
@@ -109,33 +69,6 @@ impl Sizes {
         };
         let fixed = unpooled + gradients + self.packing.len() + biases;
         origins.saturating_add(fixed as u64)
-    }
-
-    /// Where the first window starts in an image, and how far it is from a window to the next.
-    pub(crate) fn window_start(&self) -> (usize, usize) {
-        let (vertical, horizontal) = (self.windows.vertical, self.windows.horizontal);
-        let back = vertical.before * self.input.pitch() + horizontal.before * self.input.lanes();
-        (self.input.pixel(0, 0) - back, horizontal.stride * self.input.lanes())
-    }
-
-    /// The kernel's lines over blocks of channels, each with its place in an image from the window's start, its first
-    /// row among the weights, and its values. Where a block of channels is not full, each tap is a line.
-    pub(crate) fn kernel_lines(&self) -> Vec<(usize, usize, usize)> {
-        let (lanes, pitch) = (self.input.lanes(), self.input.pitch());
-        let (height, width) = (self.windows.vertical.window, self.windows.horizontal.window);
-        let mut lines = Vec::new();
-        for block in 0..self.input.blocks() {
-            let channel = block * lanes;
-            let channels = lanes.min(self.windows.channels - channel);
-            let (taps, length) = if channels == lanes { (1, width * lanes) } else { (width, channels) };
-            for y in 0..height {
-                for x in 0..taps {
-                    let place = block * self.input.plane() + y * pitch + x * lanes;
-                    lines.push((place, self.packing.row(y * width + x, channel), length));
-                }
-            }
-        }
-        lines
     }
 }
 

@@ -1,9 +1,8 @@
 //! The gradients of a convolution, as passes over one image.
 
-use super::conv::Sizes;
-use crate::layout::Border;
+use super::conv_sizes::Sizes;
+use super::conv_taps::{Taps, gradient_border};
 use crate::pass::{Columns, Pass, Segment, Start, Tile, Walk};
-use crate::shape::{Axis, Windows};
 use crate::simd::Simd;
 
 /// By the weights: for every line of the kernel, inputs times the derivative by outputs, summed over all windows.
@@ -30,23 +29,6 @@ struct Phase<S> {
     start: usize,
 }
 
-/// The taps of one phase along one side.
-#[derive(Clone, Copy)]
-struct Taps {
-    /// The phase: its taps are this one and every stride-th after it.
-    first: usize,
-    stride: usize,
-    /// How many there are.
-    count: usize,
-    /// The first window, counted as if windows went on before the image, that an input of this phase is the first
-    /// pixel of but for `first`.
-    window: usize,
-    /// The input that it is.
-    input: usize,
-    /// Inputs of this phase.
-    inputs: usize,
-}
-
 impl<S: Simd> WeightGradient<S> {
     pub(super) fn new(simd: S, sizes: &Sizes) -> Self {
         let (start, step) = sizes.window_start();
@@ -71,34 +53,6 @@ impl<S: Simd> WeightGradient<S> {
     /// Adds one image's share to `gradient`.
     pub(super) fn run(&self, input: &[f32], d_outputs: &[f32], gradient: &mut [f32]) {
         self.0.run(input, d_outputs, Start::Sums, gradient);
-    }
-}
-
-impl Taps {
-    /// Of every phase along one side.
-    fn of(axis: Axis) -> impl Iterator<Item = Self> {
-        (0..axis.stride).map(move |first| {
-            // Inputs counted from the first window's first pixel: `axis.before` is the image's first one.
-            let window = axis.before.saturating_sub(first).div_ceil(axis.stride);
-            let input = window * axis.stride + first - axis.before;
-            Self {
-                first,
-                stride: axis.stride,
-                count: axis.window.saturating_sub(first).div_ceil(axis.stride),
-                window,
-                input,
-                inputs: axis.input.saturating_sub(input).div_ceil(axis.stride),
-            }
-        })
-    }
-
-    /// How far the phases reach before the first window and behind the last one.
-    fn reach(axis: Axis) -> (usize, usize) {
-        let with_taps = || Self::of(axis).filter(|taps| taps.count > 0 && taps.inputs > 0);
-        let before = with_taps().map(|taps| (taps.count - 1).saturating_sub(taps.window)).max().unwrap_or(0);
-        let behind =
-            with_taps().map(|taps| (taps.window + taps.inputs).saturating_sub(axis.output)).max().unwrap_or(0);
-        (before, behind)
     }
 }
 
@@ -168,12 +122,6 @@ impl<S: Simd> InputGradient<S> {
     pub(super) fn len(&self) -> usize {
         self.turned.len()
     }
-}
-
-/// What is read around the derivative by the outputs.
-pub(super) fn gradient_border(windows: &Windows) -> Border {
-    let ((top, bottom), (left, right)) = (Taps::reach(windows.vertical), Taps::reach(windows.horizontal));
-    Border { top, bottom, left, right }
 }
 
 /// Values of the turned kernel.

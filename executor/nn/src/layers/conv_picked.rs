@@ -12,7 +12,7 @@
 //! Both go through the kernel line by line, with vectors of channels: so weights are turned around once a batch, from
 //! vectors of filters, and their gradient back.
 
-use super::conv::Sizes;
+use super::conv_sizes::Sizes;
 use super::pool::Windowed;
 use crate::buffer::Buffer;
 use crate::picks::{Bundle, Direction, Picks};

@@ -16,8 +16,8 @@ use super::{AddRows, Backward, Mode, Operation, Tensors};
 use crate::layout::Layout;
 use crate::optimizer::Descent;
 use crate::pass::{Columns, Pass, Segment, Start, Tile, Walk};
-use crate::plan::Role;
 use crate::simd::{Simd, Work};
+use crate::tensor::Role;
 
 /// Values of a part of the gradient, about.
 const PART_VALUES: usize = 2048;

@@ -3,11 +3,14 @@
 //! A layer holds its sizes, layouts and work buffers. Weights and statistics belong to the network, so that all of them
 //! lie in one run of memory each, and a checkpoint is a copy of a few vectors. Values lie as `layout` says. Layers
 //! with weights are there twice: for our own kernels here, and on plain memory in `plain`. The others read any layout.
+//! What a layer will need before that, whatever the kernel, is in `kinds`.
 
 mod batch_norm;
 mod conv;
 mod conv_gradient;
 mod conv_picked;
+mod conv_sizes;
+mod conv_taps;
 mod dense;
 mod dropout;
 mod flatten;
@@ -16,7 +19,8 @@ mod plain;
 mod pool;
 
 pub(super) use batch_norm::BatchNorm;
-pub(super) use conv::{Conv, Sizes as ConvSizes};
+pub(super) use conv::Conv;
+pub(super) use conv_sizes::Sizes as ConvSizes;
 pub(super) use dense::{Dense, Sizes as DenseSizes};
 pub(super) use dropout::Dropout;
 pub(super) use flatten::Flatten;

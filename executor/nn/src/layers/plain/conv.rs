@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use crate::layers::{AddRows, Backward, Mode, Operation, Tensors, fill_rows};
-use crate::plan::Role;
 use crate::product::{Write, matrix, matrix_mut, multiply};
 use crate::shape::Windows;
 use crate::simd::Work as _;
+use crate::tensor::Role;
 
 /// Values of a tile of patches: half a megabyte.
 const TILE_VALUES: usize = 1 << 17;

@@ -1,9 +1,9 @@
 //! `y = x W + b`.
 
 use crate::layers::{AddRows, Backward, Mode, Operation, Tensors, fill_rows};
-use crate::plan::Role;
 use crate::product::{Write, matrix, matrix_mut, multiply};
 use crate::simd::Work as _;
+use crate::tensor::Role;
 
 /// A dense layer. Its weights are `W (inputs, units)`, then `b (units)`.
 pub(crate) struct Dense {
