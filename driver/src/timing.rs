@@ -1,7 +1,7 @@
 //! A moment of a few trials, trained on this machine: how long a study's trials will take on machines like it.
 //!
 //! What a core reaches differs by far from network to network and from batch size to batch size, and what is left out of
-//! a training because it is zero makes it faster than its FLOPs say. So the pace is measured, on the study's own data, and
+//! a training because it is zero makes it faster than its FLOPs say. So the speed is measured, on the study's own data, and
 //! not assumed.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const BATCH_FLOPS_MAX: u64 = 20_000_000_000;
 
 /// How fast this machine trains the trials of a study.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct MeasuredSpeed {
     /// From the smallest batches and the cheapest trials that were tried to the largest and most expensive ones; not
     /// empty.
     samples: Vec<Sample>,
@@ -38,7 +38,7 @@ struct Sample {
     rate: f64,
 }
 
-/// Why a pace could not be measured.
+/// Why a speed could not be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPace {
     /// None fits.
@@ -49,7 +49,7 @@ pub enum NoPace {
     NothingTrained,
 }
 
-impl Pace {
+impl MeasuredSpeed {
     /// Tries three of `trials` for a moment each: those of the smallest and the largest batches and one between, or, if
     /// all batches are alike, the cheapest, the most expensive and one between. None that takes more than `memory_bytes`.
     ///
@@ -76,7 +76,7 @@ impl Pace {
         if samples.is_empty() { Err(NoPace::NothingTrained) } else { Ok(Self { samples }) }
     }
 
-    /// Seconds that one slot will take for a trial, at the pace of the one that is most like it.
+    /// Seconds that one slot will take for a trial, at the speed of the one that is most like it.
     #[must_use]
     pub fn seconds(&self, trial: &TrialPlan) -> f64 {
         let unlike =
@@ -323,28 +323,28 @@ mod tests {
         let study = parse(STUDY, "s.toml").unwrap();
         let data = data([200, 0, 100]);
         let (description, mut trials) = planned(&study, &data);
-        let pace = Pace::measure(&description, &trials, &data, Kernel::PORTABLE, u64::MAX).unwrap();
-        assert_eq!(pace.samples.len(), 3);
-        let [least, most] = pace.rates();
+        let speed = MeasuredSpeed::measure(&description, &trials, &data, Kernel::PORTABLE, u64::MAX).unwrap();
+        assert_eq!(speed.samples.len(), 3);
+        let [least, most] = speed.rates();
         assert!(0.0 < least && least <= most && most.is_finite());
         let paced = |rates: [f64; 3]| {
-            let samples = pace.samples.iter().zip(rates).map(|(sample, rate)| Sample { rate, ..*sample });
-            Pace { samples: samples.collect() }
+            let samples = speed.samples.iter().zip(rates).map(|(sample, rate)| Sample { rate, ..*sample });
+            MeasuredSpeed { samples: samples.collect() }
         };
-        let rates_of = |pace: &Pace, trials: &[TrialPlan]| -> Vec<f64> {
-            trials.iter().map(|trial| (trial.flops as f64 / pace.seconds(trial)).round()).collect()
+        let rates_of = |speed: &MeasuredSpeed, trials: &[TrialPlan]| -> Vec<f64> {
+            trials.iter().map(|trial| (trial.flops as f64 / speed.seconds(trial)).round()).collect()
         };
         // Of 2, 5, 20 and 300 units, 5 were the middle; the study has 2, 300, 20, 5.
         assert_eq!(rates_of(&paced([2.0, 4.0, 8.0]), &trials), [2.0, 8.0, 4.0, 4.0]);
         // Batches say more than FLOPs.
-        let mut pace = paced([2.0, 4.0, 8.0]);
-        for (sample, batch_size) in pace.samples.iter_mut().zip([16, 32, 128]) {
+        let mut speed = paced([2.0, 4.0, 8.0]);
+        for (sample, batch_size) in speed.samples.iter_mut().zip([16, 32, 128]) {
             sample.batch_size = batch_size;
         }
         for (trial, batch_size) in trials.iter_mut().zip([100, 16, 33, 128]) {
             trial.batch_size = batch_size;
         }
-        assert_eq!(rates_of(&pace, &trials), [8.0, 2.0, 4.0, 8.0]);
+        assert_eq!(rates_of(&speed, &trials), [8.0, 2.0, 4.0, 8.0]);
     }
 
     #[test]
@@ -352,7 +352,8 @@ mod tests {
         let study = parse(STUDY, "s.toml").unwrap();
         let data = data([100, 0, 100]);
         let (description, mut trials) = planned(&study, &data);
-        let measure = |trials: &[TrialPlan]| Pace::measure(&description, trials, &data, Kernel::PORTABLE, 1 << 40);
+        let measure =
+            |trials: &[TrialPlan]| MeasuredSpeed::measure(&description, trials, &data, Kernel::PORTABLE, 1 << 40);
         trials[1].memory_bytes = u64::MAX;
         let fitting = measure(&trials).unwrap();
         assert!(fitting.samples.iter().all(|sample| sample.flops != trials[1].flops));

@@ -16,7 +16,7 @@ use super::say::print;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::{SamplerKind, Trainer};
-use crate::timing::Pace;
+use crate::timing::MeasuredSpeed;
 
 #[derive(Args)]
 #[command(
@@ -71,10 +71,10 @@ fn describe_trainings(job: Job) -> Result<String, Failure> {
     let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
     // Others may need the rest.
     let memory_bytes = machine::memory_bytes() / 4;
-    let time = match Pace::measure(&job.description, trials, &data, kernel, memory_bytes) {
-        Ok(pace) => {
-            let (all, at_best) = costs(trials, |trial| pace.seconds(trial));
-            let rates = pace.rates().map(gflops_text);
+    let time = match MeasuredSpeed::measure(&job.description, trials, &data, kernel, memory_bytes) {
+        Ok(speed) => {
+            let (all, at_best) = costs(trials, |trial| speed.seconds(trial));
+            let rates = speed.rates().map(gflops_text);
             let rates = if rates[0] == rates[1] { rates[0].clone() } else { rates.join(" to ") };
             format!(
                 "about {all} on one slot, {at_best} on 13, by the {rates} GFLOP/s that {kernel} reaches here",

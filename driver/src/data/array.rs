@@ -3,7 +3,7 @@
 use broadsweep_common::dataset::ROW_VALUES_MAX;
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
-use super::error::{DataError, Origin, Place, Sides};
+use super::error::{DataError, Origin, Sides, ValuePlace};
 use super::number::Number;
 use super::source::{BUFFER_BYTES, Length, Source};
 use super::targets::Labels;
@@ -179,7 +179,7 @@ impl Array {
 fn check_finite(file: &Origin, row_values: usize, values: impl Iterator<Item = f64>) -> Result<(), DataError> {
     let bad = values.enumerate().find(|(_, value)| !(*value as f32).is_finite());
     bad.map_or(Ok(()), |(index, value)| {
-        let place = Place::Row { file: file.clone(), row: index / row_values, column: index % row_values };
+        let place = ValuePlace::Row { file: file.clone(), row: index / row_values, column: index % row_values };
         Err(DataError::NotFinite { place, value })
     })
 }

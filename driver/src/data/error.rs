@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::DatasetError;
 
-use super::targets::CLASSES_MAX;
-
+/// Classes that labels may have.
+pub(super) const CLASSES_MAX: u32 = 65_536;
 /// Names that an error lists before it only counts the rest.
 const NAMES_LISTED_MAX: usize = 20;
 /// Bytes of the longest name that is compared with the one that was asked for.
@@ -46,7 +46,7 @@ impl fmt::Display for Origin {
 
 /// Where one value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ValuePlace {
     /// In an array; both counted from 0, as `NumPy` does.
     Row {
         /// The array's file.
@@ -67,7 +67,7 @@ pub enum Place {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ValuePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row { file, row, column } => write!(f, "{file}, row {row}, column {column} (counted from 0)"),
@@ -202,19 +202,19 @@ pub enum DataError {
     Ragged { file: Origin, line: u64, got: usize, want: usize },
     /// Repair the value, or leave its row or column out.
     #[error("{place}: \"{text}\" is not a number; repair it, or leave its row or its column out")]
-    Text { place: Place, text: String },
+    Text { place: ValuePlace, text: String },
     /// Repair the value, or leave the row out.
     #[error("{place}: {value:e} is not a finite 32-bit number; replace it, or leave the row out")]
-    NotFinite { place: Place, value: f64 },
+    NotFinite { place: ValuePlace, value: f64 },
     /// Number the classes anew.
     #[error(
         "{place}: {value} is not a class; for `cross_entropy`, labels are whole numbers from 0 to the number of \
          classes less 1, of at most {CLASSES_MAX} classes"
     )]
-    Class { place: Place, value: f64 },
+    Class { place: ValuePlace, value: f64 },
     /// Repair the row, or record the run again.
     #[error("{place}: {what}")]
-    Row { place: Place, what: String },
+    Row { place: ValuePlace, what: String },
     /// Name a file with rows.
     #[error("{file} has no rows; at least one is needed")]
     NoRows { file: Origin },

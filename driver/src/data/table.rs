@@ -10,7 +10,7 @@ use broadsweep_common::dataset::ROW_VALUES_MAX;
 use broadsweep_common::model::Loss;
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator, Trim};
 
-use super::error::{self, Candidates, DataError, Origin, Place};
+use super::error::{self, Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
 use super::targets::{self, Labels};
 use super::{Features, RawPart, Values};
@@ -182,8 +182,8 @@ impl Table {
     }
 
     /// Where a field of the row stands.
-    pub(super) fn place(&self, place: usize) -> Place {
-        Place::Line { file: self.file.clone(), line: self.record_line, column: self.names[place].clone() }
+    pub(super) fn place(&self, place: usize) -> ValuePlace {
+        ValuePlace::Line { file: self.file.clone(), line: self.record_line, column: self.names[place].clone() }
     }
 }
 

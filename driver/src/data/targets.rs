@@ -3,10 +3,7 @@
 use broadsweep_common::dataset::TargetKind;
 use broadsweep_common::model::Loss;
 
-use super::error::{DataError, Origin, Place, Sides};
-
-/// Classes that labels may have.
-pub(super) const CLASSES_MAX: u32 = 65_536;
+use super::error::{CLASSES_MAX, DataError, Origin, Sides, ValuePlace};
 
 /// The labels of one part, finite, row after row.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ impl Labels {
         match self.values.iter().position(|&value| !is_class(value)) {
             None => Ok(()),
             Some(row) => {
-                let place = Place::Row { file: self.file.clone(), row, column: 0 };
+                let place = ValuePlace::Row { file: self.file.clone(), row, column: 0 };
                 Err(DataError::Class { place, value: self.values[row] })
             }
         }
