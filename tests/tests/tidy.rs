@@ -1,34 +1,65 @@
-//! The style that no lint knows: which words stay out of which folder, which way imports run, how long a file is.
+//! The style that no lint knows: what each crate may depend on, which words stay out of which folder, how long a file
+//! is, which names mean one thing.
 //!
-//! Each rule is a function of one source file, so that it can be shown to catch what it is for. Code is told from
-//! comments and texts by a small lexer, no parser: enough for words.
+//! Each rule is a function of one manifest or one source file, so that it can be shown to catch what it is for. Code is
+//! told from comments and texts by a small lexer, no parser: enough for words.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// No async, no IO, no clock, no lock, no log, no order that differs from run to run.
-const PURE_FOLDERS: [&str; 7] = [
+use toml::{Table, Value};
+
+/// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
+/// there.
+const CRATES: [(&str, &[&str]); 8] = [
+    ("common", &[]),
+    ("executor/nn", &["common"]),
+    ("driver/search", &["common"]),
+    ("driver/scheduler", &["common"]),
+    ("proto", &["common"]),
+    ("executor", &["common", "nn", "proto"]),
+    ("driver", &["common", "executor", "nn", "proto", "scheduler", "search"]),
+    ("tests", &["common", "driver", "executor", "nn", "proto", "scheduler", "search"]),
+];
+
+/// What their names begin with in manifests.
+const PREFIX: &str = "broadsweep-";
+
+/// Crates without tasks, wire and logs: by what they depend on, so that nothing of it can be imported.
+const PURE_CRATES: [&str; 4] = ["common", "executor/nn", "driver/search", "driver/scheduler"];
+
+/// And whatever is named after them, as `tokio-util` is.
+const IMPURE_PACKAGES: [&str; 5] = ["tokio", "tonic", "tracing", "async-trait", "hyper"];
+
+/// No IO, no clock, no thread, no order that differs from run to run.
+const PURE_FOLDERS: [&str; 8] = [
+    "common/src/",
     "driver/scheduler/src/",
+    "driver/search/src/",
+    "executor/nn/src/",
     "driver/src/study/",
     "driver/src/ledger/",
     "driver/src/forecast/",
     "driver/src/report/",
-    "common/src/exchange/",
-    "executor/nn/src/",
 ];
 
-/// `fs` covers `std::fs` however it is imported.
-const IMPURE_WORDS: [&str; 7] = ["tokio", "async", "Instant", "SystemTime", "tracing", "HashMap", "fs"];
+/// `fs` covers `std::fs` however it is imported. The first three are for folders of a crate that may have them.
+const IMPURE_WORDS: [&str; 9] =
+    ["tokio", "async", "tracing", "Instant", "SystemTime", "HashMap", "HashSet", "fs", "thread"];
 
-/// A crate may name those before it. The generated code of `proto` is not in the tree, so nothing is exempt.
-const CRATES: [(&str, &str); 7] = [
-    ("common/", "broadsweep_common"),
-    ("proto/", "broadsweep_proto"),
-    ("executor/nn/", "broadsweep_nn"),
-    ("driver/scheduler/", "broadsweep_scheduler"),
-    ("executor/", "broadsweep_executor"),
-    ("driver/", "broadsweep_driver"),
-    ("tests/", "broadsweep_tests"),
+/// Names of types that had several meanings. Each has one now, outside of tests...
+const NAMES_OF_ONE_THING: [&str; 9] =
+    ["Broadcast", "Fleet", "Kept", "Link", "News", "Pace", "Place", "Presence", "Standing"];
+
+/// ...but for these, which are still to get names of their own.
+const OTHER_MEANINGS: [(&str, &str); 6] = [
+    ("Broadcast", "driver/src/records/run.rs"),
+    ("Kept", "driver/src/cluster/vault.rs"),
+    ("Link", "driver/src/cluster/link.rs"),
+    ("News", "executor/src/arrivals.rs"),
+    ("Place", "driver/src/run/checkpoints.rs"),
+    ("Place", "executor/src/hold.rs"),
 ];
 
 /// Names that say nothing about what is inside.
@@ -58,9 +89,8 @@ impl Source {
 
 type Rule = fn(&Source) -> Option<String>;
 
-const RULES: [(&str, Rule); 6] = [
+const RULES: [(&str, Rule); 5] = [
     ("a pure folder stays pure", impure),
-    ("imports run one way", backward_import),
     ("a file opens with its //! on line 1", unintroduced),
     ("a file is of one idea", too_long),
     ("nothing is left unfinished", unfinished),
@@ -71,12 +101,6 @@ fn impure(source: &Source) -> Option<String> {
     let pure = PURE_FOLDERS.iter().any(|folder| source.path.starts_with(folder));
     let word = IMPURE_WORDS.into_iter().find(|word| pure && source.names(word))?;
     Some(format!("names `{word}`"))
-}
-
-fn backward_import(source: &Source) -> Option<String> {
-    let own = CRATES.iter().position(|(folder, _)| source.path.starts_with(folder))?;
-    let (_, later) = CRATES[own + 1..].iter().find(|(_, name)| source.names(name))?;
-    Some(format!("names `{later}`"))
 }
 
 fn unintroduced(source: &Source) -> Option<String> {
@@ -98,6 +122,57 @@ fn unfinished(source: &Source) -> Option<String> {
 fn emptily_named(source: &Source) -> Option<String> {
     let mut names = source.path.split('/').map(|part| part.trim_end_matches(".rs"));
     names.find(|name| EMPTY_NAMES.contains(name)).map(|name| format!("is called `{name}`"))
+}
+
+/// What is wrong with the dependencies of the crate in `folder`.
+fn broken_manifest(folder: &str, manifest: &Table) -> Vec<String> {
+    let Some((_, allowed)) = CRATES.iter().find(|(listed, _)| *listed == folder) else {
+        return vec!["is not in the table of crates".to_owned()];
+    };
+    let backward = packages(manifest, &["dependencies", "build-dependencies", "dev-dependencies"])
+        .into_iter()
+        .filter(|package| package.strip_prefix(PREFIX).is_some_and(|own| !allowed.contains(&own)))
+        .map(|package| format!("depends on `{package}`, which is not before it"));
+    let is_impure = |package: &String| {
+        let names = |impure: &str| package == impure || package.starts_with(&format!("{impure}-"));
+        PURE_CRATES.contains(&folder) && IMPURE_PACKAGES.iter().any(|impure| names(impure))
+    };
+    let impure = packages(manifest, &["dependencies"])
+        .into_iter()
+        .filter(is_impure)
+        .map(|package| format!("is pure and depends on `{package}`"));
+    backward.chain(impure).collect()
+}
+
+/// The packages of these sections, for every platform, by their own names.
+fn packages(manifest: &Table, sections: &[&str]) -> BTreeSet<String> {
+    let platforms = manifest.get("target").and_then(Value::as_table);
+    let platforms = platforms.into_iter().flat_map(Table::values).filter_map(Value::as_table);
+    let tables = std::iter::once(manifest).chain(platforms);
+    let listed = tables.flat_map(|table| sections.iter().filter_map(|section| table.get(*section)?.as_table()));
+    let own_name =
+        |(name, value): (&String, &Value)| value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned();
+    listed.flat_map(Table::iter).map(own_name).collect()
+}
+
+/// Types of this name that the source defines outside of its tests.
+fn definitions(source: &Source, name: &str) -> usize {
+    let is_test = source.path.split('/').any(|part| part == "tests") || source.path.ends_with("tests.rs");
+    let code = source.code.split("mod tests {").next().unwrap_or_default();
+    let words: Vec<&str> = if is_test { Vec::new() } else { words(code).collect() };
+    let defines = |pair: &&[&str]| ["struct", "enum", "trait", "union", "type"].contains(&pair[0]) && pair[1] == name;
+    words.windows(2).filter(defines).count()
+}
+
+/// Where names that mean one thing are defined a second time.
+fn second_meanings(sources: &[Source]) -> Vec<String> {
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, source) in NAMES_OF_ONE_THING.into_iter().flat_map(|name| sources.iter().map(move |it| (name, it))) {
+        let counted = if OTHER_MEANINGS.contains(&(name, &source.path)) { 0 } else { definitions(source, name) };
+        found.entry(name).or_default().extend(std::iter::repeat_n(source.path.as_str(), counted));
+    }
+    found.retain(|_, paths| paths.len() > 1);
+    found.into_iter().map(|(name, paths)| format!("`{name}` is defined in {}", paths.join(" and in "))).collect()
 }
 
 /// Names, keywords and numbers in their order.
@@ -177,9 +252,10 @@ fn raw(rest: &str) -> Option<usize> {
     Some(rest.len() - inside.len() + end)
 }
 
-/// Every `.rs` file of the crates.
+/// Every `.rs` file of the crates, once: some crates lie within others.
 fn sources(root: &Path) -> io::Result<Vec<Source>> {
-    let mut folders: Vec<PathBuf> = CRATES.iter().map(|(folder, _)| root.join(folder)).collect();
+    let outer = CRATES.iter().filter(|(folder, _)| !folder.contains('/'));
+    let mut folders: Vec<PathBuf> = outer.map(|(folder, _)| root.join(folder)).collect();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
@@ -195,10 +271,33 @@ fn sources(root: &Path) -> io::Result<Vec<Source>> {
     Ok(found)
 }
 
+/// The workspace's.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+#[test]
+fn every_crate_depends_on_those_before_it_and_the_pure_ones_on_nothing_impure() {
+    let workspace: Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let mut broken = Vec::new();
+    for folder in members.iter().filter_map(Value::as_str) {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap();
+        broken.extend(broken_manifest(folder, &manifest).into_iter().map(|how| format!("{folder} {how}")));
+    }
+    assert!(members.len() >= 7 && broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn a_name_means_one_thing() {
+    let broken = second_meanings(&sources(root()).unwrap());
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
 #[test]
 fn the_workspace_is_tidy() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let sources = sources(root).unwrap();
+    let sources = sources(root()).unwrap();
     assert!(sources.len() > 10, "only {} files found", sources.len());
     let mut broken = Vec::new();
     for source in &sources {
@@ -218,7 +317,14 @@ fn each_rule_catches_what_it_is_for_and_nothing_else() {
     let rows = [
         ("a clock", pure, "//! x\nuse std::time::Instant;", Some("names `Instant`")),
         ("a file, by the back door", pure, "//! x\nuse std::{cmp, fs};", Some("names `fs`")),
-        ("an async function", "executor/nn/src/a.rs", "//! x\nasync fn f() {}", Some("names `async`")),
+        ("a thread", "driver/search/src/a.rs", "//! x\nuse std::thread;", Some("names `thread`")),
+        (
+            "an order that differs",
+            "common/src/a.rs",
+            "//! x\nuse std::{collections::HashSet};",
+            Some("names `HashSet`"),
+        ),
+        ("an async function", "driver/src/study/a.rs", "//! x\nasync fn f() {}", Some("names `async`")),
         ("a word in a comment", pure, "//! no Instant\n/* tokio /* fs */ async */ fn f() {}", None),
         ("a word in a text", pure, "//! x\nconst A: &str = \"no \\\" fs\"; const B: &str = r#\"\"fs\"#;", None),
         ("a word after a quote", pure, "//! x\nconst Q: char = '\"'; use std::fs;", Some("names `fs`")),
@@ -226,13 +332,6 @@ fn each_rule_catches_what_it_is_for_and_nothing_else() {
         ("a word after a lifetime", pure, "//! x\nfn f<'a>(a: &'a fs::File) {}", Some("names `fs`")),
         ("a part of a word", pure, "//! x\nstruct Offset { fsync_ms: u64 }", None),
         ("an impure folder", "driver/src/cluster.rs", "//! x\nuse tokio::fs;", None),
-        (
-            "a backward import",
-            "common/src/a.rs",
-            "//! x\nuse broadsweep_executor::A;",
-            Some("names `broadsweep_executor`"),
-        ),
-        ("a forward import", "driver/src/a.rs", "//! x\nuse broadsweep_common::A;", None),
         ("no introduction", "driver/src/a.rs", "\n//! x", Some("does not open with `//! `")),
         ("a long file", "driver/src/a.rs", &long, Some("has 451 lines; 450 are plenty")),
         ("a stub", "driver/src/a.rs", "//! x\nfn f() { todo ! () }", Some("says `todo!`")),
@@ -243,5 +342,60 @@ fn each_rule_catches_what_it_is_for_and_nothing_else() {
         let source = Source::new(path, text);
         let broken: Vec<String> = RULES.iter().filter_map(|(_, breaks)| breaks(&source)).collect();
         assert_eq!(broken, Vec::from_iter(expected.map(str::to_owned)), "{name}");
+    }
+}
+
+#[test]
+fn a_manifest_that_breaks_the_order_of_crates_or_is_impure_is_caught() {
+    let rows = [
+        ("what comes before", "driver", "[dependencies]\nbroadsweep-nn.workspace = true\ntokio = '1'", vec![]),
+        (
+            "what comes after",
+            "common",
+            "[dependencies]\nbroadsweep-proto.workspace = true",
+            vec!["depends on `broadsweep-proto`, which is not before it"],
+        ),
+        (
+            "the same for tests, under another name",
+            "executor/nn",
+            "[dev-dependencies]\nother = { package = 'broadsweep-executor', path = '..' }",
+            vec!["depends on `broadsweep-executor`, which is not before it"],
+        ),
+        (
+            "beside it",
+            "driver/scheduler",
+            "[target.'cfg(unix)'.dependencies]\nbroadsweep-search.workspace = true",
+            vec!["depends on `broadsweep-search`, which is not before it"],
+        ),
+        ("tasks", "driver/search", "[dependencies]\ntokio = '1'", vec!["is pure and depends on `tokio`"]),
+        (
+            "parts of what is impure",
+            "common",
+            "[dependencies]\nhyper-util = '1'\ntonic-prost = '1'",
+            vec!["is pure and depends on `hyper-util`", "is pure and depends on `tonic-prost`"],
+        ),
+        ("a name that begins alike", "common", "[dependencies]\nhyperloglog = '1'", vec![]),
+        ("tasks in tests alone", "common", "[dev-dependencies]\ntokio = '1'", vec![]),
+        ("an unknown crate", "helper", "", vec!["is not in the table of crates"]),
+    ];
+    for (name, folder, manifest, expected) in rows {
+        assert_eq!(broken_manifest(folder, &manifest.parse().unwrap()), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_second_meaning_of_a_name_is_caught_outside_of_tests() {
+    let first = Source::new("driver/scheduler/src/pace.rs", "//! x\npub(super) struct Pace(f64);");
+    let rows = [
+        ("another type", "driver/src/timing.rs", "//! x\nenum Pace { Fast }", true),
+        ("a use of it", "driver/src/timing.rs", "//! x\nfn f(pace: Pace) -> Pace { Pace(1.0) } struct Paces;", false),
+        ("words about it", "driver/src/timing.rs", "//! x\n// struct Pace\nconst A: &str = \"struct Pace\";", false),
+        ("a test's own", "driver/src/timing.rs", "//! x\n#[cfg(test)]\nmod tests { struct Pace; }", false),
+        ("a file of tests", "driver/src/timing/tests/a.rs", "//! x\nstruct Pace;", false),
+        ("a name that is not listed", "driver/src/timing.rs", "//! x\nstruct Speed; enum Speed2 {}", false),
+    ];
+    for (name, path, text, is_caught) in rows {
+        let found = second_meanings(&[Source::new(&first.path, &first.text), Source::new(path, text)]);
+        assert_eq!(!found.is_empty(), is_caught, "{name}: {found:?}");
     }
 }
