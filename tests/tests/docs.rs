@@ -200,7 +200,8 @@ fn every_dependency_is_declared_in_the_workspace_and_used_by_a_crate() {
     let workspace = read("Cargo.toml");
     let mut unused: BTreeSet<_> =
         dependencies(&workspace, "workspace.dependencies").into_iter().map(|(name, _)| name.to_owned()).collect();
-    for member in ["proto", "common", "executor", "driver", "tests"] {
+    let manifest: toml::Table = workspace.parse().unwrap();
+    for member in manifest["workspace"]["members"].as_array().unwrap().iter().filter_map(toml::Value::as_str) {
         let manifest = read(&format!("{member}/Cargo.toml"));
         for table in ["dependencies", "build-dependencies", "dev-dependencies"] {
             for (name, source) in dependencies(&manifest, table) {
