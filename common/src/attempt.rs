@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::configuration::Configuration;
 use crate::ids::{AttemptId, Digest};
-use crate::metrics::{EpochReport, Score};
-use crate::task::Task;
+use crate::metrics::Metrics;
+use crate::task::TaskKind;
 
 /// Slots that one executor may have.
 pub const SLOTS_MAX: u32 = 4096;
+/// Artifacts that one attempt may end with: one of each name.
+pub const ARTIFACTS_MAX: usize = 3;
 
 /// One attempt, to be started on a free slot.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +20,9 @@ pub struct Launch {
     /// Which try at which task.
     pub attempt: AttemptId,
     /// What is to be done.
-    pub task: Task,
+    pub kind: TaskKind,
+    /// The values of its trial; empty where the model is applied.
+    pub configuration: Configuration,
     /// The blob of the checkpoint to go on from; `None` to start at the beginning.
     pub checkpoint: Option<Digest>,
 }
@@ -28,16 +35,18 @@ pub struct Report {
     /// Time spent since the attempt's report before this one.
     pub durations: Durations,
     /// What happened.
-    pub news: News,
+    pub event: AttemptEvent,
 }
 
 /// What happened to an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum AttemptEvent {
     /// One more epoch is done.
     Epoch {
+        /// Which one, counted from 1.
+        epoch: u32,
         /// What it measured.
-        report: EpochReport,
+        metrics: Metrics,
         /// The blob of the training's state after it, if one was taken: kept until the attempt's next one.
         checkpoint: Option<Digest>,
     },
@@ -48,12 +57,19 @@ pub enum News {
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
-    /// Trained to the end.
-    Complete {
+    /// A segment is trained to its end, or as far as early stop allowed.
+    Trained {
         /// The epoch that counts.
-        report: EpochReport,
-        /// The blob of the weights, if there are any; the executor keeps it until it is released.
-        weights: Option<Digest>,
+        epoch: u32,
+        /// What was made; the executor keeps it until it is released.
+        artifacts: Vec<Artifact>,
+    },
+    /// Weights were measured.
+    Measured(Metrics),
+    /// The model was applied to a partition.
+    Applied {
+        /// What was made; the executor keeps it until it is released.
+        artifacts: Vec<Artifact>,
     },
     /// Stopped because it was cancelled, or because its executor drains.
     Stopped,
@@ -74,8 +90,53 @@ pub enum Ended {
         /// Why, in words.
         reason: String,
     },
-    /// Weights were measured.
-    Measured(Score),
+}
+
+impl Ended {
+    /// An end that failed for this reason.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed { reason: reason.into() }
+    }
+
+    /// What was made.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Artifact] {
+        match self {
+            Self::Trained { artifacts, .. } | Self::Applied { artifacts } => artifacts,
+            Self::Measured(_)
+            | Self::Stopped
+            | Self::Refused { .. }
+            | Self::Diverged { .. }
+            | Self::Failed { .. } => &[],
+        }
+    }
+
+    /// The blob of the artifact with this name.
+    #[must_use]
+    pub fn artifact(&self, name: ArtifactName) -> Option<Digest> {
+        self.artifacts().iter().find(|artifact| artifact.name == name).map(|artifact| artifact.blob)
+    }
+}
+
+/// Something that an attempt made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// What it is.
+    pub name: ArtifactName,
+    /// The blob that holds it.
+    pub blob: Digest,
+}
+
+/// What an artifact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ArtifactName {
+    /// Trained weights.
+    Weights,
+    /// The state of a training after the last epoch of its segment.
+    Checkpoint,
+    /// The rows of a partition.
+    Output,
 }
 
 /// Monotonic time by phase, by the executor's clock.

@@ -70,7 +70,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_configuration_survives_its_encoding(values in prop::collection::btree_map("[a-z]{1,6}", value(), 0..8)) {
-            let configuration = Configuration(values);
+            let configuration = Configuration::from_iter(values);
             let bytes = encode(&configuration).unwrap();
             prop_assert_eq!(decode::<Configuration>(&bytes).unwrap(), configuration);
         }
@@ -82,7 +82,7 @@ mod tests {
 
         #[test]
         fn cut_or_lengthened_bytes_are_refused(cut in 1_usize..8) {
-            let configuration = Configuration([("rate".to_owned(), Value::Real(0.5))].into());
+            let configuration = Configuration::from_iter([("rate", Value::Real(0.5))]);
             let mut bytes = encode(&configuration).unwrap();
             prop_assert!(decode::<Configuration>(&bytes[..bytes.len() - cut]).is_err());
             bytes.push(0);

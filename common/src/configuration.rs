@@ -1,9 +1,10 @@
 //! One point of the search space: a value for each searched parameter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::Digest;
 
@@ -21,8 +22,11 @@ pub enum Value {
 }
 
 /// The values of all searched parameters, by name. Sorted by name, so that equal configurations are equal bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Configuration(pub BTreeMap<String, Value>);
+///
+/// A million of these are kept: a clone shares them, and names are shared between configurations (see
+/// [`Self::sharing`]).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration(Arc<[(Arc<str>, Value)]>);
 
 /// Names a configuration by its values, never by its place in the search: initialisation and dropout draw from
 /// it, so a trial is the same in a grid, in a random search and after a resume.
@@ -33,7 +37,50 @@ impl Configuration {
     /// The value of the parameter `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        Some(&self.0[place].1)
+    }
+
+    /// Every parameter with its value, in the order of the names.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    /// The names of the parameters, in order.
+    #[must_use]
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
+    /// How many parameters there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is searched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same configuration with the names that others have, too: what was read from a file has its own copy of each.
+    #[must_use]
+    pub fn sharing(&self, names: &mut BTreeSet<Arc<str>>) -> Self {
+        let is_shared = |(name, _): &(Arc<str>, Value)| names.get(name).is_some_and(|known| Arc::ptr_eq(known, name));
+        if self.0.iter().all(is_shared) {
+            return self.clone();
+        }
+        let parameters = self.0.iter().map(|(name, value)| {
+            let known = names.get(name).cloned();
+            let shared = known.unwrap_or_else(|| {
+                names.insert(Arc::clone(name));
+                Arc::clone(name)
+            });
+            (shared, value.clone())
+        });
+        Self(parameters.collect())
     }
 
     /// The digest of all names and values. Each part is written with its kind and length, so that no two
@@ -42,7 +89,7 @@ impl Configuration {
     pub fn digest(&self) -> ConfigurationDigest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"broadsweep configuration v1");
-        for (name, value) in &self.0 {
+        for (name, value) in self.iter() {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
             match value {
@@ -55,6 +102,29 @@ impl Configuration {
             };
         }
         ConfigurationDigest(Digest(*hasher.finalize().as_bytes()))
+    }
+}
+
+impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Configuration {
+    /// Of two values of one name, the later one stays.
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(parameters: I) -> Self {
+        let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        if parameters.is_sorted_by(|one: &(Arc<str>, Value), next| one.0 < next.0) {
+            return Self(parameters.into());
+        }
+        Self(parameters.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+    }
+}
+
+impl Serialize for Configuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Configuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<String, Value>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 
@@ -72,7 +142,7 @@ impl fmt::Display for Value {
 impl fmt::Display for Configuration {
     /// `fc1=512 learning_rate=0.01`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (name, value)) in self.0.iter().enumerate() {
+        for (place, (name, value)) in self.iter().enumerate() {
             let gap = if place == 0 { "" } else { " " };
             write!(f, "{gap}{name}={value}")?;
         }
@@ -83,9 +153,10 @@ impl fmt::Display for Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     fn configuration(values: &[(&str, Value)]) -> Configuration {
-        Configuration(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+        values.iter().map(|(name, value)| (*name, value.clone())).collect()
     }
 
     #[test]
@@ -103,6 +174,20 @@ mod tests {
         digests.sort();
         digests.dedup();
         assert_eq!(digests.len(), rows.len());
+    }
+
+    #[test]
+    fn a_configuration_is_the_same_in_whatever_order_it_is_given_and_after_a_file() {
+        let (one, two) = (("a", Value::Integer(1)), ("b", Value::Flag(true)));
+        let given = configuration(&[two.clone(), one.clone(), two.clone()]);
+        assert_eq!(given, configuration(&[one, two]));
+        assert_eq!((given.get("b"), given.get("c"), given.len()), (Some(&Value::Flag(true)), None, 2));
+        let read: Configuration = codec::decode(&codec::encode(&given).unwrap()).unwrap();
+        assert_eq!(read, given);
+        let mut names = BTreeSet::new();
+        let [first, second] = [given.sharing(&mut names), read.sharing(&mut names)];
+        assert_eq!(first, second);
+        assert!(first.0.iter().zip(&*second.0).all(|((one, _), (other, _))| Arc::ptr_eq(one, other)));
     }
 
     #[test]

@@ -4,12 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One configuration, trained and measured. Numbered from 0 in the order in which the sampler drew them;
-/// the control, where a study has one, is trial 0.
+/// One configuration, trained and measured. Numbered from 0 in the order in which the search started them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrialId(pub u32);
 
-/// What is scheduled: to train a trial, or to measure finished weights. Trial `n` is trained by task `n`.
+/// What is scheduled. Numbered from 0 in the order in which they were added; what a task is for stands with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId(pub u32);
 

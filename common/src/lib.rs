@@ -11,6 +11,8 @@
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
 //! | [`metrics`] | what a trial reports |
+//! | [`capabilities`] | what an executor can do and allows |
+//! | [`refusal`] | why an executor does not take part in a study |
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
 //! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
@@ -24,6 +26,7 @@
 
 pub mod attempt;
 pub mod blob;
+pub mod capabilities;
 pub mod codec;
 pub mod configuration;
 pub mod dataset;
@@ -33,6 +36,7 @@ pub mod heap;
 pub mod ids;
 pub mod metrics;
 pub mod model;
+pub mod refusal;
 pub mod replay;
 pub mod seeds;
 pub mod setting;

@@ -6,14 +6,23 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dataset::Part;
+
 /// Bytes that the name of a metric may have.
 pub const METRIC_NAME_BYTES_MAX: usize = 64;
 /// Metrics that one report may hold.
 pub const METRICS_MAX: usize = 64;
 
 /// The metrics of the built-in trainers, in the order in which people read them.
-const BUILT_IN: [&str; 6] =
-    ["learning_rate", "training_loss", "validation_loss", "validation_error", "test_loss", "test_error"];
+const BUILT_IN: [&str; 7] = [
+    "learning_rate",
+    "training_loss",
+    "training_error",
+    "validation_loss",
+    "validation_error",
+    "test_loss",
+    "test_error",
+];
 
 /// The name of a metric: 1 to [`METRIC_NAME_BYTES_MAX`] bytes, none of them a control character. Cheap to clone.
 ///
@@ -43,14 +52,16 @@ impl MetricName {
     /// Mean loss a row over an epoch's batches, in training mode, without penalties: nats for cross entropy, the mean
     /// squared error otherwise.
     pub const TRAINING_LOSS: Self = Self(Spelling::BuiltIn(1));
+    /// Error over the training rows, of weights that were measured on them.
+    pub const TRAINING_ERROR: Self = Self(Spelling::BuiltIn(2));
     /// Mean loss a row over the held-out rows, in the same unit.
-    pub const VALIDATION_LOSS: Self = Self(Spelling::BuiltIn(2));
+    pub const VALIDATION_LOSS: Self = Self(Spelling::BuiltIn(3));
     /// Over the held-out rows: the fraction wrong, or the root mean square error for squared-error losses.
-    pub const VALIDATION_ERROR: Self = Self(Spelling::BuiltIn(3));
+    pub const VALIDATION_ERROR: Self = Self(Spelling::BuiltIn(4));
     /// Mean loss a row over the test rows.
-    pub const TEST_LOSS: Self = Self(Spelling::BuiltIn(4));
+    pub const TEST_LOSS: Self = Self(Spelling::BuiltIn(5));
     /// Error over the test rows.
-    pub const TEST_ERROR: Self = Self(Spelling::BuiltIn(5));
+    pub const TEST_ERROR: Self = Self(Spelling::BuiltIn(6));
 
     /// The metric that is called `name`.
     ///
@@ -64,6 +75,16 @@ impl MetricName {
             return Err(BadMetricName(name[..name.floor_char_boundary(METRIC_NAME_BYTES_MAX)].to_owned()));
         }
         Ok(Self(Spelling::Given(name.into())))
+    }
+
+    /// What is measured over a part of the data: its loss and its error.
+    #[must_use]
+    pub fn of_part(part: Part) -> [Self; 2] {
+        match part {
+            Part::Train => [Self::TRAINING_LOSS, Self::TRAINING_ERROR],
+            Part::Validation => [Self::VALIDATION_LOSS, Self::VALIDATION_ERROR],
+            Part::Test => [Self::TEST_LOSS, Self::TEST_ERROR],
+        }
     }
 
     /// Its letters.
@@ -205,44 +226,6 @@ impl Direction {
             }
         }
     }
-}
-
-/// Loss and error over one part of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// Mean loss a row: nats for cross entropy, the mean squared error otherwise.
-    pub loss: f64,
-    /// The fraction wrong, or the root mean square error for squared-error losses. Smaller is better.
-    pub error: f64,
-}
-
-/// One epoch of one trial.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochReport {
-    /// Counted from 1: after the first pass over the training rows this is 1.
-    pub epoch: u32,
-    /// The step size of this epoch.
-    pub learning_rate: f64,
-    /// Mean loss a row over the epoch's batches, in training mode, without penalties.
-    pub training_loss: f64,
-    /// Over the held-out rows; `None` without such rows.
-    pub validation: Option<Score>,
-    /// Over the test rows; `None` unless the study looks at them in every trial.
-    pub test: Option<Score>,
-}
-
-/// How an attempt at training ended, in numbers alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Training {
-    /// All epochs, or as many as early stop allowed. Holds the epoch that counts.
-    Complete(EpochReport),
-    /// The control said stop. Holds the last epoch that counts, if one was finished.
-    Stopped(Option<EpochReport>),
-    /// A loss was NaN or infinite, in this epoch (counted from 1). A result, not a failure.
-    Diverged {
-        /// The epoch in which it happened.
-        epoch: u32,
-    },
 }
 
 /// The bits of `value` with every NaN made the same one, so that digests do not depend on a NaN's payload.

@@ -315,7 +315,7 @@ mod tests {
                 },
             ],
         };
-        let width = |units| Configuration([("width".to_owned(), Value::Integer(units))].into());
+        let width = |units| Configuration::from_iter([("width", Value::Integer(units))]);
         let error = description.resolve(&width(0)).unwrap_err();
         assert_eq!(error.to_string(), "layer 2 (dense): units is 0; it has to be from 1 to 65536");
         let model = description.resolve(&width(8)).unwrap();

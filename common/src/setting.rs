@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_searched_setting_takes_the_value_of_the_configuration() {
         let setting: Setting<u32> = Setting::Searched("units".into());
-        let configuration = Configuration([("units".to_owned(), Value::Integer(64))].into());
+        let configuration = Configuration::from_iter([("units", Value::Integer(64))]);
         assert_eq!(setting.resolve(&configuration, "units"), Ok(64));
         assert!(matches!(setting.resolve(&Configuration::default(), "units"), Err(SettingError::Missing { .. })));
     }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_value_of_another_kind_says_what_was_expected() {
         let setting: Setting<u32> = Setting::Searched("units".into());
-        let configuration = Configuration([("units".to_owned(), Value::Real(0.5))].into());
+        let configuration = Configuration::from_iter([("units", Value::Real(0.5))]);
         let error = setting.resolve(&configuration, "layer 1 (dense): units").unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::configuration::Configuration;
+use crate::dataset::Part;
 use crate::ids::{Digest, TrialId};
+use crate::metrics::{Direction, MetricName, Objective};
 use crate::model::ModelDescription;
 use crate::replay::ReplayDescription;
 use crate::training::TrainingDescription;
@@ -37,6 +38,17 @@ pub enum TrainerDescription {
     Replay(ReplayDescription),
 }
 
+impl TrainerDescription {
+    /// How many trials it has a recording of; none unless it replays one.
+    #[must_use]
+    pub fn recorded(&self) -> usize {
+        match self {
+            Self::Network { .. } => 0,
+            Self::Replay(replay) => replay.recorded(),
+        }
+    }
+}
+
 /// The part of the data by whose error trials are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Select {
@@ -46,33 +58,77 @@ pub enum Select {
     Test,
 }
 
-/// What is scheduled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Task {
-    /// Train one configuration, and keep its weights until they are released.
-    Train {
-        /// Which trial this is.
-        trial: TrialId,
-        /// Its values.
-        configuration: Configuration,
-    },
-    /// Measure finished weights on the test rows.
+impl Select {
+    /// What trials are ranked by: the error over these rows, the smaller the better.
+    #[must_use]
+    pub fn objective(self) -> Objective {
+        let metric = match self {
+            Self::Validation => MetricName::VALIDATION_ERROR,
+            Self::Test => MetricName::TEST_ERROR,
+        };
+        Objective { metric, direction: Direction::Minimize }
+    }
+}
+
+/// What a task does. Stored with the task and journaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TaskKind {
+    /// Train a segment of a trial.
+    Train(Segment),
+    /// Measure finished weights on one part of the data.
     Measure {
         /// Whose weights these are.
-        trial: TrialId,
-        /// The configuration that shaped them.
-        configuration: Configuration,
+        replicate: Replicate,
         /// The blob that holds them.
         weights: Digest,
+        /// On which rows.
+        part: Part,
+    },
+    /// Apply the model to a partition of the input.
+    Apply {
+        /// Its number, from 0.
+        partition: u32,
     },
 }
 
-impl Task {
-    /// The trial that this task belongs to.
+/// One repeat and fold of a trial: the same configuration with another seed, or with other rows held out. Both count
+/// from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Replicate {
+    /// The trial.
+    pub trial: TrialId,
+    /// Which seed.
+    pub repeat: u32,
+    /// Which rows are held out.
+    pub fold: u32,
+}
+
+/// What is scheduled of a replicate: its epochs from the one after `from_epoch` to `until_epoch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Segment {
+    /// Of what.
+    pub replicate: Replicate,
+    /// Epochs that are trained before; 0 for a segment that begins the training.
+    pub from_epoch: u32,
+    /// Its last epoch: a rung, or the training's last one.
+    pub until_epoch: u32,
+}
+
+impl TaskKind {
+    /// The trial that this task belongs to; `None` for one that applies the model.
     #[must_use]
-    pub fn trial(&self) -> TrialId {
+    pub fn trial(&self) -> Option<TrialId> {
         match self {
-            Self::Train { trial, .. } | Self::Measure { trial, .. } => *trial,
+            Self::Train(Segment { replicate, .. }) | Self::Measure { replicate, .. } => Some(replicate.trial),
+            Self::Apply { .. } => None,
         }
+    }
+}
+
+impl Replicate {
+    /// The one that every trial has.
+    #[must_use]
+    pub fn first(trial: TrialId) -> Self {
+        Self { trial, repeat: 0, fold: 0 }
     }
 }

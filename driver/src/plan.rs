@@ -8,16 +8,16 @@ use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Select, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 use broadsweep_nn as nn;
+use broadsweep_search::Origin;
 
 use crate::study::{Diagnostic, Study, Trainer};
 
-/// A study whose every configuration fits its data.
-#[derive(Clone, Debug)]
-pub struct StudyPlan {
-    /// In trial order.
-    pub trials: Vec<TrialPlan>,
-    /// Which of them is the control.
-    pub control: Option<TrialId>,
+/// Plans the trials of a study, one configuration after the other, for its trainer and for data of the given shapes.
+#[derive(Clone, Copy, Debug)]
+pub struct Planner<'a> {
+    study: &'a Study,
+    trainer: &'a TrainerDescription,
+    header: &'a Header,
 }
 
 /// One trial, before it is trained.
@@ -25,6 +25,8 @@ pub struct StudyPlan {
 pub struct TrialPlan {
     /// Its values.
     pub configuration: Configuration,
+    /// Where they are from.
+    pub origin: Origin,
     /// Epochs, at most.
     pub epochs: u32,
     /// Trained parameters; a replay has none.
@@ -40,50 +42,54 @@ pub struct TrialPlan {
     pub batch_size: usize,
 }
 
-impl StudyPlan {
-    /// Plans the configurations of `study`, in trial order, for its trainer and for data of the given shapes.
+impl<'a> Planner<'a> {
+    /// A planner for `study`, whose trainer is described by `trainer`, and data with this `header`.
+    #[must_use]
+    pub fn new(study: &'a Study, trainer: &'a TrainerDescription, header: &'a Header) -> Self {
+        Self { study, trainer, header }
+    }
+
+    /// Plans one trial.
     ///
     /// # Errors
     /// [`Diagnostic`] at the layer whose shape does not fit, naming the configuration where it depends on one.
-    pub fn new(
-        study: &Study,
-        trainer: &TrainerDescription,
-        configurations: Vec<Configuration>,
-        header: &Header,
-    ) -> Result<Self, Diagnostic> {
-        let trials = (0..).map(TrialId).zip(configurations).map(|(trial, configuration)| match trainer {
+    pub fn plan(
+        &self,
+        trial: TrialId,
+        configuration: Configuration,
+        origin: Origin,
+    ) -> Result<TrialPlan, Diagnostic> {
+        match self.trainer {
             TrainerDescription::Network { model, training } => {
-                plan_network(study, model, training, header, configuration)
+                plan_network(self.study, (model, training), self.header, configuration, origin)
             }
-            TrainerDescription::Replay(replay) => plan_replay(study, replay, trial, configuration),
-        });
-        let trials: Vec<_> = trials.collect::<Result<_, _>>()?;
-        Ok(Self { trials, control: Self::control(study) })
+            TrainerDescription::Replay(replay) => plan_replay(self.study, replay, trial, configuration, origin),
+        }
     }
 
-    /// Which trial of a study is the control.
-    #[must_use]
-    pub fn control(study: &Study) -> Option<TrialId> {
-        study.control.is_some().then_some(TrialId(0))
+    /// Plans all that a search has drawn, in trial order.
+    ///
+    /// # Errors
+    /// As [`Self::plan`], of the first that does not fit.
+    pub fn plan_all(&self, drawn: Vec<(Configuration, Origin)>) -> Result<Vec<TrialPlan>, Diagnostic> {
+        let trials = (0..).map(TrialId).zip(drawn);
+        trials.map(|(trial, (configuration, origin))| self.plan(trial, configuration, origin)).collect()
     }
 }
 
 /// The study's check resolved every configuration, so a setting that has no value is about the study as a whole.
 fn plan_network(
     study: &Study,
-    model: &ModelDescription,
-    training: &TrainingDescription,
+    (model, training): (&ModelDescription, &TrainingDescription),
     header: &Header,
     configuration: Configuration,
+    origin: Origin,
 ) -> Result<TrialPlan, Diagnostic> {
     let model = model.resolve(&configuration).map_err(|error| study.at("model", error.to_string()))?;
     let training = training.resolve(&configuration).map_err(|error| study.at("training", error.to_string()))?;
     let plan = nn::plan(&model, &header.shape, header.targets).map_err(|error| {
-        let under = if configuration.0.is_empty() {
-            String::new()
-        } else {
-            format!(" (in the configuration {configuration})")
-        };
+        let under =
+            if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
         match error.layer {
             Some(layer) => study.at_layer(layer, format!("{error}{under}")),
             None => study.at("model", format!("{error}{under}")),
@@ -104,6 +110,7 @@ fn plan_network(
         memory_bytes: nn::memory_bytes_max(&model, &plan, &training),
         batch_size: training.batch_size,
         configuration,
+        origin,
     })
 }
 
@@ -112,6 +119,7 @@ fn plan_replay(
     replay: &ReplayDescription,
     trial: TrialId,
     configuration: Configuration,
+    origin: Origin,
 ) -> Result<TrialPlan, Diagnostic> {
     let replay = replay.resolve(trial, &configuration).map_err(|error| study.at("trainer", error.to_string()))?;
     Ok(TrialPlan {
@@ -122,6 +130,7 @@ fn plan_replay(
         memory_bytes: 0,
         batch_size: 0,
         configuration,
+        origin,
     })
 }
 
@@ -155,8 +164,9 @@ mod tests {
                     [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 7] }\n";
         let study = parse(text, "s.toml").unwrap();
         let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
-        let plan = StudyPlan::new(&study, &trainer, study.configurations().unwrap(), &header).unwrap();
-        let costs: Vec<_> = plan.trials.iter().map(|trial| (trial.epochs, trial.flops, trial.memory_bytes)).collect();
+        let drawn = study.drawn(&mut study.search()).unwrap();
+        let plan = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
+        let costs: Vec<_> = plan.iter().map(|trial| (trial.epochs, trial.flops, trial.memory_bytes)).collect();
         assert_eq!(costs, [(1, 100_000, 0), (7, 700_000, 0)]);
         assert!(check_select(&study, &header).is_ok(), "a replay needs no rows to be compared by");
     }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Dataset, Part};
-use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::seeds;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
+use broadsweep_nn::EpochReport;
 use broadsweep_nn::{self as nn, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
 
 use crate::plan::TrialPlan;
@@ -245,7 +245,7 @@ mod tests {
     use broadsweep_common::dataset::{DatasetBuilder, Element, Header, Scaling, TargetKind};
 
     use super::*;
-    use crate::plan::StudyPlan;
+    use crate::plan::Planner;
     use crate::study::{Study, parse};
 
     const STUDY: &str = "name = 'a'\n[data]\nformat = 'idx'\ntrain_features = 'a'\ntrain_labels = 'b'\n\
@@ -267,9 +267,9 @@ mod tests {
 
     fn planned(study: &Study, data: &Dataset) -> (StudyDescription, Vec<TrialPlan>) {
         let description = study.description(Vec::new());
-        let configurations = study.configurations().unwrap();
-        let plan = StudyPlan::new(study, &description.trainer, configurations, data.header()).unwrap();
-        (description, plan.trials)
+        let drawn = study.drawn(&mut study.search()).unwrap();
+        let trials = Planner::new(study, &description.trainer, data.header()).plan_all(drawn).unwrap();
+        (description, trials)
     }
 
     /// Trains this trial until the stopwatch says stop.

@@ -11,13 +11,13 @@ const LAG_MAX: usize = 1024;
 
 /// Tells of each block that comes.
 pub(crate) struct Arrivals {
-    news: Sender<News>,
+    watchers: Sender<Arrival>,
     sources: Mutex<HashMap<Digest, Sources>>,
 }
 
 /// What is told of a blob.
 #[derive(Clone, Debug)]
-pub(crate) enum News {
+pub(crate) enum Arrival {
     /// This block of it is here now.
     Came(Digest, u32),
     /// No more of it can be kept.
@@ -33,14 +33,14 @@ pub(crate) struct Sources {
 
 impl Default for Arrivals {
     fn default() -> Self {
-        Self { news: Sender::new(LAG_MAX), sources: Mutex::default() }
+        Self { watchers: Sender::new(LAG_MAX), sources: Mutex::default() }
     }
 }
 
 impl Arrivals {
-    /// Hears all news from now on.
-    pub(crate) fn listen(&self) -> Receiver<News> {
-        self.news.subscribe()
+    /// Tells all that arrives from now on.
+    pub(crate) fn listen(&self) -> Receiver<Arrival> {
+        self.watchers.subscribe()
     }
 
     /// A block is here; a peer gave this many bytes of it.
@@ -48,12 +48,12 @@ impl Arrivals {
         if from_peers > 0 {
             self.sources().entry(blob).or_default().peers += from_peers;
         }
-        let _ = self.news.send(News::Came(blob, index)); // nobody may be listening
+        let _ = self.watchers.send(Arrival::Came(blob, index)); // nobody may be listening
     }
 
     /// No more of a blob can be kept, for a reason in words.
     pub(crate) fn failed(&self, blob: Digest, reason: &str) {
-        let _ = self.news.send(News::Failed(blob, reason.into())); // as above
+        let _ = self.watchers.send(Arrival::Failed(blob, reason.into())); // as above
     }
 
     /// So much of a blob was here when it was first offered.

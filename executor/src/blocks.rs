@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::arrivals::{Arrivals, News};
+use crate::arrivals::{Arrival, Arrivals};
 use crate::exchange::what_is_here;
 use crate::hold::Hold;
-use crate::store::{BlobStore, Content, Offer, Place, StoreError};
+use crate::store::{BlobStore, Content, Medium, Offer, StoreError};
 
 /// How often a file that another process is writing is looked at again.
 const BUSY_POLL: Duration = Duration::from_millis(20);
@@ -67,14 +67,14 @@ impl BlocksService {
 impl Blocks for BlocksService {
     async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
         let request = request.into_inner();
-        let place = if request.cached { Place::Cache } else { Place::Memory };
+        let medium = if request.cached { Medium::Cache } else { Medium::Memory };
         let manifest = wire::manifest(request.manifest).map_err(|bad| invalid(&bad))?;
         let offered = Instant::now();
         loop {
             // Asked again in every round, so that a lost driver's offer does not wait for ever.
             self.only_the_holder(&request.run)?;
             let here = (Arc::clone(&self.store), Arc::clone(&self.arrivals));
-            let looked = tokio::spawn(look(here, manifest.clone(), place));
+            let looked = tokio::spawn(look(here, manifest.clone(), medium));
             match tokio::time::timeout(BUSY_ANSWER, looked).await {
                 Ok(Ok(Ok(Offer::Missing(missing)))) => return Ok(Response::new(OfferReply { missing, busy: false })),
                 Ok(Ok(Ok(Offer::Busy))) if offered.elapsed() < BUSY_ANSWER => {}
@@ -159,11 +159,11 @@ impl Bulk for BlocksService {
 async fn look(
     (store, arrivals): (Arc<BlobStore>, Arc<Arrivals>),
     manifest: Manifest,
-    place: Place,
+    medium: Medium,
 ) -> Result<Offer, StoreError> {
     let (blob, bytes) = (manifest.digest(), manifest.bytes());
     let was_known = store.missing(blob).is_some();
-    let found = store.offer(manifest.clone(), place).await?;
+    let found = store.offer(manifest.clone(), medium).await?;
     if let Offer::Missing(missing) = &found
         && !was_known
     {
@@ -179,7 +179,7 @@ async fn tell(
     store: &BlobStore,
     blob: Digest,
     is_held: impl Fn() -> bool,
-    mut arrived: Receiver<News>,
+    mut arrived: Receiver<Arrival>,
     holdings: &mpsc::Sender<Result<Holdings, Status>>,
 ) -> Result<(), Status> {
     let over = || Status::not_found(format!("blob {blob} is not offered here"));
@@ -190,7 +190,7 @@ async fn tell(
     while !here.is_full() {
         let mut came = Vec::new();
         match tokio::time::timeout(HOLDER_CHECK, arrived.recv()).await {
-            Ok(Ok(news)) => came.extend(heard(blob, &news)?),
+            Ok(Ok(arrival)) => came.extend(block_told_by(&arrival, blob)?),
             Err(_) if is_held() => continue,
             Err(_) | Ok(Err(RecvError::Closed)) => return Err(over()),
             Ok(Err(RecvError::Lagged(_))) => {
@@ -200,9 +200,9 @@ async fn tell(
             }
         }
         while came.len() < TOLD_TOGETHER_MAX
-            && let Ok(news) = arrived.try_recv()
+            && let Ok(arrival) = arrived.try_recv()
         {
-            came.extend(heard(blob, &news)?);
+            came.extend(block_told_by(&arrival, blob)?);
         }
         came.retain(|index| here.insert(*index));
         if !came.is_empty() {
@@ -212,12 +212,12 @@ async fn tell(
     Ok(())
 }
 
-/// The block that news of this blob tell of, or why there will be no more.
-fn heard(blob: Digest, news: &News) -> Result<Option<u32>, Status> {
-    match news {
-        News::Came(of, index) => Ok(Some(*index).filter(|_| *of == blob)),
-        News::Failed(of, reason) if *of == blob => Err(Status::resource_exhausted(&**reason)),
-        News::Failed(..) => Ok(None),
+/// The block of this blob that an arrival tells of, or why there will be no more.
+fn block_told_by(arrival: &Arrival, blob: Digest) -> Result<Option<u32>, Status> {
+    match arrival {
+        Arrival::Came(of, index) => Ok(Some(*index).filter(|_| *of == blob)),
+        Arrival::Failed(of, reason) if *of == blob => Err(Status::resource_exhausted(&**reason)),
+        Arrival::Failed(..) => Ok(None),
     }
 }
 

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::attempt::{Durations, News, Report};
+use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
-use broadsweep_common::metrics::EpochReport;
+use broadsweep_common::metrics::Metrics;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use crate::replay::{Audience, ReplayState};
 use crate::stop::Stop;
 use crate::store::BlobStore;
-use broadsweep_nn::{Checkpoint, Control, Phase};
+use broadsweep_nn::{Checkpoint, Control, EpochReport, Phase};
 
 /// Checkpoints may cost one part of so many of a training's time.
 const CHECKPOINT_SHARE: u32 = 20;
@@ -20,6 +19,8 @@ const CHECKPOINT_SHARE: u32 = 20;
 /// One attempt's control. It never waits.
 pub(crate) struct SlotControl {
     attempt: AttemptId,
+    /// The segment's last epoch, whose state is an artifact and no checkpoint of the attempt.
+    until_epoch: u32,
     stop: Arc<Stop>,
     store: Arc<BlobStore>,
     reports: UnboundedSender<Report>,
@@ -34,12 +35,13 @@ pub(crate) struct SlotControl {
 impl SlotControl {
     pub(crate) fn new(
         attempt: AttemptId,
+        until_epoch: u32,
         stop: Arc<Stop>,
         store: Arc<BlobStore>,
         reports: UnboundedSender<Report>,
     ) -> Self {
         let unreported = Durations::default();
-        Self { attempt, stop, store, reports, phase: None, unreported, checkpoint: None, taken: None }
+        Self { attempt, until_epoch, stop, store, reports, phase: None, unreported, checkpoint: None, taken: None }
     }
 
     /// The time since the last report, by phase.
@@ -61,6 +63,21 @@ impl SlotControl {
         let _ = self.reports.send(report);
     }
 
+    /// How a segment ends that made this: the store keeps it for the driver.
+    pub(crate) fn trained(&self, epoch: u32, name: ArtifactName, bytes: Vec<u8>) -> Ended {
+        self.keep(name, bytes).map_or_else(Ended::failed, |artifacts| Ended::Trained { epoch, artifacts })
+    }
+
+    /// How a partition ends that gave this: likewise.
+    pub(crate) fn applied(&self, output: Vec<u8>) -> Ended {
+        self.keep(ArtifactName::Output, output).map_or_else(Ended::failed, |artifacts| Ended::Applied { artifacts })
+    }
+
+    fn keep(&self, name: ArtifactName, bytes: Vec<u8>) -> Result<Vec<Artifact>, String> {
+        let blob = self.store.keep(bytes).map_err(|error| error.to_string())?;
+        Ok(vec![Artifact { name, blob }])
+    }
+
     /// The attempt has a result: its checkpoint is worth nothing any more.
     pub(crate) fn drop_checkpoint(&mut self) {
         if let Some(checkpoint) = self.checkpoint.take() {
@@ -68,10 +85,22 @@ impl SlotControl {
         }
     }
 
-    /// Reports an epoch; says whether another one may begin.
-    fn tell(&mut self, report: EpochReport, checkpoint: Option<Digest>) -> bool {
+    /// Whether the attempt may go on within its epoch.
+    pub(crate) fn allows_a_batch(&self) -> bool {
+        self.stop.allows_a_batch()
+    }
+
+    /// Reports an epoch, and keeps the state after it where that pays; says whether another one may begin.
+    pub(crate) fn epoch_done(
+        &mut self,
+        epoch: u32,
+        metrics: Metrics,
+        (is_last, state): (bool, impl FnOnce() -> Vec<u8>),
+    ) -> bool {
+        let checkpoint = self.take(is_last || epoch >= self.until_epoch, state);
         let durations = self.durations();
-        self.send(Report { attempt: self.attempt, durations, news: News::Epoch { report, checkpoint } });
+        let event = AttemptEvent::Epoch { epoch, metrics, checkpoint };
+        self.send(Report { attempt: self.attempt, durations, event });
         self.stop.allows_an_epoch()
     }
 
@@ -102,7 +131,7 @@ impl SlotControl {
 
 impl Control for SlotControl {
     fn go_on(&mut self) -> bool {
-        self.stop.allows_a_batch()
+        self.allows_a_batch()
     }
 
     fn phase(&mut self, phase: Phase) {
@@ -111,18 +140,6 @@ impl Control for SlotControl {
     }
 
     fn epoch_ended(&mut self, report: &EpochReport, checkpoint: &Checkpoint) -> bool {
-        let kept = self.take(checkpoint.is_last(), || checkpoint.to_bytes());
-        self.tell(*report, kept)
-    }
-}
-
-impl Audience for SlotControl {
-    fn go_on(&mut self) -> bool {
-        self.stop.allows_a_batch()
-    }
-
-    fn epoch_ended(&mut self, report: &EpochReport, state: ReplayState) -> bool {
-        let kept = self.take(state.is_last(), || state.to_bytes());
-        self.tell(*report, kept)
+        self.epoch_done(report.epoch, report.metrics(), (checkpoint.is_last(), || checkpoint.to_bytes()))
     }
 }

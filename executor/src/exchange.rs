@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::arrivals::{Arrivals, News};
+use crate::arrivals::{Arrival, Arrivals};
 use crate::store::{BlobStore, StoreError};
 
 /// How long a dial, or the first word of a peer, may take.
@@ -69,20 +69,20 @@ impl Exchange {
     /// Fetches `blob`, which was offered here, from executors that belong to `run` as well.
     pub(crate) fn start(surroundings: Surroundings, run: &str, blob: Digest, company: Company) -> Self {
         let (company, told) = watch::channel(company);
-        let (tell, heard) = unbounded_channel();
+        let (tell, events) = unbounded_channel();
         let errand = Errand { surroundings, run: run.to_owned(), blob, tell };
-        let task = tokio::spawn(exchange(errand, told, heard));
+        let task = tokio::spawn(exchange(errand, told, events));
         Self { blob, company, _task: AbortOnDropHandle::new(task) }
     }
 
     /// Who the others are, from now on.
-    pub(crate) fn meet(&self, company: Company) {
+    pub(crate) fn on_peers(&self, company: Company) {
         self.company.send_replace(company);
     }
 }
 
-/// What a peer's task tells.
-enum Heard {
+/// What the task that watches a peer tells.
+enum PeerEvent {
     /// It answers.
     Joined(PeerId, Reached),
     Has(PeerId, Vec<u32>),
@@ -101,7 +101,7 @@ struct Errand {
     surroundings: Surroundings,
     run: String,
     blob: Digest,
-    tell: UnboundedSender<Heard>,
+    tell: UnboundedSender<PeerEvent>,
 }
 
 /// Everything about the peers of one exchange.
@@ -115,7 +115,7 @@ struct Peers {
     tasks: JoinSet<()>,
 }
 
-async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut heard: UnboundedReceiver<Heard>) {
+async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut events: UnboundedReceiver<PeerEvent>) {
     let Errand { surroundings: Surroundings { store, arrivals, instance, .. }, blob, .. } = errand.clone();
     let mut arrived = arrivals.listen();
     let Some(have) = what_is_here(&store, blob) else { return };
@@ -143,8 +143,8 @@ async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut heard:
                 Ok(()) => peers.list(&errand, &told.borrow_and_update()),
                 Err(_) => return, // the exchange was dropped
             },
-            Some(news) = heard.recv() => peers.hear(news, &mut fetcher),
-            news = arrived.recv() => catch_up(&mut fetcher, &store, blob, (news, &mut arrived), began.elapsed()),
+            Some(event) = events.recv() => peers.on_event(event, &mut fetcher),
+            arrival = arrived.recv() => catch_up(&mut fetcher, &store, blob, (arrival, &mut arrived), began.elapsed()),
             Some(done) = fetches.join_next() => if let Ok((request, fetched)) = done {
                 match fetched {
                     Ok(bytes) => {
@@ -187,11 +187,11 @@ fn catch_up(
     fetcher: &mut Fetcher,
     store: &BlobStore,
     blob: Digest,
-    (news, arrived): (Result<News, RecvError>, &mut Receiver<News>),
+    (arrival, arrived): (Result<Arrival, RecvError>, &mut Receiver<Arrival>),
     now: Duration,
 ) {
-    match news {
-        Ok(News::Came(of, index)) if of == blob => drop(fetcher.arrived(index, None, now)),
+    match arrival {
+        Ok(Arrival::Came(of, index)) if of == blob => drop(fetcher.arrived(index, None, now)),
         Ok(_) | Err(RecvError::Closed) => {}
         Err(RecvError::Lagged(_)) => {
             *arrived = arrived.resubscribe();
@@ -210,19 +210,19 @@ impl Peers {
             let next = PeerId(self.ids.len() as u32);
             if !self.ids.contains_key(address) {
                 self.ids.insert(address.clone(), next);
-                self.tasks.spawn(visit(errand.clone(), next, address.clone()));
+                self.tasks.spawn(watch_peer(errand.clone(), next, address.clone()));
             }
         }
     }
 
-    fn hear(&mut self, news: Heard, fetcher: &mut Fetcher) {
-        match news {
-            Heard::Joined(peer, reached) => {
+    fn on_event(&mut self, event: PeerEvent, fetcher: &mut Fetcher) {
+        match event {
+            PeerEvent::Joined(peer, reached) => {
                 self.reached.insert(peer, reached);
                 fetcher.peer_joined(peer);
             }
-            Heard::Has(peer, indices) => indices.into_iter().for_each(|index| fetcher.peer_has(peer, index)),
-            Heard::Left(peer) => {
+            PeerEvent::Has(peer, indices) => indices.into_iter().for_each(|index| fetcher.peer_has(peer, index)),
+            PeerEvent::Left(peer) => {
                 self.reached.remove(&peer);
                 fetcher.peer_left(peer);
             }
@@ -235,14 +235,14 @@ impl Peers {
 }
 
 /// Watches one peer for as long as the exchange lasts.
-async fn visit(errand: Errand, peer: PeerId, address: String) {
+async fn watch_peer(errand: Errand, peer: PeerId, address: String) {
     let mut wait = REDIAL_MIN;
     loop {
         match watch_once(&errand, peer, &address).await {
             Ok(()) => pending().await, // it has all, and can be asked at any time
             Err(reason) => tracing::debug!(address, reason, "a peer does not answer"),
         }
-        if errand.tell.send(Heard::Left(peer)).is_err() {
+        if errand.tell.send(PeerEvent::Left(peer)).is_err() {
             return;
         }
         sleep(wait).await;
@@ -252,20 +252,20 @@ async fn visit(errand: Errand, peer: PeerId, address: String) {
 
 /// Until the peer has told that it has all, or ends.
 async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), String> {
-    let link = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
-    let mut client = BlocksClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let channel = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
+    let mut client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob) };
     let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
     let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
-    let tell = |news| errand.tell.send(news).map_err(|_| "the exchange is over".to_owned());
-    tell(Heard::Joined(peer, Reached { client: BulkClient::new(link), is_near: is_loopback(address) }))?;
+    let tell = |event| errand.tell.send(event).map_err(|_| "the exchange is over".to_owned());
+    tell(PeerEvent::Joined(peer, Reached { client: BulkClient::new(channel), is_near: is_loopback(address) }))?;
     while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
         if let Some(all) = all {
             let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;
-            tell(Heard::Has(peer, all.present().collect()))?;
+            tell(PeerEvent::Has(peer, all.present().collect()))?;
         }
-        tell(Heard::Has(peer, came))?;
+        tell(PeerEvent::Has(peer, came))?;
     }
     Ok(())
 }

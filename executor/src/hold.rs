@@ -14,9 +14,9 @@ use crate::tenant::Tenant;
 /// How often a leaving executor looks whether a run without a driver is done here.
 const REST_POLL: Duration = Duration::from_millis(200);
 
-/// The place that one run can hold.
+/// The hold on this executor that one run can have.
 pub(crate) struct Hold {
-    place: Mutex<Place>,
+    occupancy: Mutex<Occupancy>,
     store: Arc<BlobStore>,
     /// How long a run keeps the executor without a session.
     orphan_timeout: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Hold {
     freed: Notify,
 }
 
-enum Place {
+enum Occupancy {
     Free,
     /// A session has the run.
     Held(Holder),
@@ -85,7 +85,7 @@ pub(crate) struct Grip {
 impl Hold {
     pub(crate) fn new(store: Arc<BlobStore>, orphan_timeout: Duration) -> Self {
         Self {
-            place: Mutex::new(Place::Free),
+            occupancy: Mutex::new(Occupancy::Free),
             store,
             orphan_timeout,
             draining: CancellationToken::new(),
@@ -102,30 +102,34 @@ impl Hold {
     pub(crate) async fn take(self: &Arc<Self>, run: &str, generation: u64, take_over: bool) -> Result<Grip, Held> {
         loop {
             let ended = {
-                let mut place = self.place();
-                match &mut *place {
-                    Place::Held(holder) if holder.run == run && holder.generation > generation => {
+                let mut occupancy = self.occupancy();
+                match &mut *occupancy {
+                    Occupancy::Held(holder) if holder.run == run && holder.generation > generation => {
                         return Err(Held::ByLaterDriver { run: run.to_owned() });
                     }
-                    Place::Held(holder) if take_over || holder.run == run => {
+                    Occupancy::Held(holder) if take_over || holder.run == run => {
                         holder.evicted.cancel();
                         holder.ended.clone()
                     }
-                    Place::Held(holder) => {
+                    Occupancy::Held(holder) => {
                         let seconds = holder.since.elapsed().as_secs();
                         return Err(Held::ByAnother { run: holder.run.clone(), seconds });
                     }
-                    Place::Resting(rest) => {
+                    Occupancy::Resting(rest) => {
                         rest.admits(run, generation, take_over, self.orphan_timeout)?;
-                        let Place::Resting(rest) = std::mem::replace(&mut *place, Place::Free) else { continue };
+                        let Occupancy::Resting(rest) = std::mem::replace(&mut *occupancy, Occupancy::Free) else {
+                            continue;
+                        };
                         if rest.tenant.run() == run {
-                            return Ok(self.grip(&mut place, rest.tenant, generation));
+                            return Ok(self.grip(&mut occupancy, rest.tenant, generation));
                         }
                         self.discard(&rest.tenant);
                         continue;
                     }
-                    Place::Free if self.draining.is_cancelled() => return Err(Held::Leaving),
-                    Place::Free => return Ok(self.grip(&mut place, Tenant::new(run, generation), generation)),
+                    Occupancy::Free if self.draining.is_cancelled() => return Err(Held::Leaving),
+                    Occupancy::Free => {
+                        return Ok(self.grip(&mut occupancy, Tenant::new(run, generation), generation));
+                    }
                 }
             };
             ended.cancelled().await;
@@ -134,17 +138,17 @@ impl Hold {
 
     /// Whether `run` holds the executor now.
     pub(crate) fn is_held_by(&self, run: &str) -> bool {
-        match &*self.place() {
-            Place::Free => false,
-            Place::Held(holder) => holder.run == run,
-            Place::Resting(rest) => rest.tenant.run() == run,
+        match &*self.occupancy() {
+            Occupancy::Free => false,
+            Occupancy::Held(holder) => holder.run == run,
+            Occupancy::Resting(rest) => rest.tenant.run() == run,
         }
     }
 
     /// From now on the executor takes no other run, and what runs here stops after its epoch.
     pub(crate) fn drain(&self) {
         self.draining.cancel();
-        if let Place::Resting(rest) = &*self.place() {
+        if let Occupancy::Resting(rest) = &*self.occupancy() {
             rest.tenant.stop_at_epoch_end(); // a run with a session is told by the session
         }
     }
@@ -154,10 +158,10 @@ impl Hold {
     pub(crate) async fn until_unneeded(&self) {
         loop {
             let freed = self.freed.notified();
-            let is_needed = match &mut *self.place() {
-                Place::Free => false,
-                Place::Held(_) => true,
-                Place::Resting(rest) => !rest.tenant.is_idle() || self.store.holds_results(),
+            let is_needed = match &mut *self.occupancy() {
+                Occupancy::Free => false,
+                Occupancy::Held(_) => true,
+                Occupancy::Resting(rest) => !rest.tenant.is_idle() || self.store.holds_results(),
             };
             if !is_needed {
                 return;
@@ -173,7 +177,7 @@ impl Hold {
         let mut was_free = false;
         loop {
             tokio::time::sleep(self.orphan_timeout).await;
-            let is_free = matches!(&*self.place(), Place::Free);
+            let is_free = matches!(&*self.occupancy(), Occupancy::Free);
             if is_free && was_free {
                 return;
             }
@@ -181,10 +185,10 @@ impl Hold {
         }
     }
 
-    fn grip(self: &Arc<Self>, place: &mut Place, mut tenant: Tenant, generation: u64) -> Grip {
+    fn grip(self: &Arc<Self>, occupancy: &mut Occupancy, mut tenant: Tenant, generation: u64) -> Grip {
         let (evicted, ended) = (CancellationToken::new(), CancellationToken::new());
         tenant.generation = generation;
-        *place = Place::Held(Holder {
+        *occupancy = Occupancy::Held(Holder {
             run: tenant.run().to_owned(),
             generation,
             since: Instant::now(),
@@ -202,8 +206,8 @@ impl Hold {
 
     /// Ends the rest of a run whose driver stayed away: what runs stops, data is dropped, results stay.
     fn orphan(&self, since: Instant) {
-        let mut place = self.place();
-        if let Place::Resting(rest) = &mut *place
+        let mut occupancy = self.occupancy();
+        if let Occupancy::Resting(rest) = &mut *occupancy
             && rest.since == since
         {
             tracing::warn!(run = rest.tenant.run(), "its driver stayed away: what ran for it stops, results stay");
@@ -215,8 +219,8 @@ impl Hold {
         }
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn occupancy(&self) -> MutexGuard<'_, Occupancy> {
+        self.occupancy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,12 +258,12 @@ impl Grip {
 
 impl Drop for Grip {
     fn drop(&mut self) {
-        let mut place = self.hold.place();
+        let mut occupancy = self.hold.occupancy();
         match self.tenant.take() {
-            None => *place = Place::Free,
+            None => *occupancy = Occupancy::Free,
             Some(tenant) => {
                 let since = Instant::now();
-                *place = Place::Resting(Rest { tenant, since, orphaned: false });
+                *occupancy = Occupancy::Resting(Rest { tenant, since, orphaned: false });
                 let hold = Arc::clone(&self.hold);
                 tokio::spawn(async move {
                     tokio::time::sleep(hold.orphan_timeout).await;
@@ -267,7 +271,7 @@ impl Drop for Grip {
                 });
             }
         }
-        drop(place);
+        drop(occupancy);
         self.ended.cancel();
         self.hold.freed.notify_waiters();
     }
@@ -281,7 +285,7 @@ impl fmt::Debug for Grip {
 
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::attempt::{Durations, Ended, News, Report};
+    use broadsweep_common::attempt::{AttemptEvent, Durations, Ended, Report};
     use broadsweep_common::ids::{AttemptId, TaskId};
     use tempfile::TempDir;
 
@@ -395,8 +399,8 @@ mod tests {
         let (_, reports) = grip.tenant().begin(ATTEMPT).unwrap();
         drop(grip);
         assert!(left().await.is_err(), "an attempt runs");
-        let news = News::Ended(Ended::Stopped);
-        reports.send(Report { attempt: ATTEMPT, durations: Durations::default(), news }).unwrap();
+        let event = AttemptEvent::Ended(Ended::Stopped);
+        reports.send(Report { attempt: ATTEMPT, durations: Durations::default(), event }).unwrap();
         assert!(left().await.is_err(), "nobody was told of its end");
         let mut grip = hold.take("first", 2, false).await.unwrap();
         let tenant = grip.tenant();

@@ -16,20 +16,22 @@
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
 //! | `control` | how the trainer is asked, timed and reported on there |
-//! | [`replay`] | the trainer that trains nothing: waits, and reports what it was given |
+//! | [`trainers`] | what a study trains with |
 
 mod arrivals;
 mod blocks;
 pub mod command;
 mod control;
 mod exchange;
+#[cfg(test)]
+mod fixtures;
 mod hold;
 pub mod machine;
-pub mod replay;
 pub mod server;
 mod session;
 pub mod slots;
 mod stop;
 pub mod store;
 mod tenant;
+pub mod trainers;
 mod work;

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::Launch;
+use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::codec;
 use broadsweep_common::dataset::Dataset;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::ids::Digest;
+use broadsweep_common::refusal::{Refusal, StudyPart};
+use broadsweep_common::task::StudyDescription;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
-    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepare,
-    Prepared as PreparedMessage, Welcome, driver_item, executor_item,
+    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepared as PreparedMessage,
+    Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire;
 use tokio::sync::mpsc;
@@ -27,6 +30,7 @@ use crate::exchange::{Company, Exchange, PEERS_MAX, Surroundings};
 use crate::hold::{Grip, Held, Hold};
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
+use crate::trainers::{Means, trainer_of};
 use crate::work::{Attempt, Prepared};
 use broadsweep_nn::Kernel;
 
@@ -211,12 +215,13 @@ impl Holding {
 
     fn welcome(&self, grip: &mut Grip, draining: bool) -> Welcome {
         let held = grip.tenant().reattach();
+        let capabilities =
+            Capabilities { kernels: self.kernel_names(), programs_allowed: false, files_allowed: false, gpus: 0 };
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),
-            slots: self.offering.slots,
             memory_bytes: self.offering.memory_bytes,
-            kernels: self.offering.kernels.iter().map(|kernel| kernel.name().to_owned()).collect(),
+            capabilities: Some(wire::capabilities_message(capabilities)),
             advertise: self.offering.advertise.clone(),
             instance: self.offering.instance,
             held: held.into_iter().map(wire::attempt_message).collect(),
@@ -262,20 +267,21 @@ impl Holding {
         match item {
             driver_item::Item::Hello(_) => return Err(invalid(&"a second hello")),
             driver_item::Item::Prepare(prepare) => {
-                let refusal = match self.prepare(&prepare) {
-                    Ok(prepared) => {
-                        grip.tenant().prepared = Some(Arc::new(prepared));
-                        self.is_prepared = true;
-                        self.exchange = None;
-                        String::new()
-                    }
-                    Err(reason) => wire::bounded(&reason).to_owned(),
-                };
-                let data = Digest::try_from(&prepare.data[..]);
-                let sources = data.map(|data| self.surroundings.arrivals.take_sources(data));
-                let Sources { peers, cache } = sources.unwrap_or_default();
-                let prepared = PreparedMessage { refusal, from_peers_bytes: peers, from_cache_bytes: cache };
-                done.answers.push(executor_item::Item::Prepared(prepared));
+                let digest = |name: &[u8]| Digest::try_from(name).map_err(|bad| invalid(&bad));
+                let (data, study) = (digest(&prepare.data)?, digest(&prepare.study)?);
+                let slots = self.prepare(data, study, &prepare.kernel).map(|prepared| {
+                    let slots = prepared.slots;
+                    grip.tenant().prepared = Some(Arc::new(prepared));
+                    self.is_prepared = true;
+                    self.exchange = None;
+                    slots
+                });
+                let Sources { peers, cache } = self.surroundings.arrivals.take_sources(data);
+                done.answers.push(executor_item::Item::Prepared(PreparedMessage {
+                    answer: Some(wire::answer_message(slots)),
+                    from_peers_bytes: peers,
+                    from_cache_bytes: cache,
+                }));
             }
             driver_item::Item::Launch(launch) => {
                 let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
@@ -299,7 +305,7 @@ impl Holding {
                 let encoding = if encoded { Encoding::Lz4 } else { Encoding::Raw };
                 let company = Company { addresses, encoding };
                 match &self.exchange {
-                    Some(exchange) if exchange.blob == blob => exchange.meet(company),
+                    Some(exchange) if exchange.blob == blob => exchange.on_peers(company),
                     _ => self.exchange = Some(Exchange::start(self.surroundings.clone(), &self.run, blob, company)),
                 }
             }
@@ -308,21 +314,22 @@ impl Holding {
         Ok(())
     }
 
-    fn prepare(&self, prepare: &Prepare) -> Result<Prepared, String> {
-        let kernels = &self.offering.kernels;
-        let kernel = kernels.iter().find(|kernel| kernel.name() == prepare.kernel).copied().ok_or_else(|| {
-            let names: Vec<_> = kernels.iter().map(|kernel| kernel.name()).collect();
-            format!("cannot train with the kernel {:?}; has {}", prepare.kernel, names.join(", "))
-        })?;
-        let fetch = |name: &[u8], what: &str| {
-            let digest = Digest::try_from(name).map_err(|bad| bad.to_string())?;
-            self.store.get(digest).ok_or_else(|| format!("the {what} (blob {digest}) is not here"))
-        };
-        let data = fetch(&prepare.data, "data set")?;
-        let data = Dataset::open(data.content).map_err(|error| format!("the data set: {error}"))?;
-        let study = fetch(&prepare.study, "study's description")?;
-        let study = codec::decode((*study.content).as_ref()).map_err(|error| format!("the description: {error}"))?;
-        Ok(Prepared { data, study, kernel })
+    /// Gets ready for a study, or says why that cannot be.
+    fn prepare(&self, data: Digest, study: Digest, kernel: &str) -> Result<Prepared, Refusal> {
+        let (kernels, slots) = (&self.offering.kernels, self.offering.slots);
+        let found = kernels.iter().find(|known| known.name() == kernel).copied();
+        let kernel = found.ok_or_else(|| Refusal::Kernel { wanted: kernel.to_owned(), has: self.kernel_names() })?;
+        let content = |what, blob| Ok(self.store.get(blob).ok_or(Refusal::Missing { what, blob })?.content);
+        let data = Dataset::open(content(StudyPart::Data, data)?);
+        let data = data.map_err(|error| Refusal::Data { reason: error.to_string() })?;
+        let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
+        let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
+        let means = Means { kernel, memory_bytes: self.offering.memory_bytes / u64::from(slots.max(1)) };
+        Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, data, means)?, slots })
+    }
+
+    fn kernel_names(&self) -> Vec<String> {
+        self.offering.kernels.iter().map(|kernel| kernel.name().to_owned()).collect()
     }
 
     /// Begins an attempt. The driver knows the slots and what runs on them: a launch that does not fit is its fault.
@@ -330,21 +337,14 @@ impl Holding {
         let tenant = grip.tenant();
         let prepared = tenant.prepared.as_ref().filter(|_| self.is_prepared).ok_or("a launch before the data")?;
         let prepared = Arc::clone(prepared);
-        if tenant.running() >= self.offering.slots as usize {
+        if tenant.running() >= prepared.slots as usize {
             return Err("a launch while all slots are taken");
         }
         let (stop, reports) = tenant.begin(launch.attempt).ok_or("a launch of an attempt that runs already")?;
         if self.draining.is_cancelled() {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        Ok(Attempt {
-            launch,
-            prepared,
-            store: Arc::clone(&self.store),
-            memory_bytes: self.offering.memory_bytes / u64::from(self.offering.slots.max(1)),
-            stop,
-            reports,
-        })
+        Ok(Attempt { launch, prepared, store: Arc::clone(&self.store), stop, reports })
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use broadsweep_common::attempt::{News, Report};
+use broadsweep_common::attempt::{AttemptEvent, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -60,7 +60,7 @@ impl Tenant {
         while let Some((_, report)) = self.unacknowledged.pop_back() {
             self.unsent.push_front(report);
         }
-        let ended = self.unsent.iter().filter(|report| matches!(report.news, News::Ended(_)));
+        let ended = self.unsent.iter().filter(|report| matches!(report.event, AttemptEvent::Ended(_)));
         let mut held: Vec<_> = ended.map(|report| report.attempt).chain(self.live.keys().copied()).collect();
         held.sort_unstable();
         held
@@ -92,7 +92,7 @@ impl Tenant {
         while self.unacknowledged.front().is_some_and(|(sent, _)| *sent <= sequence)
             && let Some((_, report)) = self.unacknowledged.pop_front()
         {
-            if matches!(report.news, News::Ended(_)) {
+            if matches!(report.event, AttemptEvent::Ended(_)) {
                 worthless.extend(self.checkpoints.remove(&report.attempt));
             }
         }
@@ -142,12 +142,12 @@ impl Tenant {
     }
 
     fn note(&mut self, report: Report) {
-        match report.news {
-            News::Epoch { checkpoint: Some(checkpoint), .. } => {
+        match report.event {
+            AttemptEvent::Epoch { checkpoint: Some(checkpoint), .. } => {
                 self.checkpoints.insert(report.attempt, checkpoint);
             }
-            News::Epoch { .. } => {}
-            News::Ended(_) => {
+            AttemptEvent::Epoch { .. } => {}
+            AttemptEvent::Ended(_) => {
                 self.live.remove(&report.attempt);
             }
         }
@@ -159,7 +159,7 @@ impl Tenant {
 mod tests {
     use broadsweep_common::attempt::{Durations, Ended};
     use broadsweep_common::ids::TaskId;
-    use broadsweep_common::metrics::EpochReport;
+    use broadsweep_common::metrics::Metrics;
 
     use super::*;
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn end(task: u32) -> Report {
-        Report { attempt: attempt(task), durations: Durations::default(), news: News::Ended(Ended::Stopped) }
+        Report { attempt: attempt(task), durations: Durations::default(), event: AttemptEvent::Ended(Ended::Stopped) }
     }
 
     #[tokio::test]
@@ -198,10 +198,9 @@ mod tests {
         let mut tenant = Tenant::new("run", 1);
         let (_, slot) = tenant.begin(attempt(0)).unwrap();
         for epoch in 1..=2 {
-            let report = EpochReport { epoch, learning_rate: 0.1, training_loss: 0.1, validation: None, test: None };
             let checkpoint = Some(Digest::of(&[epoch as u8]));
-            let news = News::Epoch { report, checkpoint };
-            slot.send(Report { attempt: attempt(0), durations: Durations::default(), news }).unwrap();
+            let event = AttemptEvent::Epoch { epoch, metrics: Metrics::default(), checkpoint };
+            slot.send(Report { attempt: attempt(0), durations: Durations::default(), event }).unwrap();
         }
         slot.send(end(0)).unwrap();
         tenant.wait_for_reports().await;

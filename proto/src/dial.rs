@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::link::Link;
+use crate::safe_channel::SafeChannel;
 use crate::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 
 /// What [`Connect::connect`] returns.
@@ -54,11 +54,11 @@ impl From<&(dyn Error + 'static)> for Unreachable {
     }
 }
 
-/// A link to the executor at `address`, within `timeout`.
+/// A channel to the executor at `address`, within `timeout`.
 ///
 /// # Errors
 /// [`Unreachable`].
-pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) -> Result<Link, Unreachable> {
+pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) -> Result<SafeChannel, Unreachable> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static)))?;
     let endpoint = endpoint
@@ -71,7 +71,7 @@ pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) 
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     match tokio::time::timeout(timeout, connect.connect(endpoint)).await {
-        Ok(Ok(channel)) => Ok(Link::from(channel)),
+        Ok(Ok(channel)) => Ok(SafeChannel::from(channel)),
         Ok(Err(error)) => Err(Unreachable::from(&error as &(dyn Error + 'static))),
         Err(_) => {
             let reason = format!("no connection within {} s", timeout.as_secs());

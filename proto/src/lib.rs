@@ -6,11 +6,12 @@ use std::time::Duration;
 
 pub mod bulk;
 pub mod dial;
-pub mod link;
+
+pub mod safe_channel;
 pub mod wire;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

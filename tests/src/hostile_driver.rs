@@ -3,7 +3,7 @@
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
 use broadsweep_proto::blocks::{Manifest, OfferRequest};
 use broadsweep_proto::bulk::{BulkClient, PushRequest};
-use broadsweep_proto::link::Link;
+use broadsweep_proto::safe_channel::SafeChannel;
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, driver_item};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL};
@@ -20,7 +20,7 @@ pub struct HostileDriver {
     pub run: String,
     stream: mpsc::Sender<FromDriver>,
     inbound: Streaming<FromExecutor>,
-    link: Link,
+    channel: SafeChannel,
     sequence: u64,
 }
 
@@ -37,15 +37,15 @@ pub fn message(run: &str, sequence: u64, items: Vec<driver_item::Item>) -> FromD
     FromDriver { run: run.to_owned(), generation: 1, sequence, acknowledged: 0, items }
 }
 
-/// A link to an executor.
-pub async fn dial(address: &str) -> Link {
+/// A channel to an executor.
+pub async fn dial(address: &str) -> SafeChannel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap().into()
 }
 
 /// The blocks service of an executor.
 #[must_use]
-pub fn blocks(link: Link) -> BlocksClient<Link> {
-    BlocksClient::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub fn blocks(channel: SafeChannel) -> BlocksClient<SafeChannel> {
+    BlocksClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 impl HostileDriver {
@@ -54,13 +54,13 @@ impl HostileDriver {
     /// # Errors
     /// What the executor says to that.
     pub async fn open(address: &str, first: FromDriver) -> Result<Self, Status> {
-        let link = dial(address).await;
+        let channel = dial(address).await;
         let (stream, messages) = mpsc::channel(64);
         let (run, sequence) = (first.run.clone(), first.sequence);
         stream.send(first).await.unwrap();
-        let mut client = SessionClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = SessionClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let inbound = client.hold(ReceiverStream::new(messages)).await?.into_inner();
-        Ok(Self { run, stream, inbound, link, sequence })
+        Ok(Self { run, stream, inbound, channel, sequence })
     }
 
     /// A session that begins as it should, whichever run was there before.
@@ -105,7 +105,7 @@ impl HostileDriver {
     /// What the executor says to that.
     pub async fn offer(&self, manifest: Manifest, cached: bool) -> Result<Vec<u32>, Status> {
         let request = OfferRequest { run: self.run.clone(), manifest: Some(manifest), cached };
-        Ok(blocks(self.link.clone()).offer(request).await?.into_inner().missing)
+        Ok(blocks(self.channel.clone()).offer(request).await?.into_inner().missing)
     }
 
     /// Pushes one block as this run.
@@ -128,12 +128,12 @@ impl HostileDriver {
     ) -> Result<(), Status> {
         let blob = Bytes::copy_from_slice(blob);
         let block = PushRequest { run: self.run.clone(), blob, index, content, encoding };
-        BulkClient::new(self.link.clone()).push([block]).await.map(|_| ())
+        BulkClient::new(self.channel.clone()).push([block]).await.map(|_| ())
     }
 
     /// The connection below the session.
     #[must_use]
-    pub fn link(&self) -> Link {
-        self.link.clone()
+    pub fn channel(&self) -> SafeChannel {
+        self.channel.clone()
     }
 }

@@ -15,7 +15,8 @@ use broadsweep_proto::blocks::{
 use broadsweep_proto::bulk::{Bulk, BulkServer, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
 use broadsweep_proto::session::session_server::{Session, SessionServer};
 use broadsweep_proto::session::{
-    ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
+    Capabilities, ExecutorItem, FromDriver, FromExecutor, Launch, Prepared, Welcome, driver_item, executor_item,
+    prepared::Answer,
 };
 use broadsweep_proto::wire::manifest_message;
 use tokio::net::TcpListener;
@@ -66,18 +67,20 @@ pub struct Talk {
     outbound: mpsc::Sender<Result<FromExecutor, Status>>,
     sequence: u64,
     launches: VecDeque<Launch>,
+    /// What it answers when it is to prepare.
+    pub answer: Option<Answer>,
 }
 
 /// The welcome of a good executor that has just been started.
 #[must_use]
-pub fn welcome(slots: u32) -> Welcome {
+pub fn welcome() -> Welcome {
     static INSTANCES: AtomicU64 = AtomicU64::new(1);
+    let kernels = broadsweep_nn::KERNELS.map(str::to_owned).to_vec();
     Welcome {
         protocol: PROTOCOL,
         build: "hostile".to_owned(),
-        slots,
         memory_bytes: 1 << 30,
-        kernels: broadsweep_nn::KERNELS.map(str::to_owned).to_vec(),
+        capabilities: Some(Capabilities { kernels, ..Capabilities::default() }),
         advertise: String::new(),
         instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
         held: Vec::new(),
@@ -131,7 +134,8 @@ impl HostileExecutor {
 impl Talk {
     /// Welcomes the driver, says that it is prepared, and waits for the first launch.
     pub async fn until_launched(&mut self, slots: u32) -> Option<Launch> {
-        self.until_launched_after(welcome(slots)).await
+        self.answer = Some(Answer::Slots(slots));
+        self.until_launched_after(welcome()).await
     }
 
     /// The same with a welcome of its own.
@@ -149,7 +153,7 @@ impl Talk {
             for item in self.inbound.message().await.ok()??.items {
                 match item.item {
                     Some(driver_item::Item::Prepare(_)) => {
-                        let prepared = Prepared::default();
+                        let prepared = Prepared { answer: self.answer.clone(), ..Prepared::default() };
                         self.say(vec![executor_item::Item::Prepared(prepared)]).await;
                     }
                     Some(driver_item::Item::Launch(launch)) => self.launches.push_back(launch),
@@ -194,7 +198,8 @@ impl Session for Script {
 
     async fn hold(&self, request: Request<Streaming<FromDriver>>) -> Result<Response<Self::HoldStream>, Status> {
         let (outbound, stream) = mpsc::channel(64);
-        let talk = Talk { inbound: request.into_inner(), outbound, sequence: 0, launches: VecDeque::new() };
+        let (inbound, launches) = (request.into_inner(), VecDeque::new());
+        let talk = Talk { inbound, outbound, sequence: 0, launches, answer: Some(Answer::Slots(1)) };
         tokio::spawn((self.act)(talk));
         Ok(Response::new(ReceiverStream::new(stream)))
     }

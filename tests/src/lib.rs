@@ -6,6 +6,8 @@
 //! | [`process`] | a child process whose lines are read, and that ends with its test |
 //! | [`lab`] | a test's folder: studies, drivers and executors that write there alone |
 //! | [`outcome`] | what a run left, read back |
+//! | [`made_up`] | runs that never were, for reports |
+//! | [`results_v1`] | the digest of results as it was, to compare with runs from before |
 //! | [`browser`] | a browser without a window and without a network |
 //! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
 //! | [`small_disk`] | a file system that is soon full |
@@ -30,9 +32,11 @@ pub mod forged;
 pub mod hostile_driver;
 pub mod hostile_executor;
 pub mod lab;
+pub mod made_up;
 pub mod network;
 pub mod outcome;
 pub mod process;
+pub mod results_v1;
 pub mod simulation;
 pub mod small_disk;
 pub mod wait;

@@ -382,7 +382,7 @@ fn serve_bytes(bytes: &'static [u8]) -> String {
 fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
     let held_open = std::sync::Mutex::new(Vec::new());
     let newer = HostileExecutor::start(Script::new(|mut talk| async move {
-        let mut welcome = welcome(1);
+        let mut welcome = welcome();
         welcome.protocol = 99;
         talk.say(vec![Item::Welcome(welcome)]).await;
         talk.until_gone().await;

@@ -15,9 +15,10 @@ use broadsweep_proto::bulk::{BulkClient, FetchRequest};
 use broadsweep_proto::session::driver_item::Item as DriverSays;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
-    Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Parameter, Peers, Prepare, Prepared, Release,
+    Attempt, Cancel, Dismiss, DriverItem, FromDriver, Hello, Launch, Measure, Parameter, Peers, Prepare, Prepared,
+    Release, Replicate, Train, launch::Kind,
 };
-use broadsweep_proto::wire::manifest_message;
+use broadsweep_proto::wire::{self, manifest_message};
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
 use broadsweep_tests::lab::{Executor, Lab};
@@ -46,15 +47,15 @@ fn dismiss() -> DriverSays {
     DriverSays::Dismiss(Dismiss {})
 }
 
+/// All of the first trial.
+fn train() -> Kind {
+    let replicate = Some(Replicate { trial: 0, repeat: 0, fold: 0 });
+    Kind::Train(Train { replicate, from_epoch: 0, until_epoch: u32::MAX })
+}
+
 fn launch(number: u32) -> DriverSays {
     let attempt = Some(Attempt { task: 0, number });
-    DriverSays::Launch(Launch {
-        attempt,
-        trial: 0,
-        configuration: Vec::new(),
-        weights: Bytes::new(),
-        checkpoint: Bytes::new(),
-    })
+    DriverSays::Launch(Launch { attempt, kind: Some(train()), ..Launch::default() })
 }
 
 /// Sessions that begin with something else than a good hello: what opens them, and what is said to that.
@@ -99,14 +100,18 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
     let cut = Bytes::from_static(&[1, 2, 3]);
     let parameters = vec![Parameter { name: "a".to_owned(), value: None }; 2000];
     let attempt = Some(Attempt { task: 0, number: 1 });
-    let crowded =
-        Launch { attempt, trial: 0, configuration: parameters, weights: Bytes::new(), checkpoint: Bytes::new() };
-    let halved = Launch { attempt, checkpoint: cut.clone(), ..Launch::default() };
+    let crowded = Launch { attempt, kind: Some(train()), configuration: parameters, ..Launch::default() };
+    let halved = Launch { attempt, kind: Some(train()), checkpoint: cut.clone(), ..Launch::default() };
+    let without_kind = Launch { attempt, ..Launch::default() };
+    let partless = Measure { replicate: Some(Replicate::default()), weights: vec![0; 32].into(), part: 7 };
+    let partless = Launch { attempt, kind: Some(Kind::Measure(partless)), ..Launch::default() };
     vec![
         ("a second hello", vec![hello()], "a second hello"),
         ("a launch before the data", vec![launch(1)], "a launch before the data"),
         ("half a checkpoint", vec![DriverSays::Launch(halved)], "3 bytes"),
         ("a launch of nothing", vec![DriverSays::Launch(Launch::default())], "without its attempt"),
+        ("a launch of no kind", vec![DriverSays::Launch(without_kind)], "without its kind of task"),
+        ("a measurement on no part", vec![DriverSays::Launch(partless)], "no part of the data has the number 7"),
         ("a launch with too much", vec![DriverSays::Launch(crowded)], "at most 1024 are allowed"),
         (
             "a cancel of nothing",
@@ -118,6 +123,11 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
             "peers for half a name",
             vec![DriverSays::Peers(Peers { blob: cut, addresses: Vec::new(), encoded: true })],
             "3 bytes",
+        ),
+        (
+            "a preparation with half a name",
+            vec![DriverSays::Prepare(Prepare { data: "x".into(), study: "y".into(), kernel: "portable".into() })],
+            "a digest of 1 bytes",
         ),
         ("a thousand peers", vec![peers(b"data", vec!["127.0.0.1:1".to_owned(); 1000])], "at most 256 are allowed"),
     ]
@@ -196,21 +206,17 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
     let blob = Blob::new(garbage.clone()).unwrap();
     let rows = [
-        ("nothing is there", prepare(b"no data", b"no study", kernel), "is not here"),
+        ("nothing is there", prepare(b"no data", b"no study", kernel), "lacks the data set (blob"),
         ("another kernel", prepare(b"", b"", &"k".repeat(100_000)), "cannot train with the kernel"),
-        (
-            "half a name",
-            DriverSays::Prepare(Prepare { data: "x".into(), study: "y".into(), kernel: kernel.into() }),
-            "1",
-        ),
-        ("garbage for data", prepare(&garbage, &garbage, kernel), "the data set: "),
+        ("garbage for data", prepare(&garbage, &garbage, kernel), "cannot use the data set: "),
     ];
     assert_eq!(driver.offer(manifest_message(&blob.manifest), false).await.unwrap(), [0]);
     driver.push(&blob.manifest.digest().0, 0, garbage.clone().into()).await.unwrap();
     for (name, request, fragment) in rows {
         driver.say(vec![request]).await;
         let answer = driver.answer().await;
-        let Some(Item::Prepared(Prepared { refusal, .. })) = &answer[0].item else { panic!("{name}: {answer:?}") };
+        let Some(Item::Prepared(Prepared { answer, .. })) = answer[0].item.clone() else { panic!("{name}") };
+        let refusal = wire::answer(answer).unwrap().expect_err(name).to_string();
         assert!(refusal.contains(fragment) && refusal.len() <= 4096, "{name}: {refusal}");
     }
     drop(driver);
@@ -316,14 +322,14 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
         "does not hold this executor",
     );
     let fetch = FetchRequest { run: "holder".to_owned(), index: u32::MAX, ..fetch };
-    let nothing = BulkClient::new(holder.link()).fetch(fetch.clone()).await;
+    let nothing = BulkClient::new(holder.channel()).fetch(fetch.clone()).await;
     assert_status("a block that is not there", nothing, Code::NotFound, "is not here");
     let fetch = FetchRequest { run: "holder".to_owned(), encoding: 9, ..fetch };
-    let asked = BulkClient::new(holder.link()).fetch(fetch).await;
+    let asked = BulkClient::new(holder.channel()).fetch(fetch).await;
     assert_status("an encoding that is none", asked, Code::InvalidArgument, "number 9");
     let pull = PullRequest { run, blob };
     assert_status("pull", thief.pull(pull.clone()).await, Code::FailedPrecondition, "does not hold this executor");
-    let unknown = blocks(holder.link()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
+    let unknown = blocks(holder.channel()).pull(PullRequest { run: "holder".to_owned(), ..pull }).await;
     assert_status("a blob that is not there", unknown, Code::NotFound, "is not here");
     drop(holder);
     assert_unharmed(&lab, &executor);
@@ -345,7 +351,7 @@ async fn peers_that_are_nobody_are_asked_in_vain() {
     }
     let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
     let watch = WatchRequest { run: "alone".to_owned(), blob: name };
-    let mut holdings = blocks(driver.link()).watch(watch).await.unwrap().into_inner();
+    let mut holdings = blocks(driver.channel()).watch(watch).await.unwrap().into_inner();
     let all = holdings.message().await.unwrap().unwrap().all.unwrap();
     assert!(BlockSet::from_bytes(3, &all).unwrap().is_full());
     assert_eq!(holdings.message().await.unwrap(), None);

@@ -19,8 +19,8 @@ use broadsweep_proto::bulk::FetchReply;
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
-    Attempt, AttemptEnded, Complete, Diverged, Durations, EpochEnded, EpochReport, Failed, Launch, Prepared, Score,
-    Welcome,
+    Applied, Artifact, ArtifactName, Attempt, AttemptEnded, Diverged, Durations, EpochEnded, Failed, Launch,
+    Measured, Metric, Prepared, Train, Trained, Welcome, launch::Kind, prepared::Answer,
 };
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
@@ -37,30 +37,41 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 /// One of the reports that no executor should make about this launch.
 type Lie = fn(&Launch) -> Item;
 
-fn epoch_report(epoch: u32, error: f64) -> EpochReport {
-    let validation = Some(Score { loss: error, error });
-    EpochReport { epoch, learning_rate: 0.01, training_loss: error, validation, test: None }
+const NAMES: [&str; 4] = ["learning_rate", "training_loss", "validation_loss", "validation_error"];
+
+fn metric(name: &str, value: f64) -> Metric {
+    Metric { name: name.to_owned(), value }
+}
+
+fn metrics(error: f64) -> Vec<Metric> {
+    NAMES.map(|name| metric(name, if name == "learning_rate" { 0.01 } else { error })).to_vec()
 }
 
 /// An epoch with a checkpoint that it does not have.
+fn epoch_with(attempt: Option<Attempt>, epoch: u32, metrics: Vec<Metric>) -> Item {
+    Item::EpochEnded(EpochEnded { attempt, epoch, metrics, durations: None, checkpoint: Bytes::from(vec![8; 32]) })
+}
+
 fn epoch_ended(attempt: Option<Attempt>, epoch: u32) -> Item {
-    let report = Some(epoch_report(epoch, 0.0));
-    Item::EpochEnded(EpochEnded { attempt, report, durations: None, checkpoint: Bytes::from(vec![8; 32]) })
+    epoch_with(attempt, epoch, metrics(0.0))
 }
 
 fn ended(attempt: Option<Attempt>, outcome: impl Into<Option<Outcome>>) -> Item {
     Item::AttemptEnded(AttemptEnded { attempt, durations: None, outcome: outcome.into() })
 }
 
-fn complete(epoch: u32, error: f64) -> Outcome {
-    Outcome::Complete(Complete { report: Some(epoch_report(epoch, error)), weights: Bytes::from(vec![9; 32]) })
+fn artifact(name: ArtifactName, blob: &[u8]) -> Artifact {
+    Artifact { name: name.into(), blob: Bytes::copy_from_slice(blob) }
 }
 
-const LIES: [(&str, Lie); 19] = [
-    ("an unknown attempt", |_| ended(Some(Attempt { task: u32::MAX, number: 1 }), complete(1, 0.0))),
-    ("a stale attempt", |launch| {
-        ended(launch.attempt.map(|it| Attempt { number: it.number + 1, ..it }), complete(1, 0.0))
-    }),
+/// An end with weights that it does not have.
+fn trained(epoch: u32) -> Outcome {
+    Outcome::Trained(Trained { epoch, artifacts: vec![artifact(ArtifactName::Weights, &[9; 32])] })
+}
+
+const LIES: [(&str, Lie); 26] = [
+    ("an unknown attempt", |_| ended(Some(Attempt { task: u32::MAX, number: 1 }), trained(1))),
+    ("a stale attempt", |launch| ended(launch.attempt.map(|it| Attempt { number: it.number + 1, ..it }), trained(1))),
     ("an epoch of an attempt that never was", |launch| {
         epoch_ended(launch.attempt.map(|it| Attempt { number: it.number + 7, ..it }), 1)
     }),
@@ -69,31 +80,44 @@ const LIES: [(&str, Lie); 19] = [
     }),
     ("the last epoch first", |launch| epoch_ended(launch.attempt, 2)),
     ("an epoch before the first", |launch| epoch_ended(launch.attempt, 0)),
-    ("no attempt", |_| ended(None, complete(1, 0.0))),
+    ("no attempt", |_| ended(None, trained(1))),
     ("no outcome", |launch| ended(launch.attempt, None::<Outcome>)),
-    ("an epoch 0", |launch| ended(launch.attempt, complete(0, 0.0))),
-    ("an epoch beyond all", |launch| ended(launch.attempt, complete(u32::MAX, 0.0))),
+    ("an epoch 0", |launch| ended(launch.attempt, trained(0))),
+    ("an epoch beyond all", |launch| ended(launch.attempt, trained(u32::MAX))),
     ("a divergence in no epoch", |launch| ended(launch.attempt, Some(Outcome::Diverged(Diverged { epoch: 0 })))),
     ("half a digest", |launch| {
-        let weights = Bytes::from_static(b"short");
-        ended(launch.attempt, Some(Outcome::Complete(Complete { report: Some(epoch_report(1, 0.0)), weights })))
+        let artifacts = vec![artifact(ArtifactName::Weights, b"short")];
+        ended(launch.attempt, Outcome::Trained(Trained { epoch: 1, artifacts }))
     }),
-    ("a measurement", |launch| ended(launch.attempt, Some(Outcome::Measured(Score { loss: 0.0, error: 0.0 })))),
+    ("a measurement", |launch| {
+        let metrics = vec![metric("test_loss", 0.0), metric("test_error", 0.0)];
+        ended(launch.attempt, Outcome::Measured(Measured { metrics }))
+    }),
+    ("an application", |launch| ended(launch.attempt, Outcome::Applied(Applied { artifacts: Vec::new() }))),
+    ("no weights", |launch| ended(launch.attempt, Outcome::Trained(Trained { epoch: 1, artifacts: Vec::new() }))),
+    ("too many artifacts", |launch| {
+        let artifacts = vec![artifact(ArtifactName::Weights, &[9; 32]); 4];
+        ended(launch.attempt, Outcome::Trained(Trained { epoch: 1, artifacts }))
+    }),
+    ("an artifact that nobody knows", |launch| {
+        let artifacts = vec![Artifact { name: 99, blob: Bytes::from(vec![9; 32]) }];
+        ended(launch.attempt, Outcome::Trained(Trained { epoch: 1, artifacts }))
+    }),
+    ("too many metrics", |launch| {
+        epoch_with(launch.attempt, 1, (0..65).map(|number| metric(&number.to_string(), 0.0)).collect())
+    }),
+    ("a metric without a name", |launch| epoch_with(launch.attempt, 1, vec![metric("", 0.0)])),
+    ("a metric twice", |launch| epoch_with(launch.attempt, 1, vec![metric("training_loss", 0.0); 2])),
     ("a long reason", |launch| ended(launch.attempt, Some(Outcome::Failed(Failed { reason: "é".repeat(100_000) })))),
-    ("a second welcome", |_| Item::Welcome(welcome(1))),
-    ("a second preparation", |_| Item::Prepared(Prepared { refusal: "no".to_owned(), ..Prepared::default() })),
+    ("a second welcome", |_| Item::Welcome(welcome())),
+    ("a second preparation", |_| Item::Prepared(Prepared { answer: Some(Answer::Slots(1)), ..Prepared::default() })),
     ("a message too large", |launch| {
         ended(launch.attempt, Some(Outcome::Failed(Failed { reason: "x".repeat(MESSAGE_BYTES_MAX) })))
     }),
     ("an epoch of nothing", |launch| {
-        Item::EpochEnded(EpochEnded {
-            attempt: launch.attempt,
-            report: None,
-            durations: None,
-            checkpoint: Bytes::new(),
-        })
+        Item::EpochEnded(EpochEnded { attempt: launch.attempt, epoch: 1, ..EpochEnded::default() })
     }),
-    ("weights that it does not have", |launch| ended(launch.attempt, complete(1, 0.0))),
+    ("weights that it does not have", |launch| ended(launch.attempt, trained(1))),
 ];
 
 /// A study of seconds, of trials that have a first epoch and a last one.
@@ -209,19 +233,13 @@ fn false_weights() -> Vec<(&'static str, Option<Digest>, Vec<PullReply>)> {
     ]
 }
 
-/// Every epoch of a run, as it was reported: by trial, then by epoch.
-fn epochs_of(left: &Left) -> Vec<Vec<EpochReport>> {
+/// The metrics of every epoch of a run, as they were reported: by trial, then by epoch.
+fn epochs_of(left: &Left) -> Vec<Vec<Vec<Metric>>> {
     let mut trials = vec![Vec::new(); left.number("/trials/planned") as usize];
     for row in csv::Reader::from_reader(&left.file("epochs.csv")[..]).deserialize::<BTreeMap<String, String>>() {
         let row = row.unwrap();
         let number = |column: &str| row[column].parse::<f64>().unwrap();
-        trials[number("trial") as usize].push(EpochReport {
-            epoch: number("epoch") as u32,
-            learning_rate: number("learning_rate"),
-            training_loss: number("training_loss"),
-            validation: Some(Score { loss: number("validation_loss"), error: number("validation_error") }),
-            test: None,
-        });
+        trials[number("trial") as usize].push(NAMES.map(|name| metric(name, number(name))).to_vec());
     }
     trials
 }
@@ -235,14 +253,15 @@ fn no_false_weights_are_taken() {
         let reported = Arc::clone(&reported);
         // All that it tells is true: only the weights are not.
         let lie = move |launch: &Launch| {
-            let epochs = &reported[launch.trial as usize];
-            let told = epochs.iter().map(|report| {
-                let (attempt, report) = (launch.attempt, Some(*report));
-                Item::EpochEnded(EpochEnded { attempt, report, durations: None, checkpoint: Bytes::new() })
+            let Some(Kind::Train(Train { replicate: Some(replicate), .. })) = &launch.kind else { return Vec::new() };
+            let epochs = &reported[replicate.trial as usize];
+            let told = epochs.iter().zip(1..).map(|(metrics, epoch)| {
+                let (attempt, metrics) = (launch.attempt, metrics.clone());
+                Item::EpochEnded(EpochEnded { attempt, epoch, metrics, ..EpochEnded::default() })
             });
-            let weights = digest.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(&digest.0));
-            let complete = Outcome::Complete(Complete { report: epochs.last().copied(), weights });
-            told.chain([ended(launch.attempt, complete)]).collect()
+            let weights = digest.map(|digest| artifact(ArtifactName::Weights, &digest.0));
+            let trained = Trained { epoch: epochs.len() as u32, artifacts: weights.into_iter().collect() };
+            told.chain([ended(launch.attempt, Outcome::Trained(trained))]).collect()
         };
         (name, liar(lie, parts))
     });
@@ -290,7 +309,7 @@ fn no_false_blocks_are_taken_from_a_peer() {
 fn assert_no_block_is_taken((lab, study): (&Lab, &Path), truth: &Left, all: Bytes, (name, give): (&str, Arc<Give>)) {
     // It only has to be there while others look for data: it never becomes ready.
     let mut script = Script::new(|mut talk: Talk| async move {
-        talk.say(vec![Item::Welcome(welcome(1))]).await;
+        talk.say(vec![Item::Welcome(welcome())]).await;
         pending::<()>().await;
     });
     script.give = give;
@@ -331,11 +350,12 @@ fn no_claim_to_hold_attempts_is_believed() {
                 if came.swap(true, Ordering::Relaxed) {
                     return talk.refuse("has claimed enough").await;
                 }
-                let claims = Welcome { held: held.clone(), ..welcome(SLOTS_MAX) };
+                talk.answer = Some(Answer::Slots(SLOTS_MAX));
+                let claims = Welcome { held: held.clone(), ..welcome() };
                 let Some(launch) = talk.until_launched_after(claims).await else { return };
                 let failed = Outcome::Failed(Failed { reason: "had enough".to_owned() });
                 talk.say(vec![ended(launch.attempt, failed)]).await;
-                let ends = held.iter().map(|attempt| ended(Some(*attempt), complete(2, 0.0)));
+                let ends = held.iter().map(|attempt| ended(Some(*attempt), trained(2)));
                 talk.say(ends.collect()).await;
             }
         }));
@@ -352,56 +372,6 @@ fn no_claim_to_hold_attempts_is_believed() {
     }
 }
 
-/// Greets with these items in a message of this number, and waits.
-fn greeter(
-    sequence: u64,
-    item: impl Fn() -> Item + Clone + Send + Sync + 'static,
-    missing: Vec<u32>,
-) -> HostileExecutor {
-    let mut script = Script::new(move |mut talk: Talk| {
-        let item = item.clone();
-        async move {
-            talk.send(sequence, vec![item()]).await;
-            talk.until_gone().await;
-        }
-    });
-    script.missing = missing;
-    HostileExecutor::start(script)
-}
-
-#[test]
-fn an_executor_that_greets_badly_is_refused_with_the_reason() {
-    let welcome_with = |change: fn(&mut Welcome)| {
-        move || {
-            let mut welcome = welcome(1);
-            change(&mut welcome);
-            Item::Welcome(welcome)
-        }
-    };
-    let rows = [
-        ("no slots", greeter(1, welcome_with(|it| it.slots = 0), vec![]), "it says that it has 0 slots"),
-        ("too many slots", greeter(1, welcome_with(|it| it.slots = u32::MAX), vec![]), "has 4294967295 slots"),
-        (
-            "too many held",
-            greeter(1, welcome_with(|it| it.held = vec![Attempt::default(); 9000]), vec![]),
-            "held attempts",
-        ),
-        ("no kernel", greeter(1, welcome_with(|it| it.kernels.clear()), vec![]), "cannot train with portable"),
-        ("a late number", greeter(u64::MAX, welcome_with(|_| ()), vec![]), "its first message has number"),
-        ("no welcome", greeter(1, || Item::Prepared(Prepared::default()), vec![]), "did not answer the hello"),
-        ("a block twice", greeter(1, welcome_with(|_| ()), vec![0; 100_000]), "named missing blocks twice"),
-        ("a silent end", HostileExecutor::start(Script::new(|_| async {})), "did not answer the hello"),
-    ];
-    let lab = Lab::new(PROGRAM);
-    for (name, executor, fragment) in rows {
-        let flags = ["--nodes", &executor.address, "--connect-timeout", "1"];
-        let Ended { code, stderr, .. } = lab.tune(&lab.short(), &name.replace(' ', "-"), &flags).wait();
-        assert_eq!(code, Some(1), "{name}: {stderr}");
-        assert!(stderr.contains(fragment) && stderr.contains("0 of 1 nodes can be used"), "{name}: {stderr}");
-        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
-    }
-}
-
 #[test]
 fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_driver_but_their_run() {
     let lab = Lab::new(PROGRAM);
@@ -410,11 +380,12 @@ fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_dri
         while let Some(launch) = next {
             let report = Item::EpochEnded(EpochEnded {
                 attempt: launch.attempt,
-                report: Some(epoch_report(1, f64::NAN)),
+                epoch: 1,
+                metrics: metrics(f64::NAN),
                 durations: Some(Durations { training_us: u64::MAX, evaluation_us: u64::MAX }),
                 checkpoint: Bytes::new(),
             });
-            talk.say(vec![report, ended(launch.attempt, complete(1, f64::NAN))]).await;
+            talk.say(vec![report, ended(launch.attempt, trained(1))]).await;
             next = talk.next_launch().await;
         }
     }));

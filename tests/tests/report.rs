@@ -10,184 +10,28 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::{EpochReport, Score};
-use broadsweep_common::model::Loss;
-use broadsweep_common::task::Select;
-use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
-use broadsweep_driver::records::run::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
-use broadsweep_driver::records::standing::{Standing, StandingSince};
+use broadsweep_common::metrics::Metrics;
+use broadsweep_driver::records::attempt::AttemptEnd;
+use broadsweep_driver::records::curves::Curves;
+use broadsweep_driver::records::run::{RunRecord, TrialOutcome};
 use broadsweep_driver::report::Report;
 use broadsweep_driver::results::comparison::{Comparison, Member};
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
+use broadsweep_tests::made_up::{by_accuracy, hostile, plain, searched};
 use broadsweep_tests::wait::until;
 
 const BROADSWEEP: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
-/// What names and reasons might be.
-const HOSTILE: &str = "</script><img src=x onerror=\"document.title='taken'\"><b>'&lt;\u{2028}\0 @bad %{x} $x$";
 /// What no page may be larger than.
 const PAGE_BYTES_MAX: usize = 2_000_000;
-
-/// Numbers that look drawn by chance, and are the same each time: a counter whose bits are mixed.
-struct Dice(u64);
-
-impl Dice {
-    /// From 0 to before 1.
-    fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-/// A run that never was: a search over five parameters on executors of two slots, with all kinds of ends.
-fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> RunRecord {
-    let mut dice = Dice(7);
-    let mut free_at = vec![0.4; 2 * executors as usize];
-    let mut record = RunRecord {
-        study: names("mnist-search"),
-        seed: 1,
-        select: Select::Validation,
-        loss: Loss::CrossEntropy,
-        kernel: names("avx512"),
-        build: "0.1.0".to_owned(),
-        executors,
-        slots: 2 * executors,
-        stage: Stage::Over,
-        trials: Vec::new(),
-        control: Some(TrialId(0)),
-        attempts: Vec::new(),
-        executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),
-        presence: vec![vec![StandingSince { at_s: 0.3, standing: Standing::Ready { slots: 2 } }]; executors as usize],
-        epochs_repeated: 0,
-        wall_s: 0.0,
-        broadcast: Broadcast {
-            data_bytes: 16 << 20,
-            data_raw_bytes: 52 << 20,
-            sent_bytes: 17 << 20,
-            ..Broadcast::default()
-        },
-    };
-    for trial in 0..trials {
-        add_trial(&mut record, trial, &mut dice, &mut free_at, &names);
-    }
-    record.wall_s = free_at.iter().copied().fold(0.5, f64::max) + 0.2;
-    if let Some(best) = record.best().map(|best| best.trial) {
-        for measured in [TrialId(0), best] {
-            let trial = &mut record.trials[measured.0 as usize];
-            trial.test = trial
-                .counted()
-                .and_then(|report| report.validation)
-                .map(|score| Score { error: score.error * 0.97, ..score });
-        }
-    }
-    record
-}
-
-fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f64], names: &impl Fn(&str) -> String) {
-    let rate = 10_f64.powf(-3.5 + 3.5 * dice.roll());
-    let width = [64, 128, 256, 512, 1024][(dice.roll() * 5.0) as usize];
-    let dropout = 0.6 * dice.roll();
-    let activation = ["relu", "gelu", "tanh"][(dice.roll() * 3.0) as usize];
-    let (rate, width, dropout, activation) =
-        if trial == 0 { (0.01, 128, 0.2, "relu") } else { (rate, width, dropout, activation) };
-    let values = [
-        ("activation", Value::Choice(names(activation))),
-        ("dropout", Value::Real(dropout)),
-        ("learning_rate", Value::Real(rate)),
-        ("nesterov", Value::Flag(dice.roll() < 0.5)),
-        ("width", Value::Integer(width)),
-    ];
-    let configuration = Configuration(values.into_iter().map(|(name, value)| (names(name), value)).collect());
-    let off = (rate.log10() + 1.2).abs();
-    let activation_cost = if activation == "tanh" { 0.006 } else { 0.0 };
-    let error = 0.014 + 0.012 * off * off + 0.8 / width as f64 + 0.03 * (dropout - 0.25).powi(2) + activation_cost;
-    let error = error * (0.93 + 0.14 * dice.roll());
-    let epochs: Vec<_> = (1..=8).map(|epoch| epoch_of(epoch, rate, error, dice)).collect();
-    let slot = (0..free_at.len()).min_by(|one, other| free_at[*one].total_cmp(&free_at[*other])).unwrap();
-    let chance = dice.roll();
-    let diverges = rate > 0.5 && chance < 0.8;
-    let (outcome, epochs) = match chance {
-        _ if trial > 0 && diverges => (TrialOutcome::Diverged { epoch: 1 }, Vec::new()),
-        0.97.. if trial > 0 => (TrialOutcome::GivenUp { reason: names("exit code 137: out of memory") }, Vec::new()),
-        _ => (TrialOutcome::Finished(epochs[7]), epochs),
-    };
-    let fails = matches!(outcome, TrialOutcome::GivenUp { .. });
-    let attempts = if fails { 4 } else { 1 + u32::from(dice.roll() < 0.06) };
-    let started_s = free_at[slot];
-    for number in 1..=attempts {
-        let seconds = (1.0 + width as f64 / 300.0) * if number < attempts { 0.5 } else { 1.0 };
-        let end = match (number < attempts, fails) {
-            (_, true) => AttemptEnd::Failed { reason: names("exit code 137: out of memory") },
-            (true, false) => AttemptEnd::Lost { reason: names("connection reset") },
-            (false, false) => AttemptEnd::Completed,
-        };
-        let attempt = AttemptId { task: TaskId(trial), number };
-        run.attempts.push(attempt_of(attempt, slot, (free_at[slot], seconds), epochs.len() as u32, end));
-        free_at[slot] += seconds;
-    }
-    run.trials.push(TrialRecord {
-        trial: TrialId(trial),
-        configuration,
-        cost: width as u64,
-        epochs_max: 8,
-        outcome,
-        epochs,
-        attempts,
-        executor: Some(run.executor_names[slot / 2].clone()),
-        training_s: 3.0,
-        evaluation_s: 0.2,
-        started_s,
-        ended_s: free_at[slot],
-        test: None,
-    });
-}
-
-fn epoch_of(epoch: u32, learning_rate: f64, error: f64, dice: &mut Dice) -> EpochReport {
-    let error = error * (1.0 + 3.0 * (-0.6 * f64::from(epoch)).exp() + 0.03 * dice.roll());
-    let validation = Some(Score { loss: error * 3.3, error });
-    EpochReport { epoch, learning_rate, training_loss: error * 3.0, validation, test: None }
-}
-
-/// An attempt of so many seconds on a slot, from when that was free.
-fn attempt_of(
-    attempt: AttemptId,
-    slot: usize,
-    (from, seconds): (f64, f64),
-    epoch: u32,
-    end: AttemptEnd,
-) -> AttemptRecord {
-    AttemptRecord {
-        attempt,
-        executor: ExecutorId(slot as u32 / 2),
-        from_epoch: 0,
-        epoch,
-        started_s: from + 0.02,
-        ended_s: from + seconds,
-        training_s: (seconds - 0.02) * 0.9,
-        evaluation_s: (seconds - 0.02) * 0.06,
-        end: Some(end),
-    }
-}
-
-fn plain(name: &str) -> String {
-    name.to_owned()
-}
-
-fn hostile(name: &str) -> String {
-    format!("{name}{HOSTILE}")
-}
 
 /// No trial has a result.
 fn failed() -> RunRecord {
     let mut record = searched(12, 2, plain);
     for trial in &mut record.trials {
         trial.outcome = TrialOutcome::GivenUp { reason: "exit code 1".to_owned() };
-        trial.epochs.clear();
-        trial.test = None;
+        trial.curves = Curves::default();
+        trial.measured = Metrics::default();
     }
     for attempt in &mut record.attempts {
         attempt.end = Some(AttemptEnd::Failed { reason: "exit code 1".to_owned() });
@@ -245,7 +89,9 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
         ("fifty", searched(50, 3, plain)),
         ("many", searched(5000, 13, plain)),
         ("failed", failed()),
+        ("accurate", by_accuracy(plain)),
         ("hostile", searched(50, 3, hostile)),
+        ("hostile-accuracy", by_accuracy(hostile)),
         ("compared", searched(50, 1, plain)),
     ];
     for (name, record) in rows {

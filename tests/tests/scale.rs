@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 
-use broadsweep_driver::{data, plan::StudyPlan, study};
+use broadsweep_driver::{data, plan::Planner, study};
 use broadsweep_tests::chaos::waiting;
 use broadsweep_tests::lab::{Lab, examples, studies, tiny_with};
 use broadsweep_tests::outcome::Outcome;
@@ -300,14 +300,14 @@ fn costs_of_the_article() -> String {
     let (text, _) = text.split_once("[control]").unwrap();
     let study = study::parse(text, "article.toml").unwrap();
     let header = data::load(study.data.as_ref().unwrap(), study.loss(), study.seed, &examples().join("mnist"));
-    let (trainer, configurations) = (study.description(Vec::new()).trainer, study.configurations().unwrap());
-    let plan = StudyPlan::new(&study, &trainer, configurations, &header.unwrap().header).unwrap();
-    let all: f64 = plan.trials.iter().map(|trial| trial.flops as f64).sum();
+    let (trainer, drawn) = (study.description(Vec::new()).trainer, study.drawn(&mut study.search()).unwrap());
+    let trials = Planner::new(&study, &trainer, &header.unwrap().header).plan_all(drawn).unwrap();
+    let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
     let mut rows =
         "trial,fc1,learning_rate,outcome,counted_epoch,epochs,training_loss,validation_loss,validation_error,\
                     test_loss,test_error,training_s,evaluation_s\n"
             .to_owned();
-    for (number, trial) in plan.trials.iter().enumerate() {
+    for (number, trial) in trials.iter().enumerate() {
         let value = |name| trial.configuration.get(name).unwrap();
         let (fc1, rate, took_s) = (value("fc1"), value("learning_rate"), 600.0 * trial.flops as f64 / all);
         writeln!(rows, "{number},{fc1},{rate},finished,2,2,0.1,0.1,0.01,,,{took_s:.6},0").unwrap();

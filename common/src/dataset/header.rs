@@ -18,7 +18,7 @@ pub const ROW_VALUES_MAX: usize = 1 << 24;
 pub(super) type Sections = [Range<usize>; 6];
 
 /// One of the three parts of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Part {
     /// Rows that weights are fitted to.
     Train,

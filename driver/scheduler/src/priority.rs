@@ -1,5 +1,7 @@
 //! What is placed first: the order that whoever adds a task gives it.
 
+use serde::{Deserialize, Serialize};
+
 use super::cost::Cost;
 
 /// Set where tasks go in an order of their own.
@@ -9,7 +11,7 @@ const IN_ORDER: u64 = 1 << 63;
 /// added first.
 ///
 /// A run uses one kind. Where kinds are mixed, every task in order goes before every task by its cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Priority(u64);
 
 impl Priority {

@@ -27,10 +27,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use super::desk::Desk;
-use super::greeting::broadcast_error;
-use super::session::{Session, SessionEnd};
-use super::{LinkEvent, Traffic};
+use super::ending::{SessionEnd, broadcast_error};
+use super::outbound::Outbound;
+use super::teller::Teller;
+use super::transfer::Transfer;
+use super::{LinkError, LinkEvent, Traffic};
 
 /// Peers that one executor is told of: enough for blocks to spread in few steps, whatever the cluster's size.
 const PEERS_MAX: usize = 32;
@@ -46,10 +47,10 @@ pub(super) struct Broadcast {
 
 struct State {
     scatter: Scatter,
-    present: BTreeMap<ExecutorId, Present>,
+    seated: BTreeMap<ExecutorId, Seated>,
 }
 
-struct Present {
+struct Seated {
     address: String,
     asks: UnboundedSender<Ask>,
 }
@@ -61,13 +62,22 @@ enum Ask {
     Peers(Vec<String>),
 }
 
-/// An executor that takes part, until this is dropped.
-pub(super) struct Presence {
+/// An executor's place in the broadcast, until this is dropped.
+pub(super) struct Seat {
     broadcast: Arc<Broadcast>,
     executor: ExecutorId,
     asks: UnboundedReceiver<Ask>,
     have: BlockSet,
     traffic: Arc<Traffic>,
+}
+
+/// What leads to one executor while its session lasts.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) address: &'a str,
+    pub(super) transfer: &'a Transfer,
+    pub(super) outbound: &'a Outbound,
+    pub(super) teller: &'a Teller,
 }
 
 impl Broadcast {
@@ -77,21 +87,24 @@ impl Broadcast {
             blob,
             encoding: OnceLock::new(),
             began: Instant::now(),
-            state: Mutex::new(State { scatter, present: BTreeMap::new() }),
+            state: Mutex::new(State { scatter, seated: BTreeMap::new() }),
         }
     }
 
     /// An executor that others reach at `address` takes part, and has these blocks.
-    pub(super) fn join(self: &Arc<Self>, desk: &Desk, address: &str, have: BlockSet) -> Presence {
-        let executor = desk.executor;
+    pub(super) fn join(
+        self: &Arc<Self>,
+        executor: ExecutorId,
+        address: &str,
+        (have, traffic): (BlockSet, &Arc<Traffic>),
+    ) -> Seat {
         let (asks, asked) = unbounded_channel();
         let mut state = self.state();
-        state.present.insert(executor, Present { address: address.to_owned(), asks });
+        state.seated.insert(executor, Seated { address: address.to_owned(), asks });
         state.scatter.joined(NodeId(executor.0), have.clone());
         state.tell_peers();
         self.decide(&mut state);
-        let traffic = Arc::clone(&desk.payload.traffic);
-        Presence { broadcast: Arc::clone(self), executor, asks: asked, have, traffic }
+        Seat { broadcast: Arc::clone(self), executor, asks: asked, have, traffic: Arc::clone(traffic) }
     }
 
     /// How blocks go to `address`.
@@ -115,8 +128,8 @@ impl Broadcast {
     fn decide(&self, state: &mut State) {
         let now = self.began.elapsed();
         while let Some(push) = state.scatter.next(now) {
-            if let Some(present) = state.present.get(&ExecutorId(push.node.0)) {
-                let _ = present.asks.send(Ask::Push(push)); // a link that is ending says so itself
+            if let Some(seated) = state.seated.get(&ExecutorId(push.node.0)) {
+                let _ = seated.asks.send(Ask::Push(push)); // a link that is ending says so itself
             }
         }
     }
@@ -138,8 +151,8 @@ impl Broadcast {
 impl State {
     /// Tells every executor that lacks blocks who the others are.
     fn tell_peers(&self) {
-        let all: Vec<_> = self.present.iter().collect();
-        for (place, (executor, present)) in all.iter().enumerate() {
+        let all: Vec<_> = self.seated.iter().collect();
+        for (place, (executor, seated)) in all.iter().enumerate() {
             if self.scatter.is_whole(NodeId(executor.0)) {
                 continue;
             }
@@ -148,12 +161,12 @@ impl State {
             // Those that come after it, spread over the whole circle: near and far ones.
             let steps = (0..told).map(|number| 1 + number * others / told);
             let addresses = steps.map(|step| all[(place + step) % all.len()].1.address.clone());
-            let _ = present.asks.send(Ask::Peers(addresses.collect())); // as in `decide`
+            let _ = seated.asks.send(Ask::Peers(addresses.collect())); // as in `decide`
         }
     }
 }
 
-impl Presence {
+impl Seat {
     fn came(&mut self, indices: impl Iterator<Item = u32>) {
         let node = NodeId(self.executor.0);
         let new: Vec<u32> = indices.filter(|index| self.have.insert(*index)).collect();
@@ -170,13 +183,13 @@ impl Presence {
     ///
     /// # Errors
     /// [`SessionEnd`], if the executor cannot take it or the session ends.
-    pub(super) async fn complete(&mut self, session: &Session, desk: &Desk) -> Result<(), SessionEnd> {
+    pub(super) async fn complete(&mut self, way: Way<'_>) -> Result<(), SessionEnd> {
         let broadcast = Arc::clone(&self.broadcast);
-        let blob = &broadcast.blob;
-        let address = session.address.clone();
-        let refused = |status: Status| broadcast_error(&address, &status);
-        let mut holdings = session.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
-        let encoding = broadcast.encoding_to(&address);
+        let (blob, address) = (&broadcast.blob, way.address);
+        let refused = |status: Status| broadcast_error(address, &status);
+        let broken = |reason: &str| LinkError::Broken { address: address.to_owned(), reason: reason.to_owned() };
+        let mut holdings = way.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
+        let encoding = broadcast.encoding_to(address);
         let mut pushes = JoinSet::new();
         let mut is_fed = false;
         loop {
@@ -188,14 +201,14 @@ impl Presence {
                         let is_far = |address: &String| broadcast.encoding_to(address) == Encoding::Lz4;
                         let encoded = addresses.iter().any(is_far);
                         let peers = Peers { blob: name, addresses, encoded };
-                        session.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
+                        way.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
                     }
                     Ask::Push(Push { index, why, .. }) => {
                         if why == Why::Fed && !std::mem::replace(&mut is_fed, true) {
-                            desk.tell(LinkEvent::Fed).await?;
+                            way.teller.tell(LinkEvent::Fed).await?;
                         }
-                        let (mut transfer, blob) = (session.transfer.clone(), blob.clone());
-                        let traffic = Arc::clone(&desk.payload.traffic);
+                        let (mut transfer, blob) = (way.transfer.clone(), blob.clone());
+                        let traffic = Arc::clone(&self.traffic);
                         pushes.spawn(async move { (index, transfer.push(&blob, vec![index], encoding, &traffic).await) });
                     }
                 },
@@ -208,13 +221,13 @@ impl Presence {
                     Some(Holdings { all, came }) => {
                         if let Some(all) = all {
                             let all = BlockSet::from_bytes(blob.manifest.blocks().len() as u32, &all);
-                            let all = all.ok_or_else(|| session.broken("told of blocks that there are not"))?;
+                            let all = all.ok_or_else(|| broken("told of blocks that there are not"))?;
                             self.came(all.present());
                         }
                         self.came(came.into_iter());
                     }
                     None if self.have.is_full() => return Ok(()),
-                    None => return Err(session.broken("stopped telling what it has of the data").into()),
+                    None => return Err(broken("stopped telling what it has of the data").into()),
                 },
                 () = broadcast.patience() => broadcast.change(|_, _| {}),
             }
@@ -222,10 +235,10 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.broadcast.state();
-        state.present.remove(&self.executor);
+        state.seated.remove(&self.executor);
         state.scatter.left(NodeId(self.executor.0));
         self.broadcast.decide(&mut state);
     }

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::broadcast::Broadcast;
+use super::teller::{RunOver, Teller};
 use super::{LinkEvent, Order, Payload, SessionId, World};
 
 /// The run loop's desk for one executor.
 pub(super) struct Desk {
-    pub(super) executor: ExecutorId,
+    pub(super) teller: Teller,
     /// What people call it.
     pub(super) name: String,
     pub(super) payload: Arc<Payload>,
@@ -20,7 +21,6 @@ pub(super) struct Desk {
     /// Whether the next session ends another run's hold.
     pub(super) takes_over: bool,
     pub(super) orders: mpsc::Receiver<(SessionId, Vec<Order>)>,
-    pub(super) events: mpsc::Sender<(ExecutorId, LinkEvent)>,
     /// The run is over: executors are to be told, and nobody is dialled any more but for that.
     pub(super) over: CancellationToken,
     /// Executors that are left as they are then; set before `over` is.
@@ -33,17 +33,14 @@ pub(super) struct Desk {
 #[derive(Default)]
 pub(super) struct Processes(Mutex<HashMap<u64, String>>);
 
-/// The run loop has gone: nobody is left to tell.
-pub(super) struct RunOver;
-
 impl Desk {
     pub(super) async fn tell(&self, event: LinkEvent) -> Result<(), RunOver> {
-        self.events.send((self.executor, event)).await.map_err(|_| RunOver)
+        self.teller.tell(event).await
     }
 
     /// Whether the executor is left as it is, now that the run is over here.
     pub(super) fn is_spared(&self) -> bool {
-        self.spared.get().is_some_and(|spared| spared.contains(&self.executor))
+        self.spared.get().is_some_and(|spared| spared.contains(&self.executor()))
     }
 
     /// Takes note of the process that answers here. An executor that is in the list twice would end its own sessions in
@@ -54,8 +51,8 @@ impl Desk {
         if *first == self.name { Ok(()) } else { Err(first.clone()) }
     }
 
-    /// A way for work beside the session to tell its result.
-    pub(super) fn teller(&self) -> (ExecutorId, mpsc::Sender<(ExecutorId, LinkEvent)>) {
-        (self.executor, self.events.clone())
+    /// Whose desk this is.
+    pub(super) fn executor(&self) -> ExecutorId {
+        self.teller.executor
     }
 }

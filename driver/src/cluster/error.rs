@@ -1,5 +1,7 @@
 //! Why there is no session with a node.
 
+use broadsweep_common::refusal::Refusal;
+
 /// Why there is no session with a node, or no longer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LinkError {
@@ -59,6 +61,14 @@ pub enum LinkError {
         /// What it said.
         reason: String,
     },
+    /// The executor does not take part in this study.
+    #[error("{address} does not take part: it {refusal}")]
+    Unprepared {
+        /// The node.
+        address: String,
+        /// What it said.
+        refusal: Refusal,
+    },
     /// The connection or the peer failed.
     #[error("{address}: {reason}")]
     Broken {
@@ -76,14 +86,20 @@ impl LinkError {
         match self {
             // A frozen executor cannot be told from something else that listens there: it may wake.
             Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Held { .. } | Self::Broken { .. } => true,
-            Self::NotStarted { .. } | Self::Twice { .. } | Self::Refused { .. } | Self::Broadcast { .. } => false,
+            Self::NotStarted { .. }
+            | Self::Twice { .. }
+            | Self::Refused { .. }
+            | Self::Broadcast { .. }
+            | Self::Unprepared { .. } => false,
         }
     }
 
     /// Whether the executor may hold the run without a session after this; `None` where that is as it was before.
     pub(super) fn leaves_a_hold(&self) -> Option<bool> {
         match self {
-            Self::Broadcast { .. } | Self::Broken { .. } | Self::Refused { .. } => Some(true),
+            Self::Broadcast { .. } | Self::Unprepared { .. } | Self::Broken { .. } | Self::Refused { .. } => {
+                Some(true)
+            }
             Self::Unreachable { nobody_listens, .. } => nobody_listens.then_some(false),
             Self::NotAnExecutor { .. } => None,
             // Under its other name, the executor is the concern of another link.

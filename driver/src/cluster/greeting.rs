@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::AttemptId;
-use broadsweep_proto::link::Link;
+use broadsweep_proto::safe_channel::SafeChannel;
 use broadsweep_proto::session::session_client::SessionClient;
 use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome, driver_item, executor_item};
 use broadsweep_proto::wire;
@@ -18,25 +17,46 @@ use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL};
 use bytes::Bytes;
 use tonic::{Code, Status};
 
+use super::broadcast::{Seat, Way};
 use super::desk::Desk;
 use super::dial::{ANSWER_TIMEOUT, dial};
-use super::session::{Outbound, Session, SessionEnd, status_in_words};
+use super::ending::{SessionEnd, broadcast_error, status_in_words};
+use super::outbound::Outbound;
+use super::session::Session;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Ready, SessionId};
 
 /// How long an executor may take to check what it has of the data, or to open it.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// A session whose executor has all it needs.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) ready: Ready,
+    /// In the broadcast of the data.
+    pub(super) seat: Seat,
+}
+
+/// What the greeting found out.
+struct Accepted {
+    seat: Seat,
+    held: Vec<AttemptId>,
+    kernel: String,
+    slots: u32,
+    /// Whether it told meanwhile that it leaves.
+    leaves: bool,
+}
+
 /// Dials, says hello, broadcasts and prepares.
-pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<(Session, Ready), SessionEnd> {
+pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Result<Opened, SessionEnd> {
     let over = desk.over.clone();
-    let link = tokio::select! {
+    let channel = tokio::select! {
         biased;
         () = over.cancelled() => return Err(SessionEnd::RunOver),
-        link = dial(&desk.world.connect, address) => link?,
+        channel = dial(&desk.world.connect, address) => channel?,
     };
     // Not cut short where the run ends: who has heard the hello has to hear the goodbye.
-    let (mut session, welcome) = greet(desk, link, address).await?;
+    let (mut session, welcome) = greet(desk, channel, address).await?;
     // Once only: if another run takes over later, that was asked for later.
     desk.takes_over = false;
     // Where its peers reach it.
@@ -47,56 +67,61 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
         prepared = accept(&mut session, desk, &welcome, reached_at) => prepared,
     };
     if over.is_cancelled() {
-        return Err(part_from(&mut session, desk, &welcome).await);
+        return Err(dismiss_unless_spared(&mut session, desk, &welcome).await);
     }
-    let (held, leaves, kernel) = prepared?;
-    let Welcome { slots, instance, draining, .. } = welcome;
-    Ok((session, Ready { session: id, slots, instance, kernel, held, draining: draining || leaves }))
+    let Accepted { seat, held, kernel, slots, leaves } = prepared?;
+    let Welcome { instance, draining, .. } = welcome;
+    let ready = Ready { session: id, slots, instance, kernel, held, draining: draining || leaves };
+    Ok(Opened { session, ready, seat })
 }
 
 /// Dials an executor that may hold the run although nobody talks to it any more, and tells it that it need not.
-pub(super) async fn part(desk: &mut Desk, address: &str) {
+pub(super) async fn say_goodbye_after_redial(desk: &mut Desk, address: &str) {
     desk.takes_over = false;
     // Best effort: one that does not answer ends the hold by itself, later.
-    let Ok(link) = dial(&desk.world.connect, address).await else { return };
-    if let Ok((mut session, welcome)) = greet(desk, link, address).await {
-        part_from(&mut session, desk, &welcome).await;
+    let Ok(channel) = dial(&desk.world.connect, address).await else { return };
+    if let Ok((mut session, welcome)) = greet(desk, channel, address).await {
+        dismiss_unless_spared(&mut session, desk, &welcome).await;
     }
 }
 
 /// Ends a session that was just welcomed. Where something of the run is under way, it may be spared.
-async fn part_from(session: &mut Session, desk: &Desk, welcome: &Welcome) -> SessionEnd {
+async fn dismiss_unless_spared(session: &mut Session, desk: &Desk, welcome: &Welcome) -> SessionEnd {
     if !welcome.held.is_empty() && desk.is_spared() {
         return SessionEnd::RunOver;
     }
     session.goodbye().await
 }
 
-/// Looks whether the executor is one for this run, and prepares it. What it holds of the run comes first, then what
-/// [`prepare`] says.
+/// Looks whether the executor is one for this run, and prepares it.
 async fn accept(
     session: &mut Session,
     desk: &Desk,
     welcome: &Welcome,
     reached_at: &str,
-) -> Result<(Vec<AttemptId>, bool, String), SessionEnd> {
-    let address = || session.address.clone();
-    check_welcome(welcome)
-        .and_then(|()| desk.payload.kernel.heard(desk.executor, &welcome.kernels))
-        .map_err(|reason| LinkError::Refused { address: address(), reason })?;
-    desk.claim(welcome.instance).map_err(|other| LinkError::Twice { address: address(), other })?;
+) -> Result<Accepted, SessionEnd> {
+    let refused = |reason: String| LinkError::Refused { address: session.address.clone(), reason };
+    if welcome.protocol != PROTOCOL {
+        let reason = format!("it speaks protocol {}, this driver {PROTOCOL}; use one version", welcome.protocol);
+        return Err(refused(reason).into());
+    }
+    let capabilities = wire::capabilities(welcome.capabilities.clone()).map_err(|bad| refused(bad.to_string()))?;
+    desk.payload.kernel.on_kernels(desk.executor(), &capabilities.kernels).map_err(refused)?;
+    let twice = |other| LinkError::Twice { address: session.address.clone(), other };
+    desk.claim(welcome.instance).map_err(twice)?;
     let held = wire::held(&welcome.held).map_err(|bad| session.broken(&bad.to_string()))?;
     desk.tell(LinkEvent::Connected).await?;
-    let (leaves, kernel) = prepare(session, desk, reached_at).await?;
-    Ok((held, leaves, kernel))
+    let seat = take_data(session, desk, reached_at).await?;
+    let kernel = desk.payload.kernel.agreed().await;
+    let (slots, leaves) = prepare(session, desk, &kernel).await?;
+    Ok(Accepted { seat, held, kernel, slots, leaves })
 }
 
-/// Sees to it that the executor has data and description, and that it can use them. Says whether it told meanwhile that
-/// it leaves, and what it trains with.
-async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<(bool, String), SessionEnd> {
+/// Sees to it that the executor has the description, and that it can use it and the data. Says how many slots it has
+/// for the study, and whether it told meanwhile that it leaves.
+async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<(u32, bool), SessionEnd> {
     let address = session.address.clone();
     let payload = &desk.payload;
-    take_data(session, desk, reached_at).await?;
     let refused = |status: Status| broadcast_error(&address, &status);
     let description = async {
         let missing = session.transfer.offer(&payload.study, false).await?.unwrap_or_default();
@@ -104,19 +129,20 @@ async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result
     };
     description.await.map_err(refused)?;
     let name = |blob: &Blob<Bytes>| Bytes::copy_from_slice(&blob.manifest.digest().0);
-    let kernel = payload.kernel.agreed().await;
-    let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: kernel.clone() };
+    let prepare = Prepare { data: name(&payload.data), study: name(&payload.study), kernel: kernel.to_owned() };
     session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await?;
     let mut leaves = false;
     loop {
         match within(&address, "the request to prepare", session.next_item()).await?? {
-            executor_item::Item::Prepared(Prepared { refusal, from_peers_bytes, from_cache_bytes }) => {
-                if !refusal.is_empty() {
-                    return Err(LinkError::Broadcast { address, reason: refusal }.into());
-                }
+            executor_item::Item::Prepared(Prepared { answer, from_peers_bytes, from_cache_bytes }) => {
+                let slots = match wire::answer(answer) {
+                    Ok(Ok(slots)) => slots,
+                    Ok(Err(refusal)) => return Err(LinkError::Unprepared { address, refusal }.into()),
+                    Err(bad) => return Err(LinkError::Refused { address, reason: bad.to_string() }.into()),
+                };
                 payload.traffic.from_peers.fetch_add(from_peers_bytes.min(payload.data_bytes()), Ordering::Relaxed);
                 payload.traffic.from_cache.fetch_add(from_cache_bytes.min(payload.data_bytes()), Ordering::Relaxed);
-                return Ok((leaves, kernel));
+                return Ok((slots, leaves));
             }
             executor_item::Item::Draining(_) => leaves = true,
             _ => return Err(session.broken("reported on attempts before it was ready").into()),
@@ -125,7 +151,7 @@ async fn prepare(session: &mut Session, desk: &Desk, reached_at: &str) -> Result
 }
 
 /// Lets the executor take part in the broadcast of the data until it has all of it.
-async fn take_data(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<(), SessionEnd> {
+async fn take_data(session: &mut Session, desk: &Desk, reached_at: &str) -> Result<Seat, SessionEnd> {
     let address = session.address.clone();
     let refused = |status: Status| broadcast_error(&address, &status);
     let data = &desk.payload.data;
@@ -139,12 +165,12 @@ async fn take_data(session: &mut Session, desk: &Desk, reached_at: &str) -> Resu
         have.remove(*index);
     }
     let is_complete = missing.is_empty();
-    let mut presence = desk.broadcast.join(desk, reached_at, have);
+    let mut seat = desk.broadcast.join(desk.executor(), reached_at, (have, &desk.payload.traffic));
     if !is_complete {
-        presence.complete(session, desk).await?;
+        let Session { address, transfer, outbound, .. } = session;
+        seat.complete(Way { address, transfer, outbound, teller: &desk.teller }).await?;
     }
-    session.presence = Some(presence);
-    Ok(())
+    Ok(seat)
 }
 
 async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -> Result<T, LinkError> {
@@ -154,11 +180,11 @@ async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -
     })
 }
 
-async fn greet(desk: &Desk, link: Link, address: &str) -> Result<(Session, Welcome), LinkError> {
+async fn greet(desk: &Desk, channel: SafeChannel, address: &str) -> Result<(Session, Welcome), LinkError> {
     let payload = &desk.payload;
     let hello = Hello { protocol: PROTOCOL, build: env!("CARGO_PKG_VERSION").to_owned(), take_over: desk.takes_over };
     let (outbound, outgoing, acknowledged) = Outbound::open(payload, hello);
-    let mut client = SessionClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client = SessionClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
         let mut inbound = client.hold(outgoing).await?.into_inner();
         let first = inbound.message().await?;
@@ -180,23 +206,11 @@ async fn greet(desk: &Desk, link: Link, address: &str) -> Result<(Session, Welco
         return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
     }
     acknowledged.store(sequence, Ordering::Relaxed);
-    let transfer = Transfer::new(link, &payload.run);
+    let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();
     let supplies = Arc::default();
-    let session =
-        Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies, presence: None };
+    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies };
     Ok((session, welcome))
-}
-
-/// Whether this driver can work with what the executor says of itself.
-fn check_welcome(welcome: &Welcome) -> Result<(), String> {
-    if welcome.protocol != PROTOCOL {
-        return Err(format!("it speaks protocol {}, this driver {PROTOCOL}; use one version", welcome.protocol));
-    }
-    if welcome.slots == 0 || welcome.slots > SLOTS_MAX {
-        return Err(format!("it says that it has {} slots", welcome.slots));
-    }
-    Ok(())
 }
 
 fn greeting_error(address: &str, status: &Status) -> LinkError {
@@ -206,13 +220,5 @@ fn greeting_error(address: &str, status: &Status) -> LinkError {
         Code::AlreadyExists => LinkError::Held { address, reason },
         Code::Unavailable | Code::Aborted | Code::Cancelled => LinkError::Broken { address, reason },
         _ => LinkError::NotAnExecutor { address, reason },
-    }
-}
-
-pub(super) fn broadcast_error(address: &str, status: &Status) -> LinkError {
-    let (address, reason) = (address.to_owned(), status_in_words(status));
-    match status.code() {
-        Code::ResourceExhausted | Code::InvalidArgument | Code::DataLoss => LinkError::Broadcast { address, reason },
-        _ => LinkError::Broken { address, reason },
     }
 }

@@ -68,7 +68,7 @@ impl KernelChoice {
     ///
     /// # Errors
     /// In words, if it lacks the kernel that was chosen.
-    pub(super) fn heard(&self, executor: ExecutorId, kernels: &[String]) -> Result<(), String> {
+    pub(super) fn on_kernels(&self, executor: ExecutorId, kernels: &[String]) -> Result<(), String> {
         let mut state = self.state();
         if let Some(chosen) = &*self.chosen.borrow() {
             if kernels.contains(chosen) {
@@ -92,13 +92,13 @@ impl KernelChoice {
     }
 
     /// An executor did not answer.
-    pub(super) fn failed(&self, executor: ExecutorId) {
+    pub(super) fn on_failure(&self, executor: ExecutorId) {
         let mut state = self.state();
         state.awaited.remove(&executor);
         self.decide_if_all(&state);
     }
 
-    /// The kernel, once it is chosen. For an executor that was [heard](Self::heard).
+    /// The kernel, once it is chosen. For an executor that was [heard](Self::on_kernels).
     pub(super) async fn agreed(&self) -> String {
         let mut chosen = self.chosen.subscribe();
         if tokio::time::timeout(self.patience, chosen.wait_for(Option::is_some)).await.is_err() {
@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn the_fastest_that_all_have_is_chosen_once_all_have_answered_or_failed_to() {
         let choice = choice(3);
-        choice.heard(ExecutorId(0), &names(&["avx512", "avx2", "gemm", "portable"])).unwrap();
+        choice.on_kernels(ExecutorId(0), &names(&["avx512", "avx2", "gemm", "portable"])).unwrap();
         assert_eq!(choice.chosen(), None);
-        choice.failed(ExecutorId(2));
+        choice.on_failure(ExecutorId(2));
         assert_eq!(choice.chosen(), None);
-        choice.heard(ExecutorId(1), &names(&["portable", "avx2"])).unwrap();
+        choice.on_kernels(ExecutorId(1), &names(&["portable", "avx2"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("avx2"));
     }
 
@@ -164,50 +164,50 @@ mod tests {
     fn the_first_to_answer_does_not_decide_before_the_others_are_known() {
         let choice = KernelChoice::of_all(Duration::from_secs(10));
         choice.awaits(ExecutorId(0));
-        choice.heard(ExecutorId(0), &names(&["avx512", "portable"])).unwrap();
+        choice.on_kernels(ExecutorId(0), &names(&["avx512", "portable"])).unwrap();
         choice.awaits(ExecutorId(1));
         choice.knows_all();
         assert_eq!(choice.chosen(), None);
-        choice.heard(ExecutorId(1), &names(&["avx2", "portable"])).unwrap();
+        choice.on_kernels(ExecutorId(1), &names(&["avx2", "portable"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("portable"));
     }
 
     #[test]
     fn gemm_is_never_chosen_by_itself_and_a_late_executor_needs_what_was_chosen() {
         let choice = choice(1);
-        choice.heard(ExecutorId(0), &names(&["gemm", "portable", "avx2"])).unwrap();
+        choice.on_kernels(ExecutorId(0), &names(&["gemm", "portable", "avx2"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("avx2"));
-        let late = choice.heard(ExecutorId(1), &names(&["gemm", "portable"])).unwrap_err();
+        let late = choice.on_kernels(ExecutorId(1), &names(&["gemm", "portable"])).unwrap_err();
         assert!(late.contains("cannot train with avx2") && late.contains("gemm, portable"), "{late}");
-        assert!(KernelChoice::fixed("gemm").heard(ExecutorId(0), &names(&["gemm"])).is_ok());
+        assert!(KernelChoice::fixed("gemm").on_kernels(ExecutorId(0), &names(&["gemm"])).is_ok());
     }
 
     #[test]
     fn an_executor_without_the_kernel_that_all_have_is_refused_and_changes_nothing() {
         let choice = choice(2);
-        let liar = choice.heard(ExecutorId(0), &names(&["avx512"])).unwrap_err();
+        let liar = choice.on_kernels(ExecutorId(0), &names(&["avx512"])).unwrap_err();
         assert!(liar.contains("portable"), "{liar}");
-        choice.failed(ExecutorId(0));
-        choice.heard(ExecutorId(1), &names(&["avx2", "portable"])).unwrap();
+        choice.on_failure(ExecutorId(0));
+        choice.on_kernels(ExecutorId(1), &names(&["avx2", "portable"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("avx2"));
     }
 
     #[test]
     fn nobody_who_failed_to_answer_makes_the_choice() {
         let choice = choice(2);
-        choice.failed(ExecutorId(0));
-        choice.failed(ExecutorId(1));
+        choice.on_failure(ExecutorId(0));
+        choice.on_failure(ExecutorId(1));
         assert_eq!(choice.chosen(), None);
-        choice.heard(ExecutorId(1), &names(&["portable"])).unwrap();
+        choice.on_kernels(ExecutorId(1), &names(&["portable"])).unwrap();
         assert_eq!(choice.chosen().as_deref(), Some("portable"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends_and_what_was_heard_by_then_counts() {
         let choice = choice(2);
-        choice.heard(ExecutorId(0), &names(&["avx2", "portable"])).unwrap();
+        choice.on_kernels(ExecutorId(0), &names(&["avx2", "portable"])).unwrap();
         assert_eq!(choice.agreed().await, "avx2");
-        let late = choice.heard(ExecutorId(1), &names(&["portable"])).unwrap_err();
+        let late = choice.on_kernels(ExecutorId(1), &names(&["portable"])).unwrap_err();
         assert!(late.contains("--kernel"), "{late}");
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::desk::Desk;
-use super::session::{self, SessionEnd};
-use super::{LinkError, LinkEvent, Member, SessionId, greeting};
+use super::ending::SessionEnd;
+use super::greeting::{self, Opened, open};
+use super::{LinkError, LinkEvent, Member, SessionId};
 
 /// Wait before the first new dial; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -19,7 +20,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) async fn run(mut self) {
         if let Some(address) = self.serve().await {
-            greeting::part(&mut self.desk, &address).await;
+            greeting::say_goodbye_after_redial(&mut self.desk, &address).await;
         }
     }
 
@@ -37,15 +38,15 @@ impl Link {
                 address = self.address() => address,
             };
             let Some(address) = address else {
-                self.desk.payload.kernel.failed(self.desk.executor);
+                self.desk.payload.kernel.on_failure(self.desk.executor());
                 let gone = LinkEvent::Refused(LinkError::NotStarted { name: self.member.name.clone() });
                 let _ = self.desk.tell(gone).await; // this link is done either way
                 return None;
             };
             session.0 += 1;
-            let end = session::hold(&mut self.desk, session, &address).await;
+            let end = hold(&mut self.desk, session, &address).await;
             if let SessionEnd::Failed(_) = end {
-                self.desk.payload.kernel.failed(self.desk.executor);
+                self.desk.payload.kernel.on_failure(self.desk.executor());
             }
             let event = match end {
                 SessionEnd::RunOver => return None,
@@ -87,4 +88,27 @@ impl Link {
         let address = self.member.whereabouts.wait_for(Option::is_some).await.ok()?;
         address.clone()
     }
+}
+
+/// Holds one session with the executor at `address`, from dial to end.
+async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
+    // While it has its seat, others fetch the data from the executor.
+    let Opened { mut session, ready, seat: _seat } = match open(desk, id, address).await {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    let over = desk.over.clone();
+    let talk = async {
+        desk.tell(LinkEvent::Ready(ready)).await?;
+        session.talk(desk, id).await
+    };
+    let end = tokio::select! {
+        biased;
+        () = over.cancelled() => SessionEnd::RunOver,
+        end = talk => end.err().unwrap_or(SessionEnd::RunOver),
+    };
+    if over.is_cancelled() && !desk.is_spared() {
+        return session.goodbye().await;
+    }
+    end
 }

@@ -8,10 +8,12 @@
 //! | `broadcast` | the data set on its way to all of them |
 //! | `dial` | the way to an executor |
 //! | `desk` | the run loop as a link sees it |
-//! | `error` | why there is no session |
+//! | `teller` | how a link tells the run loop |
+//! | `error`, `ending` | why there is no session, or no longer |
 //! | `link` | one executor: dial, session, its end, dial again |
 //! | `greeting` | how a session begins: hello, broadcast, prepare |
 //! | `session` | a session that is ready: orders out, reports in |
+//! | `outbound` | the driver's half of its stream |
 //! | `transfer` | blobs pushed to and pulled from an executor |
 //! | `vault` | where pulled blobs are made safe |
 //!
@@ -21,14 +23,17 @@
 mod broadcast;
 mod desk;
 mod dial;
+mod ending;
 mod error;
 mod greeting;
 mod kernel;
 mod link;
 pub mod local;
 pub mod nodes;
+mod outbound;
 pub mod roster;
 mod session;
+mod teller;
 mod transfer;
 mod vault;
 
@@ -50,11 +55,12 @@ use crate::journal::StorageError;
 use broadcast::Broadcast;
 use desk::{Desk, Processes};
 use link::Link;
+use teller::Teller;
 
 pub use broadsweep_proto::dial::{Connect, Tcp};
 pub use error::LinkError;
 pub use kernel::KernelChoice;
-pub use vault::{BlockingVault, Kept, Vault, load};
+pub use vault::{BlockingVault, Vault, VaultFuture, load};
 
 /// Batches of orders that may wait for one executor.
 const ORDERS_MAX: usize = 4_096;
@@ -175,6 +181,8 @@ pub enum Cargo {
         /// Counted from 1.
         epoch: u32,
     },
+    /// What came out of a partition.
+    Output,
 }
 
 /// Why a blob is not in the vault.
@@ -300,13 +308,12 @@ impl Cluster {
         self.names.push(member.name.clone());
         self.orders.push(order);
         let desk = Desk {
-            executor,
+            teller: Teller { executor, events: self.told.clone() },
             name: member.name.clone(),
             payload: Arc::clone(&self.payload),
             world: self.world.clone(),
             takes_over: self.payload.take_over,
             orders: ordered,
-            events: self.told.clone(),
             over: self.over.clone(),
             spared: Arc::clone(&self.spared),
             processes: Arc::clone(&self.processes),

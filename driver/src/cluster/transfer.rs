@@ -13,7 +13,7 @@ use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_client::BlocksClient;
 use broadsweep_proto::blocks::{Holdings, OfferReply, OfferRequest, PullRequest, WatchRequest, pull_reply::Part};
 use broadsweep_proto::bulk::{BulkClient, PushRequest};
-use broadsweep_proto::link::Link;
+use broadsweep_proto::safe_channel::SafeChannel;
 use broadsweep_proto::wire;
 use bytes::Bytes;
 use tonic::{Status, Streaming};
@@ -35,15 +35,15 @@ fn stalled() -> Status {
 /// Moves blobs between this driver and one executor, for one run.
 #[derive(Clone)]
 pub(super) struct Transfer {
-    client: BlocksClient<Link>,
+    client: BlocksClient<SafeChannel>,
     bulk: BulkClient,
     run: String,
 }
 
 impl Transfer {
-    pub(super) fn new(link: Link, run: &str) -> Self {
-        let client = BlocksClient::new(link.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { client, bulk: BulkClient::new(link), run: run.to_owned() }
+    pub(super) fn new(channel: SafeChannel, run: &str) -> Self {
+        let client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { client, bulk: BulkClient::new(channel), run: run.to_owned() }
     }
 
     /// Asks which blocks of `blob` the executor lacks; `None` while another process of its machine is writing the same

@@ -11,16 +11,16 @@ use bytes::Bytes;
 use crate::journal::{Storage, StorageError};
 
 /// What a [`Vault`] answers.
-pub type Kept<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
+pub type VaultFuture<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
 
 /// Whole files of a run, written and read beside the run loop. The seam at which a simulation puts its own: only what
 /// `main` hands in knows threads.
 pub trait Vault: Send + Sync {
     /// Makes `bytes` safe under `name`.
-    fn keep(&self, name: String, bytes: Bytes) -> Kept<()>;
+    fn keep(&self, name: String, bytes: Bytes) -> VaultFuture<()>;
 
     /// Reads what was kept under `name`.
-    fn load(&self, name: String) -> Kept<Bytes>;
+    fn load(&self, name: String) -> VaultFuture<Bytes>;
 }
 
 /// Bytes that a file of a run may have to be read back: what one blob of a training needs, far below what it could
@@ -44,7 +44,7 @@ impl BlockingVault {
 }
 
 impl Vault for BlockingVault {
-    fn keep(&self, name: String, bytes: Bytes) -> Kept<()> {
+    fn keep(&self, name: String, bytes: Bytes) -> VaultFuture<()> {
         let (storage, writing) = (Arc::clone(&self.storage), Arc::clone(&self.writing));
         beside(name.clone(), move || {
             let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ impl Vault for BlockingVault {
         })
     }
 
-    fn load(&self, name: String) -> Kept<Bytes> {
+    fn load(&self, name: String) -> VaultFuture<Bytes> {
         let storage = Arc::clone(&self.storage);
         beside(name.clone(), move || load(&*storage, &name))
     }
@@ -70,7 +70,7 @@ pub fn load(storage: &dyn Storage, name: &str) -> Result<Bytes, StorageError> {
 fn beside<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Kept<T> {
+) -> VaultFuture<T> {
     Box::pin(async move {
         let worked = tokio::task::spawn_blocking(work).await;
         worked.unwrap_or_else(|ended| Err(failed(&name, io::Error::other(ended))))

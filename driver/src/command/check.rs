@@ -15,7 +15,7 @@ use super::load::{Job, load};
 use super::say::print;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
-use crate::study::{SamplerKind, Trainer};
+use crate::study::Trainer;
 use crate::timing::MeasuredSpeed;
 
 #[derive(Args)]
@@ -33,7 +33,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     print(describe(&job))?;
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,
-        Trainer::Replay(_) => describe_waits(&job.plan.trials),
+        Trainer::Replay(_) => describe_waits(&job.trials),
     };
     print(takes)?;
     Ok(ExitCode::SUCCESS)
@@ -41,11 +41,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 
 /// What the study is, in a few lines.
 fn describe(job: &Job) -> String {
-    let trials = &job.plan.trials;
-    let sampler = match job.study.search.sampler {
-        SamplerKind::Grid => "grid",
-        SamplerKind::Random { .. } => "random",
-    };
+    let trials = &job.trials;
+    let sampler = job.study.search.sampler.word();
     let control = match &job.study.control {
         Some(control) => format!("\n  control      {control}"),
         None => String::new(),
@@ -66,7 +63,7 @@ fn describe(job: &Job) -> String {
 
 /// Trains a little, to tell the time.
 fn describe_trainings(job: Job) -> Result<String, Failure> {
-    let trials = &job.plan.trials;
+    let trials = &job.trials;
     let data = Dataset::open(Arc::new(job.data)).map_err(Failure::wrong_use)?;
     let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
     // Others may need the rest.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
+use broadsweep_search::Search;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -19,6 +20,7 @@ use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
+use crate::plan::Planner;
 use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
@@ -78,34 +80,37 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
-    let Job { study, description, plan, data, .. } = job;
+    let Job { study, description, trials, search, header, data } = job;
     let interrupted = interrupts.during(roster.clone());
     let data = Blob::new(Bytes::from_owner(data))?;
-    let description = Blob::new(Bytes::from(codec::encode(&description)?))?;
+    let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
         run: run_id(&folder),
         kernel: flags.kernel.map(ToOwned::to_owned),
         data: data.manifest.digest(),
-        study: description.manifest.digest(),
+        study: described.manifest.digest(),
+        search: study.search_digest(),
+        partitions: 0,
     };
-    let (trials, loss) = (plan.trials.len() as u32, study.loss());
+    let objective = study.objective();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let chronicle = if resumes {
-        let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), plan, study.search.select, start)?;
+        let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), study.objective(), start)?;
         if let Some(torn) = torn {
             say(torn);
         }
-        say(format_args!("resuming: {} of {trials} trials are over", chronicle.finished()));
+        let (trials, over) = chronicle.trials();
+        say(format_args!("resuming: {over} of {trials} trials are over"));
         chronicle
     } else {
-        Chronicle::begin(Arc::clone(&storage), plan, study.search.select, start)?
+        Chronicle::begin(Arc::clone(&storage), trials, study.objective(), start)?
     };
     let payload = Arc::new(Payload {
         run: chronicle.run().to_owned(),
         generation: chronicle.generation(),
         take_over: flags.take_over,
         data,
-        study: description,
+        study: described,
         kernel: match chronicle.kernel() {
             Some(kernel) => KernelChoice::fixed(kernel),
             None => KernelChoice::of_all(flags.connect_timeout),
@@ -119,14 +124,16 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         scheduling: policy,
         checkpoints: study.checkpoints,
     };
+    let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
     let progress = if flags.verbose {
-        Progress::in_lines(trials, loss, Box::new(io::stderr())) // log lines would tear a bar apart
+        Progress::in_lines(trials, loss, objective, Box::new(io::stderr())) // log lines would tear a bar apart
     } else {
-        Progress::on_stderr(trials, loss)
+        Progress::on_stderr(trials, loss, objective)
     };
     let is_over = chronicle.is_over();
     let cluster = Cluster::new(Arc::clone(&payload), world);
-    let run = Run::new(&study, settings, payload, cluster, chronicle, progress);
+    let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
+    let run = Run::new(&study, settings, payload, cluster, chronicle, decides, progress);
     let (outcome, error) = if is_over {
         // Only the results have to be written again. Executors of this machine may wait for a driver that does so.
         roster.kill_children();

@@ -6,10 +6,11 @@ use std::path::Path;
 use broadsweep_common::dataset::{AlignedBytes, Header};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
 use broadsweep_common::task::StudyDescription;
+use broadsweep_search::Sampled;
 
 use super::Failure;
 use crate::data::{self, recording};
-use crate::plan::{self, StudyPlan};
+use crate::plan::{self, Planner, TrialPlan};
 use crate::results::show::counted;
 use crate::study::{self, ReplaySettings, Study, Trainer};
 
@@ -20,48 +21,80 @@ const STUDY_BYTES_MAX: u64 = 16 << 20;
 pub(super) struct Job {
     pub(super) study: Study,
     pub(super) description: StudyDescription,
-    pub(super) plan: StudyPlan,
+    /// What its search starts before it sees a result; nothing where the run is resumed, since it was written down.
+    pub(super) trials: Vec<TrialPlan>,
+    /// What decides the rest.
+    pub(super) search: Sampled,
     pub(super) header: Header,
     pub(super) data: AlignedBytes,
 }
 
-/// Reads the study at `path` and the files that it names, and plans its trials.
+/// Reads the study at `path` and the files that it names, and plans the trials that its search starts with.
 pub(super) fn load(path: &Path) -> Result<Job, Failure> {
-    load_again(path, path.parent().unwrap_or_else(|| Path::new("")))
+    load_from(path, path.parent().unwrap_or_else(|| Path::new("")))
 }
 
 /// As [`load`], where relative paths in the study start from `folder`.
-pub(super) fn load_again(path: &Path, folder: &Path) -> Result<Job, Failure> {
+pub(super) fn load_from(path: &Path, folder: &Path) -> Result<Job, Failure> {
+    let mut job = load_begun(path, folder)?;
+    let drawn = job.study.drawn(&mut job.search).map_err(Failure::wrong_use)?;
+    check_recording(&job, drawn.len(), folder)?;
+    job.trials = job.planner().plan_all(drawn).map_err(Failure::wrong_use)?;
+    Ok(job)
+}
+
+/// As [`load_from`], for a run that has begun: what its search has decided is written down, and it is not asked here.
+pub(super) fn load_begun(path: &Path, folder: &Path) -> Result<Job, Failure> {
     let text = read(path).map_err(Failure::wrong_use)?;
     let study = study::parse(&text, &path.display().to_string()).map_err(Failure::wrong_use)?;
     let loaded = match &study.data {
         Some(settings) => data::load(settings, study.loss(), study.seed, folder).map_err(Failure::wrong_use)?,
         None => data::without_rows()?,
     };
-    let configurations = study.configurations().map_err(Failure::wrong_use)?;
-    let recording = read_recording(&study, configurations.len(), folder)?;
-    let description = study.description(recording);
-    let plan =
-        StudyPlan::new(&study, &description.trainer, configurations, &loaded.header).map_err(Failure::wrong_use)?;
     plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
-    Ok(Job { study, description, plan, header: loaded.header, data: loaded.bytes })
+    let description = study.description(read_recording(&study, folder)?);
+    let search = study.search();
+    Ok(Job { study, description, trials: Vec::new(), search, header: loaded.header, data: loaded.bytes })
 }
 
-/// The recorded trials that the study replays: none, unless it says so.
-fn read_recording(study: &Study, trials: usize, folder: &Path) -> Result<Vec<Replay>, Failure> {
+impl Job {
+    /// A study that needs no files: its search is asked for what it starts with.
+    pub(super) fn without_files(study: Study, header: Header, data: AlignedBytes) -> Result<Self, Failure> {
+        let (description, mut search) = (study.description(Vec::new()), study.search());
+        let drawn = study.drawn(&mut search).map_err(Failure::wrong_use)?;
+        let trials =
+            Planner::new(&study, &description.trainer, &header).plan_all(drawn).map_err(Failure::wrong_use)?;
+        Ok(Self { study, description, trials, search, header, data })
+    }
+
+    /// Plans the trials of the study.
+    pub(super) fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.study, &self.description.trainer, &self.header)
+    }
+}
+
+/// The recorded trials that the study replays, as far as it can have trials: none, unless it says so.
+fn read_recording(study: &Study, folder: &Path) -> Result<Vec<Replay>, Failure> {
     let Trainer::Replay(ReplaySettings::Recorded { file, speed }) = &study.trainer else { return Ok(Vec::new()) };
-    let at_recorded = |message: String| Failure::wrong_use(study.at("trainer.recorded", message));
+    let wanted = usize::try_from(study.trials_max()).unwrap_or(usize::MAX);
+    let path = folder.join(file);
+    recording::read(&path, *speed, study.search.select, wanted.min(RECORDED_MAX)).map_err(Failure::wrong_use)
+}
+
+/// Refuses a study that has more trials than its recording.
+fn check_recording(job: &Job, trials: usize, folder: &Path) -> Result<(), Failure> {
+    let Trainer::Replay(ReplaySettings::Recorded { file, .. }) = &job.study.trainer else { return Ok(()) };
+    let at_recorded = |message: String| Failure::wrong_use(job.study.at("trainer.recorded", message));
     let wanted = counted(trials as u64, "trial");
     if trials > RECORDED_MAX {
         return Err(at_recorded(format!("the study has {wanted}; of a recording, {RECORDED_MAX} can be replayed")));
     }
-    let path = folder.join(file);
-    let recording = recording::read(&path, *speed, study.search.select, trials).map_err(Failure::wrong_use)?;
-    if recording.len() < trials {
-        let rows = counted(recording.len() as u64, "row");
+    let recorded = job.description.trainer.recorded();
+    if recorded < trials {
+        let (rows, path) = (counted(recorded as u64, "row"), folder.join(file));
         return Err(at_recorded(format!("the study has {wanted}, but {} has only {rows}", path.display())));
     }
-    Ok(recording)
+    Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -38,7 +38,7 @@ const JOURNAL: &str = "journal";
 /// What a run, or a comparison, needs of its folder: to be read, to go on, to count as over.
 const NEEDED: [&str; 6] = [JOURNAL, SERIES, ROSTER, "study.toml", "summary.json", "lock"];
 /// Folders in it of which it needs every file.
-const NEEDED_FOLDERS: [&str; 3] = ["weights", "checkpoints", "best"];
+const NEEDED_FOLDERS: [&str; 4] = ["weights", "checkpoints", "outputs", "best"];
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -11,7 +11,7 @@ use clap::Args;
 use super::Failure;
 use super::drive::{Drive, DriveFlags, drive};
 use super::executors::{CONNECT_TIMEOUT_S, Choice};
-use super::load::load_again;
+use super::load::load_begun;
 use crate::cluster::roster::{ROSTER, Roster};
 use crate::results::folder::RunFolder;
 
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
     };
     let choice = choice.map_err(Failure::wrong_use)?;
     choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
-    let job = load_again(&folder.path().join("study.toml"), &roster.study_folder())?;
+    let job = load_begun(&folder.path().join("study.toml"), &roster.study_folder())?;
     choice.prepare()?;
     roster.change_crew(choice.crew()).with_context(|| format!("cannot write {shown}/{ROSTER}"))?;
     let flags = DriveFlags {

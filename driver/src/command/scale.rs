@@ -13,7 +13,7 @@ use clap::Args;
 use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
 use super::executors::CONNECT_TIMEOUT_S;
 use super::interrupts::Interrupts;
-use super::load::{Job, load, load_again};
+use super::load::{Job, load, load_from};
 use super::say::{print, say};
 use super::series::{
     BROKEN_OFF, REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
@@ -24,7 +24,6 @@ use super::{Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::Roster;
-use crate::plan::StudyPlan;
 use crate::report::Report;
 use crate::results::comparison::{Comparison, FirstContact, Member};
 use crate::results::folder::RunFolder;
@@ -256,9 +255,8 @@ impl Work {
         say(format_args!("{}, for the data only: this run is not measured", counted(size.into(), "executor")));
         let Job { data, header, .. } = self.load()?;
         let study = study::parse(WARM_STUDY, WARM)?;
-        let description = study.description(Vec::new());
-        let plan = StudyPlan::new(&study, &description.trainer, study.configurations()?, &header)?;
-        let is_over = self.make(name, size, Job { study, description, plan, header, data }, interrupts).await?;
+        let job = Job::without_files(study, header, data)?;
+        let is_over = self.make(name, size, job, interrupts).await?;
         clear(&self.folder.path().join(WARM_AGAIN))?;
         Ok(is_over)
     }
@@ -269,7 +267,7 @@ impl Work {
     }
 
     fn load(&self) -> Result<Job, Failure> {
-        load_again(&self.folder.path().join("study.toml"), &self.series.study_folder)
+        load_from(&self.folder.path().join("study.toml"), &self.series.study_folder)
     }
 
     /// Makes one run; `false` if it was interrupted.

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::metrics::MetricName;
 use broadsweep_common::replay::{Replay, ReplayEnd, SECONDS};
 use broadsweep_common::setting::Bounds;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EPOCHS, EPOCHS_MAX};
+use broadsweep_nn::{EpochReport, Score};
 
 use super::error::{DataError, Origin, shown};
 use super::table::Table;
@@ -46,14 +47,15 @@ struct Columns {
 impl Columns {
     fn of(table: &Table) -> Result<Self, DataError> {
         let pair = |first: &str, second: &str| Ok::<_, DataError>([table.column(first)?, table.column(second)?]);
+        let metrics = |loss: MetricName, error: MetricName| pair(loss.as_str(), error.as_str());
         Ok(Self {
             trial: table.column("trial")?,
             outcome: table.column("outcome")?,
             counted_epoch: table.column("counted_epoch")?,
             epochs: table.column("epochs")?,
-            training_loss: table.column("training_loss")?,
-            validation: pair("validation_loss", "validation_error")?,
-            test: pair("test_loss", "test_error")?,
+            training_loss: table.column(MetricName::TRAINING_LOSS.as_str())?,
+            validation: metrics(MetricName::VALIDATION_LOSS, MetricName::VALIDATION_ERROR)?,
+            test: metrics(MetricName::TEST_LOSS, MetricName::TEST_ERROR)?,
             seconds: pair("training_s", "evaluation_s")?,
         })
     }
@@ -86,7 +88,8 @@ impl Rows {
         let (epochs, end) = match &*self.table.text(outcome) {
             "finished" => {
                 let epochs = self.whole(columns.epochs, EPOCHS)?;
-                (epochs, ReplayEnd::Complete(self.counted(epochs)?))
+                let counted = self.counted(epochs)?;
+                (epochs, ReplayEnd::Complete { epoch: counted.epoch, metrics: counted.metrics() })
             }
             "diverged" => (self.whole(columns.epochs, Bounds::Within(0, EPOCHS_MAX - 1))?, ReplayEnd::Diverged),
             "given_up" | "not_run" => {

@@ -94,9 +94,9 @@ impl Basis {
             .collect::<Vec<_>>()
             .chunk_by(|one, other| run.attempts[*one].attempt.task == run.attempts[*other].attempt.task)
         {
-            let worth_us = attempts.iter().map(|number| ledger.worth_us[*number]).sum();
-            match took_us.get_mut(run.attempts[attempts[0]].attempt.task.0 as usize) {
-                Some(took_us) => *took_us = worth_us,
+            let worth_us: u64 = attempts.iter().map(|number| ledger.worth_us[*number]).sum();
+            match run.trained_by(run.attempts[attempts[0]].attempt.task) {
+                Some(trial) => took_us[trial.trial.0 as usize] += worth_us,
                 None => measures_us.push(worth_us),
             }
         }
@@ -106,7 +106,10 @@ impl Basis {
             // One that was given up has no result; elsewhere it would have.
             took_us: match trial.outcome {
                 TrialOutcome::GivenUp { .. } => (trial.cost as f64 * pace) as u64,
-                TrialOutcome::Finished(_) | TrialOutcome::Diverged { .. } | TrialOutcome::NotRun => took_us,
+                TrialOutcome::Finished { .. }
+                | TrialOutcome::Diverged { .. }
+                | TrialOutcome::Paused { .. }
+                | TrialOutcome::NotRun => took_us,
             },
         });
         let (until_launch_us, close_us) = ledger.edges_us();

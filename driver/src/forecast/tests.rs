@@ -89,7 +89,7 @@ fn a_forecast_has_what_the_run_had_beside_its_work() {
         |number| TrialRecord { ended_s: 4.0 + 2.5 * f64::from(number + 1), ..fixtures::finished(number, 0.1) };
     let run = RunRecord {
         wall_s: 10.0,
-        presence: vec![ready.to_vec()],
+        standings: vec![ready.to_vec()],
         attempts: vec![attempt(0, 4.0), attempt(1, 6.5)],
         ..fixtures::run(vec![trial(0), trial(1)])
     };

@@ -141,6 +141,12 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         self.bytes > 2 * self.compacted_bytes + COMPACTION_SLACK_BYTES
     }
 
+    /// What the journal holds by now is told in as few records as it takes: a compaction would gain nothing until it has
+    /// grown.
+    pub fn is_compact(&mut self) {
+        self.compacted_bytes = self.bytes;
+    }
+
     /// Puts a new journal of `records` in the place of this one, and goes on with it; records count from 0 again.
     /// `records` must tell all that the journal tells, with what was appended: that is committed first. After a
     /// crash at any point there is the old journal or the new one.

@@ -2,9 +2,7 @@
 
 use std::iter;
 
-use broadsweep_common::ids::TrialId;
-
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::AttemptRecord;
 use crate::records::run::{RunRecord, TrialOutcome};
 use crate::records::standing::{Standing, StandingSince};
 use broadsweep_scheduler::SLOTS_MAX;
@@ -24,21 +22,21 @@ pub(super) struct Calendar {
 }
 
 /// How one executor stood.
-pub(super) struct Stay {
+pub(super) struct StandingHistory {
     changes: Vec<(u64, Standing)>,
     /// After each of them: the most slots that it had under the driver of that time.
     ready: Vec<u32>,
 }
 
-impl Stay {
+impl StandingHistory {
     /// Times that go back, and those after the end, are moved to where they can be.
-    pub(super) fn of(presence: &[StandingSince], wall_us: u64) -> Self {
+    pub(super) fn of(standings: &[StandingSince], wall_us: u64) -> Self {
         let mut latest = 0;
-        let change = |presence: &StandingSince| {
-            latest = microseconds(presence.at_s).clamp(latest, wall_us.max(latest));
-            (latest, presence.standing)
+        let change = |stood: &StandingSince| {
+            latest = microseconds(stood.at_s).clamp(latest, wall_us.max(latest));
+            (latest, stood.standing)
         };
-        let changes: Vec<_> = presence.iter().map(change).collect();
+        let changes: Vec<_> = standings.iter().map(change).collect();
         let ready = changes.iter().scan(0, |ready, (_, standing)| {
             *ready = match standing {
                 // No executor is let in with more: this bounds what a record can ask for.
@@ -78,7 +76,7 @@ impl Calendar {
         let is_open = run.trials.iter().any(|trial| trial.outcome == TrialOutcome::NotRun);
         let last_end = if is_open { wall_us } else { ends.max().unwrap_or(wall_us) };
         let waiting = merged(waits(run, wall_us));
-        let stays = run.presence.iter().map(|presence| Stay::of(presence, wall_us));
+        let stays = run.standings.iter().map(|standings| StandingHistory::of(standings, wall_us));
         let answering = merged(stays.flat_map(|stay| answers(&stay, wall_us)).collect());
         let ends = |spans: &[(u64, u64)]| spans.iter().flat_map(|&(start, end)| [start, end]).collect::<Vec<_>>();
         let mut cuts = [ends(&waiting), ends(&answering), vec![first_launch, last_end]].concat();
@@ -98,7 +96,7 @@ impl Calendar {
     }
 
     /// Books the time from `start` to `end`, in which nothing ran on this slot.
-    pub(super) fn book_free(&self, lines: &mut Lines, (stay, lane): (&Stay, u32), start: u64, end: u64) {
+    pub(super) fn book_free(&self, lines: &mut Lines, (stay, lane): (&StandingHistory, u32), start: u64, end: u64) {
         let mut now = start;
         while now < end {
             let (standing, was_ready, changes) = stay.at(lane, now);
@@ -129,36 +127,49 @@ fn end_of(attempt: &AttemptRecord, wall_us: u64) -> u64 {
 }
 
 /// When data was on its way to an executor.
-fn answers(stay: &Stay, wall_us: u64) -> Vec<(u64, u64)> {
+fn answers(stay: &StandingHistory, wall_us: u64) -> Vec<(u64, u64)> {
     let ends = stay.changes.iter().skip(1).map(|(at, _)| *at).chain(iter::once(wall_us));
     let spans = stay.changes.iter().zip(ends).filter(|((_, standing), _)| *standing == Standing::Answering);
     spans.map(|((start, _), end)| (*start, end)).collect()
 }
 
-/// When each task waited: it was there, had no verdict, and no attempt of it ran.
+/// When each task waited: it was there, had no verdict, and no attempt of it ran. So did a trial between two segments.
 fn waits(run: &RunRecord, wall_us: u64) -> Vec<(u64, u64)> {
-    let mut waits = Vec::new();
-    let trials = run.trials.len() as u32;
-    let mut tasks = run.attempts.chunk_by(|one, other| one.attempt.task == other.attempt.task).peekable();
-    let mut searched = 0;
+    let (mut trainings, mut others) = (Vec::with_capacity(run.attempts.len()), Vec::new());
+    for attempt in &run.attempts {
+        match run.trained_by(attempt.attempt.task) {
+            Some(trial) => trainings.push((trial.trial, attempt)),
+            None => others.push(attempt),
+        }
+    }
+    // Stable, and in order already where a trial is one segment.
+    trainings.sort_by_key(|(trial, _)| *trial);
+    let mut by_trial = trainings.chunk_by(|one, other| one.0 == other.0).peekable();
+    let (mut waits, mut searched) = (Vec::new(), 0);
     for trial in &run.trials {
-        let attempts = tasks.next_if(|attempts| TrialId(attempts[0].attempt.task.0) == trial.trial);
+        let attempts = by_trial.next_if(|attempts| attempts[0].0 == trial.trial).unwrap_or_default();
         let is_open = trial.outcome == TrialOutcome::NotRun;
         let over = if is_open { wall_us } else { microseconds(trial.ended_s).min(wall_us) };
         searched = searched.max(over);
-        wait(&mut waits, attempts.unwrap_or_default(), 0, over, wall_us);
+        wait(&mut waits, attempts.iter().map(|(_, attempt)| *attempt), 0, over, wall_us);
     }
     // The measurements: planned once all trials were over.
-    for attempts in tasks.filter(|attempts| attempts[0].attempt.task.0 >= trials) {
-        let is_over = attempts.iter().any(|attempt| attempt.end == Some(AttemptEnd::Completed));
+    for attempts in others.chunk_by(|one, other| one.attempt.task == other.attempt.task) {
+        let is_over = attempts.iter().any(|attempt| attempt.has_result());
         let last = attempts.iter().map(|attempt| end_of(attempt, wall_us)).max().unwrap_or(searched);
         let over = if is_over || run.is_over() { last } else { wall_us };
-        wait(&mut waits, attempts, searched, over, wall_us);
+        wait(&mut waits, attempts.iter().copied(), searched, over, wall_us);
     }
     waits
 }
 
-fn wait(waits: &mut Vec<(u64, u64)>, attempts: &[AttemptRecord], planned: u64, over: u64, wall_us: u64) {
+fn wait<'a>(
+    waits: &mut Vec<(u64, u64)>,
+    attempts: impl Iterator<Item = &'a AttemptRecord>,
+    planned: u64,
+    over: u64,
+    wall_us: u64,
+) {
     let mut idle = planned;
     for attempt in attempts {
         let start = microseconds(attempt.started_s).min(over);

@@ -22,10 +22,10 @@ use std::ops::{AddAssign, Index};
 
 use broadsweep_common::ids::ExecutorId;
 
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::{AttemptRecord, Yield};
 use crate::records::run::RunRecord;
 
-use calendar::{Calendar, Stay};
+use calendar::{Calendar, StandingHistory};
 use worth::Worth;
 
 pub use words::sentences;
@@ -159,14 +159,14 @@ impl Ledger {
         let wall_us = microseconds(run.wall_s);
         let calendar = Calendar::of(run, wall_us);
         let worth = Worth::of(run);
-        let mut by_executor = vec![Vec::new(); run.presence.len()];
+        let mut by_executor = vec![Vec::new(); run.standings.len()];
         for (number, attempt) in run.attempts.iter().enumerate() {
             by_executor.get_mut(attempt.executor.0 as usize).into_iter().for_each(|list| list.push(number));
         }
         let mut accounts = Vec::new();
         let mut beside_us = 0;
-        for ((presence, attempts), number) in run.presence.iter().zip(&by_executor).zip(0..) {
-            let (executor, stay) = (ExecutorId(number), Stay::of(presence, wall_us));
+        for ((standings, attempts), number) in run.standings.iter().zip(&by_executor).zip(0..) {
+            let (executor, stay) = (ExecutorId(number), StandingHistory::of(standings, wall_us));
             if stay.slots() == 0 {
                 continue;
             }
@@ -178,7 +178,7 @@ impl Ledger {
                     let attempt = &run.attempts[number];
                     let before = lines[Line::Waiting];
                     book_attempt(&mut lines, attempt, end - start, worth.parts(number));
-                    if attempt.end == Some(AttemptEnd::Completed) {
+                    if attempt.has_result() {
                         beside_us += lines[Line::Waiting] - before;
                     }
                     now = end;
@@ -187,8 +187,7 @@ impl Ledger {
             }
             accounts.push(Account { executor, slots: stay.slots(), lines, slowness: worth.slowness(executor) });
         }
-        let completed =
-            run.attempts.iter().filter(|attempt| attempt.end == Some(AttemptEnd::Completed)).count() as u64;
+        let completed = run.attempts.iter().filter(|attempt| attempt.has_result()).count() as u64;
         let worth_us = (0..run.attempts.len()).map(|number| worth.parts(number).at_pace_us()).collect();
         Self {
             wall_us,
@@ -243,7 +242,7 @@ impl Ledger {
 }
 
 /// Books the time that an attempt took of its slot.
-fn book_attempt(lines: &mut Lines, attempt: &AttemptRecord, took_us: u64, parts: worth::Parts) {
+fn book_attempt(lines: &mut Lines, attempt: &AttemptRecord, took_us: u64, parts: worth::AttemptWork) {
     let mut left = took_us;
     let mut take = |lines: &mut Lines, line, us: u64| {
         let taken = us.min(left);
@@ -251,26 +250,20 @@ fn book_attempt(lines: &mut Lines, attempt: &AttemptRecord, took_us: u64, parts:
         left -= taken;
     };
     let excess_us = parts.excess_us.min(took_us);
-    match &attempt.end {
+    let Some(end) = &attempt.end else {
         // Under way: what it did since its last report, nobody has measured.
-        None => take(lines, Line::Training, took_us),
-        Some(AttemptEnd::Completed) => {
-            take(lines, Line::Slow, excess_us);
-            take(lines, Line::Training, parts.counted_us - parts.excess_us);
+        return take(lines, Line::Training, took_us);
+    };
+    take(lines, Line::Slow, excess_us);
+    take(lines, Line::Training, parts.counted_us - parts.excess_us);
+    match end.yields() {
+        Yield::Result => take(lines, Line::Waiting, u64::MAX),
+        Yield::Checkpoint => {
+            take(lines, Line::Lost, parts.work_us - parts.counted_us);
             take(lines, Line::Waiting, u64::MAX);
         }
-        Some(end) => {
-            take(lines, Line::Slow, excess_us);
-            take(lines, Line::Training, parts.counted_us - parts.excess_us);
-            match end {
-                AttemptEnd::Stopped => {
-                    take(lines, Line::Lost, parts.work_us - parts.counted_us);
-                    take(lines, Line::Waiting, u64::MAX);
-                }
-                AttemptEnd::Beaten if parts.on_slow => take(lines, Line::Slow, u64::MAX),
-                _ => take(lines, Line::Lost, u64::MAX),
-            }
-        }
+        Yield::Duplicate if parts.on_slow => take(lines, Line::Slow, u64::MAX),
+        Yield::Duplicate | Yield::Nothing => take(lines, Line::Lost, u64::MAX),
     }
 }
 

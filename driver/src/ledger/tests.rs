@@ -4,6 +4,7 @@ use broadsweep_common::ids::{AttemptId, TaskId, TrialId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::run::{Stage, TrialOutcome, TrialRecord};
 use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures;
@@ -53,7 +54,7 @@ fn at_once() -> Vec<StandingSince> {
 /// A run of these attempts on executors of one slot each; trials end with their last attempts.
 fn run(
     wall_s: f64,
-    presence: Vec<Vec<StandingSince>>,
+    standings: Vec<Vec<StandingSince>>,
     trials: Vec<TrialRecord>,
     attempts: Vec<AttemptRecord>,
 ) -> RunRecord {
@@ -62,8 +63,8 @@ fn run(
         TrialRecord { ended_s: own.map(|attempt| attempt.ended_s).fold(0.0, f64::max), ..trial }
     };
     let trials = trials.into_iter().map(ended).collect();
-    let names = (0..presence.len()).map(|number| format!("node{number}:1")).collect();
-    RunRecord { wall_s, presence, executor_names: names, attempts, ..fixtures::run(trials) }
+    let names = (0..standings.len()).map(|number| format!("node{number}:1")).collect();
+    fixtures::with_attempts(RunRecord { wall_s, standings, executor_names: names, ..fixtures::run(trials) }, attempts)
 }
 
 /// The lines that are not 0, of all executors together.
@@ -314,7 +315,7 @@ proptest! {
     #[test]
     fn it_closes_whatever_the_record_says(
         wall_s in times(),
-        presence in prop::collection::vec(stays(), 3),
+        standings in prop::collection::vec(stays(), 3),
         attempts in attempts(),
         outcomes in prop::collection::vec((0_u8..4, times(), 0_u64..5), 6),
         is_over in any::<bool>(),
@@ -332,7 +333,8 @@ proptest! {
             ..trial(number, 1)
         });
         let stage = if is_over { Stage::Over } else { Stage::Interrupted };
-        let record = RunRecord { stage, attempts, presence, wall_s, ..fixtures::run(trials.collect()) };
+        let record = RunRecord { stage, standings, wall_s, ..fixtures::run(trials.collect()) };
+        let record = fixtures::with_attempts(record, attempts);
         let ledger = Ledger::of(&record);
         for account in &ledger.accounts {
             prop_assert_eq!(account.lines.sum(), u64::from(account.slots) * ledger.wall_us);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::records::attempt::AttemptEnd;
-use crate::records::run::RunRecord;
+use crate::records::attempt::AttemptRecord;
+use crate::records::run::{RunRecord, TrialRecord};
 
 use super::{Ledger, Line, Lines};
 
@@ -85,10 +85,9 @@ fn reason(ledger: &Ledger, run: &RunRecord, line: Line) -> (String, String) {
 
 fn lost_words(run: &RunRecord) -> String {
     let mut ends: BTreeMap<&str, u32> = BTreeMap::new();
-    for end in run.attempts.iter().filter_map(|attempt| attempt.end.as_ref()) {
-        if !matches!(end, AttemptEnd::Completed | AttemptEnd::Stopped) {
-            *ends.entry(end.word()).or_default() += 1;
-        }
+    let known = run.attempts.iter().filter_map(|attempt| attempt.end.as_ref());
+    for end in known.filter(|end| end.is_wasted()) {
+        *ends.entry(end.word()).or_default() += 1;
     }
     let counted = |(word, count): (&str, u32)| match count {
         1 => format!("1 attempt {word}"),
@@ -111,10 +110,18 @@ fn slow_words(ledger: &Ledger, run: &RunRecord) -> String {
     )
 }
 
+/// The newest attempt at a trial's training.
+fn last_attempt_at<'r>(run: &'r RunRecord, trial: &TrialRecord) -> Option<&'r AttemptRecord> {
+    let trains_it = |attempt: &&AttemptRecord| {
+        run.trained_by(attempt.attempt.task).is_some_and(|trained| trained.trial == trial.trial)
+    };
+    run.attempts.iter().rfind(trains_it)
+}
+
 /// Which trial the others waited for.
 fn tail_words(run: &RunRecord) -> String {
     let last = run.trials.iter().max_by(|one, other| one.ended_s.total_cmp(&other.ended_s));
-    let attempt = last.and_then(|trial| run.attempts.iter().rfind(|attempt| attempt.attempt.task.0 == trial.trial.0));
+    let attempt = last.and_then(|trial| last_attempt_at(run, trial));
     match last.zip(attempt) {
         Some((trial, attempt)) => {
             let took = ((trial.ended_s - attempt.started_s).max(0.0) * 1e6) as u64;

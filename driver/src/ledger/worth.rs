@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use broadsweep_common::ids::ExecutorId;
 
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::{AttemptRecord, Yield};
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 use super::microseconds;
@@ -21,13 +21,13 @@ const SCAN_MAX: usize = 64;
 
 /// Of every attempt.
 pub(super) struct Worth {
-    parts: Vec<Parts>,
+    parts: Vec<AttemptWork>,
     slowness: BTreeMap<ExecutorId, f64>,
 }
 
 /// The measured work of an attempt, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct AttemptWork {
     /// All of it.
     pub(super) work_us: u64,
     /// What counted.
@@ -38,7 +38,7 @@ pub(super) struct Parts {
     pub(super) on_slow: bool,
 }
 
-impl Parts {
+impl AttemptWork {
     /// What counted, as the other executors would have done it.
     pub(super) fn at_pace_us(self) -> u64 {
         self.counted_us - self.excess_us
@@ -57,13 +57,17 @@ struct Sample {
 
 impl Worth {
     pub(super) fn of(run: &RunRecord) -> Self {
-        let mut parts: Vec<Parts> = Vec::with_capacity(run.attempts.len());
+        let mut parts: Vec<AttemptWork> = Vec::with_capacity(run.attempts.len());
         for attempts in run.attempts.chunk_by(|one, other| one.attempt.task == other.attempt.task) {
-            let trial = run.trials.get(attempts[0].attempt.task.0 as usize);
+            let trial = run.trained_by(attempts[0].attempt.task);
             let kept = kept_shares(attempts, trial);
             parts.extend(attempts.iter().zip(kept).map(|(attempt, kept)| {
                 let work_us = microseconds(attempt.training_s + attempt.evaluation_s);
-                Parts { work_us, counted_us: ((work_us as f64 * kept) as u64).min(work_us), ..Parts::default() }
+                AttemptWork {
+                    work_us,
+                    counted_us: ((work_us as f64 * kept) as u64).min(work_us),
+                    ..AttemptWork::default()
+                }
             }));
         }
         let samples = samples(run);
@@ -82,7 +86,7 @@ impl Worth {
         Self { parts, slowness }
     }
 
-    pub(super) fn parts(&self, number: usize) -> Parts {
+    pub(super) fn parts(&self, number: usize) -> AttemptWork {
         self.parts[number]
     }
 
@@ -100,8 +104,10 @@ fn kept_shares(attempts: &[AttemptRecord], trial: Option<&TrialRecord>) -> Vec<f
         return kept;
     }
     let last = |wanted: fn(&AttemptRecord) -> bool| attempts.iter().rposition(wanted);
-    let head = last(|attempt| attempt.end == Some(AttemptEnd::Completed))
-        .or_else(|| last(|attempt| matches!(attempt.end, None | Some(AttemptEnd::Stopped))));
+    let may_have_it = |attempt: &AttemptRecord| {
+        attempt.end.as_ref().is_none_or(|end| matches!(end.yields(), Yield::Result | Yield::Checkpoint))
+    };
+    let head = last(AttemptRecord::has_result).or_else(|| last(may_have_it));
     let Some(head) = head else { return kept };
     kept[head] = 1.0;
     let mut from = attempts[head].from_epoch;
@@ -121,10 +127,9 @@ fn kept_shares(attempts: &[AttemptRecord], trial: Option<&TrialRecord>) -> Vec<f
 /// What is known of paces, in order of cost. Only attempts that completed: of others the last epoch is not whole.
 fn samples(run: &RunRecord) -> Vec<Sample> {
     let sample = |(number, attempt): (usize, &AttemptRecord)| {
-        let trial = run.trials.get(attempt.attempt.task.0 as usize)?;
+        let trial = run.trained_by(attempt.attempt.task)?;
         let epochs = attempt.epoch.saturating_sub(attempt.from_epoch);
-        let is_whole =
-            attempt.end == Some(AttemptEnd::Completed) && matches!(trial.outcome, TrialOutcome::Finished(_));
+        let is_whole = attempt.has_result() && matches!(trial.outcome, TrialOutcome::Finished { .. });
         let done = trial.cost as f64 * f64::from(epochs) / f64::from(trial.epochs_max.max(1));
         let pace = (attempt.training_s + attempt.evaluation_s) / done;
         let is_some = is_whole && pace.is_finite() && pace > 0.0;

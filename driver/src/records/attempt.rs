@@ -63,6 +63,30 @@ pub enum AttemptEnd {
     Orphaned,
 }
 
+/// Whom an end counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody: it is no misfortune, or neither of them could help it.
+    Nobody,
+    /// The trial's program: a trial may have only so many of these.
+    Program,
+    /// The executor: a trial may lose only so many of them.
+    Executor,
+}
+
+/// What a run has of the work of an attempt that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yield {
+    /// The task's result.
+    Result,
+    /// A checkpoint, from which another attempt goes on.
+    Checkpoint,
+    /// Nothing that another attempt had not done first.
+    Duplicate,
+    /// Nothing, but for the checkpoints before its end.
+    Nothing,
+}
+
 impl AttemptEnd {
     /// One word for a column of a table.
     #[must_use]
@@ -91,6 +115,110 @@ impl AttemptEnd {
             Self::Refused { needed_bytes, available_bytes } => {
                 format!("needs {needed_bytes} bytes of memory; a slot there has {available_bytes}")
             }
+        }
+    }
+
+    /// Whom it counts against.
+    #[must_use]
+    pub fn blames(&self) -> Blame {
+        match self {
+            Self::Failed { .. } | Self::Hung { .. } => Blame::Program,
+            Self::Lost { .. } => Blame::Executor,
+            Self::Completed
+            | Self::Refused { .. }
+            | Self::Stopped
+            | Self::Beaten
+            | Self::NeverArrived
+            | Self::Orphaned => Blame::Nobody,
+        }
+    }
+
+    /// What the run has of its work.
+    #[must_use]
+    pub fn yields(&self) -> Yield {
+        match self {
+            Self::Completed => Yield::Result,
+            Self::Stopped => Yield::Checkpoint,
+            Self::Beaten => Yield::Duplicate,
+            Self::Failed { .. }
+            | Self::Hung { .. }
+            | Self::Refused { .. }
+            | Self::Lost { .. }
+            | Self::NeverArrived
+            | Self::Orphaned => Yield::Nothing,
+        }
+    }
+
+    /// Whether all that the attempt did after its last checkpoint was thrown away.
+    #[must_use]
+    pub fn is_wasted(&self) -> bool {
+        match self.yields() {
+            Yield::Result | Yield::Checkpoint => false,
+            Yield::Duplicate | Yield::Nothing => true,
+        }
+    }
+
+    /// Whether it stays as it is written down. An attempt that was beaten may still tell how it really ended.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Beaten => false,
+            Self::Completed
+            | Self::Failed { .. }
+            | Self::Hung { .. }
+            | Self::Refused { .. }
+            | Self::Stopped
+            | Self::Lost { .. }
+            | Self::NeverArrived
+            | Self::Orphaned => true,
+        }
+    }
+
+    /// Whether its executor may have it yet, and come back with it: the driver decided on this end by itself, and nobody
+    /// there told of one. One that was beaten or hung takes its slot until it has stopped.
+    #[must_use]
+    pub fn may_still_run(&self) -> bool {
+        match self {
+            Self::Beaten | Self::Hung { .. } | Self::Lost { .. } | Self::NeverArrived | Self::Orphaned => true,
+            Self::Completed | Self::Failed { .. } | Self::Refused { .. } | Self::Stopped => false,
+        }
+    }
+}
+
+impl AttemptRecord {
+    /// Whether it brought its task's result.
+    #[must_use]
+    pub fn has_result(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.yields() == Yield::Result)
+    }
+
+    /// How it ended, if it ended without its task's result.
+    #[must_use]
+    pub fn end_without_result(&self) -> Option<&AttemptEnd> {
+        self.end.as_ref().filter(|end| end.yields() != Yield::Result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_answers() {
+        let reason = String::new;
+        for (end, blames, yields, may_still_run) in [
+            (AttemptEnd::Completed, Blame::Nobody, Yield::Result, false),
+            (AttemptEnd::Failed { reason: reason() }, Blame::Program, Yield::Nothing, false),
+            (AttemptEnd::Hung { silent_s: 9 }, Blame::Program, Yield::Nothing, true),
+            (AttemptEnd::Refused { needed_bytes: 2, available_bytes: 1 }, Blame::Nobody, Yield::Nothing, false),
+            (AttemptEnd::Stopped, Blame::Nobody, Yield::Checkpoint, false),
+            (AttemptEnd::Beaten, Blame::Nobody, Yield::Duplicate, true),
+            (AttemptEnd::Lost { reason: reason() }, Blame::Executor, Yield::Nothing, true),
+            (AttemptEnd::NeverArrived, Blame::Nobody, Yield::Nothing, true),
+            (AttemptEnd::Orphaned, Blame::Nobody, Yield::Nothing, true),
+        ] {
+            assert_eq!((end.blames(), end.yields(), end.may_still_run()), (blames, yields, may_still_run), "{end:?}");
+            assert_eq!(end.is_final(), end != AttemptEnd::Beaten, "{end:?}");
         }
     }
 }

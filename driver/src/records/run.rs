@@ -1,16 +1,16 @@
 //! What a run leaves behind, as plain data: the run loop fills it, tables, files and digests read it.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::configuration::Configuration;
-use broadsweep_common::ids::{ExecutorId, TrialId};
-use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
+use broadsweep_common::metrics::{MetricName, Metrics, Objective};
 use broadsweep_common::model::Loss;
-use broadsweep_common::task::Select;
+use broadsweep_search::ranking;
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{AttemptEnd, AttemptRecord};
+use super::attempt::AttemptRecord;
+use super::curves::Curves;
 use super::standing::StandingSince;
 
 /// One trial: its configuration, what it reported, and what it took.
@@ -26,8 +26,10 @@ pub struct TrialRecord {
     pub epochs_max: u32,
     /// How it ended.
     pub outcome: TrialOutcome,
-    /// What it reported, one entry an epoch, in order.
-    pub epochs: Vec<EpochReport>,
+    /// The epochs after which it paused and was continued.
+    pub rungs: Vec<u32>,
+    /// What it reported, epoch by epoch.
+    pub curves: Curves,
     /// Attempts that were launched for it.
     pub attempts: u32,
     /// Address of the executor where it ended.
@@ -40,16 +42,18 @@ pub struct TrialRecord {
     pub started_s: f64,
     /// Seconds from the run's start to its end, by the driver's clock.
     pub ended_s: f64,
-    /// The final look at the test rows, for the best and the control; or the counted epoch's, where every trial
-    /// looks at them.
-    pub test: Option<Score>,
+    /// The last look at the test rows after the search, for the best and the control; empty where there was none.
+    pub measured: Metrics,
 }
 
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrialOutcome {
-    /// With a result: the epoch that counts.
-    Finished(EpochReport),
+    /// With a result.
+    Finished {
+        /// The epoch that counts, from 1.
+        epoch: u32,
+    },
     /// A loss was NaN or infinite. A result, not a failure.
     Diverged {
         /// The epoch in which it happened, counted from 1.
@@ -60,8 +64,27 @@ pub enum TrialOutcome {
         /// Why, for people.
         reason: String,
     },
+    /// It has paused after this epoch, and nobody has continued it.
+    Paused {
+        /// Counted from 1.
+        epoch: u32,
+    },
     /// Not at all: the run was interrupted before, or goes on.
     NotRun,
+}
+
+/// What a task was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To train a trial, or a segment of it.
+    Training(TrialId),
+    /// To look at the test rows with the weights of a trial.
+    Measurement(TrialId),
+    /// To apply the model to a partition of the input.
+    Application {
+        /// Its number, from 0.
+        partition: u32,
+    },
 }
 
 /// How far a run is.
@@ -82,8 +105,8 @@ pub struct RunRecord {
     pub study: String,
     /// The study's seed.
     pub seed: u64,
-    /// The part of the data by whose error trials are compared.
-    pub select: Select,
+    /// What trials are ranked by.
+    pub objective: Objective,
     /// What was made small: says whether an error is a fraction or a root mean square.
     pub loss: Loss,
     /// The kernel that every executor used.
@@ -98,6 +121,8 @@ pub struct RunRecord {
     pub stage: Stage,
     /// All trials, in trial order.
     pub trials: Vec<TrialRecord>,
+    /// What each task was for, in the order of their numbers.
+    pub tasks: Vec<Purpose>,
     /// Which trial is the control.
     pub control: Option<TrialId>,
     /// Attempts of all tasks, in the order of tasks and attempts.
@@ -105,18 +130,18 @@ pub struct RunRecord {
     /// What people call the executors, in their order.
     pub executor_names: Vec<String>,
     /// How each of them stood, in order of time; before the first of its entries it was not there.
-    pub presence: Vec<Vec<StandingSince>>,
+    pub standings: Vec<Vec<StandingSince>>,
     /// Epochs that were trained by a second attempt after a first one had reported them.
     pub epochs_repeated: u64,
     /// Seconds from the run's start to its end, or to the last that is known of it.
     pub wall_s: f64,
     /// What it took to bring the data to the executors.
-    pub broadcast: Broadcast,
+    pub broadcast: BroadcastRecord,
 }
 
 /// What it took to bring the data to the executors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Broadcast {
+pub struct BroadcastRecord {
     /// Bytes of one copy as it is on the wire: encoded as what was sent, or raw if nothing was.
     pub data_bytes: u64,
     /// Bytes of one copy as it is in memory and in caches.
@@ -142,6 +167,8 @@ pub struct Counts {
     pub failed: usize,
     /// With a loss that was NaN or infinite.
     pub diverged: usize,
+    /// Trained in part, and not continued, at least so far.
+    pub paused: usize,
     /// Not ended: the run was interrupted before, or goes on.
     pub not_run: usize,
 }
@@ -149,27 +176,26 @@ pub struct Counts {
 impl TrialRecord {
     /// The epoch that counts, if the trial has a result.
     #[must_use]
-    pub fn counted(&self) -> Option<&EpochReport> {
-        match &self.outcome {
-            TrialOutcome::Finished(report) => Some(report),
-            TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => None,
+    pub fn counted(&self) -> Option<u32> {
+        match self.outcome {
+            TrialOutcome::Finished { epoch } => Some(epoch),
+            TrialOutcome::Diverged { .. }
+            | TrialOutcome::GivenUp { .. }
+            | TrialOutcome::Paused { .. }
+            | TrialOutcome::NotRun => None,
         }
     }
 
-    /// The score on the test rows, if they were looked at.
+    /// The trial's value of a metric: that of the last look after the search, or else of the epoch that counts.
     #[must_use]
-    pub fn tested(&self) -> Option<Score> {
-        self.test.or_else(|| self.counted().and_then(|report| report.test))
+    pub fn metric(&self, name: &MetricName) -> Option<f64> {
+        self.measured.get(name).or_else(|| self.at_counted(name))
     }
 
-    /// The error by which this trial is compared with others; `None` without a result, and never NaN.
+    /// The value of a metric at the epoch that counts.
     #[must_use]
-    pub fn selected_error(&self, select: Select) -> Option<f64> {
-        let score = match select {
-            Select::Validation => self.counted()?.validation,
-            Select::Test => self.counted()?.test,
-        };
-        score.map(|score| score.error).filter(|error| !error.is_nan())
+    pub fn at_counted(&self, name: &MetricName) -> Option<f64> {
+        self.curves.get(self.counted()?, name)
     }
 }
 
@@ -180,24 +206,65 @@ impl RunRecord {
         self.stage == Stage::Over
     }
 
-    /// The trials that can be compared, best first. Of equal errors, the lower trial stands first.
+    /// The value by which a trial is ranked, if it has one: whoever is looked at again later is still ranked by what
+    /// all trials were.
+    #[must_use]
+    pub fn value_of(&self, trial: &TrialRecord) -> Option<f64> {
+        trial.at_counted(&self.objective.metric)
+    }
+
+    /// The trials that can be compared, best first; those whose value is NaN come last.
     #[must_use]
     pub fn ranking(&self) -> Vec<&TrialRecord> {
-        let mut ranked: Vec<(f64, &TrialRecord)> = self
-            .trials
-            .iter()
-            .filter_map(|trial| trial.selected_error(self.select).map(|error| (error, trial)))
-            .collect();
-        ranked.sort_by(|(error, trial), (other_error, other)| {
-            (error, trial.trial).partial_cmp(&(other_error, other.trial)).unwrap_or(Ordering::Equal)
-        });
+        let valued = self.trials.iter().filter_map(|trial| Some((self.value_of(trial)?, trial)));
+        let mut ranked: Vec<(f64, &TrialRecord)> = valued.collect();
+        ranking::sort(&self.objective, &mut ranked, |(value, trial)| (trial.trial, *value));
         ranked.into_iter().map(|(_, trial)| trial).collect()
     }
 
-    /// The trial with the least selected error; of equal ones, the lowest. The control takes part.
+    /// The trial with the best value. The control takes part.
     #[must_use]
     pub fn best(&self) -> Option<&TrialRecord> {
-        self.ranking().first().copied()
+        let valued = self.trials.iter().map(|trial| (trial.trial, self.value_of(trial)));
+        let (best, _) = ranking::best(&self.objective, valued)?;
+        self.trials.iter().find(|trial| trial.trial == best)
+    }
+
+    /// Whether the test rows choose the best: then what they say of it is no estimate for new data.
+    #[must_use]
+    pub fn is_chosen_by_test_rows(&self) -> bool {
+        [MetricName::TEST_LOSS, MetricName::TEST_ERROR].contains(&self.objective.metric)
+    }
+
+    /// The metrics that some trial has, in the order of their names.
+    #[must_use]
+    pub fn metric_names(&self) -> BTreeSet<MetricName> {
+        let mut names = BTreeSet::new();
+        let mut known: &[MetricName] = &[];
+        for trial in &self.trials {
+            // Nearly all trials report the same ones.
+            if trial.curves.names() != known {
+                known = trial.curves.names();
+                names.extend(known.iter().cloned());
+            }
+            names.extend(trial.measured.iter().map(|(name, _)| name.clone()));
+        }
+        names
+    }
+
+    /// What a task was for.
+    #[must_use]
+    pub fn purpose_of(&self, task: TaskId) -> Option<Purpose> {
+        self.tasks.get(task.0 as usize).copied()
+    }
+
+    /// The trial that a task trains; `None` if it does something else.
+    #[must_use]
+    pub fn trained_by(&self, task: TaskId) -> Option<&TrialRecord> {
+        match self.purpose_of(task)? {
+            Purpose::Training(trial) => self.trials.get(trial.0 as usize),
+            Purpose::Measurement(_) | Purpose::Application { .. } => None,
+        }
     }
 
     /// What people call an executor.
@@ -215,10 +282,13 @@ impl RunRecord {
     /// Looks at the test rows that were begun and given up.
     #[must_use]
     pub fn unmeasured(&self) -> usize {
-        let measures = self.attempts.iter().filter(|attempt| attempt.attempt.task.0 as usize >= self.trials.len());
+        let measures = self
+            .attempts
+            .iter()
+            .filter(|attempt| matches!(self.purpose_of(attempt.attempt.task), Some(Purpose::Measurement(_))));
         let mut completed = BTreeMap::new();
         for attempt in measures {
-            *completed.entry(attempt.attempt.task).or_insert(false) |= attempt.end == Some(AttemptEnd::Completed);
+            *completed.entry(attempt.attempt.task).or_insert(false) |= attempt.has_result();
         }
         completed.into_values().filter(|is_completed| !is_completed).count()
     }
@@ -227,8 +297,8 @@ impl RunRecord {
     /// it is higher. `None` unless both were tested, and where the control's error is 0.
     #[must_use]
     pub fn error_reduction(&self) -> Option<f64> {
-        let best = self.best()?.tested()?.error;
-        let control = self.control_trial()?.tested()?.error;
+        let best = self.best()?.metric(&MetricName::TEST_ERROR)?;
+        let control = self.control_trial()?.metric(&MetricName::TEST_ERROR)?;
         let reduction = 1.0 - best / control;
         reduction.is_finite().then_some(reduction)
     }
@@ -239,9 +309,10 @@ impl RunRecord {
         let mut counts = Counts { planned: self.trials.len(), ..Counts::default() };
         for trial in &self.trials {
             match trial.outcome {
-                TrialOutcome::Finished(_) => counts.finished += 1,
+                TrialOutcome::Finished { .. } => counts.finished += 1,
                 TrialOutcome::Diverged { .. } => counts.diverged += 1,
                 TrialOutcome::GivenUp { .. } => counts.failed += 1,
+                TrialOutcome::Paused { .. } => counts.paused += 1,
                 TrialOutcome::NotRun => counts.not_run += 1,
             }
         }
@@ -252,7 +323,8 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::fixtures::{diverged, finished, given_up, not_run, run, score, tested};
+    use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested};
+    use broadsweep_common::metrics::Direction;
 
     #[test]
     fn the_best_has_the_least_selected_error() {
@@ -278,15 +350,35 @@ mod tests {
     }
 
     #[test]
+    fn a_nan_trial_is_ranked_behind_all_others_and_one_without_a_value_not_at_all() {
+        let mut record = run(vec![finished(0, f64::NAN), finished(1, 0.3), not_run(2), finished(3, 0.2)]);
+        let ranked = |record: &RunRecord| record.ranking().iter().map(|trial| trial.trial.0).collect::<Vec<_>>();
+        assert_eq!(ranked(&record), [3, 1, 0]);
+        record.objective.direction = Direction::Maximize;
+        assert_eq!((ranked(&record), record.best().map(|best| best.trial.0)), (vec![1, 3, 0], Some(1)));
+    }
+
+    #[test]
+    fn the_last_look_stands_before_the_counted_epoch_but_ranks_nobody() {
+        let trial = at(finished(0, 0.25), 2, &MetricName::TEST_ERROR, Some(0.5));
+        assert_eq!(trial.metric(&MetricName::TEST_ERROR), Some(0.5));
+        let record = RunRecord {
+            objective: Objective { metric: MetricName::TEST_ERROR, direction: Direction::Minimize },
+            ..run(vec![tested(trial, 0.75)])
+        };
+        assert_eq!(record.trials[0].metric(&MetricName::TEST_ERROR), Some(0.75));
+        assert_eq!(record.value_of(&record.trials[0]), Some(0.5));
+    }
+
+    #[test]
     fn the_test_error_chooses_only_where_the_study_says_so() {
         let mut trials = vec![finished(0, 0.1), finished(1, 0.2)];
         for (trial, error) in trials.iter_mut().zip([0.5, 0.4]) {
-            let TrialOutcome::Finished(report) = &mut trial.outcome else { panic!("not finished") };
-            report.test = Some(score(error));
+            *trial = at(trial.clone(), 2, &MetricName::TEST_ERROR, Some(error));
         }
         let mut record = run(trials);
         assert_eq!(record.best().unwrap().trial, TrialId(0));
-        record.select = Select::Test;
+        record.objective.metric = MetricName::TEST_ERROR;
         assert_eq!(record.best().unwrap().trial, TrialId(1));
     }
 
@@ -295,7 +387,7 @@ mod tests {
         let mut record = run(vec![tested(finished(0, 0.04), 0.04), tested(finished(1, 0.02), 0.03)]);
         record.control = Some(TrialId(0));
         assert!((record.error_reduction().unwrap() - 0.25).abs() < 1e-12);
-        record.trials[1].test = Some(score(0.05));
+        record.trials[1] = tested(record.trials[1].clone(), 0.05);
         assert!((record.error_reduction().unwrap() + 0.25).abs() < 1e-12);
     }
 
@@ -316,8 +408,15 @@ mod tests {
 
     #[test]
     fn every_trial_is_counted_once() {
-        let record = run(vec![finished(0, 0.1), finished(1, 0.1), diverged(2, 1), given_up(3, "x"), not_run(4)]);
-        let counts = Counts { planned: 5, finished: 2, failed: 1, diverged: 1, not_run: 1 };
+        let record = run(vec![
+            finished(0, 0.1),
+            finished(1, 0.1),
+            diverged(2, 1),
+            given_up(3, "x"),
+            not_run(4),
+            TrialRecord { outcome: TrialOutcome::Paused { epoch: 1 }, ..not_run(5) },
+        ]);
+        let counts = Counts { planned: 6, finished: 2, failed: 1, diverged: 1, paused: 1, not_run: 1 };
         assert_eq!(record.counts(), counts);
     }
 }

@@ -1,6 +1,6 @@
-//! How much each searched parameter has to do with the error.
+//! How much each searched parameter has to do with what trials are ranked by.
 //!
-//! What is explained is the place of a trial among all, from 0 for the best to 1 for the worst, not its error: ranks keep
+//! What is explained is the place of a trial among all, from 0 for the best to 1 for the worst, not its value: ranks keep
 //! a few very bad trials from being all that is explained (Conover and Iman, "Rank Transformations as a Bridge Between
 //! Parametric and Nonparametric Statistics", 1981), and let a diverged trial count as one of the worst.
 
@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use super::forest::{self, Rows};
 use super::parameters::Parameter;
 use crate::records::run::{RunRecord, TrialOutcome};
+use broadsweep_search::ranking;
 
 /// Fewer trials than this tell nothing.
 const TRIALS_MIN: usize = 10;
@@ -19,7 +20,7 @@ const LEVELS_MAX: usize = 24;
 /// A forest that explains less than this says nothing about its factors.
 const EXPLAINED_MIN: f64 = 0.1;
 
-/// How much each parameter has to do with the error.
+/// How much each parameter has to do with what ranks.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Importance {
     /// Places among the run's parameters, each with the share that it explains alone, the largest first.
@@ -63,16 +64,21 @@ pub(super) fn importance(run: &RunRecord, parameters: &[Parameter<'_>]) -> Optio
     })
 }
 
-/// Trials that have every parameter and ended, each with its error; one that diverged is worse than any other.
+/// Trials that have every parameter and ended, each with its value turned so that less is better; one that diverged is
+/// worse than any other.
 fn ended(run: &RunRecord, parameters: &[Parameter<'_>]) -> Vec<(usize, f64)> {
     let whole = (0..run.trials.len()).filter(|trial| parameters.iter().all(|one| one.places[*trial].is_some()));
-    let error = |trial: usize| match run.trials[trial].outcome {
+    let loss = |trial: usize| match run.trials[trial].outcome {
         TrialOutcome::Diverged { .. } => Some(f64::INFINITY),
-        TrialOutcome::Finished(_) | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => {
-            run.trials[trial].selected_error(run.select)
+        TrialOutcome::Finished { .. }
+        | TrialOutcome::GivenUp { .. }
+        | TrialOutcome::Paused { .. }
+        | TrialOutcome::NotRun => {
+            let value = run.value_of(&run.trials[trial]).filter(|value| !value.is_nan());
+            value.map(|value| ranking::as_loss(&run.objective, value))
         }
     };
-    let mut ended: Vec<_> = whole.filter_map(|trial| Some((trial, error(trial)?))).collect();
+    let mut ended: Vec<_> = whole.filter_map(|trial| Some((trial, loss(trial)?))).collect();
     if ended.len() > TRIALS_MAX {
         let count = ended.len();
         ended = (0..TRIALS_MAX).map(|place| ended[place * count / TRIALS_MAX]).collect();

@@ -2,14 +2,18 @@
 //! is `null`; so is a number that JSON cannot hold.
 
 use broadsweep_common::configuration::Value as Plain;
-use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::metrics::{MetricName, Metrics};
 use serde_json::{Map, Value, json};
 
 use super::Report;
 use super::view::View;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
-use crate::results::summary::summary_json;
+use crate::results::measured::is_usual;
+use crate::results::summary::{own_metrics, summary_json};
+
+const VALIDATION: [MetricName; 2] = [MetricName::VALIDATION_LOSS, MetricName::VALIDATION_ERROR];
+const TEST: [MetricName; 2] = [MetricName::TEST_LOSS, MetricName::TEST_ERROR];
 
 /// Without a newline at its end.
 pub(super) fn json(report: &Report<'_>) -> String {
@@ -44,32 +48,53 @@ fn trial(trial: &TrialRecord) -> Value {
         Plain::Choice(word) => json!(word),
         Plain::Flag(flag) => json!(flag),
     };
-    let configuration = trial.configuration.0.iter().map(|(name, given)| (name.clone(), value(given)));
+    let configuration = trial.configuration.iter().map(|(name, given)| (name.to_owned(), value(given)));
     let (outcome, reason) = match &trial.outcome {
-        TrialOutcome::Finished(_) => ("finished", None),
+        TrialOutcome::Finished { .. } => ("finished", None),
         TrialOutcome::Diverged { .. } => ("diverged", None),
         TrialOutcome::GivenUp { reason } => ("given_up", Some(reason)),
+        TrialOutcome::Paused { .. } => ("paused", None),
         TrialOutcome::NotRun => ("not_run", None),
     };
-    json!({
+    let mut told = json!({
         "trial": trial.trial.0, "configuration": configuration.collect::<Map<_, _>>(), "outcome": outcome,
-        "reason": reason, "counted_epoch": trial.counted().map(|report| report.epoch),
-        "validation": trial.counted().and_then(|report| report.validation).map(score),
-        "test": trial.tested().map(score), "epochs": trial.epochs.iter().map(epoch).collect::<Vec<_>>(),
+        "reason": reason, "counted_epoch": trial.counted(),
+        "validation": score(|name| trial.metric(name), &VALIDATION), "test": score(|name| trial.metric(name), &TEST),
+        "epochs": trial.curves.iter().map(|(number, metrics)| epoch(number, &metrics)).collect::<Vec<_>>(),
         "attempts": trial.attempts, "executor": trial.executor, "started_s": trial.started_s,
         "ended_s": trial.ended_s, "training_s": trial.training_s, "evaluation_s": trial.evaluation_s,
-    })
+    });
+    let own = own_metrics(trial);
+    if !own.is_empty() {
+        told["metrics"] = json!(own);
+    }
+    told
 }
 
-fn epoch(report: &EpochReport) -> Value {
-    json!({
-        "epoch": report.epoch, "learning_rate": report.learning_rate, "training_loss": report.training_loss,
-        "validation": report.validation.map(score), "test": report.test.map(score),
-    })
+fn epoch(number: u32, metrics: &Metrics) -> Value {
+    let get = |name: &MetricName| metrics.get(name);
+    let mut told = json!({
+        "epoch": number, "learning_rate": get(&MetricName::LEARNING_RATE),
+        "training_loss": get(&MetricName::TRAINING_LOSS), "validation": score(get, &VALIDATION),
+        "test": score(get, &TEST),
+    });
+    let own: Map<_, _> = metrics
+        .iter()
+        .filter(|(name, _)| !is_usual(name))
+        .map(|(name, value)| (name.to_string(), json!(value)))
+        .collect();
+    if !own.is_empty() {
+        told["metrics"] = own.into();
+    }
+    told
 }
 
-fn score(score: Score) -> Value {
-    json!({ "loss": score.loss, "error": score.error })
+/// Loss and error over a part of the data; `null` where neither was measured.
+fn score(get: impl Fn(&MetricName) -> Option<f64>, [loss, error]: &[MetricName; 2]) -> Value {
+    match (get(loss), get(error)) {
+        (None, None) => Value::Null,
+        (loss, error) => json!({ "loss": loss, "error": error }),
+    }
 }
 
 fn attempt(run: &RunRecord, attempt: &AttemptRecord) -> Value {
@@ -86,16 +111,20 @@ fn attempt(run: &RunRecord, attempt: &AttemptRecord) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::fixtures::{diverged, finished, given_up, run, tested};
+    use crate::results::fixtures::{diverged, finished, given_up, run, tested, with_own};
 
     #[test]
     fn every_trial_and_every_attempt_is_told() {
-        let record = run(vec![tested(finished(0, 0.1), 0.2), diverged(1, 2), given_up(2, "no \"room\"")]);
+        let first = with_own(tested(finished(0, 0.1), 0.2), "accuracy", 0.9);
+        let record = run(vec![first, diverged(1, 2), given_up(2, "no \"room\"")]);
         let read: Value = serde_json::from_str(&json(&Report::of(&record))).unwrap();
         let trials = &read["trials"];
         assert_eq!((&trials[0]["validation"]["error"], &trials[0]["test"]["error"]), (&json!(0.1), &json!(0.2)));
         assert_eq!((&trials[0]["configuration"]["fc1"], &trials[0]["counted_epoch"]), (&json!(64), &json!(2)));
         assert_eq!(trials[0]["epochs"][1]["epoch"], json!(2));
+        let own = json!({ "accuracy": 0.9 });
+        assert_eq!((&trials[0]["metrics"], &trials[0]["epochs"][1]["metrics"]), (&own, &own));
+        assert_eq!((trials[1].get("metrics"), trials[0]["epochs"][0].get("metrics")), (None, None));
         assert_eq!((&trials[1]["outcome"], trials[1].get("test")), (&json!("diverged"), Some(&Value::Null)));
         assert_eq!(trials[2]["reason"], json!("no \"room\""));
         assert_eq!(read["attempts"].as_array().unwrap().len(), record.attempts.len());

@@ -21,7 +21,7 @@ pub(super) fn markdown(report: &Report<'_>) -> String {
 fn sheet_text(sheet: &Sheet) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = format!("\n## {}\n\n", sheet.title);
-    text.push_str(&line(sheet.columns.iter().map(|column| escaped(column.name)).collect()));
+    text.push_str(&line(sheet.columns.iter().map(|column| escaped(&column.name)).collect()));
     let rule = |is_number: bool| if is_number { "---:" } else { "---" }.to_owned();
     text.push_str(&line(sheet.columns.iter().map(|column| rule(column.is_number)).collect()));
     for row in &sheet.rows {

@@ -4,8 +4,10 @@
 //! page allows these two scripts by their digests, and nothing else: no other script, no connection, no frame, no form.
 //! Nothing of a study is ever markup (see `text`), so the policy is the second lock and not the only one.
 
+use std::borrow::Cow;
 use std::io::Read;
 
+use broadsweep_common::metrics::MetricName;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -16,10 +18,11 @@ use super::pictures;
 use super::sheets::{self, Sheet};
 use super::text::{html, script_json};
 use super::view::View;
-use crate::records::run::RunRecord;
+use crate::records::run::{RunRecord, TrialRecord};
 use crate::results::digest::results_sha256;
+use crate::results::measured::{is_error, metric_text, title};
 use crate::results::remarks::{best_sentence, remarks};
-use crate::results::show::{counted, duration_text, error_text};
+use crate::results::show::{counted, duration_text};
 
 /// plotly.js as its makers publish it, in the bundle with lines, points and bars, which is a quarter of the whole and
 /// the part that needs no WebGL and makes no code at run time. Compressed: it would be the largest part of the program.
@@ -102,36 +105,49 @@ fn header(run: &RunRecord) -> String {
 /// The numbers that one looks for first.
 fn cards(report: &Report<'_>) -> String {
     let run = report.run;
-    let error = |error: f64| error_text(run.loss, error);
+    let test = |trial: &TrialRecord| {
+        let error = trial.metric(&MetricName::TEST_ERROR)?;
+        Some(metric_text(run.loss, &MetricName::TEST_ERROR, error))
+    };
+    let value = |trial: &TrialRecord| Some(metric_text(run.loss, &run.objective.metric, run.value_of(trial)?));
+    // What ranks is told by its name, where it is no error.
+    let objective = Some(title(&run.objective.metric)).filter(|_| !is_error(&run.objective.metric));
     let counts = run.counts();
-    let mut cards: Vec<(&str, String)> = Vec::new();
+    let mut cards: Vec<(Cow<'_, str>, String)> = Vec::new();
     if let Some(best) = run.best() {
-        let shown = best.tested().map(|score| ("best, test error", error(score.error)));
-        let selected = best.selected_error(run.select).map(|value| ("best error", error(value)));
-        cards.extend(shown.or(selected));
+        let selected = objective.as_ref().map_or("best error".into(), |name| format!("best {name}").into());
+        let shown = test(best).map(|error| ("best, test error".into(), error));
+        cards.extend(shown.or_else(|| Some((selected, value(best)?))));
     }
     let control = run.control_trial();
-    cards.extend(control.and_then(|control| Some(("control, test error", error(control.tested()?.error)))));
+    let tested = control.and_then(|control| Some(("control, test error".into(), test(control)?)));
+    let named = || Some((format!("control, {}", objective.as_ref()?).into(), value(control?)?));
+    cards.extend(tested.or_else(named));
     let ended = counts.planned - counts.not_run;
     cards.push((
-        "trials over",
+        "trials over".into(),
         if ended == counts.planned { ended.to_string() } else { format!("{ended} of {}", counts.planned) },
     ));
     if let Some(comparison) = report.comparison {
-        cards.extend(comparison.sizes.last().map(|size| ("executors at most", size.executors.to_string())));
-        cards.extend(comparison.sizes.last().map(|size| ("speedup there", format!("{:.1}", size.speedup))));
-        cards.push(("results of all sizes", if comparison.agree { "the same" } else { "not the same" }.to_owned()));
+        cards.extend(comparison.sizes.last().map(|size| ("executors at most".into(), size.executors.to_string())));
+        cards.extend(comparison.sizes.last().map(|size| ("speedup there".into(), format!("{:.1}", size.speedup))));
+        cards.push((
+            "results of all sizes".into(),
+            if comparison.agree { "the same" } else { "not the same" }.to_owned(),
+        ));
         return cards_html(cards);
     }
     let wall = std::time::Duration::try_from_secs_f64(run.wall_s).unwrap_or_default();
-    cards.push(("wall time", duration_text(wall)));
-    cards.push((if run.executors == 1 { "executor" } else { "executors" }, run.executors.to_string()));
-    cards.push((if run.slots == 1 { "slot" } else { "slots" }, run.slots.to_string()));
+    cards.push(("wall time".into(), duration_text(wall)));
+    cards.push((if run.executors == 1 { "executor" } else { "executors" }.into(), run.executors.to_string()));
+    cards.push((if run.slots == 1 { "slot" } else { "slots" }.into(), run.slots.to_string()));
     cards_html(cards)
 }
 
-fn cards_html(cards: Vec<(&str, String)>) -> String {
-    let card = |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", html(&value));
+fn cards_html(cards: Vec<(Cow<'_, str>, String)>) -> String {
+    let card = |(name, value): (Cow<'_, str>, String)| {
+        format!("<div><dt>{}</dt><dd>{}</dd></div>\n", html(&name), html(&value))
+    };
     format!("<dl class=\"cards\">\n{}</dl>\n", cards.into_iter().map(card).collect::<String>())
 }
 
@@ -162,7 +178,7 @@ fn tables(report: &Report<'_>) -> String {
 fn sheet_html(sheet: &Sheet) -> String {
     let class = |column: usize| if sheet.columns[column].is_number { " class=\"number\"" } else { "" };
     let heading =
-        |(place, column): (usize, &sheets::Column)| format!("<th{}>{}</th>", class(place), html(column.name));
+        |(place, column): (usize, &sheets::Column)| format!("<th{}>{}</th>", class(place), html(&column.name));
     let cell = |(place, cell): (usize, &String)| format!("<td{}>{}</td>", class(place), html(cell));
     let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().enumerate().map(cell).collect::<String>());
     format!(

@@ -109,7 +109,7 @@ fn every_picture_has_a_place_in_the_page() {
 #[test]
 fn curves_of_few_epochs_name_each_epoch_once() {
     let record = searched(30);
-    let epochs = record.trials.iter().map(|trial| trial.epochs.len()).max().unwrap();
+    let epochs = record.trials.iter().map(|trial| trial.curves.epochs()).max().unwrap();
     assert!((2..10).contains(&epochs), "{epochs}");
     let sections = pictures::of_report(&Report::of(&record), &View::of(&record));
     let curves =

@@ -44,8 +44,7 @@ pub(super) struct Parameter<'a> {
 
 /// The parameters of a run that have at least two values, in the order of their names.
 pub(super) fn parameters(run: &RunRecord) -> Vec<Parameter<'_>> {
-    let names: BTreeSet<&str> =
-        run.trials.iter().flat_map(|trial| trial.configuration.0.keys().map(String::as_str)).collect();
+    let names: BTreeSet<&str> = run.trials.iter().flat_map(|trial| trial.configuration.names()).collect();
     names.into_iter().map(|name| Parameter::of(run, name)).filter(|one| one.values.len() > 1).collect()
 }
 

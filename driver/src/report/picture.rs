@@ -9,7 +9,7 @@ use super::parameters::{Parameter, Scale, linear_ticks, logarithmic_ticks};
 use super::text::{label, number, numbers, short};
 use super::view::View;
 
-/// Errors whose largest is so many times the smallest are drawn by their ratios.
+/// Values whose largest is so many times the smallest are drawn by their ratios.
 const LOGARITHMIC_RATIO: f64 = 10.0;
 
 /// One picture.
@@ -70,15 +70,17 @@ pub(super) fn parameter_axis(parameter: &Parameter<'_>) -> Value {
     axis
 }
 
-/// The axis of errors between `low` and `high`, as [`View::error_number`] shows them; logarithmic where they differ much.
-pub(super) fn error_axis(view: &View<'_>, low: f64, high: f64) -> Value {
-    let title = view.error_title();
+/// The axis of what ranks, between `low` and `high`, as [`View::on_axis`] shows them; logarithmic where they differ much.
+pub(super) fn value_axis(view: &View<'_>, low: f64, high: f64) -> Value {
+    let title = view.objective_title();
     if low > 0.0 && high.is_finite() && high / low >= LOGARITHMIC_RATIO {
         let ticks = logarithmic_ticks(low, high);
         let names: Vec<_> = ticks.iter().map(|tick| short(*tick)).collect();
         return json!({ "type": "log", "title": { "text": title }, "tickvals": numbers(ticks), "ticktext": names });
     }
-    json!({ "title": { "text": title }, "rangemode": "tozero", "zeroline": false })
+    // No error is below 0; what else ranks may lie far from it.
+    let range = if view.is_of_errors() { "tozero" } else { "normal" };
+    json!({ "title": { "text": title }, "rangemode": range, "zeroline": false })
 }
 
 /// An axis of seconds, or of minutes or hours where these are many, from the start: its layout, and by what seconds are

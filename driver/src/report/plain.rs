@@ -31,7 +31,7 @@ fn sheet_text(sheet: &Sheet) -> String {
         let alignment = if sheet.columns[place].is_number { CellAlignment::Right } else { CellAlignment::Left };
         Cell::new(cut(content)).set_alignment(alignment)
     };
-    table.set_header(sheet.columns.iter().enumerate().map(|(place, column)| cell(place, column.name)));
+    table.set_header(sheet.columns.iter().enumerate().map(|(place, column)| cell(place, &column.name)));
     for row in &sheet.rows {
         table.add_row(row.iter().enumerate().map(|(place, content)| cell(place, content)));
     }

@@ -1,18 +1,23 @@
 //! The tables of a report, as text: a page, Markdown and the terminal show the same ones.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use broadsweep_common::ids::ExecutorId;
+use broadsweep_common::metrics::MetricName;
 
 use super::Report;
 use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
+use crate::results::measured::{further, is_error, metric_text, title};
 use crate::results::remarks::without_an_end;
-use crate::results::show::{configuration_pairs, error_text, printable};
+use crate::results::show::{configuration_pairs, printable};
 
 /// Trials in the table of the best, besides the control.
 const BEST_MAX: usize = 20;
+/// Columns for what not every trainer measures.
+const METRICS_MAX: usize = 6;
 /// Trials that were given up and are told of.
 const GIVEN_UP_MAX: usize = 20;
 /// Sizes of clusters in their table.
@@ -42,20 +47,20 @@ pub(super) struct Sheet {
 }
 
 /// A column of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     /// Its heading.
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     /// Whether its cells are numbers, which end at the same place.
     pub(super) is_number: bool,
 }
 
 const fn text(name: &'static str) -> Column {
-    Column { name, is_number: false }
+    Column { name: Cow::Borrowed(name), is_number: false }
 }
 
 const fn number(name: &'static str) -> Column {
-    Column { name, is_number: true }
+    Column { name: Cow::Borrowed(name), is_number: true }
 }
 
 /// What the study took on clusters of several sizes.
@@ -88,36 +93,57 @@ pub(super) fn sizes(comparison: &Comparison) -> Sheet {
 pub(super) fn best(run: &RunRecord) -> Sheet {
     let ranking = run.ranking();
     let control = run.control_trial();
+    let metrics = shown_metrics(run);
     let row = |(place, trial): (Option<usize>, &TrialRecord)| {
         let is_control = Some(trial.trial) == run.control;
-        let error = |error: Option<f64>| error.map(|error| error_text(run.loss, error)).unwrap_or_default();
-        let validation = trial.counted().and_then(|report| report.validation).map(|score| score.error);
-        vec![
-            place.map(|place| (place + 1).to_string()).unwrap_or_default(),
-            if is_control { "control".to_owned() } else { trial.trial.0.to_string() },
-            match trial.outcome {
-                TrialOutcome::Finished(_) => error(validation),
-                TrialOutcome::Diverged { .. } => "diverged".to_owned(),
-                TrialOutcome::GivenUp { .. } => "given up".to_owned(),
-                TrialOutcome::NotRun => without_an_end(run).to_owned(),
-            },
-            error(trial.tested().map(|score| score.error)),
-            trial.epochs.len().to_string(),
+        let values = metrics.iter().enumerate().map(|(column, name)| match trial.metric(name) {
+            Some(value) => metric_text(run.loss, name, value),
+            // Why there is no result stands in the first of them.
+            None if column == 0 => outcome_word(run, trial).to_owned(),
+            None => String::new(),
+        });
+        let name = if is_control { "control".to_owned() } else { trial.trial.0.to_string() };
+        let took = [
+            trial.curves.epochs().to_string(),
             format!("{:.1}", trial.training_s + trial.evaluation_s),
             trial.attempts.to_string(),
             configuration_cell(trial),
-        ]
+        ];
+        let first = [place.map(|place| (place + 1).to_string()).unwrap_or_default(), name];
+        first.into_iter().chain(values).chain(took).collect()
     };
     let shown = ranking.iter().take(BEST_MAX).enumerate().map(|(place, trial)| (Some(place), *trial));
     let place_of = |control: &TrialRecord| ranking.iter().position(|trial| trial.trial == control.trial);
     let beyond = control.map(|control| (place_of(control), control));
     let beyond = beyond.filter(|(place, _)| place.is_none_or(|place| place >= BEST_MAX));
-    let columns = ["place", "trial", "validation error", "test error", "epochs", "seconds", "attempts"].map(number);
+    let named = metrics.iter().map(|name| Column { name: Cow::Owned(title(name)), is_number: true });
+    let took = ["epochs", "seconds", "attempts"].map(number);
+    let columns = ["place", "trial"].map(number).into_iter().chain(named).chain(took);
     Sheet {
         title: "Best trials",
-        columns: columns.into_iter().chain([text("configuration")]).collect(),
+        columns: columns.chain([text("configuration")]).collect(),
         rows: shown.chain(beyond).map(row).collect(),
         note: left_out(ranking.len(), BEST_MAX, "trials with a result are in trials.csv"),
+    }
+}
+
+/// What ranks, if it is no error; both errors; and what else trainers measured.
+fn shown_metrics(run: &RunRecord) -> Vec<MetricName> {
+    let objective = &run.objective.metric;
+    let apart = (!is_error(objective)).then(|| objective.clone());
+    let errors = [MetricName::VALIDATION_ERROR, MetricName::TEST_ERROR];
+    let further = further(run).into_iter().filter(|name| name != objective).take(METRICS_MAX);
+    apart.into_iter().chain(errors).chain(further).collect()
+}
+
+/// Why a trial has no result.
+fn outcome_word(run: &RunRecord, trial: &TrialRecord) -> &'static str {
+    match trial.outcome {
+        TrialOutcome::Finished { .. } => "",
+        TrialOutcome::Diverged { .. } => "diverged",
+        TrialOutcome::GivenUp { .. } => "given up",
+        TrialOutcome::Paused { .. } => "paused",
+        TrialOutcome::NotRun => without_an_end(run),
     }
 }
 
@@ -130,7 +156,10 @@ fn configuration_cell(trial: &TrialRecord) -> String {
 pub(super) fn given_up(run: &RunRecord) -> Sheet {
     let reason = |trial: &TrialRecord| match &trial.outcome {
         TrialOutcome::GivenUp { reason } => Some(reason.clone()),
-        TrialOutcome::Finished(_) | TrialOutcome::Diverged { .. } | TrialOutcome::NotRun => None,
+        TrialOutcome::Finished { .. }
+        | TrialOutcome::Diverged { .. }
+        | TrialOutcome::Paused { .. }
+        | TrialOutcome::NotRun => None,
     };
     let all: Vec<_> = run.trials.iter().filter_map(|trial| Some((trial, reason(trial)?))).collect();
     let row = |(trial, reason): &(&TrialRecord, String)| {
@@ -167,7 +196,7 @@ pub(super) fn executors(run: &RunRecord) -> Sheet {
     for attempt in &run.attempts {
         let done = by_executor.entry(attempt.executor).or_default();
         done.attempts += 1;
-        done.completed += u64::from(attempt.end == Some(AttemptEnd::Completed));
+        done.completed += u64::from(attempt.has_result());
         done.epochs += u64::from(attempt.epoch.saturating_sub(attempt.from_epoch));
         done.training_s += attempt.training_s;
         done.evaluation_s += attempt.evaluation_s;

@@ -1,15 +1,17 @@
-//! What all pictures of a run start from: its parameters, its errors, and who is the best.
+//! What all pictures of a run start from: its parameters, what its trials are ranked by, and who is the best.
 
 use std::cmp::Ordering;
 
+use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::Loss;
-use broadsweep_common::task::Select;
+use broadsweep_search::ranking;
 
 use super::importance::{Importance, importance};
 use super::parameters::{Parameter, parameters};
 use super::text::label;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
-use crate::results::show::{configuration_pairs, error_text};
+use crate::results::measured::{is_error, is_percent, metric_text, title};
+use crate::results::show::configuration_pairs;
 
 /// Characters of a configuration beside a point.
 const CONFIGURATION_CHARACTERS_MAX: usize = 120;
@@ -20,9 +22,9 @@ pub(super) struct View<'a> {
     pub(super) run: &'a RunRecord,
     /// Its searched parameters, by name.
     pub(super) parameters: Vec<Parameter<'a>>,
-    /// What they have to do with the error.
+    /// What they have to do with what ranks.
     pub(super) importance: Option<Importance>,
-    /// Trials that can be compared, best first: their places among all, with the error that is compared.
+    /// Trials that can be compared, best first: their places among all, with the value that is.
     pub(super) ranking: Vec<(usize, f64)>,
     /// Places of the trials that diverged.
     pub(super) diverged: Vec<usize>,
@@ -32,14 +34,12 @@ impl<'a> View<'a> {
     pub(super) fn of(run: &'a RunRecord) -> Self {
         let parameters = parameters(run);
         let importance = importance(run, &parameters);
-        let errors = run.trials.iter().enumerate().filter_map(|(place, trial)| {
-            let error = trial.selected_error(run.select).filter(|error| error.is_finite())?;
-            Some((place, error))
+        let values = run.trials.iter().enumerate().filter_map(|(place, trial)| {
+            let value = run.value_of(trial).filter(|value| value.is_finite())?;
+            Some((place, value))
         });
-        let mut ranking: Vec<_> = errors.collect();
-        ranking.sort_by(|(place, error), (other_place, other)| {
-            error.partial_cmp(other).unwrap_or(Ordering::Equal).then(place.cmp(other_place))
-        });
+        let mut ranking: Vec<_> = values.collect();
+        ranking::sort(&run.objective, &mut ranking, |(place, value)| (run.trials[*place].trial, *value));
         let has_diverged = |trial: &TrialRecord| matches!(trial.outcome, TrialOutcome::Diverged { .. });
         let places = run.trials.iter().enumerate();
         let diverged = places.filter(|(_, trial)| has_diverged(trial)).map(|(place, _)| place).collect();
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Places of the trials to draw, best first, and their errors: all of them, or the best half of `count` and an even
+    /// Places of the trials to draw, best first, and their values: all of them, or the best half of `count` and an even
     /// sample of the others. The control is among them.
     pub(super) fn sample(&self, count: usize) -> Vec<(usize, f64)> {
         if self.ranking.len() <= count {
@@ -76,33 +76,49 @@ impl<'a> View<'a> {
         self.run.trials.iter().position(|trial| trial.trial == control)
     }
 
-    /// `validation error` or `test error`: what trials are compared by.
-    pub(super) fn error_name(&self) -> &'static str {
-        match self.run.select {
-            Select::Validation => "validation error",
-            Select::Test => "test error",
-        }
+    /// `validation error`, for one: what trials are ranked by.
+    pub(super) fn objective_name(&self) -> String {
+        label(&title(&self.run.objective.metric))
     }
 
     /// The same, with its unit.
-    pub(super) fn error_title(&self) -> String {
+    pub(super) fn objective_title(&self) -> String {
+        let (name, metric) = (self.objective_name(), &self.run.objective.metric);
         match self.run.loss {
-            Loss::CrossEntropy => format!("{} (%)", self.error_name()),
-            Loss::MeanSquaredError => format!("{} (root mean square)", self.error_name()),
+            _ if !is_error(metric) => name,
+            Loss::CrossEntropy => format!("{name} (%)"),
+            Loss::MeanSquaredError => format!("{name} (root mean square)"),
         }
     }
 
-    /// An error in the unit of its axis.
-    pub(super) fn error_number(&self, error: f64) -> f64 {
-        match self.run.loss {
-            Loss::CrossEntropy => error * 100.0,
-            Loss::MeanSquaredError => error,
-        }
+    /// Whether trials are ranked by an error.
+    pub(super) fn is_of_errors(&self) -> bool {
+        is_error(&self.run.objective.metric)
     }
 
-    /// An error for people.
-    pub(super) fn error_text(&self, error: f64) -> String {
-        error_text(self.run.loss, error)
+    /// Whether values stand on their axis in percent.
+    pub(super) fn is_percent(&self) -> bool {
+        is_percent(self.run.loss, &self.run.objective.metric)
+    }
+
+    /// A value of the objective in the unit of its axis.
+    pub(super) fn on_axis(&self, value: f64) -> f64 {
+        if self.is_percent() { value * 100.0 } else { value }
+    }
+
+    /// A value of the objective for people.
+    pub(super) fn value_text(&self, value: f64) -> String {
+        metric_text(self.run.loss, &self.run.objective.metric, value)
+    }
+
+    /// Whether the best value is the smallest.
+    pub(super) fn minimizes(&self) -> bool {
+        self.run.objective.direction == Direction::Minimize
+    }
+
+    /// Whether the first of two values is the better one.
+    pub(super) fn is_better(&self, one: f64, other: f64) -> bool {
+        self.run.objective.direction.order(one, other) == Ordering::Less
     }
 
     /// What a trial is called.

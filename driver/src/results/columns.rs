@@ -3,11 +3,9 @@
 //! Columns have the names of `trials.csv`, in its order. Every one is optional: what is absent is null. A parameter that
 //! is whole in every trial is a 64-bit integer, one with other numbers a double, one of flags a boolean, all else text.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broadsweep_common::configuration::Value;
-use broadsweep_common::metrics::Score;
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -15,7 +13,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use super::rows::{MEASURED, TRIAL, outcome_cells, parameter_column};
+use super::rows::{ENDED, TOOK, TRIAL, metric_column, outcome_cells, parameter_column, parameters, trial_metrics};
 use crate::records::run::{RunRecord, TrialRecord};
 
 /// A column: a cell a trial.
@@ -50,12 +48,16 @@ pub fn trials_parquet(run: &RunRecord) -> Result<Vec<u8>, ParquetError> {
 }
 
 fn columns(run: &RunRecord) -> Vec<(String, Column)> {
-    let names: BTreeSet<&str> =
-        run.trials.iter().flat_map(|trial| trial.configuration.0.keys().map(String::as_str)).collect();
+    let names = parameters(run);
     let trials = Column::integers(run, |trial| Some(u64::from(trial.trial.0)));
-    let parameters = names.into_iter().map(|name| (parameter_column(name), Column::of_parameter(run, name)));
-    let measured = MEASURED.into_iter().map(|name| (name.to_owned(), Column::measured(run, name)));
-    [(TRIAL.to_owned(), trials)].into_iter().chain(parameters).chain(measured).collect()
+    let values = names.iter().map(|name| (parameter_column(name), Column::of_parameter(run, name)));
+    let fixed = |name: &'static str| (name.to_owned(), Column::fixed(run, name));
+    let metrics = trial_metrics(run);
+    let metrics = metrics
+        .iter()
+        .map(|name| (metric_column(name, &names), Column::reals(run, |trial: &TrialRecord| trial.metric(name))));
+    let first = [(TRIAL.to_owned(), trials)].into_iter().chain(values);
+    first.chain(ENDED.map(fixed)).chain(metrics).chain(TOOK.map(fixed)).collect()
 }
 
 impl Column {
@@ -86,19 +88,12 @@ impl Column {
         Self::Texts(values().map(|value| value.map(ToString::to_string)).collect())
     }
 
-    fn measured(run: &RunRecord, name: &str) -> Self {
-        let validation = |trial: &TrialRecord| trial.counted().and_then(|report| report.validation);
-        let loss = |score: Option<Score>| score.map(|score| score.loss);
-        let error = |score: Option<Score>| score.map(|score| score.error);
+    /// One of [`ENDED`] and [`TOOK`].
+    fn fixed(run: &RunRecord, name: &str) -> Self {
         match name {
             "outcome" => Self::texts(run, |trial| Some(outcome_cells(trial).0.to_owned())),
-            "counted_epoch" => Self::integers(run, |trial| trial.counted().map(|report| u64::from(report.epoch))),
-            "epochs" => Self::integers(run, |trial| Some(trial.epochs.len() as u64)),
-            "training_loss" => Self::reals(run, |trial| trial.counted().map(|report| report.training_loss)),
-            "validation_loss" => Self::reals(run, |trial| loss(validation(trial))),
-            "validation_error" => Self::reals(run, |trial| error(validation(trial))),
-            "test_loss" => Self::reals(run, |trial| loss(trial.tested())),
-            "test_error" => Self::reals(run, |trial| error(trial.tested())),
+            "counted_epoch" => Self::integers(run, |trial| trial.counted().map(u64::from)),
+            "epochs" => Self::integers(run, |trial| Some(u64::from(trial.curves.epochs()))),
             "attempts" => Self::integers(run, |trial| Some(u64::from(trial.attempts))),
             "executor" => Self::texts(run, |trial| trial.executor.clone()),
             "started_s" => Self::reals(run, |trial| Some(trial.started_s)),
@@ -171,7 +166,7 @@ mod tests {
     use parquet::record::{Field, Row};
 
     use super::*;
-    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested};
+    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested, with_own};
     use crate::results::rows::trials_csv;
 
     fn read(run: &RunRecord) -> Vec<Row> {
@@ -186,7 +181,8 @@ mod tests {
     #[test]
     fn it_holds_what_the_csv_holds() {
         let reason = "no\n\"room\" \u{1f980}";
-        let record = run(vec![tested(finished(0, 0.1), 0.2), diverged(1, 2), given_up(2, reason), not_run(3)]);
+        let measured = with_own(tested(finished(0, 0.1), 0.2), "accuracy", 0.9);
+        let record = run(vec![measured, diverged(1, 2), given_up(2, reason), not_run(3)]);
         let csv = trials_csv(&record).unwrap();
         let mut csv = csv::Reader::from_reader(&csv[..]);
         let header: Vec<_> = csv.headers().unwrap().iter().map(str::to_owned).collect();

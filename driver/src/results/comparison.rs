@@ -11,8 +11,7 @@ use super::summary::lines_by_key;
 use super::table::{words, wrap};
 use crate::forecast::{Basis, Cluster, Schedule};
 use crate::ledger::{self, Ledger, Line};
-use crate::records::attempt::AttemptEnd;
-use crate::records::run::{Broadcast, RunRecord};
+use crate::records::run::{BroadcastRecord, RunRecord};
 
 /// The same work may take so much longer on a larger cluster before it is worth a sentence.
 const SHARED: f64 = 0.03;
@@ -70,7 +69,7 @@ impl FirstContact {
     /// What a run's broadcast took, perhaps after another one that was broken off.
     #[must_use]
     pub fn of(run: &RunRecord, after_a_try: bool) -> Self {
-        let Broadcast { data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes, .. } = run.broadcast;
+        let BroadcastRecord { data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes, .. } = run.broadcast;
         let broadcast_s = Ledger::of(run).broadcast_us() as f64 / 1e6;
         Self {
             executors: run.executors,
@@ -309,10 +308,10 @@ fn size_row(members: &[Member]) -> SizeRow {
     }
 }
 
-/// Attempts that did not end with a result or a checkpoint.
+/// Attempts that ended with neither a result nor a checkpoint.
 fn lost(run: &RunRecord) -> u32 {
     let ends = run.attempts.iter().filter_map(|attempt| attempt.end.as_ref());
-    ends.filter(|end| !matches!(end, AttemptEnd::Completed | AttemptEnd::Stopped)).count() as u32
+    ends.filter(|end| end.is_wasted()).count() as u32
 }
 
 /// Of an even number, the mean of the two in the middle; of none, 0.

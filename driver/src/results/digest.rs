@@ -1,11 +1,27 @@
 //! The digest by which runs on 1, 2 and 13 nodes are compared: equal digests mean equal results, bit for bit.
+//!
+//! Version 2. Numbers are little-endian, and each list and each name has its length before it, so that no two results
+//! share an encoding:
+//!
+//! | of each trial, by its number | as |
+//! |---|---|
+//! | number | u32 |
+//! | digest of the configuration | 32 bytes |
+//! | outcome: `f` with the epoch that counts, `d` with that of the divergence, `p` with that of the pause, `g`, `n` | a letter, u32 where there is one |
+//! | replicates, where the outcome is `f`, `d` or `p` | a list |
+//! | what was measured after the search, likewise | metrics |
+//!
+//! A replicate is its repeat and its fold (u32 each), the epochs at which its segments ended before the last one (a list
+//! of u32), and the metrics of its epochs (a list). Metrics are a list of names (bytes) and canonical bits (u64). A trial
+//! has one replicate today.
 
-use broadsweep_common::metrics::{EpochReport, Score, canonical_bits};
+use broadsweep_common::metrics::{MetricName, Metrics, canonical_bits};
 use sha2::{Digest, Sha256};
 
+use crate::records::curves::Curves;
 use crate::records::run::{TrialOutcome, TrialRecord};
 
-/// The SHA-256, in hex, of every trial's id, configuration and the exact bits of its metrics, in trial order.
+/// The SHA-256, in hex, of every trial's number, configuration and the exact bits of its metrics, in trial order.
 ///
 /// Nothing that depends on time or place goes in: no attempts, executors, durations or reasons. Of a trial that
 /// was given up or not run only that fact goes in, since how many epochs it got to is a matter of time.
@@ -15,53 +31,55 @@ pub fn results_sha256(trials: &[TrialRecord]) -> String {
     let mut ordered: Vec<&TrialRecord> = trials.iter().collect();
     ordered.sort_by_key(|record| record.trial);
     let mut hasher = Sha256::new();
-    hasher.update(b"broadsweep results v1");
+    hasher.update(b"broadsweep results v2");
     for record in ordered {
         add_trial(&mut hasher, record);
     }
     hasher.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-/// Each part has a fixed length, or its length stands before it, so that no two results share an encoding.
 fn add_trial(hasher: &mut Sha256, record: &TrialRecord) {
-    hasher.update(record.trial.0.to_le_bytes());
+    add_number(hasher, record.trial.0);
     hasher.update(record.configuration.digest().0.0);
-    match &record.outcome {
-        TrialOutcome::Finished(counted) => {
-            hasher.update(b"f");
-            add_report(hasher, counted);
-        }
-        TrialOutcome::Diverged { epoch } => {
-            hasher.update(b"d");
-            hasher.update(epoch.to_le_bytes());
-        }
+    let (letter, epoch) = match &record.outcome {
+        TrialOutcome::Finished { epoch } => (b"f", *epoch),
+        TrialOutcome::Diverged { epoch } => (b"d", *epoch),
+        TrialOutcome::Paused { epoch } => (b"p", *epoch),
         TrialOutcome::GivenUp { .. } => return hasher.update(b"g"),
         TrialOutcome::NotRun => return hasher.update(b"n"),
+    };
+    hasher.update(letter);
+    add_number(hasher, epoch);
+    add_number(hasher, 1);
+    add_replicate(hasher, (0, 0), &record.rungs, &record.curves);
+    add_metrics(hasher, record.measured.iter());
+}
+
+/// One repeat and fold of a trial.
+fn add_replicate(hasher: &mut Sha256, (repeat, fold): (u32, u32), segment_ends: &[u32], curves: &Curves) {
+    add_number(hasher, repeat);
+    add_number(hasher, fold);
+    add_number(hasher, segment_ends.len() as u32);
+    for end in segment_ends {
+        add_number(hasher, *end);
     }
-    hasher.update((record.epochs.len() as u64).to_le_bytes());
-    for report in &record.epochs {
-        add_report(hasher, report);
+    add_number(hasher, curves.epochs());
+    for (_, metrics) in curves.iter() {
+        add_metrics(hasher, Metrics::iter(&metrics));
     }
-    add_score(hasher, record.test);
 }
 
-fn add_report(hasher: &mut Sha256, report: &EpochReport) {
-    hasher.update(report.epoch.to_le_bytes());
-    add_number(hasher, report.learning_rate);
-    add_number(hasher, report.training_loss);
-    add_score(hasher, report.validation);
-    add_score(hasher, report.test);
+fn add_metrics<'a>(hasher: &mut Sha256, metrics: impl ExactSizeIterator<Item = (&'a MetricName, f64)>) {
+    add_number(hasher, metrics.len() as u32);
+    for (name, value) in metrics {
+        add_number(hasher, name.as_str().len() as u32);
+        hasher.update(name.as_str());
+        hasher.update(canonical_bits(value).to_le_bytes());
+    }
 }
 
-fn add_score(hasher: &mut Sha256, score: Option<Score>) {
-    let Some(Score { loss, error }) = score else { return hasher.update([0]) };
-    hasher.update([1]);
-    add_number(hasher, loss);
-    add_number(hasher, error);
-}
-
-fn add_number(hasher: &mut Sha256, number: f64) {
-    hasher.update(canonical_bits(number).to_le_bytes());
+fn add_number(hasher: &mut Sha256, number: u32) {
+    hasher.update(number.to_le_bytes());
 }
 
 #[cfg(test)]
@@ -70,7 +88,9 @@ mod tests {
     use broadsweep_common::ids::TrialId;
 
     use super::*;
-    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, report, score};
+    use crate::results::fixtures::{
+        at, configuration, curves, diverged, epoch, finished, given_up, not_run, tested, with_own,
+    };
 
     fn of(record: &TrialRecord) -> String {
         results_sha256(std::slice::from_ref(record))
@@ -91,37 +111,35 @@ mod tests {
 
     #[test]
     fn every_part_of_a_result_changes_it() {
-        let counted = |change: fn(&mut EpochReport)| {
-            changed(|record| {
-                let TrialOutcome::Finished(report) = &mut record.outcome else { panic!("not finished") };
-                change(report);
-            })
-        };
+        let set = |epoch: u32, name: MetricName, value| of(&at(finished(3, 0.25), epoch, &name, value));
         let other = configuration(&[("fc1", Value::Integer(1))]);
+        let next_up = f64::from_bits(0.3_f64.to_bits() + 1);
         let mut digests = vec![
             of(&finished(3, 0.25)),
             changed(|record| record.trial = TrialId(4)),
             changed(|record| record.configuration = other),
+            changed(|record| record.outcome = TrialOutcome::Paused { epoch: 2 }),
+            changed(|record| record.rungs = vec![1]),
             changed(|record| record.outcome = TrialOutcome::NotRun),
+            changed(|record| record.outcome = TrialOutcome::Finished { epoch: 1 }),
             changed(|record| record.outcome = TrialOutcome::Diverged { epoch: 2 }),
             changed(|record| record.outcome = TrialOutcome::Diverged { epoch: 3 }),
             changed(|record| record.outcome = TrialOutcome::GivenUp { reason: String::new() }),
-            changed(|record| record.epochs.truncate(1)),
-            changed(|record| record.epochs.reverse()),
-            changed(|record| record.epochs[0].epoch = 9),
-            changed(|record| record.epochs[0].learning_rate = 0.125),
-            changed(|record| record.epochs[0].training_loss = 0.125),
-            changed(|record| record.epochs[0].validation = None),
-            changed(|record| record.epochs[0].validation = Some(score(0.125))),
-            changed(|record| record.epochs[0].validation = Some(Score { error: 0.5, loss: 0.125 })),
-            changed(|record| record.epochs[0].test = Some(score(0.5))),
-            changed(|record| record.test = Some(score(0.5))),
-            changed(|record| record.test = Some(score(0.125))),
-            counted(|report| report.epoch = 1),
-            counted(|report| report.learning_rate = 0.125),
-            counted(|report| report.training_loss = f64::from_bits(0.3_f64.to_bits() + 1)),
-            counted(|report| report.validation = None),
-            counted(|report| report.test = Some(score(0.5))),
+            changed(|record| record.curves.truncate(1)),
+            changed(|record| record.curves = curves([epoch(0.25), epoch(0.5)])),
+            set(1, MetricName::LEARNING_RATE, Some(0.125)),
+            set(1, MetricName::TRAINING_LOSS, Some(0.125)),
+            set(2, MetricName::TRAINING_LOSS, Some(0.125)),
+            set(2, MetricName::TRAINING_LOSS, Some(next_up)),
+            set(1, MetricName::VALIDATION_ERROR, None),
+            set(1, MetricName::VALIDATION_LOSS, None),
+            set(1, MetricName::VALIDATION_ERROR, Some(0.125)),
+            set(1, MetricName::TEST_ERROR, Some(0.5)),
+            set(2, MetricName::TEST_ERROR, Some(0.5)),
+            of(&with_own(finished(3, 0.25), "accuracy", 0.5)),
+            of(&with_own(finished(3, 0.25), "accuracz", 0.5)),
+            of(&tested(finished(3, 0.25), 0.5)),
+            of(&tested(finished(3, 0.25), 0.125)),
             results_sha256(&[]),
             results_sha256(&[finished(3, 0.25), finished(3, 0.25)]),
         ];
@@ -145,9 +163,8 @@ mod tests {
     #[test]
     fn how_far_an_unfinished_trial_got_does_not_change_it() {
         let further = |record: &TrialRecord| {
-            let mut record = record.clone();
-            record.epochs.push(report(2, 0.4));
-            record
+            let epochs = record.curves.iter().map(|(_, metrics)| metrics).chain([epoch(0.4)]);
+            TrialRecord { curves: curves(epochs), ..record.clone() }
         };
         for record in [given_up(1, "lost"), not_run(1)] {
             assert_eq!(of(&further(&record)), of(&record));
@@ -158,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_nan_is_the_same_one_and_zeros_differ_by_sign() {
-        let loss = |value: f64| changed(|record| record.epochs[0].training_loss = value);
+        let loss = |value: f64| of(&at(finished(3, 0.25), 1, &MetricName::TRAINING_LOSS, Some(value)));
         assert_eq!(loss(f64::NAN), loss(-f64::NAN));
         assert_eq!(loss(f64::NAN), loss(f64::from_bits(f64::NAN.to_bits() | 1)));
         assert_ne!(loss(0.0), loss(-0.0));

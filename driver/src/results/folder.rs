@@ -231,7 +231,7 @@ fn configuration_toml(configuration: &Configuration) -> String {
         Value::Choice(word) => toml::Value::String(word.clone()),
         Value::Flag(flag) => toml::Value::Boolean(*flag),
     };
-    let table: toml::Table = configuration.0.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    let table: toml::Table = configuration.iter().map(|(name, value)| (name.to_owned(), plain(value))).collect();
     table.to_string()
 }
 

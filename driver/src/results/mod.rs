@@ -9,6 +9,7 @@
 //! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
+//! | `measured` | which metrics tables show, and what they are called there |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | [`remarks`] | what there is to say about a run, in sentences |
 //! | [`progress`] | the progress bar, or a line now and then |
@@ -21,6 +22,7 @@ pub mod columns;
 pub mod comparison;
 pub mod digest;
 pub mod folder;
+pub(crate) mod measured;
 pub mod progress;
 pub mod remarks;
 pub mod rows;

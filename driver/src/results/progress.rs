@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
+use broadsweep_common::metrics::Objective;
 use broadsweep_common::model::Loss;
+use broadsweep_search::ranking::Ranking;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::show::{bytes_text, configuration_pairs, counted, duration_text, error_text};
+use super::measured::{is_error, metric_text, title};
+use super::show::{bytes_text, configuration_pairs, counted, duration_text};
 
 /// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
 const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} trials{prefix}\n{wide_msg}";
@@ -24,7 +27,9 @@ pub struct Progress {
     trials: u32,
     ended: u32,
     state: RunState,
-    best: Option<Best>,
+    ranking: Ranking,
+    /// The values of the best trial.
+    best_configuration: String,
     surface: Surface,
 }
 
@@ -39,12 +44,6 @@ pub struct RunState {
     pub attempts_failed: u32,
     /// The time that is left, if anybody can know.
     pub left: Option<Duration>,
-}
-
-struct Best {
-    error: f64,
-    trial: TrialId,
-    configuration: String,
 }
 
 enum Surface {
@@ -70,25 +69,32 @@ enum Stage {
 impl Progress {
     /// On stderr: a bar on a terminal, else plain lines.
     #[must_use]
-    pub fn on_stderr(trials: u32, loss: Loss) -> Self {
+    pub fn on_stderr(trials: u32, loss: Loss, objective: Objective) -> Self {
         if io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(trials.into()), ProgressDrawTarget::stderr());
             // A terminal that cannot move its cursor (`TERM=dumb`) gets lines too.
             if !bar.is_hidden() {
-                return Self::new(trials, loss, Surface::Bar { bar, stage: None });
+                return Self::new(trials, (loss, objective), Surface::Bar { bar, stage: None });
             }
         }
-        Self::in_lines(trials, loss, Box::new(io::stderr()))
+        Self::in_lines(trials, loss, objective, Box::new(io::stderr()))
     }
 
     /// Plain lines to `sink`: when a stage (connecting, broadcasting, training) begins, and for each tenth of it.
     #[must_use]
-    pub fn in_lines(trials: u32, loss: Loss, sink: Box<dyn Write + Send>) -> Self {
-        Self::new(trials, loss, Surface::Lines { sink, told: [None; STAGES] })
+    pub fn in_lines(trials: u32, loss: Loss, objective: Objective, sink: Box<dyn Write + Send>) -> Self {
+        Self::new(trials, (loss, objective), Surface::Lines { sink, told: [None; STAGES] })
     }
 
-    fn new(trials: u32, loss: Loss, surface: Surface) -> Self {
-        Self { loss, trials, ended: 0, state: RunState::default(), best: None, surface }
+    fn new(trials: u32, (loss, objective): (Loss, Objective), surface: Surface) -> Self {
+        let ranking = Ranking::new(objective, None);
+        let state = RunState::default();
+        Self { loss, trials, ended: 0, state, ranking, best_configuration: String::new(), surface }
+    }
+
+    /// So many trials are known of by now: a search may decide on more while the run goes on.
+    pub fn planned(&mut self, trials: u32) {
+        self.trials = self.trials.max(trials);
     }
 
     /// `connected` of `nodes` answered.
@@ -106,23 +112,21 @@ impl Progress {
         self.waiting(Stage::Broadcasting, ready, nodes, message);
     }
 
-    /// A trial ended; `error` is the one by which trials are compared, `None` without a result. A bar shows it at the
+    /// A trial ended; `value` is the one by which trials are ranked, `None` without a result. A bar shows it at the
     /// next tick: there may be thousands a second.
-    pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, error: Option<f64>) {
-        self.remember(trial, configuration, error);
+    pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, value: Option<f64>) {
+        self.remember(trial, configuration, value);
         if matches!(self.surface, Surface::Lines { .. }) {
             self.show_training();
         }
     }
 
     /// As [`Self::trial_ended`], under an earlier driver: nothing is shown.
-    pub fn remember(&mut self, trial: TrialId, configuration: &Configuration, error: Option<f64>) {
+    pub fn remember(&mut self, trial: TrialId, configuration: &Configuration, value: Option<f64>) {
         self.ended += 1;
-        if let Some(error) = error.filter(|error| !error.is_nan())
-            && self.best.as_ref().is_none_or(|best| (error, trial) < (best.error, best.trial))
-        {
-            let configuration = configuration_pairs(configuration).collect::<Vec<_>>().join(" ");
-            self.best = Some(Best { error, trial, configuration });
+        if let Some(value) = value.filter(|value| self.ranking.would_be_best(trial, *value)) {
+            self.ranking.note(trial, value);
+            self.best_configuration = configuration_pairs(configuration).collect::<Vec<_>>().join(" ");
         }
     }
 
@@ -206,9 +210,12 @@ impl Progress {
     }
 
     fn best_text(&self) -> String {
-        let Some(Best { error, trial, configuration }) = &self.best else { return String::new() };
+        let Some((trial, value)) = self.ranking.best() else { return String::new() };
+        let metric = &self.ranking.objective().metric;
+        let name = if is_error(metric) { String::new() } else { format!("{} ", title(metric)) };
+        let (value, configuration) = (metric_text(self.loss, metric, value), &self.best_configuration);
         let gap = if configuration.is_empty() { "" } else { ": " };
-        format!("best so far: {} ({trial}{gap}{configuration})", error_text(self.loss, *error))
+        format!("best so far: {name}{value} ({trial}{gap}{configuration})")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use broadsweep_common::configuration::Value;
+use broadsweep_common::task::Select;
 
 use super::*;
 use crate::results::fixtures::configuration;
@@ -29,7 +30,7 @@ impl Sink {
 
 fn in_lines(trials: u32) -> (Progress, Sink) {
     let sink = Sink::default();
-    (Progress::in_lines(trials, Loss::CrossEntropy, Box::new(sink.clone())), sink)
+    (Progress::in_lines(trials, Loss::CrossEntropy, Select::Validation.objective(), Box::new(sink.clone())), sink)
 }
 
 fn units(units: i64) -> Configuration {
@@ -104,7 +105,11 @@ fn a_study_without_trials_is_no_crash() {
 #[test]
 fn the_bar_holds_trials_state_and_best() {
     let bar = ProgressBar::with_draw_target(Some(3), ProgressDrawTarget::hidden());
-    let mut progress = Progress::new(3, Loss::CrossEntropy, Surface::Bar { bar: bar.clone(), stage: None });
+    let mut progress = Progress::new(
+        3,
+        (Loss::CrossEntropy, Select::Validation.objective()),
+        Surface::Bar { bar: bar.clone(), stage: None },
+    );
     progress.broadcasting(1, 2, (2048, 1024, 512));
     assert_eq!(bar.message(), "broadcasting: 1 of 2 nodes ready, 1.0 KiB there (512 B/s), 2.0 KiB sent from here");
     progress.trial_ended(TrialId(2), &units(64), Some(0.0231));

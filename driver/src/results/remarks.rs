@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use broadsweep_common::task::Select;
+use broadsweep_common::metrics::MetricName;
 
+use super::measured::{is_error, metric_text, title};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
-use crate::records::attempt::AttemptEnd;
+use crate::records::attempt::Blame;
 use crate::records::run::{RunRecord, Stage, TrialOutcome, TrialRecord};
 
 /// Trials that were given up and are told of, each with its reason.
@@ -32,25 +33,29 @@ pub fn best_sentence(run: &RunRecord) -> String {
     } else {
         format!("best{so_far}: {}", best.trial)
     });
-    if run.select == Select::Validation {
-        parts.extend(best.selected_error(run.select).map(|error| named(run, "validation", error)));
+    let objective = &run.objective.metric;
+    if *objective != MetricName::TEST_ERROR {
+        parts.extend(run.value_of(best).map(|value| named(run, objective, value)));
     }
-    if let Some(score) = best.tested() {
-        parts.push(named(run, "test", score.error));
+    if let Some(error) = best.metric(&MetricName::TEST_ERROR) {
+        parts.push(named(run, &MetricName::TEST_ERROR, error));
         if !is_control {
             parts.extend(comparison(run));
         }
+    } else if !is_control && !is_error(objective) {
+        let control = run.control_trial().and_then(|control| run.value_of(control));
+        parts.extend(control.map(|value| format!("the control's is {}", metric_text(run.loss, objective, value))));
     }
     parts.join(", ")
 }
 
-fn named(run: &RunRecord, part: &str, error: f64) -> String {
-    format!("{part} error {}", error_text(run.loss, error))
+fn named(run: &RunRecord, metric: &MetricName, value: f64) -> String {
+    format!("{} {}", title(metric), metric_text(run.loss, metric, value))
 }
 
 /// `34 % lower than the control's 3.18 %`, where both were tested.
 fn comparison(run: &RunRecord) -> Option<String> {
-    let control = error_text(run.loss, run.control_trial()?.tested()?.error);
+    let control = error_text(run.loss, run.control_trial()?.metric(&MetricName::TEST_ERROR)?);
     Some(match run.error_reduction() {
         None => format!("the control's is {control}"),
         Some(reduction) if reduction > 0.0 => format!("{} lower than the control's {control}", percent(reduction)),
@@ -69,7 +74,7 @@ fn percent(fraction: f64) -> String {
 #[must_use]
 pub fn remarks(run: &RunRecord) -> Vec<String> {
     let mut sentences = Vec::new();
-    if run.select == Select::Test && run.best().is_some() {
+    if run.is_chosen_by_test_rows() && run.best().is_some() {
         sentences.push(
             "the test rows chose the best, so its error on them is no estimate of its error on new data".to_owned(),
         );
@@ -129,13 +134,13 @@ fn count_sentence(run: &RunRecord) -> String {
 fn unfinished(run: &RunRecord) -> Vec<String> {
     let mut kinds: BTreeMap<&str, (u64, BTreeMap<String, u64>)> = BTreeMap::new();
     for attempt in &run.attempts {
-        let Some(end) = attempt.end.as_ref().filter(|end| **end != AttemptEnd::Completed) else { continue };
+        let Some(end) = attempt.end_without_result() else { continue };
         let (count, reasons) = kinds.entry(end.word()).or_default();
         *count += 1;
-        let reason = match end {
+        let reason = match end.blames() {
             // The executor is why, whatever its connection died of.
-            AttemptEnd::Lost { .. } => format!("with {}", run.executor_name(attempt.executor)),
-            other => other.reason(),
+            Blame::Executor => format!("with {}", run.executor_name(attempt.executor)),
+            Blame::Nobody | Blame::Program => end.reason(),
         };
         if !reason.is_empty() {
             *reasons.entry(printable(&reason, REASON_CHARACTERS_MAX)).or_default() += 1;
@@ -163,7 +168,10 @@ fn given_up(run: &RunRecord) -> Vec<String> {
         TrialOutcome::GivenUp { reason } => {
             Some(format!("{} was given up: {}", trial.trial, printable(reason, REASON_CHARACTERS_MAX)))
         }
-        TrialOutcome::Finished(_) | TrialOutcome::Diverged { .. } | TrialOutcome::NotRun => None,
+        TrialOutcome::Finished { .. }
+        | TrialOutcome::Diverged { .. }
+        | TrialOutcome::Paused { .. }
+        | TrialOutcome::NotRun => None,
     };
     let mut sentences: Vec<_> = run.trials.iter().filter_map(with_reason).collect();
     let more = sentences.len().saturating_sub(REASONS_MAX);
@@ -198,7 +206,8 @@ mod tests {
     use broadsweep_common::ids::TrialId;
 
     use super::*;
-    use crate::results::fixtures::{diverged, finished, given_up, not_run, run, score, tested};
+    use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested, with_own};
+    use broadsweep_common::metrics::{Direction, Objective};
 
     fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
         RunRecord { control: Some(TrialId(0)), ..run(trials) }
@@ -238,6 +247,14 @@ mod tests {
     }
 
     #[test]
+    fn another_objective_is_told_by_its_name_beside_the_controls() {
+        let accuracy = |trial, value| with_own(finished(trial, 0.1), "accuracy", value);
+        let objective = Objective { metric: MetricName::new("accuracy").unwrap(), direction: Direction::Maximize };
+        let record = RunRecord { objective, ..with_control(vec![accuracy(0, 0.5), accuracy(1, 0.75)]) };
+        assert_eq!(best_sentence(&record), "best: trial 1, accuracy 0.75, the control's is 0.5");
+    }
+
+    #[test]
     fn a_control_that_wins_is_told_as_such() {
         let record = with_control(vec![tested(finished(0, 0.01), 0.02), finished(1, 0.02)]);
         let expected = "best: the control, which no other trial beat, validation error 1.00 %, test error 2.00 %";
@@ -252,15 +269,12 @@ mod tests {
 
     #[test]
     fn test_rows_that_chose_the_best_are_no_estimate() {
-        let mut trial = finished(0, 0.5);
-        let TrialOutcome::Finished(report) = &mut trial.outcome else { panic!("not finished") };
-        (report.validation, report.test) = (None, Some(score(0.02)));
-        let mut record = run(vec![trial]);
-        record.select = Select::Test;
+        let mut record = run(vec![at(finished(0, 0.5), 2, &MetricName::TEST_ERROR, Some(0.02))]);
+        record.objective.metric = MetricName::TEST_ERROR;
         assert_eq!(best_sentence(&record), "best: trial 0, test error 2.00 %");
         let warned = |record: &RunRecord| remarks(record).iter().any(|sentence| sentence.contains("no estimate"));
         assert!(warned(&record));
-        record.select = Select::Validation;
+        record.objective.metric = MetricName::VALIDATION_ERROR;
         assert!(!warned(&record));
     }
 

@@ -2,47 +2,30 @@
 //!
 //! Numbers parse back to the same bits; what is absent is an empty cell. In `trials.csv` a parameter's column has
 //! the parameter's name. Where that is the name of a column that every table has (a study may well search
-//! `epochs`), or starts with `parameter.`, the column is called `parameter.NAME`.
+//! `epochs`), or starts with `parameter.` or `metric.`, the column is called `parameter.NAME`.
+//!
+//! A metric's column has the metric's name. Those of the built-in trainers stand in every table; what else a trainer
+//! reports stands behind them, and is called `metric.NAME` where its name is that of another column.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use broadsweep_common::configuration::Value;
-use broadsweep_common::metrics::Score;
+use broadsweep_common::metrics::MetricName;
 
+use super::measured::{USUAL, further, is_usual};
 use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// The first column; the parameters' follow.
 pub(super) const TRIAL: &str = "trial";
-/// The columns after the parameters'.
-pub(super) const MEASURED: [&str; 15] = [
-    "outcome",
-    "counted_epoch",
-    "epochs",
-    "training_loss",
-    "validation_loss",
-    "validation_error",
-    "test_loss",
-    "test_error",
-    "attempts",
-    "executor",
-    "started_s",
-    "ended_s",
-    "training_s",
-    "evaluation_s",
-    "reason",
-];
-const EPOCH_COLUMNS: [&str; 8] = [
-    TRIAL,
-    "epoch",
-    "learning_rate",
-    "training_loss",
-    "validation_loss",
-    "validation_error",
-    "test_loss",
-    "test_error",
-];
+/// The columns between the parameters' and the metrics'.
+pub(super) const ENDED: [&str; 3] = ["outcome", "counted_epoch", "epochs"];
+/// The columns after the metrics'.
+pub(super) const TOOK: [&str; 7] =
+    ["attempts", "executor", "started_s", "ended_s", "training_s", "evaluation_s", "reason"];
+/// The second column of epochs.
+const EPOCH: &str = "epoch";
 const ATTEMPT_COLUMNS: [&str; 12] = [
     "attempt",
     "task",
@@ -58,26 +41,42 @@ const ATTEMPT_COLUMNS: [&str; 12] = [
     "reason",
 ];
 const PARAMETER_PREFIX: &str = "parameter.";
+const METRIC_PREFIX: &str = "metric.";
 
-/// One row a trial: its configuration, its result and what it took. Losses and errors are those of the epoch
-/// that counts (`counted_epoch`); `epochs` says how many were trained.
+/// One row a trial: its configuration, its result and what it took. Metrics are those of the epoch that counts
+/// (`counted_epoch`), but where the test rows were looked at after the search; `epochs` says how many were trained.
 ///
 /// # Errors
 /// None in practice: the bytes go to memory.
 pub fn trials_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
-    let parameters: BTreeSet<&str> =
-        run.trials.iter().flat_map(|trial| trial.configuration.0.keys().map(String::as_str)).collect();
+    let (parameters, metrics) = (parameters(run), trial_metrics(run));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = std::iter::once(TRIAL.to_owned())
         .chain(parameters.iter().map(|name| parameter_column(name)))
-        .chain(MEASURED.map(str::to_owned));
+        .chain(ENDED.map(str::to_owned))
+        .chain(metrics.iter().map(|name| metric_column(name, &parameters)))
+        .chain(TOOK.map(str::to_owned));
     writer.write_record(header)?;
     for trial in &run.trials {
         let values = parameters.iter().map(|name| trial.configuration.get(name).map(value_cell).unwrap_or_default());
-        let row = std::iter::once(trial.trial.0.to_string()).chain(values).chain(measured_cells(trial));
+        let row = std::iter::once(trial.trial.0.to_string())
+            .chain(values)
+            .chain(ended_cells(trial))
+            .chain(metrics.iter().map(|name| metric_cell(trial.metric(name))))
+            .chain(took_cells(trial));
         writer.write_record(row)?;
     }
     writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+}
+
+/// The parameters that some trial has.
+pub(super) fn parameters(run: &RunRecord) -> BTreeSet<&str> {
+    run.trials.iter().flat_map(|trial| trial.configuration.names()).collect()
+}
+
+/// The metrics that the table of trials has columns for.
+pub(super) fn trial_metrics(run: &RunRecord) -> Vec<MetricName> {
+    USUAL.into_iter().chain(further(run)).collect()
 }
 
 /// One row an attempt, whatever became of it: where it ran, from which epoch to which, how it ended and why. The tasks
@@ -113,22 +112,15 @@ pub fn attempts_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
 /// # Errors
 /// None in practice: the bytes go to memory.
 pub fn epochs_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
+    let parameters = parameters(run);
+    let metrics: Vec<_> = std::iter::once(MetricName::LEARNING_RATE).chain(trial_metrics(run)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(EPOCH_COLUMNS)?;
+    let columns = metrics.iter().map(|name| metric_column(name, &parameters));
+    writer.write_record([TRIAL, EPOCH].map(str::to_owned).into_iter().chain(columns))?;
     for trial in &run.trials {
-        for report in &trial.epochs {
-            let [validation_loss, validation_error] = score_cells(report.validation);
-            let [test_loss, test_error] = score_cells(report.test);
-            writer.write_record([
-                trial.trial.0.to_string(),
-                report.epoch.to_string(),
-                number_cell(report.learning_rate),
-                number_cell(report.training_loss),
-                validation_loss,
-                validation_error,
-                test_loss,
-                test_error,
-            ])?;
+        for epoch in 1..=trial.curves.epochs() {
+            let cells = metrics.iter().map(|name| metric_cell(trial.curves.get(epoch, name)));
+            writer.write_record([trial.trial.0.to_string(), epoch.to_string()].into_iter().chain(cells))?;
         }
     }
     writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
@@ -136,46 +128,53 @@ pub fn epochs_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
 
 /// No two parameters share a column: bare names never start with the prefix.
 pub(super) fn parameter_column(name: &str) -> String {
-    let reserved = name == TRIAL || MEASURED.contains(&name) || name.starts_with(PARAMETER_PREFIX);
-    if reserved { format!("{PARAMETER_PREFIX}{name}") } else { name.to_owned() }
+    let is_metrics = USUAL.iter().any(|metric| metric.as_str() == name);
+    if is_reserved(name) || is_metrics { format!("{PARAMETER_PREFIX}{name}") } else { name.to_owned() }
 }
 
-fn measured_cells(trial: &TrialRecord) -> [String; MEASURED.len()] {
-    let counted = trial.counted();
-    let [validation_loss, validation_error] = score_cells(counted.and_then(|report| report.validation));
-    let [test_loss, test_error] = score_cells(trial.tested());
-    let (outcome, reason) = outcome_cells(trial);
+/// No metric shares a column with another one, or with a parameter.
+pub(super) fn metric_column(name: &MetricName, parameters: &BTreeSet<&str>) -> String {
+    let is_taken = is_reserved(name.as_str()) || name.as_str() == EPOCH || parameters.contains(name.as_str());
+    // Parameters give way to the usual ones; a step size stands where no parameter does.
+    if is_taken && !is_usual(name) { format!("{METRIC_PREFIX}{name}") } else { name.as_str().to_owned() }
+}
+
+/// Whether a column of the table of trials has that name, or might get it.
+fn is_reserved(name: &str) -> bool {
+    let is_fixed = name == TRIAL || ENDED.contains(&name) || TOOK.contains(&name);
+    is_fixed || name.starts_with(PARAMETER_PREFIX) || name.starts_with(METRIC_PREFIX)
+}
+
+fn ended_cells(trial: &TrialRecord) -> [String; ENDED.len()] {
+    let counted = trial.counted().map(|epoch| epoch.to_string());
+    [outcome_cells(trial).0.to_owned(), counted.unwrap_or_default(), trial.curves.epochs().to_string()]
+}
+
+fn took_cells(trial: &TrialRecord) -> [String; TOOK.len()] {
     [
-        outcome.to_owned(),
-        counted.map(|report| report.epoch.to_string()).unwrap_or_default(),
-        trial.epochs.len().to_string(),
-        counted.map(|report| number_cell(report.training_loss)).unwrap_or_default(),
-        validation_loss,
-        validation_error,
-        test_loss,
-        test_error,
         trial.attempts.to_string(),
         trial.executor.clone().unwrap_or_default(),
         number_cell(trial.started_s),
         number_cell(trial.ended_s),
         number_cell(trial.training_s),
         number_cell(trial.evaluation_s),
-        reason,
+        outcome_cells(trial).1,
     ]
+}
+
+fn metric_cell(value: Option<f64>) -> String {
+    value.map(number_cell).unwrap_or_default()
 }
 
 /// How a trial ended, in one word, and why, where there is something to say.
 pub(super) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
     match &trial.outcome {
-        TrialOutcome::Finished(_) => ("finished", String::new()),
+        TrialOutcome::Finished { .. } => ("finished", String::new()),
         TrialOutcome::Diverged { epoch } => ("diverged", format!("a loss was not finite in epoch {epoch}")),
         TrialOutcome::GivenUp { reason } => ("given_up", reason.clone()),
+        TrialOutcome::Paused { epoch } => ("paused", format!("not continued after epoch {epoch}")),
         TrialOutcome::NotRun => ("not_run", String::new()),
     }
-}
-
-fn score_cells(score: Option<Score>) -> [String; 2] {
-    score.map(|score| [number_cell(score.loss), number_cell(score.error)]).unwrap_or_default()
 }
 
 fn value_cell(value: &Value) -> String {
@@ -196,11 +195,13 @@ mod tests {
     use std::collections::HashMap;
 
     use broadsweep_common::ids::TrialId;
-    use broadsweep_common::metrics::EpochReport;
+    use broadsweep_common::metrics::Metrics;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, score, tested};
+    use crate::results::fixtures::{
+        at, configuration, curves, diverged, finished, given_up, loss, not_run, run, tested, with_own,
+    };
 
     /// Each row as its cells by column.
     fn parse(bytes: &[u8]) -> Vec<HashMap<String, String>> {
@@ -220,7 +221,8 @@ mod tests {
         let bytes = trials_csv(&run(vec![tested(finished(3, 0.1), 0.2)])).unwrap();
         let columns = header(&bytes);
         assert_eq!(columns[..3], ["trial", "fc1", "learning_rate"]);
-        assert_eq!(columns[3..], MEASURED);
+        let usual = USUAL.map(|name| name.to_string());
+        assert_eq!(columns[3..], [&ENDED.map(str::to_owned)[..], &usual, &TOOK.map(str::to_owned)].concat());
         let row = &parse(&bytes)[0];
         for (column, cell) in [
             ("trial", "3"),
@@ -242,8 +244,8 @@ mod tests {
         }
         assert_eq!(bits(row, "learning_rate"), (0.1_f64 / 3.0).to_bits());
         assert_eq!(bits(row, "training_loss"), 0.3_f64.to_bits());
-        assert_eq!(bits(row, "validation_loss"), score(0.1).loss.to_bits());
-        assert_eq!(bits(row, "test_loss"), score(0.2).loss.to_bits());
+        assert_eq!(bits(row, "validation_loss"), loss(0.1).to_bits());
+        assert_eq!(bits(row, "test_loss"), loss(0.2).to_bits());
     }
 
     #[test]
@@ -278,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn what_else_a_trainer_measures_has_columns_behind_the_usual_ones_and_takes_no_others_place() {
+        let names = ["accuracy", "attempts", "epoch", "fc1", "metric.fc1", "f1 score"];
+        let trial = names
+            .into_iter()
+            .zip(1..)
+            .fold(finished(0, 0.1), |trial, (name, value)| with_own(trial, name, f64::from(value)));
+        let record = run(vec![trial, finished(1, 0.2)]);
+        let own = ["accuracy", "metric.attempts", "metric.epoch", "f1 score", "metric.fc1", "metric.metric.fc1"];
+        for (bytes, first) in [(trials_csv(&record).unwrap(), 11), (epochs_csv(&record).unwrap(), 8)] {
+            let columns = header(&bytes);
+            assert_eq!(columns[first..first + own.len()], own);
+            assert_eq!(columns.iter().collect::<BTreeSet<_>>().len(), columns.len(), "{columns:?}");
+            let told: Vec<_> = parse(&bytes).iter().map(|row| row["metric.fc1"].clone()).collect();
+            assert!(told.contains(&"4.0".to_owned()) && told.contains(&String::new()), "{told:?}");
+        }
+    }
+
+    #[test]
     fn a_parameter_that_a_configuration_lacks_is_an_empty_cell() {
         let mut control = finished(0, 0.1);
         control.configuration = configuration(&[("momentum", Value::Real(0.9))]);
@@ -301,11 +321,11 @@ mod tests {
 
     #[test]
     fn every_epoch_has_a_row() {
-        let mut trial = finished(4, 0.1);
-        trial.epochs[1].validation = None;
-        trial.epochs[1].test = Some(score(0.7));
+        let trial = at(finished(4, 0.1), 2, &MetricName::VALIDATION_ERROR, None);
+        let trial = at(trial, 2, &MetricName::TEST_ERROR, Some(0.7));
         let bytes = epochs_csv(&run(vec![trial, not_run(5), given_up(6, "lost")])).unwrap();
-        assert_eq!(header(&bytes), EPOCH_COLUMNS);
+        let usual = "trial,epoch,learning_rate,training_loss,validation_loss,validation_error,test_loss,test_error";
+        assert_eq!(header(&bytes), usual.split(',').collect::<Vec<_>>());
         let rows = parse(&bytes);
         let shown: Vec<_> = rows.iter().map(|row| (row["trial"].as_str(), row["epoch"].as_str())).collect();
         assert_eq!(shown, [("4", "1"), ("4", "2"), ("6", "1")]);
@@ -317,13 +337,14 @@ mod tests {
         #[test]
         fn numbers_parse_back_to_the_same_bits(bits_of in proptest::array::uniform4(any::<u64>())) {
             let [rate, training_loss, loss, error] = bits_of.map(f64::from_bits);
-            let report = EpochReport {
-                epoch: 1, learning_rate: rate, training_loss, validation: Some(Score { loss, error }), test: None,
-            };
+            let metrics = Metrics::from_iter([
+                (MetricName::LEARNING_RATE, rate), (MetricName::TRAINING_LOSS, training_loss),
+                (MetricName::VALIDATION_LOSS, loss), (MetricName::VALIDATION_ERROR, error),
+            ]);
             let mut trial = finished(0, 0.1);
             trial.configuration = configuration(&[("rate", Value::Real(rate))]);
-            trial.outcome = TrialOutcome::Finished(report);
-            trial.epochs = vec![report];
+            trial.outcome = TrialOutcome::Finished { epoch: 1 };
+            trial.curves = curves([metrics]);
             let run = run(vec![trial]);
             let same = |cell: &str, number: f64| {
                 let parsed: f64 = cell.parse().unwrap();

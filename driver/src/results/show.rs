@@ -10,6 +10,7 @@ use broadsweep_common::size::ByteSize;
 #[must_use]
 pub fn error_text(loss: Loss, error: f64) -> String {
     match loss {
+        _ if error.is_nan() => "NaN".to_owned(),
         Loss::CrossEntropy => format!("{:.2} %", error * 100.0),
         Loss::MeanSquaredError => short_real(error),
     }
@@ -30,7 +31,7 @@ pub fn value_text(value: &Value) -> String {
 
 /// `fc1=512`, `learning_rate=0.001668`: the values as [`value_text`] shows them, in order of names.
 pub fn configuration_pairs(configuration: &Configuration) -> impl Iterator<Item = String> {
-    configuration.0.iter().map(|(name, value)| format!("{name}={}", value_text(value)))
+    configuration.iter().map(|(name, value)| format!("{name}={}", value_text(value)))
 }
 
 /// The first `characters_max` characters of `text`, and `…` where there are more. What could move the cursor, break a
@@ -86,7 +87,7 @@ pub fn counted(count: u64, noun: &str) -> String {
 }
 
 /// `real` as it is where that is short, else with four digits.
-fn short_real(real: f64) -> String {
+pub(super) fn short_real(real: f64) -> String {
     let exact = real.to_string();
     if exact.len() <= 8 || !real.is_finite() {
         return exact;
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!(error_text(Loss::CrossEntropy, 1.0), "100.00 %");
         assert_eq!(error_text(Loss::MeanSquaredError, 12.345_678_9), "12.35");
         assert_eq!(error_text(Loss::MeanSquaredError, f64::INFINITY), "inf");
+        assert_eq!(error_text(Loss::CrossEntropy, f64::NAN), "NaN");
     }
 
     #[test]

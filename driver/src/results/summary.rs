@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use broadsweep_common::configuration::Value;
-use broadsweep_common::task::Select;
+use broadsweep_common::metrics::{Direction, MetricName, Objective};
 use serde::Serialize;
 
 use super::digest::results_sha256;
+use super::measured::is_usual;
 use crate::ledger::{Account, Ledger, Line, Lines};
 use crate::records::run::{RunRecord, Stage, TrialRecord};
 
@@ -15,7 +16,8 @@ use crate::records::run::{RunRecord, Stage, TrialRecord};
 struct Summary<'a> {
     study: &'a str,
     seed: u64,
-    select: &'static str,
+    #[serde(flatten)]
+    ranked_by: RankedBy<'a>,
     loss: String,
     kernel: &'a str,
     build: &'a str,
@@ -36,6 +38,29 @@ struct Summary<'a> {
     results_sha256: String,
 }
 
+/// What trials are ranked by: the part of the data whose error it is, or any metric.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RankedBy<'a> {
+    Select(&'static str),
+    Objective { metric: &'a MetricName, direction: &'static str },
+}
+
+impl<'a> RankedBy<'a> {
+    fn of(objective: &'a Objective) -> Self {
+        let direction = match objective.direction {
+            Direction::Minimize => "minimize",
+            Direction::Maximize => "maximize",
+        };
+        let select = [(MetricName::VALIDATION_ERROR, "validation"), (MetricName::TEST_ERROR, "test")];
+        let short = select.into_iter().find(|(metric, _)| *metric == objective.metric);
+        match short.filter(|_| objective.direction == Direction::Minimize) {
+            Some((_, part)) => Self::Select(part),
+            None => Self::Objective { metric: &objective.metric, direction },
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct TrialCounts {
     planned: usize,
@@ -51,6 +76,9 @@ struct TrialSummary<'a> {
     configuration: BTreeMap<&'a str, PlainValue<'a>>,
     validation_error: Option<f64>,
     test_error: Option<f64>,
+    /// What its trainer measured besides.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metrics: BTreeMap<String, Option<f64>>,
 }
 
 /// A value without its kind: `512`, `0.01`, `"relu"`, `true`.
@@ -132,10 +160,7 @@ pub fn summary_json(run: &RunRecord) -> String {
     let summary = Summary {
         study: &run.study,
         seed: run.seed,
-        select: match run.select {
-            Select::Validation => "validation",
-            Select::Test => "test",
-        },
+        ranked_by: RankedBy::of(&run.objective),
         loss: run.loss.to_string(),
         kernel: &run.kernel,
         build: &run.build,
@@ -180,6 +205,13 @@ fn by_end(run: &RunRecord) -> BTreeMap<&'static str, u64> {
     counts
 }
 
+/// What a trial's trainer measured beside the usual, at the epoch that counts.
+pub(crate) fn own_metrics(trial: &TrialRecord) -> BTreeMap<String, Option<f64>> {
+    let names = trial.curves.names().iter().chain(trial.measured.iter().map(|(name, _)| name));
+    let own = names.filter(|name| !is_usual(name));
+    own.filter_map(|name| Some((name.to_string(), Some(trial.metric(name)?)))).collect()
+}
+
 fn trial_summary(trial: &TrialRecord) -> TrialSummary<'_> {
     let plain = |value| match value {
         &Value::Integer(integer) => PlainValue::Integer(integer),
@@ -189,9 +221,10 @@ fn trial_summary(trial: &TrialRecord) -> TrialSummary<'_> {
     };
     TrialSummary {
         trial: trial.trial.0,
-        configuration: trial.configuration.0.iter().map(|(name, value)| (name.as_str(), plain(value))).collect(),
-        validation_error: trial.counted().and_then(|report| report.validation).map(|score| score.error),
-        test_error: trial.tested().map(|score| score.error),
+        configuration: trial.configuration.iter().map(|(name, value)| (name, plain(value))).collect(),
+        validation_error: trial.metric(&MetricName::VALIDATION_ERROR),
+        test_error: trial.metric(&MetricName::TEST_ERROR),
+        metrics: own_metrics(trial),
     }
 }
 
@@ -201,7 +234,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested};
+    use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested, with_own};
 
     fn parse(run: &RunRecord) -> Json {
         serde_json::from_str(&summary_json(run)).unwrap()
@@ -268,6 +301,21 @@ mod tests {
             "by_executor": [account("127.0.0.1:7070", 1.75, 0.25, 2.0), account("127.0.0.1:7071", 0.0, 0.0, 4.0)],
         });
         assert_eq!(ledger, &expected);
+    }
+
+    #[test]
+    fn what_a_trainer_measures_besides_is_told_and_so_is_what_ranks() {
+        let accuracy = MetricName::new("accuracy").unwrap();
+        let mut record =
+            run(vec![with_own(finished(0, 0.1), "accuracy", 0.75), with_own(finished(1, 0.2), "accuracy", 0.875)]);
+        record.objective = Objective { metric: accuracy, direction: Direction::Maximize };
+        let summary = parse(&record);
+        assert_eq!(summary["objective"], json!({ "metric": "accuracy", "direction": "maximize" }));
+        assert_eq!(summary.get("select"), None);
+        assert_eq!(
+            (&summary["best"]["trial"], &summary["best"]["metrics"]),
+            (&json!(1), &json!({ "accuracy": 0.875 }))
+        );
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The best trials and the control as a table for the terminal, and what there is to say about them.
 
-use broadsweep_common::model::Loss;
-use broadsweep_common::task::Select;
+use broadsweep_common::metrics::MetricName;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
+use super::measured::{further, is_usual, metric_text, title};
 use super::remarks::{best_sentence, remarks, without_an_end};
-use super::show::{configuration_pairs, error_text, value_text};
+use super::show::{configuration_pairs, value_text};
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// Trials in the table, besides the control.
 const ROWS_MAX: usize = 10;
 /// Columns of the terminal that the table is made for.
 const WIDTH: usize = 80;
+/// Columns for what not every trainer measures.
+const FURTHER_MAX: usize = 3;
 /// What stands before a configuration on lines of its own.
 const INDENT: &str = "    ";
 
@@ -47,107 +49,98 @@ pub fn table(run: &RunRecord, styled: bool) -> String {
 }
 
 /// A trial in the table, with its place among all that can be compared, counted from 1.
-struct Shown<'a> {
+struct Row<'a> {
     place: Option<usize>,
     trial: &'a TrialRecord,
 }
 
 /// The columns after the configuration.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 enum Column {
-    ValidationError,
-    TestError,
+    Metric(MetricName),
     Epochs,
     Seconds,
     Attempts,
 }
 
 impl Column {
-    fn header(self) -> &'static str {
+    fn header(&self) -> String {
         match self {
-            Self::ValidationError => "validation\nerror",
-            Self::TestError => "test\nerror",
-            Self::Epochs => "epochs",
-            Self::Seconds => "seconds",
-            Self::Attempts => "attempts",
+            // In two lines: an error is narrower than its name.
+            Self::Metric(name) if is_usual(name) => title(name).replace(' ', "\n"),
+            Self::Metric(name) => title(name),
+            Self::Epochs => "epochs".to_owned(),
+            Self::Seconds => "seconds".to_owned(),
+            Self::Attempts => "attempts".to_owned(),
         }
     }
 
-    fn cell(self, run: &RunRecord, trial: &TrialRecord) -> String {
+    fn cell(&self, run: &RunRecord, trial: &TrialRecord) -> String {
         match self {
-            Self::ValidationError => {
-                let score = trial.counted().and_then(|report| report.validation);
-                error_cell(run.loss, score.map(|score| score.error), || outcome_word(run, trial))
+            Self::Metric(name) => {
+                let otherwise = || if *name == run.objective.metric { outcome_word(run, trial) } else { "" };
+                let value = trial.metric(name).map(|value| metric_text(run.loss, name, value));
+                value.unwrap_or_else(|| otherwise().to_owned())
             }
-            Self::TestError => error_cell(run.loss, trial.tested().map(|score| score.error), || match run.select {
-                Select::Validation => "",
-                Select::Test => outcome_word(run, trial),
-            }),
-            Self::Epochs => trial.epochs.len().to_string(),
+            Self::Epochs => trial.curves.epochs().to_string(),
             Self::Seconds => format!("{:.1}", trial.training_s + trial.evaluation_s),
             Self::Attempts => trial.attempts.to_string(),
         }
     }
 }
 
-fn error_cell(loss: Loss, error: Option<f64>, otherwise: impl FnOnce() -> &'static str) -> String {
-    error.map_or_else(|| otherwise().to_owned(), |error| error_text(loss, error))
-}
-
 /// Why a trial in the table (the control) has no error.
 fn outcome_word(run: &RunRecord, trial: &TrialRecord) -> &'static str {
     match trial.outcome {
-        TrialOutcome::Finished(_) => "",
+        TrialOutcome::Finished { .. } => "",
         TrialOutcome::Diverged { .. } => "diverged",
         TrialOutcome::GivenUp { .. } => "given up",
+        TrialOutcome::Paused { .. } => "paused",
         TrialOutcome::NotRun => without_an_end(run),
     }
 }
 
-fn shown_trials(run: &RunRecord) -> Vec<Shown<'_>> {
+fn shown_trials(run: &RunRecord) -> Vec<Row<'_>> {
     let ranking = run.ranking();
     let place_of = |trial: &TrialRecord| ranking.iter().position(|ranked| ranked.trial == trial.trial);
     let control = run.control_trial().filter(|trial| place_of(trial).is_none_or(|index| index >= ROWS_MAX));
     let shown = ranking.iter().take(ROWS_MAX).copied().chain(control);
-    shown.map(|trial| Shown { place: place_of(trial).map(|index| index + 1), trial }).collect()
+    shown.map(|trial| Row { place: place_of(trial).map(|index| index + 1), trial }).collect()
 }
 
-fn parameter_names<'a>(rows: &[Shown<'a>]) -> Vec<&'a str> {
-    let mut names: Vec<_> =
-        rows.iter().flat_map(|row| row.trial.configuration.0.keys().map(String::as_str)).collect();
+fn parameter_names<'a>(rows: &[Row<'a>]) -> Vec<&'a str> {
+    let mut names: Vec<_> = rows.iter().flat_map(|row| row.trial.configuration.names()).collect();
     names.sort_unstable();
     names.dedup();
     names
 }
 
-/// Only what tells something: errors that were measured, attempts where one was not enough.
-fn shown_columns(run: &RunRecord, rows: &[Shown<'_>]) -> Vec<Column> {
-    let any = |has: fn(&TrialRecord) -> bool| rows.iter().any(|row| has(row.trial));
-    let validated = any(|trial| trial.counted().is_some_and(|report| report.validation.is_some()));
-    let tested = any(|trial| trial.tested().is_some());
-    let mut columns = Vec::new();
-    if validated || run.select == Select::Validation {
-        columns.push(Column::ValidationError);
-    }
-    if tested || run.select == Select::Test {
-        columns.push(Column::TestError);
-    }
+/// Only what tells something: what ranks and what was measured, attempts where one was not enough.
+fn shown_columns(run: &RunRecord, rows: &[Row<'_>]) -> Vec<Column> {
+    let any = |has: &dyn Fn(&TrialRecord) -> bool| rows.iter().any(|row| has(row.trial));
+    let objective = &run.objective.metric;
+    let is_shown = |name: &MetricName| name == objective || any(&|trial| trial.metric(name).is_some());
+    let errors = [MetricName::VALIDATION_ERROR, MetricName::TEST_ERROR];
+    let objective_apart = (!errors.contains(objective)).then(|| objective.clone());
+    let further = further(run).into_iter().filter(|name| name != objective).take(FURTHER_MAX);
+    let metrics = objective_apart.into_iter().chain(errors).chain(further).filter(is_shown);
+    let mut columns: Vec<_> = metrics.map(Column::Metric).collect();
     columns.extend([Column::Epochs, Column::Seconds]);
-    if any(|trial| trial.attempts > 1) {
+    if any(&|trial| trial.attempts > 1) {
         columns.push(Column::Attempts);
     }
     columns
 }
 
 /// The header, a rule, and one line a row.
-fn lines(run: &RunRecord, rows: &[Shown<'_>], parameters: &[&str]) -> Vec<String> {
+fn lines(run: &RunRecord, rows: &[Row<'_>], parameters: &[&str]) -> Vec<String> {
     let columns = shown_columns(run, rows);
     let right = |content: &str| Cell::new(content).set_alignment(CellAlignment::Right);
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    let headers = ["", "trial"].into_iter().chain(parameters.iter().copied());
-    table.set_header(headers.chain(columns.iter().map(|column| column.header())).map(right));
-    for Shown { place, trial } in rows {
+    let headers = ["", "trial"].into_iter().chain(parameters.iter().copied()).map(str::to_owned);
+    table.set_header(headers.chain(columns.iter().map(Column::header)).map(|header| right(&header)));
+    for Row { place, trial } in rows {
         let place = place.map(|place| place.to_string()).unwrap_or_default();
         let is_control = Some(trial.trial) == run.control;
         let name = if is_control { "control".to_owned() } else { trial.trial.0.to_string() };
@@ -162,7 +155,7 @@ fn lines(run: &RunRecord, rows: &[Shown<'_>], parameters: &[&str]) -> Vec<String
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn lines_with_configurations_below(run: &RunRecord, rows: &[Shown<'_>]) -> Vec<String> {
+fn lines_with_configurations_below(run: &RunRecord, rows: &[Row<'_>]) -> Vec<String> {
     let mut narrow = lines(run, rows, &[]);
     let row_lines = narrow.split_off(narrow.len() - rows.len());
     for (line, row) in row_lines.into_iter().zip(rows) {

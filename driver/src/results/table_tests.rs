@@ -2,9 +2,12 @@
 
 use broadsweep_common::configuration::Value;
 use broadsweep_common::ids::TrialId;
+use broadsweep_common::metrics::{Direction, Objective};
+use broadsweep_common::model::Loss;
+use broadsweep_common::task::Select;
 
 use super::*;
-use crate::results::fixtures::{configuration, diverged, finished, given_up, run, score, tested};
+use crate::results::fixtures::{at, configuration, diverged, finished, given_up, run, tested, with_own};
 
 fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
     RunRecord { control: Some(TrialId(0)), ..run(trials) }
@@ -100,11 +103,24 @@ fn attempts_and_test_errors_have_columns_only_where_they_tell_something() {
 
 #[test]
 fn a_study_that_selects_by_test_error_shows_that_alone() {
-    let mut trial = finished(0, 0.5);
-    let TrialOutcome::Finished(report) = &mut trial.outcome else { panic!("not finished") };
-    (report.validation, report.test) = (None, Some(score(0.0123)));
-    let text = table(&RunRecord { select: Select::Test, ..run(vec![trial]) }, false);
+    let trial = at(finished(0, 0.5), 2, &MetricName::VALIDATION_ERROR, None);
+    let trial = at(trial, 2, &MetricName::TEST_ERROR, Some(0.0123));
+    let text = table(&RunRecord { objective: Select::Test.objective(), ..run(vec![trial]) }, false);
     assert!(!text.contains("validation") && text.contains("1.23 %") && text.contains("no estimate"), "{text}");
+}
+
+#[test]
+fn what_ranks_stands_first_and_what_else_a_trainer_measures_behind_the_errors() {
+    let of =
+        |trial: u32, accuracy: f64| with_own(with_own(finished(trial, 0.1), "accuracy", accuracy), "f1", 0.123_456);
+    let mut record = with_control(vec![diverged(0, 1), of(1, 0.75), of(2, f64::NAN), of(3, 0.987_654_321)]);
+    let metric = MetricName::new("accuracy").unwrap();
+    record.objective = Objective { metric, direction: Direction::Maximize };
+    let text = table(&record, false);
+    let shown: Vec<_> = rows(&text).iter().map(|row| [row[1], row[4], row[5]].join(" ")).collect();
+    assert_eq!(shown[..3], ["3 0.9877 10.00", "1 0.75 10.00", "2 NaN 10.00"], "{text}");
+    assert!(rows(&text)[3].join(" ").starts_with("control 64 0.03333 diverged"), "{text}");
+    assert!(text.contains("0.123456") && text.contains("best: trial 3, accuracy 0.9877\n"), "{text}");
 }
 
 #[test]

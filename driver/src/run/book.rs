@@ -1,42 +1,62 @@
-//! What is known of each task: what the records of the journal add up to. It only records; the scheduler decides.
+//! What is known of a run: what the records of its journal add up to. It only records; search and scheduler decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
-use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::{EpochReport, Score, canonical_bits};
-use broadsweep_common::task::{Select, Task};
+use broadsweep_common::metrics::{MetricName, Metrics, Objective};
+use broadsweep_common::task::{Segment, TaskKind};
+use broadsweep_scheduler::Moment;
+use broadsweep_search::ranking::Ranking;
+use broadsweep_search::{Running, RunningTrial, VirtualTime};
 use bytes::Bytes;
 
-use super::record::{Begun, Finish, Kept};
+use super::record::{Begun, Finish, Row, SafeCheckpoint};
 use super::task::TaskBook;
-use crate::plan::StudyPlan;
+use super::trial::TrialBook;
 use crate::records::attempt::AttemptRecord;
-use crate::records::run::Broadcast;
+use crate::records::curves::Columns;
+use crate::records::run::BroadcastRecord;
 use crate::records::standing::{Standing, StandingSince};
-use broadsweep_scheduler::{Cost, Forecast, Moment};
 
-/// The tasks of a run, and the weights that are worth keeping.
+/// Lists of metrics that a run may have that are reported together: a program has a few.
+const NAME_LISTS_MAX: usize = 4096;
+
+/// The trials and tasks of a run, and the weights that are worth keeping.
 pub(super) struct Book {
-    pub(super) plan: StudyPlan,
-    pub(super) select: Select,
     /// The newest driver.
     pub(super) begun: Option<Begun>,
     /// What people call the executors, in their order.
     pub(super) executors: Vec<String>,
     /// How each of them stood, in order of time.
-    pub(super) presence: Vec<Vec<StandingSince>>,
+    pub(super) standings: Vec<Vec<StandingSince>>,
     /// What the broadcast took so far.
-    pub(super) broadcast: Broadcast,
-    /// The trainings, then the measurements.
+    pub(super) broadcast: BroadcastRecord,
+    /// What the search decided, in order.
+    pub(super) decisions: Vec<Asked>,
+    /// The moments of the search's clock: from which decision on it showed what.
+    pub(super) moments: Vec<(u32, VirtualTime)>,
+    /// In the order in which they were started.
+    pub(super) trials: Vec<TrialBook>,
+    /// In the order in which they were added.
     pub(super) tasks: Vec<TaskBook>,
-    /// Whose weights the tasks after the trainings measure; `None` until that is planned.
-    pub(super) measures: Option<Vec<TrialId>>,
-    /// The trial with the least error so far; of equal ones, the first.
-    pub(super) best: Option<(f64, TrialId)>,
+    /// Those of them that train and are not over.
+    pub(super) open: BTreeSet<TaskId>,
+    /// Whether all tasks are there.
+    pub(super) adding_ended: bool,
+    /// Which trial is the control.
+    pub(super) control: Option<TrialId>,
+    /// Which trial is the best so far.
+    pub(super) ranking: Ranking,
     /// Weights of the best and of the control.
     pub(super) weights: BTreeMap<TrialId, Blob<Bytes>>,
+    /// The names of the parameters, which the trials' configurations share.
+    pub(super) parameters: BTreeSet<Arc<str>>,
+    /// The lists of metrics that were reported together, by number.
+    pub(super) names: Vec<Arc<[MetricName]>>,
+    /// The columns that the trials' curves share.
+    pub(super) columns: Columns,
     /// Epochs that were reported by a second attempt.
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.
@@ -45,24 +65,12 @@ pub(super) struct Book {
     pub(super) latest: Moment,
 }
 
-/// A report that contradicts what is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{trial} reported epoch {epoch} out of turn, or a second time with other numbers; executors of one run have to \
-     agree on bits"
-)]
-pub(super) struct Contradiction {
-    trial: TrialId,
-    epoch: u32,
-}
-
-/// Whether an epoch's report tells something new.
+/// What the search asked for, as it is remembered: what a start is made of stands with its trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// The attempt has done one more epoch.
-    New,
-    /// The attempt said so before: its report was handed over twice.
-    Before,
+pub(super) enum Asked {
+    Start(TrialId),
+    Continue { trial: TrialId, until_epoch: u32 },
+    Ended,
 }
 
 /// A record that cannot follow those before it.
@@ -71,21 +79,28 @@ pub(super) enum Seen {
 pub(super) struct Unfit(pub(super) String);
 
 impl Book {
-    pub(super) fn new(plan: StudyPlan, select: Select) -> Self {
+    /// The book of a run that has not begun, and ranks its trials by `objective`.
+    pub(super) fn new(objective: Objective) -> Self {
         Self {
-            select,
             begun: None,
             executors: Vec::new(),
-            presence: Vec::new(),
-            broadcast: Broadcast::default(),
-            tasks: vec![TaskBook::default(); plan.trials.len()],
-            measures: None,
-            best: None,
+            standings: Vec::new(),
+            broadcast: BroadcastRecord::default(),
+            decisions: Vec::new(),
+            moments: Vec::new(),
+            trials: Vec::new(),
+            tasks: Vec::new(),
+            open: BTreeSet::new(),
+            adding_ended: false,
+            control: None,
+            ranking: Ranking::new(objective, None),
             weights: BTreeMap::new(),
+            parameters: BTreeSet::new(),
+            names: Vec::new(),
+            columns: Columns::default(),
             repeated: 0,
             misfortunes: (0, 0),
             latest: Moment::default(),
-            plan,
         }
     }
 
@@ -96,8 +111,8 @@ impl Book {
 
     /// The slots that an executor had last; 0 if it was never ready.
     pub(super) fn slots_of(&self, executor: ExecutorId) -> u32 {
-        let presence = self.presence.get(executor.0 as usize).map(Vec::as_slice).unwrap_or_default();
-        let slots = presence.iter().rev().find_map(|presence| match presence.standing {
+        let standings = self.standings.get(executor.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let slots = standings.iter().rev().find_map(|stood| match stood.standing {
             Standing::Ready { slots } => Some(slots),
             Standing::Gone | Standing::Answering | Standing::Unasked => None,
         });
@@ -106,7 +121,7 @@ impl Book {
 
     /// How an executor stands.
     pub(super) fn standing_of(&self, executor: ExecutorId) -> Standing {
-        let last = self.presence.get(executor.0 as usize).and_then(|presence| presence.last());
+        let last = self.standings.get(executor.0 as usize).and_then(|standings| standings.last());
         last.map_or(Standing::Gone, |last| last.standing)
     }
 
@@ -116,47 +131,28 @@ impl Book {
         slots.filter(|slots| *slots > 0).fold((0, 0), |(executors, sum), slots| (executors + 1, sum + slots))
     }
 
-    /// Every task so far, with what it will take: the trainings, then the measurements.
-    pub(super) fn forecasts(&self) -> Vec<(TaskId, Forecast)> {
-        (0..self.tasks.len() as u32).map(|number| (TaskId(number), self.forecast(TaskId(number)))).collect()
-    }
-
-    fn forecast(&self, task: TaskId) -> Forecast {
-        let whole = |cost, until_epoch| Forecast { cost: Cost(cost), from_epoch: 0, until_epoch };
-        let measured = self.trial_of(task).filter(|_| self.is_measure(task));
-        match (self.plan.trials.get(task.0 as usize), measured) {
-            (Some(trial), _) => whole(trial.flops, trial.epochs.max(1)),
-            (None, Some(trial)) => whole(self.plan.trials[trial.0 as usize].test_flops, 1),
-            (None, None) => whole(0, 1),
-        }
-    }
-
-    /// The trials whose weights are worth a last look at the test rows: the best and the control.
-    pub(super) fn candidates(&self) -> Vec<TrialId> {
-        self.weights.keys().copied().collect()
-    }
-
-    /// Whether that look is planned.
-    pub(super) fn measures_are_planned(&self) -> bool {
-        self.measures.is_some()
-    }
-
-    /// Whether nothing is left to do.
-    pub(super) fn is_over(&self) -> bool {
-        self.measures_are_planned() && self.tasks.iter().all(|task| task.finish.is_some())
-    }
-
-    /// How many trials there are.
-    pub(super) fn trials(&self) -> usize {
-        self.plan.trials.len()
+    /// Every task so far, in the order in which they were added.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (TaskId, &TaskBook)> {
+        self.tasks.iter().enumerate().map(|(number, task)| (TaskId(number as u32), task))
     }
 
     pub(super) fn task(&self, task: TaskId) -> Option<&TaskBook> {
         self.tasks.get(task.0 as usize)
     }
 
-    pub(super) fn plan(&self) -> &StudyPlan {
-        &self.plan
+    /// Every trial so far, in the order in which they were started.
+    pub(super) fn trials(&self) -> impl Iterator<Item = (TrialId, &TrialBook)> {
+        self.trials.iter().enumerate().map(|(number, trial)| (TrialId(number as u32), trial))
+    }
+
+    pub(super) fn trial(&self, trial: TrialId) -> Option<&TrialBook> {
+        self.trials.get(trial.0 as usize)
+    }
+
+    /// The trial that a task belongs to.
+    pub(super) fn trial_of(&self, task: TaskId) -> Option<(TrialId, &TrialBook)> {
+        let trial = self.task(task)?.trial()?;
+        Some((trial, self.trial(trial)?))
     }
 
     /// One attempt.
@@ -164,84 +160,68 @@ impl Book {
         self.task(attempt.task)?.attempts.get((attempt.number as usize).wrapping_sub(1))
     }
 
-    /// The trial that a task belongs to.
-    pub(super) fn trial_of(&self, task: TaskId) -> Option<TrialId> {
-        let number = task.0 as usize;
-        if number < self.plan.trials.len() {
-            return Some(TrialId(task.0));
-        }
-        self.measures.as_ref()?.get(number - self.plan.trials.len()).copied()
+    /// All attempts of all tasks.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
+        self.tasks.iter().flat_map(|task| &task.attempts)
     }
 
-    /// Whether a task measures finished weights.
-    pub(super) fn is_measure(&self, task: TaskId) -> bool {
-        task.0 as usize >= self.plan.trials.len()
+    /// Whether the search decides nothing more.
+    pub(super) fn search_has_ended(&self) -> bool {
+        self.decisions.last() == Some(&Asked::Ended)
     }
 
-    /// What an executor is asked to do for a task, and the weights that it needs for it.
-    pub(super) fn work_of(&self, task: TaskId) -> Option<(Task, Option<Blob<Bytes>>)> {
-        let trial = self.trial_of(task)?;
-        let configuration = self.plan.trials[trial.0 as usize].configuration.clone();
-        if !self.is_measure(task) {
-            return Some((Task::Train { trial, configuration }, None));
-        }
-        let weights = self.weights.get(&trial)?.clone();
-        Some((Task::Measure { trial, configuration, weights: weights.manifest.digest() }, Some(weights)))
+    /// Whether nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.adding_ended && self.tasks.iter().all(TaskBook::is_finished)
     }
 
-    /// Whether the report of an epoch can be believed, and whether it is news.
-    pub(super) fn judge(&self, attempt: AttemptId, report: &EpochReport) -> Result<Seen, Contradiction> {
-        let trial = self.trial_of(attempt.task).unwrap_or(TrialId(attempt.task.0));
-        let contradiction = Contradiction { trial, epoch: report.epoch };
-        let Some((task, record)) = self.task(attempt.task).zip(self.attempt(attempt)) else {
-            return Err(contradiction);
-        };
-        let known = (report.epoch as usize).checked_sub(1).and_then(|index| task.epochs.get(index));
-        let agrees = known.is_none_or(|known| bits(known) == bits(report));
-        if !agrees || report.epoch == 0 || f64::from(report.epoch) > self.epochs_of(attempt.task) {
-            return Err(contradiction);
-        }
-        match report.epoch {
-            epoch if Some(epoch) == record.epoch.checked_add(1) && epoch as usize <= task.epochs.len() + 1 => {
-                Ok(Seen::New)
-            }
-            epoch if epoch <= record.epoch => Ok(Seen::Before),
-            _ => Err(contradiction),
+    /// What the newest segment of a trial ended with; `None` while it is under way.
+    pub(super) fn finish_of(&self, trial: TrialId) -> Option<&(Finish, Moment)> {
+        let newest = *self.trial(trial)?.first()?.segments.last()?;
+        self.task(newest)?.finish.as_ref()
+    }
+
+    /// The epoch after which a trial has paused; `None` while it is under way, and once it is over.
+    pub(super) fn paused_at(&self, trial: TrialId) -> Option<u32> {
+        match self.finish_of(trial)? {
+            (Finish::Paused { checkpoint, .. }, _) => Some(checkpoint.epoch),
+            _ => None,
         }
     }
 
-    /// Whether the epoch that an attempt ended with is one that was reported, to the last bit.
-    pub(super) fn agrees(&self, task: TaskId, report: &EpochReport) -> Result<(), Contradiction> {
-        let known = (report.epoch as usize).checked_sub(1).and_then(|index| self.task(task)?.epochs.get(index));
-        match known {
-            Some(earlier) if bits(earlier) == bits(report) => Ok(()),
-            Some(_) | None => Err(Contradiction { trial: TrialId(task.0), epoch: report.epoch }),
+    /// The trials that are over, with the value by which each is ranked.
+    pub(super) fn ended(&self) -> impl Iterator<Item = (TrialId, &TrialBook, Option<f64>)> {
+        let is_over = |trial: &TrialId| self.finish_of(*trial).is_some_and(|(finish, _)| !finish.pauses());
+        self.trials()
+            .filter(move |(trial, _)| is_over(trial))
+            .map(|(number, trial)| (number, trial, self.value_of(number)))
+    }
+
+    /// The value by which a trained trial is ranked.
+    pub(super) fn value_of(&self, trial: TrialId) -> Option<f64> {
+        match self.finish_of(trial)? {
+            (Finish::Trained { epoch, .. }, _) => self.value_at(trial, *epoch),
+            _ => None,
         }
     }
 
-    /// Whether a training ends with weights: a replay does not.
-    pub(super) fn makes_weights(&self, task: TaskId) -> bool {
-        self.plan.trials.get(task.0 as usize).is_some_and(|trial| trial.parameters > 0)
+    /// The value of the objective that a trial reported at an epoch.
+    pub(super) fn value_at(&self, trial: TrialId, epoch: u32) -> Option<f64> {
+        self.trial(trial)?.first()?.curves.get(epoch, &self.ranking.objective().metric)
     }
 
-    /// Whether a training has such an epoch.
-    pub(super) fn has_epoch(&self, task: TaskId, epoch: u32) -> bool {
-        epoch >= 1 && f64::from(epoch) <= self.epochs_of(task)
-    }
-
-    /// Whether the weights of a trial that ended like this are worth fetching: it is the control, or the best so far.
-    pub(super) fn wants_weights(&self, trial: TrialId, report: &EpochReport) -> bool {
-        Some(trial) == self.plan.control || self.beats_the_best(trial, report)
+    /// Whether the weights of a trial that ended with this epoch are worth fetching: it is the control, or the best so far.
+    pub(super) fn wants_weights(&self, trial: TrialId, epoch: u32) -> bool {
+        let is_best = self.value_at(trial, epoch).is_some_and(|value| self.ranking.would_be_best(trial, value));
+        Some(trial) == self.control || is_best
     }
 
     /// Weights have come. Another trial may have become the best while they were on their way: then they are not kept.
     /// Returns whose need not be any longer.
     pub(super) fn keep_weights(&mut self, trial: TrialId, weights: Blob<Bytes>) -> Vec<TrialId> {
-        let is_worth_it = |book: &Self, trial: TrialId| {
-            Some(trial) == book.plan.control || book.best.is_some_and(|(_, best)| best == trial)
-        };
         self.weights.insert(trial, weights);
-        let retired: Vec<_> = self.weights.keys().copied().filter(|trial| !is_worth_it(self, *trial)).collect();
+        let retired: Vec<_> =
+            self.weights.keys().copied().filter(|trial| !self.ranking.is_worth_keeping(*trial)).collect();
         for retired in &retired {
             self.weights.remove(retired);
         }
@@ -250,73 +230,112 @@ impl Book {
 
     /// The trials whose weights have to be in the run folder: the best and the control, as far as they have any.
     pub(super) fn weights_needed(&self) -> BTreeMap<TrialId, Digest> {
-        let candidates = self.best.map(|(_, best)| best).into_iter().chain(self.plan.control);
-        let weights = |trial: TrialId| match &self.task(TaskId(trial.0))?.finish {
-            Some((Finish::Trained { weights, .. }, _)) => weights.map(|weights| (trial, weights)),
+        let candidates = self.ranking.best().map(|(best, _)| best).into_iter().chain(self.control);
+        let weights = |trial: TrialId| match self.finish_of(trial)? {
+            (Finish::Trained { weights, .. }, _) => weights.map(|weights| (trial, weights)),
             _ => None,
         };
         candidates.filter_map(weights).collect()
     }
 
-    /// The checkpoints of the tasks that are not over.
-    pub(super) fn checkpoints(&self) -> impl Iterator<Item = (TaskId, Kept)> {
-        let open = self.tasks.iter().enumerate().filter(|(_, task)| task.finish.is_none());
-        open.filter_map(|(number, task)| Some((TaskId(number as u32), task.checkpoint?)))
-    }
-
-    /// The error by which a finished trial is compared.
-    pub(super) fn error_of(&self, task: TaskId) -> Option<f64> {
-        match &self.task(task)?.finish {
-            Some((Finish::Trained { report, .. }, _)) => selected(report, self.select),
-            _ => None,
-        }
-    }
-
-    /// The trials that are over, with the error by which each is compared.
-    pub(super) fn ended(&self) -> impl Iterator<Item = (TrialId, &Configuration, Option<f64>)> {
-        let ended =
-            self.plan.trials.iter().zip(&self.tasks).enumerate().filter(|(_, (_, task))| task.finish.is_some());
-        ended.map(|(number, (trial, _))| {
-            (TrialId(number as u32), &trial.configuration, self.error_of(TaskId(number as u32)))
-        })
+    /// The trials whose weights are worth a last look at the test rows: the best and the control.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (TrialId, Digest)> {
+        self.weights.iter().map(|(trial, weights)| (*trial, weights.manifest.digest()))
     }
 
     /// The best trial, with its weights.
     pub(super) fn best_weights(&self) -> Option<(TrialId, &Blob<Bytes>)> {
-        let (_, trial) = self.best?;
-        self.weights.get(&trial).map(|weights| (trial, weights))
+        let (best, _) = self.ranking.best()?;
+        self.weights.get(&best).map(|weights| (best, weights))
     }
 
-    /// All attempts of all tasks.
-    pub(super) fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
-        self.tasks.iter().flat_map(|task| &task.attempts)
+    /// The checkpoints that may be gone on from: the newest of each task that is not over, and what it began with; and
+    /// those of trials that have paused.
+    pub(super) fn checkpoints(&self) -> impl Iterator<Item = (TaskId, SafeCheckpoint)> {
+        self.tasks().filter_map(|(number, task)| match &task.finish {
+            None => Some((number, task.checkpoint?)),
+            Some((Finish::Paused { checkpoint, .. }, _)) => {
+                (!self.adding_ended && !self.is_continued_to_its_end(number)).then_some((number, *checkpoint))
+            }
+            Some(_) => None,
+        })
     }
 
-    pub(super) fn beats_the_best(&self, trial: TrialId, report: &EpochReport) -> bool {
-        let Some(error) = selected(report, self.select) else { return false };
-        self.best.is_none_or(|best| (error, trial) < best)
+    /// Whether the segment that goes on from this one is over, so that nobody needs the checkpoint between them.
+    pub(super) fn is_continued_to_its_end(&self, task: TaskId) -> bool {
+        self.next_segment(task).and_then(|next| self.task(next)).is_some_and(TaskBook::is_finished)
     }
 
-    /// Epochs that a task has.
-    pub(super) fn epochs_of(&self, task: TaskId) -> f64 {
-        self.plan.trials.get(task.0 as usize).map_or(1.0, |trial| f64::from(trial.epochs))
+    /// The segment that goes on from this one.
+    fn next_segment(&self, task: TaskId) -> Option<TaskId> {
+        let replicate = self.task(task)?.segment()?.replicate;
+        let segments = &self.trial(replicate.trial)?.replicate(replicate)?.segments;
+        let place = segments.iter().position(|known| *known == task)?;
+        segments.get(place + 1).copied()
+    }
+
+    /// What came out of partitions, and has to be in the run folder.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks()
+            .filter(|(_, task)| matches!(task.finish, Some((Finish::Applied { .. }, _))))
+            .map(|(task, _)| task)
+    }
+
+    /// The tasks that look at the test rows, each with its trial.
+    pub(super) fn measured_tasks(&self) -> impl Iterator<Item = (&TaskBook, TrialId)> {
+        self.tasks.iter().filter_map(|task| match task.kind() {
+            TaskKind::Measure { replicate, .. } => Some((task, replicate.trial)),
+            TaskKind::Train(_) | TaskKind::Apply { .. } => None,
+        })
+    }
+
+    /// Metrics as the journal has them; `None` if their names have not been written down.
+    pub(super) fn row(&self, metrics: &Metrics) -> Option<Row> {
+        let is_of = |names: &Arc<[MetricName]>| metrics.iter().map(|(name, _)| name).eq(names.iter());
+        let names = self.names.iter().position(is_of)? as u32;
+        Some(Row { names, values: metrics.iter().map(|(_, value)| value).collect() })
+    }
+
+    /// The metrics of a row.
+    pub(super) fn metrics(&self, row: &Row) -> Result<Metrics, Unfit> {
+        let names = self.names.get(row.names as usize).filter(|names| names.len() == row.values.len());
+        let names = names.ok_or_else(|| Unfit("numbers came without the names of their metrics".to_owned()))?;
+        Ok(names.iter().cloned().zip(row.values.iter().copied()).collect())
+    }
+
+    /// Whether one more list of metrics may come.
+    pub(super) fn has_room_for_names(&self) -> bool {
+        self.names.len() < NAME_LISTS_MAX
     }
 }
 
-/// The error by which trials are compared; NaN is none.
-pub(super) fn selected(report: &EpochReport, select: Select) -> Option<f64> {
-    let score = match select {
-        Select::Validation => report.validation,
-        Select::Test => report.test,
-    };
-    score.map(|score| score.error).filter(|error| !error.is_nan())
+impl Running for Book {
+    fn trials(&self) -> Box<dyn Iterator<Item = RunningTrial<'_>> + '_> {
+        let open = self.open.iter().filter_map(|task| self.task(*task)?.segment());
+        Box::new(open.filter_map(|segment: Segment| {
+            let configuration = &self.trial(segment.replicate.trial)?.configuration;
+            Some(RunningTrial { segment, configuration })
+        }))
+    }
 }
 
-/// The report's exact numbers.
-fn bits(report: &EpochReport) -> impl PartialEq + use<> {
-    let score = |score: Option<Score>| score.map(|score| (canonical_bits(score.loss), canonical_bits(score.error)));
-    let numbers = (canonical_bits(report.learning_rate), canonical_bits(report.training_loss));
-    (report.epoch, numbers, score(report.validation), score(report.test))
+impl Finish {
+    /// Whether the state after this epoch is what the task ended with.
+    pub(super) fn keeps(&self, epoch: u32) -> bool {
+        matches!(self, Self::Paused { checkpoint, .. } if checkpoint.epoch == epoch)
+    }
+
+    /// Whether the trial can be continued.
+    pub(super) fn pauses(&self) -> bool {
+        match self {
+            Self::Paused { .. } => true,
+            Self::Trained { .. }
+            | Self::Diverged { .. }
+            | Self::Measured(_)
+            | Self::Applied { .. }
+            | Self::GivenUp { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,13 +23,14 @@ pub(super) struct Offered {
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     budget: CheckpointSettings,
-    tasks: BTreeMap<TaskId, Place>,
+    tasks: BTreeMap<TaskId, OfTask>,
     /// When what was fetched so far is paid for.
     paid: Option<Instant>,
 }
 
+/// The checkpoints of one task.
 #[derive(Debug, Default)]
-struct Place {
+struct OfTask {
     /// Is being fetched.
     fetching: Option<Offered>,
     /// A newer one.
@@ -46,21 +47,21 @@ impl Checkpoints {
     /// An executor has a newer checkpoint. Returns it if it is to be fetched now.
     pub(super) fn offered(&mut self, offered: Offered, now: Instant) -> Option<Offered> {
         let is_paid = self.paid.is_none_or(|paid| paid <= now) && self.budget.bytes_per_s > 0;
-        let place = self.tasks.entry(offered.attempt.task).or_default();
-        let is_due = place
+        let known = self.tasks.entry(offered.attempt.task).or_default();
+        let is_due = known
             .asked
             .is_none_or(|asked| now.duration_since(asked) >= Duration::from_millis(self.budget.interval_ms));
-        if place.fetching.is_some() || !is_due || !is_paid {
-            place.waiting = Some(offered);
+        if known.fetching.is_some() || !is_due || !is_paid {
+            known.waiting = Some(offered);
             return None;
         }
-        Some(place.fetch(offered, now))
+        Some(known.fetch(offered, now))
     }
 
     /// A fetch of so many bytes is over. Returns what was fetched, if its session lasted.
     pub(super) fn fetched(&mut self, attempt: AttemptId, epoch: u32, bytes: u64, now: Instant) -> Option<Offered> {
-        let place = self.tasks.get_mut(&attempt.task)?;
-        let offered = place.fetching.take_if(|offered| (offered.attempt, offered.epoch) == (attempt, epoch))?;
+        let known = self.tasks.get_mut(&attempt.task)?;
+        let offered = known.fetching.take_if(|offered| (offered.attempt, offered.epoch) == (attempt, epoch))?;
         if self.budget.bytes_per_s > 0 {
             let cost = Duration::from_secs_f64(bytes as f64 / self.budget.bytes_per_s as f64);
             self.paid = Some(self.paid.unwrap_or(now).max(now) + cost);
@@ -71,21 +72,21 @@ impl Checkpoints {
     /// An attempt stopped: its last checkpoint is all that is left of it. Returns it if it is to be fetched now; the
     /// second value says whether one is on its way, now or already.
     pub(super) fn last_of(&mut self, attempt: AttemptId, now: Instant) -> (Option<Offered>, bool) {
-        let Some(place) = self.tasks.get_mut(&attempt.task) else { return (None, false) };
-        if place.fetching.is_some_and(|offered| offered.attempt == attempt) {
+        let Some(known) = self.tasks.get_mut(&attempt.task) else { return (None, false) };
+        if known.fetching.is_some_and(|offered| offered.attempt == attempt) {
             return (None, true);
         }
-        match place.waiting.take_if(|offered| offered.attempt == attempt) {
-            Some(offered) => (Some(place.fetch(offered, now)), true),
+        match known.waiting.take_if(|offered| offered.attempt == attempt) {
+            Some(offered) => (Some(known.fetch(offered, now)), true),
             None => (None, false),
         }
     }
 
     /// An attempt is over, and its checkpoints are worth nothing. Returns the one that its executor still keeps.
     pub(super) fn forget(&mut self, attempt: AttemptId) -> Option<Offered> {
-        let place = self.tasks.get_mut(&attempt.task)?;
-        let waiting = place.waiting.take_if(|offered| offered.attempt == attempt);
-        if place.fetching.is_none() && place.waiting.is_none() {
+        let known = self.tasks.get_mut(&attempt.task)?;
+        let waiting = known.waiting.take_if(|offered| offered.attempt == attempt);
+        if known.fetching.is_none() && known.waiting.is_none() {
             self.tasks.remove(&attempt.task);
         }
         waiting
@@ -93,15 +94,15 @@ impl Checkpoints {
 
     /// A session is over, and with it what was being fetched.
     pub(super) fn session_ended(&mut self, executor: ExecutorId) {
-        for place in self.tasks.values_mut() {
-            place.fetching.take_if(|offered| offered.executor == executor);
-            place.waiting.take_if(|offered| offered.executor == executor);
+        for known in self.tasks.values_mut() {
+            known.fetching.take_if(|offered| offered.executor == executor);
+            known.waiting.take_if(|offered| offered.executor == executor);
         }
-        self.tasks.retain(|_, place| place.fetching.is_some() || place.waiting.is_some() || place.asked.is_some());
+        self.tasks.retain(|_, known| known.fetching.is_some() || known.waiting.is_some() || known.asked.is_some());
     }
 }
 
-impl Place {
+impl OfTask {
     fn fetch(&mut self, offered: Offered, now: Instant) -> Offered {
         self.fetching = Some(offered);
         self.waiting = None;

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{Digest, TaskId, TrialId};
-use broadsweep_common::task::Select;
+use broadsweep_common::metrics::Objective;
+use broadsweep_common::task::TaskKind;
+use broadsweep_search::VirtualTime;
 use bytes::Bytes;
 
 use super::book::Book;
-use super::record::{Begun, Record};
-use super::{checkpoint_name, weights_name};
+use super::deciding::{application, first_training};
+use super::record::{Begun, Decided, NewTask, Record, TrialNeeds};
+use super::task::TaskBook;
+use super::{names, retell};
 use crate::cluster::load;
 use crate::journal::{Journal, JournalError, Recovered, Storage, StorageError, Torn};
-use crate::plan::StudyPlan;
+use crate::plan::TrialPlan;
 
 /// What a driver starts from.
 #[derive(Clone, Debug)]
@@ -26,6 +30,10 @@ pub struct Start {
     pub data: Digest,
     /// The description's blob.
     pub study: Digest,
+    /// What is searched, and how.
+    pub search: Digest,
+    /// Parts of the input to which the model is applied: tasks beside those of the search.
+    pub partitions: u32,
 }
 
 /// The journal of a run, and what it adds up to.
@@ -34,6 +42,8 @@ pub struct Chronicle {
     storage: Arc<dyn Storage>,
     book: Book,
     is_dirty: bool,
+    /// Whether this driver began it.
+    is_new: bool,
 }
 
 /// Why there is no chronicle, or no longer.
@@ -81,18 +91,22 @@ pub(super) fn take_in(book: &mut Book, unfit: &mut Option<ChronicleError>, numbe
 }
 
 impl Chronicle {
-    /// Begins the chronicle of a new run.
+    /// Begins the chronicle of a new run, whose search has started these trials before any result is seen.
     ///
     /// # Errors
     /// [`ChronicleError::Journal`], if the folder has a journal or takes none.
     pub fn begin(
         storage: Arc<dyn Storage>,
-        plan: StudyPlan,
-        select: Select,
+        trials: Vec<TrialPlan>,
+        objective: Objective,
         start: Start,
     ) -> Result<Self, ChronicleError> {
         let journal = Journal::create(Arc::clone(&storage))?;
-        let mut chronicle = Self { journal, storage, book: Book::new(plan, select), is_dirty: false };
+        let mut chronicle = Self { journal, storage, book: Book::new(objective), is_dirty: false, is_new: true };
+        // Before all else: whoever finds a run that began knows what it is about to do.
+        chronicle.note_trials(trials)?;
+        chronicle.journal.commit()?;
+        chronicle.journal.is_compact();
         chronicle.take_up(start)?;
         Ok(chronicle)
     }
@@ -103,17 +117,16 @@ impl Chronicle {
     /// [`ChronicleError`]; the journal is as it was.
     pub fn resume(
         storage: Arc<dyn Storage>,
-        plan: StudyPlan,
-        select: Select,
+        objective: Objective,
         start: Start,
     ) -> Result<(Self, Option<Torn>), ChronicleError> {
-        let mut book = Book::new(plan, select);
+        let mut book = Book::new(objective);
         let mut unfit = None;
         let recovered = Journal::open(Arc::clone(&storage), |number, record| {
             take_in(&mut book, &mut unfit, number, &record);
         });
         let Recovered { journal, torn, .. } = recovered?;
-        let mut chronicle = Self { journal, storage, book, is_dirty: false };
+        let mut chronicle = Self { journal, storage, book, is_dirty: false, is_new: false };
         // First: another study explains records that do not fit.
         chronicle.check(&start)?;
         if let Some(error) = unfit {
@@ -123,6 +136,26 @@ impl Chronicle {
         chronicle.sweep()?;
         chronicle.take_up(start)?;
         Ok((chronicle, torn))
+    }
+
+    fn note_trials(&mut self, trials: Vec<TrialPlan>) -> Result<(), ChronicleError> {
+        let needs: Vec<_> = trials.iter().map(TrialNeeds::of).collect();
+        let starts = trials.into_iter().zip(&needs).map(|(trial, needs)| {
+            let TrialPlan { configuration, origin, .. } = trial;
+            let start = Decided::Start { configuration, origin, until_epoch: None, needs: *needs };
+            (VirtualTime::default(), start)
+        });
+        for record in retell::decided(0, starts) {
+            self.note(&record)?;
+        }
+        let tasks = (0..).map(TrialId).zip(&needs).map(|(trial, needs)| first_training(trial, needs, None));
+        self.note_tasks(tasks.collect())
+    }
+
+    /// Tasks that there are from now on.
+    pub(super) fn note_tasks(&mut self, tasks: Vec<NewTask>) -> Result<(), ChronicleError> {
+        let first = TaskId(self.book.tasks.len() as u32);
+        retell::added(first, tasks).try_for_each(|record| self.note(&record))
     }
 
     fn take_up(&mut self, start: Start) -> Result<(), ChronicleError> {
@@ -137,13 +170,13 @@ impl Chronicle {
             kernel: start.kernel.or_else(|| self.kernel().map(ToOwned::to_owned)),
             data: start.data,
             study: start.study,
-            trials: self.book.trials() as u32,
+            search: start.search,
             at: self.book.latest(),
         };
         if self.book.begun.is_none() {
-            // Before all else: whoever finds a run that began knows what its trials cost.
-            let planned: Vec<_> = self.book.plan_records().collect();
-            planned.iter().try_for_each(|record| self.note(record))?;
+            let is_application = |task: &TaskBook| matches!(task.kind(), TaskKind::Apply { .. });
+            let known = self.book.tasks().filter(|(_, task)| is_application(task)).count() as u32;
+            self.note_tasks((known..start.partitions).map(application).collect())?;
         }
         self.note(&Record::Begun(begun))?;
         self.commit()
@@ -153,7 +186,7 @@ impl Chronicle {
         let Some(begun) = &self.book.begun else { return Ok(()) };
         // The study first: another seed makes another data set of the same files.
         let rows = [
-            (begun.study == start.study && begun.trials as usize == self.book.trials(), "the study"),
+            ((begun.study, begun.search) == (start.study, start.search), "the study"),
             (begun.data == start.data, "the data set"),
             (start.kernel.is_none() || begun.kernel.is_none() || begun.kernel == start.kernel, "the kernel"),
         ];
@@ -165,7 +198,7 @@ impl Chronicle {
 
     fn load_weights(&mut self) -> Result<(), ChronicleError> {
         for (trial, digest) in self.book.weights_needed() {
-            let name = weights_name(trial);
+            let name = names::weights(trial);
             let blob = Blob::new(load(&*self.storage, &name)?).ok().filter(|blob| blob.manifest.digest() == digest);
             self.book.keep_weights(trial, blob.ok_or(ChronicleError::Damaged { name })?);
         }
@@ -175,10 +208,11 @@ impl Chronicle {
     /// Removes files that a crash left behind and nothing speaks of.
     fn sweep(&self) -> Result<(), ChronicleError> {
         let needed = self.book.weights_needed();
-        let weights = needed.keys().map(|trial| weights_name(*trial));
-        let checkpoints = self.book.checkpoints().map(|(task, kept)| checkpoint_name(task, kept.epoch));
-        let known: BTreeSet<_> = weights.chain(checkpoints).collect();
-        for folder in ["weights", "checkpoints"] {
+        let weights = needed.keys().map(|trial| names::weights(*trial));
+        let checkpoints = self.book.checkpoints().map(|(task, safe)| names::checkpoint(task, safe.epoch));
+        let outputs = self.book.outputs().map(names::output);
+        let known: BTreeSet<_> = weights.chain(checkpoints).chain(outputs).collect();
+        for folder in [names::WEIGHTS, names::CHECKPOINTS, names::OUTPUTS] {
             for file in self.storage.list(folder)? {
                 let name = format!("{folder}/{file}");
                 if !known.contains(&name) {
@@ -218,10 +252,10 @@ impl Chronicle {
         &self.book.executors
     }
 
-    /// Trials that are over.
+    /// Trials that there are, and those among them that are over.
     #[must_use]
-    pub fn finished(&self) -> usize {
-        (0..self.book.trials() as u32).filter(|number| self.is_finished(TaskId(*number))).count()
+    pub fn trials(&self) -> (usize, usize) {
+        (self.book.trials.len(), self.book.ended().count())
     }
 
     /// Whether nothing is left to do.
@@ -230,8 +264,9 @@ impl Chronicle {
         self.book.is_over()
     }
 
-    fn is_finished(&self, task: TaskId) -> bool {
-        self.book.task(task).is_some_and(|task| task.finish.is_some())
+    /// Whether this driver began the run: then its search has decided what the chronicle begins with.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Keeps weights that are in the run folder at hand; returns whose are worth nothing any more.

@@ -1,12 +1,12 @@
 //! What each command of the scheduler does: it is written down, and carried out once that is safe.
 
-use std::time::Duration;
-
 use broadsweep_common::attempt::Launch;
-use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
+use broadsweep_common::task::TaskKind;
 
-use super::record::{Finish, Record, Spent};
-use super::{Effect, Run, checkpoint_name};
+use super::record::{Finish, Input, Record, Spent};
+use super::task::TaskBook;
+use super::{Effect, Run, names};
 use crate::cluster::{Needs, Order};
 use crate::records::attempt::AttemptEnd;
 use crate::results::show::duration_text;
@@ -29,20 +29,30 @@ impl Run<'_> {
 
     fn launch(&mut self, executor: ExecutorId, attempt: AttemptId) {
         let book = self.chronicle.book();
-        let Some((task, weights)) = book.work_of(attempt.task) else {
+        let Some(task) = book.task(attempt.task) else {
             tracing::error!(%attempt, "a task without a description was launched");
             return;
         };
-        let kept = book.task(attempt.task).and_then(|task| task.checkpoint);
+        let (kind, from_epoch) = (task.kind(), task.begins_after());
+        let needs = task.needs(attempt.task).map(|input| self.needed(&input));
+        let configuration = book.trial_of(attempt.task).map(|(_, trial)| trial.configuration.clone());
         self.end_orphans(attempt);
-        let from_epoch = kept.map_or(0, |kept| kept.epoch);
         self.skip_numbers(attempt, executor, from_epoch);
-        tracing::info!(%executor, %attempt, trial = task.trial().0, from_epoch, "launched");
+        tracing::info!(%executor, %attempt, ?kind, from_epoch, "launched");
         self.note(&Record::Launched { attempt, executor, from_epoch, at: self.now() });
-        let checkpoint =
-            kept.map(|kept| Needs::Checkpoint { name: checkpoint_name(attempt.task, kept.epoch), blob: kept.blob });
-        let needs = weights.map(Needs::Weights).or(checkpoint);
-        self.tell(executor, Order::Launch { launch: Launch { attempt, task, checkpoint: None }, needs });
+        let configuration = configuration.unwrap_or_default();
+        let launch = Launch { attempt, kind, configuration, checkpoint: None };
+        self.tell(executor, Order::Launch { launch, needs: needs.flatten() });
+    }
+
+    /// What an executor is given before it starts: weights are at hand, checkpoints are read from the run folder.
+    fn needed(&self, input: &Input) -> Option<Needs> {
+        match *input {
+            Input::Weights { trial, .. } => self.chronicle.book().weights.get(&trial).cloned().map(Needs::Weights),
+            Input::Checkpoint { checkpoint, .. } => {
+                Some(Needs::Checkpoint { name: names::input(input), blob: checkpoint.blob })
+            }
+        }
     }
 
     /// An executor that came holding an attempt which was never launched takes its number: the next one is higher, and
@@ -90,8 +100,7 @@ impl Run<'_> {
     }
 
     fn lose(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool) {
-        self.awaited.remove(&attempt);
-        self.contradicted.remove(&attempt);
+        self.attempts.forget(attempt);
         let end = if counted {
             let reason = format!("{}: {}", self.cluster.name(executor), self.executors.end_reason(executor));
             self.say(format!("{attempt} is lost with {}; it is made again", self.cluster.name(executor)));
@@ -103,7 +112,7 @@ impl Run<'_> {
     }
 
     fn exclude(&mut self, executor: ExecutorId, until: Moment, failures: u32) {
-        let wait = Duration::from_micros(until.0.saturating_sub(self.now().0));
+        let wait = until.since(self.now());
         self.say(format!(
             "{}: {failures} attempts in a row failed there while others succeed; it is left alone for {}, then tried \
              with one",
@@ -115,31 +124,49 @@ impl Run<'_> {
     /// Writes down how an attempt ended, unless that is known.
     pub(super) fn end_attempt(&mut self, attempt: AttemptId, end: AttemptEnd, spent: Spent) {
         let known = self.chronicle.book().attempt(attempt);
-        if known.is_some_and(|known| matches!(known.end, None | Some(AttemptEnd::Beaten))) {
+        if known.is_some_and(|known| !known.end.as_ref().is_some_and(AttemptEnd::is_final)) {
             self.note(&Record::Ended { attempt, end, spent, at: self.now() });
         }
     }
 
     fn finish(&mut self, task: TaskId, verdict: Verdict) {
-        let book = self.chronicle.book();
-        let Some(trial) = book.trial_of(task) else { return };
         if let Verdict::GivenUp { reason, .. } = verdict {
             let reason = self.why_given_up(task, reason);
-            let what = if self.chronicle.book().is_measure(task) {
-                format!("the test error of {trial} could not be measured")
-            } else {
-                format!("{trial} is given up")
-            };
+            let what = self.given_up(task);
             self.say(format!("{what}: {reason}"));
             self.note(&Record::Finished { task, finish: Finish::GivenUp { reason }, at: self.now() });
         }
+        self.drop_checkpoints(task);
         let book = self.chronicle.book();
-        if let Some(kept) = book.task(task).and_then(|task| task.checkpoint) {
-            self.effects.push(Effect::Drop(checkpoint_name(task, kept.epoch)));
+        let Some(segment) = book.task(task).and_then(TaskBook::segment) else { return };
+        let trial = segment.replicate.trial;
+        let is_over = book.finish_of(trial).is_some_and(|(finish, _)| !finish.pauses());
+        if is_over {
+            self.effects.push(Effect::TrialEnded(trial));
         }
+        self.on_segment_end(task);
+    }
+
+    /// A task that is over goes on from nowhere: neither from its newest checkpoint nor from the one that it began with.
+    fn drop_checkpoints(&mut self, task: TaskId) {
         let book = self.chronicle.book();
-        if !book.is_measure(task) {
-            self.effects.push(Effect::TrialEnded(TrialId(task.0)));
+        let Some(known) = book.task(task) else { return };
+        let keeps = |epoch| known.finish.as_ref().is_some_and(|(finish, _)| finish.keeps(epoch));
+        let newest = known.checkpoint.filter(|newest| !keeps(newest.epoch));
+        let newest = newest.map(|newest| names::checkpoint(task, newest.epoch));
+        let first = known.task.inputs.iter().filter(|input| matches!(input, Input::Checkpoint { .. }));
+        let worthless: Vec<_> = newest.into_iter().chain(first.map(names::input)).collect();
+        self.effects.extend(worthless.into_iter().map(Effect::Drop));
+    }
+
+    /// What people are told of a task that is given up.
+    fn given_up(&self, task: TaskId) -> String {
+        let book = self.chronicle.book();
+        let trial = book.trial_of(task).map(|(trial, _)| trial.to_string()).unwrap_or_default();
+        match book.task(task).map(TaskBook::kind) {
+            Some(TaskKind::Measure { .. }) => format!("the test error of {trial} could not be measured"),
+            Some(TaskKind::Apply { partition }) => format!("partition {partition} is given up"),
+            Some(TaskKind::Train(_)) | None => format!("{trial} is given up"),
         }
     }
 

@@ -1,21 +1,24 @@
-//! How records add up to a book, and the records that a book can be told in.
+//! How records add up to a book.
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::EpochReport;
-
-use super::book::{Book, Unfit, selected};
-use super::record::{Finish, PlannedCost, Record, Spent};
-use super::task::{PIECE, TaskBook};
-use crate::plan::TrialPlan;
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
-use crate::records::standing::{Standing, StandingSince};
+use broadsweep_common::metrics::MetricName;
+use broadsweep_common::task::Replicate;
 use broadsweep_scheduler::Moment;
+use broadsweep_search::ranking::Ranking;
+use broadsweep_search::{Origin, VirtualTime};
 
-/// Epochs that a task gets room for at its first: a trial that asks for a million may stop early.
-const EPOCHS_AT_ONCE: usize = 16;
+use super::book::{Asked, Book, Unfit};
+use super::record::{Begun, Decided, Finish, NewTask, Record, Row, Spent};
+use super::task::TaskBook;
+use super::trial::{ReplicateBook, TrialBook};
+use crate::records::attempt::{AttemptEnd, AttemptRecord, Blame};
+use crate::records::standing::{Standing, StandingSince};
+
+/// Epochs that a trial gets room for at its first: one that asks for a million may stop early.
+const EPOCHS_AT_ONCE: u32 = 16;
 
 /// What is remembered of how an executor stood.
-const PRESENCE_MAX: usize = 10_000;
+const STANDINGS_MAX: usize = 10_000;
 
 impl Book {
     /// Takes a record in.
@@ -24,36 +27,20 @@ impl Book {
     /// [`Unfit`], if the record speaks of a task or an attempt that is not there.
     pub(super) fn apply(&mut self, record: &Record) -> Result<(), Unfit> {
         match record {
-            Record::Begun(begun) => {
-                self.latest = self.latest.max(begun.at);
-                // Those that are still there have to answer the next driver first.
-                for number in 0..self.executors.len() as u32 {
-                    self.stands(ExecutorId(number), Standing::Unasked, begun.at)?;
-                }
-                self.begun = Some(begun.clone());
-            }
-            Record::Planned { first, costs } => self.planned(*first, costs)?,
+            Record::Begun(begun) => self.begin(begun)?,
+            Record::Decided { first, v, decisions } => self.decide(*first, *v, decisions)?,
+            Record::TasksAdded { first, tasks } => self.add_tasks(*first, tasks)?,
+            Record::AddingEnded => self.adding_ended = true,
             Record::Kernel(kernel) => {
                 let begun = self.begun.as_mut().ok_or_else(|| Unfit("a kernel came before the run".to_owned()))?;
                 begun.kernel = Some(kernel.clone());
             }
-            Record::Executor { executor, name } => {
-                let next = self.executors.len() as u32;
-                if executor.0 != next {
-                    return Err(Unfit(format!("{executor} came where executor {next} was due")));
-                }
-                self.executors.push(name.clone());
-                self.presence.push(Vec::new());
-            }
+            Record::Executor { executor, name } => self.add_executor(*executor, name)?,
             Record::Stands { executor, standing, at } => self.stands(*executor, *standing, *at)?,
-            Record::Presence { executor, presence } => self.presence_mut(*executor)?.extend(presence),
+            Record::Standings { executor, standings } => self.standings_mut(*executor)?.extend(standings),
             Record::Broadcast(broadcast) => self.broadcast = *broadcast,
             Record::Closed(at) => self.latest = self.latest.max(*at),
-            Record::MeasuresPlanned(trials) => {
-                self.tasks.truncate(self.plan.trials.len());
-                self.tasks.extend(trials.iter().map(|_| TaskBook::default()));
-                self.measures = Some(trials.clone());
-            }
+            Record::Names(names) => self.add_names(names)?,
             Record::Launched { attempt, executor, from_epoch, at } => {
                 self.launched(*attempt, *executor, *from_epoch, *at)?;
             }
@@ -61,7 +48,7 @@ impl Book {
                 let end = self.attempt_mut(*attempt)?.end.take();
                 self.count(end.as_ref(), |count| count.saturating_sub(1));
             }
-            Record::Epoch { attempt, report, spent } => self.epoch_done(*attempt, report, *spent)?,
+            Record::Epoch { attempt, epoch, row, spent } => self.epoch_done(*attempt, *epoch, row, *spent)?,
             Record::Checkpointed { task, checkpoint } => self.task_mut(*task)?.checkpoint = Some(*checkpoint),
             Record::Ended { attempt, end, spent, at } => self.ended_attempt(*attempt, end, *spent, *at)?,
             Record::Completed { attempt, spent, finish, at } => {
@@ -81,7 +68,9 @@ impl Book {
                     self.task_mut(attempt.attempt.task)?.attempts.push(attempt.clone());
                 }
             }
-            Record::Epochs { task, reports } => self.task_mut(*task)?.epochs.extend(reports),
+            Record::Epochs { replicate, rows } => {
+                rows.iter().try_for_each(|row| self.push_epoch(*replicate, row))?;
+            }
             Record::Totals { repeated, latest } => {
                 (self.repeated, self.latest) = (*repeated, self.latest.max(*latest));
             }
@@ -89,33 +78,100 @@ impl Book {
         Ok(())
     }
 
-    /// The costs of these trials are as they were forecast when the run began.
-    fn planned(&mut self, first: TrialId, costs: &[PlannedCost]) -> Result<(), Unfit> {
-        let (start, end) = (first.0 as usize, (first.0 as usize).saturating_add(costs.len()));
-        let trials = self.plan.trials.get_mut(start..end);
-        let trials = trials.ok_or_else(|| Unfit(format!("{first} is planned, and there is no such trial")))?;
-        for (trial, cost) in trials.iter_mut().zip(costs) {
-            (trial.epochs, trial.flops, trial.test_flops) = (cost.epochs, cost.flops, cost.test_flops);
+    fn begin(&mut self, begun: &Begun) -> Result<(), Unfit> {
+        self.latest = self.latest.max(begun.at);
+        // Those that are still there have to answer the next driver first.
+        for number in 0..self.executors.len() as u32 {
+            self.stands(ExecutorId(number), Standing::Unasked, begun.at)?;
         }
+        self.begun = Some(begun.clone());
+        Ok(())
+    }
+
+    fn decide(&mut self, first: u32, v: VirtualTime, decisions: &[Decided]) -> Result<(), Unfit> {
+        if first as usize != self.decisions.len() {
+            return Err(Unfit(format!("decision {first} came where {} was due", self.decisions.len())));
+        }
+        if self.moments.last().is_none_or(|(_, last)| *last != v) {
+            self.moments.push((first, v));
+        }
+        for decided in decisions {
+            let decision = match decided {
+                Decided::Start { configuration, origin, until_epoch, needs } => {
+                    let trial = TrialId(self.trials.len() as u32);
+                    if *origin == Origin::Control {
+                        self.control = Some(trial);
+                        self.ranking = Ranking::new(self.ranking.objective().clone(), self.control);
+                    }
+                    let configuration = configuration.sharing(&mut self.parameters);
+                    self.trials.push(TrialBook::new(configuration, *origin, *until_epoch, *needs));
+                    Asked::Start(trial)
+                }
+                Decided::Continue { trial, until_epoch } => {
+                    self.trial(*trial).ok_or_else(|| no_trial(*trial))?;
+                    Asked::Continue { trial: *trial, until_epoch: *until_epoch }
+                }
+                Decided::Ended => Asked::Ended,
+            };
+            self.decisions.push(decision);
+        }
+        Ok(())
+    }
+
+    fn add_tasks(&mut self, first: TaskId, tasks: &[NewTask]) -> Result<(), Unfit> {
+        let next = TaskId(self.tasks.len() as u32);
+        if first != next {
+            return Err(Unfit(format!("{first} was added where {next} was due")));
+        }
+        for task in tasks {
+            let number = TaskId(self.tasks.len() as u32);
+            let book = TaskBook::new(task.clone());
+            if let Some(trial) = book.trial() {
+                let known = self.trials.get_mut(trial.0 as usize).ok_or_else(|| no_trial(trial))?;
+                if let Some(segment) = book.segment() {
+                    known.add_segment(segment.replicate, number);
+                    self.open.insert(number);
+                }
+            }
+            self.tasks.push(book);
+        }
+        Ok(())
+    }
+
+    fn add_executor(&mut self, executor: ExecutorId, name: &str) -> Result<(), Unfit> {
+        let next = self.executors.len() as u32;
+        if executor.0 != next {
+            return Err(Unfit(format!("{executor} came where executor {next} was due")));
+        }
+        self.executors.push(name.to_owned());
+        self.standings.push(Vec::new());
         Ok(())
     }
 
     fn stands(&mut self, executor: ExecutorId, standing: Standing, at: Moment) -> Result<(), Unfit> {
         self.latest = self.latest.max(at);
-        let presence = self.presence_mut(executor)?;
-        let is_full = presence.len() >= PRESENCE_MAX;
-        match presence.last_mut() {
+        let standings = self.standings_mut(executor)?;
+        let is_full = standings.len() >= STANDINGS_MAX;
+        match standings.last_mut() {
             Some(last) if last.standing == standing => {}
             None if matches!(standing, Standing::Gone | Standing::Unasked) => {}
             // Of one that comes and goes all day, this is all that is remembered.
             Some(last) if is_full => last.standing = standing,
-            _ => presence.push(StandingSince { at_s: at.seconds(), standing }),
+            _ => standings.push(StandingSince { at_s: at.seconds(), standing }),
         }
         Ok(())
     }
 
-    fn presence_mut(&mut self, executor: ExecutorId) -> Result<&mut Vec<StandingSince>, Unfit> {
-        self.presence.get_mut(executor.0 as usize).ok_or_else(|| Unfit(format!("there is no {executor}")))
+    fn standings_mut(&mut self, executor: ExecutorId) -> Result<&mut Vec<StandingSince>, Unfit> {
+        self.standings.get_mut(executor.0 as usize).ok_or_else(|| Unfit(format!("there is no {executor}")))
+    }
+
+    fn add_names(&mut self, names: &[MetricName]) -> Result<(), Unfit> {
+        if !self.has_room_for_names() {
+            return Err(Unfit("there are too many different metrics".to_owned()));
+        }
+        self.names.push(names.into());
+        Ok(())
     }
 
     fn launched(
@@ -146,22 +202,35 @@ impl Book {
         Ok(())
     }
 
-    fn epoch_done(&mut self, attempt: AttemptId, report: &EpochReport, spent: Spent) -> Result<(), Unfit> {
+    fn epoch_done(&mut self, attempt: AttemptId, epoch: u32, row: &Row, spent: Spent) -> Result<(), Unfit> {
+        let segment = self.task_mut(attempt.task)?.segment();
+        let replicate = segment.ok_or_else(|| Unfit(format!("{attempt} has no epochs")))?.replicate;
         let record = self.attempt_mut(attempt)?;
-        record.epoch = report.epoch;
+        record.epoch = epoch;
         record.training_s += spent.training_s();
         record.evaluation_s += spent.evaluation_s();
-        let expected = (self.epochs_of(attempt.task) as usize).min(EPOCHS_AT_ONCE);
-        let epochs = &mut self.task_mut(attempt.task)?.epochs;
-        if epochs.len() < report.epoch as usize {
-            if epochs.capacity() == 0 {
-                epochs.reserve_exact(expected);
-            }
-            epochs.push(*report);
+        if self.replicate_mut(replicate)?.curves.epochs() < epoch {
+            self.push_epoch(replicate, row)?;
         } else {
             self.repeated += 1;
         }
         Ok(())
+    }
+
+    /// The next epoch of a replicate.
+    fn push_epoch(&mut self, replicate: Replicate, row: &Row) -> Result<(), Unfit> {
+        let metrics = self.metrics(row)?;
+        let expected = self.trial(replicate.trial).map_or(0, |trial| trial.needs.epochs).min(EPOCHS_AT_ONCE);
+        let mut columns = std::mem::take(&mut self.columns);
+        let pushed = self.replicate_mut(replicate).map(|known| {
+            let is_first = known.curves.is_empty();
+            known.curves.push(&metrics, &mut columns);
+            if is_first {
+                known.curves.reserve(expected.saturating_sub(1) as usize);
+            }
+        });
+        self.columns = columns;
+        pushed
     }
 
     fn ended_attempt(&mut self, attempt: AttemptId, end: &AttemptEnd, spent: Spent, at: Moment) -> Result<(), Unfit> {
@@ -178,12 +247,13 @@ impl Book {
 
     fn finished(&mut self, task: TaskId, finish: Finish, at: Moment) -> Result<(), Unfit> {
         self.latest = self.latest.max(at);
-        if let Finish::Trained { report, .. } = &finish
-            && let Some(error) = selected(report, self.select)
-            && self.beats_the_best(TrialId(task.0), report)
+        if let Finish::Trained { epoch, .. } = &finish
+            && let Some((trial, _)) = self.trial_of(task)
+            && let Some(value) = self.value_at(trial, *epoch)
         {
-            self.best = Some((error, TrialId(task.0)));
+            self.ranking.note(trial, value);
         }
+        self.open.remove(&task);
         let book = self.task_mut(task)?;
         let has_weights = matches!(book.finish, Some((Finish::Trained { weights: Some(_), .. }, _)));
         if !has_weights {
@@ -195,46 +265,13 @@ impl Book {
         Ok(())
     }
 
-    /// What is known, in as few records as it takes.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
-        let begun = self.begun.iter().cloned().map(Record::Begun);
-        let executors = self
-            .executors
-            .iter()
-            .enumerate()
-            .map(|(number, name)| Record::Executor { executor: ExecutorId(number as u32), name: name.clone() });
-        let planned = self.plan_records();
-        let presence = self.presence.iter().zip(0..).flat_map(|(presence, number)| {
-            let executor = ExecutorId(number);
-            presence.chunks(PIECE).map(move |piece| Record::Presence { executor, presence: piece.to_vec() })
-        });
-        let measures = self.measures.iter().cloned().map(Record::MeasuresPlanned);
-        let tasks = self.tasks.iter().enumerate().flat_map(|(number, task)| task.records(TaskId(number as u32)));
-        planned.chain(begun).chain(executors).chain(presence).chain(measures).chain(tasks).chain([
-            Record::Broadcast(self.broadcast),
-            Record::Totals { repeated: self.repeated, latest: self.latest },
-        ])
-    }
-
-    /// What the trials are forecast to cost.
-    pub(super) fn plan_records(&self) -> impl Iterator<Item = Record> {
-        self.plan.trials.chunks(PIECE).zip(0..).map(|(piece, number)| {
-            let cost = |trial: &TrialPlan| PlannedCost {
-                epochs: trial.epochs,
-                flops: trial.flops,
-                test_flops: trial.test_flops,
-            };
-            Record::Planned { first: TrialId(number * PIECE as u32), costs: piece.iter().map(cost).collect() }
-        })
-    }
-
     /// Counts the end of an attempt where it is a misfortune.
     fn count(&mut self, end: Option<&AttemptEnd>, change: impl Fn(u32) -> u32) {
         let (lost, failed) = &mut self.misfortunes;
-        match end {
-            Some(AttemptEnd::Lost { .. }) => *lost = change(*lost),
-            Some(AttemptEnd::Failed { .. } | AttemptEnd::Hung { .. }) => *failed = change(*failed),
-            _ => {}
+        match end.map_or(Blame::Nobody, AttemptEnd::blames) {
+            Blame::Executor => *lost = change(*lost),
+            Blame::Program => *failed = change(*failed),
+            Blame::Nobody => {}
         }
     }
 
@@ -247,4 +284,14 @@ impl Book {
         let found = self.task_mut(attempt.task)?.attempts.get_mut(index);
         found.ok_or_else(|| Unfit(format!("{attempt} was never launched")))
     }
+
+    fn replicate_mut(&mut self, wanted: Replicate) -> Result<&mut ReplicateBook, Unfit> {
+        let trial = self.trials.get_mut(wanted.trial.0 as usize);
+        let found = trial.and_then(|trial| trial.replicate_mut(wanted));
+        found.ok_or_else(|| Unfit(format!("{} was never begun", wanted.trial)))
+    }
+}
+
+fn no_trial(trial: TrialId) -> Unfit {
+    Unfit(format!("there is no {trial}"))
 }

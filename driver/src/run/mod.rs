@@ -1,64 +1,78 @@
-//! The one loop where clock, links, scheduler and journal meet. It never waits on a slow executor.
+//! The one loop where clock, links, search, scheduler and journal meet. It never waits on a slow executor.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `record` | what a run writes down |
-//! | `task` | all that is known of one task |
-//! | `book` | what the records add up to: all tasks, and the weights that are worth keeping |
-//! | `fold` | how records add up to it |
-//! | `left` | the time that is left, now and then |
+//! | `trial`, `task` | all that is known of one trial, and of one task |
+//! | `book` | what the records add up to |
+//! | `fold` | how they do |
+//! | `retell` | the records that a book can be told in |
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
+//! | `names` | the files beside the journal |
+//! | `deciding` | asks the search, and adds the tasks that follow |
+//! | `judge` | which reports can be believed |
 //! | `executors` | where each executor stands |
-//! | `acks` | which messages of a session are safe |
+//! | `attempts` | where an attempt stands between its launch and its end |
+//! | `mailbox`, `acks` | what waits on the way from and to executors, and which messages are safe |
 //! | `checkpoints` | which checkpoints are fetched |
 //! | `steps` | what each event of a link does |
 //! | `reports` | what each report does |
+//! | `arrivals` | what each fetched blob does |
 //! | `commands` | what each command of the scheduler does |
+//! | `left` | the time that is left, now and then |
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
 //! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
-//! it: launches, acknowledgements and what people are told wait in `orders` and `effects` until the journal has it.
+//! it: launches, acknowledgements and what people are told wait in `mail` and `effects` until the journal has it.
 
 mod acks;
+mod arrivals;
+mod attempts;
 mod book;
 mod checkpoints;
 mod chronicle;
 mod commands;
+mod deciding;
 mod error;
 mod executors;
 mod fold;
+mod judge;
 mod left;
+mod mailbox;
+mod names;
 mod outcome;
 mod read;
 mod record;
 mod reports;
+mod retell;
 mod steps;
 mod task;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::attempt::Report;
-use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
+use broadsweep_common::ids::{AttemptId, ExecutorId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, Member, Order, Payload, SessionId, Traffic};
-use crate::records::run::{Broadcast, RunRecord};
+use crate::cluster::{Cluster, Member, Order, Payload, Traffic};
+use crate::plan::Planner;
+use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::results::progress::{Progress, RunState};
 use crate::study::{CheckpointSettings, Study};
-use broadsweep_scheduler::{Event, History, Moment, Priority, Scheduler, SchedulingPolicy};
+use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
+use broadsweep_search::{Search, Seen};
 
-use acks::Acks;
-use book::Contradiction;
+use attempts::Attempts;
 use checkpoints::Checkpoints;
 use executors::Executors;
 use left::TimeLeft;
+use mailbox::Mailboxes;
 use record::Record;
-use reports::Awaited;
 
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use error::RunError;
@@ -112,27 +126,24 @@ pub struct Run<'a> {
     scheduler: Scheduler,
     executors: Executors,
     chronicle: Chronicle,
+    search: Box<dyn Search>,
+    planner: Planner<'a>,
     progress: Progress,
     checkpoints: Checkpoints,
-    /// Attempts that ended, whose end counts once a blob is here.
-    awaited: BTreeMap<AttemptId, Awaited>,
-    /// Attempts that contradicted what was known: cancelled, and not believed however they end.
-    contradicted: BTreeMap<AttemptId, Contradiction>,
-    /// What is to be acknowledged to each executor, and the executors for which that may have changed.
-    acks: BTreeMap<ExecutorId, Acks>,
-    settled: BTreeSet<ExecutorId>,
-    /// Reports of executors on which the scheduler does not count yet, as too few are ready.
-    early: Vec<(ExecutorId, u64, Vec<Report>)>,
-    /// What waits for the journal: orders by session, and all else.
-    orders: BTreeMap<(ExecutorId, SessionId), Vec<Order>>,
+    attempts: Attempts,
+    mail: Mailboxes,
+    /// How many lists of metrics each executor was the first to report.
+    name_lists: BTreeMap<ExecutorId, u32>,
+    /// What else waits for the journal.
     effects: Vec<Effect>,
-    /// Whether the best and the control were looked for.
-    searching: bool,
+    /// Results that the search was not shown yet, and how many it was.
+    unseen: Vec<Seen>,
+    shown: u64,
     /// Whether the run is to end early.
     stopping: bool,
     broken: Option<RunError>,
     broadcast_s: f64,
-    broadcast_before: Broadcast,
+    broadcast_before: BroadcastRecord,
     started: Instant,
     /// Driven time before this driver.
     before: Moment,
@@ -156,6 +167,7 @@ impl<'a> Run<'a> {
         payload: Arc<Payload>,
         cluster: Cluster,
         chronicle: Chronicle,
+        (search, planner): (Box<dyn Search>, Planner<'a>),
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
@@ -170,15 +182,15 @@ impl<'a> Run<'a> {
             settings,
             cluster,
             chronicle,
+            search,
+            planner,
             progress,
-            awaited: BTreeMap::new(),
-            contradicted: BTreeMap::new(),
-            acks: BTreeMap::new(),
-            settled: BTreeSet::new(),
-            early: Vec::new(),
-            orders: BTreeMap::new(),
+            attempts: Attempts::default(),
+            mail: Mailboxes::default(),
+            name_lists: BTreeMap::new(),
             effects: Vec::new(),
-            searching: true,
+            unseen: Vec::new(),
+            shown: 0,
             stopping: false,
             broken: None,
             broadcast_s: 0.0,
@@ -201,7 +213,7 @@ impl<'a> Run<'a> {
         let error = self.go_on(&mut signals).await.err();
         if error.is_some() {
             // What waits rests on something that could not be written down.
-            self.orders.clear();
+            self.mail.take_orders();
             self.effects.clear();
         }
         self.close();
@@ -215,7 +227,8 @@ impl<'a> Run<'a> {
     async fn go_on(&mut self, signals: &mut Signals) -> Result<(), RunError> {
         signals.members.drain(..).for_each(|member| self.join(member));
         self.payload.kernel.knows_all();
-        self.add_tasks();
+        self.take_up();
+        self.decide_if_due();
         self.commit()?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,7 +249,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            self.after_the_search();
+            self.decide_if_due();
             self.commit()?;
             if let Some(error) =
                 self.broken.take().or_else(|| self.executors.verdict(self.settings.nodes_min, Instant::now()))
@@ -275,40 +288,6 @@ impl<'a> Run<'a> {
             !self.executors.is_known(*executor) || self.scheduler.running_on(*executor).next().is_some()
         };
         if self.scheduler.is_done() { BTreeSet::new() } else { executors.filter(is_spared).collect() }
-    }
-
-    /// Gives the scheduler every task with what it went through under earlier drivers.
-    fn add_tasks(&mut self) {
-        let held_until = self.now().after(self.settings.scheduling.reconnect());
-        for (trial, configuration, error) in self.chronicle.book().ended() {
-            self.progress.remember(trial, configuration, error);
-        }
-        for (task, forecast) in self.chronicle.book().forecasts() {
-            let history = self.chronicle.book().task(task).map(|book| book.history(held_until));
-            let priority = Priority::longest_first(forecast.cost);
-            self.feed(Event::TaskAdded { task, priority, forecast, history: history.unwrap_or_default() });
-        }
-        if self.chronicle.book().measures_are_planned() {
-            self.searching = false;
-            self.feed(Event::AddingEnded);
-        }
-        self.after_the_search();
-    }
-
-    /// Once every trial is trained, the best and the control look at the test rows, if the study says so.
-    fn after_the_search(&mut self) {
-        if !self.searching || self.scheduler.counts().finished < self.chronicle.book().trials() || self.stopping {
-            return;
-        }
-        self.searching = false;
-        let candidates = if self.study.tests_the_best() { self.chronicle.book().candidates() } else { Vec::new() };
-        self.note(&Record::MeasuresPlanned(candidates));
-        let planned = self.chronicle.book().forecasts().split_off(self.chronicle.book().trials());
-        for (task, forecast) in planned {
-            let priority = Priority::longest_first(forecast.cost);
-            self.feed(Event::TaskAdded { task, priority, forecast, history: History::default() });
-        }
-        self.feed(Event::AddingEnded);
     }
 
     /// The run is to end early: what runs stops after its epoch, with a checkpoint.
@@ -353,10 +332,7 @@ impl<'a> Run<'a> {
     }
 
     fn next_deadline(&self) -> Instant {
-        let scheduled = self
-            .scheduler
-            .next_deadline()
-            .map(|Moment(us)| self.started + Duration::from_micros(us.saturating_sub(self.before.0)));
+        let scheduled = self.scheduler.next_deadline().map(|moment| self.started + moment.since(self.before));
         let far = Instant::now() + Duration::from_hours(1);
         // One that has passed has had its say; until something changes, the ticks look again.
         let patience = self.executors.deadline().filter(|deadline| *deadline > Instant::now());
@@ -395,16 +371,14 @@ impl<'a> Run<'a> {
 
     /// Makes safe what was noted, then does what waits for that.
     fn commit(&mut self) -> Result<(), RunError> {
-        for executor in std::mem::take(&mut self.settled) {
-            if let Some(sequence) = self.acks.get_mut(&executor).and_then(Acks::next) {
-                self.tell(executor, Order::Acknowledge { sequence });
-            }
+        for (executor, sequence) in self.mail.acknowledgeable() {
+            self.tell(executor, Order::Acknowledge { sequence });
         }
         self.chronicle.commit()?;
         if let Some(error) = self.broken.take() {
             return Err(error); // what could not be noted must not be acted on
         }
-        for ((executor, session), orders) in std::mem::take(&mut self.orders) {
+        for ((executor, session), orders) in self.mail.take_orders() {
             self.cluster.tell(executor, session, orders);
         }
         for effect in self.effects.drain(..) {
@@ -412,8 +386,9 @@ impl<'a> Run<'a> {
                 Effect::Say(line) => self.progress.println(&line),
                 Effect::TrialEnded(trial) => {
                     let book = self.chronicle.book();
-                    let configuration = &book.plan().trials[trial.0 as usize].configuration;
-                    self.progress.trial_ended(trial, configuration, book.error_of(TaskId(trial.0)));
+                    if let Some(known) = book.trial(trial) {
+                        self.progress.trial_ended(trial, &known.configuration, book.value_of(trial));
+                    }
                 }
                 Effect::Drop(name) => self.chronicle.drop_file(&name),
             }
@@ -423,21 +398,11 @@ impl<'a> Run<'a> {
 
     fn tell(&mut self, executor: ExecutorId, order: Order) {
         if let Some(session) = self.executors.session(executor) {
-            self.orders.entry((executor, session)).or_default().push(order);
+            self.mail.order(executor, session, order);
         }
     }
 
     fn say(&mut self, line: String) {
         self.effects.push(Effect::Say(line));
     }
-}
-
-/// The name of a task's checkpoint in the run folder.
-fn checkpoint_name(task: TaskId, epoch: u32) -> String {
-    format!("checkpoints/{task}-{epoch}")
-}
-
-/// The name of a trial's weights in the run folder.
-fn weights_name(trial: TrialId) -> String {
-    format!("weights/{}", trial.0)
 }

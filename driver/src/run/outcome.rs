@@ -1,13 +1,16 @@
 //! What is left at the end of a run, as plain data.
 
-use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::metrics::Metrics;
 
 use super::book::Book;
 use super::record::Finish;
 use super::task::TaskBook;
+use super::trial::TrialBook;
 use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
-use crate::records::run::{Broadcast, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::attempt::AttemptRecord;
+use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::study::Study;
 
 impl Run<'_> {
@@ -20,11 +23,11 @@ impl Run<'_> {
     }
 
     /// What the broadcast took so far: under earlier drivers, and under this one.
-    pub(super) fn broadcast(&self) -> Broadcast {
+    pub(super) fn broadcast(&self) -> BroadcastRecord {
         let (before, traffic) = (self.broadcast_before, &self.payload.traffic);
         let sent_bytes = Traffic::read(&traffic.sent);
         let encoded = traffic.encoded(self.payload.data_bytes());
-        Broadcast {
+        BroadcastRecord {
             // Where this driver sent nothing, an earlier one knows what a copy takes.
             data_bytes: if sent_bytes == 0 && before.data_bytes > 0 { before.data_bytes } else { encoded },
             data_raw_bytes: self.payload.data_bytes(),
@@ -44,7 +47,7 @@ impl Book {
         RunRecord {
             study: study.name.clone(),
             seed: study.seed,
-            select: self.select,
+            objective: self.ranking.objective().clone(),
             loss: study.loss(),
             kernel: begun.and_then(|begun| begun.kernel.clone()).unwrap_or_else(|| "none".to_owned()),
             build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),
@@ -54,65 +57,71 @@ impl Book {
             stage: if self.is_over() { Stage::Over } else { Stage::Interrupted },
             attempts: self.attempts().cloned().collect(),
             executor_names: self.executors.clone(),
-            presence: self.presence.clone(),
+            standings: self.standings.clone(),
             epochs_repeated: self.repeated,
             trials: self.trial_records(),
-            control: self.plan.control,
+            tasks: self.tasks.iter().map(TaskBook::purpose).collect(),
+            control: self.control,
             wall_s: self.latest.seconds(),
             broadcast: self.broadcast,
         }
     }
 
     /// Every trial with what it reported and what it took.
-    pub(super) fn trial_records(&self) -> Vec<TrialRecord> {
-        let trials = (0..self.trials() as u32).filter_map(|number| Some((number, self.task(TaskId(number))?)));
-        let mut records: Vec<_> = trials.map(|(number, task)| self.trial_record(TrialId(number), task)).collect();
+    fn trial_records(&self) -> Vec<TrialRecord> {
+        let mut records: Vec<_> = self.trials().map(|(number, trial)| self.trial_record(number, trial)).collect();
         for (task, trial) in self.measured_tasks() {
-            if let Some((Finish::Measured(score), _)) = self.task(task).and_then(|task| task.finish.as_ref()) {
-                records[trial.0 as usize].test = Some(*score);
+            if let Some((Finish::Measured(metrics), _)) = &task.finish {
+                records[trial.0 as usize].measured = metrics.clone();
             }
         }
         records
     }
 
-    fn trial_record(&self, trial: TrialId, task: &TaskBook) -> TrialRecord {
-        let outcome = match &task.finish {
-            Some((Finish::Trained { report, .. }, _)) => TrialOutcome::Finished(*report),
+    fn trial_record(&self, trial: TrialId, book: &TrialBook) -> TrialRecord {
+        let finish = self.finish_of(trial);
+        let outcome = match finish {
+            Some((Finish::Trained { epoch, .. }, _)) => TrialOutcome::Finished { epoch: *epoch },
+            Some((Finish::Paused { checkpoint, .. }, _)) => TrialOutcome::Paused { epoch: checkpoint.epoch },
             Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
-            Some((Finish::Measured(_), _)) | None => TrialOutcome::NotRun,
+            Some((Finish::Measured(_) | Finish::Applied { .. }, _)) | None => TrialOutcome::NotRun,
         };
-        let (plan, last) = (&self.plan.trials[trial.0 as usize], task.completing());
-        let name = |number: u32| self.executors.get(number as usize).cloned();
+        let segments: Vec<&TaskBook> = book.segments().filter_map(|task| self.task(task)).collect();
+        // What each segment took, by the attempt that brought its result.
+        let took = |seconds: fn(&AttemptRecord) -> f64| -> f64 {
+            segments.iter().filter_map(|task| task.completing()).map(seconds).sum()
+        };
+        let last = segments.last().and_then(|task| task.completing());
+        let first = segments.first().and_then(|task| task.attempts.first());
         TrialRecord {
             trial,
-            configuration: plan.configuration.clone(),
-            cost: plan.flops,
-            epochs_max: plan.epochs,
-            test: match &outcome {
-                TrialOutcome::Finished(report) => report.test,
-                TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => None,
-            },
+            configuration: book.configuration.clone(),
+            cost: book.needs.cost,
+            epochs_max: book.needs.epochs,
             outcome,
-            epochs: task.epochs.clone(),
-            attempts: task.attempts.len() as u32,
-            executor: last.and_then(|attempt| name(attempt.executor.0)),
-            training_s: last.map_or(0.0, |attempt| attempt.training_s),
-            evaluation_s: last.map_or(0.0, |attempt| attempt.evaluation_s),
-            started_s: task.attempts.first().map_or(0.0, |attempt| attempt.started_s),
-            ended_s: task.finish.as_ref().map_or(0.0, |(_, at)| at.seconds()),
+            rungs: self.rungs_of(book),
+            curves: book.first().map(|replicate| replicate.curves.clone()).unwrap_or_default(),
+            measured: Metrics::default(),
+            attempts: segments.iter().map(|task| task.attempts.len() as u32).sum(),
+            executor: last.and_then(|attempt| self.executors.get(attempt.executor.0 as usize).cloned()),
+            training_s: took(|attempt| attempt.training_s),
+            evaluation_s: took(|attempt| attempt.evaluation_s),
+            started_s: first.map_or(0.0, |attempt| attempt.started_s),
+            ended_s: finish.map_or(0.0, |(_, at)| at.seconds()),
         }
     }
 
-    /// The tasks that look at the test rows, each with its trial.
-    fn measured_tasks(&self) -> impl Iterator<Item = (TaskId, TrialId)> {
-        let first = self.trials() as u32;
-        (first..).map_while(move |number| Some((TaskId(number), self.trial_of(TaskId(number))?)))
+    /// Where a trial paused and was continued.
+    fn rungs_of(&self, book: &TrialBook) -> Vec<u32> {
+        let segments = book.first().map(|replicate| replicate.segments.as_slice()).unwrap_or_default();
+        let continued = segments.iter().take(segments.len().saturating_sub(1));
+        continued.filter_map(|task| Some(self.task(*task)?.segment()?.until_epoch)).collect()
     }
 
     /// Trials whose test error was due and could not be had.
     fn unmeasured(&self) -> u32 {
-        let finishes = self.measured_tasks().filter_map(|(task, _)| self.task(task)?.finish.as_ref());
-        finishes.filter(|(finish, _)| matches!(finish, Finish::GivenUp { .. })).count() as u32
+        let is_given_up = |(task, _): &(&TaskBook, TrialId)| matches!(task.finish, Some((Finish::GivenUp { .. }, _)));
+        self.measured_tasks().filter(is_given_up).count() as u32
     }
 }

@@ -9,7 +9,6 @@ use super::chronicle::take_in;
 use super::record::Record;
 use crate::cluster::roster::ROSTER;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
-use crate::plan::{StudyPlan, TrialPlan};
 use crate::records::run::{RunRecord, Stage};
 use crate::results::folder::is_held;
 use crate::study::{self, Diagnostic, Study};
@@ -105,7 +104,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
         return Err(ReadError::NoRun { folder: folder.to_owned(), missing: "journal" });
     }
     let study = read_study(storage, folder)?;
-    let mut book = Book::new(without_costs(&study).map_err(Box::new)?, study.search.select);
+    let mut book = Book::new(study.objective());
     let mut unfit = None;
     let records = |number, record: Record| take_in(&mut book, &mut unfit, number, &record);
     let torn = Journal::read(storage, records).map_err(|error| match error {
@@ -114,7 +113,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
     })?;
     let Some(begun) = &book.begun else { return Err(ReadError::NotBegun(folder.to_owned())) };
     // First: another study explains records that do not fit.
-    if begun.trials as usize != book.trials() {
+    if begun.search != study.search_digest() {
         return Err(ChronicleError::Changed { what: "the study" }.into());
     }
     unfit.map_or_else(|| Ok(Reading { record: book.run_record(&study), torn }), |unfit| Err(unfit.into()))
@@ -130,34 +129,21 @@ fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> 
     Ok(study::parse(&text, &path.display().to_string()).map_err(Box::new)?)
 }
 
-/// The trials of a study; what they cost is written in the journal.
-fn without_costs(study: &Study) -> Result<StudyPlan, Diagnostic> {
-    let trial = |configuration| TrialPlan {
-        configuration,
-        epochs: 0,
-        parameters: 0,
-        flops: 0,
-        test_flops: 0,
-        memory_bytes: 0,
-        batch_size: 0,
-    };
-    let trials = study.configurations()?.into_iter().map(trial).collect();
-    Ok(StudyPlan { trials, control: StudyPlan::control(study) })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId};
+    use broadsweep_scheduler::Moment;
+    use broadsweep_search::VirtualTime;
 
     use super::*;
     use crate::data;
     use crate::journal::MemoryStorage;
+    use crate::plan::Planner;
     use crate::records::standing::Standing;
-    use crate::run::record::{Finish, Spent};
+    use crate::run::record::{Decided, Finish, Spent};
     use crate::run::{Chronicle, Start};
-    use broadsweep_scheduler::Moment;
 
     const TEXT: &str = "name = 'read'\ntrainer = { kind = 'replay', seconds = 0.5, epochs = '$n', error = 0.25 }\n\
                         [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 2] }\n";
@@ -168,11 +154,19 @@ mod tests {
         storage.write(STUDY, TEXT.as_bytes()).unwrap();
         let study = study::parse(TEXT, STUDY).unwrap();
         let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
-        let plan = StudyPlan::new(&study, &trainer, study.configurations().unwrap(), &header).unwrap();
+        let drawn = study.drawn(&mut study.search()).unwrap();
+        let trials = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
         let blob = Digest::of(b"any");
-        let start = Start { run: "r".into(), kernel: Some("portable".into()), data: blob, study: blob };
-        let mut chronicle =
-            Chronicle::begin(Arc::clone(&storage) as Arc<dyn Storage>, plan, study.search.select, start).unwrap();
+        let start = Start {
+            run: "r".into(),
+            kernel: Some("portable".into()),
+            data: blob,
+            study: blob,
+            search: study.search_digest(),
+            partitions: 0,
+        };
+        let shared = Arc::clone(&storage) as Arc<dyn Storage>;
+        let mut chronicle = Chronicle::begin(shared, trials, study.objective(), start).unwrap();
         let (executor, attempt) = (ExecutorId(0), AttemptId { task: TaskId(1), number: 1 });
         for record in [
             Record::Executor { executor, name: "a:1".into() },
@@ -208,7 +202,9 @@ mod tests {
         let attempt = AttemptId { task: TaskId(1), number: 1 };
         let end = crate::records::attempt::AttemptEnd::Completed;
         chronicle.note(&Record::Ended { attempt, end, spent: Spent::default(), at: Moment(2_000_000) }).unwrap();
-        chronicle.note(&Record::MeasuresPlanned(Vec::new())).unwrap();
+        let ended = Record::Decided { first: 2, v: VirtualTime(0), decisions: vec![Decided::Ended] };
+        chronicle.note(&ended).unwrap();
+        chronicle.note(&Record::AddingEnded).unwrap();
         chronicle.note(&Record::Closed(Moment(2_500_000))).unwrap();
         chronicle.commit().unwrap();
         let read = read_it(&storage).unwrap();

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use broadsweep_common::attempt::Durations;
+use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::{EpochReport, Score};
-use broadsweep_scheduler::Moment;
+use broadsweep_common::metrics::{MetricName, Metrics};
+use broadsweep_common::task::{Replicate, TaskKind};
+use broadsweep_scheduler::{Moment, Priority};
+use broadsweep_search::{Origin, VirtualTime};
 use serde::{Deserialize, Serialize};
 
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
-use crate::records::run::Broadcast;
+use crate::records::run::BroadcastRecord;
 use crate::records::standing::{Standing, StandingSince};
 
 /// Something that happened.
@@ -24,13 +27,24 @@ pub(super) enum Record {
         /// What people call it.
         name: String,
     },
-    /// What trials are forecast to cost: nobody who reads the run later needs its data for that.
-    Planned {
-        /// The first of them.
-        first: TrialId,
-        /// In trial order.
-        costs: Vec<PlannedCost>,
+    /// What the search decided, in order: nobody decides it again.
+    Decided {
+        /// The number of the first of them; decisions count from 0.
+        first: u32,
+        /// When, by the search's own clock.
+        v: VirtualTime,
+        /// What.
+        decisions: Vec<Decided>,
     },
+    /// Tasks that there are from now on.
+    TasksAdded {
+        /// The first one's number, which is the next; the others follow.
+        first: TaskId,
+        /// What they are.
+        tasks: Vec<NewTask>,
+    },
+    /// No more tasks will come: the search has ended, and the looks at the test rows after it are planned.
+    AddingEnded,
     /// An executor came or went.
     Stands {
         /// Which one.
@@ -40,8 +54,6 @@ pub(super) enum Record {
         /// When.
         at: Moment,
     },
-    /// The last look at the test rows is planned: the tasks after the trainings, for these trials in this order.
-    MeasuresPlanned(Vec<TrialId>),
     /// An attempt is about to go out.
     Launched {
         /// The next number of its task.
@@ -55,12 +67,16 @@ pub(super) enum Record {
     },
     /// An attempt that counted as lost is live after all.
     Adopted(AttemptId),
+    /// The names of metrics that are reported together. Such lists are numbered from 0.
+    Names(Vec<MetricName>),
     /// An attempt has done an epoch.
     Epoch {
         /// Whose report it is.
         attempt: AttemptId,
+        /// Counted from 1.
+        epoch: u32,
         /// What it measured.
-        report: EpochReport,
+        row: Row,
         /// What it took.
         spent: Spent,
     },
@@ -69,7 +85,7 @@ pub(super) enum Record {
         /// Of which task.
         task: TaskId,
         /// What is there.
-        checkpoint: Kept,
+        checkpoint: SafeCheckpoint,
     },
     /// An attempt is over.
     Ended {
@@ -102,23 +118,23 @@ pub(super) enum Record {
         /// When.
         at: Moment,
     },
-    /// All that is known of a task but its epochs: what a compaction leaves of the records above.
+    /// All that is known of a task but its attempts: what a compaction leaves of the records above.
     Known {
         /// Which one.
         task: TaskId,
         /// Its newest checkpoint.
-        checkpoint: Option<Kept>,
+        checkpoint: Option<SafeCheckpoint>,
         /// With what it is over, and when.
         finish: Option<(Finish, Moment)>,
     },
     /// Attempts of a task, in order: likewise.
     Attempts(Vec<AttemptRecord>),
-    /// Epochs of a task, in order: likewise.
+    /// Epochs of a trial, in order: likewise.
     Epochs {
-        /// Which task.
-        task: TaskId,
+        /// Of which repeat and fold.
+        replicate: Replicate,
         /// Those that follow the ones known so far.
-        reports: Vec<EpochReport>,
+        rows: Vec<Row>,
     },
     /// What the tasks do not tell: likewise.
     Totals {
@@ -130,27 +146,95 @@ pub(super) enum Record {
     /// The kernel that every executor uses: they agreed on it.
     Kernel(String),
     /// What the broadcast took so far, under all drivers of the run.
-    Broadcast(Broadcast),
+    Broadcast(BroadcastRecord),
     /// A driver ends in order: up to here the time is driven.
     Closed(Moment),
     /// How an executor stood, in order: what a compaction leaves.
-    Presence {
+    Standings {
         /// Which one.
         executor: ExecutorId,
         /// Those that follow the ones known so far.
-        presence: Vec<StandingSince>,
+        standings: Vec<StandingSince>,
     },
 }
 
-/// What a trial is forecast to cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PlannedCost {
+/// One decision of the search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Decided {
+    /// A new trial: its number is the next one.
+    Start {
+        /// Its values.
+        configuration: Configuration,
+        /// Where they are from.
+        origin: Origin,
+        /// The epoch at which it pauses, if it does.
+        until_epoch: Option<u32>,
+        /// What it will take: nobody who reads the run later needs its data for that.
+        needs: TrialNeeds,
+    },
+    /// A trial that has paused is trained on.
+    Continue {
+        /// Which one.
+        trial: TrialId,
+        /// Where it pauses next.
+        until_epoch: u32,
+    },
+    /// Nothing more is decided.
+    Ended,
+}
+
+/// What a trial will take, as far as the study tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TrialNeeds {
     /// Epochs, at most.
     pub(super) epochs: u32,
-    /// Of all of them.
-    pub(super) flops: u64,
+    /// Of all of them, in a unit of the study's own: FLOPs, or the microseconds that a replay waits.
+    pub(super) cost: u64,
     /// Of measuring the test rows once.
-    pub(super) test_flops: u64,
+    pub(super) test_cost: u64,
+    /// Memory of its slot.
+    pub(super) memory_bytes: u64,
+    /// Whether a training ends with weights: a replay does not.
+    pub(super) makes_weights: bool,
+}
+
+/// A task, as it is added.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct NewTask {
+    /// What it does.
+    pub(super) kind: TaskKind,
+    /// What it costs, in the unit of its study.
+    pub(super) cost: u64,
+    /// What is placed first.
+    pub(super) priority: Priority,
+    /// What has to be there before it starts.
+    pub(super) inputs: Vec<Input>,
+}
+
+/// A file of the run folder that an executor needs before it starts a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Input {
+    /// The weights of a trial.
+    Weights {
+        /// Whose.
+        trial: TrialId,
+        /// By which their bytes are checked.
+        blob: Digest,
+    },
+    /// The state that a trial has paused with.
+    Checkpoint {
+        /// The segment that left it.
+        task: TaskId,
+        /// What it left.
+        checkpoint: SafeCheckpoint,
+    },
+}
+
+/// The metrics of one epoch: the number of their list of names, and a value for each of these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) names: u32,
+    pub(super) values: Vec<f64>,
 }
 
 /// What a driver starts from. A later one has to start from the same.
@@ -168,8 +252,8 @@ pub(super) struct Begun {
     pub(super) data: Digest,
     /// The description's blob.
     pub(super) study: Digest,
-    /// Trials that are planned.
-    pub(super) trials: u32,
+    /// What is searched, and how.
+    pub(super) search: Digest,
     /// When: where the driven time goes on.
     pub(super) at: Moment,
 }
@@ -200,7 +284,7 @@ impl From<Durations> for Spent {
 
 /// A checkpoint in the run folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct SafeCheckpoint {
     /// The state is that after this epoch.
     pub(super) epoch: u32,
     /// By which its bytes are checked.
@@ -210,12 +294,19 @@ pub(super) struct Kept {
 /// With what a task is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Finish {
-    /// A training has its result.
+    /// A trial is trained to its end, or as far as early stop allowed.
     Trained {
         /// The epoch that counts.
-        report: EpochReport,
+        epoch: u32,
         /// The blob of its weights, if they are in the run folder.
         weights: Option<Digest>,
+    },
+    /// A segment is trained to its end, and its trial can be continued.
+    Paused {
+        /// The epoch that counts so far.
+        epoch: u32,
+        /// Where it goes on from: in the run folder.
+        checkpoint: SafeCheckpoint,
     },
     /// A training's loss was NaN or infinite.
     Diverged {
@@ -223,7 +314,12 @@ pub(super) enum Finish {
         epoch: u32,
     },
     /// Weights were measured.
-    Measured(Score),
+    Measured(Metrics),
+    /// The model was applied to a partition.
+    Applied {
+        /// What came out, in the run folder.
+        output: Digest,
+    },
     /// It is not tried again.
     GivenUp {
         /// Why, for people.

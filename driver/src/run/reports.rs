@@ -1,42 +1,25 @@
 //! What each report of an executor does. A report is settled, and may be acknowledged, once the journal has what it
-//! tells; the end of an attempt whose weights or last checkpoint are wanted waits for those.
+//! tells; the end of an attempt that made something which is wanted waits until that is in the run folder.
 
-use broadsweep_common::attempt::{Ended, News, Report};
-use broadsweep_common::blob::Blob;
-use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TrialId};
-use broadsweep_common::metrics::EpochReport;
-use bytes::Bytes;
+use broadsweep_common::attempt::{AttemptEvent, Ended, Report};
+use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
+use broadsweep_common::metrics::Metrics;
+use broadsweep_scheduler::{Event, Outcome};
 use tokio::time::Instant;
 
-use super::book::{Contradiction, Seen};
+use super::attempts::{Awaited, Fetching, Phase};
 use super::checkpoints::Offered;
-use super::record::{Finish, Kept, Record, Spent};
-use super::{Effect, Run, checkpoint_name, weights_name};
-use crate::cluster::{Cargo, Order, Pull, PullError};
+use super::judge::{Contradiction, JudgedEnd, Seen};
+use super::record::{Finish, Record, SafeCheckpoint, Spent};
+use super::{Run, names};
+use crate::cluster::{Cargo, Order, Pull};
 use crate::records::attempt::AttemptEnd;
-use broadsweep_scheduler::{Event, Outcome};
-
-/// How often weights are asked for before their attempt counts as failed.
-const PULLS_MAX: u32 = 3;
 
 /// Bytes that weights or a checkpoint may have beyond the memory of their training: names, shapes, the course so far.
 const BLOB_BYTES_SLACK: u64 = 64 << 20;
 
-/// An attempt whose end waits for a blob.
-pub(super) struct Awaited {
-    pub(super) executor: ExecutorId,
-    /// The message that told of the end.
-    sequence: u64,
-    spent: Spent,
-    what: Await,
-}
-
-enum Await {
-    /// The weights of a trial that may be the best.
-    Weights { report: EpochReport, blob: Digest, tries: u32 },
-    /// The last checkpoint of an attempt that stopped.
-    Checkpoint,
-}
+/// Lists of metrics that one executor may be the first to report.
+const NAME_LISTS_OF_EXECUTOR_MAX: u32 = 64;
 
 /// Whether a report is settled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,51 +30,40 @@ enum Settled {
 
 impl Run<'_> {
     pub(super) fn on_reports(&mut self, executor: ExecutorId, sequence: u64, reports: Vec<Report>) {
-        self.acks.entry(executor).or_default().received(sequence, reports.len());
+        self.mail.received(executor, sequence, reports.len());
         for report in reports {
             if self.on_report(executor, sequence, report) == Settled::Now {
-                self.settle(executor, sequence);
+                self.mail.settle(executor, sequence);
             }
-        }
-    }
-
-    fn settle(&mut self, executor: ExecutorId, sequence: u64) {
-        if let Some(acks) = self.acks.get_mut(&executor) {
-            acks.settle(sequence);
-            self.settled.insert(executor);
         }
     }
 
     fn on_report(&mut self, executor: ExecutorId, sequence: u64, report: Report) -> Settled {
-        let Report { attempt, durations, news } = report;
+        let Report { attempt, durations, event } = report;
         let spent = Spent::from(durations);
-        if self.scheduler.executor_of(attempt) == Some(executor) && !self.awaited.contains_key(&attempt) {
-            return match news {
-                News::Epoch { report, checkpoint } => {
-                    if self.on_epoch(executor, attempt, &report, spent) {
-                        self.on_checkpoint(executor, attempt, report.epoch, checkpoint);
-                    } else if let Some(checkpoint) = checkpoint {
-                        self.tell(executor, Order::Release(checkpoint));
-                    }
-                    Settled::Now
-                }
-                News::Ended(ended) => self.on_end(executor, attempt, ended, (sequence, spent)),
-            };
+        if self.scheduler.executor_of(attempt) != Some(executor) || self.attempts.is_fetching(attempt) {
+            self.on_stale(executor, attempt, &event, spent);
+            return Settled::Now;
         }
-        self.on_stale(executor, attempt, &news, spent);
-        Settled::Now
+        match event {
+            AttemptEvent::Epoch { epoch, metrics, checkpoint } => {
+                if self.on_epoch(executor, attempt, (epoch, &metrics), spent) {
+                    self.on_checkpoint(executor, attempt, epoch, checkpoint);
+                } else if let Some(checkpoint) = checkpoint {
+                    self.tell(executor, Order::Release(checkpoint));
+                }
+                Settled::Now
+            }
+            AttemptEvent::Ended(ended) => self.on_end(executor, attempt, &ended, (sequence, spent)),
+        }
     }
 
     /// A report of an attempt that was told to stop, or that was told before, or that never was.
-    fn on_stale(&mut self, executor: ExecutorId, attempt: AttemptId, news: &News, spent: Spent) {
-        match news {
-            News::Epoch { checkpoint: Some(blob), .. } | News::Ended(Ended::Complete { weights: Some(blob), .. }) => {
-                self.tell(executor, Order::Release(*blob));
-            }
-            News::Epoch { .. } | News::Ended(_) => {}
-        }
+    fn on_stale(&mut self, executor: ExecutorId, attempt: AttemptId, event: &AttemptEvent, spent: Spent) {
+        self.release_all(executor, blobs_of(event));
         let stops = self.scheduler.running_on(executor).any(|running| running == attempt);
-        if stops && matches!(news, News::Ended(_)) && self.scheduler.executor_of(attempt).is_none() {
+        if stops && matches!(event, AttemptEvent::Ended(_)) && self.scheduler.executor_of(attempt).is_none() {
+            self.attempts.take_doubt(attempt);
             self.forget_checkpoint(attempt);
             self.end_attempt(attempt, AttemptEnd::Beaten, spent);
             self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Stopped });
@@ -101,122 +73,178 @@ impl Run<'_> {
     }
 
     /// Takes an epoch in; says whether it can be believed.
-    fn on_epoch(&mut self, executor: ExecutorId, attempt: AttemptId, report: &EpochReport, spent: Spent) -> bool {
-        if self.chronicle.book().is_measure(attempt.task) || self.contradicted.contains_key(&attempt) {
-            tracing::warn!(%executor, %attempt, epoch = report.epoch, "an epoch that cannot be believed is ignored");
+    fn on_epoch(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        (epoch, metrics): (u32, &Metrics),
+        spent: Spent,
+    ) -> bool {
+        let judged = self.chronicle.book().judge_epoch(attempt, epoch, metrics);
+        let Some(judged) = judged.filter(|_| !self.attempts.is_doubted(attempt)) else {
+            tracing::warn!(%executor, %attempt, epoch, "an epoch that cannot be believed is ignored");
             return false;
-        }
-        match self.chronicle.book().judge(attempt, report) {
-            Ok(seen) => {
-                if seen == Seen::New {
-                    tracing::info!(%executor, %attempt, epoch = report.epoch, loss = report.training_loss, "epoch done");
-                    self.note(&Record::Epoch { attempt, report: *report, spent });
-                }
+        };
+        match judged {
+            Ok(Seen::New) if !self.note_epoch(executor, attempt, (epoch, metrics), spent) => {
+                self.doubt(executor, attempt, "it reports other metrics at each epoch".to_owned());
+                false
+            }
+            Ok(Seen::New | Seen::Before) => {
                 // Told again where it is known: an attempt that began anew is at work all the same.
-                self.feed(Event::EpochEnded { executor, attempt, epoch: report.epoch });
+                self.feed(Event::EpochEnded { executor, attempt, epoch });
                 true
             }
-            Err(contradiction) => {
-                self.contradict(executor, attempt, contradiction);
+            Err(contradiction @ Contradiction { .. }) => {
+                self.doubt(executor, attempt, contradiction.to_string());
                 false
             }
         }
     }
 
+    /// Writes an epoch down, unless its executor has told of too many different metrics. Each executor has its own share
+    /// of them: one that makes names up leaves the others theirs.
+    fn note_epoch(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        (epoch, metrics): (u32, &Metrics),
+        spent: Spent,
+    ) -> bool {
+        if self.chronicle.book().row(metrics).is_none() {
+            let lists = self.name_lists.entry(executor).or_default();
+            *lists += 1;
+            if *lists > NAME_LISTS_OF_EXECUTOR_MAX || !self.chronicle.book().has_room_for_names() {
+                return false;
+            }
+            self.note(&Record::Names(metrics.iter().map(|(name, _)| name.clone()).collect()));
+        }
+        let Some(row) = self.chronicle.book().row(metrics) else { return false };
+        tracing::info!(%attempt, epoch, ?metrics, "epoch done");
+        self.note(&Record::Epoch { attempt, epoch, row, spent });
+        true
+    }
+
     fn on_checkpoint(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, blob: Option<Digest>) {
         let Some((blob, session)) = blob.zip(self.executors.session(executor)) else { return };
         let known = self.chronicle.book().task(attempt.task).and_then(|task| task.checkpoint);
-        if known.is_some_and(|kept| kept.epoch >= epoch) {
+        if known.is_some_and(|known| known.epoch >= epoch) {
             self.tell(executor, Order::Release(blob));
             return;
         }
         let offered = Offered { attempt, executor, session, epoch, blob };
         if let Some(offered) = self.checkpoints.offered(offered, Instant::now()) {
-            self.fetch(offered);
+            self.fetch_checkpoint(offered);
         }
     }
 
-    fn fetch(&mut self, Offered { attempt, executor, epoch, blob, .. }: Offered) {
-        let name = checkpoint_name(attempt.task, epoch);
+    pub(super) fn fetch_checkpoint(&mut self, Offered { attempt, executor, epoch, blob, .. }: Offered) {
+        let name = names::checkpoint(attempt.task, epoch);
         self.pull(executor, attempt, Cargo::Checkpoint { epoch }, (blob, name));
     }
 
-    /// An attempt told something else than an earlier one: it is stopped, and tried again elsewhere.
-    fn contradict(&mut self, executor: ExecutorId, attempt: AttemptId, contradiction: Contradiction) {
-        self.say(format!("{}: {contradiction}", self.cluster.name(executor)));
+    /// An attempt told something that cannot be: it is stopped, and tried again elsewhere.
+    fn doubt(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
+        self.say(format!("{}: {reason}", self.cluster.name(executor)));
         self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
-        self.contradicted.insert(attempt, contradiction);
+        self.attempts.enter(attempt, Phase::Doubted { reason });
     }
 
     fn on_end(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
-        ended: Ended,
+        ended: &Ended,
         (sequence, spent): (u64, Spent),
     ) -> Settled {
-        if let Err(reason) = self.judge_end(attempt, &ended) {
-            if let Ended::Complete { weights: Some(weights), .. } = ended {
-                self.tell(executor, Order::Release(weights));
+        let judged = match self.attempts.take_doubt(attempt) {
+            Some(reason) => Err(reason),
+            None => self.chronicle.book().judge_end(attempt.task, ended),
+        };
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(reason) => {
+                self.release_all(
+                    executor,
+                    ended.artifacts().iter().map(|artifact| artifact.blob).collect::<Vec<_>>(),
+                );
+                self.fail(executor, attempt, reason, spent);
+                return Settled::Now;
             }
-            self.fail(executor, attempt, reason, spent);
-            return Settled::Now;
-        }
-        let trial = TrialId(attempt.task.0);
-        match ended {
-            Ended::Complete { report, weights: Some(blob) }
-                if self.chronicle.book().wants_weights(trial, &report) =>
-            {
-                self.pull_weights(executor, attempt, blob);
-                let what = Await::Weights { report, blob, tries: 1 };
-                self.awaited.insert(attempt, Awaited { executor, sequence, spent, what });
-                return Settled::Later;
+        };
+        match judged {
+            JudgedEnd::Trained { epoch, weights } => {
+                return self.on_trained(executor, attempt, (epoch, weights), (sequence, spent));
             }
-            Ended::Complete { report, weights } => {
-                if let Some(weights) = weights {
-                    self.tell(executor, Order::Release(weights));
-                }
-                self.complete(executor, attempt, Finish::Trained { report, weights: None }, spent);
+            JudgedEnd::Paused { epoch, until_epoch, checkpoint } => {
+                let safe = SafeCheckpoint { epoch: until_epoch, blob: checkpoint };
+                let finish = Finish::Paused { epoch, checkpoint: safe };
+                return self.fetch_artifact(executor, attempt, (finish, checkpoint), (sequence, spent));
             }
-            Ended::Diverged { epoch } => self.complete(executor, attempt, Finish::Diverged { epoch }, spent),
-            Ended::Measured(score) => self.complete(executor, attempt, Finish::Measured(score), spent),
-            Ended::Stopped => return self.on_stopped(executor, attempt, (sequence, spent)),
-            Ended::Refused { needed_bytes, available_bytes } => {
+            JudgedEnd::Applied { output } => {
+                let finish = Finish::Applied { output };
+                return self.fetch_artifact(executor, attempt, (finish, output), (sequence, spent));
+            }
+            JudgedEnd::Stopped => return self.on_stopped(executor, attempt, (sequence, spent)),
+            JudgedEnd::Diverged { epoch } => self.complete(executor, attempt, Finish::Diverged { epoch }, spent),
+            JudgedEnd::Measured(metrics) => self.complete(executor, attempt, Finish::Measured(metrics), spent),
+            JudgedEnd::Refused { needed_bytes, available_bytes } => {
                 self.end_attempt(attempt, AttemptEnd::Refused { needed_bytes, available_bytes }, spent);
                 self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Refused });
             }
-            Ended::Failed { reason } => self.fail(executor, attempt, reason, spent),
+            JudgedEnd::Failed { reason } => self.fail(executor, attempt, reason, spent),
         }
         Settled::Now
     }
 
-    /// Why an end cannot be believed.
-    fn judge_end(&mut self, attempt: AttemptId, ended: &Ended) -> Result<(), String> {
+    /// A trial is trained: if it may be the best or is the control, its weights are fetched first.
+    fn on_trained(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        (epoch, weights): (u32, Option<Digest>),
+        (sequence, spent): (u64, Spent),
+    ) -> Settled {
         let book = self.chronicle.book();
-        let is_measure = book.is_measure(attempt.task);
-        let fits = match ended {
-            Ended::Measured(_) => is_measure,
-            Ended::Complete { .. } | Ended::Diverged { .. } => !is_measure,
-            Ended::Stopped | Ended::Failed { .. } | Ended::Refused { .. } => true,
+        let is_wanted = book.trial_of(attempt.task).is_some_and(|(trial, _)| book.wants_weights(trial, epoch));
+        match weights {
+            Some(blob) if is_wanted => {
+                let finish = Finish::Trained { epoch, weights: Some(blob) };
+                self.fetch_artifact(executor, attempt, (finish, blob), (sequence, spent))
+            }
+            unwanted => {
+                self.release_all(executor, unwanted);
+                self.complete(executor, attempt, Finish::Trained { epoch, weights: None }, spent);
+                Settled::Now
+            }
+        }
+    }
+
+    /// The end of an attempt waits for what it made.
+    fn fetch_artifact(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        (finish, blob): (Finish, Digest),
+        (sequence, spent): (u64, Spent),
+    ) -> Settled {
+        self.pull_artifact(executor, attempt, &finish, blob);
+        let awaited = Awaited::Artifact { finish, blob, tries: 1 };
+        self.attempts.enter(attempt, Phase::Fetching(Fetching { executor, sequence, spent, awaited }));
+        Settled::Later
+    }
+
+    pub(super) fn pull_artifact(&mut self, executor: ExecutorId, attempt: AttemptId, finish: &Finish, blob: Digest) {
+        let task = attempt.task;
+        let trial = self.chronicle.book().trial_of(task).map(|(trial, _)| trial);
+        let (cargo, name) = match (finish, trial) {
+            (Finish::Trained { .. }, Some(trial)) => (Cargo::Weights, names::weights(trial)),
+            (Finish::Paused { checkpoint, .. }, _) => {
+                (Cargo::Checkpoint { epoch: checkpoint.epoch }, names::checkpoint(task, checkpoint.epoch))
+            }
+            _ => (Cargo::Output, names::output(task)),
         };
-        if !fits {
-            return Err("it reported an outcome that its task does not have".to_owned());
-        }
-        if let Some(contradiction) = self.contradicted.remove(&attempt) {
-            return Err(contradiction.to_string());
-        }
-        match ended {
-            Ended::Diverged { epoch } if !book.has_epoch(attempt.task, *epoch) => {
-                Err(format!("it ended with epoch {epoch}, which its training does not have"))
-            }
-            Ended::Complete { weights: None, .. } if book.makes_weights(attempt.task) => {
-                Err("it ended without the weights of its network".to_owned())
-            }
-            Ended::Complete { report, .. } => {
-                book.agrees(attempt.task, report).map_err(|contradiction| contradiction.to_string())
-            }
-            _ => Ok(()),
-        }
+        self.pull(executor, attempt, cargo, (blob, name));
     }
 
     /// An attempt stopped because its executor leaves, its driver was away, or the run is to end early: what it did
@@ -230,30 +258,31 @@ impl Run<'_> {
         }
         let (fetch, is_coming) = self.checkpoints.last_of(attempt, Instant::now());
         if let Some(offered) = fetch {
-            self.fetch(offered);
+            self.fetch_checkpoint(offered);
         }
         if is_coming {
-            self.awaited.insert(attempt, Awaited { executor, sequence, spent, what: Await::Checkpoint });
+            let awaited = Awaited::LastCheckpoint;
+            self.attempts.enter(attempt, Phase::Fetching(Fetching { executor, sequence, spent, awaited }));
             return Settled::Later;
         }
         self.stopped(executor, attempt, spent);
         Settled::Now
     }
 
-    fn stopped(&mut self, executor: ExecutorId, attempt: AttemptId, spent: Spent) {
+    pub(super) fn stopped(&mut self, executor: ExecutorId, attempt: AttemptId, spent: Spent) {
         self.forget_checkpoint(attempt);
         self.end_attempt(attempt, AttemptEnd::Stopped, spent);
         self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Stopped });
     }
 
     /// An attempt has its task's result.
-    fn complete(&mut self, executor: ExecutorId, attempt: AttemptId, finish: Finish, spent: Spent) {
+    pub(super) fn complete(&mut self, executor: ExecutorId, attempt: AttemptId, finish: Finish, spent: Spent) {
         self.forget_checkpoint(attempt);
         self.note(&Record::Completed { attempt, spent, finish, at: self.now() });
         self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed });
     }
 
-    fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String, spent: Spent) {
+    pub(super) fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String, spent: Spent) {
         tracing::warn!(%executor, %attempt, reason, "attempt failed");
         self.forget_checkpoint(attempt);
         self.end_attempt(attempt, AttemptEnd::Failed { reason }, spent);
@@ -267,117 +296,25 @@ impl Run<'_> {
         }
     }
 
-    fn pull_weights(&mut self, executor: ExecutorId, attempt: AttemptId, blob: Digest) {
-        let name = weights_name(TrialId(attempt.task.0));
-        self.pull(executor, attempt, Cargo::Weights, (blob, name));
+    fn release_all(&mut self, executor: ExecutorId, blobs: impl IntoIterator<Item = Digest>) {
+        for blob in blobs {
+            self.tell(executor, Order::Release(blob));
+        }
     }
 
     /// What an attempt made is no larger than what it needed to make it.
     fn pull(&mut self, executor: ExecutorId, attempt: AttemptId, cargo: Cargo, (blob, name): (Digest, String)) {
-        let trial = self.chronicle.book().plan().trials.get(attempt.task.0 as usize);
-        let bytes_max = trial.map_or(0, |trial| trial.memory_bytes).saturating_add(BLOB_BYTES_SLACK);
+        let trial = self.chronicle.book().trial_of(attempt.task);
+        let memory_bytes = trial.map_or(0, |(_, trial)| trial.needs.memory_bytes);
+        let bytes_max = memory_bytes.saturating_add(BLOB_BYTES_SLACK);
         self.tell(executor, Order::Pull(Pull { attempt, cargo, blob, name, bytes_max }));
     }
+}
 
-    pub(super) fn on_pulled(
-        &mut self,
-        executor: ExecutorId,
-        attempt: AttemptId,
-        cargo: Cargo,
-        content: Result<Bytes, PullError>,
-    ) {
-        let content = match content {
-            Err(PullError::Storage(error)) => {
-                self.broken.get_or_insert(error.into());
-                return;
-            }
-            Err(PullError::Link(error)) => Err(error.to_string()),
-            Ok(content) => Blob::new(content).map_err(|error| error.to_string()),
-        };
-        match cargo {
-            Cargo::Weights => self.on_weights(executor, attempt, content),
-            Cargo::Checkpoint { epoch } => self.on_checkpoint_pulled(executor, attempt, epoch, content),
-        }
-    }
-
-    /// A candidate's result counts once its weights are safe, so that the best trial's are never lost.
-    fn on_weights(&mut self, executor: ExecutorId, attempt: AttemptId, content: Result<Blob<Bytes>, String>) {
-        if self.awaited.get(&attempt).is_none_or(|awaited| awaited.executor != executor) {
-            return; // of a session that is over: its report comes again
-        }
-        let Some(Awaited { sequence, spent, what, .. }) = self.awaited.remove(&attempt) else { return };
-        let Await::Weights { report, blob, tries } = what else { return };
-        if self.scheduler.executor_of(attempt) != Some(executor) {
-            // It was beaten, or took too long to be waited for: the task has, or will have, another attempt's result.
-            self.tell(executor, Order::Release(blob));
-            self.end_attempt(attempt, AttemptEnd::Beaten, spent);
-            self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Stopped });
-            self.settle(executor, sequence);
-            return;
-        }
-        let trial = TrialId(attempt.task.0);
-        match content {
-            Ok(weights) => {
-                self.tell(executor, Order::Release(blob));
-                let is_wanted = self.chronicle.book().wants_weights(trial, &report);
-                let digest = is_wanted.then(|| weights.manifest.digest());
-                self.complete(executor, attempt, Finish::Trained { report, weights: digest }, spent);
-                for retired in self.chronicle.keep_weights(trial, weights) {
-                    self.effects.push(Effect::Drop(weights_name(retired)));
-                }
-            }
-            // If the session is over, its end comes next; otherwise the weights may come at the second try.
-            Err(reason) if tries < PULLS_MAX => {
-                tracing::warn!(%executor, %attempt, reason, "asking again for weights");
-                self.pull_weights(executor, attempt, blob);
-                let what = Await::Weights { report, blob, tries: tries + 1 };
-                self.awaited.insert(attempt, Awaited { executor, sequence, spent, what });
-                return;
-            }
-            Err(reason) => self.fail(executor, attempt, reason, spent),
-        }
-        self.settle(executor, sequence);
-    }
-
-    fn on_checkpoint_pulled(
-        &mut self,
-        executor: ExecutorId,
-        attempt: AttemptId,
-        epoch: u32,
-        content: Result<Blob<Bytes>, String>,
-    ) {
-        let bytes = content.as_ref().map_or(0, |blob| blob.manifest.bytes());
-        let fetched = self.checkpoints.fetched(attempt, epoch, bytes, Instant::now());
-        let task = self.chronicle.book().task(attempt.task);
-        let is_over = task.is_none_or(|task| task.finish.is_some());
-        let older = task.and_then(|task| task.checkpoint);
-        match content {
-            Ok(_) if is_over => self.effects.push(Effect::Drop(checkpoint_name(attempt.task, epoch))),
-            Ok(_) if self.contradicted.contains_key(&attempt) => {} // nothing speaks of the file
-            Ok(blob) if older.is_none_or(|older| older.epoch < epoch) => {
-                let checkpoint = Kept { epoch, blob: blob.manifest.digest() };
-                tracing::debug!(task = %attempt.task, epoch, "checkpoint safe");
-                self.note(&Record::Checkpointed { task: attempt.task, checkpoint });
-                if let Some(older) = older {
-                    self.effects.push(Effect::Drop(checkpoint_name(attempt.task, older.epoch)));
-                }
-                self.feed(Event::Checkpointed { task: attempt.task, epoch });
-            }
-            Ok(_) => {}
-            Err(reason) => tracing::info!(%executor, %attempt, epoch, reason, "a checkpoint was not fetched"),
-        }
-        if !self.awaited.get(&attempt).is_some_and(|awaited| matches!(awaited.what, Await::Checkpoint)) {
-            return;
-        }
-        // The attempt stopped meanwhile: its very last checkpoint may still wait.
-        if let (Some(offered), _) = self.checkpoints.last_of(attempt, Instant::now()) {
-            self.fetch(offered);
-        } else if let Some(Awaited { sequence, spent, .. }) = self.awaited.remove(&attempt) {
-            if let Some(offered) = fetched {
-                self.tell(executor, Order::Release(offered.blob));
-            }
-            self.stopped(executor, attempt, spent);
-            self.settle(executor, sequence);
-        }
+/// The blobs that a report names: its executor keeps them until they are released.
+fn blobs_of(event: &AttemptEvent) -> Vec<Digest> {
+    match event {
+        AttemptEvent::Epoch { checkpoint, .. } => checkpoint.iter().copied().collect(),
+        AttemptEvent::Ended(ended) => ended.artifacts().iter().map(|artifact| artifact.blob).collect(),
     }
 }

@@ -53,7 +53,7 @@ impl Run<'_> {
                 self.on_reports(executor, sequence, reports);
             }
             // An executor sends no more than it has: these are what it held while no driver was there.
-            LinkEvent::Reports { sequence, reports } => self.early.push((executor, sequence, reports)),
+            LinkEvent::Reports { sequence, reports } => self.mail.keep_early(executor, sequence, reports),
             LinkEvent::Draining => {
                 self.executors.on_draining(executor);
                 self.say(format!("{} is leaving; it takes no new trials", self.cluster.name(executor)));
@@ -77,7 +77,7 @@ impl Run<'_> {
             let slots = counted(ready.slots.into(), "slot");
             self.say(format!("{} is there, with {slots}", self.cluster.name(executor)));
         }
-        self.acks.remove(&executor);
+        self.mail.session_began(executor);
         for (executor, ready) in self.executors.on_ready(executor, ready, self.settings.nodes_min) {
             let restarted = self.executors.admit(executor, ready.instance);
             let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();
@@ -90,7 +90,7 @@ impl Run<'_> {
             }
         }
         if self.executors.is_admitted() {
-            for (executor, sequence, reports) in std::mem::take(&mut self.early) {
+            for (executor, sequence, reports) in self.mail.take_early() {
                 self.on_reports(executor, sequence, reports);
             }
         }
@@ -101,23 +101,7 @@ impl Run<'_> {
     fn may_run(&self, executor: ExecutorId, attempt: AttemptId) -> bool {
         let known = self.chronicle.book().attempt(attempt);
         known.is_none_or(|known| {
-            let has_ended = match &known.end {
-                None
-                | Some(
-                    AttemptEnd::Lost { .. }
-                    | AttemptEnd::NeverArrived
-                    | AttemptEnd::Orphaned
-                    | AttemptEnd::Beaten
-                    | AttemptEnd::Hung { .. },
-                ) => false,
-                Some(
-                    AttemptEnd::Completed
-                    | AttemptEnd::Failed { .. }
-                    | AttemptEnd::Refused { .. }
-                    | AttemptEnd::Stopped,
-                ) => true,
-            };
-            known.executor == executor && !has_ended
+            known.executor == executor && known.end.as_ref().is_none_or(AttemptEnd::may_still_run)
         })
     }
 
@@ -136,9 +120,8 @@ impl Run<'_> {
         self.executors.tell_session_ended(executor, reason);
         self.note_standing(executor, Standing::Gone);
         // What was ended and not acknowledged is told again in the next session.
-        self.acks.remove(&executor);
-        self.early.retain(|(early, ..)| *early != executor);
-        self.awaited.retain(|_, awaited| awaited.executor != executor);
+        self.mail.session_ended(executor);
+        self.attempts.session_ended(executor);
         self.checkpoints.session_ended(executor);
         if self.executors.on_gone(executor, None) {
             self.feed(Event::ExecutorAway(executor));

@@ -1,20 +1,22 @@
 //! What is known of one task.
 
-use broadsweep_common::ids::TaskId;
-use broadsweep_common::metrics::EpochReport;
+use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::task::{Segment, TaskKind};
+use broadsweep_scheduler::{Cost, Forecast, History, Moment};
 
-use super::record::{Finish, Kept, Record};
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
-use broadsweep_scheduler::{History, Moment};
+use super::record::{Finish, Input, NewTask, Record, SafeCheckpoint};
+use crate::records::attempt::{AttemptEnd, AttemptRecord, Blame, Yield};
+use crate::records::run::Purpose;
 
 /// What is known of one task.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct TaskBook {
-    /// What was reported, one entry an epoch, in order.
-    pub(super) epochs: Vec<EpochReport>,
+    /// What it is, as it was added.
+    pub(super) task: NewTask,
     /// In order: number `n` stands at `n - 1`.
     pub(super) attempts: Vec<AttemptRecord>,
-    pub(super) checkpoint: Option<Kept>,
+    /// Its own newest one; what it began with is among its inputs.
+    pub(super) checkpoint: Option<SafeCheckpoint>,
     pub(super) finish: Option<(Finish, Moment)>,
 }
 
@@ -22,38 +24,90 @@ pub(super) struct TaskBook {
 pub(super) const PIECE: usize = 1000;
 
 impl TaskBook {
-    pub(super) fn records(&self, task: TaskId) -> impl Iterator<Item = Record> {
-        let known = Record::Known { task, checkpoint: self.checkpoint, finish: self.finish.clone() };
-        let told = self.checkpoint.is_some() || self.finish.is_some();
-        let attempts = self.attempts.chunks(PIECE).map(|piece| Record::Attempts(piece.to_vec()));
-        let epochs = self.epochs.chunks(PIECE);
-        let epochs = epochs.map(move |piece| Record::Epochs { task, reports: piece.to_vec() });
-        attempts.chain(epochs).chain(told.then_some(known))
+    pub(super) fn new(task: NewTask) -> Self {
+        Self { task, attempts: Vec::new(), checkpoint: None, finish: None }
     }
 
-    /// The attempt whose end is the task's.
-    pub(super) fn completing(&self) -> Option<&AttemptRecord> {
-        let completed = self.attempts.iter().rev().find(|attempt| attempt.end == Some(AttemptEnd::Completed));
-        completed.or(self.attempts.last())
+    pub(super) fn kind(&self) -> TaskKind {
+        self.task.kind
+    }
+
+    /// The trial that it belongs to, if it does to one.
+    pub(super) fn trial(&self) -> Option<TrialId> {
+        self.task.kind.trial()
+    }
+
+    /// What it is for, as tables and pictures tell it.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.task.kind {
+            TaskKind::Train(segment) => Purpose::Training(segment.replicate.trial),
+            TaskKind::Measure { replicate, .. } => Purpose::Measurement(replicate.trial),
+            TaskKind::Apply { partition } => Purpose::Application { partition },
+        }
+    }
+
+    /// What it trains, if it does.
+    pub(super) fn segment(&self) -> Option<Segment> {
+        match self.task.kind {
+            TaskKind::Train(segment) => Some(segment),
+            TaskKind::Measure { .. } | TaskKind::Apply { .. } => None,
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// What its next attempt needs from the run folder: its own newest checkpoint in place of the one that it began with.
+    pub(super) fn needs(&self, task: TaskId) -> Option<Input> {
+        let own = self.checkpoint.map(|checkpoint| Input::Checkpoint { task, checkpoint });
+        own.or_else(|| self.task.inputs.first().copied())
+    }
+
+    /// The epoch after which its next attempt goes on; 0 for the beginning.
+    pub(super) fn begins_after(&self) -> u32 {
+        let begins_at = self.segment().map_or(0, |segment| segment.from_epoch);
+        self.checkpoint.map_or(begins_at, |checkpoint| checkpoint.epoch)
+    }
+
+    /// What it will take: a training reports epochs, everything else ends in one step.
+    pub(super) fn forecast(&self) -> Forecast {
+        let (from_epoch, until_epoch) =
+            self.segment().map_or((0, 1), |segment| (segment.from_epoch, segment.until_epoch));
+        Forecast { cost: Cost(self.task.cost), from_epoch, until_epoch: until_epoch.max(from_epoch + 1) }
     }
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
     pub(super) fn history(&self, held_until: Moment) -> History {
-        let checkpoint = self.checkpoint.map_or(0, |kept| kept.epoch);
-        let is_lost = |attempt: &&AttemptRecord| matches!(attempt.end, Some(AttemptEnd::Lost { .. }));
-        let since_checkpoint = self.attempts.iter().filter(|attempt| attempt.from_epoch == checkpoint);
-        let failed = self
-            .attempts
-            .iter()
-            .filter(|attempt| matches!(attempt.end, Some(AttemptEnd::Failed { .. } | AttemptEnd::Hung { .. })));
+        let from_epoch = self.begins_after();
+        let blamed = |blame| {
+            let ended = move |attempt: &&AttemptRecord| attempt.end.as_ref().is_some_and(|end| end.blames() == blame);
+            self.attempts.iter().filter(ended)
+        };
+        let since_checkpoint = blamed(Blame::Executor).filter(|attempt| attempt.from_epoch == from_epoch);
         let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none());
         History {
             attempts: self.attempts.len() as u32,
-            lost_on: since_checkpoint.filter(is_lost).map(|attempt| attempt.executor).collect(),
-            failed_on: failed.map(|attempt| attempt.executor).collect(),
-            checkpoint,
+            lost_on: since_checkpoint.map(|attempt| attempt.executor).collect(),
+            failed_on: blamed(Blame::Program).map(|attempt| attempt.executor).collect(),
+            checkpoint: self.checkpoint.map_or(0, |checkpoint| checkpoint.epoch),
             held_until: is_live.then_some(held_until),
-            finished: self.finish.is_some(),
+            finished: self.is_finished(),
         }
+    }
+
+    /// The attempt whose end is the task's.
+    pub(super) fn completing(&self) -> Option<&AttemptRecord> {
+        let brings_result = |end: &AttemptEnd| end.yields() == Yield::Result;
+        let completed = self.attempts.iter().rev().find(|attempt| attempt.end.as_ref().is_some_and(brings_result));
+        completed.or(self.attempts.last())
+    }
+
+    /// What is known beside what it is, in as few records as it takes.
+    pub(super) fn records(&self, task: TaskId) -> impl Iterator<Item = Record> {
+        let known = Record::Known { task, checkpoint: self.checkpoint, finish: self.finish.clone() };
+        let told = self.checkpoint.is_some() || self.finish.is_some();
+        let attempts = self.attempts.chunks(PIECE).map(|piece| Record::Attempts(piece.to_vec()));
+        attempts.chain(told.then_some(known))
     }
 }

@@ -7,7 +7,6 @@
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `setting` | what a setting accepts, fixed or searched |
-//! | `sample` | the grid and the random draws |
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
 
@@ -16,7 +15,6 @@ mod diagnostic;
 mod file;
 mod model;
 mod reader;
-mod sample;
 mod scheduling;
 mod search;
 mod setting;
@@ -26,16 +24,18 @@ mod tests;
 mod trainer;
 mod training;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::Digest;
+use broadsweep_common::metrics::Objective;
 use broadsweep_common::model::{Loss, ModelDescription};
-use broadsweep_common::replay::{GivenReplay, Replay, ReplayDescription};
+use broadsweep_common::replay::{GivenReplay, Recording, Replay, ReplayDescription};
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 
 use broadsweep_scheduler::SchedulingConfig;
+use broadsweep_search::{Decision, Origin, Sampled, SamplerKind, Search, Space, VirtualTime};
 
 use self::diagnostic::Source;
 use self::file::Spans;
@@ -55,7 +55,7 @@ pub struct Study {
     /// Where the data is and how it is read. Only a replay may do without.
     pub data: Option<DataSettings>,
     /// What is searched, and how.
-    pub search: Search,
+    pub search: SearchSettings,
     /// The default configuration that the search is compared with.
     pub control: Option<Configuration>,
     /// How often and where trials are tried.
@@ -79,7 +79,7 @@ impl Study {
                 TrainerDescription::Replay(ReplayDescription::Given(given.clone()))
             }
             Trainer::Replay(ReplaySettings::Recorded { .. }) => {
-                TrainerDescription::Replay(ReplayDescription::Recorded(recording))
+                TrainerDescription::Replay(ReplayDescription::Recorded(Recording::of(recording)))
             }
         };
         let (select, test_every_trial) = (self.search.select, self.watches_test());
@@ -111,28 +111,52 @@ impl Study {
         }
     }
 
-    /// The configurations, each once; trial `n` trains number `n`. The control comes first; then the sampler's, in
-    /// its order. A grid takes the parameters in the order of their names, the last one fastest; a random search
-    /// makes `trials` different draws (the control counts only if it is drawn too). Without a search there is one
-    /// trial, with the empty configuration.
+    /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then
+    /// what the sampler picks.
+    #[must_use]
+    pub fn search(&self) -> Sampled {
+        let SearchSettings { sampler, space, .. } = &self.search;
+        Sampled::new(self.control.clone(), sampler.sampler(self.seed, space))
+    }
+
+    /// The digest of what is searched and how: a run goes on only with the search that it began with.
+    #[must_use]
+    pub fn search_digest(&self) -> Digest {
+        // What these types print tells their values apart, and they hold nothing but values.
+        let SearchSettings { sampler, select, space } = &self.search;
+        Digest::of(format!("{:?}", (sampler, select, space, &self.control)).as_bytes())
+    }
+
+    /// How many trials the search starts at most.
+    #[must_use]
+    pub fn trials_max(&self) -> u64 {
+        let sampled = self.search.sampler.trials_max(&self.search.space);
+        sampled.saturating_add(u64::from(self.control.is_some()))
+    }
+
+    /// By what trials are ranked: the error of the part that the study selects by.
+    #[must_use]
+    pub fn objective(&self) -> Objective {
+        self.search.select.objective()
+    }
+
+    /// All that the search starts before any result is seen, in order, each with where it is from.
     ///
     /// # Errors
     /// [`Diagnostic`] if a random search did not find so many different configurations.
-    pub fn configurations(&self) -> Result<Vec<Configuration>, Diagnostic> {
-        let sampled = match self.search.sampler {
-            SamplerKind::Grid => sample::grid(&self.search.space),
-            SamplerKind::Random { trials } => {
-                let drawn = sample::random(self.seed, &self.search.space, trials);
-                if drawn.len() < trials as usize {
-                    let message = format!("only {} different configurations were drawn; ask for fewer", drawn.len());
-                    return Err(self.at("search.trials", message));
-                }
-                drawn
-            }
-        };
-        let Some(control) = &self.control else { return Ok(sampled) };
-        let others = sampled.into_iter().filter(|configuration| configuration != control);
-        Ok(std::iter::once(control.clone()).chain(others).collect())
+    pub fn drawn(&self, search: &mut Sampled) -> Result<Vec<(Configuration, Origin)>, Diagnostic> {
+        let mut drawn = Vec::new();
+        while let Decision::Start { configuration, origin, .. } = search.next(VirtualTime::default(), &[], &()) {
+            drawn.push((configuration, origin));
+        }
+        let picked = drawn.iter().filter(|(_, origin)| *origin != Origin::Control).count();
+        // One that the control takes the place of was drawn, too.
+        let picked = picked + usize::from(search.has_picked_control());
+        if self.search.sampler.wanted().is_some_and(|wanted| picked < wanted as usize) {
+            let message = format!("only {picked} different configurations were drawn; ask for fewer");
+            return Err(self.at("search.trials", message));
+        }
+        Ok(drawn)
     }
 
     /// An error at a layer, counted from 0: what only shows once the data's shape is known.
@@ -303,52 +327,11 @@ pub enum TestUse {
 
 /// The `[search]` table.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct SearchSettings {
     /// Which configurations are tried.
     pub sampler: SamplerKind,
     /// The part of the data by whose error trials are compared.
     pub select: Select,
     /// Each parameter's values, by name.
-    pub space: BTreeMap<String, Domain>,
-}
-
-/// Which configurations are tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SamplerKind {
-    /// Every combination of the values of all parameters.
-    Grid,
-    /// So many different draws; from the `count` values of a range where it has one.
-    Random {
-        /// Number of draws.
-        trials: u32,
-    },
-}
-
-/// The values that one parameter can take.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Domain {
-    /// One of these, in this order in a grid.
-    Values(Vec<Value>),
-    /// Whole numbers from `min` to `max`, both included.
-    Integers {
-        /// Least.
-        min: i64,
-        /// Largest.
-        max: i64,
-        /// Evenly in the logarithm.
-        log: bool,
-        /// Values in a grid, ends included.
-        count: Option<u32>,
-    },
-    /// Numbers from `min` to `max`.
-    Reals {
-        /// Least.
-        min: f64,
-        /// Largest.
-        max: f64,
-        /// Evenly in the logarithm.
-        log: bool,
-        /// Values in a grid, ends included.
-        count: Option<u32>,
-    },
+    pub space: Space,
 }

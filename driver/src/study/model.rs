@@ -98,7 +98,9 @@ fn read_settings(kind: &str, table: &Table<'_>, uses: &mut Vec<Use>) -> Result<L
             activation: settings.word("activation", Some(Activation::Linear))?,
         },
         "activation" => LayerDescription::Activation { function: settings.word("function", None)? },
-        _ => LayerDescription::Flatten,
+        "flatten" => LayerDescription::Flatten,
+        // A word in `LAYERS` without an arm above.
+        _ => return Err(table.error(format!("`{kind}` is no layer that can be read"))),
     })
 }
 

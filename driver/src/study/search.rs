@@ -1,14 +1,13 @@
 //! The `[search]` table: which configurations are tried, and by which error they are compared.
 
-use std::collections::BTreeMap;
-
 use broadsweep_common::task::Select;
+use broadsweep_search::space::size;
+use broadsweep_search::{SamplerKind, Space, TRIALS_MAX};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
-use super::sample::{TRIALS_MAX, size};
 use super::setting::Use;
-use super::{DataSettings, Domain, ReplaySettings, SamplerKind, Search, Trainer, space};
+use super::{DataSettings, ReplaySettings, SearchSettings, Trainer, space};
 
 const KEYS: &[&str] = &["sampler", "trials", "select", "space"];
 const SELECTS: &[(&str, Select)] = &[("validation", Select::Validation), ("test", Select::Test)];
@@ -53,13 +52,13 @@ pub(super) fn read(
     comparable: Comparable,
     uses: &[Use],
     source: &Source,
-) -> Result<Search, Diagnostic> {
+) -> Result<SearchSettings, Diagnostic> {
     let Some(node) = document.get("search") else {
         space::refuse_uses(uses, source)?;
         if let (Err(reason), Some(data)) = (comparable.validation, document.get("data")) {
             return Err(data.error(reason));
         }
-        return Ok(Search { sampler: SamplerKind::Grid, select: Select::Validation, space: BTreeMap::new() });
+        return Ok(SearchSettings { sampler: SamplerKind::Grid, select: Select::Validation, space: Space::new() });
     };
     let table = node.table("[search]", "[search] ")?;
     table.allow(KEYS, |key| misplaced(key, uses))?;
@@ -68,7 +67,7 @@ pub(super) fn read(
         space::refuse_uses(uses, source)?;
         let idle = ["sampler", "trials"].into_iter().find_map(|key| table.get(key));
         return match idle {
-            None => Ok(Search { sampler: SamplerKind::Grid, select, space: BTreeMap::new() }),
+            None => Ok(SearchSettings { sampler: SamplerKind::Grid, select, space: Space::new() }),
             Some(node) => Err(node
                 .error("there is nothing to search: [search.space] is missing")
                 .with_note("write [search.space], and there, for example: rate = { values = [0.01, 0.1] }")),
@@ -84,7 +83,7 @@ pub(super) fn read(
         Written::Grid => check_grid(&table, &space_node, &space)?,
         Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
     };
-    Ok(Search { sampler, select, space })
+    Ok(SearchSettings { sampler, select, space })
 }
 
 /// What to say of a parameter that stands in `[search]` itself.
@@ -105,11 +104,7 @@ fn read_select(table: &Table<'_>, comparable: Comparable) -> Result<Select, Diag
     usable.map(|()| select).map_err(|reason| node.error(reason))
 }
 
-fn check_grid(
-    table: &Table<'_>,
-    space_node: &Node<'_>,
-    space: &BTreeMap<String, Domain>,
-) -> Result<SamplerKind, Diagnostic> {
+fn check_grid(table: &Table<'_>, space_node: &Node<'_>, space: &Space) -> Result<SamplerKind, Diagnostic> {
     let points = size(space).unwrap_or(u64::MAX);
     if points > u64::from(TRIALS_MAX) {
         let at_least = if points == u64::MAX { "at least " } else { "" };
@@ -121,7 +116,7 @@ fn check_grid(
         .with_note("leave `trials` out, or write sampler = \"random\""))
 }
 
-fn read_trials(table: &Table<'_>, space: &BTreeMap<String, Domain>) -> Result<u32, Diagnostic> {
+fn read_trials(table: &Table<'_>, space: &Space) -> Result<u32, Diagnostic> {
     let node = table.require("trials", "how many configurations are drawn")?;
     let trials = node.whole(1, i64::from(TRIALS_MAX))? as u32;
     match size(space) {

@@ -1,13 +1,12 @@
 //! `[search.space]` and `[control]`: the values of the parameters, checked by every setting where they stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_search::{Domain, Space, TRIALS_MAX};
 
-use super::Domain;
 use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Entry, Node, Table, nearest};
-use super::sample::TRIALS_MAX;
 use super::setting::{Kind, NAME_RULE, Use, is_parameter_name};
 
 const KEYS: &[&str] = &["values", "range", "log_range", "count"];
@@ -22,15 +21,10 @@ struct Parameter<'u> {
 }
 
 /// Reads `[search.space]`. With `grid`, every range needs a `count`.
-pub(super) fn read(
-    table: &Table<'_>,
-    uses: &[Use],
-    grid: bool,
-    source: &Source,
-) -> Result<BTreeMap<String, Domain>, Diagnostic> {
+pub(super) fn read(table: &Table<'_>, uses: &[Use], grid: bool, source: &Source) -> Result<Space, Diagnostic> {
     let entries = table.entries();
     check_names(&entries, uses, source)?;
-    let mut space = BTreeMap::new();
+    let mut space = Space::new();
     for entry in &entries {
         let parameter = Parameter::new(entry.key, uses, source).ok_or_else(|| unused(entry))?;
         let domain = parameter.read(&entry.node)?;
@@ -51,7 +45,7 @@ pub(super) fn refuse_uses(uses: &[Use], source: &Source) -> Result<(), Diagnosti
 /// Reads `[control]`: a value for every parameter of `space`.
 pub(super) fn read_control(
     node: &Node<'_>,
-    space: &BTreeMap<String, Domain>,
+    space: &Space,
     uses: &[Use],
     source: &Source,
 ) -> Result<Configuration, Diagnostic> {
@@ -61,14 +55,14 @@ pub(super) fn read_control(
         let near = did_you_mean(entry.key, "", &names);
         return Err(entry.error(format!("[control] gives `{}`, which [search.space] does not have{near}", entry.key)));
     }
-    let mut control = Configuration::default();
+    let mut control = Vec::new();
     for name in names {
         let node = table.require(name, "every searched parameter has a value in the control")?;
         if let Some(parameter) = Parameter::new(name, uses, source) {
-            control.0.insert(name.to_owned(), parameter.admit(&node)?);
+            control.push((name, parameter.admit(&node)?));
         }
     }
-    Ok(control)
+    Ok(control.into_iter().collect())
 }
 
 /// Every `"$name"` has its parameter, and every parameter a name that can be written.

@@ -13,10 +13,10 @@
 
 use std::mem;
 
+use super::report::{EpochReport, Score};
 use broadsweep_common::codec::{self, CodecError};
 use broadsweep_common::dataset::{self, Part};
 use broadsweep_common::ids::Digest;
-use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::training::Training;
 use serde::{Deserialize, Serialize};
 

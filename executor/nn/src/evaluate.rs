@@ -1,7 +1,7 @@
 //! Scores of whole parts of the data, in evaluation mode.
 
+use super::report::Score;
 use broadsweep_common::dataset::{Dataset, Part};
-use broadsweep_common::metrics::Score;
 use broadsweep_common::model::Model;
 
 use super::batch::Batch;

@@ -9,6 +9,7 @@
 //! | `shape` | shapes of rows, windows on images, and the error for layers that do not fit |
 //! | `train_task` | what is trained, and how |
 //! | `train` | the training loop, and the control that surrounds it |
+//! | `report` | what a training reports: of an epoch, of a part of the data, of its end |
 //! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
 //! | `evaluate` | scores of whole parts of the data |
 //! | `early_stop` | when to stop, and which epoch counts |
@@ -52,6 +53,7 @@ mod pass;
 mod picks;
 mod plan;
 mod product;
+mod report;
 mod shape;
 mod simd;
 mod tensor;
@@ -69,9 +71,10 @@ pub use kernel::{KERNELS, Kernel};
 pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
 pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LayerPlan, Plan, plan};
+pub use report::{EpochReport, Score, TrainingEnd};
 pub use shape::{Shape, ShapeError};
 pub use tensor::{Role, TensorPlan};
-pub use train::{Control, Phase, TrainError, Trained, train};
+pub use train::{Control, Phase, TrainError, Trained, check_rows, train, train_until};
 pub use train_task::TrainTask;
 pub use weights::{Tensor, Weights, WeightsError};
 pub use workbench::{Piece, Workbench};

@@ -1,6 +1,6 @@
 //! Losses: how wrong a batch's outputs are, and the gradient of that.
 
-use broadsweep_common::metrics::Score;
+use super::report::Score;
 use broadsweep_common::model::Loss;
 
 use super::functions::exp;

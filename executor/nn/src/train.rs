@@ -2,8 +2,7 @@
 //!
 //! It knows no cluster and no clock. Its bits depend on model, training, seeds, data and kernel only.
 
-use broadsweep_common::dataset::{Dataset, Part};
-use broadsweep_common::metrics::{self, EpochReport, Score};
+use broadsweep_common::dataset::{Dataset, Header, Part};
 use broadsweep_common::task::Select;
 
 use super::batch::{Batch, shuffle};
@@ -13,6 +12,7 @@ use super::evaluate::score;
 use super::loss::Tally;
 use super::network::{self, Network};
 use super::plan::{Plan, plan};
+use super::report::{EpochReport, Score, TrainingEnd};
 use super::shape::ShapeError;
 use super::train_task::TrainTask;
 use super::weights::Weights;
@@ -45,10 +45,12 @@ pub trait Control {
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// In numbers.
-    pub training: metrics::Training,
+    pub training: TrainingEnd,
     /// Of the epoch that counts: the best with early stop, else the last complete one. `None` if the training
-    /// diverged or completed no epoch.
+    /// diverged, completed no epoch, or has epochs left.
     pub weights: Option<Weights>,
+    /// What the next segment goes on from, where the training has epochs left.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// Why a training cannot start.
@@ -87,14 +89,24 @@ pub fn train(
     from: Option<Checkpoint>,
     control: &mut impl Control,
 ) -> Result<Trained, TrainError> {
+    train_until(task, data, from, task.training.epochs, control)
+}
+
+/// As [`train`], but no further than epoch `until_epoch`: if that is not the training's last one, it pauses there, and
+/// goes on from its checkpoint to the bits of a training that never paused. A control that says stop after that epoch
+/// changes nothing either.
+///
+/// # Errors
+/// [`TrainError`], before anything is allocated.
+pub fn train_until(
+    task: &TrainTask<'_>,
+    data: &Dataset,
+    from: Option<Checkpoint>,
+    until_epoch: u32,
+    control: &mut impl Control,
+) -> Result<Trained, TrainError> {
     let plan = plan(task.model, &data.header().shape, data.header().targets)?;
-    if data.rows(Part::Train) == 0 {
-        return Err(TrainError::NoTrainingRows);
-    }
-    let watched = watched_part(task.select);
-    if task.training.early_stop.is_some() && data.rows(watched) == 0 {
-        return Err(TrainError::NothingToWatch { part: watched });
-    }
+    check_rows(data.header(), task.training.early_stop.is_some(), task.select)?;
     let identity = identity(task, data.header());
     if from.as_ref().is_some_and(|checkpoint| !checkpoint.is_of(identity)) {
         return Err(TrainError::ForeignCheckpoint);
@@ -102,8 +114,23 @@ pub fn train(
     let blueprint = Blueprint::new(task.model, &plan, task.kernel.blocking());
     let state = from.unwrap_or_else(|| Checkpoint::start(task, &plan, &blueprint, identity));
     let mut trainer = Trainer::new(task, data, (plan, blueprint), state);
-    let training = trainer.run(control);
+    let training = trainer.run(until_epoch, control);
     Ok(trainer.finish(training))
+}
+
+/// Whether the data has the rows that a training needs, with early stop or without.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn check_rows(data: &Header, stops_early: bool, select: Select) -> Result<(), TrainError> {
+    if data.rows(Part::Train) == 0 {
+        return Err(TrainError::NoTrainingRows);
+    }
+    let part = watched_part(select);
+    if stops_early && data.rows(part) == 0 {
+        return Err(TrainError::NothingToWatch { part });
+    }
+    Ok(())
 }
 
 fn watched_part(select: Select) -> Part {
@@ -158,21 +185,23 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn run(&mut self, control: &mut impl Control) -> metrics::Training {
-        while !self.state.is_last() {
+    fn run(&mut self, until_epoch: u32, control: &mut impl Control) -> TrainingEnd {
+        while !self.state.is_last() && self.state.epoch() < until_epoch {
             let report = match self.train_epoch(control) {
                 Ok(report) => report,
-                Err(Interrupted::Stopped) => return metrics::Training::Stopped(self.state.kept),
-                Err(Interrupted::Diverged) => return metrics::Training::Diverged { epoch: self.state.epoch() + 1 },
+                Err(Interrupted::Stopped) => return TrainingEnd::Stopped(self.state.kept),
+                Err(Interrupted::Diverged) => return TrainingEnd::Diverged { epoch: self.state.epoch() + 1 },
             };
             self.state.complete_epoch(report, self.task.watched(&report));
-            if !control.epoch_ended(&report, &self.state) && !self.state.is_last() {
-                return metrics::Training::Stopped(self.state.kept);
+            let goes_on = control.epoch_ended(&report, &self.state);
+            if !goes_on && !self.state.is_last() && self.state.epoch() < until_epoch {
+                return TrainingEnd::Stopped(self.state.kept);
             }
         }
         match self.state.kept {
-            Some(report) => metrics::Training::Complete(report),
-            None => metrics::Training::Stopped(None), // no epochs were asked for
+            Some(report) if self.state.is_last() => TrainingEnd::Complete(report),
+            Some(report) => TrainingEnd::Paused(report),
+            None => TrainingEnd::Stopped(None), // no epochs were asked for
         }
     }
 
@@ -223,12 +252,13 @@ impl<'a> Trainer<'a> {
         Ok(Some(tally.score(self.task.model.loss)))
     }
 
-    fn finish(self, training: metrics::Training) -> Trained {
+    fn finish(self, training: TrainingEnd) -> Trained {
         let counts = match training {
-            metrics::Training::Complete(_) | metrics::Training::Stopped(Some(_)) => true,
-            metrics::Training::Stopped(None) | metrics::Training::Diverged { .. } => false,
+            TrainingEnd::Complete(_) | TrainingEnd::Stopped(Some(_)) => true,
+            TrainingEnd::Paused(_) | TrainingEnd::Stopped(None) | TrainingEnd::Diverged { .. } => false,
         };
         let weights = counts.then(|| Weights::of(&self.state.kept_parameters, &self.plan, &self.blueprint));
-        Trained { training, weights }
+        let checkpoint = matches!(training, TrainingEnd::Paused(_)).then_some(self.state);
+        Trained { training, weights, checkpoint }
     }
 }

@@ -1,12 +1,12 @@
 //! What is trained, and how.
 
 use broadsweep_common::dataset::{Header, Part};
-use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::model::Model;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::Training;
 
 use super::kernel::Kernel;
+use super::report::{EpochReport, Score};
 
 /// What is trained, and how.
 #[derive(Clone, Copy, Debug)]

@@ -10,10 +10,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind};
-use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
+use broadsweep_nn::EpochReport;
 use broadsweep_nn::{Checkpoint, Control, Kernel, Phase, TrainTask, train};
 
 struct Counting;

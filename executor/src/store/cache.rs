@@ -17,7 +17,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::assembly::PartFile;
-use super::map::SealedMap;
+use super::map::{SealedMap, mark_used};
 use super::{Content, StoreError};
 
 /// What a cache has at most unless it is told otherwise.
@@ -327,13 +327,6 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()), // an empty blob is invalid, and needs no room
         reserved => Ok(reserved?),
-    }
-}
-
-/// Notes that a file is used now. A file of another user may not let us: it then counts as used when it was written.
-pub(super) fn mark_used(file: &File) {
-    if let Err(error) = file.set_modified(SystemTime::now()) {
-        tracing::debug!(%error, "the time of a cache file could not be set");
     }
 }
 

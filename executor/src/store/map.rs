@@ -4,10 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use memmap2::Mmap;
-
-use super::cache::mark_used;
 
 /// The bytes of a sealed file, in use for as long as this lives: the file's shared lock is kept, and goes with the
 /// process however that ends.
@@ -38,5 +37,12 @@ impl AsRef<[u8]> for SealedMap {
 impl Drop for SealedMap {
     fn drop(&mut self) {
         mark_used(&self.file);
+    }
+}
+
+/// Notes that a file is used now. A file of another user may not let us: it then counts as used when it was written.
+pub(super) fn mark_used(file: &File) {
+    if let Err(error) = file.set_modified(SystemTime::now()) {
+        tracing::debug!(%error, "the time of a cache file could not be set");
     }
 }

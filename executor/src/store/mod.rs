@@ -42,7 +42,7 @@ pub type Content = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Where a blob is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Medium {
     /// In a file of the cache folder, across runs.
     Cache,
     /// In memory, until it is released or its run ends.
@@ -77,7 +77,7 @@ pub struct BlobStore {
 #[derive(Default)]
 struct State {
     whole: HashMap<Digest, Stored>,
-    arriving: HashMap<Digest, (Place, Assembly)>,
+    arriving: HashMap<Digest, (Medium, Assembly)>,
     /// Offered, and being looked for in the cache folder.
     sought: HashSet<Digest>,
     /// How often a run's blobs were forgotten: what was looked for before that is not wanted any more.
@@ -85,7 +85,7 @@ struct State {
 }
 
 struct Stored {
-    place: Place,
+    medium: Medium,
     /// Made here for the driver to fetch: weights and checkpoints.
     is_result: bool,
     /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
@@ -132,7 +132,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// [`StoreError`], if there is no room for it.
-    pub async fn offer(&self, manifest: Manifest, place: Place) -> Result<Offer, StoreError> {
+    pub async fn offer(&self, manifest: Manifest, medium: Medium) -> Result<Offer, StoreError> {
         let digest = manifest.digest();
         let search = {
             let mut state = self.state();
@@ -147,12 +147,12 @@ impl BlobStore {
             }
             Search { store: self, digest, forgotten: state.forgotten }
         };
-        let found = match place {
-            Place::Memory => Some(Found::Arriving(Assembly::in_memory(manifest))),
-            Place::Cache => self.find(manifest, digest).await?,
+        let found = match medium {
+            Medium::Memory => Some(Found::Arriving(Assembly::in_memory(manifest))),
+            Medium::Cache => self.find(manifest, digest).await?,
         };
         match found {
-            Some(found) => self.admit(&search, place, found),
+            Some(found) => self.admit(&search, medium, found),
             None => Ok(Offer::Busy),
         }
     }
@@ -177,7 +177,7 @@ impl BlobStore {
     }
 
     /// Takes in what a search found, unless it is here by now or its run has gone.
-    fn admit(&self, search: &Search, place: Place, found: Found) -> Result<Offer, StoreError> {
+    fn admit(&self, search: &Search, medium: Medium, found: Found) -> Result<Offer, StoreError> {
         let mut state = self.state();
         if let Some(offer) = state.known(search.digest) {
             return Ok(offer);
@@ -187,18 +187,18 @@ impl BlobStore {
         }
         let missing = match found {
             Found::Whole(blob) => {
-                state.whole.insert(search.digest, Stored::given(place, blob));
+                state.whole.insert(search.digest, Stored::given(medium, blob));
                 Vec::new()
             }
             Found::Arriving(assembly) => {
                 if state.arriving.len() >= ASSEMBLIES_MAX {
                     return Err(StoreError::TooMany);
                 }
-                if place == Place::Memory {
+                if medium == Medium::Memory {
                     self.room_for(&state, assembly.manifest.bytes())?;
                 }
                 let missing = assembly.missing();
-                state.arriving.insert(search.digest, (place, assembly));
+                state.arriving.insert(search.digest, (medium, assembly));
                 self.seal_if_complete(&mut state, search.digest)?;
                 missing
             }
@@ -290,7 +290,7 @@ impl BlobStore {
         let mut state = self.state();
         self.room_for(&state, manifest.bytes())?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
-        let made = Stored { place: Place::Memory, is_result: true, inputs: 0, blob };
+        let made = Stored { medium: Medium::Memory, is_result: true, inputs: 0, blob };
         state.whole.entry(digest).and_modify(|stored| stored.is_result = true).or_insert(made);
         Ok(digest)
     }
@@ -333,13 +333,13 @@ impl BlobStore {
         if !state.arriving.get(&digest).is_some_and(|(_, assembly)| assembly.is_complete()) {
             return Ok(());
         }
-        let Some((place, assembly)) = state.arriving.remove(&digest) else { return Ok(()) };
+        let Some((medium, assembly)) = state.arriving.remove(&digest) else { return Ok(()) };
         let manifest = assembly.manifest.clone();
         let content: Content = match assembly.finish() {
             Assembled::Memory(bytes) => Arc::new(bytes),
             Assembled::File(part) => self.cache.seal(&digest.to_string(), part)?,
         };
-        state.whole.insert(digest, Stored::given(place, Blob { manifest, content }));
+        state.whole.insert(digest, Stored::given(medium, Blob { manifest, content }));
         Ok(())
     }
 
@@ -358,15 +358,15 @@ impl BlobStore {
 
 impl Stored {
     /// What came from outside.
-    fn given(place: Place, blob: Blob<Content>) -> Self {
-        Self { place, is_result: false, inputs: 1, blob }
+    fn given(medium: Medium, blob: Blob<Content>) -> Self {
+        Self { medium, is_result: false, inputs: 1, blob }
     }
 }
 
 impl State {
     /// Changes who needs a blob in memory, and drops it if nobody does.
     fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
-        let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.place == Place::Memory) else { return };
+        let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.medium == Medium::Memory) else { return };
         change(stored);
         if !stored.is_result && stored.inputs == 0 {
             self.whole.remove(&blob);
@@ -388,8 +388,8 @@ impl State {
     }
 
     fn bytes_in_memory(&self) -> u64 {
-        let in_memory = self.whole.values().filter(|stored| stored.place == Place::Memory);
-        let arriving = self.arriving.values().filter(|(place, _)| *place == Place::Memory);
+        let in_memory = self.whole.values().filter(|stored| stored.medium == Medium::Memory);
+        let arriving = self.arriving.values().filter(|(medium, _)| *medium == Medium::Memory);
         in_memory
             .map(|stored| stored.blob.manifest.bytes())
             .chain(arriving.map(|(_, assembly)| assembly.manifest.bytes()))

@@ -20,7 +20,7 @@ fn store(folder: &TempDir, mib: u64) -> BlobStore {
 }
 
 async fn offer(store: &BlobStore, blob: &Blob) -> Result<Offer, StoreError> {
-    store.offer(blob.manifest.clone(), Place::Cache).await
+    store.offer(blob.manifest.clone(), Medium::Cache).await
 }
 
 /// Brings a whole blob into a store.
@@ -140,7 +140,7 @@ async fn a_disk_that_sets_no_room_aside_and_fills_up_is_an_error_that_says_what_
     let full = File::options().read(true).write(true).open("/dev/full").unwrap();
     let part = assembly::PartFile::new(full, path.clone(), false);
     let assembly = Assembly::in_file(blob.manifest.clone(), part).await;
-    store.state().arriving.insert(name, (Place::Cache, assembly));
+    store.state().arriving.insert(name, (Medium::Cache, assembly));
     let error = push(&store, &blob, 1).unwrap_err();
     for part in ["No space left on device", "broadsweep cache clear", "--cache-dir"] {
         assert!(error.to_string().contains(part), "{part}: {error}");

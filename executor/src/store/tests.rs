@@ -36,17 +36,17 @@ pub(super) fn content_of(store: &BlobStore, digest: Digest) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_blob_is_whole_once_its_last_block_has_come() {
-    for place in [Place::Cache, Place::Memory] {
+    for medium in [Medium::Cache, Medium::Memory] {
         let folder = tempfile::tempdir().unwrap();
         let store = BlobStore::open(folder.path()).unwrap();
         let blob = blob(3);
         let digest = blob.manifest.digest();
-        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(vec![0, 1, 2]));
+        assert_eq!(store.offer(blob.manifest.clone(), medium).await.unwrap(), Offer::Missing(vec![0, 1, 2]));
         for index in [2, 0] {
             push(&store, &blob, index).unwrap();
             assert!(store.get(digest).is_none());
         }
-        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(vec![1]));
+        assert_eq!(store.offer(blob.manifest.clone(), medium).await.unwrap(), Offer::Missing(vec![1]));
         push(&store, &blob, 1).unwrap();
         assert_eq!(content_of(&store, digest), blob.content);
     }
@@ -58,7 +58,7 @@ async fn blocks_that_have_just_come_are_given_from_memory_and_earlier_ones_from_
     let store = BlobStore::open(folder.path()).unwrap();
     let blob = blob(20);
     let digest = blob.manifest.digest();
-    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    store.offer(blob.manifest.clone(), Medium::Cache).await.unwrap();
     let came: Vec<_> = (0..19).map(|index| raw(blob.block(index).unwrap())).collect();
     for (index, block) in came.iter().enumerate() {
         store.store_block(digest, index as u32, block.clone()).unwrap();
@@ -74,14 +74,14 @@ async fn blocks_that_have_just_come_are_given_from_memory_and_earlier_ones_from_
 #[tokio::test]
 async fn a_later_run_finds_a_cached_blob_and_not_one_from_memory() {
     let folder = tempfile::tempdir().unwrap();
-    for (place, missing) in [(Place::Cache, vec![]), (Place::Memory, vec![0])] {
+    for (medium, missing) in [(Medium::Cache, vec![]), (Medium::Memory, vec![0])] {
         let store = BlobStore::open(folder.path()).unwrap();
         let blob = blob(1);
-        store.offer(blob.manifest.clone(), place).await.unwrap();
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
         push(&store, &blob, 0).unwrap();
         store.forget_run();
         assert!(store.get(blob.manifest.digest()).is_none());
-        assert_eq!(store.offer(blob.manifest.clone(), place).await.unwrap(), Offer::Missing(missing));
+        assert_eq!(store.offer(blob.manifest.clone(), medium).await.unwrap(), Offer::Missing(missing));
     }
 }
 
@@ -94,7 +94,7 @@ async fn a_damaged_cache_file_is_fetched_again() {
     let mut damaged = blob.content.clone();
     damaged[BLOCK_BYTES + 5] ^= 1;
     fs::write(&path, damaged).unwrap();
-    assert_eq!(store.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![0, 1]));
+    assert_eq!(store.offer(blob.manifest.clone(), Medium::Cache).await.unwrap(), Offer::Missing(vec![0, 1]));
     for index in 0..2 {
         push(&store, &blob, index).unwrap();
     }
@@ -109,7 +109,7 @@ async fn a_wrong_block_is_refused_and_the_right_one_still_taken() {
     let digest = blob.manifest.digest();
     let early = store.store_block(digest, 0, raw(b"early")).unwrap_err();
     assert!(matches!(early, StoreError::NotOffered(_)));
-    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    store.offer(blob.manifest.clone(), Medium::Cache).await.unwrap();
     let flipped = store.store_block(digest, 0, raw(b"other bytes")).unwrap_err();
     assert!(matches!(flipped, StoreError::Corrupt { index: 0, .. }));
     let swapped = store.store_block(digest, 0, raw(blob.block(1).unwrap())).unwrap_err();
@@ -129,7 +129,7 @@ async fn an_encoded_block_is_kept_as_it_was_and_a_damaged_one_refused() {
     let blob = blob(2);
     let digest = blob.manifest.digest();
     let encoded = |index| Encoded::of(Bytes::copy_from_slice(blob.block(index).unwrap()), Encoding::Lz4);
-    store.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    store.offer(blob.manifest.clone(), Medium::Cache).await.unwrap();
     let mut cut = encoded(0);
     cut.content.truncate(cut.content.len() / 2);
     assert!(matches!(store.store_block(digest, 0, cut), Err(StoreError::Encoding { index: 0, .. })));
@@ -147,10 +147,10 @@ async fn two_stores_in_one_folder_write_a_blob_once() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [(); 2].map(|()| BlobStore::open(folder.path()).unwrap());
     let blob = blob(1);
-    assert_eq!(first.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![0]));
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Busy);
+    assert_eq!(first.offer(blob.manifest.clone(), Medium::Cache).await.unwrap(), Offer::Missing(vec![0]));
+    assert_eq!(second.offer(blob.manifest.clone(), Medium::Cache).await.unwrap(), Offer::Busy);
     push(&first, &blob, 0).unwrap();
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![]));
+    assert_eq!(second.offer(blob.manifest.clone(), Medium::Cache).await.unwrap(), Offer::Missing(vec![]));
     assert_eq!(content_of(&second, blob.manifest.digest()), blob.content);
 }
 
@@ -160,14 +160,14 @@ async fn a_writer_that_gives_up_leaves_what_arrived_to_the_next_and_no_empty_fil
     let [first, second] = [(); 2].map(|()| BlobStore::open(folder.path()).unwrap());
     let blob = blob(2);
     let part = path_of(folder.path(), &blob, ".part");
-    first.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    first.offer(blob.manifest.clone(), Medium::Cache).await.unwrap();
     assert!(part.exists());
     first.forget_run();
     assert!(!part.exists());
-    first.offer(blob.manifest.clone(), Place::Cache).await.unwrap();
+    first.offer(blob.manifest.clone(), Medium::Cache).await.unwrap();
     push(&first, &blob, 0).unwrap();
     first.forget_run();
-    assert_eq!(second.offer(blob.manifest.clone(), Place::Cache).await.unwrap(), Offer::Missing(vec![1]));
+    assert_eq!(second.offer(blob.manifest.clone(), Medium::Cache).await.unwrap(), Offer::Missing(vec![1]));
     push(&second, &blob, 1).unwrap();
     assert_eq!(content_of(&second, blob.manifest.digest()), blob.content);
 }
@@ -178,7 +178,7 @@ async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
     let store = BlobStore::open(folder.path()).unwrap();
     let blocks = 5 << 10; // 5 GiB
     let manifest = Manifest::checked((blocks * BLOCK_BYTES) as u64, vec![Digest([0; 32]); blocks]).unwrap();
-    assert!(matches!(store.offer(manifest, Place::Memory).await, Err(StoreError::NoRoom { .. })));
+    assert!(matches!(store.offer(manifest, Medium::Memory).await, Err(StoreError::NoRoom { .. })));
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes()
     let store = BlobStore::open(folder.path()).unwrap();
     let digest = store.keep(vec![7; 10]).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
-    assert_eq!(store.offer(manifest, Place::Memory).await.unwrap(), Offer::Missing(vec![]));
+    assert_eq!(store.offer(manifest, Medium::Memory).await.unwrap(), Offer::Missing(vec![]));
     store.release(digest);
     store.release(digest);
     assert!(store.get(digest).is_some() && !store.holds_results());
@@ -209,9 +209,9 @@ fn kept_weights_are_there_until_they_are_released() {
 async fn an_empty_blob_is_whole_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
-    for place in [Place::Memory, Place::Cache] {
+    for medium in [Medium::Memory, Medium::Cache] {
         let manifest = Manifest::of(&[]).unwrap();
-        assert_eq!(store.offer(manifest.clone(), place).await.unwrap(), Offer::Missing(vec![]));
+        assert_eq!(store.offer(manifest.clone(), medium).await.unwrap(), Offer::Missing(vec![]));
         assert_eq!(content_of(&store, manifest.digest()).len(), 0);
         store.forget_run();
     }
@@ -219,14 +219,14 @@ async fn an_empty_blob_is_whole_at_once() {
 
 #[tokio::test]
 async fn a_block_can_be_read_as_soon_as_it_is_here() {
-    for place in [Place::Cache, Place::Memory] {
+    for medium in [Medium::Cache, Medium::Memory] {
         let folder = tempfile::tempdir().unwrap();
         let store = BlobStore::open(folder.path()).unwrap();
         let blob = blob(2);
         let digest = blob.manifest.digest();
         let read = |index: u32| store.block(digest, index).unwrap();
         assert_eq!((read(0), store.missing(digest)), (None, None));
-        store.offer(blob.manifest.clone(), place).await.unwrap();
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
         assert_eq!((read(1), store.missing(digest)), (None, Some((2, vec![0, 1]))));
         push(&store, &blob, 1).unwrap();
         assert_eq!((read(0), store.missing(digest)), (None, Some((2, vec![0]))));

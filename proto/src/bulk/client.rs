@@ -10,22 +10,22 @@ use tonic::codegen::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use tonic::codegen::http::{Method, Request, Response, StatusCode, Uri, Version};
 use tonic::{Code, Status};
 
-use crate::link::Link;
+use crate::safe_channel::SafeChannel;
 
 use super::pieces::{Messages, Outgoing, piece, pieces};
 use super::{FETCH, FetchReply, FetchRequest, PUSH, PushReply, PushRequest};
 
-/// Asks whoever serves blocks on the other side of a link.
+/// Asks whoever serves blocks on the other side of a channel.
 #[derive(Clone, Debug)]
 pub struct BulkClient {
-    link: Link,
+    channel: SafeChannel,
 }
 
 impl BulkClient {
-    /// A client on this link.
+    /// A client on this channel.
     #[must_use]
-    pub fn new(link: Link) -> Self {
-        Self { link }
+    pub fn new(channel: SafeChannel) -> Self {
+        Self { channel }
     }
 
     /// Gives blocks of blobs that were offered before. They are taken as fast as they go out.
@@ -57,9 +57,9 @@ impl BulkClient {
         *request.uri_mut() = Uri::from_static(path);
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(super::CONTENT_TYPE));
-        let ready = poll_fn(|context| self.link.poll_ready(context)).await;
+        let ready = poll_fn(|context| self.channel.poll_ready(context)).await;
         ready.map_err(|error| Status::from_error(error.into()))?;
-        let response = self.link.call(request).await.map_err(|error| Status::from_error(error.into()))?;
+        let response = self.channel.call(request).await.map_err(|error| Status::from_error(error.into()))?;
         answer(response).await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broadsweep_driver::cluster::{Kept, Vault, load};
+use broadsweep_driver::cluster::{Vault, VaultFuture, load};
 use broadsweep_driver::journal::{MemoryStorage, NewJournal, Storage, StorageError};
 use bytes::Bytes;
 
@@ -119,7 +119,7 @@ impl SlowVault {
 }
 
 impl Vault for SlowVault {
-    fn keep(&self, name: String, bytes: Bytes) -> Kept<()> {
+    fn keep(&self, name: String, bytes: Bytes) -> VaultFuture<()> {
         let (disk, wait) = (Arc::clone(&self.disk), self.wait());
         Box::pin(async move {
             tokio::time::sleep(wait).await;
@@ -127,7 +127,7 @@ impl Vault for SlowVault {
         })
     }
 
-    fn load(&self, name: String) -> Kept<Bytes> {
+    fn load(&self, name: String) -> VaultFuture<Bytes> {
         let (disk, wait) = (Arc::clone(&self.disk), self.wait());
         Box::pin(async move {
             tokio::time::sleep(wait).await;

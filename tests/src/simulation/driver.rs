@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
+use broadsweep_common::dataset::Header;
 use broadsweep_common::task::StudyDescription;
 use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Payload, World};
 use broadsweep_driver::data;
 use broadsweep_driver::journal::Storage;
-use broadsweep_driver::plan::StudyPlan;
+use broadsweep_driver::plan::{Planner, TrialPlan};
 use broadsweep_driver::records::run::RunRecord;
 use broadsweep_driver::results::progress::Progress;
 use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunSettings, Signals, Start};
 use broadsweep_driver::study::Study;
 use broadsweep_nn as nn;
 use broadsweep_scheduler::SchedulingPolicy;
+use broadsweep_search::Search;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
@@ -25,6 +27,7 @@ use super::chance::Chance;
 use super::disk::{Disk, SlowVault};
 use super::network::{Dialler, PORT};
 use super::node::Node;
+use super::rungs::{Ladder, Rungs};
 use super::trace::{Screen, Trace};
 
 /// A run and all of it that outlives its drivers.
@@ -32,7 +35,11 @@ pub(super) struct Campaign {
     pub(super) who: &'static str,
     pub(super) study: Study,
     pub(super) description: StudyDescription,
-    pub(super) plan: StudyPlan,
+    pub(super) header: Header,
+    /// What an undisturbed search starts, in order.
+    pub(super) trials: Vec<TrialPlan>,
+    pub(super) ladder: Arc<Ladder>,
+    pub(super) partitions: u32,
     pub(super) policy: SchedulingPolicy,
     pub(super) disk: Arc<Disk>,
     pub(super) vault_ms: u64,
@@ -138,15 +145,29 @@ impl Campaign {
         }
     }
 
+    /// The search of a driver, and whether it has started what the run begins with.
+    fn search(&self, is_new: bool) -> Box<dyn Search> {
+        if self.ladder.is_used() {
+            return Box::new(Rungs::new(Arc::clone(&self.ladder)));
+        }
+        let mut search = self.study.search();
+        if is_new {
+            self.study.drawn(&mut search).unwrap();
+        }
+        Box::new(search)
+    }
+
     /// Takes the run up: a driver that has not dialled anybody yet. The second value says whether nothing is left.
     pub(super) fn open(&self, power: &Arc<AtomicBool>) -> Result<(Run<'_>, bool), End> {
-        let chronicle = self.chronicle().map_err(|error| self.sort(&error))?;
+        let is_new = self.disk.journal_bytes().map_err(|error| self.sort(&error.into()))?.is_none();
+        let chronicle = self.chronicle(is_new).map_err(|error| self.sort(&error))?;
         let generation = chronicle.generation();
         let earlier = self.generation.swap(generation, Ordering::Relaxed);
         if generation <= earlier {
             self.trace.violate(format!("driver {generation} follows driver {earlier}"));
         }
-        self.trace.say(self.who, format!("driver {generation}: {} trials are over", chronicle.finished()));
+        let (begun, over) = chronicle.trials();
+        self.trace.say(self.who, format!("driver {generation}: {over} of {begun} trials are over"));
         let (data, study) = self.blobs();
         let payload = Arc::new(Payload {
             run: chronicle.run().to_owned(),
@@ -172,26 +193,32 @@ impl Campaign {
             checkpoints: self.study.checkpoints,
         };
         let screen = Screen { who: self.who, trace: Arc::clone(&self.trace), partial: Vec::new() };
-        let progress = Progress::in_lines(self.plan.trials.len() as u32, self.study.loss(), Box::new(screen));
+        let progress =
+            Progress::in_lines(self.trials.len() as u32, self.study.loss(), self.study.objective(), Box::new(screen));
         let is_over = chronicle.is_over();
         let cluster = Cluster::new(Arc::clone(&payload), world);
-        Ok((Run::new(&self.study, settings, payload, cluster, chronicle, progress), is_over))
+        let planner = Planner::new(&self.study, &self.description.trainer, &self.header);
+        let decides = (self.search(is_new), planner);
+        Ok((Run::new(&self.study, settings, payload, cluster, chronicle, decides, progress), is_over))
     }
 
-    fn chronicle(&self) -> Result<Chronicle, ChronicleError> {
+    fn chronicle(&self, is_new: bool) -> Result<Chronicle, ChronicleError> {
         let (data, study) = self.blobs();
         let start = Start {
             run: format!("{}-run", self.who),
             kernel: Some(nn::Kernel::PORTABLE.name().to_owned()),
             data: data.manifest.digest(),
             study: study.manifest.digest(),
+            search: self.study.search_digest(),
+            partitions: self.partitions,
         };
         let storage: Arc<dyn Storage> = Arc::clone(&self.disk) as Arc<dyn Storage>;
-        let (plan, select) = (self.plan.clone(), self.study.search.select);
-        if self.disk.journal_bytes()?.is_none() {
-            return Chronicle::begin(storage, plan, select, start);
+        let objective = self.study.objective();
+        if is_new {
+            let first = if self.ladder.is_used() { Vec::new() } else { self.trials.clone() };
+            return Chronicle::begin(storage, first, objective, start);
         }
-        let (chronicle, torn) = Chronicle::resume(storage, plan, select, start)?;
+        let (chronicle, torn) = Chronicle::resume(storage, objective, start)?;
         if let Some(torn) = torn {
             self.trace.say(self.who, torn.to_string());
         }

@@ -8,6 +8,7 @@
 //! | `scenario` | what a seed stands for: study, cluster, settings, agenda |
 //! | `network` | streams, dialler and listener of the simulated network |
 //! | `node` | a machine and its executor |
+//! | `rungs` | a search that decides while its run goes on |
 //! | `slots` | trainings in simulated time, and lies about them |
 //! | `disk` | the run folder |
 //! | `driver` | a run, its drivers and its person |
@@ -22,6 +23,7 @@ mod driver;
 mod network;
 mod node;
 mod oracle;
+mod rungs;
 mod scenario;
 mod slots;
 mod trace;
@@ -48,6 +50,10 @@ pub struct Verdict {
     pub trace: Digest,
     /// How long it took in its own time.
     pub simulated: Duration,
+    /// Trials that paused on one executor and were continued on another one.
+    pub moved: usize,
+    /// Partitions that came out.
+    pub applied: usize,
 }
 
 /// Lives through the world of `seed`.

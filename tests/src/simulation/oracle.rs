@@ -1,45 +1,61 @@
 //! What has to be so when a run is over: computed from the scenario and from what really happened.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use broadsweep_common::attempt::Ended;
-use broadsweep_common::ids::TrialId;
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
+use broadsweep_common::metrics::Metrics;
 use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_driver::journal::Storage;
+use broadsweep_driver::plan::TrialPlan;
 use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
-use broadsweep_driver::records::run::{RunRecord, TrialOutcome, TrialRecord};
+use broadsweep_driver::records::curves::{Columns, Curves};
+use broadsweep_driver::records::run::{Purpose, RunRecord, TrialOutcome, TrialRecord};
 use broadsweep_driver::results::digest::results_sha256;
 use broadsweep_driver::run::{Reading, read_from};
-use broadsweep_executor::replay;
+use broadsweep_executor::trainers::replay;
 
 use super::driver::Campaign;
 use super::scenario::{Fate, Kind, Scenario};
+use super::slots::output_of;
 use super::trace::Trace;
 use super::truth::Truth;
 
-/// What an undisturbed run of these trials gives.
-fn expected(campaign: &Campaign, trials: &[Replay]) -> Vec<TrialRecord> {
-    let records = trials.iter().zip(&campaign.plan.trials).zip(0..).map(|((trial, plan), number)| TrialRecord {
-        trial: TrialId(number),
-        configuration: plan.configuration.clone(),
-        cost: plan.flops,
-        epochs_max: plan.epochs,
-        outcome: match trial.end {
-            ReplayEnd::Complete(counted) => TrialOutcome::Finished(counted),
-            ReplayEnd::Diverged => TrialOutcome::Diverged { epoch: trial.epochs + 1 },
-        },
-        epochs: replay::steps(trial, 1).map(|step| step.report).collect(),
-        attempts: 1,
-        executor: None,
-        training_s: 0.0,
-        evaluation_s: 0.0,
-        started_s: 0.0,
-        ended_s: 0.0,
-        test: None,
-    });
-    records.collect()
+/// What an undisturbed run of these trials gives: whatever is said of a trial's segments, its epochs are those of the
+/// whole.
+fn expected(scenario: &Scenario, campaign: &Campaign) -> Vec<TrialRecord> {
+    let mut columns = Columns::default();
+    let mut expected = |(trial, plan): (&Replay, &TrialPlan), number: usize| {
+        let last = scenario.ladder.last_epoch(number);
+        let mut curves = Curves::default();
+        for step in replay::steps(trial, 1).take_while(|step| last.is_none_or(|last| step.epoch <= last)) {
+            curves.push(&step.metrics, &mut columns);
+        }
+        TrialRecord {
+            trial: TrialId(number as u32),
+            configuration: plan.configuration.clone(),
+            cost: plan.flops,
+            epochs_max: plan.epochs,
+            outcome: match (&trial.end, last) {
+                (_, Some(last)) => TrialOutcome::Paused { epoch: last },
+                (ReplayEnd::Complete { epoch, .. }, None) => TrialOutcome::Finished { epoch: *epoch },
+                (ReplayEnd::Diverged, None) => TrialOutcome::Diverged { epoch: trial.epochs + 1 },
+            },
+            rungs: scenario.ladder.continued_at(number),
+            curves,
+            measured: Metrics::default(),
+            attempts: 1,
+            executor: None,
+            training_s: 0.0,
+            evaluation_s: 0.0,
+            started_s: 0.0,
+            ended_s: 0.0,
+        }
+    };
+    scenario.trials.iter().zip(&campaign.trials).zip(0..).map(|(both, number)| expected(both, number)).collect()
 }
 
 /// Checks a run that is over.
@@ -56,26 +72,63 @@ pub(super) fn check(scenario: &Scenario, campaign: &Campaign, record: &RunRecord
             trace.violate(format!("trained again although every executor was there: {again}"));
         }
     }
-    if scenario.kind == Kind::Calm && record.attempts.len() != record.trials.len() {
-        trace.violate(format!("{} attempts at {} trials", record.attempts.len(), record.trials.len()));
+    if scenario.kind == Kind::Calm && record.attempts.len() != record.tasks.len() {
+        trace.violate(format!("{} attempts at {} tasks", record.attempts.len(), record.tasks.len()));
+    }
+    check_outputs(campaign, record, trace);
+}
+
+/// Trials that paused on one executor and were continued on another one.
+pub(super) fn moved(record: &RunRecord) -> usize {
+    let mut executors: BTreeMap<TrialId, BTreeSet<ExecutorId>> = BTreeMap::new();
+    for attempt in record.attempts.iter().filter(|attempt| attempt.has_result()) {
+        if let Some(Purpose::Training(trial)) = record.purpose_of(attempt.attempt.task) {
+            executors.entry(trial).or_default().insert(attempt.executor);
+        }
+    }
+    executors.into_values().filter(|executors| executors.len() > 1).count()
+}
+
+/// Partitions that came out.
+pub(super) fn applied(record: &RunRecord) -> usize {
+    record.tasks.iter().filter(|purpose| matches!(purpose, Purpose::Application { .. })).count()
+}
+
+/// Each partition came out once, and as it is.
+fn check_outputs(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+    let mut partitions = BTreeSet::new();
+    for (purpose, number) in record.tasks.iter().zip(0..) {
+        let Purpose::Application { partition } = purpose else { continue };
+        let name = format!("outputs/{}", TaskId(number));
+        let found = campaign.disk.memory.read(&name, 1 << 20).unwrap();
+        if found.as_deref() != Some(&output_of(*partition)[..]) {
+            trace.violate(format!("{name} of partition {partition} is {found:?}"));
+        }
+        if !partitions.insert(*partition) {
+            trace.violate(format!("partition {partition} came out twice"));
+        }
+    }
+    if partitions.len() != campaign.partitions as usize {
+        trace.violate(format!("{} of {} partitions came out", partitions.len(), campaign.partitions));
     }
 }
 
 fn check_results(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, trace: &Trace) {
-    let mut wanted = expected(campaign, &scenario.trials);
+    let mut wanted = expected(scenario, campaign);
     for (trial, fate) in record.trials.iter().zip(&scenario.fates) {
         if *fate != Fate::Ordinary {
             check_fate(scenario, record, trial, *fate, trace);
             let place = &mut wanted[trial.trial.0 as usize];
-            (place.outcome, place.epochs) = (trial.outcome.clone(), trial.epochs.clone());
+            (place.outcome, place.curves) = (trial.outcome.clone(), trial.curves.clone());
+            place.rungs.clone_from(&trial.rungs);
         }
     }
     if results_sha256(&record.trials) == results_sha256(&wanted) && record.trials.len() == wanted.len() {
         return;
     }
     for (found, wanted) in record.trials.iter().zip(&wanted) {
-        if (&found.outcome, &found.epochs) != (&wanted.outcome, &wanted.epochs) {
-            let (outcome, epochs) = (&found.outcome, found.epochs.len());
+        if (&found.outcome, &found.curves) != (&wanted.outcome, &wanted.curves) {
+            let (outcome, epochs) = (&found.outcome, found.curves.epochs());
             trace.violate(format!("{} has {outcome:?} and {epochs} epochs, not {wanted:?}", found.trial));
         }
     }
@@ -85,7 +138,10 @@ fn check_results(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, t
 /// A trial that kills its hosts or always fails is given up after exactly as many tries as it may have, however many
 /// drivers counted them.
 fn check_fate(scenario: &Scenario, record: &RunRecord, trial: &TrialRecord, fate: Fate, trace: &Trace) {
-    let ends = record.attempts.iter().filter(|attempt| attempt.attempt.task.0 == trial.trial.0);
+    let ends = record
+        .attempts
+        .iter()
+        .filter(|attempt| record.purpose_of(attempt.attempt.task) == Some(Purpose::Training(trial.trial)));
     let counts = |end: &AttemptEnd| match fate {
         Fate::Fails => matches!(end, AttemptEnd::Failed { .. }),
         Fate::KillsHost | Fate::Ordinary => matches!(end, AttemptEnd::Lost { .. }),
@@ -102,16 +158,7 @@ fn check_fate(scenario: &Scenario, record: &RunRecord, trial: &TrialRecord, fate
 fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecord, truth: &Truth, trace: &Trace) {
     let id = attempt.attempt;
     let Some(stay) = truth.stay(campaign.study.seed, id) else {
-        let is_possible = matches!(
-            attempt.end,
-            Some(
-                AttemptEnd::NeverArrived
-                    | AttemptEnd::Orphaned
-                    | AttemptEnd::Lost { .. }
-                    | AttemptEnd::Beaten
-                    | AttemptEnd::Hung { .. }
-            )
-        );
+        let is_possible = attempt.end.as_ref().is_some_and(AttemptEnd::may_still_run);
         if !is_possible {
             trace.violate(format!("{id} was never begun, and is written down as {:?}", attempt.end));
         }
@@ -125,15 +172,20 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
         trace.violate(format!("{id} came to epoch {}, and is believed for {}", stay.last, attempt.epoch));
     }
     // A newer checkpoint may take the place of the one that an attempt was to go on from before that was read.
-    let checkpoint = format!("checkpoints/{}-{}", id.task, attempt.from_epoch);
-    let is_outdated = campaign.disk.outdated.lock().unwrap().contains(&checkpoint);
+    let is_outdated = {
+        let outdated = campaign.disk.outdated.lock().unwrap();
+        // It may be one that an earlier segment of the trial left.
+        let of_its_trial =
+            (0..=id.task.0).map(TaskId).filter(|task| record.purpose_of(*task) == record.purpose_of(id.task));
+        of_its_trial.into_iter().any(|task| outdated.contains(&format!("checkpoints/{task}-{}", attempt.from_epoch)))
+    };
     let starts = [attempt.from_epoch + 1, if is_outdated { 1 } else { attempt.from_epoch + 1 }];
     if let Some(first) = stay.first.filter(|first| !starts.contains(first)) {
         trace.violate(format!("{id} began with epoch {first}, not after {}", attempt.from_epoch));
     }
     let fits = match (&attempt.end, &stay.ended) {
         (Some(AttemptEnd::Completed), ended) => {
-            matches!(ended, Some(Ended::Complete { .. } | Ended::Diverged { .. }))
+            matches!(ended, Some(Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Applied { .. }))
         }
         (Some(AttemptEnd::Failed { .. }), Some(Ended::Failed { .. })) => true,
         (Some(AttemptEnd::Failed { .. }), _) => truth.is_slandered(id),
@@ -149,6 +201,8 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
 /// A run that is over is the same to one who only reads its folder.
 pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
     let storage = &campaign.disk.memory;
+    // A driver may have been about to end just when it was done.
+    storage.restart();
     storage.write("study.toml", campaign.study.text().as_bytes()).unwrap();
     match read_from(storage, Path::new("memory")) {
         Ok(Reading { record: read, .. }) => {

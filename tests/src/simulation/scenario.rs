@@ -1,13 +1,15 @@
 //! What a seed stands for: a study, a cluster, settings, and what goes wrong when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::metrics::{EpochReport, Score};
 use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_driver::study::CheckpointSettings;
+use broadsweep_nn::{EpochReport, Score};
 use broadsweep_scheduler::SchedulingConfig;
 
 use super::chance::Chance;
+use super::rungs::Ladder;
 
 /// What kind of things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,9 @@ pub(super) struct Scenario {
     pub(super) vault_ms: u64,
     pub(super) lies: u32,
     pub(super) rival_takes_over: bool,
+    pub(super) ladder: Arc<Ladder>,
+    /// Tasks of a third kind.
+    pub(super) partitions: u32,
     pub(super) agenda: Vec<(Duration, Fault)>,
     /// From then on nothing goes wrong any more.
     pub(super) healed_at: Duration,
@@ -136,11 +141,19 @@ impl Scenario {
             vault_ms: [0, 20, 500][chance.below(3)],
             lies: if kind == Kind::Mixed { [0, 6, 16][chance.below(3)] } else { 0 },
             rival_takes_over: chance.one_in(2),
+            ladder: Arc::default(),
+            partitions: 0,
             agenda: Vec::new(),
             healed_at: Duration::from_secs_f64(window),
             nodes,
         };
         scenario.plan_faults(&mut chance);
+        if chance.one_in(2) {
+            scenario.ladder = Arc::new(ladder(&mut chance, &scenario.trials));
+        }
+        if chance.one_in(2) {
+            scenario.partitions = chance.whole(1, 12) as u32;
+        }
         scenario
     }
 
@@ -229,7 +242,15 @@ fn replay(chance: &mut Chance, number: u64) -> Replay {
         validation: Some(Score { loss: error * 1.5, error }),
         test: None,
     };
-    Replay { wait, epochs, end: ReplayEnd::Complete(counted) }
+    Replay { wait, epochs, end: ReplayEnd::Complete { epoch: counted.epoch, metrics: counted.metrics() } }
+}
+
+/// A trial pauses after some of its epochs, but not after its last one.
+fn ladder(chance: &mut Chance, trials: &[Replay]) -> Ladder {
+    let rungs: Vec<Vec<u32>> =
+        trials.iter().map(|trial| (1..trial.epochs_begun()).filter(|_| chance.one_in(2)).collect()).collect();
+    let abandoned = rungs.iter().map(|rungs| !rungs.is_empty() && chance.one_in(4)).collect();
+    Ladder { rungs, abandoned, open_max: chance.whole(1, 12) as usize }
 }
 
 fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {

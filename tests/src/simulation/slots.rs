@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broadsweep_common::attempt::{Durations, Ended, News, Report};
+use broadsweep_common::attempt::{AttemptEvent, Durations, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
-use broadsweep_common::metrics::{EpochReport, Score};
+use broadsweep_common::task::TaskKind;
 use broadsweep_executor::slots::{Attempt, SlotRunner};
+use broadsweep_nn::{EpochReport, Score};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -17,6 +18,9 @@ use super::node::Node;
 use super::scenario::Fate;
 use super::trace::Trace;
 use super::truth::Truth;
+
+/// How long it takes to apply the model to a partition.
+const APPLICATION: Duration = Duration::from_millis(700);
 
 /// What may go wrong with trainings, wherever they run.
 #[derive(Debug)]
@@ -52,9 +56,10 @@ impl TimedSlots {
     }
 
     fn fate(&self, attempt: &Attempt) -> Fate {
-        let trial = attempt.launch().task.trial().0 as usize;
-        let is_meant = attempt.study().seed == self.malice.study;
-        self.malice.fates.get(trial).copied().filter(|_| is_meant).unwrap_or(Fate::Ordinary)
+        let trial = attempt.launch().kind.trial();
+        let is_meant = attempt.study_seed() == self.malice.study;
+        let fate = trial.and_then(|trial| self.malice.fates.get(trial.0 as usize).copied());
+        fate.filter(|_| is_meant).unwrap_or(Fate::Ordinary)
     }
 }
 
@@ -68,9 +73,9 @@ impl SlotRunner for TimedSlots {
 
 impl TimedSlots {
     fn start_one(&self, mut attempt: Attempt) {
-        let (study, id) = (attempt.study().seed, attempt.launch().attempt);
-        let trial = attempt.launch().task.trial();
-        self.trace.say(&self.node.name, format!("study {study} {id} of {trial} begins"));
+        let (study, id) = (attempt.study_seed(), attempt.launch().attempt);
+        let kind = attempt.launch().kind;
+        self.trace.say(&self.node.name, format!("study {study} {id} begins: {kind:?}"));
         self.truth.began(study, id, &self.node.name, self.process);
         let fate = self.fate(&attempt);
         let (heard, reports) = unbounded_channel();
@@ -92,7 +97,12 @@ impl TimedSlots {
                 }
                 tokio::time::sleep(wait.mul_f64(node.slowness()))
             };
-            attempt.run_in_time(sleep).await;
+            match kind {
+                TaskKind::Apply { partition } => {
+                    attempt.make_in_time(APPLICATION, output_of(partition), sleep).await;
+                }
+                TaskKind::Train(_) | TaskKind::Measure { .. } => attempt.run_in_time(sleep).await,
+            }
         });
     }
 }
@@ -115,8 +125,8 @@ impl Teller {
         fate: Fate,
     ) {
         if fate == Fate::Fails {
-            let news = News::Ended(Ended::Failed { reason: "it always does".to_owned() });
-            self.tell(&told, Report { attempt, durations: Durations::default(), news });
+            let event = AttemptEvent::Ended(Ended::Failed { reason: "it always does".to_owned() });
+            self.tell(&told, Report { attempt, durations: Durations::default(), event });
             return; // what it does besides is not heard
         }
         while let Some(report) = reports.recv().await {
@@ -130,13 +140,13 @@ impl Teller {
     }
 
     fn tell(&self, told: &UnboundedSender<Report>, report: Report) {
-        let (attempt, news) = (report.attempt, &report.news);
-        match news {
-            News::Epoch { report, checkpoint } => {
+        let attempt = report.attempt;
+        match &report.event {
+            AttemptEvent::Epoch { epoch, checkpoint, .. } => {
                 let kept = if checkpoint.is_some() { ", with a checkpoint" } else { "" };
-                self.trace.say(&self.node.name, format!("{attempt} epoch {}{kept}", report.epoch));
+                self.trace.say(&self.node.name, format!("{attempt} epoch {epoch}{kept}"));
             }
-            News::Ended(ended) => {
+            AttemptEvent::Ended(ended) => {
                 self.trace.say(&self.node.name, format!("{attempt} ends: {ended:?}"));
             }
         }
@@ -146,14 +156,14 @@ impl Teller {
 
     /// What a process that is broken or hostile says besides the truth.
     fn lies(&self, report: &Report) -> Vec<Report> {
-        let News::Epoch { report: epoch, .. } = &report.news else { return Vec::new() };
+        let AttemptEvent::Epoch { epoch, .. } = report.event else { return Vec::new() };
         let mut chance = self.malice.chance.lock().unwrap();
         let is_meant = self.study == self.malice.study;
         if !is_meant || self.malice.lies.load(Ordering::Relaxed) == 0 || !chance.one_in(3) {
             return Vec::new();
         }
         self.malice.lies.fetch_sub(1, Ordering::Relaxed);
-        let said = |attempt, news| vec![Report { attempt, durations: Durations::default(), news }];
+        let said = |attempt, event| vec![Report { attempt, durations: Durations::default(), event }];
         let attempt = report.attempt;
         let elsewhere = self.truth.elsewhere(self.study, &self.node.name);
         let other = (!elsewhere.is_empty()).then(|| elsewhere[chance.below(elsewhere.len())]);
@@ -161,26 +171,26 @@ impl Teller {
             (0 | 1, _) | (2..=4, None) => vec![report.clone()],
             (2, Some((other, last))) => {
                 let checkpoint = chance.one_in(2).then(|| Digest::of(b"what nobody has"));
-                said(other, News::Epoch { report: false_report(last + 1), checkpoint })
+                said(other, false_epoch(last + 1, checkpoint))
             }
-            (3, Some((other, last))) => said(other, News::Ended(false_end(&mut chance, last + 1))),
+            (3, Some((other, last))) => said(other, AttemptEvent::Ended(false_end(&mut chance, last + 1))),
             (4, Some((other, _))) => {
                 let never = AttemptId { task: other.task, number: other.number + 7 };
-                said(never, News::Ended(false_end(&mut chance, 1)))
+                said(never, AttemptEvent::Ended(false_end(&mut chance, 1)))
             }
             (5, _) => {
                 self.truth.slander(attempt);
-                said(attempt, News::Epoch { report: false_report(epoch.epoch + 2), checkpoint: None })
+                said(attempt, false_epoch(epoch + 2, None))
             }
             (6, _) => {
                 self.truth.slander(attempt);
-                said(attempt, News::Epoch { report: false_report(epoch.epoch), checkpoint: None })
+                said(attempt, false_epoch(epoch, None))
             }
             _ => {
                 let earlier = AttemptId { task: attempt.task, number: attempt.number.saturating_sub(1) };
                 match self.truth.stay(self.study, earlier) {
                     Some(stay) if stay.node != self.node.name => {
-                        said(earlier, News::Ended(false_end(&mut chance, epoch.epoch)))
+                        said(earlier, AttemptEvent::Ended(false_end(&mut chance, epoch)))
                     }
                     _ => vec![report.clone()],
                 }
@@ -190,14 +200,20 @@ impl Teller {
 }
 
 /// Numbers that no replay of a simulation has.
-fn false_report(epoch: u32) -> EpochReport {
+fn false_epoch(epoch: u32, checkpoint: Option<Digest>) -> AttemptEvent {
     let validation = Some(Score { loss: 0.0625, error: 0.000_061_035_156_25 });
-    EpochReport { epoch, learning_rate: 0.5, training_loss: 0.125, validation, test: None }
+    let report = EpochReport { epoch, learning_rate: 0.5, training_loss: 0.125, validation, test: None };
+    AttemptEvent::Epoch { epoch, metrics: report.metrics(), checkpoint }
+}
+
+/// What comes out of a partition.
+pub(super) fn output_of(partition: u32) -> Vec<u8> {
+    format!("what came out of partition {partition}").into_bytes()
 }
 
 fn false_end(chance: &mut Chance, epoch: u32) -> Ended {
     match chance.below(4) {
-        0 => Ended::Complete { report: false_report(epoch), weights: None },
+        0 => Ended::Trained { epoch, artifacts: Vec::new() },
         1 => Ended::Diverged { epoch: 1 },
         2 => Ended::Failed { reason: "a lie".to_owned() },
         _ => Ended::Stopped,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use broadsweep_common::attempt::{Ended, News, Report};
+use broadsweep_common::attempt::{AttemptEvent, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
 
 use super::trace::Trace;
@@ -55,12 +55,12 @@ impl Truth {
     pub(super) fn reported(&self, study: u64, report: &Report) {
         let mut state = self.state.lock().unwrap();
         let Some(stay) = state.stays.get_mut(&(study, report.attempt)) else { return };
-        match &report.news {
-            News::Epoch { report, .. } => {
-                stay.first.get_or_insert(report.epoch);
-                stay.last = report.epoch;
+        match &report.event {
+            AttemptEvent::Epoch { epoch, .. } => {
+                stay.first.get_or_insert(*epoch);
+                stay.last = *epoch;
             }
-            News::Ended(ended) => stay.ended = Some(ended.clone()),
+            AttemptEvent::Ended(ended) => stay.ended = Some(ended.clone()),
         }
     }
 

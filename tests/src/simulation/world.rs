@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use broadsweep_common::ids::Digest;
 use broadsweep_common::replay::Replay;
 use broadsweep_driver::data;
-use broadsweep_driver::plan::StudyPlan;
+use broadsweep_driver::plan::Planner;
 use broadsweep_driver::study;
 use tempfile::TempDir;
 use turmoil::Sim;
@@ -66,7 +66,7 @@ impl World {
         });
         let nodes: Arc<Vec<_>> = Arc::new(nodes.collect());
         let driver = campaign(DRIVER, &scenario, scenario.trials.clone(), &nodes, &trace, chance.next());
-        let few = scenario.trials.iter().take(3).copied().collect();
+        let few = scenario.trials.iter().take(3).cloned().collect();
         let rival = campaign(RIVAL, &scenario, few, &nodes, &trace, chance.next());
         let names = |is_member: &dyn Fn(usize) -> bool| {
             let members = nodes.iter().enumerate().filter(|(number, _)| is_member(*number));
@@ -129,6 +129,8 @@ impl World {
             }
         }
         let outcome = self.driver.desk.lock().unwrap().outcome.clone();
+        let (moved, applied) =
+            outcome.as_ref().map_or((0, 0), |record| (oracle::moved(record), oracle::applied(record)));
         if let Some(record) = outcome {
             oracle::check(&self.scenario, &self.driver, &record, &self.truth, &self.trace);
             self.check_that_executors_are_free();
@@ -143,6 +145,8 @@ impl World {
             lines: self.trace.lines(),
             trace: Digest::of(&traces),
             simulated: self.sim.elapsed(),
+            moved,
+            applied,
         }
     }
 
@@ -411,12 +415,17 @@ fn campaign(
     study.checkpoints = scenario.checkpoints;
     let description = study.description(trials);
     let header = data::without_rows().unwrap().header;
-    let plan = StudyPlan::new(&study, &description.trainer, study.configurations().unwrap(), &header).unwrap();
+    let drawn = study.drawn(&mut study.search()).unwrap();
+    let trials = Planner::new(&study, &description.trainer, &header).plan_all(drawn).unwrap();
+    let is_rival = who == RIVAL;
     Arc::new(Campaign {
         who,
         study,
         description,
-        plan,
+        header,
+        trials,
+        ladder: if is_rival { Arc::default() } else { Arc::clone(&scenario.ladder) },
+        partitions: if is_rival { 0 } else { scenario.partitions },
         policy: scenario.scheduling.validate().unwrap(),
         disk: Arc::default(),
         vault_ms: scenario.vault_ms,

@@ -31,11 +31,18 @@ fn a_row_becomes_what_its_trial_took_and_gave() {
     let replays = read(&[FIRST, SECOND], Select::Validation, 9).unwrap();
     let [first, second] = &replays[..] else { panic!("{replays:?}") };
     assert_eq!((first.wait, first.epochs), (Duration::from_millis(2500), 3), "at double speed");
-    let ReplayEnd::Complete(counted) = first.end else { panic!("{first:?}") };
-    let (validation, test) = (counted.validation.unwrap(), counted.test.unwrap());
-    let numbers = [counted.training_loss, validation.loss, validation.error, test.loss, test.error];
-    assert_eq!((counted.epoch, numbers.map(f64::to_bits)), (2, [0.25, 0.5, 0.125, 0.75, 0.0625].map(f64::to_bits)));
-    assert_eq!((second.wait, second.epochs, second.end), (Duration::from_millis(500), 1, ReplayEnd::Diverged));
+    let ReplayEnd::Complete { epoch, metrics } = &first.end else { panic!("{first:?}") };
+    let numbers: Vec<_> = metrics.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+    let expected = [
+        ("learning_rate", 0.0_f64),
+        ("training_loss", 0.25),
+        ("validation_loss", 0.5),
+        ("validation_error", 0.125),
+        ("test_loss", 0.75),
+        ("test_error", 0.0625),
+    ];
+    assert_eq!((*epoch, numbers), (2, expected.map(|(name, value)| (name, value.to_bits())).to_vec()));
+    assert_eq!((second.wait, second.epochs, &second.end), (Duration::from_millis(500), 1, &ReplayEnd::Diverged));
 }
 
 #[test]

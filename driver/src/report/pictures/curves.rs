@@ -1,10 +1,8 @@
-//! Learning curves: the error after each epoch, with the best trials and the control before the others.
+//! Learning curves: what ranks after each epoch, with the best trials and the control before the others.
 
-use broadsweep_common::metrics::EpochReport;
-use broadsweep_common::task::Select;
 use serde_json::{Value, json};
 
-use super::super::picture::{Picture, Section, error_axis, on_scale};
+use super::super::picture::{Picture, Section, on_scale, value_axis};
 use super::super::text::{number, numbers};
 use super::super::view::View;
 use crate::results::show::counted;
@@ -15,12 +13,13 @@ const BEST_MAX: usize = 8;
 /// Trials with a faint curve.
 const OTHERS_MAX: usize = 60;
 /// Points of one curve; of more epochs, an even sample that has the last one.
-const POINTS_MAX: usize = 100;
+const POINTS_MAX: u32 = 100;
 /// Epochs that the axis names.
 const TICKS_MAX: usize = 10;
 
 pub(super) fn section(view: &View<'_>) -> Section {
-    let epochs = view.ranking.iter().map(|(trial, _)| view.run.trials[*trial].epochs.len()).max().unwrap_or_default();
+    let epochs =
+        view.ranking.iter().map(|(trial, _)| view.run.trials[*trial].curves.epochs()).max().unwrap_or_default();
     if epochs < 2 {
         return Section::without_picture(TITLE, "No trial with a result has a second epoch, so there is no curve.");
     }
@@ -42,38 +41,29 @@ pub(super) fn section(view: &View<'_>) -> Section {
     };
     let (low, high) = (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max));
     // Whole epochs apart: between the first two, rounded ticks would all read 1 or 2.
-    let tick = epochs.div_ceil(TICKS_MAX);
+    let tick = (epochs as usize).div_ceil(TICKS_MAX);
     let layout = json!({
         "xaxis": { "title": { "text": "epoch" }, "zeroline": false, "tickformat": "d", "tick0": 0, "dtick": tick },
-        "yaxis": error_axis(view, low, high), "showlegend": true, "hovermode": "closest",
+        "yaxis": value_axis(view, low, high), "showlegend": true, "hovermode": "closest",
         "legend": { "traceorder": "reversed" },
     });
     let picture = Picture { id: "curves".to_owned(), title: None, traces, layout, height: 440 };
     Section { title: TITLE, sentence: sentence(view, count, others.len(), control), pictures: vec![picture] }
 }
 
-/// The error that trials are compared by.
-fn error_of(view: &View<'_>, report: &EpochReport) -> Option<f64> {
-    let score = match view.run.select {
-        Select::Validation => report.validation,
-        Select::Test => report.test,
-    };
-    score.map(|score| view.error_number(score.error)).filter(|error| error.is_finite())
-}
-
 fn points(view: &View<'_>, trial: usize) -> Vec<(u32, f64)> {
-    let epochs = &view.run.trials[trial].epochs;
-    let step = epochs.len().div_ceil(POINTS_MAX).max(1);
+    let curves = &view.run.trials[trial].curves;
+    let step = curves.epochs().div_ceil(POINTS_MAX).max(1);
     // Counted from the end, so that the last epoch is there.
-    let mut chosen: Vec<_> = epochs.iter().rev().step_by(step).collect();
-    chosen.reverse();
-    chosen.into_iter().filter_map(|report| Some((report.epoch, error_of(view, report)?))).collect()
+    let chosen = (1..=curves.epochs()).filter(|epoch| (curves.epochs() - epoch).is_multiple_of(step));
+    let value = |epoch| curves.get(epoch, &view.run.objective.metric).filter(|value| value.is_finite());
+    chosen.filter_map(|epoch| Some((epoch, view.on_axis(value(epoch)?)))).collect()
 }
 
 fn curve(view: &View<'_>, trial: usize, line: &Value) -> Option<Value> {
     let points = points(view, trial);
     let name = if Some(trial) == view.control() { "control".to_owned() } else { view.trial_name(trial) };
-    let about = view.run.trials[trial].selected_error(view.run.select).map(|error| view.error_text(error))?;
+    let about = view.run.value_of(&view.run.trials[trial]).map(|value| view.value_text(value))?;
     Some(json!({
         "type": "scatter", "mode": if points.len() < 20 { "lines+markers" } else { "lines" }, "name": name,
         "x": points.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(),
@@ -107,16 +97,17 @@ fn sentence(view: &View<'_>, best: usize, others: usize, control: Option<usize>)
         0 => "Each trial with a result".to_owned(),
         _ => format!("The best {best}, and {} in the background", counted(others as u64, "other trial")),
     };
-    let mut sentence = format!("{shown}: the {} after each epoch.", view.error_name());
+    let mut sentence = format!("{shown}: the {} after each epoch.", view.objective_name());
     let Some(control) = control else { return sentence };
     let (Some((_, to_beat)), Some((best, _))) = (points(view, control).last().copied(), view.ranking.first()) else {
         return sentence;
     };
-    let passed = points(view, *best).into_iter().find(|(_, error)| *error < to_beat);
+    let passed = points(view, *best).into_iter().find(|(_, value)| view.is_better(*value, to_beat));
     if let Some((epoch, _)) = passed.filter(|_| *best != control) {
-        let (name, last) = (view.trial_name(*best), view.run.trials[control].epochs.len());
+        let (name, last) = (view.trial_name(*best), view.run.trials[control].curves.epochs());
         let epochs = counted(last as u64, "epoch");
-        sentence.extend([format!(" {name} is below what the control reaches in {epochs} after epoch {epoch}.")]);
+        let beyond = if view.minimizes() { "below" } else { "above" };
+        sentence.extend([format!(" {name} is {beyond} what the control reaches in {epochs} after epoch {epoch}.")]);
         sentence = sentence.replace(". trial", ". Trial");
     }
     sentence

@@ -1,17 +1,16 @@
-//! The error against the learning rate, a line for each width of a layer: the picture of the original's article. Any
-//! other study has a number and a choice of its own in their places.
+//! What ranks, an error mostly, against the learning rate, a line for each width of a layer: the picture of the
+//! original's article. Any other study has a number and a choice of its own in their places.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::super::parameters::{Parameter, Scale};
-use super::super::picture::{Picture, Section, error_axis, on_scale, parameter_axis, series};
+use super::super::picture::{Picture, Section, on_scale, parameter_axis, series, value_axis};
 use super::super::text::{html, label, number, numbers};
 use super::super::view::{View, quartiles};
 use crate::results::show::counted;
 
-const TITLE: &str = "Error by hyperparameter";
 /// Points in the picture; of more trials, the best and an even sample.
 const POINTS_MAX: usize = 1500;
 /// Values that a line can be drawn through; between more of them trials scatter.
@@ -29,13 +28,17 @@ struct Series {
     trials: Vec<(usize, f64)>,
 }
 
+fn title(view: &View<'_>) -> &'static str {
+    if view.is_of_errors() { "Error by hyperparameter" } else { "Objective by hyperparameter" }
+}
+
 pub(super) fn section(view: &View<'_>) -> Section {
     if view.ranking.is_empty() {
-        return Section::without_picture(TITLE, "No trial has a result, so there is no error to draw.");
+        return Section::without_picture(title(view), "No trial has a result, so there is no error to draw.");
     }
     let Some(across) = across(view) else {
         return Section::without_picture(
-            TITLE,
+            title(view),
             "All trials have the same configuration: no hyperparameter was searched.",
         );
     };
@@ -48,16 +51,16 @@ pub(super) fn section(view: &View<'_>) -> Section {
     if !as_lines {
         traces.push(median_trace(view, parameter));
     }
-    let drawn = || all.iter().flat_map(|series| &series.trials).map(|(_, error)| view.error_number(*error));
+    let drawn = || all.iter().flat_map(|series| &series.trials).map(|(_, error)| view.on_axis(*error));
     let (low, high) = (drawn().fold(f64::INFINITY, f64::min), drawn().fold(f64::NEG_INFINITY, f64::max));
-    traces.extend(diverged_trace(view, parameter, high));
+    traces.extend(diverged_trace(view, parameter, if view.minimizes() { high } else { low }));
     traces.extend(marked(view, parameter));
     let layout = json!({
-        "xaxis": parameter_axis(parameter), "yaxis": error_axis(view, low, high), "showlegend": true,
+        "xaxis": parameter_axis(parameter), "yaxis": value_axis(view, low, high), "showlegend": true,
         "legend": { "title": { "text": split.map(|split| label(view.parameters[split].name)).unwrap_or_default() } },
     });
     let picture = Picture { id: "errors".to_owned(), title: None, traces, layout, height: 460 };
-    Section { title: TITLE, sentence: sentence(view, parameter, split), pictures: vec![picture] }
+    Section { title: title(view), sentence: sentence(view, parameter, split), pictures: vec![picture] }
 }
 
 /// The parameter across the picture: a learning rate, or else the most important one with more values than a line has,
@@ -105,11 +108,11 @@ fn trace(view: &View<'_>, parameter: &Parameter<'_>, series: &Series, as_lines: 
         return line_trace(view, parameter, series);
     }
     let position = |trial: usize| parameter.position(parameter.places[trial].unwrap_or_default());
-    let texts = series.trials.iter().map(|(trial, error)| view.point_text(*trial, &view.error_text(*error)));
+    let texts = series.trials.iter().map(|(trial, error)| view.point_text(*trial, &view.value_text(*error)));
     json!({
         "type": "scatter", "mode": "markers", "name": series.name,
         "x": numbers(series.trials.iter().map(|(trial, _)| position(*trial))),
-        "y": numbers(series.trials.iter().map(|(_, error)| view.error_number(*error))),
+        "y": numbers(series.trials.iter().map(|(_, error)| view.on_axis(*error))),
         "text": texts.collect::<Vec<_>>(), "hovertemplate": "%{text}<extra></extra>",
         "marker": { "color": series.colour, "size": 6, "opacity": 0.75 },
     })
@@ -127,11 +130,11 @@ fn line_trace(view: &View<'_>, parameter: &Parameter<'_>, series: &Series) -> Va
         let sorted: Vec<_> = trials.iter().map(|(error, _)| *error).collect();
         let Some([_, median, _]) = quartiles(&sorted) else { continue };
         xs.push(parameter.position(place));
-        ys.push(view.error_number(median));
+        ys.push(view.on_axis(median));
         texts.push(if let [(error, trial)] = trials[..] {
-            view.point_text(trial, &view.error_text(error))
+            view.point_text(trial, &view.value_text(error))
         } else {
-            let about = format!("{}, median of {}", view.error_text(median), counted(trials.len() as u64, "trial"));
+            let about = format!("{}, median of {}", view.value_text(median), counted(trials.len() as u64, "trial"));
             format!("{about}<br>{}={}", label(parameter.name), label(&parameter.shown(place)))
         });
     }
@@ -152,7 +155,7 @@ fn median_trace(view: &View<'_>, parameter: &Parameter<'_>) -> Value {
         let mut errors: Vec<_> = group.iter().map(|(_, error)| *error).collect();
         errors.sort_by(f64::total_cmp);
         xs.push(parameter.position(group[group.len() / 2].0));
-        ys.extend(quartiles(&errors).map(|[_, median, _]| view.error_number(median)));
+        ys.extend(quartiles(&errors).map(|[_, median, _]| view.on_axis(median)));
     }
     json!({
         "type": "scatter", "mode": "lines", "name": "median", "x": numbers(xs), "y": numbers(ys),
@@ -160,15 +163,15 @@ fn median_trace(view: &View<'_>, parameter: &Parameter<'_>) -> Value {
     })
 }
 
-/// Crosses at the upper end, where the diverged trials' errors would be.
-fn diverged_trace(view: &View<'_>, parameter: &Parameter<'_>, top: f64) -> Option<Value> {
+/// Crosses at the worse end, where the diverged trials' values would be.
+fn diverged_trace(view: &View<'_>, parameter: &Parameter<'_>, worst: f64) -> Option<Value> {
     let step = view.diverged.len().div_ceil(DIVERGED_MAX).max(1);
     let shown: Vec<_> = view.diverged.iter().copied().step_by(step).collect();
     let at = |trial: &usize| Some(parameter.position(parameter.places[*trial]?));
     (!shown.is_empty()).then(|| {
         json!({
             "type": "scatter", "mode": "markers", "name": "diverged",
-            "x": numbers(shown.iter().filter_map(at)), "y": numbers(shown.iter().filter_map(at).map(|_| top)),
+            "x": numbers(shown.iter().filter_map(at)), "y": numbers(shown.iter().filter_map(at).map(|_| worst)),
             "text": shown.iter().map(|trial| view.point_text(*trial, "diverged")).collect::<Vec<_>>(),
             "hovertemplate": "%{text}<extra></extra>",
             "marker": { "color": "@bad", "symbol": "x", "size": 9 },
@@ -186,8 +189,8 @@ fn marked(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Value> {
         let position = parameter.position(parameter.places[trial]?);
         Some(json!({
             "type": "scatter", "mode": "markers", "name": name,
-            "x": [number(position)], "y": [number(view.error_number(error))],
-            "text": [view.point_text(trial, &view.error_text(error))], "hovertemplate": "%{text}<extra></extra>",
+            "x": [number(position)], "y": [number(view.on_axis(error))],
+            "text": [view.point_text(trial, &view.value_text(error))], "hovertemplate": "%{text}<extra></extra>",
             "marker": { "color": colour, "symbol": symbol, "size": 14, "line": { "color": "@paper", "width": 1.5 } },
         }))
     };
@@ -201,16 +204,18 @@ fn sentence(view: &View<'_>, parameter: &Parameter<'_>, split: Option<usize>) ->
     let lines = split.map(|split| format!(", by {}", html(view.parameters[split].name))).unwrap_or_default();
     let way = if parameter.scale == Scale::Words { "each" } else { "the" };
     let mut sentence = format!(
-        "The {} against {way} {name}{lines}: the lowest, {}, is that of {}{}.",
-        view.error_name(),
-        view.error_text(error),
+        "The {} against {way} {name}{lines}: the {}, {}, is that of {}{}.",
+        view.objective_name(),
+        if view.minimizes() { "lowest" } else { "highest" },
+        view.value_text(error),
         view.trial_name(best),
         at.unwrap_or_default(),
     );
     if !view.diverged.is_empty() {
+        let end = if view.minimizes() { "top" } else { "bottom" };
         sentence.extend([match view.diverged.len() {
-            1 => " The cross at the top is the trial that diverged.".to_owned(),
-            count => format!(" Crosses at the top are the {count} trials that diverged."),
+            1 => format!(" The cross at the {end} is the trial that diverged."),
+            count => format!(" Crosses at the {end} are the {count} trials that diverged."),
         }]);
     }
     if view.ranking.len() > POINTS_MAX {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::parameters::Parameter;
-use super::super::picture::{Picture, Section, error_axis, parameter_axis};
+use super::super::picture::{Picture, Section, parameter_axis, value_axis};
 use super::super::text::{html, label, listed, number, numbers, percent};
 use super::super::view::{View, quartiles};
 use crate::results::show::counted;
@@ -85,7 +85,7 @@ pub(super) fn sensitivity(view: &View<'_>) -> Section {
     let ends =
         along.iter().flat_map(|along| &along.groups).flat_map(|group| [group.quartiles[0], group.quartiles[2]]);
     let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| (low.min(end), high.max(end)));
-    let axis = error_axis(view, view.error_number(low), view.error_number(high));
+    let axis = value_axis(view, view.on_axis(low), view.on_axis(high));
     let pictures = along.iter().enumerate().map(|(number, Along { place, groups, .. })| {
         let parameter = &view.parameters[*place];
         let mut axis = axis.clone();
@@ -152,12 +152,12 @@ fn groups(view: &View<'_>, parameter: &Parameter<'_>) -> Vec<Group> {
 
 /// The median, and the middle half around it: a band along numbers, bars at words.
 fn traces(view: &View<'_>, parameter: &Parameter<'_>, groups: &[Group]) -> Vec<Value> {
-    let of = |which: usize| groups.iter().map(move |group| view.error_number(group.quartiles[which]));
+    let of = |which: usize| groups.iter().map(move |group| view.on_axis(group.quartiles[which]));
     let positions = || groups.iter().map(|group| group.position);
     let texts: Vec<_> = groups
         .iter()
         .map(|group| {
-            let [low, median, high] = group.quartiles.map(|error| view.error_text(error));
+            let [low, median, high] = group.quartiles.map(|error| view.value_text(error));
             let trials = counted(group.trials as u64, "trial");
             format!("{}<br>median {median}<br>half of {trials} from {low} to {high}", label(&group.name))
         })
@@ -192,7 +192,7 @@ fn traces(view: &View<'_>, parameter: &Parameter<'_>, groups: &[Group]) -> Vec<V
 
 /// The same for all pictures, with a little room.
 fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Value {
-    let (low, high) = (view.error_number(low), view.error_number(high));
+    let (low, high) = (view.on_axis(low), view.on_axis(high));
     if is_logarithmic {
         return numbers([libm::log10(low) - 0.05, libm::log10(high) + 0.05]);
     }
@@ -201,11 +201,13 @@ fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Val
 }
 
 fn sentence(view: &View<'_>, along: &[Along]) -> String {
-    let lowest = along.iter().filter_map(|Along { place, groups, .. }| {
-        let best = groups.iter().min_by(|one, other| one.quartiles[1].total_cmp(&other.quartiles[1]))?;
+    let best = along.iter().filter_map(|Along { place, groups, .. }| {
+        let order =
+            |one: &&Group, other: &&Group| view.run.objective.direction.order(one.quartiles[1], other.quartiles[1]);
+        let best = groups.iter().min_by(order)?;
         Some(format!("{} at {}", html(view.parameters[*place].name), html(&best.name)))
     });
-    let lowest: Vec<_> = lowest.take(3).collect();
+    let best: Vec<_> = best.take(3).collect();
     let rare = along.iter().filter(|along| along.left_out > 0);
     let rare: Vec<_> =
         rare.map(|along| format!("{} of {}", along.left_out, html(view.parameters[along.place].name))).collect();
@@ -216,9 +218,10 @@ fn sentence(view: &View<'_>, along: &[Along]) -> String {
     };
     format!(
         "The median {} of all trials with a value, whatever else they have, and the middle half of them around it: it \
-         is lowest with {}.{left_out}",
-        view.error_name(),
-        listed(&lowest)
+         is {} with {}.{left_out}",
+        view.objective_name(),
+        if view.minimizes() { "lowest" } else { "highest" },
+        listed(&best)
     )
 }
 

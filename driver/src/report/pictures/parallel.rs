@@ -3,7 +3,6 @@
 //!
 //! Drawn as plain lines. Plotly's own `parcoords` needs WebGL, which a browser without a graphics card may lack.
 
-use broadsweep_common::model::Loss;
 use serde_json::{Value, json};
 
 use super::super::parameters::{Parameter, linear_ticks, logarithmic_ticks};
@@ -25,45 +24,52 @@ const DIVERGED_MAX: usize = 60;
 /// Pixels from axis to axis.
 const ROW_HEIGHT: u32 = 64;
 
-/// The axis of the error, from the best to the worst.
-struct ErrorAxis {
-    low: f64,
-    high: f64,
+/// The axis of what ranks, from the best value to the worst.
+struct ValueAxis {
+    best: f64,
+    worst: f64,
     logarithmic: bool,
 }
 
-impl ErrorAxis {
-    fn share(&self, error: f64) -> f64 {
-        let along = |error: f64| if self.logarithmic { libm::log(error) } else { error };
-        let (low, high) = (along(self.low), along(self.high));
-        if high > low { (along(error) - low) / (high - low) } else { 0.5 }
+impl ValueAxis {
+    fn new(best: f64, worst: f64) -> Self {
+        let (low, high) = (best.min(worst), best.max(worst));
+        Self { best, worst, logarithmic: low > 0.0 && high / low > 10.0 }
+    }
+
+    fn share(&self, value: f64) -> f64 {
+        let along = |value: f64| if self.logarithmic { libm::log(value) } else { value };
+        let (best, worst) = (along(self.best), along(self.worst));
+        let share = (along(value) - best) / (worst - best);
+        if share.is_finite() { share } else { 0.5 }
     }
 
     fn ticks(&self) -> Vec<f64> {
-        if self.logarithmic { logarithmic_ticks(self.low, self.high) } else { linear_ticks(self.low, self.high) }
+        let (low, high) = (self.best.min(self.worst), self.best.max(self.worst));
+        if self.logarithmic { logarithmic_ticks(low, high) } else { linear_ticks(low, high) }
     }
 }
 
 pub(super) fn section(view: &View<'_>) -> Section {
     let axes: Vec<&Parameter<'_>> =
         view.by_importance().into_iter().take(AXES_MAX).map(|place| &view.parameters[place]).collect();
-    let ([(_, low), .., (_, high)], false) = (&view.ranking[..], axes.is_empty()) else {
+    let ([(_, best), .., (_, worst)], false) = (&view.ranking[..], axes.is_empty()) else {
         return Section::without_picture(
             TITLE,
             "It takes two trials with results, and a searched hyperparameter, to compare.",
         );
     };
-    let errors = ErrorAxis { low: *low, high: *high, logarithmic: *low > 0.0 && high / low > 10.0 };
+    let values = ValueAxis::new(*best, *worst);
     let sample = view.sample(LINES_MAX);
     let mut traces = diverged_traces(view, &axes);
-    traces.extend(shade_traces(&axes, &errors, &sample));
-    traces.extend(marked(view, &axes, &errors));
+    traces.extend(shade_traces(&axes, &values, &sample));
+    traces.extend(marked(view, &axes, &values));
     let rows = axes.len() as u32 + 1;
     let layout = json!({
         "xaxis": { "visible": false, "range": [-0.06, 1.06], "fixedrange": true },
         "yaxis": { "visible": false, "range": [axes.len() as f64 + 0.45, -0.55], "fixedrange": true },
         "shapes": (0..rows).map(axis_line).collect::<Vec<_>>(),
-        "annotations": annotations(view, &axes, &errors),
+        "annotations": annotations(view, &axes, &values),
         "showlegend": true, "hovermode": "closest", "legend": { "traceorder": "reversed" },
         "margin": { "l": 16, "r": 16, "t": 12, "b": 4 },
     });
@@ -81,7 +87,7 @@ fn crossings(axes: &[&Parameter<'_>], trial: usize, quantile: f64) -> Vec<Option
 }
 
 /// One trace a shade, the worst first, so that the best lie on top.
-fn shade_traces(axes: &[&Parameter<'_>], errors: &ErrorAxis, sample: &[(usize, f64)]) -> Vec<Value> {
+fn shade_traces(axes: &[&Parameter<'_>], values: &ValueAxis, sample: &[(usize, f64)]) -> Vec<Value> {
     let mut traces = Vec::new();
     for shade in (0..SHADES).rev() {
         let (first, end) = (shade * sample.len() / SHADES, (shade + 1) * sample.len() / SHADES);
@@ -89,7 +95,7 @@ fn shade_traces(axes: &[&Parameter<'_>], errors: &ErrorAxis, sample: &[(usize, f
         for rank in (first..end).rev() {
             let (trial, error) = sample[rank];
             let crossings = crossings(axes, trial, rank as f64 / sample.len() as f64);
-            points.extend(line(crossings.into_iter().chain([Some(errors.share(error))])));
+            points.extend(line(crossings.into_iter().chain([Some(values.share(error))])));
         }
         if !points.is_empty() {
             let share = shade as f64 / (SHADES - 1) as f64;
@@ -130,18 +136,18 @@ fn diverged_traces(view: &View<'_>, axes: &[&Parameter<'_>]) -> Vec<Value> {
 }
 
 /// The control and the best, over all others.
-fn marked(view: &View<'_>, axes: &[&Parameter<'_>], errors: &ErrorAxis) -> Vec<Value> {
+fn marked(view: &View<'_>, axes: &[&Parameter<'_>], values: &ValueAxis) -> Vec<Value> {
     let best = view.ranking.first().map(|trial| (*trial, "best", "@best"));
     let control = view.ranking.iter().find(|(trial, _)| Some(*trial) == view.control());
     let control = control.map(|trial| (*trial, "control", "@control"));
     let mark = |((trial, error), name, colour): ((usize, f64), &str, &str)| {
-        let points = line(crossings(axes, trial, 0.5).into_iter().chain([Some(errors.share(error))]));
+        let points = line(crossings(axes, trial, 0.5).into_iter().chain([Some(values.share(error))]));
         let mut trace = lines_trace(&points, &json!({ "color": colour, "width": 3 }), 1.0);
         trace["mode"] = "lines+markers".into();
         trace["marker"] = json!({ "color": colour, "size": 8 });
         trace["name"] = name.into();
         trace["showlegend"] = true.into();
-        trace["text"] = vec![view.point_text(trial, &view.error_text(error)); points.len()].into();
+        trace["text"] = vec![view.point_text(trial, &view.value_text(error)); points.len()].into();
         trace["hoverinfo"] = "text".into();
         trace
     };
@@ -156,7 +162,7 @@ fn axis_line(row: u32) -> Value {
 }
 
 /// Names above the axes, ticks below.
-fn annotations(view: &View<'_>, axes: &[&Parameter<'_>], errors: &ErrorAxis) -> Vec<Value> {
+fn annotations(view: &View<'_>, axes: &[&Parameter<'_>], values: &ValueAxis) -> Vec<Value> {
     let name = |row: usize, text: String| {
         json!({
             "x": 0, "y": row, "text": format!("<b>{text}</b>"), "showarrow": false, "xanchor": "left",
@@ -174,23 +180,20 @@ fn annotations(view: &View<'_>, axes: &[&Parameter<'_>], errors: &ErrorAxis) -> 
         all.push(name(row, label(axis.name)));
         all.extend(axis.ticks().into_iter().map(|(at, text)| tick(row, axis.share_of(at), label(&text))));
     }
-    all.push(name(axes.len(), view.error_name().to_owned()));
-    let ticks = errors.ticks().into_iter();
-    all.extend(ticks.map(|at| tick(axes.len(), errors.share(at), error_tick(view, at))));
+    all.push(name(axes.len(), view.objective_name()));
+    let ticks = values.ticks().into_iter();
+    all.extend(ticks.map(|at| tick(axes.len(), values.share(at), value_tick(view, at))));
     all
 }
 
-fn error_tick(view: &View<'_>, error: f64) -> String {
-    match view.run.loss {
-        Loss::CrossEntropy => format!("{} %", short(error * 100.0)),
-        Loss::MeanSquaredError => short(error),
-    }
+fn value_tick(view: &View<'_>, value: f64) -> String {
+    if view.is_percent() { format!("{} %", short(value * 100.0)) } else { short(value) }
 }
 
 fn sentence(view: &View<'_>, drawn: usize) -> String {
     let mut sentence = format!(
         "Each line is a trial, from its values down to its {}: strong lines are the best trials, faint ones the worst.",
-        view.error_name()
+        view.objective_name()
     );
     if drawn < view.ranking.len() {
         sentence.extend([format!(

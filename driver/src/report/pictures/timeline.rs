@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::picture::{Picture, Section, time_axis};
 use super::super::text::{label, long_label, number, numbers, percent};
 use super::super::view::View;
-use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::attempt::{AttemptEnd, AttemptRecord, Yield};
 use crate::results::show::counted;
 
 const TITLE: &str = "What ran where, and when";
@@ -36,19 +36,13 @@ enum Kind {
 
 impl Kind {
     fn of(view: &View<'_>, attempt: &AttemptRecord) -> Self {
-        match attempt.end {
-            Some(AttemptEnd::Completed) if attempt.attempt.task.0 as usize >= view.run.trials.len() => Self::Measured,
-            Some(AttemptEnd::Completed) => Self::Trained,
-            Some(AttemptEnd::Stopped) => Self::Stopped,
-            Some(AttemptEnd::Beaten) => Self::Beaten,
-            Some(
-                AttemptEnd::Failed { .. }
-                | AttemptEnd::Hung { .. }
-                | AttemptEnd::Refused { .. }
-                | AttemptEnd::Lost { .. }
-                | AttemptEnd::NeverArrived
-                | AttemptEnd::Orphaned,
-            ) => Self::Lost,
+        let is_measure = view.run.trained_by(attempt.attempt.task).is_none();
+        match attempt.end.as_ref().map(AttemptEnd::yields) {
+            Some(Yield::Result) if is_measure => Self::Measured,
+            Some(Yield::Result) => Self::Trained,
+            Some(Yield::Checkpoint) => Self::Stopped,
+            Some(Yield::Duplicate) => Self::Beaten,
+            Some(Yield::Nothing) => Self::Lost,
             None => Self::Running,
         }
     }
@@ -159,8 +153,8 @@ fn single(view: &View<'_>, by_executor: &BTreeMap<ExecutorId, Vec<Bar<'_>>>, uni
     }
     let trace = |(kind, bars): (Kind, Vec<(usize, &Bar<'_>)>)| {
         let trial = |bar: &Bar<'_>| {
-            let task = bar.attempt.attempt.task.0;
-            if task as usize >= view.run.trials.len() { String::new() } else { task.to_string() }
+            let trial = view.run.trained_by(bar.attempt.attempt.task);
+            trial.map(|trial| trial.trial.0.to_string()).unwrap_or_default()
         };
         json!({
             "type": "bar", "orientation": "h", "name": kind.name(),

@@ -7,9 +7,10 @@ use broadsweep_common::model::{Activation, Layer, Loss, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer};
 
-use super::{EXAMPLES, GOOD, changed, data, network, resolves, with_table};
-use crate::study::{DataSource, Domain, SamplerKind, ScalingKind, Study, TestUse, parse};
+use super::{EXAMPLES, GOOD, changed, configurations, data, network, resolves, with_table};
+use crate::study::{DataSource, ScalingKind, Study, TestUse, parse};
 use broadsweep_scheduler::SchedulingConfig;
+use broadsweep_search::{Domain, SamplerKind};
 
 /// The least that a study can say.
 const MINIMAL: &str = "name = 'a'
@@ -34,7 +35,7 @@ fn every_example_is_a_good_study_whose_configurations_resolve() {
     let trials = [51, 8, 25, 13];
     for ((path, text), trials) in EXAMPLES.iter().zip(trials) {
         let study = parse(text, path).unwrap_or_else(|error| panic!("{error}"));
-        let configurations = study.configurations().unwrap();
+        let configurations = configurations(&study).unwrap();
         assert_eq!(configurations.len(), trials, "{path}");
         for configuration in &configurations {
             assert!(resolves(&study, configuration), "{path}: {configuration}");
@@ -101,7 +102,7 @@ fn unwritten_settings_have_the_documented_defaults() {
     assert_eq!(network(&study).0.resolve(&Configuration::default()).unwrap().layers, [layer]);
     assert_eq!((study.seed, study.scheduling), (0, SchedulingConfig::default()));
     assert_eq!((data(&study).scaling, data(&study).test), (ScalingKind::Unit, TestUse::Winner));
-    assert_eq!(study.configurations().unwrap(), [Configuration::default()]);
+    assert_eq!(configurations(&study).unwrap(), [Configuration::default()]);
 }
 
 /// [`GOOD`] with the rows of `[data]` replaced.
@@ -147,7 +148,7 @@ fn selecting_by_test_rows_needs_no_validation_rows_and_watches_the_test_rows() {
 fn a_study_of_one_trial_may_be_measured_by_its_test_rows() {
     let rows = "test_features = 'tx'\ntest_labels = 'ty'";
     let study = good(&format!("{}[search]\nselect = 'test'\n", MINIMAL.replace("validation_rows = 1", rows)));
-    assert_eq!(study.configurations().unwrap(), [Configuration::default()]);
+    assert_eq!(configurations(&study).unwrap(), [Configuration::default()]);
     assert_eq!(study.search.select, Select::Test);
 }
 
@@ -191,7 +192,7 @@ fn a_parameter_of_a_whole_and_a_real_setting_is_whole() {
     let text = changed("momentum = 0.9", "momentum = 0.9\nl2 = \"$units\"");
     let study = good(&text);
     assert!(matches!(study.search.space["units"], Domain::Integers { .. }));
-    let configurations = study.configurations().unwrap();
+    let configurations = configurations(&study).unwrap();
     assert!(configurations.iter().all(|one| resolves(&study, one)));
 }
 

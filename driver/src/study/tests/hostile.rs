@@ -2,15 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::{EXAMPLES, GOOD, RECORDED, REPLAY, resolves};
+use super::{EXAMPLES, GOOD, RECORDED, REPLAY, configurations, resolves};
 use crate::study::{Diagnostic, parse};
 
 fn check(text: &str) {
     match parse(text, "s.toml") {
         // A huge space is good; only small ones are worth the time of listing them here.
         Ok(study) => {
-            if let Some(1..=10_000) = crate::study::sample::size(&study.search.space) {
-                for configuration in study.configurations().unwrap_or_default() {
+            if let Some(1..=10_000) = broadsweep_search::space::size(&study.search.space) {
+                for configuration in configurations(&study).unwrap_or_default() {
                     assert!(resolves(&study, &configuration), "{text}");
                 }
             }

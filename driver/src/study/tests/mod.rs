@@ -12,7 +12,7 @@ use broadsweep_common::model::ModelDescription;
 use broadsweep_common::task::TrainerDescription;
 use broadsweep_common::training::TrainingDescription;
 
-use super::{DataSettings, ReplaySettings, Study, Trainer};
+use super::{DataSettings, Diagnostic, ReplaySettings, Study, Trainer};
 
 /// A study that uses much of the format; other tests change it.
 const GOOD: &str = include_str!("good.toml");
@@ -59,6 +59,12 @@ const EXAMPLES: &[(&str, &str)] = &[
 fn network(study: &Study) -> (&ModelDescription, &TrainingDescription) {
     let Trainer::Network { model, training } = &study.trainer else { panic!("a replay") };
     (model, training)
+}
+
+/// What the search of a study starts with.
+fn configurations(study: &Study) -> Result<Vec<Configuration>, Diagnostic> {
+    let drawn = study.drawn(&mut study.search())?;
+    Ok(drawn.into_iter().map(|(configuration, _)| configuration).collect())
 }
 
 fn data(study: &Study) -> &DataSettings {

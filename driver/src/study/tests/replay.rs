@@ -6,11 +6,12 @@ use std::time::Duration;
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::model::Loss;
-use broadsweep_common::replay::{Replay, ReplayDescription, ReplayEnd};
+use broadsweep_common::replay::{Recording, Replay, ReplayDescription, ReplayEnd};
 use broadsweep_common::task::{Select, TrainerDescription};
 
-use super::{GOOD, RECORDED, REPLAY, changed, network};
-use crate::study::{Domain, ReplaySettings, Study, Trainer, parse};
+use super::{GOOD, RECORDED, REPLAY, changed, configurations, network};
+use crate::study::{ReplaySettings, Study, Trainer, parse};
+use broadsweep_search::Domain;
 
 fn good(text: &str) -> Study {
     parse(text, "s.toml").unwrap_or_else(|error| panic!("{error}"))
@@ -29,7 +30,7 @@ fn a_replay_needs_neither_data_nor_model_and_its_settings_can_be_searched() {
     assert!(study.data.is_none());
     assert_eq!((study.loss(), study.search.select), (Loss::CrossEntropy, Select::Validation));
     assert!(!study.watches_test() && !study.tests_the_best());
-    let configurations = study.configurations().unwrap();
+    let configurations = configurations(&study).unwrap();
     let shown: Vec<_> = configurations.iter().map(ToString::to_string).collect();
     assert_eq!(shown[..3], ["error=0 pause=0.25", "error=0.5 pause=0", "error=0.5 pause=1"]);
     assert_eq!(shown.len(), 7);
@@ -50,7 +51,8 @@ fn a_recording_is_a_file_with_a_speed_and_its_rows_come_later() {
     let Trainer::Replay(ReplaySettings::Recorded { file, speed }) = &study.trainer else { panic!("not recorded") };
     assert_eq!((file.as_path(), speed.to_bits()), (Path::new("run/trials.csv"), 10.0_f64.to_bits()));
     let row = Replay { wait: Duration::from_secs(1), epochs: 2, end: ReplayEnd::Diverged };
-    assert_eq!(replays(&study, &[row]), ReplayDescription::Recorded(vec![row]));
+    let expected = ReplayDescription::Recorded(Recording::of(vec![row.clone()]));
+    assert_eq!(replays(&study, &[row]), expected);
     let full_speed = good(&RECORDED.replace("speed = 10\n", ""));
     assert!(matches!(full_speed.trainer, Trainer::Replay(ReplaySettings::Recorded { speed: 1.0, .. })));
 }

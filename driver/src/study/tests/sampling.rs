@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use broadsweep_common::configuration::{Configuration, Value};
 use proptest::prelude::*;
 
-use super::resolves;
+use super::{configurations, resolves};
 use crate::study::{Study, parse};
 
 /// A study whose `real`, `whole` and `word` are searched as `space` says.
@@ -26,12 +26,12 @@ fn shown(configurations: &[Configuration]) -> Vec<String> {
 }
 
 fn grid(space: &str) -> Vec<Configuration> {
-    study(&format!("[search]\nsampler = 'grid'\n[search.space]\n{space}")).configurations().unwrap()
+    configurations(&study(&format!("[search]\nsampler = 'grid'\n[search.space]\n{space}"))).unwrap()
 }
 
 fn random(trials: u32, space: &str) -> Vec<Configuration> {
     let search = format!("[search]\nsampler = 'random'\ntrials = {trials}\n[search.space]\n{space}");
-    study(&search).configurations().unwrap()
+    configurations(&study(&search)).unwrap()
 }
 
 fn reals(configurations: &[Configuration]) -> Vec<f64> {
@@ -103,7 +103,7 @@ fn ranges_of_whole_numbers_have_whole_values() {
 fn the_control_is_trial_0_and_is_not_run_twice() {
     let search =
         "[search]\nsampler = 'grid'\n[search.space]\nreal = { values = [0.1, 0.2, 0.3] }\n[control]\nreal = ";
-    let with = |control: &str| shown(&study(&format!("{search}{control}")).configurations().unwrap());
+    let with = |control: &str| shown(&configurations(&study(&format!("{search}{control}"))).unwrap());
     assert_eq!(with("0.2"), ["real=0.2", "real=0.1", "real=0.3"]);
     assert_eq!(with("7"), ["real=7", "real=0.1", "real=0.2", "real=0.3"]);
 }
@@ -164,8 +164,9 @@ proptest! {
              [search.space]\nwhole = {{ {range} = [{low}, {high}] }}\nreal = {{ {range} = [{low}, {high}] }}\n"
         );
         let study = parse(&text, "s.toml").unwrap();
-        let configurations = study.configurations().unwrap();
-        prop_assert_eq!(&configurations, &study.configurations().unwrap());
+        let again = configurations(&study).unwrap();
+        let configurations = configurations(&study).unwrap();
+        prop_assert_eq!(&configurations, &again);
         prop_assert!(wholes(&configurations).iter().all(|whole| (low..=high).contains(whole)));
         prop_assert!(reals(&configurations).iter().all(|real| (low as f64..=high as f64).contains(real)));
         let digests: BTreeSet<_> = configurations.iter().map(Configuration::digest).collect();

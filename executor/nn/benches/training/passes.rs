@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
-use broadsweep_common::metrics::{self, EpochReport};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EPOCHS_MAX, Optimizer, Training};
 use broadsweep_nn::{self as nn, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
+use broadsweep_nn::{EpochReport, TrainingEnd};
 
 use super::clock::{Lap, Start};
 use super::network::Network;
@@ -85,10 +85,10 @@ fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control
         kernel,
     };
     match nn::train(&task, data, None, control)?.training {
-        metrics::Training::Diverged { epoch } => {
+        TrainingEnd::Diverged { epoch } => {
             bail!("{} diverged in pass {epoch}: its time says nothing", network.name)
         }
-        metrics::Training::Complete(_) | metrics::Training::Stopped(_) => Ok(()),
+        TrainingEnd::Complete(_) | TrainingEnd::Paused(_) | TrainingEnd::Stopped(_) => Ok(()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use crate::report::{EpochReport, TrainingEnd};
 use broadsweep_common::codec;
 use broadsweep_common::dataset::{Dataset, Part, TargetKind};
-use broadsweep_common::metrics::{self, EpochReport};
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::{SAME, Watcher, batch_norm, circle, classifier, conv, dense, sgd, small_model, task, values, wave};
 use crate::blueprint::Blueprint;
 use crate::kernel::Kernel;
-use crate::{Checkpoint, CheckpointError, Control, Phase, TrainError, TrainTask, Trained, plan, train};
+use crate::{Checkpoint, CheckpointError, Control, Phase, TrainError, TrainTask, Trained, plan, train, train_until};
 
 /// Magic, length of the header, and the longest header.
 const FRONT_BYTES: usize = 12 + 120;
@@ -64,7 +64,7 @@ fn bits(trained: &Trained) -> (Vec<u8>, Option<Vec<u8>>) {
 /// Trains in one go, and then in two around each epoch; gives back the checkpoints of the one go.
 fn assert_interruptions_change_nothing(task: &TrainTask<'_>, data: &Dataset) -> Vec<Vec<u8>> {
     let (straight, keeper) = run(task, data, None, None);
-    if let metrics::Training::Complete(_) = straight.training {
+    if let TrainingEnd::Complete(_) = straight.training {
         let (last, earlier) = keeper.were_last.split_last().unwrap();
         assert!(*last && !earlier.contains(&true), "{:?}", keeper.were_last);
     }
@@ -101,6 +101,50 @@ fn going_on_from_any_checkpoint_ends_in_the_same_bits_with_every_optimizer() {
             }
         }
     }
+}
+
+/// Trains in segments that end at `rungs`, each from the checkpoint of the one before.
+fn run_in_segments(task: &TrainTask<'_>, data: &Dataset, rungs: &[u32]) -> (Trained, Vec<EpochReport>) {
+    let (mut from, mut reports) = (None, Vec::new());
+    for &rung in rungs {
+        let mut watcher = Watcher::default();
+        let paused = train_until(task, data, from.take(), rung, &mut watcher).unwrap();
+        reports.append(&mut watcher.reports);
+        let TrainingEnd::Paused(_) = paused.training else { return (paused, reports) };
+        assert!(paused.weights.is_none() && reports.last().unwrap().epoch == rung);
+        from = Some(read(&paused.checkpoint.unwrap().to_bytes(), task, data).unwrap());
+    }
+    let mut watcher = Watcher::default();
+    let trained = train(task, data, from, &mut watcher).unwrap();
+    reports.append(&mut watcher.reports);
+    (trained, reports)
+}
+
+#[test]
+fn a_training_in_segments_ends_in_the_bits_of_one_in_one_go() {
+    let data = circle([60, 100, 100]);
+    let model = small_model();
+    for early_stop in [None, Some(EarlyStop { patience: 4, min_delta: 0.01 })] {
+        let training = Training { optimizer: ADAM, early_stop, ..sgd(0.05, 10, 30) };
+        let task = task(&model, &training);
+        let (straight, keeper) = run(&task, &data, None, None);
+        // Also at the last epoch, beyond it, and one rung twice.
+        for rungs in [&[1, 3, 9][..], &[2, 2], &[30], &[29, 31]] {
+            let (trained, reports) = run_in_segments(&task, &data, rungs);
+            assert_eq!(bits(&trained), bits(&straight), "{rungs:?}");
+            assert_eq!(reports, keeper.watcher.reports, "{rungs:?}");
+            assert!(trained.checkpoint.is_none());
+        }
+    }
+}
+
+#[test]
+fn a_stop_at_the_end_of_a_segment_changes_nothing() {
+    let (data, model) = (circle([60, 100, 100]), small_model());
+    let training = sgd(0.05, 10, 3);
+    let mut stopping = Watcher { epochs_max: Some(2), ..Watcher::default() };
+    let paused = train_until(&task(&model, &training), &data, None, 2, &mut stopping).unwrap();
+    assert!(matches!(paused.training, TrainingEnd::Paused(report) if report.epoch == 2), "{:?}", paused.training);
 }
 
 #[test]
@@ -160,7 +204,7 @@ fn a_divergence_comes_in_the_same_epoch() {
     let checkpoints = assert_interruptions_change_nothing(&task, &data);
     let (trained, _) = run(&task, &data, None, None);
     assert!(!checkpoints.is_empty());
-    assert!(matches!(trained.training, metrics::Training::Diverged { .. }), "{:?}", trained.training);
+    assert!(matches!(trained.training, TrainingEnd::Diverged { .. }), "{:?}", trained.training);
 }
 
 #[test]

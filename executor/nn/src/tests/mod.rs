@@ -9,8 +9,8 @@ mod training;
 
 use std::sync::Arc;
 
+use crate::report::EpochReport;
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
-use broadsweep_common::metrics::EpochReport;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};

@@ -1,7 +1,7 @@
 //! Whole trainings: what is learnt, how trainings end, and that their bits depend on nothing else.
 
+use crate::report::{EpochReport, Score, TrainingEnd};
 use broadsweep_common::dataset::{Dataset, Part, TargetKind};
-use broadsweep_common::metrics::{self, EpochReport, Score};
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
@@ -17,7 +17,7 @@ fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
 
 fn completed(trained: &Trained) -> EpochReport {
     match trained.training {
-        metrics::Training::Complete(report) => report,
+        TrainingEnd::Complete(report) => report,
         ref other => panic!("{other:?}"),
     }
 }
@@ -115,7 +115,7 @@ fn an_absurd_learning_rate_is_a_divergence_without_weights() {
     let layers = vec![dense(8, Activation::Linear), dense(8, Activation::Linear), dense(2, Activation::Linear)];
     let (model, training) = (classifier(layers), sgd(1e6, 16, 50));
     let (trained, watcher) = run(&task(&model, &training), &data);
-    let metrics::Training::Diverged { epoch } = trained.training else { panic!("{:?}", trained.training) };
+    let TrainingEnd::Diverged { epoch } = trained.training else { panic!("{:?}", trained.training) };
     assert_eq!(watcher.reports.len() as u32, epoch - 1);
     assert!(trained.weights.is_none());
 }
@@ -128,7 +128,7 @@ fn a_validation_loss_that_is_not_finite_is_a_divergence() {
     let model =
         classifier(vec![dense(4, Activation::Linear), dense(4, Activation::Linear), dense(2, Activation::Linear)]);
     let training = sgd(0.5, 5, 3);
-    assert_eq!(run(&task(&model, &training), &data).0.training, metrics::Training::Diverged { epoch: 1 });
+    assert_eq!(run(&task(&model, &training), &data).0.training, TrainingEnd::Diverged { epoch: 1 });
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_last_step_into_infinity_is_a_divergence() {
     let class = |_, row: usize| vec![(row as u32 % 2).to_ne_bytes()];
     let data = values(&[1], TargetKind::Classes { count: 2 }, [4, 0, 0], |_, row| vec![1e37 * wave(row)], class);
     let (model, training) = (classifier(vec![dense(2, Activation::Linear)]), sgd(1e6, 4, 1));
-    assert_eq!(run(&task(&model, &training), &data).0.training, metrics::Training::Diverged { epoch: 1 });
+    assert_eq!(run(&task(&model, &training), &data).0.training, TrainingEnd::Diverged { epoch: 1 });
 }
 
 #[test]
@@ -146,14 +146,14 @@ fn a_stop_between_batches_leaves_the_last_complete_epoch() {
     let task = task(&model, &training);
     let mut watcher = Watcher { batches_max: Some(10 + 4), ..Watcher::default() };
     let stopped = train(&task, &data, None, &mut watcher).unwrap();
-    assert_eq!(stopped.training, metrics::Training::Stopped(Some(watcher.reports[0])));
+    assert_eq!(stopped.training, TrainingEnd::Stopped(Some(watcher.reports[0])));
     let one_epoch = sgd(0.05, 10, 1);
     let (complete, _) = run(&TrainTask { training: &one_epoch, ..task }, &data);
     assert_eq!(stopped.weights, complete.weights);
 
     let mut at_once = Watcher { batches_max: Some(4), ..Watcher::default() };
     let stopped = train(&task, &data, None, &mut at_once).unwrap();
-    assert_eq!(stopped.training, metrics::Training::Stopped(None));
+    assert_eq!(stopped.training, TrainingEnd::Stopped(None));
     assert!(stopped.weights.is_none());
 }
 
@@ -165,8 +165,7 @@ fn a_stop_at_an_epochs_end_counts_that_epoch_and_after_the_last_one_changes_noth
         let mut watcher = Watcher { epochs_max: Some(epochs_max), ..Watcher::default() };
         let trained = train(&task(&model, &training), &data, None, &mut watcher).unwrap();
         let last = watcher.reports[epochs_max - 1];
-        let expected =
-            if is_complete { metrics::Training::Complete(last) } else { metrics::Training::Stopped(Some(last)) };
+        let expected = if is_complete { TrainingEnd::Complete(last) } else { TrainingEnd::Stopped(Some(last)) };
         assert_eq!(trained.training, expected);
         assert!(trained.weights.is_some());
     }

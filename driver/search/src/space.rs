@@ -1,24 +1,50 @@
-//! The configurations of a search: every point of a grid, or draws from the space.
+//! The values that parameters can take.
 //!
-//! Both are functions of the study alone. Logarithms and powers come from `libm`, whose results do not depend on
-//! the platform's C library: a driver linked against another one resumes with the same configurations.
+//! Logarithms and powers come from `libm`, whose results do not depend on the platform's C library: a driver linked
+//! against another one draws the same configurations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::seeds::{Rng, sampler_rng};
+use broadsweep_common::configuration::Value;
+use broadsweep_common::seeds::Rng;
 use rand_chacha::rand_core::Rng as _;
 
-use super::Domain;
+/// The parameters that are searched, by name.
+pub type Space = BTreeMap<String, Domain>;
 
-/// Trials that one study may have.
-pub(super) const TRIALS_MAX: u32 = 1_000_000;
-/// Draws for each wanted trial before a space counts as exhausted: small spaces repeat themselves.
-const DRAWS_PER_TRIAL_MAX: u64 = 100;
+/// The values that one parameter can take.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Domain {
+    /// One of these, in this order in a grid.
+    Values(Vec<Value>),
+    /// Whole numbers from `min` to `max`, both included.
+    Integers {
+        /// Least.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// Evenly in the logarithm.
+        log: bool,
+        /// Values in a grid, ends included.
+        count: Option<u32>,
+    },
+    /// Numbers from `min` to `max`.
+    Reals {
+        /// Least.
+        min: f64,
+        /// Largest.
+        max: f64,
+        /// Evenly in the logarithm.
+        log: bool,
+        /// Values in a grid, ends included.
+        count: Option<u32>,
+    },
+}
 
 impl Domain {
     /// The values that a grid takes, or a random search draws from; `None` where a range has no `count`.
-    pub(super) fn points(&self) -> Option<Vec<Value>> {
+    #[must_use]
+    pub fn points(&self) -> Option<Vec<Value>> {
         match self {
             Self::Values(values) => Some(values.clone()),
             Self::Integers { min, max, log, count } => count.map(|count| {
@@ -32,7 +58,8 @@ impl Domain {
     }
 
     /// How many different values there are; `None` if without end.
-    pub(super) fn size(&self) -> Option<u64> {
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
         match self {
             Self::Values(values) => Some(values.len() as u64),
             Self::Integers { count: Some(count), .. } | Self::Reals { count: Some(count), .. } => {
@@ -44,11 +71,14 @@ impl Domain {
     }
 
     /// Whether this is a range without `count`, which no grid can take.
-    pub(super) fn is_open(&self) -> bool {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         matches!(self, Self::Integers { count: None, .. } | Self::Reals { count: None, .. })
     }
 
-    fn draw(&self, rng: &mut Rng) -> Value {
+    /// One of its values, all of them equally likely.
+    #[must_use]
+    pub fn draw(&self, rng: &mut Rng) -> Value {
         match self {
             Self::Values(values) => draw_one(values, rng),
             Self::Integers { min, max, log: false, .. } => {
@@ -71,50 +101,9 @@ impl Domain {
 }
 
 /// How many configurations `space` has; `None` if without end.
-pub(super) fn size(space: &BTreeMap<String, Domain>) -> Option<u64> {
+#[must_use]
+pub fn size(space: &Space) -> Option<u64> {
     space.values().try_fold(1_u64, |product, domain| Some(product.saturating_mul(domain.size()?)))
-}
-
-/// Every combination, parameters in the order of their names, the last one fastest. Ranges without `count` have no
-/// points; a checked grid has none of them.
-pub(super) fn grid(space: &BTreeMap<String, Domain>) -> Vec<Configuration> {
-    let mut configurations = vec![Configuration::default()];
-    for (name, domain) in space {
-        let points = domain.points().unwrap_or_default();
-        let with = |configuration: &Configuration, point: &Value| {
-            let mut configuration = configuration.clone();
-            configuration.0.insert(name.clone(), point.clone());
-            configuration
-        };
-        configurations = configurations
-            .iter()
-            .flat_map(|configuration| points.iter().map(move |point| with(configuration, point)))
-            .collect();
-    }
-    configurations
-}
-
-/// `trials` different draws, or as many as came out before the space seemed exhausted. Draw `i` comes from a
-/// generator of its own, parameters in the order of their names; a repeat is skipped.
-pub(super) fn random(seed: u64, space: &BTreeMap<String, Domain>, trials: u32) -> Vec<Configuration> {
-    let sources: Vec<_> = space
-        .iter()
-        .map(|(name, domain)| (name, domain.points().map_or_else(|| domain.clone(), Domain::Values)))
-        .collect();
-    let mut seen = BTreeSet::new();
-    let mut configurations = Vec::new();
-    for draw in 0..u64::from(trials).saturating_mul(DRAWS_PER_TRIAL_MAX) {
-        let mut rng = sampler_rng(seed, draw);
-        let values = sources.iter().map(|(name, domain)| ((*name).clone(), domain.draw(&mut rng)));
-        let configuration = Configuration(values.collect());
-        if seen.insert(configuration.digest()) {
-            configurations.push(configuration);
-        }
-        if configurations.len() == trials as usize {
-            break;
-        }
-    }
-    configurations
 }
 
 /// Value `place` of `count` from `min` to `max`, whose ends are exact. In between, 15 significant digits: 0.3 and

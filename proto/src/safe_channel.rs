@@ -18,18 +18,18 @@ const DETAILS: &str = "grpc-status-details-bin";
 
 /// A [`Channel`] whose answers carry no details of their status.
 #[derive(Clone, Debug)]
-pub struct Link(Channel);
+pub struct SafeChannel(Channel);
 
 /// The body of an answer, whose trailers carry none either.
 struct Answer(Body);
 
-impl From<Channel> for Link {
+impl From<Channel> for SafeChannel {
     fn from(channel: Channel) -> Self {
         Self(channel)
     }
 }
 
-impl Service<Request<Body>> for Link {
+impl Service<Request<Body>> for SafeChannel {
     type Response = Response<Body>;
     type Error = Error;
     type Future = BoxFuture<Self::Response, Self::Error>;

@@ -1,0 +1,29 @@
+//! Decides what is trained. Pure: a decision depends on the study, on what was decided before, and on the results that
+//! the search is shown; never on a clock.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`decision`] | what a search answers, and what it is shown |
+//! | [`space`] | the values that parameters can take |
+//! | [`grid`], [`random`] | samplers: each picks the configurations |
+//! | [`ranking`] | which trial is better |
+//! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
+//!
+//! Whoever drives a run asks [`Search::next`] until it waits or has ended, and writes down what it answered. A later
+//! driver tells it what was written down ([`Search::recall`]) and asks from there on: no decision is made twice.
+//!
+//! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`].
+
+pub mod decision;
+pub mod grid;
+pub mod random;
+pub mod ranking;
+pub mod sampled;
+pub mod space;
+
+pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
+pub use sampled::{Sampled, Sampler, SamplerKind};
+pub use space::{Domain, Space};
+
+/// Trials that one study may have.
+pub const TRIALS_MAX: u32 = 1_000_000;

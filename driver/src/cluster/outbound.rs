@@ -1,0 +1,132 @@
+//! The driver's half of a session's stream: items become numbered messages.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use broadsweep_proto::session::{DriverItem, FromDriver, Hello, driver_item};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+
+use super::Payload;
+use super::ending::SessionEnd;
+
+/// Items that are put together into one message at most.
+const BATCH_MAX: usize = 256;
+
+/// The driver's half of the stream: what is sent becomes part of the next message.
+#[derive(Clone)]
+pub(super) struct Outbound(mpsc::Sender<Vec<driver_item::Item>>);
+
+impl Outbound {
+    /// Begins the stream with a hello. What the last value holds is acknowledged in the next message.
+    pub(super) fn open(payload: &Payload, hello: Hello) -> (Self, Outgoing, Arc<AtomicU64>) {
+        let (items, queued) = mpsc::channel(BATCH_MAX);
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let outgoing = Outgoing {
+            run: payload.run.clone(),
+            generation: payload.generation,
+            sequence: 0,
+            acknowledged: Arc::clone(&acknowledged),
+            queued,
+            waiting: VecDeque::from([driver_item::Item::Hello(hello)]),
+        };
+        (Self(items), outgoing, acknowledged)
+    }
+
+    /// Sends these items in this order. None at all: a message that only acknowledges.
+    pub(super) async fn send(&self, items: Vec<driver_item::Item>) -> Result<(), SessionEnd> {
+        let lost = |_| SessionEnd::Lost { reason: "the stream is closed".to_owned() };
+        self.0.send(items).await.map_err(lost)
+    }
+}
+
+/// The numbered messages of a session, made when the network takes the next one: it holds all that waits by then.
+pub(super) struct Outgoing {
+    run: String,
+    generation: u64,
+    sequence: u64,
+    acknowledged: Arc<AtomicU64>,
+    queued: mpsc::Receiver<Vec<driver_item::Item>>,
+    waiting: VecDeque<driver_item::Item>,
+}
+
+impl Stream for Outgoing {
+    type Item = FromDriver;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<FromDriver>> {
+        let mut is_due = !self.waiting.is_empty();
+        while self.waiting.len() < BATCH_MAX {
+            match self.queued.poll_recv(context) {
+                Poll::Ready(Some(items)) => {
+                    self.waiting.extend(items);
+                    is_due = true;
+                }
+                Poll::Ready(None) if !is_due => return Poll::Ready(None),
+                Poll::Pending if !is_due => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        let batch = BATCH_MAX.min(self.waiting.len());
+        self.sequence += 1;
+        Poll::Ready(Some(FromDriver {
+            run: self.run.clone(),
+            generation: self.generation,
+            sequence: self.sequence,
+            acknowledged: self.acknowledged.load(Ordering::Relaxed),
+            items: self.waiting.drain(..batch).map(|item| DriverItem { item: Some(item) }).collect(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::ids::{AttemptId, TaskId};
+    use broadsweep_proto::session::Cancel;
+    use broadsweep_proto::wire;
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    fn cancel(task: u32, at_epoch_end: bool) -> Cancel {
+        let attempt = AttemptId { task: TaskId(task), number: 1 };
+        Cancel { attempt: Some(wire::attempt_message(attempt)), at_epoch_end }
+    }
+
+    fn outgoing(acknowledged: u64) -> (mpsc::Sender<Vec<driver_item::Item>>, Outgoing) {
+        let (items, queued) = mpsc::channel(16);
+        let acknowledged = Arc::new(AtomicU64::new(acknowledged));
+        let (run, waiting) = ("run".to_owned(), VecDeque::new());
+        (items, Outgoing { run, generation: 3, sequence: 0, acknowledged, queued, waiting })
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_one_message_and_no_message_is_too_large() {
+        let (items, outgoing) = outgoing(9);
+        let cancels = |tasks: std::ops::Range<usize>| {
+            tasks.map(|task| driver_item::Item::Cancel(cancel(task as u32, false))).collect::<Vec<_>>()
+        };
+        items.try_send(cancels(0..2)).unwrap();
+        items.try_send(cancels(2..3)).unwrap();
+        items.try_send(cancels(3..BATCH_MAX + 5)).unwrap();
+        items.try_send(Vec::new()).unwrap();
+        drop(items);
+        let messages: Vec<_> = outgoing.collect().await;
+        let shape = |message: &FromDriver| (message.sequence, message.acknowledged, message.items.len());
+        assert_eq!(messages.iter().map(shape).collect::<Vec<_>>(), [(1, 9, BATCH_MAX), (2, 9, 5)]);
+        let sent = messages.into_iter().flat_map(|message| message.items).map(|item| item.item.unwrap());
+        assert_eq!(sent.collect::<Vec<_>>(), cancels(0..BATCH_MAX + 5));
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_acknowledges() {
+        let (items, mut outgoing) = outgoing(4);
+        items.try_send(Vec::new()).unwrap();
+        let message = outgoing.next().await.unwrap();
+        assert_eq!((message.sequence, message.acknowledged, message.items.len()), (1, 4, 0));
+        drop(items);
+        assert_eq!(outgoing.next().await, None);
+    }
+}

@@ -1,0 +1,273 @@
+//! Asks the search what is to be trained, writes down what it answers, and gives the scheduler the tasks that follow
+//! from it.
+
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::Part;
+use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::task::{Replicate, Segment, TaskKind};
+use broadsweep_scheduler::{Cost, Event, History, Moment, Priority};
+use broadsweep_search::{Decision, Origin, Seen, SegmentEnd, VirtualTime};
+
+use super::book::{Asked, Book};
+use super::record::{Decided, Finish, Input, NewTask, Record, TrialNeeds};
+use super::task::TaskBook;
+use super::{Effect, Run, names};
+use crate::plan::TrialPlan;
+
+impl TrialNeeds {
+    pub(super) fn of(plan: &TrialPlan) -> Self {
+        Self {
+            epochs: plan.epochs.max(1),
+            cost: plan.flops,
+            test_cost: plan.test_flops,
+            memory_bytes: plan.memory_bytes,
+            makes_weights: plan.parameters > 0,
+        }
+    }
+}
+
+/// The task that trains a trial from one epoch to another: its share of the trial's cost.
+fn training(needs: &TrialNeeds, segment: Segment, input: Option<Input>) -> NewTask {
+    let epochs = u128::from(segment.until_epoch - segment.from_epoch);
+    let cost = u128::from(needs.cost) * epochs / u128::from(needs.epochs.max(1));
+    let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+    let priority = Priority::longest_first(Cost(cost));
+    NewTask { kind: TaskKind::Train(segment), cost, priority, inputs: input.into_iter().collect() }
+}
+
+/// The first task of a trial: to its end, or to where it pauses first.
+pub(super) fn first_training(trial: TrialId, needs: &TrialNeeds, until_epoch: Option<u32>) -> NewTask {
+    let until_epoch = until_epoch.map_or(needs.epochs, |until_epoch| until_epoch.clamp(1, needs.epochs));
+    training(needs, Segment { replicate: Replicate::first(trial), from_epoch: 0, until_epoch }, None)
+}
+
+/// The task that applies the model to a partition.
+pub(super) fn application(partition: u32) -> NewTask {
+    let priority = Priority::longest_first(Cost(0));
+    NewTask { kind: TaskKind::Apply { partition }, cost: 0, priority, inputs: Vec::new() }
+}
+
+/// What a search is told of a segment that has ended.
+fn seen(book: &Book, task: &TaskBook) -> Option<Seen> {
+    let segment = task.segment()?;
+    let metrics = |epoch| {
+        let trial = book.trial(segment.replicate.trial)?;
+        trial.replicate(segment.replicate)?.curves.at(epoch)
+    };
+    let end = match &task.finish.as_ref()?.0 {
+        Finish::Trained { epoch, .. } => {
+            SegmentEnd::Finished { epoch: *epoch, metrics: metrics(*epoch).unwrap_or_default() }
+        }
+        Finish::Paused { epoch, .. } => {
+            SegmentEnd::Paused { epoch: *epoch, metrics: metrics(*epoch).unwrap_or_default() }
+        }
+        Finish::Diverged { epoch } => SegmentEnd::Diverged { epoch: *epoch },
+        Finish::GivenUp { .. } => SegmentEnd::GivenUp,
+        Finish::Measured(_) | Finish::Applied { .. } => return None,
+    };
+    Some(Seen { segment, end })
+}
+
+impl Run<'_> {
+    /// Gives the scheduler every task with what it went through under earlier drivers, and the search every decision and
+    /// every result.
+    pub(super) fn take_up(&mut self) {
+        let held_until = self.now().after(self.settings.scheduling.reconnect());
+        for (trial, book, value) in self.chronicle.book().ended() {
+            self.progress.remember(trial, &book.configuration, value);
+        }
+        self.schedule_from(TaskId(0), held_until);
+        let book = self.chronicle.book();
+        if book.adding_ended {
+            self.feed(Event::AddingEnded);
+            return;
+        }
+        if book.search_has_ended() {
+            return;
+        }
+        if !self.chronicle.is_new() {
+            for (_, decided) in book.decided() {
+                self.search.recall(&as_decision(decided));
+            }
+        }
+        self.unseen = results(book);
+        let missing = missing_tasks(book);
+        self.add_tasks(missing);
+        self.decide();
+    }
+
+    /// Tells the scheduler of the tasks from this one on.
+    fn schedule_from(&mut self, first: TaskId, held_until: Moment) {
+        for number in first.0..self.chronicle.book().tasks.len() as u32 {
+            let task = TaskId(number);
+            let Some(book) = self.chronicle.book().task(task) else { continue };
+            let (priority, forecast) = (book.task.priority, book.forecast());
+            let history = if book.attempts.is_empty() && !book.is_finished() {
+                History::default()
+            } else {
+                book.history(held_until)
+            };
+            self.feed(Event::TaskAdded { task, priority, forecast, history });
+        }
+    }
+
+    /// A segment is over: the search will be shown how.
+    pub(super) fn on_segment_end(&mut self, task: TaskId) {
+        let book = self.chronicle.book();
+        if !book.search_has_ended() {
+            self.unseen.extend(book.task(task).and_then(|known| seen(book, known)));
+        }
+    }
+
+    /// Asks the search, if it may decide something new, until it waits or has ended.
+    pub(super) fn decide_if_due(&mut self) {
+        if !self.unseen.is_empty() && !self.stopping {
+            self.decide();
+        }
+        self.plan_measures();
+    }
+
+    fn decide(&mut self) {
+        while !self.chronicle.book().search_has_ended() {
+            let seen = std::mem::take(&mut self.unseen);
+            self.shown += seen.len() as u64;
+            let v = VirtualTime(self.shown);
+            match self.search.next(v, &seen, self.chronicle.book()) {
+                Decision::Start { configuration, origin, until_epoch } => {
+                    self.start_trial(v, (configuration, origin), until_epoch);
+                }
+                Decision::Continue { trial, until_epoch } => self.continue_trial(v, trial, until_epoch),
+                Decision::Wait if !self.chronicle.book().open.is_empty() => return,
+                // A search that waits for nothing would wait for ever.
+                Decision::Wait | Decision::Ended => self.note_decision(v, Decided::Ended),
+            }
+        }
+    }
+
+    fn note_decision(&mut self, v: VirtualTime, decided: Decided) {
+        let first = self.chronicle.book().decisions.len() as u32;
+        self.note(&Record::Decided { first, v, decisions: vec![decided] });
+        self.progress.planned(self.chronicle.book().trials.len() as u32);
+    }
+
+    fn add_tasks(&mut self, tasks: Vec<NewTask>) {
+        let first = TaskId(self.chronicle.book().tasks.len() as u32);
+        if let Err(error) = self.chronicle.note_tasks(tasks) {
+            self.broken.get_or_insert(error.into());
+        }
+        self.schedule_from(first, Moment::default());
+    }
+
+    fn start_trial(
+        &mut self,
+        v: VirtualTime,
+        (configuration, origin): (Configuration, Origin),
+        until_epoch: Option<u32>,
+    ) {
+        let trial = TrialId(self.chronicle.book().trials.len() as u32);
+        let planned = self.planner.plan(trial, configuration.clone(), origin);
+        let needs = planned.as_ref().map_or(TrialNeeds { epochs: 1, ..TrialNeeds::default() }, TrialNeeds::of);
+        self.note_decision(v, Decided::Start { configuration, origin, until_epoch, needs });
+        let task = TaskId(self.chronicle.book().tasks.len() as u32);
+        let first = first_training(trial, &needs, until_epoch);
+        if let Err(unfit) = planned {
+            // It fits neither the data nor itself: known before anything of it is trained.
+            let reason = unfit.to_string();
+            self.say(format!("{trial} cannot be trained: {reason}"));
+            self.note(&Record::TasksAdded { first: task, tasks: vec![first] });
+            self.note(&Record::Finished { task, finish: Finish::GivenUp { reason }, at: self.now() });
+            self.schedule_from(task, Moment::default());
+            self.effects.push(Effect::TrialEnded(trial));
+            self.on_segment_end(task);
+            return;
+        }
+        self.add_tasks(vec![first]);
+    }
+
+    fn continue_trial(&mut self, v: VirtualTime, trial: TrialId, until_epoch: u32) {
+        let Some(task) = continuation(self.chronicle.book(), trial, until_epoch) else {
+            // It would answer the same again, and for ever.
+            tracing::error!(%trial, until_epoch, "the search continues a trial that has not paused: it is not asked again");
+            self.note_decision(v, Decided::Ended);
+            return;
+        };
+        self.note_decision(v, Decided::Continue { trial, until_epoch });
+        self.add_tasks(vec![task]);
+    }
+
+    /// Once every trial is trained, the best and the control look at the test rows, if the study says so.
+    fn plan_measures(&mut self) {
+        let book = self.chronicle.book();
+        let is_due = book.search_has_ended() && !book.adding_ended && !self.stopping;
+        if !is_due || self.scheduler.counts().finished < book.tasks.len() {
+            return;
+        }
+        // Nobody continues what has paused.
+        let paused: Vec<_> = book.checkpoints().map(|(task, safe)| names::checkpoint(task, safe.epoch)).collect();
+        let is_new = book.measured_tasks().next().is_none();
+        let measures = if is_new && self.study.tests_the_best() { measurements(book) } else { Vec::new() };
+        self.effects.extend(paused.into_iter().map(Effect::Drop));
+        self.add_tasks(measures);
+        self.note(&Record::AddingEnded);
+        self.feed(Event::AddingEnded);
+    }
+}
+
+/// What a search is told that was told of its decisions: every result so far, in the order in which they came.
+fn results(book: &Book) -> Vec<Seen> {
+    let mut finished: Vec<_> = book.tasks.iter().filter(|task| task.is_finished()).collect();
+    finished.sort_by_key(|task| task.finish.as_ref().map(|(_, at)| *at));
+    finished.into_iter().filter_map(|task| seen(book, task)).collect()
+}
+
+/// The task that goes on where a trial has paused; `None` if it has not.
+fn continuation(book: &Book, trial: TrialId, until_epoch: u32) -> Option<NewTask> {
+    let known = book.trial(trial)?;
+    let task = *known.first()?.segments.last()?;
+    let Some((Finish::Paused { checkpoint, .. }, _)) = &book.task(task)?.finish else { return None };
+    let from_epoch = checkpoint.epoch;
+    let until_epoch = until_epoch.clamp(from_epoch + 1, known.needs.epochs.max(from_epoch + 1));
+    let segment = Segment { replicate: Replicate::first(trial), from_epoch, until_epoch };
+    Some(training(&known.needs, segment, Some(Input::Checkpoint { task, checkpoint: *checkpoint })))
+}
+
+/// The tasks of decisions that were written down without them: their driver ended in between.
+fn missing_tasks(book: &Book) -> Vec<NewTask> {
+    let unscheduled = book.trials().filter(|(_, trial)| trial.first().is_none());
+    let first = unscheduled.map(|(number, trial)| first_training(number, &trial.needs, trial.until_epoch));
+    let last = match book.decisions.last() {
+        // Paused where the decision ends, it has been trained already.
+        Some(Asked::Continue { trial, until_epoch })
+            if book.paused_at(*trial).is_some_and(|at| at < *until_epoch) =>
+        {
+            continuation(book, *trial, *until_epoch)
+        }
+        Some(Asked::Continue { .. } | Asked::Start(_) | Asked::Ended) | None => None,
+    };
+    first.chain(last).collect()
+}
+
+/// The last looks at the test rows: of the best and of the control.
+fn measurements(book: &Book) -> Vec<NewTask> {
+    let measurement = |(trial, weights)| {
+        let cost = book.trial(trial).map_or(0, |known| known.needs.test_cost);
+        NewTask {
+            kind: TaskKind::Measure { replicate: Replicate::first(trial), weights, part: Part::Test },
+            cost,
+            priority: Priority::longest_first(Cost(cost)),
+            inputs: vec![Input::Weights { trial, blob: weights }],
+        }
+    };
+    book.candidates().map(measurement).collect()
+}
+
+/// What was written down of a decision, as the search said it.
+fn as_decision(decided: Decided) -> Decision {
+    match decided {
+        Decided::Start { configuration, origin, until_epoch, .. } => {
+            Decision::Start { configuration, origin, until_epoch }
+        }
+        Decided::Continue { trial, until_epoch } => Decision::Continue { trial, until_epoch },
+        Decided::Ended => Decision::Ended,
+    }
+}

@@ -1,0 +1,156 @@
+//! Which reports of an attempt can be believed: those that do not contradict what is known.
+
+use broadsweep_common::attempt::{ArtifactName, Ended};
+use broadsweep_common::ids::{AttemptId, Digest, TaskId, TrialId};
+use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
+use broadsweep_common::task::TaskKind;
+
+use super::book::Book;
+use super::task::TaskBook;
+
+/// Different metrics that one trial may report: a report has half as many at most, and a program may tell some now and
+/// others then.
+const NAMES_OF_TRIAL_MAX: usize = 2 * METRICS_MAX;
+
+/// A report that contradicts what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{trial} reported epoch {epoch} out of turn, or a second time with other numbers; executors of one run have to \
+     agree on bits"
+)]
+pub(super) struct Contradiction {
+    pub(super) trial: TrialId,
+    pub(super) epoch: u32,
+}
+
+/// Whether an epoch's report tells something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The attempt has done one more epoch.
+    New,
+    /// The attempt said so before: its report was handed over twice.
+    Before,
+}
+
+/// An end that can be believed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum JudgedEnd {
+    /// A trial is trained to its end; its weights, if it has some.
+    Trained {
+        epoch: u32,
+        weights: Option<Digest>,
+    },
+    /// A segment is trained to its end; the state after it.
+    Paused {
+        epoch: u32,
+        until_epoch: u32,
+        checkpoint: Digest,
+    },
+    Diverged {
+        epoch: u32,
+    },
+    Measured(Metrics),
+    Applied {
+        output: Digest,
+    },
+    Stopped,
+    Refused {
+        needed_bytes: u64,
+        available_bytes: u64,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+impl Book {
+    /// Whether the report of an epoch can be believed, and whether it is news. `None` if its task has no epochs.
+    pub(super) fn judge_epoch(
+        &self,
+        attempt: AttemptId,
+        epoch: u32,
+        metrics: &Metrics,
+    ) -> Option<Result<Seen, Contradiction>> {
+        let (task, record) = (self.task(attempt.task)?, self.attempt(attempt)?);
+        let segment = task.segment()?;
+        let trial = segment.replicate.trial;
+        let contradiction = Contradiction { trial, epoch };
+        let curves = &self.trial(trial)?.replicate(segment.replicate)?.curves;
+        let agrees = curves.at(epoch).is_none_or(|known| known == *metrics);
+        let is_new = |name: &&MetricName| curves.names().binary_search(name).is_err();
+        let names = curves.names().len() + metrics.iter().map(|(name, _)| name).filter(is_new).count();
+        if !agrees || names > NAMES_OF_TRIAL_MAX || epoch == 0 || epoch > segment.until_epoch {
+            return Some(Err(contradiction));
+        }
+        Some(if Some(epoch) == record.epoch.checked_add(1) && epoch <= curves.epochs().saturating_add(1) {
+            Ok(Seen::New)
+        } else if epoch <= record.epoch {
+            Ok(Seen::Before)
+        } else {
+            Err(contradiction)
+        })
+    }
+
+    /// The end of an attempt, if it can be believed; otherwise why not, for people.
+    pub(super) fn judge_end(&self, task: TaskId, ended: &Ended) -> Result<JudgedEnd, String> {
+        let kind = self.task(task).map(TaskBook::kind);
+        match (ended, kind) {
+            (Ended::Trained { epoch, .. }, Some(TaskKind::Train(segment))) => {
+                let trial = segment.replicate.trial;
+                let known =
+                    self.trial(trial).zip(self.trial(trial).and_then(|book| book.replicate(segment.replicate)));
+                let (book, replicate) = known.ok_or_else(foreign)?;
+                if !(1..=replicate.curves.epochs()).contains(epoch) {
+                    return Err(Contradiction { trial, epoch: *epoch }.to_string());
+                }
+                let (weights, checkpoint) =
+                    (ended.artifact(ArtifactName::Weights), ended.artifact(ArtifactName::Checkpoint));
+                if ended.artifact(ArtifactName::Output).is_some() {
+                    return Err(foreign());
+                }
+                match (checkpoint, weights) {
+                    (Some(checkpoint), None) => {
+                        let until_epoch = segment.until_epoch;
+                        let fits = until_epoch < book.needs.epochs && replicate.curves.epochs() >= until_epoch;
+                        let paused = JudgedEnd::Paused { epoch: *epoch, until_epoch, checkpoint };
+                        fits.then_some(paused).ok_or_else(foreign)
+                    }
+                    (None, None) if book.needs.makes_weights => {
+                        Err("it ended without the weights of its network".to_owned())
+                    }
+                    (None, weights) => Ok(JudgedEnd::Trained { epoch: *epoch, weights }),
+                    (Some(_), Some(_)) => Err(foreign()),
+                }
+            }
+            (Ended::Diverged { epoch }, Some(TaskKind::Train(segment))) => {
+                let is_an_epoch = (1..=segment.until_epoch).contains(epoch);
+                is_an_epoch
+                    .then_some(JudgedEnd::Diverged { epoch: *epoch })
+                    .ok_or_else(|| format!("it ended with epoch {epoch}, which its training does not have"))
+            }
+            (Ended::Measured(metrics), Some(TaskKind::Measure { part, .. })) => {
+                let is_whole = metrics.iter().map(|(name, _)| name).eq(&MetricName::of_part(part));
+                is_whole.then(|| JudgedEnd::Measured(metrics.clone())).ok_or_else(foreign)
+            }
+            (Ended::Applied { .. }, Some(TaskKind::Apply { .. })) => {
+                let output = ended.artifact(ArtifactName::Output);
+                output
+                    .map(|output| JudgedEnd::Applied { output })
+                    .ok_or_else(|| "it ended without what came out of its partition".to_owned())
+            }
+            (Ended::Stopped, _) => Ok(JudgedEnd::Stopped),
+            (Ended::Failed { reason }, _) => Ok(JudgedEnd::Failed { reason: reason.clone() }),
+            (Ended::Refused { needed_bytes, available_bytes }, _) => {
+                Ok(JudgedEnd::Refused { needed_bytes: *needed_bytes, available_bytes: *available_bytes })
+            }
+            (
+                Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Measured(_) | Ended::Applied { .. },
+                Some(TaskKind::Train(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. }) | None,
+            ) => Err(foreign()),
+        }
+    }
+}
+
+fn foreign() -> String {
+    "it reported an outcome that its task does not have".to_owned()
+}

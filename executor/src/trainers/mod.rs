@@ -1,0 +1,60 @@
+//! What a study trains with.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `trainer` | what every trainer is |
+//! | `network` | the built-in networks |
+//! | [`replay`] | trials that wait instead of training, and report what they were given |
+//!
+//! A trainer is built when a study is prepared: what an executor will not or cannot do is a refusal then, and no failure
+//! of an attempt later.
+
+use broadsweep_common::dataset::Dataset;
+use broadsweep_common::refusal::Refusal;
+use broadsweep_common::task::{StudyDescription, TrainerDescription};
+
+mod network;
+pub mod replay;
+mod trainer;
+
+use network::NetworkTrainer;
+use replay::ReplayTrainer;
+
+pub(crate) use trainer::{Means, Trainer};
+
+/// The trainer of a study.
+///
+/// # Errors
+/// [`Refusal`], if it has nothing to do with this data.
+pub(crate) fn trainer_of(study: StudyDescription, data: Dataset, means: Means) -> Result<Box<dyn Trainer>, Refusal> {
+    let StudyDescription { seed, trainer, select, test_every_trial } = study;
+    match trainer {
+        TrainerDescription::Network { model, training } => {
+            let trainer = NetworkTrainer { seed, model, training, select, test_every_trial, data, means };
+            Ok(Box::new(trainer.checked()?))
+        }
+        TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::replay::{GivenReplay, ReplayDescription};
+    use broadsweep_common::setting::Setting::Fixed;
+    use broadsweep_nn::Kernel;
+
+    use super::*;
+    use crate::fixtures::{data, description};
+
+    #[test]
+    fn a_study_that_has_nothing_to_train_on_is_refused_before_anything_is_placed() {
+        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0 };
+        assert!(trainer_of(description(), data([1, 1, 1]), means).is_ok());
+        let refused = trainer_of(description(), data([0, 1, 1]), means).err();
+        assert!(matches!(refused, Some(Refusal::Trainer { .. })), "{refused:?}");
+        let given = GivenReplay { seconds: Fixed(1.0), epochs: Fixed(1), error: Fixed(0.5) };
+        let trainer = TrainerDescription::Replay(ReplayDescription::Given(given));
+        let replays = trainer_of(StudyDescription { trainer, ..description() }, data([0, 0, 0]), means);
+        assert!(replays.is_ok_and(|trainer| trainer.replays().is_some()), "a replay looks at no rows");
+    }
+}

@@ -1,0 +1,62 @@
+//! What every trainer is.
+
+use std::fmt::Display;
+
+use broadsweep_common::attempt::Ended;
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::Part;
+use broadsweep_common::replay::ReplayDescription;
+use broadsweep_common::task::{Replicate, Segment};
+use broadsweep_nn::Kernel;
+
+use crate::control::SlotControl;
+use crate::store::Content;
+
+/// Trains and measures for all attempts of a study.
+pub(crate) trait Trainer: Send + Sync {
+    /// Trains a segment with these values of its trial, from `checkpoint` where there is one. Reports epochs to
+    /// `control`, which may end it.
+    fn train(
+        &self,
+        segment: Segment,
+        configuration: &Configuration,
+        checkpoint: Option<Content>,
+        control: &mut SlotControl,
+    ) -> Ended;
+
+    /// Measures the weights of a replicate on one part of the data.
+    fn measure(
+        &self,
+        replicate: Replicate,
+        configuration: &Configuration,
+        on: (Content, Part),
+        control: &mut SlotControl,
+    ) -> Ended;
+
+    /// What is replayed, where that is all: it can be simulated.
+    fn replays(&self) -> Option<&ReplayDescription> {
+        None
+    }
+}
+
+/// What a slot gives a trainer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    pub(crate) kernel: Kernel,
+    /// Of one slot.
+    pub(crate) memory_bytes: u64,
+}
+
+/// The state to go on from. One that does not fit costs time, not the trial: the attempt starts at the beginning.
+pub(super) fn checkpoint_of<C, E: Display>(
+    content: Option<Content>,
+    read: impl FnOnce(&[u8]) -> Result<C, E>,
+) -> Option<C> {
+    let read = read((*content?).as_ref());
+    read.inspect_err(|error| tracing::warn!(%error, "the checkpoint does not fit; starting at the beginning")).ok()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
+pub(super) fn in_words(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,168 @@
+//! What a slot reports, as a message.
+
+use std::time::Duration;
+
+use broadsweep_common::attempt::{ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
+use broadsweep_common::ids::Digest;
+use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
+
+use super::{WireError, at_most, attempt, attempt_message, bounded, bytes_of, optional_digest};
+use crate::session::{self, attempt_ended::Outcome, executor_item};
+
+/// The message of a report.
+#[must_use]
+pub fn report_item(report: &Report) -> executor_item::Item {
+    let attempt = Some(attempt_message(report.attempt));
+    let durations = Some(session::Durations {
+        training_us: microseconds(report.durations.training),
+        evaluation_us: microseconds(report.durations.evaluation),
+    });
+    match &report.event {
+        AttemptEvent::Epoch { epoch, metrics, checkpoint } => executor_item::Item::EpochEnded(session::EpochEnded {
+            attempt,
+            epoch: *epoch,
+            metrics: metrics_message(metrics),
+            durations,
+            checkpoint: bytes_of(checkpoint.as_ref()),
+        }),
+        AttemptEvent::Ended(ended) => executor_item::Item::AttemptEnded(session::AttemptEnded {
+            attempt,
+            durations,
+            outcome: Some(outcome_message(ended)),
+        }),
+    }
+}
+
+/// The report of an epoch.
+///
+/// # Errors
+/// [`WireError`], if a part is missing, of the wrong length or too much.
+pub fn epoch_ended(message: session::EpochEnded) -> Result<Report, WireError> {
+    Ok(Report {
+        attempt: attempt(message.attempt)?,
+        durations: durations(message.durations),
+        event: AttemptEvent::Epoch {
+            epoch: message.epoch,
+            metrics: some_metrics(&message.metrics)?,
+            checkpoint: optional_digest(&message.checkpoint)?,
+        },
+    })
+}
+
+/// The report of an attempt's end.
+///
+/// # Errors
+/// [`WireError`], if a part is missing, of the wrong length or too much.
+pub fn attempt_ended(message: session::AttemptEnded) -> Result<Report, WireError> {
+    let ended = match message.outcome.ok_or(WireError::Missing("outcome"))? {
+        Outcome::Trained(session::Trained { epoch, artifacts: made }) => {
+            Ended::Trained { epoch, artifacts: artifacts(&made)? }
+        }
+        Outcome::Measured(measured) => Ended::Measured(metrics(&measured.metrics)?),
+        Outcome::Applied(applied) => Ended::Applied { artifacts: artifacts(&applied.artifacts)? },
+        Outcome::Stopped(_) => Ended::Stopped,
+        Outcome::Refused(session::Refused { needed_bytes, available_bytes }) => {
+            Ended::Refused { needed_bytes, available_bytes }
+        }
+        Outcome::Diverged(diverged) => Ended::Diverged { epoch: diverged.epoch },
+        Outcome::Failed(failed) => Ended::Failed { reason: bounded(&failed.reason).to_owned() },
+    };
+    Ok(Report {
+        attempt: attempt(message.attempt)?,
+        durations: durations(message.durations),
+        event: AttemptEvent::Ended(ended),
+    })
+}
+
+fn outcome_message(ended: &Ended) -> Outcome {
+    match ended {
+        Ended::Trained { epoch, artifacts } => {
+            Outcome::Trained(session::Trained { epoch: *epoch, artifacts: artifacts_message(artifacts) })
+        }
+        Ended::Measured(metrics) => Outcome::Measured(session::Measured { metrics: metrics_message(metrics) }),
+        Ended::Applied { artifacts } => {
+            Outcome::Applied(session::Applied { artifacts: artifacts_message(artifacts) })
+        }
+        Ended::Stopped => Outcome::Stopped(session::Stopped {}),
+        Ended::Refused { needed_bytes, available_bytes } => {
+            Outcome::Refused(session::Refused { needed_bytes: *needed_bytes, available_bytes: *available_bytes })
+        }
+        Ended::Diverged { epoch } => Outcome::Diverged(session::Diverged { epoch: *epoch }),
+        Ended::Failed { reason } => Outcome::Failed(session::Failed { reason: bounded(reason).to_owned() }),
+    }
+}
+
+fn metrics_message(metrics: &Metrics) -> Vec<session::Metric> {
+    metrics.iter().map(|(name, value)| session::Metric { name: name.to_string(), value }).collect()
+}
+
+fn metrics(messages: &[session::Metric]) -> Result<Metrics, WireError> {
+    at_most("metrics", messages.len(), METRICS_MAX)?;
+    let mut metrics = Metrics::default();
+    for message in messages {
+        let name = MetricName::new(&message.name)?;
+        if metrics.get(&name).is_some() {
+            return Err(WireError::Twice(format!("metric {name}")));
+        }
+        metrics.set(name, message.value);
+    }
+    Ok(metrics)
+}
+
+/// What was measured at an epoch: something was, or the report tells nothing.
+fn some_metrics(messages: &[session::Metric]) -> Result<Metrics, WireError> {
+    if messages.is_empty() {
+        return Err(WireError::Missing("metrics"));
+    }
+    metrics(messages)
+}
+
+fn artifacts_message(artifacts: &[Artifact]) -> Vec<session::Artifact> {
+    let message = |artifact: &Artifact| session::Artifact {
+        name: name_message(artifact.name).into(),
+        blob: bytes_of(Some(&artifact.blob)),
+    };
+    artifacts.iter().map(message).collect()
+}
+
+fn artifacts(messages: &[session::Artifact]) -> Result<Vec<Artifact>, WireError> {
+    at_most("artifacts", messages.len(), ARTIFACTS_MAX)?;
+    let mut artifacts: Vec<Artifact> = Vec::new();
+    for message in messages {
+        let name = name(message.name)?;
+        if artifacts.iter().any(|other| other.name == name) {
+            return Err(WireError::Twice(format!("artifact {name:?}")));
+        }
+        artifacts.push(Artifact { name, blob: Digest::try_from(&message.blob[..])? });
+    }
+    Ok(artifacts)
+}
+
+fn name_message(name: ArtifactName) -> session::ArtifactName {
+    match name {
+        ArtifactName::Weights => session::ArtifactName::Weights,
+        ArtifactName::Checkpoint => session::ArtifactName::Checkpoint,
+        ArtifactName::Output => session::ArtifactName::Output,
+    }
+}
+
+fn name(number: i32) -> Result<ArtifactName, WireError> {
+    match session::ArtifactName::try_from(number) {
+        Ok(session::ArtifactName::Weights) => Ok(ArtifactName::Weights),
+        Ok(session::ArtifactName::Checkpoint) => Ok(ArtifactName::Checkpoint),
+        Ok(session::ArtifactName::Output) => Ok(ArtifactName::Output),
+        Err(_) => Err(WireError::Unknown { what: "artifact", number }),
+    }
+}
+
+fn durations(message: Option<session::Durations>) -> Durations {
+    let message = message.unwrap_or_default();
+    Durations {
+        training: Duration::from_micros(message.training_us),
+        evaluation: Duration::from_micros(message.evaluation_us),
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

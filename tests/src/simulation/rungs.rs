@@ -1,0 +1,106 @@
+//! A search that is decided while its run goes on: trials pause at rungs, and most of them are continued, wherever there
+//! is a slot by then. What each trial ends with does not depend on the order in which that happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::ids::TrialId;
+use broadsweep_search::{Decision, Origin, Running, Search, Seen, SegmentEnd, VirtualTime};
+
+/// Where the trials of a world pause.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ladder {
+    /// Of each trial, the epochs after which it pauses, in order. Empty if the world's search sees nothing.
+    pub(super) rungs: Vec<Vec<u32>>,
+    /// Of each trial, whether nobody continues it.
+    pub(super) abandoned: Vec<bool>,
+    /// Trials that are under way at a time.
+    pub(super) open_max: usize,
+}
+
+impl Ladder {
+    /// The last epoch that a trial is trained to, if it is not its own last one.
+    pub(super) fn last_epoch(&self, trial: usize) -> Option<u32> {
+        let is_abandoned = self.abandoned.get(trial).copied().unwrap_or_default();
+        self.rungs.get(trial).and_then(|rungs| rungs.first().copied()).filter(|_| is_abandoned)
+    }
+
+    /// The epochs after which a trial pauses and is continued.
+    pub(super) fn continued_at(&self, trial: usize) -> Vec<u32> {
+        let is_abandoned = self.abandoned.get(trial).copied().unwrap_or_default();
+        self.rungs.get(trial).filter(|_| !is_abandoned).cloned().unwrap_or_default()
+    }
+
+    /// Whether trials pause here.
+    pub(super) fn is_used(&self) -> bool {
+        !self.rungs.is_empty()
+    }
+}
+
+/// The search of one driver.
+pub(super) struct Rungs {
+    ladder: Arc<Ladder>,
+    started: usize,
+    open: usize,
+    /// How often each trial was continued.
+    continued: Vec<usize>,
+    /// Trials that have paused, in the order in which they did.
+    paused: VecDeque<usize>,
+}
+
+impl Rungs {
+    pub(super) fn new(ladder: Arc<Ladder>) -> Self {
+        let continued = vec![0; ladder.rungs.len()];
+        Self { ladder, started: 0, open: 0, continued, paused: VecDeque::new() }
+    }
+
+    fn see(&mut self, seen: &Seen) {
+        let trial = seen.segment.replicate.trial.0 as usize;
+        match seen.end {
+            SegmentEnd::Paused { .. } => {
+                let rungs = &self.ladder.rungs[trial];
+                let rung = rungs.iter().position(|rung| *rung == seen.segment.until_epoch).unwrap();
+                if self.ladder.abandoned[trial] {
+                    self.open -= 1;
+                } else if self.continued[trial] == rung {
+                    self.paused.push_back(trial);
+                }
+            }
+            SegmentEnd::Finished { .. } | SegmentEnd::Diverged { .. } | SegmentEnd::GivenUp => self.open -= 1,
+        }
+    }
+}
+
+impl Search for Rungs {
+    fn next(&mut self, _: VirtualTime, seen: &[Seen], _: &dyn Running) -> Decision {
+        for seen in seen {
+            self.see(seen);
+        }
+        if let Some(trial) = self.paused.pop_front() {
+            self.continued[trial] += 1;
+            let until_epoch = self.ladder.rungs[trial].get(self.continued[trial]).copied().unwrap_or(u32::MAX);
+            return Decision::Continue { trial: TrialId(trial as u32), until_epoch };
+        }
+        if self.started < self.ladder.rungs.len() && self.open < self.ladder.open_max {
+            let number = self.started;
+            self.started += 1;
+            self.open += 1;
+            let configuration = Configuration::from_iter([("n", Value::Integer(number as i64))]);
+            let until_epoch = self.ladder.rungs[number].first().copied();
+            return Decision::Start { configuration, origin: Origin::Point(number as u64), until_epoch };
+        }
+        if self.open == 0 { Decision::Ended } else { Decision::Wait }
+    }
+
+    fn recall(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Start { .. } => {
+                self.started += 1;
+                self.open += 1;
+            }
+            Decision::Continue { trial, .. } => self.continued[trial.0 as usize] += 1,
+            Decision::Wait | Decision::Ended => {}
+        }
+    }
+}
