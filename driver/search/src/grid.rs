@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broadsweep_common::configuration::{Configuration, Value};
 
 use super::decision::Origin;
-use super::sampled::Sampler;
+use super::sampler::Sampler;
 use super::space::Space;
 
 /// Takes the parameters in the order of their names, the last one fastest. Nothing is kept but where it stands.

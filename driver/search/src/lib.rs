@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`decision`] | what a search answers, and what it is shown |
 //! | [`space`] | the values that parameters can take |
-//! | [`grid`], [`random`] | samplers: each picks the configurations |
+//! | [`sampler`] | what picks the configurations |
+//! | [`grid`], [`random`] | samplers |
 //! | [`ranking`] | which trial is better |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
 //!
@@ -19,10 +20,12 @@ pub mod grid;
 pub mod random;
 pub mod ranking;
 pub mod sampled;
+pub mod sampler;
 pub mod space;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
-pub use sampled::{Sampled, Sampler, SamplerKind};
+pub use sampled::{Sampled, SamplerKind};
+pub use sampler::Sampler;
 pub use space::{Domain, Space};
 
 /// Trials that one study may have.

@@ -7,7 +7,7 @@ use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
 use broadsweep_common::seeds::sampler_rng;
 
 use super::decision::Origin;
-use super::sampled::Sampler;
+use super::sampler::Sampler;
 use super::space::{Domain, Space};
 
 /// Draws for each wanted trial before a space counts as exhausted: small spaces repeat themselves.

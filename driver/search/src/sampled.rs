@@ -6,16 +6,8 @@ use broadsweep_common::configuration::Configuration;
 use super::decision::{Decision, Origin, Running, Search, Seen, VirtualTime};
 use super::grid::Grid;
 use super::random::Random;
+use super::sampler::Sampler;
 use super::space::{Space, size};
-
-/// Picks configurations.
-pub trait Sampler: Send {
-    /// The next one, and how it was found; `None` if there are no more.
-    fn next(&mut self) -> Option<(Configuration, Origin)>;
-
-    /// A configuration that it picked under an earlier driver. All of them come first, in order.
-    fn recall(&mut self, configuration: &Configuration, origin: Origin);
-}
 
 /// Which configurations are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -218,7 +218,7 @@ pub enum Order {
         /// What to start; the checkpoint is filled in.
         launch: Launch,
         /// What the executor has to have for it.
-        needs: Option<Needs>,
+        needs: Vec<Needs>,
     },
     /// Stop an attempt.
     Cancel {

@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::ending::{SessionEnd, status_in_words};
 use super::outbound::Outbound;
 use super::transfer::Transfer;
-use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId};
+use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
 
 /// A connection that an executor has welcomed.
 pub(super) struct Session {
@@ -147,8 +147,8 @@ impl Session {
         let mut acknowledges = false;
         for order in orders {
             match order {
-                Order::Launch { launch, needs: None } => items.push(wire::launch_item(launch)),
-                Order::Launch { launch, needs: Some(needs) } => self.supply_and_launch(desk, launch, needs),
+                Order::Launch { launch, needs } if needs.is_empty() => items.push(wire::launch_item(launch)),
+                Order::Launch { launch, needs } => self.supply_and_launch(desk, launch, needs),
                 Order::Cancel { attempt, at_epoch_end } => {
                     let cancel = Cancel { attempt: Some(wire::attempt_message(attempt)), at_epoch_end };
                     items.extend(self.supplies.cancel(attempt, cancel).map(driver_item::Item::Cancel));
@@ -169,29 +169,15 @@ impl Session {
 
     /// Beside the session, so that reports do not wait for bulk. The launch goes out in any case: without its weights
     /// the attempt fails, without its checkpoint it starts at the beginning.
-    fn supply_and_launch(&self, desk: &Desk, mut launch: Launch, needs: Needs) {
+    fn supply_and_launch(&self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
         let (mut transfer, outbound) = (self.transfer.clone(), self.outbound.clone());
         let (vault, supplies) = (Arc::clone(&desk.world.vault), Arc::clone(&self.supplies));
         supplies.begin(launch.attempt);
         tokio::spawn(async move {
-            let supplied = match needs {
-                Needs::Weights(weights) => transfer.supply(&weights).await.map_err(in_words),
-                Needs::Checkpoint { name, blob: digest } => {
-                    async {
-                        let content = vault.load(name.clone()).await.map_err(in_words)?;
-                        let blob = Blob::new(content).map_err(in_words)?;
-                        if blob.manifest.digest() != digest {
-                            return Err(format!("{name} in the run folder is damaged"));
-                        }
-                        transfer.supply(&blob).await.map_err(in_words)?;
-                        launch.checkpoint = Some(blob.manifest.digest());
-                        Ok(())
-                    }
-                    .await
+            for needed in needs {
+                if let Err(reason) = supply(&mut transfer, &*vault, &mut launch, needed).await {
+                    tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
                 }
-            };
-            if let Err(reason) = supplied {
-                tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
             }
             let cancel = supplies.end(launch.attempt).map(driver_item::Item::Cancel);
             let items = iter::once(wire::launch_item(launch)).chain(cancel);
@@ -221,6 +207,28 @@ impl Session {
 
     pub(super) fn broken(&self, reason: &str) -> LinkError {
         LinkError::Broken { address: self.address.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Gives an executor one thing that an attempt needs. A checkpoint that got there is named in its launch.
+async fn supply(
+    transfer: &mut Transfer,
+    vault: &dyn Vault,
+    launch: &mut Launch,
+    needed: Needs,
+) -> Result<(), String> {
+    match needed {
+        Needs::Weights(weights) => transfer.supply(&weights).await.map_err(in_words),
+        Needs::Checkpoint { name, blob: digest } => {
+            let content = vault.load(name.clone()).await.map_err(in_words)?;
+            let blob = Blob::new(content).map_err(in_words)?;
+            if blob.manifest.digest() != digest {
+                return Err(format!("{name} in the run folder is damaged"));
+            }
+            transfer.supply(&blob).await.map_err(in_words)?;
+            launch.checkpoint = Some(digest);
+            Ok(())
+        }
     }
 }
 

@@ -147,7 +147,7 @@ impl Run<'_> {
     ) {
         let task = self.chronicle.book().task(attempt.task);
         let is_over = task.is_none_or(super::task::TaskBook::is_finished);
-        let keeps = task.and_then(|task| task.finish.as_ref()).is_some_and(|(finish, _)| finish.keeps(epoch));
+        let keeps = self.chronicle.book().needs_checkpoint(attempt.task, epoch);
         let older = task.and_then(|task| task.checkpoint);
         match content {
             Ok(_) if keeps => {} // it is what the task ended with

@@ -261,6 +261,13 @@ impl Book {
         })
     }
 
+    /// Whether a trial may still go on from the state after this epoch, with which this task is over.
+    pub(super) fn needs_checkpoint(&self, task: TaskId, epoch: u32) -> bool {
+        let finish = self.task(task).and_then(|task| task.finish.as_ref());
+        let is_kept = finish.is_some_and(|(finish, _)| finish.keeps(epoch));
+        is_kept && !self.adding_ended && !self.is_continued_to_its_end(task)
+    }
+
     /// Whether the segment that goes on from this one is over, so that nobody needs the checkpoint between them.
     pub(super) fn is_continued_to_its_end(&self, task: TaskId) -> bool {
         self.next_segment(task).and_then(|next| self.task(next)).is_some_and(TaskBook::is_finished)

@@ -262,7 +262,7 @@ fn a_segment_goes_on_where_the_one_before_it_paused() {
     let task = book.task(TaskId(1)).unwrap();
     assert_eq!(
         (task.begins_after(), task.needs(TaskId(1))),
-        (1, Some(Input::Checkpoint { task: TaskId(0), checkpoint }))
+        (1, vec![Input::Checkpoint { task: TaskId(0), checkpoint }])
     );
     let second = attempt(1, 1);
     applied(&mut book, &[launched(second, 1)]);

@@ -34,7 +34,7 @@ impl Run<'_> {
             return;
         };
         let (kind, from_epoch) = (task.kind(), task.begins_after());
-        let needs = task.needs(attempt.task).map(|input| self.needed(&input));
+        let needs = task.needs(attempt.task).iter().filter_map(|input| self.needed(input)).collect();
         let configuration = book.trial_of(attempt.task).map(|(_, trial)| trial.configuration.clone());
         self.end_orphans(attempt);
         self.skip_numbers(attempt, executor, from_epoch);
@@ -42,7 +42,7 @@ impl Run<'_> {
         self.note(&Record::Launched { attempt, executor, from_epoch, at: self.now() });
         let configuration = configuration.unwrap_or_default();
         let launch = Launch { attempt, kind, configuration, checkpoint: None };
-        self.tell(executor, Order::Launch { launch, needs: needs.flatten() });
+        self.tell(executor, Order::Launch { launch, needs });
     }
 
     /// What an executor is given before it starts: weights are at hand, checkpoints are read from the run folder.

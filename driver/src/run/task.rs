@@ -58,10 +58,13 @@ impl TaskBook {
         self.finish.is_some()
     }
 
-    /// What its next attempt needs from the run folder: its own newest checkpoint in place of the one that it began with.
-    pub(super) fn needs(&self, task: TaskId) -> Option<Input> {
+    /// What its next attempt needs from the run folder: its inputs, with its own newest checkpoint in place of the one that
+    /// it began with.
+    pub(super) fn needs(&self, task: TaskId) -> Vec<Input> {
         let own = self.checkpoint.map(|checkpoint| Input::Checkpoint { task, checkpoint });
-        own.or_else(|| self.task.inputs.first().copied())
+        let is_replaced = |input: &Input| own.is_some() && matches!(input, Input::Checkpoint { .. });
+        let others = self.task.inputs.iter().copied().filter(|input| !is_replaced(input));
+        own.into_iter().chain(others).collect()
     }
 
     /// The epoch after which its next attempt goes on; 0 for the beginning.
