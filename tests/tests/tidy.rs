@@ -48,19 +48,9 @@ const PURE_FOLDERS: [&str; 8] = [
 const IMPURE_WORDS: [&str; 9] =
     ["tokio", "async", "tracing", "Instant", "SystemTime", "HashMap", "HashSet", "fs", "thread"];
 
-/// Names of types that had several meanings. Each has one now, outside of tests...
+/// Names of types that had several meanings. Each has one now, outside of tests.
 const NAMES_OF_ONE_THING: [&str; 9] =
     ["Broadcast", "Fleet", "Kept", "Link", "News", "Pace", "Place", "Presence", "Standing"];
-
-/// ...but for these, which are still to get names of their own.
-const OTHER_MEANINGS: [(&str, &str); 6] = [
-    ("Broadcast", "driver/src/records/run.rs"),
-    ("Kept", "driver/src/cluster/vault.rs"),
-    ("Link", "driver/src/cluster/link.rs"),
-    ("News", "executor/src/arrivals.rs"),
-    ("Place", "driver/src/run/checkpoints.rs"),
-    ("Place", "executor/src/hold.rs"),
-];
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 3] = ["utils", "helpers", "manager"];
@@ -168,7 +158,7 @@ fn definitions(source: &Source, name: &str) -> usize {
 fn second_meanings(sources: &[Source]) -> Vec<String> {
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, source) in NAMES_OF_ONE_THING.into_iter().flat_map(|name| sources.iter().map(move |it| (name, it))) {
-        let counted = if OTHER_MEANINGS.contains(&(name, &source.path)) { 0 } else { definitions(source, name) };
+        let counted = definitions(source, name);
         found.entry(name).or_default().extend(std::iter::repeat_n(source.path.as_str(), counted));
     }
     found.retain(|_, paths| paths.len() > 1);

@@ -92,11 +92,13 @@ impl Rows {
                 (epochs, ReplayEnd::Complete { epoch: counted.epoch, metrics: counted.metrics() })
             }
             "diverged" => (self.whole(columns.epochs, Bounds::Within(0, EPOCHS_MAX - 1))?, ReplayEnd::Diverged),
-            "given_up" | "not_run" => {
+            "given_up" | "paused" | "not_run" => {
                 let what = "this trial has no result to replay; record a run whose trials all ended".to_owned();
                 return Err(DataError::Row { place: self.table.place(outcome), what });
             }
-            _ => return Err(self.not(outcome, "an outcome: `finished`, `diverged`, `given_up` or `not_run`")),
+            _ => {
+                return Err(self.not(outcome, "an outcome: `finished`, `diverged`, `given_up`, `paused` or `not_run`"));
+            }
         };
         // Both seconds and speed are bounded, and so is this.
         Ok(Replay { wait: Duration::from_secs_f64(seconds / self.speed), epochs, end })
