@@ -135,7 +135,9 @@ fn what_the_dockerfile_copies_and_builds_exists() {
     let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).unwrap();
     let members: Vec<String> = serde_json::from_str(members).unwrap();
     for member in members {
-        assert!(copied.contains(&member.as_str()), "cargo needs {member}, which is not copied");
+        // A folder is copied with the crates in it.
+        let is_copied = copied.iter().any(|source| Path::new(&member).starts_with(source));
+        assert!(is_copied, "cargo needs {member}, which is not copied");
     }
 
     let build = words(&dockerfile, "RUN cargo build ");

@@ -97,7 +97,9 @@ impl Rows {
                 return Err(DataError::Row { place: self.table.place(outcome), what });
             }
             _ => {
-                return Err(self.not(outcome, "an outcome: `finished`, `diverged`, `given_up`, `paused` or `not_run`"));
+                return Err(
+                    self.not(outcome, "an outcome: `finished`, `diverged`, `given_up`, `paused` or `not_run`")
+                );
             }
         };
         // Both seconds and speed are bounded, and so is this.
