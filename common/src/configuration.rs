@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::Digest;
@@ -124,7 +125,26 @@ impl Serialize for Configuration {
 
 impl<'de> Deserialize<'de> for Configuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(BTreeMap::<String, Value>::deserialize(deserializer)?.into_iter().collect())
+        deserializer.deserialize_map(Parameters)
+    }
+}
+
+/// Reads a configuration without a map in between: a journal may hold a million of them.
+struct Parameters;
+
+impl<'de> Visitor<'de> for Parameters {
+    type Value = Configuration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the values of parameters, by name")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Configuration, M::Error> {
+        let mut parameters = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            parameters.push((name, value));
+        }
+        Ok(parameters.into_iter().collect())
     }
 }
 

@@ -145,7 +145,7 @@ impl Metrics {
 
     /// All of them, in the order of their names.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&MetricName, f64)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&MetricName, f64)> + Clone {
         self.0.iter().map(|(name, value)| (name, *value))
     }
 

@@ -129,7 +129,7 @@ fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f6
         rungs: Vec::new(),
         curves,
         attempts,
-        executor: Some(run.executor_names[slot / 2].clone()),
+        executor: Some(ExecutorId(slot as u32 / 2)),
         training_s: 3.0,
         evaluation_s: 0.2,
         started_s,

@@ -25,7 +25,6 @@ use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
-use crate::results::summary::summary_json;
 use crate::results::table::table;
 use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
@@ -178,13 +177,13 @@ fn conclude(
         say_how_to_go_on(folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    write(folder, outcome)?;
+    let summary = write(folder, outcome)?;
     if let Some(error) = error {
         say_how_to_go_on(folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
     if flags.json {
-        print(summary_json(record) + "\n")?;
+        print(summary)?;
     } else {
         let path = folder.path().display();
         print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))?;
@@ -198,17 +197,17 @@ fn conclude(
     Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
 }
 
-/// Writes the results of a run into its folder.
-pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<(), FolderError> {
+/// Writes the results of a run into its folder, and returns their summary.
+pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<String, FolderError> {
     let record = &outcome.record;
     if let Some(best) = record.best() {
         // A trial that trains nothing has none.
         let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
         folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
-    folder.write_results(record)?;
+    let summary = folder.write_results(record)?;
     say_if_missing(folder.write_report(&Report::of(record).html()), &folder.path().display().to_string());
-    Ok(())
+    Ok(summary)
 }
 
 /// A run without a report has not failed: its results are safe.

@@ -1,6 +1,7 @@
 //! What a run leaves behind, as plain data: the run loop fills it, tables, files and digests read it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ptr;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
@@ -32,8 +33,8 @@ pub struct TrialRecord {
     pub curves: Curves,
     /// Attempts that were launched for it.
     pub attempts: u32,
-    /// Address of the executor where it ended.
-    pub executor: Option<String>,
+    /// The executor where it ended.
+    pub executor: Option<ExecutorId>,
     /// Seconds spent in training, as its executor measured them.
     pub training_s: f64,
     /// Seconds spent in measuring errors, likewise.
@@ -242,8 +243,8 @@ impl RunRecord {
         let mut names = BTreeSet::new();
         let mut known: &[MetricName] = &[];
         for trial in &self.trials {
-            // Nearly all trials report the same ones.
-            if trial.curves.names() != known {
+            // Nearly all trials share one list.
+            if !ptr::eq(trial.curves.names(), known) {
                 known = trial.curves.names();
                 names.extend(known.iter().cloned());
             }

@@ -3,6 +3,7 @@
 
 use broadsweep_common::configuration::Value as Plain;
 use broadsweep_common::metrics::{MetricName, Metrics};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::Report;
@@ -19,14 +20,33 @@ const TEST: [MetricName; 2] = [MetricName::TEST_LOSS, MetricName::TEST_ERROR];
 pub(super) fn json(report: &Report<'_>) -> String {
     let run = report.run;
     let summary: Value = serde_json::from_str(&summary_json(run)).unwrap_or_default();
-    let whole = json!({
-        "summary": summary,
-        "comparison": report.comparison,
-        "importance": importance(run),
-        "trials": run.trials.iter().map(trial).collect::<Vec<_>>(),
-        "attempts": run.attempts.iter().map(|one| attempt(run, one)).collect::<Vec<_>>(),
-    });
-    format!("{whole:#}")
+    let whole = Whole {
+        attempts: Each(&run.attempts, |one: &AttemptRecord| attempt(run, one)),
+        comparison: json!(report.comparison),
+        importance: importance(run),
+        summary,
+        trials: Each(&run.trials, |one: &TrialRecord| trial(run, one)),
+    };
+    serde_json::to_string_pretty(&whole).unwrap_or_else(|error| unreachable!("a report is plain data: {error}"))
+}
+
+/// The object, with its keys in the order of their letters, as within it.
+#[derive(Serialize)]
+struct Whole<A, T> {
+    attempts: A,
+    comparison: Value,
+    importance: Value,
+    summary: Value,
+    trials: T,
+}
+
+/// A list whose elements are made one at a time: as one value, a million of them would take gigabytes.
+struct Each<'a, T, F>(&'a [T], F);
+
+impl<T, F: Fn(&T) -> Value> Serialize for Each<'_, T, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(&self.1))
+    }
 }
 
 /// The share that each parameter explains alone; `null` where that is not known.
@@ -41,7 +61,7 @@ fn importance(run: &RunRecord) -> Value {
     })
 }
 
-fn trial(trial: &TrialRecord) -> Value {
+fn trial(run: &RunRecord, trial: &TrialRecord) -> Value {
     let value = |value: &Plain| match value {
         Plain::Integer(integer) => json!(integer),
         Plain::Real(real) => json!(real),
@@ -61,8 +81,8 @@ fn trial(trial: &TrialRecord) -> Value {
         "reason": reason, "counted_epoch": trial.counted(),
         "validation": score(|name| trial.metric(name), &VALIDATION), "test": score(|name| trial.metric(name), &TEST),
         "epochs": trial.curves.iter().map(|(number, metrics)| epoch(number, &metrics)).collect::<Vec<_>>(),
-        "attempts": trial.attempts, "executor": trial.executor, "started_s": trial.started_s,
-        "ended_s": trial.ended_s, "training_s": trial.training_s, "evaluation_s": trial.evaluation_s,
+        "attempts": trial.attempts, "executor": trial.executor.map(|executor| run.executor_name(executor)),
+        "started_s": trial.started_s, "ended_s": trial.ended_s, "training_s": trial.training_s, "evaluation_s": trial.evaluation_s,
     });
     let own = own_metrics(trial);
     if !own.is_empty() {

@@ -95,7 +95,7 @@ impl Column {
             "counted_epoch" => Self::integers(run, |trial| trial.counted().map(u64::from)),
             "epochs" => Self::integers(run, |trial| Some(u64::from(trial.curves.epochs()))),
             "attempts" => Self::integers(run, |trial| Some(u64::from(trial.attempts))),
-            "executor" => Self::texts(run, |trial| trial.executor.clone()),
+            "executor" => Self::texts(run, |trial| Some(run.executor_name(trial.executor?).to_owned())),
             "started_s" => Self::reals(run, |trial| Some(trial.started_s)),
             "ended_s" => Self::reals(run, |trial| Some(trial.ended_s)),
             "training_s" => Self::reals(run, |trial| Some(trial.training_s)),

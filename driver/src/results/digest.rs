@@ -15,7 +15,7 @@
 //! of u32), and the metrics of its epochs (a list). Metrics are a list of names (bytes) and canonical bits (u64). A trial
 //! has one replicate today.
 
-use broadsweep_common::metrics::{MetricName, Metrics, canonical_bits};
+use broadsweep_common::metrics::{MetricName, canonical_bits};
 use sha2::{Digest, Sha256};
 
 use crate::records::curves::Curves;
@@ -64,13 +64,13 @@ fn add_replicate(hasher: &mut Sha256, (repeat, fold): (u32, u32), segment_ends: 
         add_number(hasher, *end);
     }
     add_number(hasher, curves.epochs());
-    for (_, metrics) in curves.iter() {
-        add_metrics(hasher, Metrics::iter(&metrics));
+    for epoch in 1..=curves.epochs() {
+        add_metrics(hasher, curves.row(epoch));
     }
 }
 
-fn add_metrics<'a>(hasher: &mut Sha256, metrics: impl ExactSizeIterator<Item = (&'a MetricName, f64)>) {
-    add_number(hasher, metrics.len() as u32);
+fn add_metrics<'a>(hasher: &mut Sha256, metrics: impl Iterator<Item = (&'a MetricName, f64)> + Clone) {
+    add_number(hasher, metrics.clone().count() as u32);
     for (name, value) in metrics {
         add_number(hasher, name.as_str().len() as u32);
         hasher.update(name.as_str());

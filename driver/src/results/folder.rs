@@ -182,11 +182,11 @@ impl RunFolder {
     }
 
     /// Writes `trials.csv`, `epochs.csv`, `attempts.csv`, `trials.parquet` and, last, `summary.json`: where it stands, the
-    /// others do.
+    /// others do. Returns the summary, with a newline at its end.
     ///
     /// # Errors
     /// As [`Self::write_study`].
-    pub fn write_results(&self, run: &RunRecord) -> Result<(), FolderError> {
+    pub fn write_results(&self, run: &RunRecord) -> Result<String, FolderError> {
         let columns = trials_parquet(run).map_err(io::Error::other);
         for (name, rows) in [
             ("trials.csv", trials_csv(run)),
@@ -197,7 +197,9 @@ impl RunFolder {
             let bytes = rows.map_err(|source| FolderError::from_io(&self.path.join(name), source))?;
             write_whole(&self.path.join(name), &bytes)?;
         }
-        write_whole(&self.path.join("summary.json"), format!("{}\n", summary_json(run)).as_bytes())
+        let summary = summary_json(run) + "\n";
+        write_whole(&self.path.join("summary.json"), summary.as_bytes())?;
+        Ok(summary)
     }
 
     /// Writes `report.html`.

@@ -8,6 +8,7 @@
 //! reports stands behind them, and is called `metric.NAME` where its name is that of another column.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Write};
 use std::io;
 
 use broadsweep_common::configuration::Value;
@@ -57,16 +58,28 @@ pub fn trials_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
         .chain(metrics.iter().map(|name| metric_column(name, &parameters)))
         .chain(TOOK.map(str::to_owned));
     writer.write_record(header)?;
+    let mut rows = Rows::after(writer);
     for trial in &run.trials {
-        let values = parameters.iter().map(|name| trial.configuration.get(name).map(value_cell).unwrap_or_default());
-        let row = std::iter::once(trial.trial.0.to_string())
-            .chain(values)
-            .chain(ended_cells(trial))
-            .chain(metrics.iter().map(|name| metric_cell(trial.metric(name))))
-            .chain(took_cells(trial));
-        writer.write_record(row)?;
+        rows.whole(trial.trial.0)?;
+        for name in &parameters {
+            rows.value(trial.configuration.get(name))?;
+        }
+        let (outcome, reason) = outcome_cells(trial);
+        rows.text(outcome)?;
+        rows.whole(trial.counted())?;
+        rows.whole(trial.curves.epochs())?;
+        for name in &metrics {
+            rows.real(trial.metric(name))?;
+        }
+        rows.whole(trial.attempts)?;
+        rows.text(trial.executor.map_or("", |executor| run.executor_name(executor)))?;
+        for seconds in [trial.started_s, trial.ended_s, trial.training_s, trial.evaluation_s] {
+            rows.real(seconds)?;
+        }
+        rows.text(&reason)?;
+        rows.end()?;
     }
-    writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+    rows.into_bytes()
 }
 
 /// The parameters that some trial has.
@@ -87,24 +100,23 @@ pub(super) fn trial_metrics(run: &RunRecord) -> Vec<MetricName> {
 pub fn attempts_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(ATTEMPT_COLUMNS)?;
+    let mut rows = Rows::after(writer);
     for attempt in &run.attempts {
+        rows.shown(&attempt.attempt)?;
+        rows.whole(attempt.attempt.task.0)?;
+        rows.whole(attempt.attempt.number)?;
+        rows.text(run.executor_name(attempt.executor))?;
+        rows.whole(attempt.from_epoch)?;
+        rows.whole(attempt.epoch)?;
+        for seconds in [attempt.started_s, attempt.ended_s, attempt.training_s, attempt.evaluation_s] {
+            rows.shown(&seconds)?;
+        }
         let end = attempt.end.as_ref();
-        writer.write_record([
-            attempt.attempt.to_string(),
-            attempt.attempt.task.0.to_string(),
-            attempt.attempt.number.to_string(),
-            run.executor_name(attempt.executor).to_owned(),
-            attempt.from_epoch.to_string(),
-            attempt.epoch.to_string(),
-            attempt.started_s.to_string(),
-            attempt.ended_s.to_string(),
-            attempt.training_s.to_string(),
-            attempt.evaluation_s.to_string(),
-            end.map_or("", AttemptEnd::word).to_owned(),
-            end.map(AttemptEnd::reason).unwrap_or_default(),
-        ])?;
+        rows.text(end.map_or("", AttemptEnd::word))?;
+        rows.text(&end.map(AttemptEnd::reason).unwrap_or_default())?;
+        rows.end()?;
     }
-    writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+    rows.into_bytes()
 }
 
 /// One row an epoch of every trial.
@@ -117,13 +129,79 @@ pub fn epochs_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let columns = metrics.iter().map(|name| metric_column(name, &parameters));
     writer.write_record([TRIAL, EPOCH].map(str::to_owned).into_iter().chain(columns))?;
+    let mut rows = Rows::after(writer);
     for trial in &run.trials {
         for epoch in 1..=trial.curves.epochs() {
-            let cells = metrics.iter().map(|name| metric_cell(trial.curves.get(epoch, name)));
-            writer.write_record([trial.trial.0.to_string(), epoch.to_string()].into_iter().chain(cells))?;
+            rows.whole(trial.trial.0)?;
+            rows.whole(epoch)?;
+            for name in &metrics {
+                rows.real(trial.curves.get(epoch, name))?;
+            }
+            rows.end()?;
         }
     }
-    writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+    rows.into_bytes()
+}
+
+/// Rows of a table, written cell by cell; what is absent is empty. Each cell is formed in one buffer: a run may have a million rows in each table.
+struct Rows {
+    writer: csv::Writer<Vec<u8>>,
+    cell: String,
+}
+
+impl Rows {
+    /// Those after the header.
+    fn after(header: csv::Writer<Vec<u8>>) -> Self {
+        Self { writer: header, cell: String::new() }
+    }
+
+    fn text(&mut self, text: &str) -> csv::Result<()> {
+        self.writer.write_field(text)
+    }
+
+    fn shown(&mut self, shown: &impl Display) -> csv::Result<()> {
+        self.formed(format_args!("{shown}"))
+    }
+
+    fn whole(&mut self, number: impl Into<Option<u32>>) -> csv::Result<()> {
+        match number.into() {
+            Some(number) => self.shown(&number),
+            None => self.text(""),
+        }
+    }
+
+    /// The shortest digits that parse back to the same bits. `{:?}` over `{}`: it writes 1e-30 and 1e300 with an
+    /// exponent, and a whole real as `1.0`, so that a reader takes the column for reals.
+    fn real(&mut self, number: impl Into<Option<f64>>) -> csv::Result<()> {
+        match number.into() {
+            Some(number) => self.formed(format_args!("{number:?}")),
+            None => self.text(""),
+        }
+    }
+
+    fn value(&mut self, value: Option<&Value>) -> csv::Result<()> {
+        match value {
+            Some(Value::Real(real)) => self.real(*real),
+            Some(Value::Choice(word)) => self.text(word),
+            Some(other @ (Value::Integer(_) | Value::Flag(_))) => self.shown(other),
+            None => self.text(""),
+        }
+    }
+
+    fn end(&mut self) -> csv::Result<()> {
+        self.writer.write_record(None::<&[u8]>)
+    }
+
+    fn formed(&mut self, cell: fmt::Arguments<'_>) -> csv::Result<()> {
+        self.cell.clear();
+        // To write to memory does not fail.
+        let _ = self.cell.write_fmt(cell);
+        self.writer.write_field(&self.cell)
+    }
+
+    fn into_bytes(self) -> io::Result<Vec<u8>> {
+        self.writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
+    }
 }
 
 /// No two parameters share a column: bare names never start with the prefix.
@@ -145,27 +223,6 @@ fn is_reserved(name: &str) -> bool {
     is_fixed || name.starts_with(PARAMETER_PREFIX) || name.starts_with(METRIC_PREFIX)
 }
 
-fn ended_cells(trial: &TrialRecord) -> [String; ENDED.len()] {
-    let counted = trial.counted().map(|epoch| epoch.to_string());
-    [outcome_cells(trial).0.to_owned(), counted.unwrap_or_default(), trial.curves.epochs().to_string()]
-}
-
-fn took_cells(trial: &TrialRecord) -> [String; TOOK.len()] {
-    [
-        trial.attempts.to_string(),
-        trial.executor.clone().unwrap_or_default(),
-        number_cell(trial.started_s),
-        number_cell(trial.ended_s),
-        number_cell(trial.training_s),
-        number_cell(trial.evaluation_s),
-        outcome_cells(trial).1,
-    ]
-}
-
-fn metric_cell(value: Option<f64>) -> String {
-    value.map(number_cell).unwrap_or_default()
-}
-
 /// How a trial ended, in one word, and why, where there is something to say.
 pub(super) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
     match &trial.outcome {
@@ -175,19 +232,6 @@ pub(super) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
         TrialOutcome::Paused { epoch } => ("paused", format!("not continued after epoch {epoch}")),
         TrialOutcome::NotRun => ("not_run", String::new()),
     }
-}
-
-fn value_cell(value: &Value) -> String {
-    match value {
-        Value::Real(real) => number_cell(*real),
-        Value::Integer(_) | Value::Choice(_) | Value::Flag(_) => value.to_string(),
-    }
-}
-
-/// The shortest digits that parse back to the same bits. `{:?}` over `{}`: it writes 1e-30 and 1e300 with an
-/// exponent, and a whole real as `1.0`, so that a reader takes the column for reals.
-fn number_cell(number: f64) -> String {
-    format!("{number:?}")
 }
 
 #[cfg(test)]

@@ -303,11 +303,10 @@ impl Book {
         Some(Row { names, values: metrics.iter().map(|(_, value)| value).collect() })
     }
 
-    /// The metrics of a row.
-    pub(super) fn metrics(&self, row: &Row) -> Result<Metrics, Unfit> {
+    /// The names of a row's values.
+    pub(super) fn names_of(&self, row: &Row) -> Result<Arc<[MetricName]>, Unfit> {
         let names = self.names.get(row.names as usize).filter(|names| names.len() == row.values.len());
-        let names = names.ok_or_else(|| Unfit("numbers came without the names of their metrics".to_owned()))?;
-        Ok(names.iter().cloned().zip(row.values.iter().copied()).collect())
+        names.cloned().ok_or_else(|| Unfit("numbers came without the names of their metrics".to_owned()))
     }
 
     /// Whether one more list of metrics may come.

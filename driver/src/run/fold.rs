@@ -219,12 +219,12 @@ impl Book {
 
     /// The next epoch of a replicate.
     fn push_epoch(&mut self, replicate: Replicate, row: &Row) -> Result<(), Unfit> {
-        let metrics = self.metrics(row)?;
+        let names = self.names_of(row)?;
         let expected = self.trial(replicate.trial).map_or(0, |trial| trial.needs.epochs).min(EPOCHS_AT_ONCE);
         let mut columns = std::mem::take(&mut self.columns);
         let pushed = self.replicate_mut(replicate).map(|known| {
             let is_first = known.curves.is_empty();
-            known.curves.push(&metrics, &mut columns);
+            known.curves.push_values(&names, &row.values, &mut columns);
             if is_first {
                 known.curves.reserve(expected.saturating_sub(1) as usize);
             }

@@ -87,13 +87,13 @@ impl Book {
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
             Some((Finish::Measured(_) | Finish::Applied { .. }, _)) | None => TrialOutcome::NotRun,
         };
-        let segments: Vec<&TaskBook> = book.segments().filter_map(|task| self.task(task)).collect();
+        let segments = || book.segments().filter_map(|task| self.task(task));
         // What each segment took, by the attempt that brought its result.
         let took = |seconds: fn(&AttemptRecord) -> f64| -> f64 {
-            segments.iter().filter_map(|task| task.completing()).map(seconds).sum()
+            segments().filter_map(|task| task.completing()).map(seconds).sum()
         };
-        let last = segments.last().and_then(|task| task.completing());
-        let first = segments.first().and_then(|task| task.attempts.first());
+        let last = segments().last().and_then(TaskBook::completing);
+        let first = segments().next().and_then(|task| task.attempts.first());
         TrialRecord {
             trial,
             configuration: book.configuration.clone(),
@@ -103,8 +103,8 @@ impl Book {
             rungs: self.rungs_of(book),
             curves: book.first().map(|replicate| replicate.curves.clone()).unwrap_or_default(),
             measured: Metrics::default(),
-            attempts: segments.iter().map(|task| task.attempts.len() as u32).sum(),
-            executor: last.and_then(|attempt| self.executors.get(attempt.executor.0 as usize).cloned()),
+            attempts: segments().map(|task| task.attempts.len() as u32).sum(),
+            executor: last.map(|attempt| attempt.executor),
             training_s: took(|attempt| attempt.training_s),
             evaluation_s: took(|attempt| attempt.evaluation_s),
             started_s: first.map_or(0.0, |attempt| attempt.started_s),
