@@ -58,6 +58,8 @@ pub(super) struct Slot {
     silent: bool,
     /// Whether an epoch began at `since`; it may lie anywhere in one if the attempt was adopted.
     timed: bool,
+    /// Whether it has ended there, and its end does not count yet: nothing more is due from it.
+    pub(super) is_ending: bool,
     /// Why it was told to stop; it is live until then.
     pub(super) told: Option<CancelReason>,
 }
@@ -72,6 +74,7 @@ impl Slot {
             epoch: checkpoint,
             silent: true,
             timed: true,
+            is_ending: false,
             told: None,
         }
     }
@@ -84,6 +87,11 @@ impl Slot {
     /// One that nobody wants.
     pub(super) fn unwanted(now: Moment) -> Self {
         Self { told: Some(CancelReason::Unwanted), ..Self::launched(now, 0) }
+    }
+
+    /// Nothing is known of what passed until now: what it does next is no measure of its pace.
+    pub(super) fn begin_anew(&mut self, now: Moment) {
+        (self.since, self.timed) = (now, false);
     }
 
     /// Whether this epoch is news. The first report is, even if it lies below the checkpoint, or below the task's own

@@ -57,9 +57,9 @@ impl Scheduler {
         wrong.map(|(attempt, slot)| format!("{attempt} takes a slot of {id} and should not: {slot:?}"))
     }
 
-    /// A live attempt on a connected executor has a deadline, any other has none.
+    /// A live attempt on a connected executor has a deadline, unless it has ended there; any other has none.
     fn is_watched(&self, id: ExecutorId, executor: &Executor, attempt: AttemptId, slot: &Slot) -> bool {
-        let live_here = slot.told.is_none() && executor.connection == Connection::Open;
+        let live_here = slot.told.is_none() && !slot.is_ending && executor.connection == Connection::Open;
         let timed = slot.hangs.is_none_or(|hangs| self.timers.holds(hangs, Timer::Hang(id, attempt)));
         live_here == slot.hangs.is_some() && timed
     }

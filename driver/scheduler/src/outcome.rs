@@ -51,6 +51,19 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Nothing is due from an attempt any more that has ended there.
+    pub(super) fn on_attempt_ending(&mut self, executor: ExecutorId, attempt: AttemptId) -> Result<(), Rejected> {
+        self.check_slot(executor, attempt)?;
+        if self.executor_of(attempt) != Some(executor) {
+            return Err(Rejected::StaleAttempt { executor, attempt });
+        }
+        self.stop_watching(executor, attempt);
+        if let Some(slot) = self.fleet.get_mut(executor).and_then(|found| found.slot_mut(attempt)) {
+            slot.is_ending = true;
+        }
+        Ok(())
+    }
+
     pub(super) fn on_attempt_ended(
         &mut self,
         executor: ExecutorId,
@@ -149,7 +162,7 @@ impl Scheduler {
             Some(forecast_us) => self.policy.hang_after(micros(forecast_us)),
             None => self.policy.hang_after_unmeasured(micros(cost / COST_PER_US_MIN)),
         };
-        if let Some(slot) = found.slot_mut(attempt) {
+        if let Some(slot) = found.slot_mut(attempt).filter(|slot| !slot.is_ending) {
             let hangs = now.after(patience);
             slot.hangs = Some(hangs);
             self.timers.set(hangs, Timer::Hang(executor, attempt));

@@ -91,6 +91,14 @@ pub enum Event {
         /// Counted from 1.
         epoch: u32,
     },
+    /// An executor reports the end of an attempt, which counts once what it made is here: [`Event::AttemptEnded`] follows,
+    /// or the same again after the executor was away.
+    AttemptEnding {
+        /// Who reports it.
+        executor: ExecutorId,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
     /// An executor reports the end of an attempt.
     AttemptEnded {
         /// Who reports it.
@@ -100,6 +108,9 @@ pub enum Event {
         /// How it ended.
         outcome: Outcome,
     },
+    /// The driver itself stood still for a while: its process was stopped, or its disk. That it heard nothing meanwhile
+    /// says nothing of anybody, and what was to come by now may be waiting to be read: every watch begins anew.
+    StoodStill,
     /// The run is to end early: nothing more is placed.
     PlacingEnded,
     /// The time that [`Scheduler::next_deadline`](super::Scheduler::next_deadline) asked for has come.

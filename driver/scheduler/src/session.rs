@@ -63,9 +63,31 @@ impl Scheduler {
         self.timers.set(until, Timer::Away(executor));
         for attempt in self.running_on(executor).collect::<Vec<_>>() {
             self.stop_watching(executor, attempt);
+            if let Some(slot) = self.fleet.get_mut(executor).and_then(|found| found.slot_mut(attempt)) {
+                slot.is_ending = false; // its end is told again in the next session
+            }
         }
         self.refused_changed = true;
         Ok(())
+    }
+
+    /// Nobody was listened to for a while: who is away, and what runs, has all of its time again.
+    pub(super) fn on_stood_still(&mut self, now: Moment) {
+        let executors: Vec<_> = self.fleet.all().map(|(id, found)| (id, found.connection)).collect();
+        for (executor, connection) in executors {
+            if let Connection::Away { until } = connection {
+                self.timers.clear(until, Timer::Away(executor));
+                let until = now.after(self.policy.reconnect());
+                self.fleet.change(executor, |found| found.connection = Connection::Away { until });
+                self.timers.set(until, Timer::Away(executor));
+            }
+            for attempt in self.running_on(executor).collect::<Vec<_>>() {
+                let slot = self.fleet.get_mut(executor).and_then(|found| found.slot_mut(attempt));
+                let Some(slot) = slot.filter(|slot| slot.told.is_none()) else { continue };
+                slot.begin_anew(now);
+                self.watch_for_hang(executor, attempt, now);
+            }
+        }
     }
 
     pub(super) fn on_executor_lost(

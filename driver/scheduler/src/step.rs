@@ -103,6 +103,8 @@ impl Scheduler {
                 self.on_epoch_ended(executor, attempt, epoch, now, commands)?;
             }
             Event::Checkpointed { task, epoch } => self.on_checkpointed(task, epoch)?,
+            Event::AttemptEnding { executor, attempt } => self.on_attempt_ending(executor, attempt)?,
+            Event::StoodStill => self.on_stood_still(now),
             Event::AttemptEnded { executor, attempt, outcome } => {
                 self.on_attempt_ended(executor, attempt, outcome, now, commands)?;
             }

@@ -253,6 +253,11 @@ impl Executors {
         self.deadline
     }
 
+    /// This driver listened to nobody for so long: that is not waiting.
+    pub(super) fn on_stood_still(&mut self, took: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline + took);
+    }
+
     /// Starts the wait for executors when the last one has gone, and ends it when one is there.
     pub(super) fn update_deadline(&mut self, patience: Duration) {
         let (answered, _, _) = self.counts();

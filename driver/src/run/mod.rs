@@ -63,6 +63,7 @@ use crate::cluster::{Cluster, Member, Order, Payload, Traffic};
 use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::results::progress::{Progress, RunState};
+use crate::results::show::duration_text;
 use crate::study::{CheckpointSettings, Study};
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
 use broadsweep_search::{Search, Seen};
@@ -82,6 +83,8 @@ pub use read::{ReadError, Reading, read, read_from};
 const TICK: Duration = Duration::from_millis(200);
 /// Events that one turn of the loop takes: they share one write of the journal.
 const EVENTS_MAX: usize = 1024;
+/// The loop wakes at every [`TICK`]: where a turn took so long, this process was stopped, or its disk stalled.
+const STILL_MIN: Duration = Duration::from_secs(5);
 
 /// What a run is told besides its study.
 #[derive(Clone, Debug)]
@@ -148,6 +151,17 @@ pub struct Run<'a> {
     /// Driven time before this driver.
     before: Moment,
     left: TimeLeft,
+}
+
+/// What begins a turn of the loop.
+enum Woken {
+    /// Somebody wants the run to end early.
+    Interrupted,
+    Newcomer(Member),
+    Tick,
+    Deadline,
+    /// Something has happened on links.
+    Links,
 }
 
 /// What happens once the journal has all that led to it.
@@ -233,16 +247,26 @@ impl<'a> Run<'a> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
+        let mut woken_at = Instant::now();
         while !self.is_over() {
             let deadline = self.next_deadline();
             // In this order, so that the same things happen in the same order; what is rare goes first.
-            tokio::select! {
+            let woken = tokio::select! {
                 biased;
-                Some(()) = signals.interrupted.recv() => self.stop(),
-                Some(member) = signals.newcomers.recv() => self.join(member),
-                _ = ticks.tick() => self.show(),
-                () = sleep_until(deadline) => self.feed(Event::Deadline),
-                () = self.cluster.next(&mut events, EVENTS_MAX) => {
+                Some(()) = signals.interrupted.recv() => Woken::Interrupted,
+                Some(member) = signals.newcomers.recv() => Woken::Newcomer(member),
+                _ = ticks.tick() => Woken::Tick,
+                () = sleep_until(deadline) => Woken::Deadline,
+                () = self.cluster.next(&mut events, EVENTS_MAX) => Woken::Links,
+            };
+            let turn = std::mem::replace(&mut woken_at, Instant::now());
+            self.on_turn(woken_at.duration_since(turn));
+            match woken {
+                Woken::Interrupted => self.stop(),
+                Woken::Newcomer(member) => self.join(member),
+                Woken::Tick => self.show(),
+                Woken::Deadline => self.feed(Event::Deadline),
+                Woken::Links => {
                     self.cluster.more(&mut events, EVENTS_MAX);
                     for (executor, event) in events.drain(..) {
                         self.on_link(executor, event);
@@ -259,6 +283,20 @@ impl<'a> Run<'a> {
             self.executors.update_deadline(self.settings.connect_timeout);
         }
         Ok(())
+    }
+
+    /// So much time has passed since the loop woke before. If that is more than its own doing, nobody was listened to
+    /// meanwhile: what was due then has all of its time again, and what was told is read first.
+    fn on_turn(&mut self, took: Duration) {
+        if took < STILL_MIN {
+            return;
+        }
+        self.say(format!(
+            "this driver stood still for {}: it was stopped, or its disk stalled; what the executors did meanwhile counts",
+            duration_text(took)
+        ));
+        self.executors.on_stood_still(took);
+        self.feed(Event::StoodStill);
     }
 
     /// Writes down what the whole of this driver's time took. All else is safe: a run does not fail for it.

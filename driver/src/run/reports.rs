@@ -230,7 +230,7 @@ impl Run<'_> {
     ) -> Settled {
         self.pull_artifact(executor, attempt, &finish, blob);
         let awaited = Awaited::Artifact { finish, blob, tries: 1 };
-        self.attempts.enter(attempt, Phase::Fetching(Fetching { executor, sequence, spent, awaited }));
+        self.await_end(attempt, Fetching { executor, sequence, spent, awaited });
         Settled::Later
     }
 
@@ -262,11 +262,18 @@ impl Run<'_> {
         }
         if is_coming {
             let awaited = Awaited::LastCheckpoint;
-            self.attempts.enter(attempt, Phase::Fetching(Fetching { executor, sequence, spent, awaited }));
+            self.await_end(attempt, Fetching { executor, sequence, spent, awaited });
             return Settled::Later;
         }
         self.stopped(executor, attempt, spent);
         Settled::Now
+    }
+
+    /// An attempt has ended, and its end counts once something is here: until then nothing is due from it.
+    fn await_end(&mut self, attempt: AttemptId, fetching: Fetching) {
+        let executor = fetching.executor;
+        self.attempts.enter(attempt, Phase::Fetching(fetching));
+        self.feed(Event::AttemptEnding { executor, attempt });
     }
 
     pub(super) fn stopped(&mut self, executor: ExecutorId, attempt: AttemptId, spent: Spent) {

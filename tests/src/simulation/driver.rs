@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::chance::Chance;
 use super::disk::{Disk, SlowVault};
+use super::ice::Ice;
 use super::network::{Dialler, PORT};
 use super::node::Node;
 use super::rungs::{Ladder, Rungs};
@@ -48,6 +49,8 @@ pub(super) struct Campaign {
     pub(super) chance: Mutex<Chance>,
     /// Whether its host runs a driver.
     pub(super) is_on: AtomicBool,
+    /// What its loop is caught in while it stands still.
+    pub(super) ice: Ice,
     pub(super) takes_over: AtomicBool,
     /// Drivers so far.
     pub(super) generation: AtomicU64,
@@ -135,7 +138,7 @@ impl Campaign {
         let run = self.open(power)?;
         let is_over = run.1;
         let signals = self.signals(if is_over { &[] } else { run.0.known_executors() }, is_over);
-        let (outcome, error) = run.0.drive(signals).await;
+        let (outcome, error) = self.ice.around(run.0.drive(signals)).await;
         self.forget_driver();
         match error {
             None if outcome.record.is_over() => Ok(outcome.record),

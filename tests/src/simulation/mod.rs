@@ -11,6 +11,7 @@
 //! | `rungs` | a search that decides while its run goes on |
 //! | `slots` | trainings in simulated time, and lies about them |
 //! | `disk` | the run folder |
+//! | `ice` | what a driver stands still in |
 //! | `driver` | a run, its drivers and its person |
 //! | `world` | all of them together, and what goes wrong |
 //! | `truth` | what really happened |
@@ -20,6 +21,7 @@
 mod chance;
 mod disk;
 mod driver;
+mod ice;
 mod network;
 mod node;
 mod oracle;

@@ -14,7 +14,7 @@ use super::rungs::Ladder;
 /// What kind of things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing.
+    /// Nothing, but that the driver stands still now and then.
     Calm,
     /// Drivers are killed, crash or are interrupted; executors stay within reach.
     DriverOnly,
@@ -59,6 +59,9 @@ pub(super) enum Fault {
     HaltDriver(u64, Option<u64>),
     StartDriver,
     Interrupt,
+    /// The loop of the driver does nothing for a while: its process is stopped, or its disk stalls.
+    FreezeDriver,
+    ThawDriver,
     /// So many bytes are left.
     FillDisk(u64),
     FreeDisk,
@@ -105,8 +108,8 @@ impl Scenario {
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let kind = match chance.below(20) {
-            0 => Kind::Calm,
-            1..=6 => Kind::DriverOnly,
+            0 | 1 => Kind::Calm,
+            2..=6 => Kind::DriverOnly,
             7..=9 => Kind::Fates,
             _ => Kind::Mixed,
         };
@@ -160,7 +163,7 @@ impl Scenario {
     fn plan_faults(&mut self, chance: &mut Chance) {
         let window = self.healed_at.as_secs_f64();
         let count = match self.kind {
-            Kind::Calm => 0,
+            Kind::Calm => chance.whole(0, 3),
             Kind::DriverOnly => chance.whole(2, 10),
             Kind::Fates => chance.whole(0, 4),
             Kind::Mixed => chance.whole(1, 12),
@@ -168,9 +171,18 @@ impl Scenario {
         for _ in 0..count {
             // What kills its hosts has soon done so.
             let at = chance.seconds(0.0, if self.kind == Kind::Fates { window.min(12.0) } else { window });
-            let fault = if self.kind == Kind::Mixed { self.any_fault(chance) } else { driver_fault(chance) };
+            let fault = match self.kind {
+                Kind::Calm => Fault::FreezeDriver,
+                Kind::DriverOnly | Kind::Fates => driver_fault(chance),
+                Kind::Mixed => self.any_fault(chance),
+            };
             self.agenda.push((at, fault));
-            let later = at + chance.seconds(0.05, window / 2.0);
+            let later = at
+                + if self.kind == Kind::Calm {
+                    chance.seconds(1.0, 200.0)
+                } else {
+                    chance.seconds(0.05, window / 2.0)
+                };
             if let Some(repair) = repair_of(fault) {
                 self.agenda.push((later, repair));
             }
@@ -182,6 +194,9 @@ impl Scenario {
             if !node.is_member {
                 self.agenda.push((chance.seconds(0.5, window), Fault::Join(number)));
             }
+        }
+        if self.kind == Kind::Calm {
+            self.healed_at = self.agenda.iter().map(|(at, _)| *at).fold(self.healed_at, Duration::max);
         }
         // Stable: what was planned first comes first.
         self.agenda.sort_by_key(|(at, _)| *at);
@@ -206,8 +221,9 @@ impl Scenario {
 }
 
 fn driver_fault(chance: &mut Chance) -> Fault {
-    match chance.below(6) {
+    match chance.below(7) {
         0 => Fault::Interrupt,
+        6 => Fault::FreezeDriver,
         1 | 2 => Fault::KillDriver,
         3 => Fault::CrashDriver(chance.next()),
         _ => Fault::HaltDriver(chance.whole(0, 20), chance.one_in(2).then(|| chance.next())),
@@ -224,6 +240,7 @@ fn repair_of(fault: Fault) -> Option<Fault> {
         Fault::Slow(node, _) => Some(Fault::Slow(node, 1.0)),
         Fault::FillDisk(_) => Some(Fault::FreeDisk),
         Fault::StartRival => Some(Fault::KillRival),
+        Fault::FreezeDriver => Some(Fault::ThawDriver),
         _ => None,
     }
 }
@@ -269,7 +286,7 @@ fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {
 }
 
 fn scheduling(chance: &mut Chance, kind: Kind) -> SchedulingConfig {
-    let is_mixed = kind == Kind::Mixed;
+    let (is_mixed, is_calm) = (kind == Kind::Mixed, kind == Kind::Calm);
     // Where others decide how often a trial is tried, no number of tries is too many.
     let (failures_max, losses_max) =
         if kind == Kind::Fates { (chance.whole(1, 4) as u32, chance.whole(1, 4) as u32) } else { (1000, 1000) };
@@ -280,9 +297,14 @@ fn scheduling(chance: &mut Chance, kind: Kind) -> SchedulingConfig {
         exclude_after: if is_mixed { chance.whole(1, 4) as u32 } else { 1000 },
         probe_ms: chance.whole(200, 2000),
         reconnect_ms: if is_mixed { [0, 500, 3000, 10_000][chance.below(4)] } else { 10_000 },
-        hang_factor: if is_mixed { chance.log_range(3.0, 30.0) } else { 1000.0 },
-        // Longer than any epoch on a node that is not slow: otherwise a lone trial would hang for ever.
-        hang_ms_min: if is_mixed { chance.whole(22_000, 60_000) } else { 3_600_000 },
+        hang_factor: if is_mixed || is_calm { chance.log_range(3.0, 30.0) } else { 1000.0 },
+        // Longer than any epoch on a node that is not slow, and where nothing goes wrong on one that is: otherwise a
+        // lone trial would hang for ever.
+        hang_ms_min: match kind {
+            Kind::Mixed => chance.whole(22_000, 60_000),
+            Kind::Calm => chance.whole(61_000, 90_000),
+            Kind::DriverOnly | Kind::Fates => 3_600_000,
+        },
         copies: is_mixed && chance.one_in(2),
     }
 }

@@ -15,6 +15,7 @@ use turmoil::Sim;
 use super::Verdict;
 use super::chance::Chance;
 use super::driver::{Campaign, Desk};
+use super::ice::Ice;
 use super::node::{self, Node};
 use super::oracle;
 use super::scenario::{Fault, Scenario};
@@ -262,6 +263,8 @@ impl World {
             }
             Fault::StartDriver => self.start_driver(),
             Fault::Interrupt => self.driver.interrupt(),
+            Fault::FreezeDriver => self.driver.ice.freeze(),
+            Fault::ThawDriver => self.driver.ice.thaw(),
             Fault::FillDisk(room) => {
                 let used = self.driver.disk.memory.journal().map_or(0, |journal| journal.len() as u64);
                 self.driver.disk.memory.set_capacity(used + room);
@@ -328,6 +331,7 @@ impl World {
             return;
         }
         self.end_host(DRIVER, true);
+        self.driver.ice.thaw();
         self.driver.forget_driver();
         self.driver.disk.memory.restart();
         self.driver.disk.has_halted.store(false, Ordering::Relaxed);
@@ -374,6 +378,7 @@ impl World {
         self.agenda.retain(|(_, fault)| matches!(fault, Fault::StartDriver | Fault::StartNode(_) | Fault::Join(_)));
         self.malice.lies.store(0, Ordering::Relaxed);
         self.kill_rival();
+        self.driver.ice.thaw();
         self.driver.disk.memory.set_capacity(u64::MAX);
         self.driver.takes_over.store(true, Ordering::Relaxed);
         for number in 0..self.nodes.len() {
@@ -433,6 +438,7 @@ fn campaign(
         trace: Arc::clone(trace),
         chance: Mutex::new(Chance::new(seed)),
         is_on: AtomicBool::new(false),
+        ice: Ice::default(),
         takes_over: AtomicBool::new(false),
         generation: AtomicU64::new(0),
         desk: Mutex::new(Desk::default()),

@@ -47,6 +47,7 @@ impl Oracle {
         let probed = node.is_probed_by(attempt);
         assert_eq!(node.place, Where::Here, "{attempt} hangs while {executor} is out of reach");
         let taken = node.taken.get_mut(&attempt).unwrap();
+        assert!(!taken.is_ending, "{attempt} hangs although it has ended");
         assert!(now.since(taken.watched_from) >= patience, "{attempt} hangs too early");
         assert_eq!(silent, now.since(taken.since));
         taken.told = Some(CancelReason::Hung { silent });
@@ -165,7 +166,8 @@ impl Oracle {
         let known = waiting.filter(|&time| time > now).chain(nodes).min();
         let live = self.nodes.values().filter(|node| node.place == Where::Here).flat_map(|node| node.taken.values());
         let patience = Duration::from_millis(self.config.hang_ms_min);
-        let hangs = live.filter(|taken| taken.told.is_none()).map(|taken| taken.watched_from.after(patience)).min();
+        let watched = live.filter(|taken| taken.told.is_none() && !taken.is_ending);
+        let hangs = watched.map(|taken| taken.watched_from.after(patience)).min();
 
         let Some(deadline) = deadline else {
             assert_eq!((known, hangs), (None, None), "the scheduler would sleep for good");

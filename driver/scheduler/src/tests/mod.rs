@@ -6,7 +6,8 @@
 //! | `placement` | what goes where, and when it is tried again: one transcript a rule |
 //! | `segments` | what is placed first, and tasks that begin in the middle of a training |
 //! | `sessions` | executors that leave and come back, drain, or hold what an earlier driver launched |
-//! | `patience` | hung attempts, copies of slow ones, sick executors |
+//! | `patience` | hung attempts, and copies of slow ones |
+//! | `sickness` | executors on which everything fails |
 //! | `oracle` | a second, simple model of tasks and executors: what must follow from each event |
 //! | `judge` | what the scheduler decides, judged by that model |
 //! | `seen` | what the model knows of one task and of one executor |
@@ -25,5 +26,6 @@ mod scenario;
 mod seen;
 mod segments;
 mod sessions;
+mod sickness;
 mod transcript;
 mod world;

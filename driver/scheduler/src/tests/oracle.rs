@@ -49,11 +49,13 @@ impl Oracle {
                     && task.0 as usize == self.tasks.len()
                     && forecast.until_epoch > forecast.from_epoch
             }
-            Event::AddingEnded | Event::PlacingEnded | Event::Deadline => true,
+            Event::AddingEnded | Event::PlacingEnded | Event::StoodStill | Event::Deadline => true,
             Event::ExecutorReady { executor, slots, .. } => !here(executor) && (1..=SLOTS_MAX).contains(slots),
             Event::ExecutorAway(executor) => here(executor),
             Event::ExecutorDraining(executor) | Event::ExecutorLost(executor) => known(executor).is_some(),
-            Event::EpochEnded { executor, attempt, .. } => self.is_live(*executor, *attempt),
+            Event::EpochEnded { executor, attempt, .. } | Event::AttemptEnding { executor, attempt } => {
+                self.is_live(*executor, *attempt)
+            }
             Event::Checkpointed { task, .. } => (task.0 as usize) < self.tasks.len(),
             Event::AttemptEnded { executor, attempt, .. } => {
                 known(executor).is_some_and(|node| node.taken.contains_key(attempt))
@@ -94,6 +96,11 @@ impl Oracle {
             Event::ExecutorAway(executor) => {
                 let until = now.after(Duration::from_millis(self.config.reconnect_ms));
                 self.node(*executor).place = Where::Away { until };
+                self.node(*executor).taken.values_mut().for_each(|taken| taken.is_ending = false);
+            }
+            Event::StoodStill => self.on_stood_still(now),
+            Event::AttemptEnding { executor, attempt } => {
+                self.node(*executor).taken.get_mut(attempt).unwrap().is_ending = true;
             }
             Event::ExecutorLost(executor) => self.lose_executor(*executor, now),
             Event::EpochEnded { executor, attempt, epoch } => self.on_epoch_ended(*executor, *attempt, *epoch, now),
@@ -110,6 +117,18 @@ impl Oracle {
             Event::Deadline => {}
         }
         self.expire_due(now);
+    }
+
+    fn on_stood_still(&mut self, now: Moment) {
+        let reconnect = Duration::from_millis(self.config.reconnect_ms);
+        for node in self.nodes.values_mut() {
+            if let Where::Away { until } = &mut node.place {
+                *until = now.after(reconnect);
+            }
+            for taken in node.taken.values_mut().filter(|taken| taken.told.is_none()) {
+                (taken.since, taken.watched_from) = (now, now);
+            }
+        }
     }
 
     fn expire_due(&mut self, now: Moment) {
@@ -206,7 +225,7 @@ impl Oracle {
         if epoch <= taken.reported.unwrap_or(0) {
             return;
         }
-        *taken = Taken { reported: Some(epoch), ..Taken::new(now, None) };
+        *taken = Taken { reported: Some(epoch), is_ending: taken.is_ending, ..Taken::new(now, None) };
         if self.node(executor).is_probed_by(attempt) {
             self.reinstate(executor);
         }

@@ -227,8 +227,9 @@ pub(super) fn report() -> impl Strategy<Value = Event> {
         attempt,
         epoch,
     });
+    let ending = (executor(), attempt()).prop_map(|(executor, attempt)| Event::AttemptEnding { executor, attempt });
     let safe = (0_u32..6, 0_u32..4).prop_map(|(task, epoch)| Event::Checkpointed { task: TaskId(task), epoch });
-    prop_oneof![4 => ended, 2 => epoch, 1 => safe]
+    prop_oneof![4 => ended, 2 => epoch, 1 => ending, 1 => safe]
 }
 
 /// Events out of nowhere that leave every scenario an end: a real executor is not lost for good.
@@ -241,6 +242,7 @@ fn forged_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ExecutorLost(stranger)),
         1 => Just(Event::ExecutorAway(stranger)),
         1 => Just(Event::ExecutorDraining(stranger)),
+        1 => Just(Event::StoodStill),
         1 => Just(Event::Deadline),
     ]
 }

@@ -92,12 +92,14 @@ pub(super) struct Taken {
     /// The same, or the return of its executor.
     pub(super) watched_from: Moment,
     pub(super) reported: Option<u32>,
+    /// Whether it has ended there, and its end is not counted yet.
+    pub(super) is_ending: bool,
     pub(super) told: Option<CancelReason>,
 }
 
 impl Taken {
     pub(super) fn new(now: Moment, told: Option<CancelReason>) -> Self {
-        Self { since: now, watched_from: now, reported: None, told }
+        Self { since: now, watched_from: now, reported: None, is_ending: false, told }
     }
 }
 

@@ -104,6 +104,10 @@ fn parse(event: &str) -> Event {
             epoch: epoch.parse().unwrap(),
         },
         ["checkpoint", task, epoch] => Event::Checkpointed { task: task_id(task), epoch: epoch.parse().unwrap() },
+        ["ending", executor, attempt] => {
+            Event::AttemptEnding { executor: executor_id(executor), attempt: attempt_id(attempt) }
+        }
+        ["stood-still"] => Event::StoodStill,
         ["completed", executor, attempt] => ended(executor, attempt, Outcome::Completed),
         ["failed", executor, attempt] => ended(executor, attempt, Outcome::Failed),
         ["refused", executor, attempt] => ended(executor, attempt, Outcome::Refused),
