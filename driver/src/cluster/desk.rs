@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use broadsweep_common::ids::ExecutorId;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::broadcast::Broadcast;
@@ -27,6 +27,8 @@ pub(super) struct Desk {
     pub(super) spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
     pub(super) processes: Arc<Processes>,
     pub(super) broadcast: Arc<Broadcast>,
+    /// A blob that is fetched from any executor is in memory until the run folder has it: so many are at once.
+    pub(super) pulls: Arc<Semaphore>,
 }
 
 /// The names under which each executor process answered first.

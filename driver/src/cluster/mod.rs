@@ -46,7 +46,7 @@ use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,8 @@ pub use vault::{BlockingVault, Vault, VaultFuture, load};
 const ORDERS_MAX: usize = 4_096;
 /// Events that may wait for the run loop, before links wait for it.
 const EVENTS_MAX: usize = 4_096;
+/// Blobs that are fetched at once, from all executors together: each may be as large as the memory of a training.
+const PULLS_MAX: usize = 8;
 /// How long executors may take to hear that the run is over.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -149,8 +151,8 @@ pub enum LinkEvent {
         attempt: AttemptId,
         /// Which it is.
         cargo: Cargo,
-        /// Its bytes.
-        content: Result<Bytes, PullError>,
+        /// What came, as it was asked for.
+        content: Result<Blob<Bytes>, PullError>,
     },
 }
 
@@ -265,6 +267,7 @@ pub struct Cluster {
     spared: Arc<OnceLock<BTreeSet<ExecutorId>>>,
     processes: Arc<Processes>,
     broadcast: Arc<Broadcast>,
+    pulls: Arc<Semaphore>,
     links: JoinSet<()>,
 }
 
@@ -296,6 +299,7 @@ impl Cluster {
             spared,
             processes,
             broadcast,
+            pulls: Arc::new(Semaphore::new(PULLS_MAX)),
             links: JoinSet::new(),
         }
     }
@@ -318,6 +322,7 @@ impl Cluster {
             spared: Arc::clone(&self.spared),
             processes: Arc::clone(&self.processes),
             broadcast: Arc::clone(&self.broadcast),
+            pulls: Arc::clone(&self.pulls),
         };
         self.links.spawn(Link { member, desk }.run());
         executor

@@ -189,16 +189,16 @@ impl Session {
     fn pull(&self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
         let (mut transfer, address) = (self.transfer.clone(), self.address.clone());
         let vault = Arc::clone(&desk.world.vault);
-        let teller = desk.teller.clone();
+        let (teller, pulls) = (desk.teller.clone(), Arc::clone(&desk.pulls));
         tokio::spawn(async move {
             let pulled = async {
-                let bytes = transfer.pull(blob, bytes_max).await.map_err(|status| {
+                let _permit = pulls.acquire().await; // nobody closes it
+                let pulled = transfer.pull(blob, bytes_max).await.map_err(|status| {
                     let reason = format!("it did not give {name}: {}", status.message());
                     PullError::Link(LinkError::Broken { address, reason })
                 })?;
-                let bytes = Bytes::from(bytes);
-                vault.keep(name, bytes.clone()).await?;
-                Ok(bytes)
+                vault.keep(name, pulled.content.clone()).await?;
+                Ok(pulled)
             };
             let content = pulled.await;
             let _ = teller.tell(LinkEvent::Pulled { attempt, cargo, content }).await; // the run may be over

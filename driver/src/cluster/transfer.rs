@@ -113,8 +113,8 @@ impl Transfer {
         Ok(moving(self.client.watch(request)).await?.into_inner())
     }
 
-    /// Fetches a whole blob and checks it against its name.
-    pub(super) async fn pull(&mut self, blob: Digest, bytes_max: u64) -> Result<Vec<u8>, Status> {
+    /// Fetches a whole blob and checks it against its name: nobody has to look at its bytes again.
+    pub(super) async fn pull(&mut self, blob: Digest, bytes_max: u64) -> Result<Blob<Bytes>, Status> {
         let name = Bytes::copy_from_slice(&blob.0);
         let request = PullRequest { run: self.run.clone(), blob: name };
         let mut parts = moving(self.client.pull(request)).await?.into_inner();
@@ -140,6 +140,6 @@ impl Transfer {
             }
             content.extend_from_slice(&block);
         }
-        Ok(content)
+        Ok(Blob { manifest, content: Bytes::from(content) })
     }
 }

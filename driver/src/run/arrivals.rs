@@ -21,7 +21,7 @@ impl Run<'_> {
         executor: ExecutorId,
         attempt: AttemptId,
         cargo: Cargo,
-        content: Result<Bytes, PullError>,
+        content: Result<Blob<Bytes>, PullError>,
     ) {
         let content = match content {
             Err(PullError::Storage(error)) => {
@@ -29,7 +29,7 @@ impl Run<'_> {
                 return;
             }
             Err(PullError::Link(error)) => Err(error.to_string()),
-            Ok(content) => Blob::new(content).map_err(|error| error.to_string()),
+            Ok(content) => Ok(content),
         };
         match cargo {
             Cargo::Checkpoint { epoch } if !self.waits_for_pause(attempt, epoch) => {
@@ -66,6 +66,7 @@ impl Run<'_> {
             return;
         }
         let content = content.and_then(|content| {
+            // A former checkpoint of the attempt may still have been on its way.
             let is_it = content.manifest.digest() == blob;
             is_it.then_some(content).ok_or_else(|| "another blob came in its place".to_owned())
         });
@@ -118,16 +119,17 @@ impl Run<'_> {
         content: Result<Blob<Bytes>, String>,
     ) {
         let bytes = content.as_ref().map_or(0, |blob| blob.manifest.bytes());
-        let fetched = self.checkpoints.fetched(attempt, epoch, bytes, Instant::now());
+        let fetched = self.checkpoints.fetched((attempt, epoch), bytes, Instant::now());
         self.keep_checkpoint(executor, attempt, epoch, content);
+        self.fetch_due_checkpoints();
         let is_last =
             self.attempts.fetching(attempt).is_some_and(|one| matches!(one.awaited, Awaited::LastCheckpoint));
         if !is_last {
             return;
         }
         // The attempt stopped meanwhile: its very last checkpoint may still wait.
-        if let (Some(offered), _) = self.checkpoints.last_of(attempt, Instant::now()) {
-            self.fetch_checkpoint(offered);
+        if self.checkpoints.want_last_of(attempt) {
+            self.fetch_due_checkpoints();
         } else if let Some(Fetching { sequence, spent, .. }) = self.attempts.take_fetching(attempt) {
             if let Some(offered) = fetched {
                 self.tell(executor, Order::Release(offered.blob));

@@ -24,68 +24,78 @@ pub(super) struct Offered {
 pub(super) struct Checkpoints {
     budget: CheckpointSettings,
     tasks: BTreeMap<TaskId, OfTask>,
-    /// When what was fetched so far is paid for.
+    /// When what was fetched so far, and what is being fetched, is paid for.
     paid: Option<Instant>,
+    /// Bytes of the largest one so far: another one is expected to take as many.
+    largest: Option<u64>,
 }
 
 /// The checkpoints of one task.
 #[derive(Debug, Default)]
 struct OfTask {
-    /// Is being fetched.
-    fetching: Option<Offered>,
+    /// Is being fetched, and for so many bytes it was paid.
+    fetching: Option<(Offered, u64)>,
     /// A newer one.
     waiting: Option<Offered>,
+    /// Whether that one is all that is left of its attempt: it is fetched whatever it costs.
+    is_last: bool,
     /// When the last one was asked for.
     asked: Option<Instant>,
 }
 
 impl Checkpoints {
     pub(super) fn new(budget: CheckpointSettings) -> Self {
-        Self { budget, tasks: BTreeMap::new(), paid: None }
+        Self { budget, tasks: BTreeMap::new(), paid: None, largest: None }
     }
 
-    /// An executor has a newer checkpoint. Returns it if it is to be fetched now.
+    /// An executor has a newer checkpoint. Returns it if it is to be fetched now; otherwise its time [comes](Self::due), or
+    /// that of a newer one.
     pub(super) fn offered(&mut self, offered: Offered, now: Instant) -> Option<Offered> {
-        let is_paid = self.paid.is_none_or(|paid| paid <= now) && self.budget.bytes_per_s > 0;
         let known = self.tasks.entry(offered.attempt.task).or_default();
-        let is_due = known
-            .asked
-            .is_none_or(|asked| now.duration_since(asked) >= Duration::from_millis(self.budget.interval_ms));
-        if known.fetching.is_some() || !is_due || !is_paid {
-            known.waiting = Some(offered);
-            return None;
-        }
-        Some(known.fetch(offered, now))
+        (known.waiting, known.is_last) = (Some(offered), false);
+        self.fetch_if_due(offered.attempt.task, now)
+    }
+
+    /// What is to be fetched by now: first what is left of attempts that stopped, then that of the tasks that have waited
+    /// for longest.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Offered> {
+        let waits = |(task, known): (&TaskId, &OfTask)| {
+            known.waiting.is_some().then_some((!known.is_last, known.asked, *task))
+        };
+        let mut waiting: Vec<_> = self.tasks.iter().filter_map(waits).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().filter_map(|(.., task)| self.fetch_if_due(task, now)).collect()
     }
 
     /// A fetch of so many bytes is over. Returns what was fetched, if its session lasted.
-    pub(super) fn fetched(&mut self, attempt: AttemptId, epoch: u32, bytes: u64, now: Instant) -> Option<Offered> {
+    pub(super) fn fetched(
+        &mut self,
+        (attempt, epoch): (AttemptId, u32),
+        bytes: u64,
+        now: Instant,
+    ) -> Option<Offered> {
         let known = self.tasks.get_mut(&attempt.task)?;
-        let offered = known.fetching.take_if(|offered| (offered.attempt, offered.epoch) == (attempt, epoch))?;
-        if self.budget.bytes_per_s > 0 {
-            let cost = Duration::from_secs_f64(bytes as f64 / self.budget.bytes_per_s as f64);
-            self.paid = Some(self.paid.unwrap_or(now).max(now) + cost);
-        }
+        let is_it = |(offered, _): &mut (Offered, u64)| (offered.attempt, offered.epoch) == (attempt, epoch);
+        let (offered, paid_bytes) = known.fetching.take_if(is_it)?;
+        self.largest = self.largest.max(Some(bytes).filter(|bytes| *bytes > 0));
+        self.pay(bytes.saturating_sub(paid_bytes), now);
         Some(offered)
     }
 
-    /// An attempt stopped: its last checkpoint is all that is left of it. Returns it if it is to be fetched now; the
-    /// second value says whether one is on its way, now or already.
-    pub(super) fn last_of(&mut self, attempt: AttemptId, now: Instant) -> (Option<Offered>, bool) {
-        let Some(known) = self.tasks.get_mut(&attempt.task) else { return (None, false) };
-        if known.fetching.is_some_and(|offered| offered.attempt == attempt) {
-            return (None, true);
-        }
-        match known.waiting.take_if(|offered| offered.attempt == attempt) {
-            Some(offered) => (Some(known.fetch(offered, now)), true),
-            None => (None, false),
-        }
+    /// An attempt stopped: its last checkpoint is all that is left of it. Says whether one is on its way, or will be
+    /// [due](Self::due) at once.
+    pub(super) fn want_last_of(&mut self, attempt: AttemptId) -> bool {
+        let Some(known) = self.tasks.get_mut(&attempt.task) else { return false };
+        let is_of = |offered: &Offered| offered.attempt == attempt;
+        known.is_last |= known.waiting.as_ref().is_some_and(is_of);
+        known.is_last || known.fetching.as_ref().is_some_and(|(offered, _)| is_of(offered))
     }
 
     /// An attempt is over, and its checkpoints are worth nothing. Returns the one that its executor still keeps.
     pub(super) fn forget(&mut self, attempt: AttemptId) -> Option<Offered> {
         let known = self.tasks.get_mut(&attempt.task)?;
         let waiting = known.waiting.take_if(|offered| offered.attempt == attempt);
+        known.is_last &= known.waiting.is_some();
         if known.fetching.is_none() && known.waiting.is_none() {
             self.tasks.remove(&attempt.task);
         }
@@ -95,19 +105,37 @@ impl Checkpoints {
     /// A session is over, and with it what was being fetched.
     pub(super) fn session_ended(&mut self, executor: ExecutorId) {
         for known in self.tasks.values_mut() {
-            known.fetching.take_if(|offered| offered.executor == executor);
+            known.fetching.take_if(|(offered, _)| offered.executor == executor);
             known.waiting.take_if(|offered| offered.executor == executor);
+            known.is_last &= known.waiting.is_some();
         }
         self.tasks.retain(|_, known| known.fetching.is_some() || known.waiting.is_some() || known.asked.is_some());
     }
-}
 
-impl OfTask {
-    fn fetch(&mut self, offered: Offered, now: Instant) -> Offered {
-        self.fetching = Some(offered);
-        self.waiting = None;
-        self.asked = Some(now);
-        offered
+    /// Begins to fetch what waits of a task, if it is its turn.
+    fn fetch_if_due(&mut self, task: TaskId, now: Instant) -> Option<Offered> {
+        // Until one has come nobody knows what they take: the first one comes alone.
+        let is_measured = self.largest.is_some() || self.tasks.values().all(|known| known.fetching.is_none());
+        let is_paid = self.paid.is_none_or(|paid| paid <= now) && self.budget.bytes_per_s > 0 && is_measured;
+        let interval = Duration::from_millis(self.budget.interval_ms);
+        let known = self.tasks.get_mut(&task).filter(|known| known.fetching.is_none())?;
+        let is_due = known.asked.is_none_or(|asked| now.duration_since(asked) >= interval);
+        if !known.is_last && !(is_due && is_paid) {
+            return None;
+        }
+        let offered = known.waiting.take()?;
+        let expected_bytes = self.largest.unwrap_or_default();
+        known.fetching = Some((offered, expected_bytes));
+        (known.is_last, known.asked) = (false, Some(now));
+        self.pay(expected_bytes, now);
+        Some(offered)
+    }
+
+    fn pay(&mut self, bytes: u64, now: Instant) {
+        if self.budget.bytes_per_s > 0 && bytes > 0 {
+            let cost = Duration::from_secs_f64(bytes as f64 / self.budget.bytes_per_s as f64);
+            self.paid = Some(self.paid.unwrap_or(now).max(now) + cost);
+        }
     }
 }
 
@@ -126,42 +154,71 @@ mod tests {
         Checkpoints::new(CheckpointSettings { interval_ms: interval_s * 1000, bytes_per_s })
     }
 
+    fn of(task: u32) -> Offered {
+        Offered { attempt: AttemptId { task: TaskId(task), number: 1 }, ..offered(1) }
+    }
+
     #[test]
-    fn one_checkpoint_of_a_task_is_fetched_at_a_time() {
+    fn one_checkpoint_of_a_task_is_fetched_at_a_time_and_then_the_newest() {
         let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
         assert_eq!(checkpoints.offered(offered(1), now), Some(offered(1)));
         assert_eq!(checkpoints.offered(offered(2), now), None);
-        assert_eq!(checkpoints.fetched(ATTEMPT, 1, 0, now), Some(offered(1)));
-        assert_eq!(checkpoints.offered(offered(3), now), Some(offered(3)));
+        assert_eq!(checkpoints.offered(offered(3), now), None);
+        assert_eq!(checkpoints.fetched((ATTEMPT, 1), 0, now), Some(offered(1)));
+        assert_eq!(checkpoints.due(now), [offered(3)]);
+        assert_eq!(checkpoints.due(now), []);
     }
 
     #[test]
     fn the_last_checkpoint_of_a_stopped_attempt_is_fetched_whatever_it_costs() {
         let (mut checkpoints, now) = (checkpoints(3600, 1), Instant::now());
         assert_eq!(checkpoints.offered(offered(1), now), Some(offered(1)));
-        assert_eq!(checkpoints.last_of(ATTEMPT, now), (None, true));
-        checkpoints.fetched(ATTEMPT, 1, 1000, now);
+        assert!(checkpoints.want_last_of(ATTEMPT), "it is on its way");
+        checkpoints.fetched((ATTEMPT, 1), 1000, now);
         assert_eq!(checkpoints.offered(offered(2), now), None);
-        assert_eq!(checkpoints.last_of(ATTEMPT, now), (Some(offered(2)), true));
-        checkpoints.fetched(ATTEMPT, 2, 0, now);
-        assert_eq!(checkpoints.last_of(ATTEMPT, now), (None, false));
+        assert_eq!(checkpoints.due(now), []);
+        assert!(checkpoints.want_last_of(ATTEMPT));
+        assert_eq!(checkpoints.due(now), [offered(2)]);
+        checkpoints.fetched((ATTEMPT, 2), 0, now);
+        assert!(!checkpoints.want_last_of(ATTEMPT));
     }
 
     #[test]
-    fn the_budget_spaces_checkpoints_by_time_and_by_bytes() {
+    fn the_budget_spaces_checkpoints_by_time_and_by_bytes_and_what_it_skipped_comes_later() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
         let mut by_time = checkpoints(10, 1 << 30);
         by_time.offered(offered(1), now);
-        by_time.fetched(ATTEMPT, 1, 0, now);
+        by_time.fetched((ATTEMPT, 1), 0, now);
         assert_eq!(by_time.offered(offered(2), later(9)), None);
-        assert_eq!(by_time.offered(offered(3), later(10)), Some(offered(3)));
+        assert_eq!(by_time.due(later(9)), []);
+        assert_eq!(by_time.due(later(10)), [offered(2)]);
         let mut by_bytes = checkpoints(0, 100);
         by_bytes.offered(offered(1), now);
-        by_bytes.fetched(ATTEMPT, 1, 1000, now);
+        by_bytes.fetched((ATTEMPT, 1), 1000, now);
         assert_eq!(by_bytes.offered(offered(2), later(9)), None);
-        assert_eq!(by_bytes.offered(offered(3), later(10)), Some(offered(3)));
+        assert_eq!(by_bytes.due(later(9)), []);
+        assert_eq!(by_bytes.due(later(10)), [offered(2)]);
         assert_eq!(checkpoints(0, 0).offered(offered(1), now), None);
+    }
+
+    #[test]
+    fn what_is_under_way_is_paid_for_before_it_comes() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut checkpoints = checkpoints(0, 100);
+        assert_eq!(checkpoints.offered(of(0), now), Some(of(0)));
+        assert_eq!(checkpoints.offered(of(1), now), None, "nobody knows what one takes");
+        checkpoints.fetched((of(0).attempt, 1), 500, now);
+        for task in 2..9 {
+            assert_eq!(checkpoints.offered(of(task), now), None);
+        }
+        assert_eq!(checkpoints.due(later(5)), [of(1)], "five seconds each, whether they have come or not");
+        assert_eq!(checkpoints.due(later(9)), []);
+        assert_eq!(checkpoints.due(later(10)), [of(2)]);
+        checkpoints.fetched((of(1).attempt, 1), 1500, later(10));
+        assert_eq!(checkpoints.due(later(24)), [], "it was larger than expected");
+        assert_eq!(checkpoints.due(later(25)), [of(3)]);
     }
 
     #[test]
@@ -169,10 +226,10 @@ mod tests {
         let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
         checkpoints.offered(offered(1), now);
         checkpoints.session_ended(ExecutorId(1));
-        assert_eq!(checkpoints.last_of(ATTEMPT, now), (None, true));
+        assert!(checkpoints.want_last_of(ATTEMPT));
         checkpoints.session_ended(ExecutorId(0));
-        assert_eq!(checkpoints.last_of(ATTEMPT, now), (None, false));
-        assert_eq!(checkpoints.fetched(ATTEMPT, 1, 0, now), None);
+        assert!(!checkpoints.want_last_of(ATTEMPT));
+        assert_eq!(checkpoints.fetched((ATTEMPT, 1), 0, now), None);
         assert_eq!(checkpoints.forget(ATTEMPT), None);
     }
 }

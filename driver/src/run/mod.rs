@@ -264,7 +264,10 @@ impl<'a> Run<'a> {
             match woken {
                 Woken::Interrupted => self.stop(),
                 Woken::Newcomer(member) => self.join(member),
-                Woken::Tick => self.show(),
+                Woken::Tick => {
+                    self.fetch_due_checkpoints();
+                    self.show();
+                }
                 Woken::Deadline => self.feed(Event::Deadline),
                 Woken::Links => {
                     self.cluster.more(&mut events, EVENTS_MAX);

@@ -138,7 +138,14 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn fetch_checkpoint(&mut self, Offered { attempt, executor, epoch, blob, .. }: Offered) {
+    /// Asks for the checkpoints whose turn it is by now.
+    pub(super) fn fetch_due_checkpoints(&mut self) {
+        for offered in self.checkpoints.due(Instant::now()) {
+            self.fetch_checkpoint(offered);
+        }
+    }
+
+    fn fetch_checkpoint(&mut self, Offered { attempt, executor, epoch, blob, .. }: Offered) {
         let name = names::checkpoint(attempt.task, epoch);
         self.pull(executor, attempt, Cargo::Checkpoint { epoch }, (blob, name));
     }
@@ -256,11 +263,8 @@ impl Run<'_> {
             self.fail(executor, attempt, "it stopped without being asked to".to_owned(), spent);
             return Settled::Now;
         }
-        let (fetch, is_coming) = self.checkpoints.last_of(attempt, Instant::now());
-        if let Some(offered) = fetch {
-            self.fetch_checkpoint(offered);
-        }
-        if is_coming {
+        if self.checkpoints.want_last_of(attempt) {
+            self.fetch_due_checkpoints();
             let awaited = Awaited::LastCheckpoint;
             self.await_end(attempt, Fetching { executor, sequence, spent, awaited });
             return Settled::Later;
