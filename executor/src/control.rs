@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::stop::Stop;
-use crate::store::BlobStore;
+use crate::store::{BlobStore, Made};
 use broadsweep_nn::{Checkpoint, Control, EpochReport, Phase};
 
 /// Checkpoints may cost one part of so many of a training's time.
@@ -74,7 +74,7 @@ impl SlotControl {
     }
 
     fn keep(&self, name: ArtifactName, bytes: Vec<u8>) -> Result<Vec<Artifact>, String> {
-        let blob = self.store.keep(bytes).map_err(|error| error.to_string())?;
+        let blob = self.store.keep(bytes, Made::Result).map_err(|error| error.to_string())?;
         Ok(vec![Artifact { name, blob }])
     }
 
@@ -112,7 +112,7 @@ impl SlotControl {
             return None;
         }
         let began = Instant::now();
-        let kept = self.store.keep(bytes());
+        let kept = self.store.keep(bytes(), Made::Checkpoint);
         self.taken = Some((Instant::now(), began.elapsed()));
         match kept {
             Ok(digest) => {

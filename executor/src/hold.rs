@@ -407,7 +407,7 @@ mod tests {
         tenant.reattach();
         assert_eq!(tenant.send_next(8, 1).len(), 1);
         tenant.acknowledge(1);
-        let weights = hold.store.keep(vec![1]).unwrap();
+        let weights = hold.store.keep(vec![1], crate::store::Made::Result).unwrap();
         drop(grip);
         assert!(left().await.is_err(), "weights wait to be fetched");
         hold.store.release(weights);

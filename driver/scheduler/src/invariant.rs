@@ -38,8 +38,7 @@ impl Scheduler {
         };
         let counted = record.live().all(|live| live.number <= record.attempts);
         let over = !record.is_finished() && record.exhausted(&self.policy).is_some();
-        let refused = record.trouble.as_ref().is_some_and(|trouble| !trouble.refusals().is_empty());
-        let listed = refused == self.refused.contains(&task);
+        let listed = record.is_refused() == self.refused.contains(&task);
         (!in_order || !counted || over || !listed).then(|| format!("{task} is nowhere, or miscounted: {record:?}"))
     }
 

@@ -30,6 +30,8 @@ pub struct History {
     pub lost_on: Vec<ExecutorId>,
     /// Where its program failed, a row a failure.
     pub failed_on: Vec<ExecutorId>,
+    /// Which executors cannot do it, as they said.
+    pub refused_on: Vec<ExecutorId>,
     /// The epoch of its newest checkpoint; 0 if it has none but its input.
     pub checkpoint: u32,
     /// Set where an attempt was live when that driver ended: nothing is placed before, so that its executor can come

@@ -128,6 +128,7 @@ impl Scheduler {
         self.stop_waiting_for(executor);
         if restarted {
             self.forget_health(executor);
+            self.forget_refusals(executor);
         }
         self.fleet.change(executor, |found| {
             found.slots = slots;
@@ -189,6 +190,12 @@ impl Scheduler {
             !record.is_finished() && launched && record.live().count() < 2 && record.live().all(apart)
         });
         wanted && self.fleet.get(executor).is_some_and(|found| found.free_slots() > 0)
+    }
+
+    /// Another process may have more memory than the one before.
+    fn forget_refusals(&mut self, executor: ExecutorId) {
+        let tasks = &mut self.tasks;
+        self.refused.retain(|task| !tasks[task.0 as usize].forget_refusal(executor));
     }
 
     /// Another process knows nothing of what went wrong in the one before.

@@ -206,6 +206,10 @@ impl Scheduler {
         let record = TaskRecord::new(priority, forecast, history, now);
         let exhausted = record.exhausted(&self.policy);
         let state = record.state;
+        if record.is_refused() {
+            self.refused.insert(task);
+            self.refused_changed = true;
+        }
         self.tasks.push(record);
         self.counts.waiting += 1;
         match exhausted {

@@ -76,10 +76,12 @@ pub(super) struct TaskRecord {
 impl TaskRecord {
     /// A task that waits until `held_until`, or not at all.
     pub(super) fn new(priority: Priority, forecast: Forecast, history: History, now: Moment) -> Self {
-        let (mut failures, mut losses) = (history.failed_on, history.lost_on);
+        let (mut failures, mut refusals, mut losses) = (history.failed_on, history.refused_on, history.lost_on);
         failures.sort_unstable();
+        refusals.sort_unstable();
+        refusals.dedup();
         losses.sort_unstable();
-        let trouble = Trouble { failures, refusals: Vec::new(), losses };
+        let trouble = Trouble { failures, refusals, losses };
         Self {
             priority,
             cost: forecast.cost,
@@ -87,7 +89,7 @@ impl TaskRecord {
             until_epoch: forecast.until_epoch,
             attempts: history.attempts,
             checkpoint: history.checkpoint.max(forecast.from_epoch),
-            trouble: (!(trouble.failures.is_empty() && trouble.losses.is_empty())).then(|| Box::new(trouble)),
+            trouble: (trouble != Trouble::default()).then(|| Box::new(trouble)),
             state: TaskState::Waiting { until: history.held_until.unwrap_or(now) },
         }
     }
@@ -197,6 +199,18 @@ impl TaskRecord {
         if let Err(index) = refused_on.binary_search(&executor) {
             refused_on.insert(index, executor);
         }
+    }
+
+    /// Whether some executor cannot do it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| !trouble.refusals.is_empty())
+    }
+
+    /// An executor is another process now, which may have more memory. Returns whether nobody refuses the task any more.
+    pub(super) fn forget_refusal(&mut self, executor: ExecutorId) -> bool {
+        let Some(trouble) = &mut self.trouble else { return true };
+        trouble.refusals.retain(|&refused| refused != executor);
+        trouble.refusals.is_empty()
     }
 
     /// Why it is not to be tried again, if so.

@@ -79,22 +79,28 @@ impl Domain {
     /// One of its values, all of them equally likely.
     #[must_use]
     pub fn draw(&self, rng: &mut Rng) -> Value {
+        self.at(rng.next_u64())
+    }
+
+    /// The value that stands `bits` / 2^64 of the way from its first one to its last.
+    #[must_use]
+    pub fn at(&self, bits: u64) -> Value {
         match self {
-            Self::Values(values) => draw_one(values, rng),
+            Self::Values(values) => values[below(values.len() as u64, bits) as usize].clone(),
             Self::Integers { min, max, log: false, .. } => {
                 let steps = max.abs_diff(*min).saturating_add(1);
-                Value::Integer(min.saturating_add_unsigned(below(steps, rng)))
+                Value::Integer(min.saturating_add_unsigned(below(steps, bits)))
             }
             Self::Integers { min, max, log: true, .. } => {
                 // Half a step on both sides, so that the ends are as likely as their neighbours.
-                let drawn = between_logs(*min as f64 - 0.5, *max as f64 + 0.5, fraction(rng));
+                let drawn = between_logs(*min as f64 - 0.5, *max as f64 + 0.5, fraction(bits));
                 Value::Integer((drawn.round() as i64).clamp(*min, *max))
             }
             Self::Reals { min, max, log: false, .. } => {
-                Value::Real((min + (max - min) * fraction(rng)).clamp(*min, *max))
+                Value::Real((min + (max - min) * fraction(bits)).clamp(*min, *max))
             }
             Self::Reals { min, max, log: true, .. } => {
-                Value::Real(between_logs(*min, *max, fraction(rng)).clamp(*min, *max))
+                Value::Real(between_logs(*min, *max, fraction(bits)).clamp(*min, *max))
             }
         }
     }
@@ -130,16 +136,12 @@ fn between_logs(min: f64, max: f64, fraction: f64) -> f64 {
     libm::exp(low + (high - low) * fraction)
 }
 
-fn draw_one(values: &[Value], rng: &mut Rng) -> Value {
-    values[below(values.len() as u64, rng) as usize].clone()
-}
-
 /// A whole number below `bound`, by the high half of a product (Lemire, 2019); the bias is below `bound` / 2^64.
-fn below(bound: u64, rng: &mut Rng) -> u64 {
-    ((u128::from(rng.next_u64()) * u128::from(bound)) >> 64) as u64
+fn below(bound: u64, bits: u64) -> u64 {
+    ((u128::from(bits) * u128::from(bound)) >> 64) as u64
 }
 
 /// 53 random bits in 0 .. 1.
-fn fraction(rng: &mut Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+fn fraction(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

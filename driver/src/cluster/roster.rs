@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::results::folder::write_whole;
+
 /// The roster's file in the run folder.
 pub const ROSTER: &str = "executors.json";
 
@@ -152,9 +154,8 @@ impl Roster {
     }
 
     fn write(&self, sheet: &Sheet) -> io::Result<()> {
-        let partial = self.path.with_extension("partial");
-        fs::write(&partial, serde_json::to_string_pretty(sheet)? + "\n")?;
-        fs::rename(&partial, &self.path)
+        let text = serde_json::to_string_pretty(sheet)? + "\n";
+        write_whole(&self.path, text.as_bytes()).map_err(io::Error::other)
     }
 
     fn sheet(&self) -> MutexGuard<'_, Sheet> {

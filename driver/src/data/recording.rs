@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use broadsweep_common::metrics::MetricName;
+use broadsweep_common::dataset::Part;
+use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::replay::{Replay, ReplayEnd, SECONDS};
 use broadsweep_common::setting::Bounds;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EPOCHS, EPOCHS_MAX};
-use broadsweep_nn::{EpochReport, Score};
 
 use super::error::{DataError, Origin, shown};
 use super::table::Table;
@@ -47,15 +47,18 @@ struct Columns {
 impl Columns {
     fn of(table: &Table) -> Result<Self, DataError> {
         let pair = |first: &str, second: &str| Ok::<_, DataError>([table.column(first)?, table.column(second)?]);
-        let metrics = |loss: MetricName, error: MetricName| pair(loss.as_str(), error.as_str());
+        let part = |part| {
+            let [loss, error] = MetricName::of_part(part);
+            pair(loss.as_str(), error.as_str())
+        };
         Ok(Self {
             trial: table.column("trial")?,
             outcome: table.column("outcome")?,
             counted_epoch: table.column("counted_epoch")?,
             epochs: table.column("epochs")?,
             training_loss: table.column(MetricName::TRAINING_LOSS.as_str())?,
-            validation: metrics(MetricName::VALIDATION_LOSS, MetricName::VALIDATION_ERROR)?,
-            test: metrics(MetricName::TEST_LOSS, MetricName::TEST_ERROR)?,
+            validation: part(Part::Validation)?,
+            test: part(Part::Test)?,
             seconds: pair("training_s", "evaluation_s")?,
         })
     }
@@ -88,8 +91,8 @@ impl Rows {
         let (epochs, end) = match &*self.table.text(outcome) {
             "finished" => {
                 let epochs = self.whole(columns.epochs, EPOCHS)?;
-                let counted = self.counted(epochs)?;
-                (epochs, ReplayEnd::Complete { epoch: counted.epoch, metrics: counted.metrics() })
+                let (epoch, metrics) = self.counted(epochs)?;
+                (epochs, ReplayEnd::Complete { epoch, metrics })
             }
             "diverged" => (self.whole(columns.epochs, Bounds::Within(0, EPOCHS_MAX - 1))?, ReplayEnd::Diverged),
             "given_up" | "paused" | "not_run" => {
@@ -106,22 +109,22 @@ impl Rows {
         Ok(Replay { wait: Duration::from_secs_f64(seconds / self.speed), epochs, end })
     }
 
-    /// The epoch that counts, of so many.
-    fn counted(&self, epochs: u32) -> Result<EpochReport, DataError> {
+    /// The epoch that counts, of so many, and what was measured there.
+    fn counted(&self, epochs: u32) -> Result<(u32, Metrics), DataError> {
         let columns = &self.columns;
-        let report = EpochReport {
-            epoch: self.whole(columns.counted_epoch, Bounds::Within(1, epochs))?,
-            learning_rate: 0.0, // the table has none
-            training_loss: self.real(columns.training_loss)?,
-            validation: self.score(columns.validation)?,
-            test: self.score(columns.test)?,
-        };
+        let epoch = self.whole(columns.counted_epoch, Bounds::Within(1, epochs))?;
+        let training_loss = self.real(columns.training_loss)?;
+        let validation = self.part(Part::Validation, columns.validation)?;
+        let test = self.part(Part::Test, columns.test)?;
         let (compared, errors, other) = match self.select {
-            Select::Validation => (report.validation, columns.validation, "test"),
-            Select::Test => (report.test, columns.test, "validation"),
+            Select::Validation => (&validation, columns.validation, "test"),
+            Select::Test => (&test, columns.test, "validation"),
         };
         if compared.is_some() {
-            return Ok(report);
+            // The table has no step size.
+            let own = [(MetricName::LEARNING_RATE, 0.0), (MetricName::TRAINING_LOSS, training_loss)];
+            let parts = [validation, test].into_iter().flatten().flatten();
+            return Ok((epoch, own.into_iter().chain(parts).collect()));
         }
         let what = format!(
             "this trial has no such error, by which trials are compared; write select = \"{other}\" in [search], if \
@@ -131,11 +134,12 @@ impl Rows {
     }
 
     /// Loss and error of a part of the data, if it was looked at.
-    fn score(&self, [loss, error]: [usize; 2]) -> Result<Option<Score>, DataError> {
-        if self.table.text(loss).is_empty() && self.table.text(error).is_empty() {
+    fn part(&self, part: Part, columns: [usize; 2]) -> Result<Option<[(MetricName, f64); 2]>, DataError> {
+        if columns.iter().all(|place| self.table.text(*place).is_empty()) {
             return Ok(None);
         }
-        Ok(Some(Score { loss: self.real(loss)?, error: self.real(error)? }))
+        let ([loss, error], [loss_name, error_name]) = (columns, MetricName::of_part(part));
+        Ok(Some([(loss_name, self.real(loss)?), (error_name, self.real(error)?)]))
     }
 
     /// Any number, be it NaN or infinite: a run leaves such ones too.

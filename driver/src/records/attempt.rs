@@ -1,6 +1,7 @@
 //! One attempt as it is remembered: where it ran, how far it came, and how it ended.
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
+use broadsweep_scheduler::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// One attempt at a task.
@@ -130,6 +131,18 @@ impl AttemptEnd {
             | Self::Beaten
             | Self::NeverArrived
             | Self::Orphaned => Blame::Nobody,
+        }
+    }
+
+    /// What the scheduler is told of an end that an executor reports; `None` where the scheduler decided it itself.
+    #[must_use]
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Completed => Some(Outcome::Completed),
+            Self::Failed { .. } => Some(Outcome::Failed),
+            Self::Refused { .. } => Some(Outcome::Refused),
+            Self::Stopped | Self::Beaten => Some(Outcome::Stopped),
+            Self::Hung { .. } | Self::Lost { .. } | Self::NeverArrived | Self::Orphaned => None,
         }
     }
 

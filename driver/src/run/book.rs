@@ -29,6 +29,8 @@ pub(super) struct Book {
     pub(super) begun: Option<Begun>,
     /// What people call the executors, in their order.
     pub(super) executors: Vec<String>,
+    /// The process that each of them was when it was in use last.
+    pub(super) processes: BTreeMap<ExecutorId, u64>,
     /// How each of them stood, in order of time.
     pub(super) standings: Vec<Vec<StandingSince>>,
     /// What the broadcast took so far.
@@ -84,6 +86,7 @@ impl Book {
         Self {
             begun: None,
             executors: Vec::new(),
+            processes: BTreeMap::new(),
             standings: Vec::new(),
             broadcast: BroadcastRecord::default(),
             decisions: Vec::new(),
@@ -117,6 +120,11 @@ impl Book {
             Standing::Gone | Standing::Answering | Standing::Unasked => None,
         });
         slots.unwrap_or_default()
+    }
+
+    /// The process that an executor was when it was in use last, under whatever driver.
+    pub(super) fn process_of(&self, executor: ExecutorId) -> Option<u64> {
+        self.processes.get(&executor).copied()
     }
 
     /// How an executor stands.

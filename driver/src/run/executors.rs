@@ -82,8 +82,6 @@ impl ExecutorState {
 struct Entry {
     name: String,
     state: ExecutorState,
-    /// The process that it was when it was in use last.
-    instance: Option<u64>,
     /// Why its last session ended.
     end_reason: String,
     /// Whether people heard that it is not there, or have just named it.
@@ -113,7 +111,6 @@ impl Executors {
         self.entries.push(Entry {
             name: name.to_owned(),
             state: ExecutorState::Dialling { error: None },
-            instance: None,
             end_reason: String::new(),
             told_missing: self.admitted,
             told_held: false,
@@ -146,12 +143,6 @@ impl Executors {
     /// Whether enough nodes have been ready for anything to be placed.
     pub(super) fn is_admitted(&self) -> bool {
         self.admitted
-    }
-
-    /// An executor is in use from now on. Returns whether it is another process than when it was last.
-    pub(super) fn admit(&mut self, executor: ExecutorId, instance: u64) -> bool {
-        let before = self.entry_mut(executor).and_then(|entry| entry.instance.replace(instance));
-        before.is_some_and(|before| before != instance)
     }
 
     /// An executor has no session, and its link dials. Returns whether it was in use: the scheduler counts on it until

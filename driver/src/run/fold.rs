@@ -49,15 +49,16 @@ impl Book {
                 self.count(end.as_ref(), |count| count.saturating_sub(1));
             }
             Record::Epoch { attempt, epoch, row, spent } => self.epoch_done(*attempt, *epoch, row, *spent)?,
-            Record::Checkpointed { task, checkpoint } => self.task_mut(*task)?.checkpoint = Some(*checkpoint),
+            Record::Checkpointed { task, checkpoint } => self.task_mut(*task)?.reach(*checkpoint),
             Record::Ended { attempt, end, spent, at } => self.ended_attempt(*attempt, end, *spent, *at)?,
             Record::Completed { attempt, spent, finish, at } => {
                 self.ended_attempt(*attempt, &AttemptEnd::Completed, *spent, *at)?;
                 self.finished(attempt.task, finish.clone(), *at)?;
             }
             Record::Finished { task, finish, at } => self.finished(*task, finish.clone(), *at)?,
-            Record::Known { task, checkpoint, finish } => {
-                self.task_mut(*task)?.checkpoint = *checkpoint;
+            Record::Known { task, checkpoint, lost_on, finish } => {
+                let book = self.task_mut(*task)?;
+                (book.checkpoint, book.lost_on) = (*checkpoint, lost_on.clone());
                 if let Some((finish, at)) = finish {
                     self.finished(*task, finish.clone(), *at)?;
                 }
@@ -70,6 +71,10 @@ impl Book {
             }
             Record::Epochs { replicate, rows } => {
                 rows.iter().try_for_each(|row| self.push_epoch(*replicate, row))?;
+            }
+            Record::Process { executor, instance } => {
+                self.standings_mut(*executor)?; // only of one that there is
+                self.processes.insert(*executor, *instance);
             }
             Record::Totals { repeated, latest } => {
                 (self.repeated, self.latest) = (*repeated, self.latest.max(*latest));
@@ -240,6 +245,10 @@ impl Book {
         record.ended_s = at.seconds();
         record.training_s += spent.training_s();
         record.evaluation_s += spent.evaluation_s();
+        let executor = record.executor;
+        if end.blames() == Blame::Executor {
+            self.task_mut(attempt.task)?.lost_on.push(executor); // as the scheduler counts: also one that comes back
+        }
         self.count(before.as_ref(), |count| count.saturating_sub(1));
         self.count(Some(end), |count| count + 1);
         Ok(())

@@ -7,6 +7,7 @@ use broadsweep_common::task::TaskKind;
 
 use super::book::Book;
 use super::task::TaskBook;
+use crate::records::attempt::AttemptEnd;
 
 /// Different metrics that one trial may report: a report has half as many at most, and a program may tell some now and
 /// others then.
@@ -54,13 +55,8 @@ pub(super) enum JudgedEnd {
         output: Digest,
     },
     Stopped,
-    Refused {
-        needed_bytes: u64,
-        available_bytes: u64,
-    },
-    Failed {
-        reason: String,
-    },
+    /// It ended without a result.
+    Without(AttemptEnd),
 }
 
 impl Book {
@@ -139,9 +135,10 @@ impl Book {
                     .ok_or_else(|| "it ended without what came out of its partition".to_owned())
             }
             (Ended::Stopped, _) => Ok(JudgedEnd::Stopped),
-            (Ended::Failed { reason }, _) => Ok(JudgedEnd::Failed { reason: reason.clone() }),
+            (Ended::Failed { reason }, _) => Ok(JudgedEnd::Without(AttemptEnd::Failed { reason: reason.clone() })),
             (Ended::Refused { needed_bytes, available_bytes }, _) => {
-                Ok(JudgedEnd::Refused { needed_bytes: *needed_bytes, available_bytes: *available_bytes })
+                let (needed_bytes, available_bytes) = (*needed_bytes, *available_bytes);
+                Ok(JudgedEnd::Without(AttemptEnd::Refused { needed_bytes, available_bytes }))
             }
             (
                 Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Measured(_) | Ended::Applied { .. },

@@ -27,6 +27,13 @@ pub(super) enum Record {
         /// What people call it.
         name: String,
     },
+    /// An executor is in use, and this process: another number is another process.
+    Process {
+        /// Which one.
+        executor: ExecutorId,
+        /// As the process drew it.
+        instance: u64,
+    },
     /// What the search decided, in order: nobody decides it again.
     Decided {
         /// The number of the first of them; decisions count from 0.
@@ -124,6 +131,8 @@ pub(super) enum Record {
         task: TaskId,
         /// Its newest checkpoint.
         checkpoint: Option<SafeCheckpoint>,
+        /// Which executors were lost with it since that was safe.
+        lost_on: Vec<ExecutorId>,
         /// With what it is over, and when.
         finish: Option<(Finish, Moment)>,
     },

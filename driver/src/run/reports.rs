@@ -195,11 +195,7 @@ impl Run<'_> {
             JudgedEnd::Stopped => return self.on_stopped(executor, attempt, (sequence, spent)),
             JudgedEnd::Diverged { epoch } => self.complete(executor, attempt, Finish::Diverged { epoch }, spent),
             JudgedEnd::Measured(metrics) => self.complete(executor, attempt, Finish::Measured(metrics), spent),
-            JudgedEnd::Refused { needed_bytes, available_bytes } => {
-                self.end_attempt(attempt, AttemptEnd::Refused { needed_bytes, available_bytes }, spent);
-                self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Refused });
-            }
-            JudgedEnd::Failed { reason } => self.fail(executor, attempt, reason, spent),
+            JudgedEnd::Without(end) => self.end_without(executor, attempt, end, spent),
         }
         Settled::Now
     }
@@ -294,10 +290,18 @@ impl Run<'_> {
     }
 
     pub(super) fn fail(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String, spent: Spent) {
-        tracing::warn!(%executor, %attempt, reason, "attempt failed");
+        self.end_without(executor, attempt, AttemptEnd::Failed { reason }, spent);
+    }
+
+    /// An attempt is over without a result: the journal and the scheduler hear of it.
+    fn end_without(&mut self, executor: ExecutorId, attempt: AttemptId, end: AttemptEnd, spent: Spent) {
+        tracing::warn!(%executor, %attempt, reason = end.reason(), "attempt {}", end.word());
         self.forget_checkpoint(attempt);
-        self.end_attempt(attempt, AttemptEnd::Failed { reason }, spent);
-        self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Failed });
+        let outcome = end.outcome();
+        self.end_attempt(attempt, end, spent);
+        if let Some(outcome) = outcome {
+            self.feed(Event::AttemptEnded { executor, attempt, outcome });
+        }
     }
 
     /// Lets an executor drop the checkpoint of an attempt that is over.

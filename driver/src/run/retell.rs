@@ -5,11 +5,8 @@ use broadsweep_search::VirtualTime;
 
 use super::book::{Asked, Book};
 use super::record::{Decided, NewTask, Record, Row};
-use super::task::PIECE;
+use super::task::{PIECE, PIECE_BYTES};
 
-/// Bytes of decisions and tasks that one record holds: a record has 1 MiB at most, and a configuration may have a
-/// thousand parameters.
-const PIECE_BYTES: usize = 128 << 10;
 /// What a parameter takes in a record beside its letters.
 const PARAMETER_BYTES: usize = 40;
 /// What a decision takes beside its parameters.
@@ -78,6 +75,10 @@ impl Book {
             .iter()
             .zip(0..)
             .map(|(name, number)| Record::Executor { executor: ExecutorId(number), name: name.clone() });
+        let processes = self
+            .processes
+            .iter()
+            .map(|(executor, instance)| Record::Process { executor: *executor, instance: *instance });
         let standings = self.standings.iter().zip(0..).flat_map(|(standings, number)| {
             let executor = ExecutorId(number);
             standings.chunks(PIECE).map(move |piece| Record::Standings { executor, standings: piece.to_vec() })
@@ -89,6 +90,7 @@ impl Book {
         names
             .chain(begun)
             .chain(executors)
+            .chain(processes)
             .chain(standings)
             .chain(decided)
             .chain(self.added())

@@ -79,7 +79,7 @@ impl Run<'_> {
         }
         self.mail.session_began(executor);
         for (executor, ready) in self.executors.on_ready(executor, ready, self.settings.nodes_min) {
-            let restarted = self.executors.admit(executor, ready.instance);
+            let restarted = self.admit(executor, ready.instance);
             let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();
             self.feed(Event::ExecutorReady { executor, slots: ready.slots, held, restarted });
             if ready.draining {
@@ -94,6 +94,15 @@ impl Run<'_> {
                 self.on_reports(executor, sequence, reports);
             }
         }
+    }
+
+    /// An executor is in use from now on. Returns whether it is another process than when it was last.
+    fn admit(&mut self, executor: ExecutorId, instance: u64) -> bool {
+        let known = self.chronicle.book().process_of(executor);
+        if known != Some(instance) {
+            self.note(&Record::Process { executor, instance });
+        }
+        known.is_some_and(|known| known != instance)
     }
 
     /// Whether an attempt that an executor holds may still run there, as far as the journal knows: it was launched

@@ -1,6 +1,6 @@
 //! What is known of one task.
 
-use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use broadsweep_common::task::{Segment, TaskKind};
 use broadsweep_scheduler::{Cost, Forecast, History, Moment};
 
@@ -17,15 +17,21 @@ pub(super) struct TaskBook {
     pub(super) attempts: Vec<AttemptRecord>,
     /// Its own newest one; what it began with is among its inputs.
     pub(super) checkpoint: Option<SafeCheckpoint>,
+    /// Which executors were lost with it since that was safe, a row a loss.
+    pub(super) lost_on: Vec<ExecutorId>,
     pub(super) finish: Option<(Finish, Moment)>,
 }
 
 /// Entries that one record holds: it stays far below what the journal takes.
 pub(super) const PIECE: usize = 1000;
+/// Bytes that one record holds where entries are long: a record has 1 MiB at most.
+pub(super) const PIECE_BYTES: usize = 128 << 10;
+/// What an attempt takes in a record beside the reason of its end.
+const ATTEMPT_BYTES: usize = 96;
 
 impl TaskBook {
     pub(super) fn new(task: NewTask) -> Self {
-        Self { task, attempts: Vec::new(), checkpoint: None, finish: None }
+        Self { task, attempts: Vec::new(), checkpoint: None, lost_on: Vec::new(), finish: None }
     }
 
     pub(super) fn kind(&self) -> TaskKind {
@@ -82,21 +88,28 @@ impl TaskBook {
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
     pub(super) fn history(&self, held_until: Moment) -> History {
-        let from_epoch = self.begins_after();
-        let blamed = |blame| {
-            let ended = move |attempt: &&AttemptRecord| attempt.end.as_ref().is_some_and(|end| end.blames() == blame);
-            self.attempts.iter().filter(ended)
+        let ended = |is_it: fn(&AttemptEnd) -> bool| {
+            let ended = self.attempts.iter().filter(move |attempt| attempt.end.as_ref().is_some_and(is_it));
+            ended.map(|attempt| attempt.executor).collect()
         };
-        let since_checkpoint = blamed(Blame::Executor).filter(|attempt| attempt.from_epoch == from_epoch);
         let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none());
         History {
             attempts: self.attempts.len() as u32,
-            lost_on: since_checkpoint.map(|attempt| attempt.executor).collect(),
-            failed_on: blamed(Blame::Program).map(|attempt| attempt.executor).collect(),
+            lost_on: self.lost_on.clone(),
+            failed_on: ended(|end| end.blames() == Blame::Program),
+            refused_on: ended(|end| matches!(end, AttemptEnd::Refused { .. })),
             checkpoint: self.checkpoint.map_or(0, |checkpoint| checkpoint.epoch),
             held_until: is_live.then_some(held_until),
             finished: self.is_finished(),
         }
+    }
+
+    /// A state of it is safe: what was lost before is forgiven, if it is news.
+    pub(super) fn reach(&mut self, checkpoint: SafeCheckpoint) {
+        if self.checkpoint.is_none_or(|known| known.epoch < checkpoint.epoch) {
+            self.lost_on.clear();
+        }
+        self.checkpoint = Some(checkpoint);
     }
 
     /// The attempt whose end is the task's.
@@ -108,9 +121,28 @@ impl TaskBook {
 
     /// What is known beside what it is, in as few records as it takes.
     pub(super) fn records(&self, task: TaskId) -> impl Iterator<Item = Record> {
-        let known = Record::Known { task, checkpoint: self.checkpoint, finish: self.finish.clone() };
-        let told = self.checkpoint.is_some() || self.finish.is_some();
-        let attempts = self.attempts.chunks(PIECE).map(|piece| Record::Attempts(piece.to_vec()));
-        attempts.chain(told.then_some(known))
+        let known = Record::Known {
+            task,
+            checkpoint: self.checkpoint,
+            lost_on: self.lost_on.clone(),
+            finish: self.finish.clone(),
+        };
+        let told = self.checkpoint.is_some() || !self.lost_on.is_empty() || self.finish.is_some();
+        pieces_of(&self.attempts).map(Record::Attempts).chain(told.then_some(known))
     }
+}
+
+/// Attempts as records hold them: as many as fit, whatever the reasons of their ends.
+fn pieces_of(attempts: &[AttemptRecord]) -> impl Iterator<Item = Vec<AttemptRecord>> {
+    let mut left = attempts;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = left.iter().take_while(|attempt| {
+            bytes += ATTEMPT_BYTES + attempt.end.as_ref().map_or(0, |end| end.reason().len());
+            bytes <= PIECE_BYTES
+        });
+        let (piece, rest) = left.split_at(fit.count().max(1).min(left.len()));
+        left = rest;
+        (!piece.is_empty()).then(|| piece.to_vec())
+    })
 }

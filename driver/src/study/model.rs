@@ -7,21 +7,24 @@ use broadsweep_common::model::{
 use broadsweep_common::setting::Setting;
 
 use super::diagnostic::Diagnostic;
-use super::reader::{Node, Table, one_of};
+use super::reader::{Node, one_of};
 use super::setting::{Settings, Use};
 
 const KEYS: &[&str] = &["loss", "layers"];
 
-/// Each kind of layer, and its keys beside `kind`.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("dense", &["units", "activation", "initialization"]),
-    ("conv2d", &["filters", "kernel", "stride", "padding", "activation", "initialization"]),
-    ("max_pool", &["size", "stride", "padding"]),
-    ("average_pool", &["size", "stride", "padding"]),
-    ("flatten", &[]),
-    ("dropout", &["rate"]),
-    ("batch_norm", &["momentum", "epsilon", "activation"]),
-    ("activation", &["function"]),
+/// Reads the settings of one kind of layer.
+type ReadSettings = fn(&mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic>;
+
+/// Each kind of layer, its keys beside `kind`, and what reads them.
+const LAYERS: &[(&str, &[&str], ReadSettings)] = &[
+    ("dense", &["units", "activation", "initialization"], read_dense),
+    ("conv2d", &["filters", "kernel", "stride", "padding", "activation", "initialization"], read_conv2d),
+    ("max_pool", &["size", "stride", "padding"], read_max_pool),
+    ("average_pool", &["size", "stride", "padding"], read_average_pool),
+    ("flatten", &[], |_| Ok(LayerDescription::Flatten)),
+    ("dropout", &["rate"], read_dropout),
+    ("batch_norm", &["momentum", "epsilon", "activation"], read_batch_norm),
+    ("activation", &["function"], read_activation),
 ];
 
 /// Reads `[model]`; searched settings are noted in `uses`.
@@ -49,65 +52,74 @@ fn read_layer(node: &Node<'_>, number: usize, uses: &mut Vec<Use>) -> Result<Lay
         );
     }
     let untyped = node.table(&format!("layer {number}"), &format!("layer {number}: "))?;
-    let kinds: Vec<_> = LAYERS.iter().map(|(kind, keys)| (*kind, (*kind, *keys))).collect();
+    let kinds: Vec<_> = LAYERS.iter().map(|(kind, keys, read)| (*kind, (*kind, *keys, *read))).collect();
     let names: Vec<_> = kinds.iter().map(|(kind, _)| *kind).collect();
-    let (kind, keys) = untyped.require("kind", &one_of(&names))?.word(&kinds)?;
+    let (kind, keys, read_settings) = untyped.require("kind", &one_of(&names))?.word(&kinds)?;
 
     let place = format!("layer {number} ({kind})");
     let table = node.table(&place, &format!("{place}: "))?;
     let allowed: Vec<_> = std::iter::once("kind").chain(keys.iter().copied()).collect();
     table.allow(&allowed, |key| elsewhere(&place, key))?;
-    read_settings(kind, &table, uses)
+    read_settings(&mut Settings { table: &table, uses })
 }
 
 /// What to say of a key that other kinds of layers have.
 fn elsewhere(place: &str, key: &str) -> Option<String> {
-    let owners: Vec<_> = LAYERS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind).collect();
+    let owners: Vec<_> = LAYERS.iter().filter(|(_, keys, _)| keys.contains(&key)).map(|(kind, ..)| *kind).collect();
     (!owners.is_empty()).then(|| format!("`{key}` belongs to {}; {place} has none", owners.join(", ")))
 }
 
-fn read_settings(kind: &str, table: &Table<'_>, uses: &mut Vec<Use>) -> Result<LayerDescription, Diagnostic> {
-    let mut settings = Settings { table, uses };
-    Ok(match kind {
-        "dense" => LayerDescription::Dense {
-            units: settings.whole("units", UNITS, None)?,
-            activation: settings.word("activation", Some(Activation::Linear))?,
-            initialization: settings.word("initialization", Some(Initialization::Glorot))?,
-        },
-        "conv2d" => LayerDescription::Conv2d {
-            filters: settings.whole("filters", UNITS, None)?,
-            kernel: settings.whole("kernel", WINDOW, None)?,
-            stride: settings.whole("stride", WINDOW, Some(1))?,
-            padding: settings.word("padding", Some(Padding::Valid))?,
-            activation: settings.word("activation", Some(Activation::Linear))?,
-            initialization: settings.word("initialization", Some(Initialization::Glorot))?,
-        },
-        "max_pool" | "average_pool" => {
-            let size = settings.whole("size", WINDOW, None)?;
-            let stride = read_pool_stride(&mut settings, &size)?;
-            let padding = settings.word("padding", Some(Padding::Valid))?;
-            match kind {
-                "max_pool" => LayerDescription::MaxPool { size, stride, padding },
-                _ => LayerDescription::AveragePool { size, stride, padding },
-            }
-        }
-        "dropout" => LayerDescription::Dropout { rate: settings.number("rate", DROPOUT_RATE, None)? },
-        "batch_norm" => LayerDescription::BatchNorm {
-            momentum: settings.number("momentum", BATCH_NORM_MOMENTUM, Some(0.99))?,
-            epsilon: settings.number("epsilon", EPSILON, Some(1e-3))?,
-            activation: settings.word("activation", Some(Activation::Linear))?,
-        },
-        "activation" => LayerDescription::Activation { function: settings.word("function", None)? },
-        "flatten" => LayerDescription::Flatten,
-        // A word in `LAYERS` without an arm above.
-        _ => return Err(table.error(format!("`{kind}` is no layer that can be read"))),
+fn read_dense(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    Ok(LayerDescription::Dense {
+        units: settings.whole("units", UNITS, None)?,
+        activation: settings.word("activation", Some(Activation::Linear))?,
+        initialization: settings.word("initialization", Some(Initialization::Glorot))?,
     })
 }
 
-/// Windows touch, each starting where its neighbour ends, unless a stride is written.
-fn read_pool_stride(settings: &mut Settings<'_, '_>, size: &Setting<u32>) -> Result<Setting<u32>, Diagnostic> {
-    match settings.table.get("stride") {
-        Some(_) => settings.whole("stride", WINDOW, None),
-        None => Ok(size.clone()),
-    }
+fn read_conv2d(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    Ok(LayerDescription::Conv2d {
+        filters: settings.whole("filters", UNITS, None)?,
+        kernel: settings.whole("kernel", WINDOW, None)?,
+        stride: settings.whole("stride", WINDOW, Some(1))?,
+        padding: settings.word("padding", Some(Padding::Valid))?,
+        activation: settings.word("activation", Some(Activation::Linear))?,
+        initialization: settings.word("initialization", Some(Initialization::Glorot))?,
+    })
+}
+
+fn read_max_pool(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    let (size, stride, padding) = read_pool(settings)?;
+    Ok(LayerDescription::MaxPool { size, stride, padding })
+}
+
+fn read_average_pool(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    let (size, stride, padding) = read_pool(settings)?;
+    Ok(LayerDescription::AveragePool { size, stride, padding })
+}
+
+fn read_dropout(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    Ok(LayerDescription::Dropout { rate: settings.number("rate", DROPOUT_RATE, None)? })
+}
+
+fn read_batch_norm(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    Ok(LayerDescription::BatchNorm {
+        momentum: settings.number("momentum", BATCH_NORM_MOMENTUM, Some(0.99))?,
+        epsilon: settings.number("epsilon", EPSILON, Some(1e-3))?,
+        activation: settings.word("activation", Some(Activation::Linear))?,
+    })
+}
+
+fn read_activation(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
+    Ok(LayerDescription::Activation { function: settings.word("function", None)? })
+}
+
+/// Size, stride and padding of a pool. Windows touch, each starting where its neighbour ends, unless a stride is written.
+fn read_pool(settings: &mut Settings<'_, '_>) -> Result<(Setting<u32>, Setting<u32>, Setting<Padding>), Diagnostic> {
+    let size = settings.whole("size", WINDOW, None)?;
+    let stride = match settings.table.get("stride") {
+        Some(_) => settings.whole("stride", WINDOW, None)?,
+        None => size.clone(),
+    };
+    Ok((size, stride, settings.word("padding", Some(Padding::Valid))?))
 }

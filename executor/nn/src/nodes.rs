@@ -24,6 +24,8 @@ use super::simd::Simd;
 
 /// A node to be built.
 pub(super) struct NodePlan {
+    /// The layer's name in study files.
+    pub(super) kind: &'static str,
     pub(super) what: What,
     /// Of its product for one row, forward.
     pub(super) flops: u64,
@@ -88,6 +90,7 @@ pub(super) fn nodes(model: &Model, plan: &Plan, blueprint: &Blueprint) -> Vec<No
         let (trained, statistics) = (trained.clone(), statistics.clone());
         let is_trained = index >= plan.first_trained;
         nodes.push(NodePlan {
+            kind: planned.kind,
             what,
             flops: planned.flops,
             activation,
@@ -147,20 +150,6 @@ fn what(layer: &Layer, index: usize, planned: &LayerPlan, place: &Surroundings<'
 }
 
 impl NodePlan {
-    /// The layer's name in study files.
-    pub(super) fn kind(&self) -> &'static str {
-        match self.what {
-            What::Dense(_) | What::PlainDense { .. } => "dense",
-            What::Conv(_) | What::PlainConv { .. } => "conv2d",
-            What::MaxPool(_) => "max_pool",
-            What::AveragePool(_) => "average_pool",
-            What::Dropout { .. } => "dropout",
-            What::BatchNorm { .. } => "batch_norm",
-            What::Flatten => "flatten",
-            What::PassThrough => "activation",
-        }
-    }
-
     /// Values of all buffers for batches of so many rows.
     pub(super) fn buffer_len(&self, rows: u64) -> u64 {
         let outputs = rows.saturating_mul(self.output.row_len() as u64);

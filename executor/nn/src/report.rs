@@ -48,11 +48,7 @@ impl Score {
     /// The metrics of this part: its loss and its error.
     #[must_use]
     pub fn metrics(&self, part: Part) -> Metrics {
-        let [loss, error] = match part {
-            Part::Train => [MetricName::TRAINING_LOSS, MetricName::TRAINING_ERROR],
-            Part::Validation => [MetricName::VALIDATION_LOSS, MetricName::VALIDATION_ERROR],
-            Part::Test => [MetricName::TEST_LOSS, MetricName::TEST_ERROR],
-        };
+        let [loss, error] = MetricName::of_part(part);
         Metrics::from_iter([(loss, self.loss), (error, self.error)])
     }
 }

@@ -91,7 +91,7 @@ impl Workbench {
             let NodePlan { input, output, flops, is_trained, .. } = &place.planned;
             let forward = self.rows as u64 * flops;
             Piece {
-                kind: place.planned.kind(),
+                kind: place.planned.kind,
                 values: [input.values(), output.values()],
                 flops: [forward, if place.passes_on { 2 * forward } else { forward }],
                 is_trained: *is_trained,

@@ -49,6 +49,15 @@ pub enum Medium {
     Memory,
 }
 
+/// What was made here for the driver to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Made {
+    /// The state of an attempt that goes on: it goes where a result needs its room, and costs epochs at worst.
+    Checkpoint,
+    /// What an attempt ends with: without it all of its work is lost.
+    Result,
+}
+
 /// What the store says to a blob that it is offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -86,8 +95,8 @@ struct State {
 
 struct Stored {
     medium: Medium,
-    /// Made here for the driver to fetch: weights and checkpoints.
-    is_result: bool,
+    /// What it is, if it was made here.
+    made: Option<Made>,
     /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
     /// checkpoint that an attempt left here, and that the next one goes on from.
     inputs: u32,
@@ -280,24 +289,31 @@ impl BlobStore {
         self.state().whole.get(&blob).map(|stored| stored.blob.clone())
     }
 
-    /// Keeps bytes that were made here, in memory until they are released.
+    /// Keeps bytes that were made here, in memory until they are released. Checkpoints make room for a result.
     ///
     /// # Errors
     /// [`StoreError::NoRoom`] and [`StoreError::Manifest`].
-    pub fn keep(&self, content: Vec<u8>) -> Result<Digest, StoreError> {
+    pub fn keep(&self, content: Vec<u8>, made: Made) -> Result<Digest, StoreError> {
         let manifest = Manifest::of(&content)?;
         let digest = manifest.digest();
         let mut state = self.state();
-        self.room_for(&state, manifest.bytes())?;
+        if let Some(known) = state.whole.get_mut(&digest) {
+            known.made = known.made.max(Some(made));
+            return Ok(digest);
+        }
+        let bytes = manifest.bytes();
+        if made == Made::Result && bytes <= self.memory_bytes_max {
+            state.drop_checkpoints_until(self.memory_bytes_max - bytes);
+        }
+        self.room_for(&state, bytes)?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
-        let made = Stored { medium: Medium::Memory, is_result: true, inputs: 0, blob };
-        state.whole.entry(digest).and_modify(|stored| stored.is_result = true).or_insert(made);
+        state.whole.insert(digest, Stored { medium: Medium::Memory, made: Some(made), inputs: 0, blob });
         Ok(digest)
     }
 
     /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
-        self.state().change(blob, |stored| stored.is_result = false);
+        self.state().change(blob, |stored| stored.made = None);
     }
 
     /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
@@ -311,14 +327,14 @@ impl BlobStore {
         let mut state = self.state();
         state.whole.retain(|_, stored| {
             stored.inputs = 0;
-            stored.is_result
+            stored.made.is_some()
         });
         state.forget_arriving();
     }
 
     /// Whether something that was made here waits to be fetched or released.
     pub fn holds_results(&self) -> bool {
-        self.state().whole.values().any(|stored| stored.is_result)
+        self.state().whole.values().any(|stored| stored.made.is_some())
     }
 
     /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay, half-written
@@ -359,7 +375,7 @@ impl BlobStore {
 impl Stored {
     /// What came from outside.
     fn given(medium: Medium, blob: Blob<Content>) -> Self {
-        Self { medium, is_result: false, inputs: 1, blob }
+        Self { medium, made: None, inputs: 1, blob }
     }
 }
 
@@ -368,7 +384,7 @@ impl State {
     fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
         let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.medium == Medium::Memory) else { return };
         change(stored);
-        if !stored.is_result && stored.inputs == 0 {
+        if stored.made.is_none() && stored.inputs == 0 {
             self.whole.remove(&blob);
         }
     }
@@ -380,6 +396,21 @@ impl State {
             return Some(Offer::Missing(Vec::new()));
         }
         self.arriving.get(&digest).map(|(_, assembly)| Offer::Missing(assembly.missing()))
+    }
+
+    /// Drops checkpoints that nothing else needs, the largest first, until blobs in memory take no more than this, or none
+    /// is left.
+    fn drop_checkpoints_until(&mut self, bytes_max: u64) {
+        while self.bytes_in_memory() > bytes_max {
+            let spare =
+                |(_, stored): &(&Digest, &Stored)| stored.made == Some(Made::Checkpoint) && stored.inputs == 0;
+            let bytes = |(digest, stored): &(&Digest, &Stored)| (stored.blob.manifest.bytes(), **digest);
+            let Some(largest) = self.whole.iter().filter(spare).max_by_key(bytes).map(|(digest, _)| *digest) else {
+                return;
+            };
+            tracing::warn!(checkpoint = %largest, "dropped for a result, which needs its room");
+            self.whole.remove(&largest);
+        }
     }
 
     fn forget_arriving(&mut self) {

@@ -185,7 +185,7 @@ async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
 async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![7; 10]).unwrap();
+    let digest = store.keep(vec![7; 10], Made::Result).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
     assert_eq!(store.offer(manifest, Medium::Memory).await.unwrap(), Offer::Missing(vec![]));
     store.release(digest);
@@ -199,7 +199,7 @@ async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes()
 fn kept_weights_are_there_until_they_are_released() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![1, 2, 3]).unwrap();
+    let digest = store.keep(vec![1, 2, 3], Made::Result).unwrap();
     assert_eq!(content_of(&store, digest), [1, 2, 3]);
     store.release(digest);
     assert!(store.get(digest).is_none());
@@ -245,6 +245,35 @@ async fn memory_for_blobs_can_be_limited_below_what_they_may_take_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
     let store = BlobStore::with_limits(folder.path(), limits).unwrap();
-    store.keep(vec![1; 600]).unwrap();
-    assert!(matches!(store.keep(vec![2; 600]), Err(StoreError::NoRoom { .. })));
+    store.keep(vec![1; 600], Made::Result).unwrap();
+    assert!(matches!(store.keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+}
+
+#[tokio::test]
+async fn a_result_takes_the_room_of_checkpoints_and_of_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
+    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
+    let [small, large, needed] = [100, 300, 350].map(|bytes| store.keep(vec![1; bytes], Made::Checkpoint).unwrap());
+    store.offer(store.get(needed).unwrap().manifest, Medium::Memory).await.unwrap();
+    assert!(matches!(store.keep(vec![2; 400], Made::Checkpoint), Err(StoreError::NoRoom { .. })));
+    assert!(store.get(large).is_some(), "a checkpoint is worth no more than another one");
+    let first = store.keep(vec![2; 500], Made::Result).unwrap();
+    assert!(store.get(large).is_none(), "the largest one goes first");
+    assert!([small, needed, first].iter().all(|blob| store.get(*blob).is_some()));
+    assert!(matches!(store.keep(vec![3; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+    assert!(store.get(first).is_some() && store.get(needed).is_some());
+    assert!(matches!(store.keep(vec![3; 1001], Made::Result), Err(StoreError::NoRoom { .. })));
+}
+
+#[test]
+fn a_checkpoint_that_is_also_a_result_is_kept_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
+    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
+    let both = store.keep(vec![1; 600], Made::Checkpoint).unwrap();
+    store.keep(vec![1; 600], Made::Result).unwrap();
+    store.keep(vec![1; 600], Made::Checkpoint).unwrap();
+    assert!(matches!(store.keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+    assert!(store.get(both).is_some());
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_driver::study::CheckpointSettings;
-use broadsweep_nn::{EpochReport, Score};
 use broadsweep_scheduler::SchedulingConfig;
 
 use super::chance::Chance;
@@ -252,14 +252,14 @@ fn replay(chance: &mut Chance, number: u64) -> Replay {
         return Replay { wait, epochs: epochs - 1, end: ReplayEnd::Diverged };
     }
     let error = chance.share();
-    let counted = EpochReport {
-        epoch: if chance.one_in(3) { chance.whole(1, u64::from(epochs)) as u32 } else { epochs },
-        learning_rate: 1.0 / (number + 1) as f64,
-        training_loss: chance.share() * 2.0,
-        validation: Some(Score { loss: error * 1.5, error }),
-        test: None,
-    };
-    Replay { wait, epochs, end: ReplayEnd::Complete { epoch: counted.epoch, metrics: counted.metrics() } }
+    let epoch = if chance.one_in(3) { chance.whole(1, u64::from(epochs)) as u32 } else { epochs };
+    let metrics = Metrics::from_iter([
+        (MetricName::LEARNING_RATE, 1.0 / (number + 1) as f64),
+        (MetricName::TRAINING_LOSS, chance.share() * 2.0),
+        (MetricName::VALIDATION_LOSS, error * 1.5),
+        (MetricName::VALIDATION_ERROR, error),
+    ]);
+    Replay { wait, epochs, end: ReplayEnd::Complete { epoch, metrics } }
 }
 
 /// A trial pauses after some of its epochs, but not after its last one.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use broadsweep_common::attempt::{AttemptEvent, Durations, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::TaskKind;
 use broadsweep_executor::slots::{Attempt, SlotRunner};
-use broadsweep_nn::{EpochReport, Score};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -201,9 +201,13 @@ impl Teller {
 
 /// Numbers that no replay of a simulation has.
 fn false_epoch(epoch: u32, checkpoint: Option<Digest>) -> AttemptEvent {
-    let validation = Some(Score { loss: 0.0625, error: 0.000_061_035_156_25 });
-    let report = EpochReport { epoch, learning_rate: 0.5, training_loss: 0.125, validation, test: None };
-    AttemptEvent::Epoch { epoch, metrics: report.metrics(), checkpoint }
+    let metrics = Metrics::from_iter([
+        (MetricName::LEARNING_RATE, 0.5),
+        (MetricName::TRAINING_LOSS, 0.125),
+        (MetricName::VALIDATION_LOSS, 0.0625),
+        (MetricName::VALIDATION_ERROR, 0.000_061_035_156_25),
+    ]);
+    AttemptEvent::Epoch { epoch, metrics, checkpoint }
 }
 
 /// What comes out of a partition.

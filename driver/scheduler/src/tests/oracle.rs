@@ -159,7 +159,11 @@ impl Oracle {
             node.draining = false;
             node.exclusion = None;
             node.failed_at.clear();
+            for seen in &mut self.tasks {
+                seen.refused_on.remove(&executor);
+            }
         }
+        let node = self.node(executor);
         let ours: BTreeSet<AttemptId> = node.taken.keys().copied().collect();
         for &attempt in ours.difference(held) {
             let taken = self.node(executor).vacate(attempt);

@@ -133,6 +133,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => executor().prop_map(Event::ExecutorAway),
         1 => executor().prop_map(Event::ExecutorDraining),
         1 => Just(Event::StoodStill),
+        1 => (executor(), attempt()).prop_map(|(executor, attempt)| Event::AttemptEnding { executor, attempt }),
         2 => Just(Event::Deadline),
         1 => prop::bool::weighted(0.05).prop_map(|end| if end { Event::AddingEnded } else { Event::Deadline }),
         1 => prop::bool::weighted(0.05).prop_map(|end| if end { Event::PlacingEnded } else { Event::Deadline }),

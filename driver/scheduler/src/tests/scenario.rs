@@ -154,11 +154,13 @@ pub(super) fn forecast(costs: Range<u64>, epochs: Range<u32>) -> impl Strategy<V
 pub(super) fn history() -> impl Strategy<Value = History> {
     let held_until = proptest::option::of((0_u64..400).prop_map(|ms| crate::Moment(ms * 1000)));
     let executors = || vec((0_u32..4).prop_map(ExecutorId), 0..3);
-    (0_u32..4, executors(), executors(), 0_u32..3, held_until).prop_map(
-        |(attempts, lost_on, failed_on, checkpoint, held_until)| History {
+    let refused_on = prop_oneof![3 => Just(vec![]), 1 => executors()];
+    (0_u32..4, executors(), executors(), refused_on, 0_u32..3, held_until).prop_map(
+        |(attempts, lost_on, failed_on, refused_on, checkpoint, held_until)| History {
             attempts,
             lost_on,
             failed_on,
+            refused_on,
             checkpoint,
             held_until,
             finished: false,
@@ -227,9 +229,8 @@ pub(super) fn report() -> impl Strategy<Value = Event> {
         attempt,
         epoch,
     });
-    let ending = (executor(), attempt()).prop_map(|(executor, attempt)| Event::AttemptEnding { executor, attempt });
     let safe = (0_u32..6, 0_u32..4).prop_map(|(task, epoch)| Event::Checkpointed { task: TaskId(task), epoch });
-    prop_oneof![4 => ended, 2 => epoch, 1 => ending, 1 => safe]
+    prop_oneof![4 => ended, 2 => epoch, 1 => safe]
 }
 
 /// Events out of nowhere that leave every scenario an end: a real executor is not lost for good.

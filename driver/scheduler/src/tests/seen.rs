@@ -31,7 +31,7 @@ impl Seen {
             forecast,
             attempts: history.attempts,
             failed_on: history.failed_on.clone(),
-            refused_on: BTreeSet::new(),
+            refused_on: history.refused_on.iter().copied().collect(),
             lost_on: history.lost_on.clone(),
             checkpoint: history.checkpoint.max(forecast.from_epoch),
             not_before: history.held_until.unwrap_or(now),

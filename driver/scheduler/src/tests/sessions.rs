@@ -260,3 +260,25 @@ fn a_draining_executor_takes_nothing_new_until_it_was_lost() {
         ",
     );
 }
+
+#[test]
+fn a_refusal_is_remembered_from_driver_to_driver_and_forgotten_by_another_process() {
+    check(
+        "
+        0 add t0 100 attempts=1 refused_on=e0   =>
+        1 ready e0 1                            => finish t0 fits nowhere of 1, idle
+        2 add t1 100 attempts=1 refused_on=e0   => finish t1 fits nowhere of 1, idle
+        ",
+    );
+    check(
+        "
+        0 add t0 100 attempts=2 refused_on=e0+e1 =>
+        1 ready e0 1 restarted                   => launch t0.3 e0
+        2 ready e1 1                             =>
+        3 add t1 100                             => launch t1.1 e1
+        4 refused e1 t1.1                        =>
+        5 lost e1                                =>
+        6 ready e1 1 restarted                   => launch t1.2 e1
+        ",
+    );
+}

@@ -132,6 +132,7 @@ fn added(task: &str, cost: &str, rest: &[&str]) -> Event {
             "longest" => priority = Priority::longest_first(Cost(value.parse().unwrap())),
             "attempts" => history.attempts = value.parse().unwrap(),
             "lost_on" => history.lost_on = value.split('+').map(executor_id).collect(),
+            "refused_on" => history.refused_on = value.split('+').map(executor_id).collect(),
             "failed_on" => history.failed_on = value.split('+').map(executor_id).collect(),
             "checkpoint" => history.checkpoint = value.parse().unwrap(),
             "held_until" => history.held_until = Some(ms(value)),
