@@ -310,34 +310,6 @@ fn a_loss_counts_until_a_newer_checkpoint_is_safe_wherever_its_attempt_began() {
 }
 
 #[test]
-fn the_process_of_an_executor_is_known_to_the_next_driver() {
-    let mut book = book(1, false);
-    let process = |number, instance| Record::Process { executor: ExecutorId(number), instance };
-    assert!(book.apply(&process(0, 7)).is_err(), "there is no such executor");
-    applied(&mut book, &[Record::Executor { executor: ExecutorId(0), name: "a:1".into() }, process(0, 7)]);
-    applied(&mut book, &[process(0, 8)]);
-    let mut read = Book::new(objective());
-    applied(&mut read, &book.records().collect::<Vec<_>>());
-    assert_eq!((read.process_of(ExecutorId(0)), read.process_of(ExecutorId(1))), (Some(8), None));
-}
-
-#[test]
-fn attempts_whose_ends_have_long_reasons_fill_several_records() {
-    let mut book = book(1, false);
-    for number in 1..=1000 {
-        let (attempt, at) = (attempt(0, number), Moment(0));
-        let end = AttemptEnd::Failed { reason: "x".repeat(4096) };
-        applied(&mut book, &[launched(attempt, 0), Record::Ended { attempt, end, spent: Spent::default(), at }]);
-    }
-    let records: Vec<_> = book.records().collect();
-    let largest = records.iter().map(|record| broadsweep_common::codec::encode(record).unwrap().len()).max();
-    assert!(largest.unwrap() < 1 << 20, "{largest:?}");
-    let mut read = Book::new(objective());
-    applied(&mut read, &records);
-    assert_same(&read, &book);
-}
-
-#[test]
 fn a_finished_task_leaves_no_attempt_open() {
     let mut book = book(1, false);
     applied(&mut book, &[launched(attempt(0, 1), 0), launched(attempt(0, 2), 0), epoch(attempt(0, 2), 1, 0.5)]);

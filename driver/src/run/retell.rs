@@ -148,3 +148,64 @@ impl Book {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::codec;
+    use broadsweep_common::ids::AttemptId;
+    use broadsweep_common::metrics::{Direction, MetricName, Objective};
+    use broadsweep_common::task::TaskKind;
+    use broadsweep_scheduler::{Cost, Moment, Priority};
+
+    use super::*;
+    use crate::records::attempt::AttemptEnd;
+    use crate::run::record::Spent;
+
+    /// An executor and a task.
+    fn book(records: &[Record]) -> Book {
+        let mut book = Book::new(Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Minimize });
+        let kind = TaskKind::Apply { partition: 0 };
+        let task = NewTask { kind, cost: 1, priority: Priority::longest_first(Cost(1)), inputs: Vec::new() };
+        for record in [
+            Record::Executor { executor: ExecutorId(0), name: "a:1".into() },
+            Record::TasksAdded { first: TaskId(0), tasks: vec![task] },
+        ] {
+            book.apply(&record).unwrap();
+        }
+        records.iter().for_each(|record| book.apply(record).unwrap());
+        book
+    }
+
+    fn told_again(book: &Book) -> (Vec<Record>, Book) {
+        let records: Vec<_> = book.records().collect();
+        let mut read = Book::new(book.ranking.objective().clone());
+        records.iter().for_each(|record| read.apply(record).unwrap());
+        (records, read)
+    }
+
+    #[test]
+    fn the_process_of_an_executor_is_known_to_the_next_driver() {
+        let process = |number, instance| Record::Process { executor: ExecutorId(number), instance };
+        let mut book = book(&[process(0, 7), process(0, 8)]);
+        let (_, read) = told_again(&book);
+        assert_eq!((read.process_of(ExecutorId(0)), read.process_of(ExecutorId(1))), (Some(8), None));
+        assert!(book.apply(&process(1, 7)).is_err(), "there is no such executor");
+    }
+
+    #[test]
+    fn attempts_whose_ends_have_long_reasons_fill_several_records() {
+        let failed = (1..=1000).flat_map(|number| {
+            let (attempt, at) = (AttemptId { task: TaskId(0), number }, Moment(0));
+            let end = AttemptEnd::Failed { reason: "x".repeat(4096) };
+            [
+                Record::Launched { attempt, executor: ExecutorId(0), from_epoch: 0, at },
+                Record::Ended { attempt, end, spent: Spent::default(), at },
+            ]
+        });
+        let book = book(&failed.collect::<Vec<_>>());
+        let (records, read) = told_again(&book);
+        let largest = records.iter().map(|record| codec::encode(record).unwrap().len()).max();
+        assert!(largest.unwrap() < 1 << 20, "{largest:?}");
+        assert_eq!(read.tasks, book.tasks);
+    }
+}
