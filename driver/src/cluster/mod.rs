@@ -233,6 +233,11 @@ pub enum Order {
     Pull(Pull),
     /// A blob is needed no longer.
     Release(Digest),
+    /// End the session: what was told in it and not acknowledged is told again in the next one.
+    HangUp {
+        /// Why, in words.
+        reason: &'static str,
+    },
     /// All that this message of the executor told is safe, and so is all before it.
     Acknowledge {
         /// The message's number.

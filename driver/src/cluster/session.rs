@@ -158,6 +158,7 @@ impl Session {
                     items.push(driver_item::Item::Release(release));
                 }
                 Order::Pull(pull) => self.pull(desk, pull),
+                Order::HangUp { reason } => return Err(SessionEnd::Lost { reason: reason.to_owned() }),
                 Order::Acknowledge { sequence } => {
                     self.acknowledged.fetch_max(sequence, Ordering::Relaxed);
                     acknowledges = true;

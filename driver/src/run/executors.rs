@@ -84,8 +84,10 @@ struct Entry {
     state: ExecutorState,
     /// Why its last session ended.
     end_reason: String,
-    /// Whether people heard that it is not there, or have just named it.
+    /// Whether people heard that it is not there.
     told_missing: bool,
+    /// Whether they are to hear when it is: they heard that it is not, or have just named it.
+    is_expected: bool,
     /// Whether people heard that another run holds it.
     told_held: bool,
 }
@@ -112,7 +114,8 @@ impl Executors {
             name: name.to_owned(),
             state: ExecutorState::Dialling { error: None },
             end_reason: String::new(),
-            told_missing: self.admitted,
+            told_missing: false,
+            is_expected: self.admitted,
             told_held: false,
         });
     }
@@ -174,7 +177,7 @@ impl Executors {
     pub(super) fn should_tell_missing(&mut self, executor: ExecutorId, is_held: bool) -> bool {
         let Some(entry) = self.entry_mut(executor) else { return false };
         let is_news = if is_held { !entry.told_held } else { !entry.told_missing };
-        entry.told_missing = true;
+        (entry.told_missing, entry.is_expected) = (true, true);
         entry.told_held |= is_held;
         is_news
     }
@@ -182,14 +185,14 @@ impl Executors {
     /// Whether people are to hear that an executor is there: they heard that it was not, or have just named it.
     pub(super) fn should_tell_there(&mut self, executor: ExecutorId) -> bool {
         let Some(entry) = self.entry_mut(executor) else { return false };
-        entry.told_held = false;
-        std::mem::take(&mut entry.told_missing)
+        (entry.told_held, entry.told_missing) = (false, false);
+        std::mem::take(&mut entry.is_expected)
     }
 
     /// An executor's session ended for this reason, and people were told.
     pub(super) fn tell_session_ended(&mut self, executor: ExecutorId, reason: String) {
         if let Some(entry) = self.entry_mut(executor) {
-            entry.told_missing = true;
+            (entry.told_missing, entry.is_expected) = (true, true);
             entry.end_reason = reason;
         }
     }

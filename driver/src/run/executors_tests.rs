@@ -73,7 +73,10 @@ fn people_hear_once_that_a_node_is_missing_and_that_it_has_come() {
     assert!(!executors.should_tell_missing(ExecutorId(0), false), "the end of its session was told");
     assert!(executors.should_tell_there(ExecutorId(0)));
     executors.add("node2:1");
+    assert!(executors.should_tell_missing(ExecutorId(2), false), "it was named in the middle of the run");
     assert!(executors.should_tell_there(ExecutorId(2)));
+    executors.add("node3:1");
+    assert!(executors.should_tell_there(ExecutorId(3)));
 }
 
 #[test]

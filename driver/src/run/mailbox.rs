@@ -9,15 +9,31 @@ use broadsweep_common::ids::ExecutorId;
 use super::acks::Acks;
 use crate::cluster::{Order, SessionId};
 
+/// Reports of one executor that wait before anything is placed. What it held while no driver was there is less, or is asked
+/// for again.
+const EARLY_MAX: usize = 16_384;
+
+/// Messages that came before the scheduler counts on their executor, as too few executors are ready.
+enum Early {
+    Kept(Vec<(u64, Vec<Report>)>),
+    /// There were too many: the executor tells them again in its next session.
+    Overflowed,
+}
+
 /// The mail of one executor.
 #[derive(Default)]
 struct Mailbox {
     /// Which of its messages may be acknowledged.
     acks: Acks,
-    /// Its messages that came before the scheduler counts on it, as too few executors are ready.
-    early: Vec<(u64, Vec<Report>)>,
+    early: Early,
     /// What it is to be told, and in which session.
     orders: Vec<(SessionId, Order)>,
+}
+
+impl Default for Early {
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
 }
 
 /// The mail of all executors.
@@ -51,17 +67,35 @@ impl Mailboxes {
 
     /// A message came before anything is placed: it waits.
     pub(super) fn keep_early(&mut self, executor: ExecutorId, sequence: u64, reports: Vec<Report>) {
-        self.mailbox(executor).early.push((sequence, reports));
+        let early = &mut self.mailbox(executor).early;
+        if let Early::Kept(messages) = early {
+            let waiting: usize = messages.iter().map(|(_, reports)| reports.len()).sum();
+            if waiting + reports.len() > EARLY_MAX {
+                *early = Early::Overflowed;
+            } else {
+                messages.push((sequence, reports));
+            }
+        }
     }
 
-    /// The messages that waited, of each executor in their order.
-    pub(super) fn take_early(&mut self) -> Vec<(ExecutorId, u64, Vec<Report>)> {
-        let boxes = self.boxes.iter_mut();
-        let early = boxes.flat_map(|(executor, mailbox)| {
-            let messages = std::mem::take(&mut mailbox.early);
-            messages.into_iter().map(|(sequence, reports)| (*executor, sequence, reports))
-        });
-        early.collect()
+    /// The messages that waited, of each executor in their order; and the executors that had too many, so that they have to
+    /// tell them again.
+    pub(super) fn take_early(&mut self) -> (Vec<(ExecutorId, u64, Vec<Report>)>, Vec<ExecutorId>) {
+        let (mut taken, mut overflowed) = (Vec::new(), Vec::new());
+        for (executor, mailbox) in &mut self.boxes {
+            match &mut mailbox.early {
+                Early::Kept(messages) => {
+                    taken.extend(messages.drain(..).map(|(sequence, reports)| (*executor, sequence, reports)));
+                }
+                Early::Overflowed => overflowed.push(*executor),
+            }
+        }
+        (taken, overflowed)
+    }
+
+    /// Whether messages of this session were dropped: those that follow them mean nothing.
+    pub(super) fn has_overflowed(&self, executor: ExecutorId) -> bool {
+        self.boxes.get(&executor).is_some_and(|mailbox| matches!(mailbox.early, Early::Overflowed))
     }
 
     /// A session begins: its messages are numbered anew. What came early, and in it, stays.
@@ -73,7 +107,7 @@ impl Mailboxes {
     pub(super) fn session_ended(&mut self, executor: ExecutorId) {
         let mailbox = self.mailbox(executor);
         mailbox.acks = Acks::default();
-        mailbox.early.clear();
+        mailbox.early = Early::default();
     }
 
     /// An order waits until the journal has what led to it.
@@ -95,5 +129,36 @@ impl Mailboxes {
 
     fn mailbox(&mut self, executor: ExecutorId) -> &mut Mailbox {
         self.boxes.entry(executor).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::attempt::{AttemptEvent, Durations, Ended};
+    use broadsweep_common::ids::{AttemptId, TaskId};
+
+    use super::*;
+
+    fn reports(count: usize) -> Vec<Report> {
+        let attempt = AttemptId { task: TaskId(0), number: 1 };
+        let event = AttemptEvent::Ended(Ended::Stopped);
+        vec![Report { attempt, durations: Durations::default(), event }; count]
+    }
+
+    #[test]
+    fn what_comes_too_early_is_bounded_and_asked_for_again() {
+        let mut mail = Mailboxes::default();
+        let (sound, flood) = (ExecutorId(0), ExecutorId(1));
+        mail.keep_early(sound, 1, reports(2));
+        for sequence in 1..=EARLY_MAX as u64 {
+            mail.keep_early(flood, sequence, reports(2));
+        }
+        let (taken, overflowed) = mail.take_early();
+        let taken: Vec<_> = taken.iter().map(|(executor, sequence, _)| (*executor, *sequence)).collect();
+        assert_eq!((taken, overflowed), (vec![(sound, 1)], vec![flood]));
+        assert!(mail.has_overflowed(flood) && !mail.has_overflowed(sound), "what follows what was dropped is no use");
+        mail.session_ended(flood);
+        mail.keep_early(flood, 1, reports(1));
+        assert_eq!((mail.has_overflowed(flood), mail.take_early().0.len()), (false, 1));
     }
 }

@@ -91,6 +91,7 @@ impl Run<'_> {
                 false
             }
             Ok(Seen::New | Seen::Before) => {
+                self.say_if_begun_anew(executor, attempt, epoch);
                 // Told again where it is known: an attempt that began anew is at work all the same.
                 self.feed(Event::EpochEnded { executor, attempt, epoch });
                 true
@@ -99,6 +100,17 @@ impl Run<'_> {
                 self.doubt(executor, attempt, contradiction.to_string());
                 false
             }
+        }
+    }
+
+    /// People hear when an attempt had to begin at the beginning: it takes longer, and something was wrong.
+    fn say_if_begun_anew(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32) {
+        let from_epoch = self.chronicle.book().attempt(attempt).map_or(0, |known| known.from_epoch);
+        if epoch == 1 && from_epoch > 0 {
+            self.say(format!(
+                "{attempt} on {} could not use its checkpoint of epoch {from_epoch}; it trains from the beginning",
+                self.cluster.name(executor)
+            ));
         }
     }
 

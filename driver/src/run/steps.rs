@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Run;
 use super::record::Record;
-use crate::cluster::{LinkError, LinkEvent, Ready};
+use crate::cluster::{LinkError, LinkEvent, Order, Ready};
 use crate::records::attempt::AttemptEnd;
 use crate::records::standing::Standing;
 use crate::results::show::counted;
@@ -49,10 +49,11 @@ impl Run<'_> {
                     self.say(message);
                 }
             }
-            LinkEvent::Reports { sequence, reports } if self.executors.is_admitted() => {
+            LinkEvent::Reports { sequence, reports }
+                if self.executors.is_admitted() && !self.mail.has_overflowed(executor) =>
+            {
                 self.on_reports(executor, sequence, reports);
             }
-            // An executor sends no more than it has: these are what it held while no driver was there.
             LinkEvent::Reports { sequence, reports } => self.mail.keep_early(executor, sequence, reports),
             LinkEvent::Draining => {
                 self.executors.on_draining(executor);
@@ -90,8 +91,12 @@ impl Run<'_> {
             }
         }
         if self.executors.is_admitted() {
-            for (executor, sequence, reports) in self.mail.take_early() {
+            let (early, overflowed) = self.mail.take_early();
+            for (executor, sequence, reports) in early {
                 self.on_reports(executor, sequence, reports);
+            }
+            for executor in overflowed {
+                self.tell(executor, Order::HangUp { reason: "more reports waited than there was room for" });
             }
         }
     }

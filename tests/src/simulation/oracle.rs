@@ -183,6 +183,14 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
     if let Some(first) = stay.first.filter(|first| !starts.contains(first)) {
         trace.violate(format!("{id} began with epoch {first}, not after {}", attempt.from_epoch));
     }
+    let begins_anew = attempt.from_epoch > 0 && stay.first == Some(1);
+    let said = format!("{id} on {name} could not use its checkpoint");
+    if begins_anew
+        && attempt.end == Some(AttemptEnd::Completed)
+        && !trace.lines().iter().any(|line| line.contains(&said))
+    {
+        trace.violate(format!("{id} began anew, and nobody was told"));
+    }
     let fits = match (&attempt.end, &stay.ended) {
         (Some(AttemptEnd::Completed), ended) => {
             matches!(ended, Some(Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Applied { .. }))
