@@ -90,6 +90,11 @@ pub(super) fn take_in(book: &mut Book, unfit: &mut Option<ChronicleError>, numbe
     }
 }
 
+/// The proof that the journal has all that was noted so far, whatever happens to this process and its machine. Only
+/// [`Chronicle::commit`] makes one; what may not happen before asks for it.
+#[derive(Debug)]
+pub(super) struct Safe(());
+
 impl Chronicle {
     /// Begins the chronicle of a new run, whose search has started these trials before any result is seen.
     ///
@@ -179,7 +184,7 @@ impl Chronicle {
             self.note_tasks((known..start.partitions).map(application).collect())?;
         }
         self.note(&Record::Begun(begun))?;
-        self.commit()
+        self.commit().map(drop)
     }
 
     fn check(&self, start: &Start) -> Result<(), ChronicleError> {
@@ -283,7 +288,7 @@ impl Chronicle {
     }
 
     /// Makes safe what was noted.
-    pub(super) fn commit(&mut self) -> Result<(), ChronicleError> {
+    pub(super) fn commit(&mut self) -> Result<Safe, ChronicleError> {
         if std::mem::take(&mut self.is_dirty) {
             self.journal.commit()?;
             if self.journal.wants_compaction()
@@ -294,11 +299,11 @@ impl Chronicle {
                 tracing::warn!(%error, "the journal could not be compacted");
             }
         }
-        Ok(())
+        Ok(Safe(()))
     }
 
     /// Removes a file that nothing speaks of any more.
-    pub(super) fn drop_file(&self, name: &str) {
+    pub(super) fn drop_file(&self, name: &str, _: &Safe) {
         if let Err(error) = self.storage.remove(name) {
             tracing::warn!(name, %error, "a file of the run that is worth nothing any more stays");
         }

@@ -7,6 +7,7 @@ use broadsweep_common::attempt::Report;
 use broadsweep_common::ids::ExecutorId;
 
 use super::acks::Acks;
+use super::chronicle::Safe;
 use crate::cluster::{Order, SessionId};
 
 /// Reports of one executor that wait before anything is placed. What it held while no driver was there is less, or is asked
@@ -117,7 +118,7 @@ impl Mailboxes {
     }
 
     /// The orders that waited, by executor and session, each in their order.
-    pub(super) fn take_orders(&mut self) -> BTreeMap<(ExecutorId, SessionId), Vec<Order>> {
+    pub(super) fn take_orders(&mut self, _: &Safe) -> BTreeMap<(ExecutorId, SessionId), Vec<Order>> {
         let mut orders: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for executor in std::mem::take(&mut self.addressed) {
             for (session, order) in self.mailbox(executor).orders.drain(..) {
@@ -125,6 +126,12 @@ impl Mailboxes {
             }
         }
         orders
+    }
+
+    /// What led to the orders that wait could not be written down: nobody hears of them.
+    pub(super) fn discard_orders(&mut self) {
+        self.addressed.clear();
+        self.boxes.values_mut().for_each(|mailbox| mailbox.orders.clear());
     }
 
     fn mailbox(&mut self, executor: ExecutorId) -> &mut Mailbox {

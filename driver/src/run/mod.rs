@@ -13,6 +13,7 @@
 //! | `judge` | which reports can be believed |
 //! | `executors` | where each executor stands |
 //! | `attempts` | where an attempt stands between its launch and its end |
+//! | `effects` | what people are told, and which files go, once the journal has what led to it |
 //! | `mailbox`, `acks` | what waits on the way from and to executors, and which messages are safe |
 //! | `checkpoints` | which checkpoints are fetched |
 //! | `steps` | what each event of a link does |
@@ -25,7 +26,8 @@
 //! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
-//! it: launches, acknowledgements and what people are told wait in `mail` and `effects` until the journal has it.
+//! it: launches, acknowledgements and what people are told wait in `mail` and `effects`, which give nothing away without
+//! the proof of that write ([`Safe`](chronicle::Safe)).
 
 mod acks;
 mod arrivals;
@@ -35,6 +37,7 @@ mod checkpoints;
 mod chronicle;
 mod commands;
 mod deciding;
+mod effects;
 mod error;
 mod executors;
 mod fold;
@@ -70,6 +73,7 @@ use broadsweep_search::{Search, Seen};
 
 use attempts::Attempts;
 use checkpoints::Checkpoints;
+use effects::{Effect, Effects};
 use executors::Executors;
 use left::TimeLeft;
 use mailbox::Mailboxes;
@@ -138,7 +142,7 @@ pub struct Run<'a> {
     /// How many lists of metrics each executor was the first to report.
     name_lists: BTreeMap<ExecutorId, u32>,
     /// What else waits for the journal.
-    effects: Vec<Effect>,
+    effects: Effects,
     /// Results that the search was not shown yet, and how many it was.
     unseen: Vec<Seen>,
     shown: u64,
@@ -162,14 +166,6 @@ enum Woken {
     Deadline,
     /// Something has happened on links.
     Links,
-}
-
-/// What happens once the journal has all that led to it.
-enum Effect {
-    Say(String),
-    TrialEnded(TrialId),
-    /// Files of the run that are worth nothing any more.
-    Drop(String),
 }
 
 impl<'a> Run<'a> {
@@ -202,7 +198,7 @@ impl<'a> Run<'a> {
             attempts: Attempts::default(),
             mail: Mailboxes::default(),
             name_lists: BTreeMap::new(),
-            effects: Vec::new(),
+            effects: Effects::default(),
             unseen: Vec::new(),
             shown: 0,
             stopping: false,
@@ -227,8 +223,8 @@ impl<'a> Run<'a> {
         let error = self.go_on(&mut signals).await.err();
         if error.is_some() {
             // What waits rests on something that could not be written down.
-            self.mail.take_orders();
-            self.effects.clear();
+            self.mail.discard_orders();
+            self.effects.discard();
         }
         self.close();
         self.progress.finish();
@@ -415,14 +411,14 @@ impl<'a> Run<'a> {
         for (executor, sequence) in self.mail.acknowledgeable() {
             self.tell(executor, Order::Acknowledge { sequence });
         }
-        self.chronicle.commit()?;
+        let safe = self.chronicle.commit()?;
         if let Some(error) = self.broken.take() {
             return Err(error); // what could not be noted must not be acted on
         }
-        for ((executor, session), orders) in self.mail.take_orders() {
+        for ((executor, session), orders) in self.mail.take_orders(&safe) {
             self.cluster.tell(executor, session, orders);
         }
-        for effect in self.effects.drain(..) {
+        for effect in self.effects.take(&safe) {
             match effect {
                 Effect::Say(line) => self.progress.println(&line),
                 Effect::TrialEnded(trial) => {
@@ -431,7 +427,7 @@ impl<'a> Run<'a> {
                         self.progress.trial_ended(trial, &known.configuration, book.value_of(trial));
                     }
                 }
-                Effect::Drop(name) => self.chronicle.drop_file(&name),
+                Effect::Drop(name) => self.chronicle.drop_file(&name, &safe),
             }
         }
         Ok(())

@@ -1,0 +1,43 @@
+//! What people are told, and which files go, once the journal has what led to it.
+
+use broadsweep_common::ids::TrialId;
+
+use super::chronicle::Safe;
+
+/// Something that waits for the journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// A line for people.
+    Say(String),
+    /// A trial is over: the display of progress counts it.
+    TrialEnded(TrialId),
+    /// A file of the run is worth nothing any more.
+    Drop(String),
+}
+
+/// All that waits, in order.
+#[derive(Debug, Default)]
+pub(super) struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// Lets something wait.
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// What may happen now.
+    pub(super) fn take(&mut self, _: &Safe) -> Vec<Effect> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// What led to it could not be written down: nothing of it happens.
+    pub(super) fn discard(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Extend<Effect> for Effects {
+    fn extend<I: IntoIterator<Item = Effect>>(&mut self, effects: I) {
+        self.0.extend(effects);
+    }
+}
