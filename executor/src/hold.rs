@@ -336,6 +336,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_stranger_who_knocks_keeps_no_orphan_alive() {
+        let (hold, _folder) = hold();
+        let mut grip = hold.take("first", 1, false).await.unwrap();
+        let (stop, _reports) = grip.tenant().begin(ATTEMPT).unwrap();
+        drop(grip);
+        for _ in 0..2 {
+            tokio::time::sleep(ORPHAN_TIMEOUT / 3).await;
+            assert!(hold.take("second", 1, false).await.is_err());
+            assert!(stop.allows_a_batch());
+        }
+        tokio::time::sleep(ORPHAN_TIMEOUT / 2).await;
+        assert!(!stop.allows_a_batch(), "it is orphaned, whoever has asked meanwhile");
+        assert!(hold.take("second", 1, false).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_run_without_a_driver_is_stopped_after_a_while_and_keeps_the_executor_from_nobody() {
         let (hold, _folder) = hold();
         let mut grip = hold.take("first", 1, false).await.unwrap();

@@ -102,3 +102,48 @@ impl Attempts {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::ids::TaskId;
+
+    use super::*;
+
+    fn attempt(task: u32) -> AttemptId {
+        AttemptId { task: TaskId(task), number: 1 }
+    }
+
+    fn fetching(executor: u32) -> Phase {
+        let awaited = Awaited::LastCheckpoint;
+        Phase::Fetching(Fetching { executor: ExecutorId(executor), sequence: 7, spent: Spent::default(), awaited })
+    }
+
+    fn doubted() -> Phase {
+        Phase::Doubted { reason: "odd".into() }
+    }
+
+    #[test]
+    fn what_waits_ends_with_its_own_session_and_doubt_does_not() {
+        let mut attempts = Attempts::default();
+        attempts.enter(attempt(0), fetching(0));
+        attempts.enter(attempt(1), fetching(1));
+        attempts.enter(attempt(2), doubted());
+        attempts.session_ended(ExecutorId(0));
+        assert!(!attempts.is_fetching(attempt(0)), "its end is told again, and must be taken in then");
+        assert!(attempts.is_fetching(attempt(1)) && attempts.is_doubted(attempt(2)));
+        attempts.forget(attempt(1));
+        assert!(!attempts.is_fetching(attempt(1)));
+    }
+
+    #[test]
+    fn one_phase_is_never_taken_for_another() {
+        let mut attempts = Attempts::default();
+        attempts.enter(attempt(0), fetching(0));
+        attempts.enter(attempt(1), doubted());
+        assert_eq!(attempts.take_doubt(attempt(0)), None);
+        assert!(attempts.take_fetching(attempt(1)).is_none());
+        assert_eq!(attempts.take_doubt(attempt(1)).as_deref(), Some("odd"));
+        assert_eq!(attempts.take_fetching(attempt(0)).map(|one| one.sequence), Some(7));
+        assert!(attempts.take_doubt(attempt(1)).is_none() && attempts.take_fetching(attempt(0)).is_none());
+    }
+}

@@ -7,7 +7,12 @@ use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 
 use super::{SAME, Watcher, circle, classifier, conv, dense, sgd, small_model, task, values, wave, window};
+use crate::batch::Batch;
+use crate::blueprint::Blueprint;
+use crate::evaluate;
 use crate::kernel::Kernel;
+use crate::network::Network;
+use crate::plan::plan;
 use crate::{Phase, TrainError, TrainTask, Trained, measure, train};
 
 fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
@@ -106,6 +111,29 @@ fn measured_weights_score_the_bits_that_training_reported() {
         let measured = |part| measure(&model, &weights, &data, part, kernel).unwrap();
         assert_eq!(measured(Part::Validation), report.validation.unwrap(), "{kernel}");
         assert_eq!(measured(Part::Test), report.test.unwrap(), "{kernel}");
+    }
+}
+
+#[test]
+fn every_row_is_scored_whatever_the_size_of_batches_leaves_over() {
+    let data = circle([64, 19, 1]);
+    let (model, training) = (small_model(), sgd(0.05, 64, 1));
+    let kernel = Kernel::PORTABLE;
+    let (trained, _) = run(&TrainTask { kernel, ..task(&model, &training) }, &data);
+    let plan = plan(&model, &data.header().shape, data.header().targets).unwrap();
+    let blueprint = Blueprint::new(&model, &plan, kernel.blocking());
+    let mut parameters = trained.weights.unwrap().parameters(&plan, &blueprint).unwrap();
+    let mut tally = |rows| {
+        let mut network = Network::new(&model, &plan, &blueprint, kernel, rows);
+        let mut batch = Batch::new(&data, kernel, blueprint.input, rows);
+        evaluate::score(&mut network, &mut parameters, &data, Part::Validation, (&mut batch, rows), || true).unwrap()
+    };
+    let one_by_one = tally(1);
+    assert_eq!(one_by_one.rows, 19);
+    for rows in [2, 4, 5, 18, 19, 20, 64] {
+        let batched = tally(rows);
+        assert_eq!((batched.rows, batched.wrong), (19, one_by_one.wrong), "{rows} rows a batch");
+        assert!((batched.loss - one_by_one.loss).abs() < 1e-4, "{rows} rows a batch: {batched:?}");
     }
 }
 
