@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::desk::Desk;
 use super::ending::SessionEnd;
 use super::greeting::{self, Opened, open};
+use super::orders::ORDERS_MAX;
 use super::{LinkError, LinkEvent, Member, SessionId};
 
 /// Wait before the first new dial; doubles up to [`BACKOFF_MAX`].
@@ -98,6 +99,8 @@ async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
         Err(end) => return end,
     };
     let over = desk.over.clone();
+    desk.orders.forget_earlier();
+    let overrun = desk.orders.overrun(id);
     let talk = async {
         desk.tell(LinkEvent::Ready(ready)).await?;
         session.talk(desk, id).await
@@ -105,6 +108,7 @@ async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
     let end = tokio::select! {
         biased;
         () = over.cancelled() => SessionEnd::RunOver,
+        () = overrun => SessionEnd::Lost { reason: format!("it left {ORDERS_MAX} batches of orders untaken") },
         end = talk => end.err().unwrap_or(SessionEnd::RunOver),
     };
     if over.is_cancelled() && !desk.is_spared() {

@@ -68,11 +68,9 @@ impl Session {
             // Orders first: they follow from reports, so reports do not wait for long.
             tokio::select! {
                 biased;
-                orders = desk.orders.recv() => match orders {
+                orders = desk.orders.next(id) => match orders {
                     None => return Err(SessionEnd::RunOver),
-                    // Orders for an earlier session were lost with it, and the run loop knows.
-                    Some((meant, _)) if meant != id => {}
-                    Some((_, orders)) => self.carry_out(desk, orders).await?,
+                    Some(orders) => self.carry_out(desk, orders).await?,
                 },
                 message = self.inbound.message() => self.receive(desk, message).await?,
             }
