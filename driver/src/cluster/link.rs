@@ -1,6 +1,9 @@
 //! One executor: dial, hold a session, and after its end dial again until the run is over.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::desk::Desk;
 use super::ending::SessionEnd;
@@ -19,7 +22,22 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn run(mut self) {
+    /// Serves the executor until the run is over. A panic is a mistake of ours: it ends this link, and the run goes on
+    /// without the executor.
+    pub(super) async fn run(self) {
+        let (teller, payload) = (self.desk.teller.clone(), Arc::clone(&self.desk.payload));
+        let name = self.member.name.clone();
+        let served = AbortOnDropHandle::new(tokio::spawn(self.serve_and_part())).await;
+        if let Err(ended) = served
+            && ended.is_panic()
+        {
+            payload.kernel.on_failure(teller.executor);
+            let panicked = LinkError::Panicked { name, reason: ended.to_string() };
+            let _ = teller.tell(LinkEvent::Refused(panicked)).await; // the run may be over
+        }
+    }
+
+    async fn serve_and_part(mut self) {
         if let Some(address) = self.serve().await {
             greeting::say_goodbye_after_redial(&mut self.desk, &address).await;
         }

@@ -14,6 +14,7 @@
 //! | `link` | one executor: dial, session, its end, dial again |
 //! | `greeting` | how a session begins: hello, broadcast, prepare |
 //! | `session` | a session that is ready: orders out, reports in |
+//! | `errands` | what goes on beside it |
 //! | `outbound` | the driver's half of its stream |
 //! | `transfer` | blobs pushed to and pulled from an executor |
 //! | `vault` | where pulled blobs are made safe |
@@ -25,6 +26,7 @@ mod broadcast;
 mod desk;
 mod dial;
 mod ending;
+mod errands;
 mod error;
 mod greeting;
 mod kernel;

@@ -15,6 +15,7 @@ use tonic::{Status, Streaming};
 
 use super::desk::Desk;
 use super::ending::{SessionEnd, status_in_words};
+use super::errands::Errands;
 use super::outbound::Outbound;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
@@ -30,6 +31,7 @@ pub(super) struct Session {
     pub(super) acknowledged: Arc<AtomicU64>,
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
+    pub(super) errands: Errands,
 }
 
 /// Launches that wait for what they need, each with the cancel that is to follow it.
@@ -72,6 +74,7 @@ impl Session {
                     None => return Err(SessionEnd::RunOver),
                     Some(orders) => self.carry_out(desk, orders).await?,
                 },
+                reason = self.errands.panicked() => return Err(SessionEnd::Lost { reason }),
                 message = self.inbound.message() => self.receive(desk, message).await?,
             }
         }
@@ -140,7 +143,7 @@ impl Session {
     }
 
     /// What is ordered together goes out together.
-    async fn carry_out(&self, desk: &Desk, orders: Vec<Order>) -> Result<(), SessionEnd> {
+    async fn carry_out(&mut self, desk: &Desk, orders: Vec<Order>) -> Result<(), SessionEnd> {
         let mut items = Vec::with_capacity(orders.len());
         let mut acknowledges = false;
         for order in orders {
@@ -167,11 +170,11 @@ impl Session {
 
     /// Beside the session, so that reports do not wait for bulk. The launch goes out in any case: without its weights
     /// the attempt fails, without its checkpoint it starts at the beginning.
-    fn supply_and_launch(&self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
+    fn supply_and_launch(&mut self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
         let (mut transfer, outbound) = (self.transfer.clone(), self.outbound.clone());
         let (vault, supplies) = (Arc::clone(&desk.world.vault), Arc::clone(&self.supplies));
         supplies.begin(launch.attempt);
-        tokio::spawn(async move {
+        self.errands.begin(async move {
             for needed in needs {
                 if let Err(reason) = supply(&mut transfer, &*vault, &mut launch, needed).await {
                     tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
@@ -183,12 +186,12 @@ impl Session {
         });
     }
 
-    /// Beside the session, as a supply.
-    fn pull(&self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
+    /// Beside the session, as a supply; what has come is made safe although the session ends meanwhile.
+    fn pull(&mut self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
         let (mut transfer, address) = (self.transfer.clone(), self.address.clone());
         let vault = Arc::clone(&desk.world.vault);
         let teller = desk.teller.clone();
-        tokio::spawn(async move {
+        self.errands.begin_lasting(async move {
             let pulled = async {
                 let bytes = transfer.pull(blob, bytes_max).await.map_err(|status| {
                     let reason = format!("it did not give {name}: {}", status.message());
