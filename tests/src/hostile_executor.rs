@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use broadsweep_common::blob::Blob;
 use broadsweep_proto::PROTOCOL;
@@ -21,7 +21,7 @@ use broadsweep_proto::session::{
 use broadsweep_proto::wire::manifest_message;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
@@ -51,7 +51,73 @@ pub struct Script {
     pub weights: Vec<PullReply>,
     /// What it gives to peers that fetch a block.
     pub give: Arc<Give>,
+    /// Where it counts the blobs that it is given for attempts. Without it, it claims to have them.
+    pub intake: Option<Arc<Intake>>,
     act: Arc<Act>,
+}
+
+/// Counts the blobs that are given to an executor beside its data, and finishes none before a crowd has gathered.
+#[derive(Debug, Default)]
+pub struct Intake {
+    crowd: Mutex<Crowd>,
+    changed: Notify,
+}
+
+/// How many blobs there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Crowd {
+    /// Offered, and not here yet.
+    pub now: usize,
+    /// The most of those that there ever were.
+    pub most: usize,
+    /// Offered so far.
+    pub all: usize,
+    /// It takes more than this only once so many are on their way...
+    pub gathers: usize,
+    /// ...or this many were offered.
+    pub last: usize,
+    /// Offers that it has no room for yet.
+    pub refuses: usize,
+}
+
+impl Intake {
+    /// From now on it takes blobs in once `gathers` of them are on their way, or the last of `count` more was offered.
+    /// At first it has no room for `refuses` of them.
+    pub fn gather(&self, gathers: usize, count: usize, refuses: usize) {
+        let mut crowd = self.crowd.lock().unwrap();
+        (crowd.gathers, crowd.last, crowd.refuses) = (gathers, crowd.all + count, refuses);
+    }
+
+    /// How many blobs there are now.
+    #[must_use]
+    pub fn crowd(&self) -> Crowd {
+        *self.crowd.lock().unwrap()
+    }
+
+    fn offered(&self) -> Result<(), Status> {
+        let mut crowd = self.crowd.lock().unwrap();
+        if crowd.refuses > 0 {
+            crowd.refuses -= 1;
+            return Err(Status::resource_exhausted("no memory for this one"));
+        }
+        (crowd.now, crowd.all) = (crowd.now + 1, crowd.all + 1);
+        crowd.most = crowd.most.max(crowd.now);
+        drop(crowd);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn take(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let crowd = self.crowd();
+            if crowd.now >= crowd.gathers || crowd.all >= crowd.last {
+                break;
+            }
+            changed.await;
+        }
+        self.crowd.lock().unwrap().now -= 1;
+    }
 }
 
 impl fmt::Debug for Script {
@@ -109,6 +175,7 @@ impl Script {
             holdings: Vec::new(),
             weights: Vec::new(),
             give: Arc::new(|_| Err(Status::not_found("it gives nothing"))),
+            intake: None,
             act: Arc::new(move |talk| Box::pin(act(talk))),
         }
     }
@@ -207,7 +274,11 @@ impl Session for Script {
 
 #[tonic::async_trait]
 impl Blocks for Script {
-    async fn offer(&self, _: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+    async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+        if let Some(intake) = self.intake.as_ref().filter(|_| !request.get_ref().cached) {
+            intake.offered()?;
+            return Ok(Response::new(OfferReply { missing: vec![0], busy: false }));
+        }
         Ok(Response::new(OfferReply { missing: self.missing.clone(), busy: false }))
     }
 
@@ -239,7 +310,11 @@ impl Bulk for Script {
     }
 
     async fn push(&self, mut blocks: Messages<PushRequest>) -> Result<PushReply, Status> {
-        while blocks.message().await?.is_some() {}
+        while blocks.message().await?.is_some() {
+            if let Some(intake) = &self.intake {
+                intake.take().await; // all of them have one block
+            }
+        }
         Ok(PushReply {})
     }
 }

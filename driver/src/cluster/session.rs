@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::attempt::{Launch, Report};
-use broadsweep_common::blob::Blob;
+use broadsweep_common::blob::{ARRIVING_MAX, Blob};
 use broadsweep_common::ids::AttemptId;
 use broadsweep_proto::session::{Cancel, Dismiss, FromExecutor, Release, driver_item, executor_item};
 use broadsweep_proto::wire;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
 use super::desk::Desk;
@@ -19,6 +20,10 @@ use super::errands::Errands;
 use super::outbound::Outbound;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
+
+/// Launches whose needs are read and sent to one executor at the same time. Fewer than may be on their way there: a
+/// session that broke off may have left some.
+const SUPPLIES_MAX: usize = ARRIVING_MAX / 4;
 
 /// A connection that an executor has welcomed.
 pub(super) struct Session {
@@ -34,13 +39,22 @@ pub(super) struct Session {
     pub(super) errands: Errands,
 }
 
-/// Launches that wait for what they need, each with the cancel that is to follow it.
-#[derive(Default)]
-pub(super) struct Supplies(Mutex<HashMap<AttemptId, Option<Cancel>>>);
+/// Launches that wait for what they need.
+pub(super) struct Supplies {
+    /// Each with the cancel that is to follow it.
+    waiting: Mutex<HashMap<AttemptId, Option<Cancel>>>,
+    room: Semaphore,
+}
+
+impl Default for Supplies {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), room: Semaphore::new(SUPPLIES_MAX) }
+    }
+}
 
 impl Supplies {
     fn waiting(&self) -> MutexGuard<'_, HashMap<AttemptId, Option<Cancel>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, attempt: AttemptId) {
@@ -175,11 +189,13 @@ impl Session {
         let (vault, supplies) = (Arc::clone(&desk.world.vault), Arc::clone(&self.supplies));
         supplies.begin(launch.attempt);
         self.errands.begin(async move {
+            let place = supplies.room.acquire().await; // nobody closes it
             for needed in needs {
                 if let Err(reason) = supply(&mut transfer, &*vault, &mut launch, needed).await {
                     tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
                 }
             }
+            drop(place);
             let cancel = supplies.end(launch.attempt).map(driver_item::Item::Cancel);
             let items = iter::once(wire::launch_item(launch)).chain(cancel);
             let _ = outbound.send(items.collect()).await; // a lost session is reported by itself

@@ -3,12 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use broadsweep_common::blob::ManifestError;
+use broadsweep_common::blob::{ARRIVING_MAX, ManifestError};
 use broadsweep_common::encoding::Undecodable;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
-
-use super::ASSEMBLIES_MAX;
 
 /// Why a blob or block cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +98,7 @@ pub enum StoreError {
         bytes_max: ByteSize,
     },
     /// Too many blobs are arriving.
-    #[error("more than {ASSEMBLIES_MAX} blobs arriving at the same time")]
+    #[error("more than {ARRIVING_MAX} blobs arriving at the same time")]
     TooMany,
     /// The blob is larger than any may be.
     #[error(transparent)]

@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use broadsweep_common::blob::{Blob, Manifest};
+use broadsweep_common::blob::{ARRIVING_MAX, Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
@@ -34,8 +34,6 @@ pub use error::StoreError;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 4 << 30;
-/// Blobs that may be arriving at the same time.
-const ASSEMBLIES_MAX: usize = 64;
 
 /// The bytes of a blob, wherever they are.
 pub type Content = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -139,7 +137,7 @@ impl BlobStore {
             if let Some(offer) = state.known(digest) {
                 return Ok(offer);
             }
-            if state.sought.len() >= ASSEMBLIES_MAX {
+            if state.sought.len() >= ARRIVING_MAX {
                 return Err(StoreError::TooMany);
             }
             if !state.sought.insert(digest) {
@@ -191,7 +189,7 @@ impl BlobStore {
                 Vec::new()
             }
             Found::Arriving(assembly) => {
-                if state.arriving.len() >= ASSEMBLIES_MAX {
+                if state.arriving.len() >= ARRIVING_MAX {
                     return Err(StoreError::TooMany);
                 }
                 if medium == Medium::Memory {
