@@ -252,7 +252,7 @@ fn status(error: &StoreError) -> Status {
         | StoreError::DiskFull { .. }
         | StoreError::NoRoom { .. }
         | StoreError::TooMany => Status::resource_exhausted(message),
-        StoreError::NotOffered(_) => Status::failed_precondition(message),
+        StoreError::NotOffered(_) | StoreError::RunOver => Status::failed_precondition(message),
         StoreError::NoSuchBlock { .. } | StoreError::Length { .. } | StoreError::Manifest(_) => {
             Status::invalid_argument(message)
         }

@@ -344,7 +344,7 @@ impl Holding {
         if self.draining.is_cancelled() {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        Ok(Attempt { launch, prepared, store: Arc::clone(&self.store), stop, reports })
+        Ok(Attempt { launch, prepared, shelf: self.store.shelf(), stop, reports })
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {

@@ -97,6 +97,9 @@ pub enum StoreError {
         /// What blobs in memory may take together.
         bytes_max: ByteSize,
     },
+    /// An attempt made it whose run has gone.
+    #[error("the run that it was made for is over here")]
+    RunOver,
     /// Too many blobs are arriving.
     #[error("more than {ARRIVING_MAX} blobs arriving at the same time")]
     TooMany,
@@ -123,6 +126,7 @@ impl StoreError {
             | Self::Encoding { .. }
             | Self::Length { .. }
             | Self::NoRoom { .. }
+            | Self::RunOver
             | Self::TooMany
             | Self::Manifest(_) => false,
         }

@@ -5,6 +5,7 @@
 //! | `cache` | the cache folder: what is there, what is in use, what goes when there is no room |
 //! | `assembly` | a blob that is still arriving, and the check of its blocks |
 //! | `map` | the memory map of a sealed file |
+//! | `shelf` | the store as the attempts of one run see it |
 //! | `error` | why something cannot be stored |
 //!
 //! Every block is checked against its digest before it counts; a file of an earlier run is checked again before it
@@ -15,6 +16,7 @@ mod assembly;
 mod cache;
 mod error;
 mod map;
+mod shelf;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -31,6 +33,7 @@ use cache::Begun;
 
 pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
 pub use error::StoreError;
+pub(crate) use shelf::Shelf;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 4 << 30;
@@ -80,6 +83,8 @@ struct State {
     sought: HashSet<Digest>,
     /// How often a run's blobs were forgotten: what was looked for before that is not wanted any more.
     forgotten: u64,
+    /// How many runs have gone.
+    stay: u64,
 }
 
 struct Stored {
@@ -278,29 +283,14 @@ impl BlobStore {
         self.state().whole.get(&blob).map(|stored| stored.blob.clone())
     }
 
-    /// Keeps bytes that were made here, in memory until they are released.
-    ///
-    /// # Errors
-    /// [`StoreError::NoRoom`] and [`StoreError::Manifest`].
-    pub fn keep(&self, content: Vec<u8>) -> Result<Digest, StoreError> {
-        let manifest = Manifest::of(&content)?;
-        let digest = manifest.digest();
-        let mut state = self.state();
-        self.room_for(&state, manifest.bytes())?;
-        let blob = Blob { manifest, content: Arc::new(content) as Content };
-        let made = Stored { medium: Medium::Memory, is_result: true, inputs: 0, blob };
-        state.whole.entry(digest).and_modify(|stored| stored.is_result = true).or_insert(made);
-        Ok(digest)
-    }
-
     /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
-        self.state().change(blob, |stored| stored.is_result = false);
+        self.state().release(blob);
     }
 
-    /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
-    pub fn took_in(&self, blob: Digest) {
-        self.state().change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
+    /// Drops what was on its way for attempts: the session that sent it is over, and its launches with it.
+    pub fn forget_supplies(&self) {
+        self.state().arriving.retain(|_, (medium, _)| *medium == Medium::Cache);
     }
 
     /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
@@ -320,9 +310,10 @@ impl BlobStore {
     }
 
     /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay, half-written
-    /// ones too: the next run goes on with them.
+    /// ones too: the next run goes on with them. What its attempts make from now on is not kept.
     pub fn forget_run(&self) {
         let mut state = self.state();
+        state.stay += 1;
         state.whole.clear();
         state.forget_arriving();
     }
@@ -369,6 +360,11 @@ impl State {
         if !stored.is_result && stored.inputs == 0 {
             self.whole.remove(&blob);
         }
+    }
+
+    /// A blob that was made here is needed no longer.
+    fn release(&mut self, blob: Digest) {
+        self.change(blob, |stored| stored.is_result = false);
     }
 
     /// What is known of a blob that is offered once more.

@@ -184,22 +184,22 @@ async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
 #[tokio::test]
 async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![7; 10]).unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let digest = store.shelf().keep(vec![7; 10]).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
     assert_eq!(store.offer(manifest, Medium::Memory).await.unwrap(), Offer::Missing(vec![]));
     store.release(digest);
     store.release(digest);
     assert!(store.get(digest).is_some() && !store.holds_results());
-    store.took_in(digest);
+    assert!(store.shelf().take_in(digest).is_some());
     assert!(store.get(digest).is_none());
 }
 
 #[test]
 fn kept_weights_are_there_until_they_are_released() {
     let folder = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![1, 2, 3]).unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let digest = store.shelf().keep(vec![1, 2, 3]).unwrap();
     assert_eq!(content_of(&store, digest), [1, 2, 3]);
     store.release(digest);
     assert!(store.get(digest).is_none());
@@ -244,7 +244,33 @@ async fn a_block_can_be_read_as_soon_as_it_is_here() {
 async fn memory_for_blobs_can_be_limited_below_what_they_may_take_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
-    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
-    store.keep(vec![1; 600]).unwrap();
-    assert!(matches!(store.keep(vec![2; 600]), Err(StoreError::NoRoom { .. })));
+    let store = Arc::new(BlobStore::with_limits(folder.path(), limits).unwrap());
+    store.shelf().keep(vec![1; 600]).unwrap();
+    assert!(matches!(store.shelf().keep(vec![2; 600]), Err(StoreError::NoRoom { .. })));
+}
+
+#[test]
+fn an_attempt_of_a_run_that_has_gone_neither_keeps_nor_drops_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let gone = store.shelf();
+    store.forget_run();
+    assert!(matches!(gone.keep(vec![1]), Err(StoreError::RunOver)) && !store.holds_results());
+    let digest = store.shelf().keep(vec![1]).unwrap();
+    gone.release(digest);
+    assert!(store.holds_results() && gone.take_in(digest).is_none() && gone.get(digest).is_none());
+}
+
+#[tokio::test]
+async fn what_a_session_was_sending_is_dropped_with_it_and_half_of_the_data_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let (data, supply) = (blob(2), blob(3));
+    for (blob, medium) in [(&data, Medium::Cache), (&supply, Medium::Memory)] {
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
+        push(&store, blob, 0).unwrap();
+    }
+    store.forget_supplies();
+    let missing = |blob: &Blob<Vec<u8>>| store.missing(blob.manifest.digest());
+    assert_eq!((missing(&data), missing(&supply)), (Some((2, vec![1])), None));
 }
