@@ -393,7 +393,16 @@ fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_dri
     let fickle = HostileExecutor::start(Script::new(|mut talk| async move {
         let _ = talk.until_launched(1).await;
     }));
-    for (name, executor, codes) in [("doubtful", &doubtful, [0, 3]), ("fickle", &fickle, [3, 3])] {
+    // Of one process, which neither died nor holds what was launched: as where a launch itself ends the session.
+    let same = welcome();
+    let choosy = HostileExecutor::start(Script::new(move |mut talk| {
+        let same = same.clone();
+        async move {
+            let _ = talk.until_launched_after(same).await;
+        }
+    }));
+    let rows = [("doubtful", &doubtful, [0, 3]), ("fickle", &fickle, [3, 3]), ("choosy", &choosy, [3, 3])];
+    for (name, executor, codes) in rows {
         let Ended { code, stderr, .. } = lab.tune(&lab.short(), name, &["--nodes", &executor.address]).wait();
         assert!(code.is_some_and(|code| codes.contains(&code)), "{name}: {code:?} {stderr}");
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
