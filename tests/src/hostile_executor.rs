@@ -23,8 +23,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// What a session does once the driver has opened it.
 type Act = dyn Fn(Talk) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -51,6 +52,10 @@ pub struct Script {
     pub weights: Vec<PullReply>,
     /// What it gives to peers that fetch a block.
     pub give: Arc<Give>,
+    /// What it says to every offer.
+    pub offer_refusal: Option<Status>,
+    /// What it says to whoever wants a whole blob.
+    pub pull_refusal: Option<Status>,
     /// Where it counts the blobs that it is given for attempts. Without it, it claims to have them.
     pub intake: Option<Arc<Intake>>,
     act: Arc<Act>,
@@ -154,6 +159,14 @@ pub fn welcome() -> Welcome {
     }
 }
 
+/// A status whose details are not what the standard says they are.
+#[must_use]
+pub fn garbled() -> Status {
+    let mut headers = MetadataMap::new().into_headers();
+    headers.insert("grpc-status-details-bin", "%%%".parse().unwrap());
+    Status::with_metadata(Code::Unavailable, "it has had enough", MetadataMap::from_headers(headers))
+}
+
 /// What gives `content` as the driver expects it.
 #[must_use]
 pub fn parts_of(content: &[u8]) -> Vec<PullReply> {
@@ -175,6 +188,8 @@ impl Script {
             holdings: Vec::new(),
             weights: Vec::new(),
             give: Arc::new(|_| Err(Status::not_found("it gives nothing"))),
+            offer_refusal: None,
+            pull_refusal: None,
             intake: None,
             act: Arc::new(move |talk| Box::pin(act(talk))),
         }
@@ -275,6 +290,9 @@ impl Session for Script {
 #[tonic::async_trait]
 impl Blocks for Script {
     async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+        if let Some(refusal) = &self.offer_refusal {
+            return Err(refusal.clone());
+        }
         if let Some(intake) = self.intake.as_ref().filter(|_| !request.get_ref().cached) {
             intake.offered()?;
             return Ok(Response::new(OfferReply { missing: vec![0], busy: false }));
@@ -295,6 +313,9 @@ impl Blocks for Script {
     type PullStream = ReceiverStream<Result<PullReply, Status>>;
 
     async fn pull(&self, _: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
+        if let Some(refusal) = &self.pull_refusal {
+            return Err(refusal.clone());
+        }
         let (parts, stream) = mpsc::channel(self.weights.len().max(1));
         for part in &self.weights {
             parts.try_send(Ok(part.clone())).map_err(|full| Status::internal(full.to_string()))?;

@@ -24,13 +24,12 @@ use broadsweep_proto::session::{
 };
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
-use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, parts_of, welcome};
+use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, garbled, parts_of, welcome};
 use broadsweep_tests::lab::{Lab, tiny_with};
 use broadsweep_tests::outcome::Outcome as Left;
 use broadsweep_tests::process::Ended;
 use bytes::Bytes;
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
+use tonic::Status;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -175,13 +174,6 @@ fn no_lie_about_an_attempt_is_believed() {
     let lab = Lab::new(PROGRAM);
     let liars = LIES.into_iter().map(|(name, lie)| (name, liar(move |launch| vec![lie(launch)], Vec::new())));
     assert_no_lie_is_believed(&lab, &truth(&lab), liars);
-}
-
-/// A status whose details are not what the standard says they are.
-fn garbled() -> Status {
-    let mut headers = MetadataMap::new().into_headers();
-    headers.insert("grpc-status-details-bin", "%%%".parse().unwrap());
-    Status::with_metadata(Code::Unavailable, "it has had enough", MetadataMap::from_headers(headers))
 }
 
 #[test]

@@ -15,7 +15,7 @@ use broadsweep_driver::cluster::{
     VaultFuture, World,
 };
 use broadsweep_proto::dial::Connecting;
-use broadsweep_tests::hostile_executor::{HostileExecutor, Intake, Script, Talk, parts_of, welcome};
+use broadsweep_tests::hostile_executor::{HostileExecutor, Intake, Script, Talk, garbled, parts_of, welcome};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Endpoint;
@@ -184,6 +184,27 @@ fn what_panics_beside_a_session_ends_it_with_a_reason() {
             let reason = alone.end_reason().await;
             assert!(reason.contains("was asked for"), "{reason}");
         }
+    });
+}
+
+#[test]
+fn a_garbled_status_is_an_error_of_its_call_and_no_more() {
+    let [mut offered, mut pulled] = [idle(), idle()];
+    offered.offer_refusal = Some(garbled());
+    pulled.pull_refusal = Some(garbled());
+    let [offered, pulled] = [offered, pulled].map(HostileExecutor::start);
+    block_on(async {
+        let mut alone = Alone::new(&offered.address, Arc::new(Tcp), Arc::new(Names));
+        let unreachable =
+            |event| if let LinkEvent::Unreachable(error) = event { Some(error.to_string()) } else { None };
+        let error = alone.find("the end of the offer", unreachable).await;
+        assert!(error.ends_with("it has had enough"), "{error}");
+        let mut alone = Alone::new(&pulled.address, Arc::new(Tcp), Arc::new(Names));
+        let session = alone.session().await;
+        alone.tell(session, vec![pull("weights/0", b"content")]);
+        let error = |event| if let LinkEvent::Pulled { content, .. } = event { content.err() } else { None };
+        let error = alone.find("the end of the pull", error).await.to_string();
+        assert!(error.ends_with("it has had enough"), "{error}");
     });
 }
 
