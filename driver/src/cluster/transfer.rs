@@ -123,7 +123,7 @@ impl Transfer {
 
     /// What the executor has of a blob, and what comes.
     pub(super) async fn watch(&mut self, blob: Digest) -> Result<Streaming<Holdings>, Status> {
-        let request = WatchRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(&blob.0) };
+        let request = WatchRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(&blob.0), by_peer: false };
         Ok(moving(self.client.watch(request)).await?.into_inner())
     }
 
