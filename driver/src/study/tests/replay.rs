@@ -100,7 +100,10 @@ fn recorded_with(parameters: &str) -> String {
 
 #[test]
 fn a_configuration_that_no_launch_can_carry_is_refused_with_its_bound() {
-    let numbered = |count: usize| (0..count).map(|number| format!("p{number} = {{ values = [1] }}\n")).collect();
+    let numbered = |count: usize| {
+        let parameters: Vec<String> = (0..count).map(|number| format!("p{number} = {{ values = [1] }}\n")).collect();
+        parameters.concat()
+    };
     let word = |bytes: usize| format!("{{ values = ['{}', 1] }}\n", "x".repeat(bytes));
     let half = TEXT_BYTES_MAX / 2;
     let rows: [(String, Option<&str>); 4] = [
