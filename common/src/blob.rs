@@ -11,6 +11,8 @@ use crate::ids::Digest;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that one manifest may list: 96 GiB of data, and a manifest of 3 MiB, which fits one message.
 pub const BLOCKS_MAX: usize = 96 << 10;
+/// Blobs that may be on their way to one executor at the same time: it refuses more.
+pub const ARRIVING_MAX: usize = 64;
 
 /// The list of a blob's blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]

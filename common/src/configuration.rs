@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::Digest;
 
+/// Parameters that one configuration may have.
+pub const PARAMETERS_MAX: usize = 1024;
+/// Bytes that the names and the words of one configuration may have together: they travel with each of its attempts, and
+/// fit a message several times.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
 /// A value that a search can give to a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
@@ -20,6 +26,14 @@ pub enum Value {
     Choice(String),
     /// Yes or no.
     Flag(bool),
+}
+
+impl Value {
+    /// Bytes of a word.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        if let Self::Choice(word) = self { word.len() } else { 0 }
+    }
 }
 
 /// The values of all searched parameters, by name. Sorted by name, so that equal configurations are equal bytes.
@@ -64,6 +78,12 @@ impl Configuration {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Bytes of its names and words.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.text_bytes()).sum()
     }
 
     /// The same configuration with the names that others have, too: what was read from a file has its own copy of each.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use broadsweep_common::blob::{Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
+use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
 use broadsweep_proto::blocks::blocks_server::Blocks;
 use broadsweep_proto::blocks::{
@@ -31,8 +32,10 @@ const BUSY_POLL: Duration = Duration::from_millis(20);
 const BUSY_ANSWER: Duration = Duration::from_secs(10);
 /// How often a watcher's run is checked while nothing comes.
 const HOLDER_CHECK: Duration = Duration::from_secs(5);
-/// Those who may watch at the same time: the driver and peers.
-const WATCHERS_MAX: usize = 512;
+/// Peers that may watch at the same time: more than a driver sends here, since some may have gone unnoticed.
+const PEER_WATCHERS_MAX: usize = 4 * PEERS_MAX;
+/// The same for drivers: the one of this session, and of earlier ones.
+const DRIVER_WATCHERS_MAX: usize = 16;
 /// Blocks that are given to peers at the same time.
 const FETCHES_MAX: usize = 64;
 /// Blocks that are told of together.
@@ -45,14 +48,16 @@ pub(crate) struct BlocksService {
     hold: Arc<Hold>,
     store: Arc<BlobStore>,
     arrivals: Arc<Arrivals>,
-    watchers: Arc<Semaphore>,
+    peer_watchers: Arc<Semaphore>,
+    driver_watchers: Arc<Semaphore>,
     fetches: Semaphore,
 }
 
 impl BlocksService {
     pub(crate) fn new(hold: Arc<Hold>, store: Arc<BlobStore>, arrivals: Arc<Arrivals>) -> Self {
-        let (watchers, fetches) = (Arc::new(Semaphore::new(WATCHERS_MAX)), Semaphore::new(FETCHES_MAX));
-        Self { hold, store, arrivals, watchers, fetches }
+        let places = |count| Arc::new(Semaphore::new(count));
+        let (peer_watchers, driver_watchers) = (places(PEER_WATCHERS_MAX), places(DRIVER_WATCHERS_MAX));
+        Self { hold, store, arrivals, peer_watchers, driver_watchers, fetches: Semaphore::new(FETCHES_MAX) }
     }
 
     fn only_the_holder(&self, run: &str) -> Result<(), Status> {
@@ -108,8 +113,10 @@ impl Blocks for BlocksService {
         let request = request.into_inner();
         self.only_the_holder(&request.run)?;
         let blob = digest(&request.blob)?;
-        let place = Arc::clone(&self.watchers).try_acquire_owned();
-        let place = place.map_err(|_| Status::resource_exhausted(format!("more than {WATCHERS_MAX} watchers")))?;
+        let places = if request.by_peer { &self.peer_watchers } else { &self.driver_watchers };
+        let place = Arc::clone(places).try_acquire_owned();
+        // One that goes makes room: whoever asks may ask again.
+        let place = place.map_err(|_| Status::unavailable("too many watch this executor"))?;
         let (holdings, stream) = mpsc::channel(2);
         let (hold, store, arrived) = (Arc::clone(&self.hold), Arc::clone(&self.store), self.arrivals.listen());
         tokio::spawn(async move {
@@ -252,7 +259,7 @@ fn status(error: &StoreError) -> Status {
         | StoreError::DiskFull { .. }
         | StoreError::NoRoom { .. }
         | StoreError::TooMany => Status::resource_exhausted(message),
-        StoreError::NotOffered(_) => Status::failed_precondition(message),
+        StoreError::NotOffered(_) | StoreError::RunOver => Status::failed_precondition(message),
         StoreError::NoSuchBlock { .. } | StoreError::Length { .. } | StoreError::Manifest(_) => {
             Status::invalid_argument(message)
         }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::stop::Stop;
-use crate::store::{BlobStore, Made};
+use crate::store::{Made, Shelf, StoreError};
 use broadsweep_nn::{Checkpoint, Control, EpochReport, Phase};
 
 /// Checkpoints may cost one part of so many of a training's time.
@@ -22,7 +22,7 @@ pub(crate) struct SlotControl {
     /// The segment's last epoch, whose state is an artifact and no checkpoint of the attempt.
     until_epoch: u32,
     stop: Arc<Stop>,
-    store: Arc<BlobStore>,
+    shelf: Shelf,
     reports: UnboundedSender<Report>,
     phase: Option<(Phase, Instant)>,
     unreported: Durations,
@@ -37,11 +37,11 @@ impl SlotControl {
         attempt: AttemptId,
         until_epoch: u32,
         stop: Arc<Stop>,
-        store: Arc<BlobStore>,
+        shelf: Shelf,
         reports: UnboundedSender<Report>,
     ) -> Self {
         let unreported = Durations::default();
-        Self { attempt, until_epoch, stop, store, reports, phase: None, unreported, checkpoint: None, taken: None }
+        Self { attempt, until_epoch, stop, shelf, reports, phase: None, unreported, checkpoint: None, taken: None }
     }
 
     /// The time since the last report, by phase.
@@ -74,14 +74,14 @@ impl SlotControl {
     }
 
     fn keep(&self, name: ArtifactName, bytes: Vec<u8>) -> Result<Vec<Artifact>, String> {
-        let blob = self.store.keep(bytes, Made::Result).map_err(|error| error.to_string())?;
+        let blob = self.shelf.keep(bytes, Made::Result).map_err(|error| error.to_string())?;
         Ok(vec![Artifact { name, blob }])
     }
 
     /// The attempt has a result: its checkpoint is worth nothing any more.
     pub(crate) fn drop_checkpoint(&mut self) {
         if let Some(checkpoint) = self.checkpoint.take() {
-            self.store.release(checkpoint);
+            self.shelf.release(checkpoint);
         }
     }
 
@@ -112,15 +112,16 @@ impl SlotControl {
             return None;
         }
         let began = Instant::now();
-        let kept = self.store.keep(bytes(), Made::Checkpoint);
+        let kept = self.shelf.keep(bytes(), Made::Checkpoint);
         self.taken = Some((Instant::now(), began.elapsed()));
         match kept {
             Ok(digest) => {
                 if let Some(older) = self.checkpoint.replace(digest).filter(|older| *older != digest) {
-                    self.store.release(older);
+                    self.shelf.release(older);
                 }
                 Some(digest)
             }
+            Err(StoreError::RunOver) => None, // nobody waits for it
             Err(error) => {
                 tracing::warn!(attempt = %self.attempt, %error, "a checkpoint could not be kept");
                 None

@@ -3,7 +3,7 @@
 //! What is asked of whom is decided by [`Fetcher`]; here it is carried out. The driver pushes blocks at the same time,
 //! and sends what cannot be had from peers: so nothing here is an error that anybody has to hear of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -37,8 +37,8 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Wait before a peer is dialled again; doubles up to [`REDIAL_MAX`].
 const REDIAL_MIN: Duration = Duration::from_millis(200);
 const REDIAL_MAX: Duration = Duration::from_secs(5);
-/// Peers that a driver may name.
-pub(crate) const PEERS_MAX: usize = 256;
+/// Addresses that one exchange knows, listed now or before.
+const ADDRESSES_MAX: usize = 1 << 16;
 
 /// What an exchange needs of its executor.
 #[derive(Clone)]
@@ -107,12 +107,13 @@ struct Errand {
 /// Everything about the peers of one exchange.
 #[derive(Default)]
 struct Peers {
+    /// Of every address that was ever listed: one that is listed again gets its old number, so that it stays banned.
     ids: HashMap<String, PeerId>,
+    /// Those that are listed, each with the task that watches it.
+    listed: BTreeMap<PeerId, AbortOnDropHandle<()>>,
     reached: BTreeMap<PeerId, Reached>,
     /// How blocks are asked for where a network lies between.
     encoding: Encoding,
-    /// One for each peer that is listed; ends with the exchange.
-    tasks: JoinSet<()>,
 }
 
 async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut events: UnboundedReceiver<PeerEvent>) {
@@ -140,7 +141,7 @@ async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut events
         tokio::select! {
             biased;
             changed = told.changed() => match changed {
-                Ok(()) => peers.list(&errand, &told.borrow_and_update()),
+                Ok(()) => peers.list(&errand, &told.borrow_and_update(), &mut fetcher),
                 Err(_) => return, // the exchange was dropped
             },
             Some(event) = events.recv() => peers.on_event(event, &mut fetcher),
@@ -203,19 +204,38 @@ fn catch_up(
 }
 
 impl Peers {
-    /// Goes to those that are new on the list. Whoever is not on it any more ends by itself, or goes on giving.
-    fn list(&mut self, errand: &Errand, Company { addresses, encoding }: &Company) {
+    /// Goes to those that are new on the list, and lets go whoever is not on it any more.
+    fn list(&mut self, errand: &Errand, Company { addresses, encoding }: &Company, fetcher: &mut Fetcher) {
         self.encoding = *encoding;
+        let on_list: BTreeSet<PeerId> = addresses.iter().filter_map(|address| self.number(address)).collect();
+        for gone in self.listed.keys().copied().filter(|peer| !on_list.contains(peer)).collect::<Vec<_>>() {
+            self.listed.remove(&gone);
+            self.reached.remove(&gone);
+            fetcher.peer_left(gone);
+        }
         for address in addresses {
-            let next = PeerId(self.ids.len() as u32);
-            if !self.ids.contains_key(address) {
-                self.ids.insert(address.clone(), next);
-                self.tasks.spawn(watch_peer(errand.clone(), next, address.clone()));
+            if let Some(peer) = self.number(address).filter(|peer| !self.listed.contains_key(peer)) {
+                let watching = tokio::spawn(watch_peer(errand.clone(), peer, address.clone()));
+                self.listed.insert(peer, AbortOnDropHandle::new(watching));
             }
         }
     }
 
+    /// The number of the peer at `address`; `None` if too many are known.
+    fn number(&mut self, address: &str) -> Option<PeerId> {
+        if let Some(known) = self.ids.get(address) {
+            return Some(*known);
+        }
+        let next = PeerId(self.ids.len() as u32);
+        let has_room = self.ids.len() < ADDRESSES_MAX;
+        has_room.then(|| *self.ids.entry(address.to_owned()).or_insert(next))
+    }
+
     fn on_event(&mut self, event: PeerEvent, fetcher: &mut Fetcher) {
+        let (PeerEvent::Joined(peer, _) | PeerEvent::Has(peer, _) | PeerEvent::Left(peer)) = &event;
+        if !self.listed.contains_key(peer) {
+            return; // told before it was let go
+        }
         match event {
             PeerEvent::Joined(peer, reached) => {
                 self.reached.insert(peer, reached);
@@ -254,7 +274,7 @@ async fn watch_peer(errand: Errand, peer: PeerId, address: String) {
 async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), String> {
     let channel = dial(&errand.surroundings.connect, address, ANSWER_TIMEOUT).await.map_err(|error| error.reason)?;
     let mut client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob) };
+    let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob), by_peer: true };
     let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
     let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
@@ -309,4 +329,54 @@ fn keep(surroundings: &Surroundings, blob: Digest, index: u32, reply: FetchReply
 
 fn name_of(blob: Digest) -> Bytes {
     Bytes::copy_from_slice(&blob.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::blob::Manifest;
+    use broadsweep_proto::dial::Connecting;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+    use crate::store::Medium;
+
+    /// Tells who is dialled; nobody answers.
+    struct Silence(UnboundedSender<String>);
+
+    impl Connect for Silence {
+        fn connect(&self, endpoint: Endpoint) -> Connecting {
+            self.0.send(endpoint.uri().to_string()).unwrap();
+            Box::pin(pending())
+        }
+    }
+
+    fn company(addresses: [&str; 2]) -> Company {
+        Company { addresses: addresses.map(str::to_owned).to_vec(), encoding: Encoding::Raw }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_not_on_the_list_any_more_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        let manifest = Manifest::of(b"content").unwrap();
+        let blob = manifest.digest();
+        store.offer(manifest, Medium::Memory).await.unwrap();
+        let (tell, mut dialled) = unbounded_channel();
+        let (arrivals, connect) = (Arc::default(), Arc::new(Silence(tell)));
+        let surroundings = Surroundings { store, arrivals, connect, instance: 1 };
+        let exchange = Exchange::start(surroundings, "run", blob, company(["a:1", "b:1"]));
+        let mut next = async |count: usize| {
+            let mut names = Vec::new();
+            for _ in 0..count {
+                names.push(dialled.recv().await.unwrap());
+            }
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(next(2).await, ["http://a:1/", "http://b:1/"]);
+        exchange.on_peers(company(["b:1", "c:1"]));
+        let later = next(20).await;
+        assert!(later.iter().all(|name| name != "http://a:1/"), "{later:?}");
+        assert!(["http://b:1/", "http://c:1/"].iter().all(|name| later.iter().any(|known| known == name)));
+    }
 }

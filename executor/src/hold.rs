@@ -121,6 +121,7 @@ impl Hold {
                             continue;
                         };
                         if rest.tenant.run() == run {
+                            self.store.forget_supplies();
                             return Ok(self.grip(&mut occupancy, rest.tenant, generation));
                         }
                         self.discard(&rest.tenant);
@@ -423,11 +424,25 @@ mod tests {
         tenant.reattach();
         assert_eq!(tenant.send_next(8, 1).len(), 1);
         tenant.acknowledge(1);
-        let weights = hold.store.keep(vec![1], crate::store::Made::Result).unwrap();
+        let weights = hold.store.shelf().keep(vec![1], crate::store::Made::Result).unwrap();
         drop(grip);
         assert!(left().await.is_err(), "weights wait to be fetched");
         hold.store.release(weights);
         assert!(left().await.is_ok(), "nothing of it is left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_attempt_makes_after_its_run_was_replaced_keeps_nobody_waiting() {
+        let (hold, _folder) = hold();
+        let grip = hold.take("first", 1, false).await.unwrap();
+        let shelf = hold.store.shelf();
+        drop(grip);
+        let grip = hold.take("second", 1, true).await.unwrap();
+        let _ = shelf.keep(vec![1], crate::store::Made::Checkpoint); // its attempt ends the epoch only now
+        hold.drain();
+        drop(grip);
+        let left = tokio::time::timeout(ORPHAN_TIMEOUT / 2, hold.until_unneeded()).await;
+        assert!(left.is_ok(), "it waits for a blob that is nobody's");
     }
 
     #[tokio::test]

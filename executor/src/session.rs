@@ -10,6 +10,7 @@ use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::codec;
 use broadsweep_common::dataset::Dataset;
 use broadsweep_common::encoding::Encoding;
+use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::arrivals::Sources;
-use crate::exchange::{Company, Exchange, PEERS_MAX, Surroundings};
+use crate::exchange::{Company, Exchange, Surroundings};
 use crate::hold::{Grip, Held, Hold};
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
@@ -344,7 +345,7 @@ impl Holding {
         if self.draining.is_cancelled() {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        Ok(Attempt { launch, prepared, store: Arc::clone(&self.store), stop, reports })
+        Ok(Attempt { launch, prepared, shelf: self.store.shelf(), stop, reports })
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {

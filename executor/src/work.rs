@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::control::SlotControl;
 use crate::stop::Stop;
-use crate::store::{BlobStore, Content};
+use crate::store::{Content, Shelf};
 use crate::trainers::Trainer;
 use crate::trainers::replay::{rest_in_time, train_in_time};
 use broadsweep_nn::{Control as _, Phase};
@@ -29,7 +29,7 @@ pub(crate) struct Prepared {
 pub struct Attempt {
     pub(crate) launch: Launch,
     pub(crate) prepared: Arc<Prepared>,
-    pub(crate) store: Arc<BlobStore>,
+    pub(crate) shelf: Shelf,
     pub(crate) stop: Arc<Stop>,
     pub(crate) reports: UnboundedSender<Report>,
 }
@@ -92,12 +92,12 @@ impl Attempt {
     }
 
     fn control(&self) -> SlotControl {
-        let (stop, store) = (Arc::clone(&self.stop), Arc::clone(&self.store));
+        let (stop, shelf) = (Arc::clone(&self.stop), self.shelf.clone());
         let until_epoch = match self.launch.kind {
             TaskKind::Train(Segment { until_epoch, .. }) => until_epoch,
             TaskKind::Measure { .. } | TaskKind::Apply { .. } => 0,
         };
-        SlotControl::new(self.launch.attempt, until_epoch, stop, store, self.reports.clone())
+        SlotControl::new(self.launch.attempt, until_epoch, stop, shelf, self.reports.clone())
     }
 
     /// Reports the end.
@@ -114,8 +114,8 @@ impl Attempt {
         let (trainer, configuration) = (&self.prepared.trainer, &self.launch.configuration);
         match self.launch.kind {
             TaskKind::Train(segment) => trainer.train(segment, configuration, self.checkpoint(), control),
-            TaskKind::Measure { replicate, weights, part } => match self.store.get(weights) {
-                Some(blob) => trainer.measure(replicate, configuration, (blob.content, part), control),
+            TaskKind::Measure { replicate, weights, part } => match self.shelf.get(weights) {
+                Some(content) => trainer.measure(replicate, configuration, (content, part), control),
                 None => Ended::failed(format!("the weights {weights} are not here")),
             },
             TaskKind::Apply { .. } => Ended::failed("this executor applies no models"),
@@ -125,12 +125,11 @@ impl Attempt {
     /// The checkpoint to go on from. One that is not there costs time, not the trial: the attempt starts at the beginning.
     fn checkpoint(&self) -> Option<Content> {
         let name = self.launch.checkpoint?;
-        let Some(blob) = self.store.get(name) else {
+        let content = self.shelf.take_in(name);
+        if content.is_none() {
             tracing::warn!(checkpoint = %name, "the checkpoint is not here; starting at the beginning");
-            return None;
-        };
-        self.store.took_in(name);
-        Some(blob.content)
+        }
+        content
     }
 }
 
@@ -153,6 +152,7 @@ mod tests {
     use super::*;
     use crate::fixtures;
     use crate::slots::{SlotRunner, SlotThreads};
+    use crate::store::BlobStore;
     use crate::trainers::{Means, trainer_of};
 
     /// Data that can be opened, and panics when it is read once the trap is set.
@@ -191,7 +191,7 @@ mod tests {
                     checkpoint: None,
                 },
                 prepared: Arc::clone(&prepared),
-                store: Arc::clone(&store),
+                shelf: store.shelf(),
                 stop: Arc::default(),
                 reports: reports.clone(),
             }]);

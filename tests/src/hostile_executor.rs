@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use broadsweep_common::blob::Blob;
 use broadsweep_proto::PROTOCOL;
@@ -21,10 +21,11 @@ use broadsweep_proto::session::{
 use broadsweep_proto::wire::manifest_message;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// What a session does once the driver has opened it.
 type Act = dyn Fn(Talk) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -51,7 +52,77 @@ pub struct Script {
     pub weights: Vec<PullReply>,
     /// What it gives to peers that fetch a block.
     pub give: Arc<Give>,
+    /// What it says to every offer.
+    pub offer_refusal: Option<Status>,
+    /// What it says to whoever wants a whole blob.
+    pub pull_refusal: Option<Status>,
+    /// Where it counts the blobs that it is given for attempts. Without it, it claims to have them.
+    pub intake: Option<Arc<Intake>>,
     act: Arc<Act>,
+}
+
+/// Counts the blobs that are given to an executor beside its data, and finishes none before a crowd has gathered.
+#[derive(Debug, Default)]
+pub struct Intake {
+    crowd: Mutex<Crowd>,
+    changed: Notify,
+}
+
+/// How many blobs there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Crowd {
+    /// Offered, and not here yet.
+    pub now: usize,
+    /// The most of those that there ever were.
+    pub most: usize,
+    /// Offered so far.
+    pub all: usize,
+    /// It takes more than this only once so many are on their way...
+    pub gathers: usize,
+    /// ...or this many were offered.
+    pub last: usize,
+    /// Offers that it has no room for yet.
+    pub refuses: usize,
+}
+
+impl Intake {
+    /// From now on it takes blobs in once `gathers` of them are on their way, or the last of `count` more was offered.
+    /// At first it has no room for `refuses` of them.
+    pub fn gather(&self, gathers: usize, count: usize, refuses: usize) {
+        let mut crowd = self.crowd.lock().unwrap();
+        (crowd.gathers, crowd.last, crowd.refuses) = (gathers, crowd.all + count, refuses);
+    }
+
+    /// How many blobs there are now.
+    #[must_use]
+    pub fn crowd(&self) -> Crowd {
+        *self.crowd.lock().unwrap()
+    }
+
+    fn offered(&self) -> Result<(), Status> {
+        let mut crowd = self.crowd.lock().unwrap();
+        if crowd.refuses > 0 {
+            crowd.refuses -= 1;
+            return Err(Status::resource_exhausted("no memory for this one"));
+        }
+        (crowd.now, crowd.all) = (crowd.now + 1, crowd.all + 1);
+        crowd.most = crowd.most.max(crowd.now);
+        drop(crowd);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn take(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let crowd = self.crowd();
+            if crowd.now >= crowd.gathers || crowd.all >= crowd.last {
+                break;
+            }
+            changed.await;
+        }
+        self.crowd.lock().unwrap().now -= 1;
+    }
 }
 
 impl fmt::Debug for Script {
@@ -88,6 +159,14 @@ pub fn welcome() -> Welcome {
     }
 }
 
+/// A status whose details are not what the standard says they are.
+#[must_use]
+pub fn garbled() -> Status {
+    let mut headers = MetadataMap::new().into_headers();
+    headers.insert("grpc-status-details-bin", "%%%".parse().unwrap());
+    Status::with_metadata(Code::Unavailable, "it has had enough", MetadataMap::from_headers(headers))
+}
+
 /// What gives `content` as the driver expects it.
 #[must_use]
 pub fn parts_of(content: &[u8]) -> Vec<PullReply> {
@@ -109,6 +188,9 @@ impl Script {
             holdings: Vec::new(),
             weights: Vec::new(),
             give: Arc::new(|_| Err(Status::not_found("it gives nothing"))),
+            offer_refusal: None,
+            pull_refusal: None,
+            intake: None,
             act: Arc::new(move |talk| Box::pin(act(talk))),
         }
     }
@@ -207,7 +289,14 @@ impl Session for Script {
 
 #[tonic::async_trait]
 impl Blocks for Script {
-    async fn offer(&self, _: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+    async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+        if let Some(refusal) = &self.offer_refusal {
+            return Err(refusal.clone());
+        }
+        if let Some(intake) = self.intake.as_ref().filter(|_| !request.get_ref().cached) {
+            intake.offered()?;
+            return Ok(Response::new(OfferReply { missing: vec![0], busy: false }));
+        }
         Ok(Response::new(OfferReply { missing: self.missing.clone(), busy: false }))
     }
 
@@ -224,6 +313,9 @@ impl Blocks for Script {
     type PullStream = ReceiverStream<Result<PullReply, Status>>;
 
     async fn pull(&self, _: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
+        if let Some(refusal) = &self.pull_refusal {
+            return Err(refusal.clone());
+        }
         let (parts, stream) = mpsc::channel(self.weights.len().max(1));
         for part in &self.weights {
             parts.try_send(Ok(part.clone())).map_err(|full| Status::internal(full.to_string()))?;
@@ -239,7 +331,11 @@ impl Bulk for Script {
     }
 
     async fn push(&self, mut blocks: Messages<PushRequest>) -> Result<PushReply, Status> {
-        while blocks.message().await?.is_some() {}
+        while blocks.message().await?.is_some() {
+            if let Some(intake) = &self.intake {
+                intake.take().await; // all of them have one block
+            }
+        }
         Ok(PushReply {})
     }
 }

@@ -129,7 +129,7 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
             vec![DriverSays::Prepare(Prepare { data: "x".into(), study: "y".into(), kernel: "portable".into() })],
             "a digest of 1 bytes",
         ),
-        ("a thousand peers", vec![peers(b"data", vec!["127.0.0.1:1".to_owned(); 1000])], "at most 256 are allowed"),
+        ("a thousand peers", vec![peers(b"data", vec!["127.0.0.1:1".to_owned(); 1000])], "at most 32 are allowed"),
     ]
 }
 
@@ -312,7 +312,7 @@ async fn blobs_are_for_the_run_that_holds_the_executor() {
     let offer = OfferRequest { run: run.clone(), manifest: Some(forged(1, &[b"x"])), cached: false };
     assert_status("offer", thief.offer(offer).await, Code::FailedPrecondition, "does not hold this executor");
     let blob = Bytes::copy_from_slice(&Digest::of(b"x").0);
-    let watch = WatchRequest { run: run.clone(), blob: blob.clone() };
+    let watch = WatchRequest { run: run.clone(), blob: blob.clone(), by_peer: false };
     assert_status("watch", thief.watch(watch).await, Code::FailedPrecondition, "does not hold this executor");
     let fetch = FetchRequest { run: run.clone(), blob: blob.clone(), index: 0, encoding: 0 };
     assert_status(
@@ -350,11 +350,42 @@ async fn peers_that_are_nobody_are_asked_in_vain() {
         driver.push(&blob.manifest.digest().0, index, block).await.unwrap();
     }
     let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
-    let watch = WatchRequest { run: "alone".to_owned(), blob: name };
+    let watch = WatchRequest { run: "alone".to_owned(), blob: name, by_peer: false };
     let mut holdings = blocks(driver.channel()).watch(watch).await.unwrap().into_inner();
     let all = holdings.message().await.unwrap().unwrap().all.unwrap();
     assert!(BlockSet::from_bytes(3, &all).unwrap().is_full());
     assert_eq!(holdings.message().await.unwrap(), None);
+    drop(driver);
+    assert_unharmed(&lab, &executor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_watch_leave_the_driver_its_place_and_whoever_finds_none_may_ask_again() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    let driver = HostileDriver::hold(&executor.address, "crowded").await;
+    let manifest = forged(1, &[b"x"]);
+    let blob = name_of(&manifest);
+    driver.offer(manifest, false).await.unwrap();
+    let watch = async |by_peer| {
+        let request = WatchRequest { run: "crowded".to_owned(), blob: Bytes::copy_from_slice(&blob.0), by_peer };
+        blocks(driver.channel()).watch(request).await
+    };
+    let mut crowd = Vec::new();
+    let refused = loop {
+        match watch(true).await {
+            Ok(watching) => crowd.push(watching),
+            Err(refused) => break refused,
+        }
+        assert!(crowd.len() < 1000, "nobody is refused");
+    };
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    watch(false).await.unwrap();
+    crowd.pop();
+    // It takes a moment until the executor knows.
+    while let Err(refused) = watch(true).await {
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    }
     drop(driver);
     assert_unharmed(&lab, &executor);
 }

@@ -24,13 +24,12 @@ use broadsweep_proto::session::{
 };
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
-use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, parts_of, welcome};
+use broadsweep_tests::hostile_executor::{Give, HostileExecutor, Script, Talk, garbled, parts_of, welcome};
 use broadsweep_tests::lab::{Lab, tiny_with};
 use broadsweep_tests::outcome::Outcome as Left;
 use broadsweep_tests::process::Ended;
 use bytes::Bytes;
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
+use tonic::Status;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -175,13 +174,6 @@ fn no_lie_about_an_attempt_is_believed() {
     let lab = Lab::new(PROGRAM);
     let liars = LIES.into_iter().map(|(name, lie)| (name, liar(move |launch| vec![lie(launch)], Vec::new())));
     assert_no_lie_is_believed(&lab, &truth(&lab), liars);
-}
-
-/// A status whose details are not what the standard says they are.
-fn garbled() -> Status {
-    let mut headers = MetadataMap::new().into_headers();
-    headers.insert("grpc-status-details-bin", "%%%".parse().unwrap());
-    Status::with_metadata(Code::Unavailable, "it has had enough", MetadataMap::from_headers(headers))
 }
 
 #[test]
@@ -393,7 +385,16 @@ fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_dri
     let fickle = HostileExecutor::start(Script::new(|mut talk| async move {
         let _ = talk.until_launched(1).await;
     }));
-    for (name, executor, codes) in [("doubtful", &doubtful, [0, 3]), ("fickle", &fickle, [3, 3])] {
+    // Of one process, which neither died nor holds what was launched: as where a launch itself ends the session.
+    let same = welcome();
+    let choosy = HostileExecutor::start(Script::new(move |mut talk| {
+        let same = same.clone();
+        async move {
+            let _ = talk.until_launched_after(same).await;
+        }
+    }));
+    let rows = [("doubtful", &doubtful, [0, 3]), ("fickle", &fickle, [3, 3]), ("choosy", &choosy, [3, 3])];
+    for (name, executor, codes) in rows {
         let Ended { code, stderr, .. } = lab.tune(&lab.short(), name, &["--nodes", &executor.address]).wait();
         assert!(code.is_some_and(|code| codes.contains(&code)), "{name}: {code:?} {stderr}");
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");

@@ -313,7 +313,7 @@ impl Fetcher {
 
 /// A number that looks drawn, of a seed and a number (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014). Here and not from [`seeds`](crate::seeds): no result depends on it, and there are many.
-fn mix(seed: u64, number: u64) -> u64 {
+pub(super) fn mix(seed: u64, number: u64) -> u64 {
     let mut mixed = (seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

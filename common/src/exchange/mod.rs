@@ -10,6 +10,7 @@
 //! | `scatter` | [`Scatter`]: the driver's side, what to push to whom |
 //! | `node` | what the driver knows of one executor |
 //! | `push` | what the driver pushes, and why |
+//! | `mesh` | [`Mesh`]: whom each node is told of |
 //!
 //! # The protocol
 //!
@@ -26,7 +27,7 @@
 //! | executor | the driver which blocks it has | it is offered the blob | [`Scatter::joined`] |
 //! | executor | the driver each block that it gains | the driver watches it | [`Scatter::has`] |
 //! | driver | an executor a block | [`Scatter::next`] says so | [`Fetcher::arrived`], then [`Scatter::pushed`] |
-//! | driver | executors that lack blocks, where others are | one joins | each new one is dialled and watched |
+//! | driver | executors that lack blocks, where their peers are | [`Mesh`] changes them | those are dialled and watched, and no others |
 //! | executor | a peer which blocks it has, and gains | the peer watches it | [`Fetcher::peer_joined`], [`Fetcher::peer_has`] |
 //! | executor | a peer which block it wants | [`Fetcher::next`] says so | [`Fetcher::arrived`] or [`Fetcher::failed`] |
 //!
@@ -48,6 +49,7 @@
 mod blocks;
 mod fetch;
 mod flight;
+mod mesh;
 mod node;
 mod peer;
 mod push;
@@ -59,6 +61,7 @@ mod tests;
 pub use self::blocks::BlockSet;
 pub use self::fetch::{Failure, Fetcher, REQUESTS_MAX, Request};
 pub use self::flight::{SLOW_FACTOR, SLOW_MIN};
+pub use self::mesh::{Mesh, PEERS_MAX};
 pub use self::node::{PUSHES_PER_NODE, RETRY, RETRY_MAX};
 pub use self::peer::{DOUBT, LIES_MAX, PeerId, REFUSALS_MAX, REQUESTS_PER_PEER, REST, REST_MAX};
 pub use self::push::{NodeId, Push, Why};

@@ -1,5 +1,7 @@
 //! What becomes of a task whose attempt makes an epoch, ends, hangs or is lost.
 
+use std::time::Duration;
+
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use super::executor::Connection;
@@ -116,20 +118,21 @@ impl Scheduler {
         self.blame_failure(executor, probed, now, commands);
     }
 
-    /// A live attempt is gone without a report, `counted` if that is the loss of its executor.
+    /// A live attempt is gone without a report: with its executor if it had `arrived` there, else with a session.
     pub(super) fn lose_attempt(
         &mut self,
         executor: ExecutorId,
         attempt: AttemptId,
-        counted: bool,
+        arrived: bool,
         now: Moment,
         commands: &mut Vec<Command>,
     ) {
-        commands.push(Command::Lost { executor, attempt, counted });
-        if let Some(record) = self.task_mut(attempt.task).filter(|_| counted) {
-            record.lost_on(executor);
-        }
-        self.settle(attempt, now, now, commands);
+        commands.push(Command::Lost { executor, attempt, arrived });
+        let policy = self.policy;
+        let Some(record) = self.task_mut(attempt.task) else { return };
+        record.lost_on(executor);
+        let wait = if arrived { Duration::ZERO } else { policy.launch_backoff(record.losses(), attempt.task) };
+        self.settle(attempt, now.after(wait), now, commands);
     }
 
     /// Tells an attempt to stop: its slot is taken until it did.
@@ -287,6 +290,6 @@ impl Scheduler {
     }
 }
 
-fn micros(us: f64) -> std::time::Duration {
-    std::time::Duration::from_micros(us as u64)
+fn micros(us: f64) -> Duration {
+    Duration::from_micros(us as u64)
 }

@@ -3,10 +3,14 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use broadsweep_common::ids::TaskId;
 use serde::Deserialize;
 
 /// No wait between two attempts is longer, however often it doubled.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// Waits of as many sizes, from one to two times what they are, keep apart what was launched together.
+const APART: u32 = 16;
 
 /// How often the wait of an excluded executor doubles at most: up to 16 times the first.
 const PROBE_DOUBLINGS_MAX: u32 = 4;
@@ -19,10 +23,10 @@ pub struct SchedulingConfig {
     /// fault, so that trying again is a waste; more where the program fails now and then.
     pub failures_max: u32,
     /// Executors that a task may lose without reaching a new checkpoint before it is given up: a task that kills its
-    /// host stops here. Its last try is made on another executor, if there is one. More on machines that are taken away at any
+    /// host stops here, and so does one whose launch ends each session. Its last try is made on another executor, if there is one. More on machines that are taken away at any
     /// time, as spot instances are.
     pub losses_max: u32,
-    /// Wait after the first failure; doubles at each further one, up to a minute. More where a failure comes from
+    /// Wait after the first failure, or after a session ended on the launch; doubles at each further one, up to a minute. More where a failure comes from
     /// something outside that needs time to recover, as a shared disk does.
     pub backoff_ms: u64,
     /// Failures in a row, of whatever tasks, after which an executor is excluded if others work. More where many
@@ -152,6 +156,13 @@ impl SchedulingPolicy {
     /// The wait before the attempt that follows failure number `failures` (from 1).
     pub(super) fn backoff(&self, failures: u32) -> Duration {
         Duration::from_millis(doubled(self.0.backoff_ms, failures.saturating_sub(1))).min(BACKOFF_MAX)
+    }
+
+    /// The wait before a task is launched again whose launch was lost with a session, as loss number `losses` (from 1).
+    /// Different for tasks that were launched together: one of them may have ended the session, and must not take the
+    /// others with it each time.
+    pub(super) fn launch_backoff(&self, losses: u32, task: TaskId) -> Duration {
+        self.backoff(losses) * (APART + task.0 % APART) / APART
     }
 
     /// The wait before an excluded executor is probed after `probes` failed ones.

@@ -66,7 +66,7 @@ pub enum Event {
         /// Attempts that run there, or ended there without their end being known here.
         held: Vec<AttemptId>,
         /// Whether its process is another one than when it was last ready: then what ran there and is not held was
-        /// lost. Of the same process, a launch that is not held never arrived.
+        /// lost with it. Of the same process, a launch that is not held never arrived.
         restarted: bool,
     },
     /// An executor will leave: it ends or stops what it runs, and takes nothing new.
@@ -148,8 +148,8 @@ pub enum Command {
         executor: ExecutorId,
         /// Which attempt.
         attempt: AttemptId,
-        /// Whether it was lost with its executor, which counts; otherwise its launch never arrived.
-        counted: bool,
+        /// Whether its executor had it, and was lost with it; otherwise the session ended on its launch.
+        arrived: bool,
     },
     /// Noted: nothing is placed there until then, when one task probes it.
     Exclude {
@@ -205,7 +205,7 @@ pub enum GivenUp {
         /// How often.
         failures: u32,
     },
-    /// It lost `losses_max` executors without reaching a new checkpoint.
+    /// It lost `losses_max` executors, or sessions that ended on its launch, without reaching a new checkpoint.
     LostTooOften {
         /// How many.
         losses: u32,
@@ -218,7 +218,7 @@ impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailedTooOften { failures } => write!(f, "its program failed {failures} times"),
-            Self::LostTooOften { losses } => write!(f, "it lost {losses} executors without a new checkpoint"),
+            Self::LostTooOften { losses } => write!(f, "it was lost {losses} times without a new checkpoint"),
             Self::FitsNowhere => write!(f, "no executor that is there can do it"),
         }
     }

@@ -8,7 +8,7 @@
 //! What is decided here is decided by [`Scatter`]; each executor's link watches what it has, tells it who the others
 //! are, and pushes what is asked of it. A link that ends takes its executor out, with the blocks that only it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
-use broadsweep_common::exchange::{BlockSet, NodeId, Push, Scatter, Why};
+use broadsweep_common::exchange::{BlockSet, Mesh, NodeId, Push, Scatter, Why};
 use broadsweep_common::ids::ExecutorId;
 use broadsweep_proto::blocks::Holdings;
 use broadsweep_proto::dial::is_loopback;
@@ -33,9 +33,6 @@ use super::teller::Teller;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Traffic};
 
-/// Peers that one executor is told of: enough for blocks to spread in few steps, whatever the cluster's size.
-const PEERS_MAX: usize = 32;
-
 /// The broadcast of one blob to a run's executors.
 pub(super) struct Broadcast {
     pub(super) blob: Blob<Bytes>,
@@ -47,6 +44,7 @@ pub(super) struct Broadcast {
 
 struct State {
     scatter: Scatter,
+    mesh: Mesh,
     seated: BTreeMap<ExecutorId, Seated>,
 }
 
@@ -58,7 +56,7 @@ struct Seated {
 /// What a link is asked to do for its executor.
 enum Ask {
     Push(Push),
-    /// Tell it who the others are.
+    /// Tell it who its peers are.
     Peers(Vec<String>),
 }
 
@@ -87,7 +85,7 @@ impl Broadcast {
             blob,
             encoding: OnceLock::new(),
             began: Instant::now(),
-            state: Mutex::new(State { scatter, seated: BTreeMap::new() }),
+            state: Mutex::new(State { scatter, mesh: Mesh::default(), seated: BTreeMap::new() }),
         }
     }
 
@@ -102,7 +100,8 @@ impl Broadcast {
         let mut state = self.state();
         state.seated.insert(executor, Seated { address: address.to_owned(), asks });
         state.scatter.joined(NodeId(executor.0), have.clone());
-        state.tell_peers();
+        let changed = state.mesh.join(NodeId(executor.0));
+        state.tell_peers(changed);
         self.decide(&mut state);
         Seat { broadcast: Arc::clone(self), executor, asks: asked, have, traffic: Arc::clone(traffic) }
     }
@@ -149,19 +148,14 @@ impl Broadcast {
 }
 
 impl State {
-    /// Tells every executor that lacks blocks who the others are.
-    fn tell_peers(&self) {
-        let all: Vec<_> = self.seated.iter().collect();
-        for (place, (executor, seated)) in all.iter().enumerate() {
-            if self.scatter.is_whole(NodeId(executor.0)) {
-                continue;
+    /// Tells those whose peers are others now who these are; one that has all blocks needs none.
+    fn tell_peers(&self, changed: BTreeSet<NodeId>) {
+        let address = |node: NodeId| Some(self.seated.get(&ExecutorId(node.0))?.address.clone());
+        for node in changed.into_iter().filter(|node| !self.scatter.is_whole(*node)) {
+            if let Some(seated) = self.seated.get(&ExecutorId(node.0)) {
+                let addresses = self.mesh.peers(node).filter_map(address).collect();
+                let _ = seated.asks.send(Ask::Peers(addresses)); // as in `decide`
             }
-            let others = all.len() - 1;
-            let told = others.min(PEERS_MAX);
-            // Those that come after it, spread over the whole circle: near and far ones.
-            let steps = (0..told).map(|number| 1 + number * others / told);
-            let addresses = steps.map(|step| all[(place + step) % all.len()].1.address.clone());
-            let _ = seated.asks.send(Ask::Peers(addresses.collect())); // as in `decide`
         }
     }
 }
@@ -240,6 +234,43 @@ impl Drop for Seat {
         let mut state = self.broadcast.state();
         state.seated.remove(&self.executor);
         state.scatter.left(NodeId(self.executor.0));
+        let changed = state.mesh.leave(NodeId(self.executor.0));
+        state.tell_peers(changed);
         self.broadcast.decide(&mut state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::exchange::PEERS_MAX;
+
+    use super::*;
+
+    /// How many lists of peers wait for these; none names more than it may.
+    fn lists(seats: &mut [Seat]) -> usize {
+        let mut lists = 0;
+        for seat in seats {
+            while let Ok(ask) = seat.asks.try_recv() {
+                let Ask::Peers(addresses) = ask else { continue };
+                assert!(addresses.len() <= PEERS_MAX, "{} peers", addresses.len());
+                lists += 1;
+            }
+        }
+        lists
+    }
+
+    #[test]
+    fn of_a_node_that_joins_or_leaves_few_others_hear_however_many_there_are() {
+        let broadcast = Arc::new(Broadcast::new(Blob::new(Bytes::from_static(b"data")).unwrap()));
+        let (traffic, mut seats) = (Arc::default(), Vec::new());
+        for number in 0..1000 {
+            let have = BlockSet::empty(1);
+            seats.push(broadcast.join(ExecutorId(number), &format!("node{number}:7717"), (have, &traffic)));
+            let told = lists(&mut seats[..]);
+            assert!(told <= PEERS_MAX + 1, "{told} nodes heard that node {number} joined");
+        }
+        drop(seats.swap_remove(500));
+        let told = lists(&mut seats);
+        assert!((1..=PEERS_MAX).contains(&told), "{told} nodes heard that one left");
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use broadsweep_common::ids::ExecutorId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::broadcast::Broadcast;
+use super::orders::OrderReceiver;
 use super::teller::{RunOver, Teller};
-use super::{LinkEvent, Order, Payload, SessionId, World};
+use super::{LinkEvent, Payload, World};
 
 /// The run loop's desk for one executor.
 pub(super) struct Desk {
@@ -20,7 +21,7 @@ pub(super) struct Desk {
     pub(super) world: World,
     /// Whether the next session ends another run's hold.
     pub(super) takes_over: bool,
-    pub(super) orders: mpsc::Receiver<(SessionId, Vec<Order>)>,
+    pub(super) orders: OrderReceiver,
     /// The run is over: executors are to be told, and nobody is dialled any more but for that.
     pub(super) over: CancellationToken,
     /// Executors that are left as they are then; set before `over` is.

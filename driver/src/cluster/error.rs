@@ -21,6 +21,14 @@ pub enum LinkError {
         /// What people call it.
         name: String,
     },
+    /// The link itself failed.
+    #[error("{name}: its link failed, which is a mistake in this program: {reason}")]
+    Panicked {
+        /// What people call the executor.
+        name: String,
+        /// What the task said.
+        reason: String,
+    },
     /// Something answers, but not as an executor.
     #[error("{address} answers, but not as a broadsweep executor: {reason}")]
     NotAnExecutor {
@@ -87,6 +95,7 @@ impl LinkError {
             // A frozen executor cannot be told from something else that listens there: it may wake.
             Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Held { .. } | Self::Broken { .. } => true,
             Self::NotStarted { .. }
+            | Self::Panicked { .. }
             | Self::Twice { .. }
             | Self::Refused { .. }
             | Self::Broadcast { .. }
@@ -97,9 +106,11 @@ impl LinkError {
     /// Whether the executor may hold the run without a session after this; `None` where that is as it was before.
     pub(super) fn leaves_a_hold(&self) -> Option<bool> {
         match self {
-            Self::Broadcast { .. } | Self::Unprepared { .. } | Self::Broken { .. } | Self::Refused { .. } => {
-                Some(true)
-            }
+            Self::Broadcast { .. }
+            | Self::Unprepared { .. }
+            | Self::Broken { .. }
+            | Self::Refused { .. }
+            | Self::Panicked { .. } => Some(true),
             Self::Unreachable { nobody_listens, .. } => nobody_listens.then_some(false),
             Self::NotAnExecutor { .. } => None,
             // Under its other name, the executor is the concern of another link.

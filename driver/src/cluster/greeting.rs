@@ -21,6 +21,7 @@ use super::broadcast::{Seat, Way};
 use super::desk::Desk;
 use super::dial::{ANSWER_TIMEOUT, dial};
 use super::ending::{SessionEnd, broadcast_error, status_in_words};
+use super::errands::Errands;
 use super::outbound::Outbound;
 use super::session::Session;
 use super::transfer::Transfer;
@@ -208,8 +209,16 @@ async fn greet(desk: &Desk, channel: SafeChannel, address: &str) -> Result<(Sess
     acknowledged.store(sequence, Ordering::Relaxed);
     let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();
-    let supplies = Arc::default();
-    let session = Session { address, outbound, inbound, received: sequence, acknowledged, transfer, supplies };
+    let session = Session {
+        address,
+        outbound,
+        inbound,
+        received: sequence,
+        acknowledged,
+        transfer,
+        supplies: Arc::default(),
+        errands: Errands::default(),
+    };
     Ok((session, welcome))
 }
 

@@ -1,10 +1,14 @@
 //! One executor: dial, hold a session, and after its end dial again until the run is over.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::desk::Desk;
 use super::ending::SessionEnd;
 use super::greeting::{self, Opened, open};
+use super::orders::ORDERS_MAX;
 use super::{LinkError, LinkEvent, Member, SessionId};
 
 /// Wait before the first new dial; doubles up to [`BACKOFF_MAX`].
@@ -18,7 +22,22 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn run(mut self) {
+    /// Serves the executor until the run is over. A panic is a mistake of ours: it ends this link, and the run goes on
+    /// without the executor.
+    pub(super) async fn run(self) {
+        let (teller, payload) = (self.desk.teller.clone(), Arc::clone(&self.desk.payload));
+        let name = self.member.name.clone();
+        let served = AbortOnDropHandle::new(tokio::spawn(self.serve_and_part())).await;
+        if let Err(ended) = served
+            && ended.is_panic()
+        {
+            payload.kernel.on_failure(teller.executor);
+            let panicked = LinkError::Panicked { name, reason: ended.to_string() };
+            let _ = teller.tell(LinkEvent::Refused(panicked)).await; // the run may be over
+        }
+    }
+
+    async fn serve_and_part(mut self) {
         if let Some(address) = self.serve().await {
             greeting::say_goodbye_after_redial(&mut self.desk, &address).await;
         }
@@ -98,6 +117,8 @@ async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
         Err(end) => return end,
     };
     let over = desk.over.clone();
+    desk.orders.forget_earlier();
+    let overrun = desk.orders.overrun(id);
     let talk = async {
         desk.tell(LinkEvent::Ready(ready)).await?;
         session.talk(desk, id).await
@@ -105,6 +126,7 @@ async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
     let end = tokio::select! {
         biased;
         () = over.cancelled() => SessionEnd::RunOver,
+        () = overrun => SessionEnd::Lost { reason: format!("it left {ORDERS_MAX} batches of orders untaken") },
         end = talk => end.err().unwrap_or(SessionEnd::RunOver),
     };
     if over.is_cancelled() && !desk.is_spared() {

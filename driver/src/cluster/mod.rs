@@ -8,11 +8,13 @@
 //! | `broadcast` | the data set on its way to all of them |
 //! | `dial` | the way to an executor |
 //! | `desk` | the run loop as a link sees it |
+//! | `orders` | what waits on its way from the run loop |
 //! | `teller` | how a link tells the run loop |
 //! | `error`, `ending` | why there is no session, or no longer |
 //! | `link` | one executor: dial, session, its end, dial again |
 //! | `greeting` | how a session begins: hello, broadcast, prepare |
 //! | `session` | a session that is ready: orders out, reports in |
+//! | `errands` | what goes on beside it |
 //! | `outbound` | the driver's half of its stream |
 //! | `transfer` | blobs pushed to and pulled from an executor |
 //! | `vault` | where pulled blobs are made safe |
@@ -24,12 +26,14 @@ mod broadcast;
 mod desk;
 mod dial;
 mod ending;
+mod errands;
 mod error;
 mod greeting;
 mod kernel;
 mod link;
 pub mod local;
 pub mod nodes;
+mod orders;
 mod outbound;
 pub mod roster;
 mod session;
@@ -55,6 +59,7 @@ use crate::journal::StorageError;
 use broadcast::Broadcast;
 use desk::{Desk, Processes};
 use link::Link;
+use orders::{OrderSender, order_channel};
 use teller::Teller;
 
 pub use broadsweep_proto::dial::{Connect, Tcp};
@@ -62,8 +67,6 @@ pub use error::LinkError;
 pub use kernel::KernelChoice;
 pub use vault::{BlockingVault, Vault, VaultFuture, load};
 
-/// Batches of orders that may wait for one executor.
-const ORDERS_MAX: usize = 4_096;
 /// Events that may wait for the run loop, before links wait for it.
 const EVENTS_MAX: usize = 4_096;
 /// Blobs that are fetched at once, from all executors together: each may be as large as the memory of a training.
@@ -265,7 +268,7 @@ pub struct Cluster {
     payload: Arc<Payload>,
     world: World,
     names: Vec<String>,
-    orders: Vec<mpsc::Sender<(SessionId, Vec<Order>)>>,
+    orders: Vec<OrderSender>,
     told: mpsc::Sender<(ExecutorId, LinkEvent)>,
     events: mpsc::Receiver<(ExecutorId, LinkEvent)>,
     over: CancellationToken,
@@ -312,7 +315,7 @@ impl Cluster {
     /// Dials one more executor: the first is executor 0.
     pub fn add(&mut self, member: Member) -> ExecutorId {
         let executor = ExecutorId(self.names.len() as u32);
-        let (order, ordered) = mpsc::channel(ORDERS_MAX);
+        let (order, ordered) = order_channel();
         self.payload.kernel.awaits(executor);
         self.names.push(member.name.clone());
         self.orders.push(order);
@@ -373,12 +376,11 @@ impl Cluster {
         }
     }
 
-    /// Passes orders on, without waiting. An executor so far behind that its queue is full is as good as lost: its
-    /// session's end will say so, and the orders with it.
+    /// Passes orders on, without waiting. An executor so far behind that they find no room is as good as lost: its
+    /// session ends, and the orders with it.
     pub fn tell(&self, executor: ExecutorId, session: SessionId, orders: Vec<Order>) {
-        let Some(link) = self.orders.get(executor.0 as usize) else { return };
-        if let Err(error) = link.try_send((session, orders)) {
-            tracing::warn!(%executor, %error, "orders were not passed on");
+        if let Some(link) = self.orders.get(executor.0 as usize) {
+            link.send(session, orders);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::session::{DriverItem, FromDriver, Hello, driver_item};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -13,8 +14,10 @@ use tokio_stream::Stream;
 use super::Payload;
 use super::ending::SessionEnd;
 
-/// Items that are put together into one message at most.
+/// Items that are put together into one message at most...
 const BATCH_MAX: usize = 256;
+/// ...and their bytes, unless the first alone has more: the executor takes no larger message than it may get.
+const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
 /// The driver's half of the stream: what is sent becomes part of the next message.
 #[derive(Clone)]
@@ -69,7 +72,13 @@ impl Stream for Outgoing {
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        let batch = BATCH_MAX.min(self.waiting.len());
+        let mut bytes = 0;
+        let fits = |item: &&driver_item::Item| {
+            let is_first = bytes == 0;
+            bytes += item.encoded_len();
+            is_first || bytes <= BATCH_BYTES_MAX
+        };
+        let batch = self.waiting.iter().take(BATCH_MAX).take_while(fits).count();
         self.sequence += 1;
         Poll::Ready(Some(FromDriver {
             run: self.run.clone(),
@@ -83,8 +92,9 @@ impl Stream for Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::configuration::TEXT_BYTES_MAX;
     use broadsweep_common::ids::{AttemptId, TaskId};
-    use broadsweep_proto::session::Cancel;
+    use broadsweep_proto::session::{Cancel, Launch, Parameter, parameter};
     use broadsweep_proto::wire;
     use tokio_stream::StreamExt;
 
@@ -118,6 +128,23 @@ mod tests {
         assert_eq!(messages.iter().map(shape).collect::<Vec<_>>(), [(1, 9, BATCH_MAX), (2, 9, 5)]);
         let sent = messages.into_iter().flat_map(|message| message.items).map(|item| item.item.unwrap());
         assert_eq!(sent.collect::<Vec<_>>(), cancels(0..BATCH_MAX + 5));
+    }
+
+    #[tokio::test]
+    async fn the_largest_launches_together_are_no_message_that_an_executor_refuses() {
+        let (items, outgoing) = outgoing(0);
+        let word = parameter::Value::Choice("x".repeat(TEXT_BYTES_MAX));
+        let configuration = vec![Parameter { name: "word".to_owned(), value: Some(word) }];
+        let launch = driver_item::Item::Launch(Launch { configuration, ..Launch::default() });
+        items.try_send(vec![launch; 10]).unwrap();
+        drop(items);
+        let messages: Vec<_> = outgoing.collect().await;
+        let bytes = |message: &FromDriver| {
+            message.items.iter().filter_map(|item| item.item.as_ref()).map(driver_item::Item::encoded_len).sum()
+        };
+        let largest: usize = messages.iter().map(bytes).max().unwrap();
+        assert!(largest + (1 << 20) < MESSAGE_BYTES_MAX, "{largest} bytes");
+        assert_eq!(messages.iter().map(|message| message.items.len()).sum::<usize>(), 10);
     }
 
     #[tokio::test]

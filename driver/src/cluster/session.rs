@@ -6,18 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::attempt::{Launch, Report};
-use broadsweep_common::blob::Blob;
+use broadsweep_common::blob::{ARRIVING_MAX, Blob};
 use broadsweep_common::ids::AttemptId;
 use broadsweep_proto::session::{Cancel, Dismiss, FromExecutor, Release, driver_item, executor_item};
 use broadsweep_proto::wire;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
 use super::desk::Desk;
 use super::ending::{SessionEnd, status_in_words};
+use super::errands::Errands;
 use super::outbound::Outbound;
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
+
+/// Launches whose needs are read and sent to one executor at the same time. Fewer than may be on their way there: a
+/// session that broke off may have left some.
+const SUPPLIES_MAX: usize = ARRIVING_MAX / 4;
 
 /// A connection that an executor has welcomed.
 pub(super) struct Session {
@@ -30,15 +36,25 @@ pub(super) struct Session {
     pub(super) acknowledged: Arc<AtomicU64>,
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
+    pub(super) errands: Errands,
 }
 
-/// Launches that wait for what they need, each with the cancel that is to follow it.
-#[derive(Default)]
-pub(super) struct Supplies(Mutex<HashMap<AttemptId, Option<Cancel>>>);
+/// Launches that wait for what they need.
+pub(super) struct Supplies {
+    /// Each with the cancel that is to follow it.
+    waiting: Mutex<HashMap<AttemptId, Option<Cancel>>>,
+    room: Semaphore,
+}
+
+impl Default for Supplies {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), room: Semaphore::new(SUPPLIES_MAX) }
+    }
+}
 
 impl Supplies {
     fn waiting(&self) -> MutexGuard<'_, HashMap<AttemptId, Option<Cancel>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, attempt: AttemptId) {
@@ -68,12 +84,11 @@ impl Session {
             // Orders first: they follow from reports, so reports do not wait for long.
             tokio::select! {
                 biased;
-                orders = desk.orders.recv() => match orders {
+                orders = desk.orders.next(id) => match orders {
                     None => return Err(SessionEnd::RunOver),
-                    // Orders for an earlier session were lost with it, and the run loop knows.
-                    Some((meant, _)) if meant != id => {}
-                    Some((_, orders)) => self.carry_out(desk, orders).await?,
+                    Some(orders) => self.carry_out(desk, orders).await?,
                 },
+                reason = self.errands.panicked() => return Err(SessionEnd::Lost { reason }),
                 message = self.inbound.message() => self.receive(desk, message).await?,
             }
         }
@@ -142,7 +157,7 @@ impl Session {
     }
 
     /// What is ordered together goes out together.
-    async fn carry_out(&self, desk: &Desk, orders: Vec<Order>) -> Result<(), SessionEnd> {
+    async fn carry_out(&mut self, desk: &Desk, orders: Vec<Order>) -> Result<(), SessionEnd> {
         let mut items = Vec::with_capacity(orders.len());
         let mut acknowledges = false;
         for order in orders {
@@ -170,28 +185,30 @@ impl Session {
 
     /// Beside the session, so that reports do not wait for bulk. The launch goes out in any case: without its weights
     /// the attempt fails, without its checkpoint it starts at the beginning.
-    fn supply_and_launch(&self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
+    fn supply_and_launch(&mut self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
         let (mut transfer, outbound) = (self.transfer.clone(), self.outbound.clone());
         let (vault, supplies) = (Arc::clone(&desk.world.vault), Arc::clone(&self.supplies));
         supplies.begin(launch.attempt);
-        tokio::spawn(async move {
+        self.errands.begin(async move {
+            let place = supplies.room.acquire().await; // nobody closes it
             for needed in needs {
                 if let Err(reason) = supply(&mut transfer, &*vault, &mut launch, needed).await {
                     tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
                 }
             }
+            drop(place);
             let cancel = supplies.end(launch.attempt).map(driver_item::Item::Cancel);
             let items = iter::once(wire::launch_item(launch)).chain(cancel);
             let _ = outbound.send(items.collect()).await; // a lost session is reported by itself
         });
     }
 
-    /// Beside the session, as a supply.
-    fn pull(&self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
+    /// Beside the session, as a supply; what has come is made safe although the session ends meanwhile.
+    fn pull(&mut self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
         let (mut transfer, address) = (self.transfer.clone(), self.address.clone());
         let vault = Arc::clone(&desk.world.vault);
         let (teller, pulls) = (desk.teller.clone(), Arc::clone(&desk.pulls));
-        tokio::spawn(async move {
+        self.errands.begin_lasting(async move {
             let pulled = async {
                 let _permit = pulls.acquire().await; // nobody closes it
                 let pulled = transfer.pull(blob, bytes_max).await.map_err(|status| {

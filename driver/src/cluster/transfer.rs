@@ -16,12 +16,16 @@ use broadsweep_proto::bulk::{BulkClient, PushRequest};
 use broadsweep_proto::safe_channel::SafeChannel;
 use broadsweep_proto::wire;
 use bytes::Bytes;
-use tonic::{Status, Streaming};
+use tokio::time::Instant;
+use tonic::{Code, Status, Streaming};
 
 use super::Traffic;
 
-/// How long an executor may take over one block, or over the answer to an offer.
+/// How long an executor may take over one block, or over the answer to an offer, or have no room for what an attempt
+/// needs.
 const STALL_MAX: Duration = Duration::from_mins(2);
+/// How often it is asked again whether it has room.
+const ROOM_POLL: Duration = Duration::from_millis(200);
 
 /// An answer that comes while the other side is at work. A peer that only keeps its connection alive is as good as lost.
 async fn moving<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
@@ -62,9 +66,19 @@ impl Transfer {
         Err(Status::invalid_argument("it named missing blocks twice or out of order"))
     }
 
-    /// Gives the executor a blob that belongs to one attempt.
+    /// Gives the executor a blob that belongs to one attempt, as soon as it has room for it.
     pub(super) async fn supply(&mut self, blob: &Blob<Bytes>) -> Result<(), Status> {
-        let missing = self.offer(blob, false).await?.ok_or_else(|| Status::internal("a blob in memory was busy"))?;
+        let began = Instant::now();
+        let missing = loop {
+            match self.offer(blob, false).await {
+                Ok(missing) => break missing.ok_or_else(|| Status::internal("a blob in memory was busy"))?,
+                // What is there goes once its attempt begins, or once it was fetched.
+                Err(full) if full.code() == Code::ResourceExhausted && began.elapsed() < STALL_MAX => {
+                    tokio::time::sleep(ROOM_POLL).await;
+                }
+                Err(status) => return Err(status),
+            }
+        };
         // It is no broadcast, so nobody counts it; numbers of training do not shrink.
         self.push(blob, missing, Encoding::Raw, &Traffic::default().into()).await
     }
@@ -109,7 +123,7 @@ impl Transfer {
 
     /// What the executor has of a blob, and what comes.
     pub(super) async fn watch(&mut self, blob: Digest) -> Result<Streaming<Holdings>, Status> {
-        let request = WatchRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(&blob.0) };
+        let request = WatchRequest { run: self.run.clone(), blob: Bytes::copy_from_slice(&blob.0), by_peer: false };
         Ok(moving(self.client.watch(request)).await?.into_inner())
     }
 

@@ -53,12 +53,12 @@ pub enum AttemptEnd {
     Stopped,
     /// Another attempt of the task ended first.
     Beaten,
-    /// Its executor was lost.
+    /// Its executor was lost, or the session that was to bring it there.
     Lost {
         /// Why, for people.
         reason: String,
     },
-    /// Its launch was lost with a connection.
+    /// Its executor held its number although it was never launched there.
     NeverArrived,
     /// Its driver ended, and no executor came back with it.
     Orphaned,

@@ -18,7 +18,7 @@ impl Run<'_> {
             Command::Launch(executor, attempt) => self.launch(executor, attempt),
             Command::Cancel(executor, attempt, reason) => self.cancel(executor, attempt, reason),
             Command::Adopt(executor, attempt) => self.adopt(executor, attempt),
-            Command::Lost { executor, attempt, counted } => self.lose(executor, attempt, counted),
+            Command::Lost { executor, attempt, arrived } => self.lose(executor, attempt, arrived),
             Command::Exclude { executor, until, failures } => self.exclude(executor, until, failures),
             Command::Reinstate(executor) => {
                 self.say(format!("{} works again, and takes trials as before", self.cluster.name(executor)));
@@ -99,16 +99,17 @@ impl Run<'_> {
         }
     }
 
-    fn lose(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool) {
+    fn lose(&mut self, executor: ExecutorId, attempt: AttemptId, arrived: bool) {
         self.attempts.forget(attempt);
-        let end = if counted {
-            let reason = format!("{}: {}", self.cluster.name(executor), self.executors.end_reason(executor));
-            self.say(format!("{attempt} is lost with {}; it is made again", self.cluster.name(executor)));
-            AttemptEnd::Lost { reason }
+        let (name, ended) = (self.cluster.name(executor), self.executors.end_reason(executor));
+        let (line, reason) = if arrived {
+            (format!("{attempt} is lost with {name}; it is made again"), format!("{name}: {ended}"))
         } else {
-            AttemptEnd::NeverArrived
+            let line = format!("the connection to {name} ended before {attempt} arrived there; it is made again");
+            (line, format!("{name}: the connection ended on its launch: {ended}"))
         };
-        self.end_attempt(attempt, end, Spent::default());
+        self.say(line);
+        self.end_attempt(attempt, AttemptEnd::Lost { reason }, Spent::default());
     }
 
     fn exclude(&mut self, executor: ExecutorId, until: Moment, failures: u32) {

@@ -40,6 +40,9 @@ impl Run<'_> {
                 }
             }
             LinkEvent::Refused(error) => {
+                if self.executors.session(executor).is_some() {
+                    self.on_session_end(executor, error.to_string());
+                }
                 let message = format!("{error}; going on without it");
                 self.executors.on_refused(executor, error);
                 self.note_standing(executor, Standing::Gone);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_search::{Domain, Space, TRIALS_MAX};
 
 use super::diagnostic::{Diagnostic, Source};
@@ -24,7 +24,11 @@ struct Parameter<'u> {
 pub(super) fn read(table: &Table<'_>, uses: &[Use], grid: bool, source: &Source) -> Result<Space, Diagnostic> {
     let entries = table.entries();
     check_names(&entries, uses, source)?;
-    let mut space = Space::new();
+    if let Some(entry) = entries.get(PARAMETERS_MAX) {
+        let count = entries.len();
+        return Err(entry.error(format!("[search.space] has {count} parameters; {PARAMETERS_MAX} are allowed")));
+    }
+    let (mut space, mut text_bytes) = (Space::new(), 0);
     for entry in &entries {
         let parameter = Parameter::new(entry.key, uses, source).ok_or_else(|| unused(entry))?;
         let domain = parameter.read(&entry.node)?;
@@ -32,6 +36,9 @@ pub(super) fn read(table: &Table<'_>, uses: &[Use], grid: bool, source: &Source)
             let message = format!("`{}` needs a `count`: how many values of its range the grid takes", entry.key);
             return Err(entry.node.error(message).with_note("or write sampler = \"random\" and `trials`"));
         }
+        text_bytes += entry.key.len() + longest_word(&domain);
+        check_text_bytes(&format!("the parameters up to `{}`", entry.key), text_bytes)
+            .map_err(|bad| entry.error(bad))?;
         space.insert(entry.key.to_owned(), domain);
     }
     Ok(space)
@@ -62,7 +69,23 @@ pub(super) fn read_control(
             control.push((name, parameter.admit(&node)?));
         }
     }
-    Ok(control.into_iter().collect())
+    let control: Configuration = control.into_iter().collect();
+    check_text_bytes("the parameters of [control]", control.text_bytes()).map_err(|bad| node.error(bad))?;
+    Ok(control)
+}
+
+/// Bytes of the longest word that a parameter can be.
+fn longest_word(domain: &Domain) -> usize {
+    let Domain::Values(values) = domain else { return 0 };
+    values.iter().map(Value::text_bytes).max().unwrap_or_default()
+}
+
+/// Refuses a configuration that no launch can carry.
+fn check_text_bytes(what: &str, bytes: usize) -> Result<(), String> {
+    if bytes <= TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!("names and words of {what} can have {bytes} bytes together; {TEXT_BYTES_MAX} are allowed"))
 }
 
 /// Every `"$name"` has its parameter, and every parameter a name that can be written.

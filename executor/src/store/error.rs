@@ -3,12 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use broadsweep_common::blob::ManifestError;
+use broadsweep_common::blob::{ARRIVING_MAX, ManifestError};
 use broadsweep_common::encoding::Undecodable;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
-
-use super::ASSEMBLIES_MAX;
 
 /// Why a blob or block cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +97,11 @@ pub enum StoreError {
         /// What blobs in memory may take together.
         bytes_max: ByteSize,
     },
+    /// An attempt made it whose run has gone.
+    #[error("the run that it was made for is over here")]
+    RunOver,
     /// Too many blobs are arriving.
-    #[error("more than {ASSEMBLIES_MAX} blobs arriving at the same time")]
+    #[error("more than {ARRIVING_MAX} blobs arriving at the same time")]
     TooMany,
     /// The blob is larger than any may be.
     #[error(transparent)]
@@ -125,6 +126,7 @@ impl StoreError {
             | Self::Encoding { .. }
             | Self::Length { .. }
             | Self::NoRoom { .. }
+            | Self::RunOver
             | Self::TooMany
             | Self::Manifest(_) => false,
         }

@@ -5,6 +5,7 @@
 //! | `cache` | the cache folder: what is there, what is in use, what goes when there is no room |
 //! | `assembly` | a blob that is still arriving, and the check of its blocks |
 //! | `map` | the memory map of a sealed file |
+//! | `shelf` | the store as the attempts of one run see it |
 //! | `error` | why something cannot be stored |
 //!
 //! Every block is checked against its digest before it counts; a file of an earlier run is checked again before it
@@ -15,12 +16,13 @@ mod assembly;
 mod cache;
 mod error;
 mod map;
+mod shelf;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use broadsweep_common::blob::{Blob, Manifest};
+use broadsweep_common::blob::{ARRIVING_MAX, Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::size::ByteSize;
@@ -31,11 +33,10 @@ use cache::Begun;
 
 pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
 pub use error::StoreError;
+pub(crate) use shelf::Shelf;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 4 << 30;
-/// Blobs that may be arriving at the same time.
-const ASSEMBLIES_MAX: usize = 64;
 
 /// The bytes of a blob, wherever they are.
 pub type Content = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -91,6 +92,8 @@ struct State {
     sought: HashSet<Digest>,
     /// How often a run's blobs were forgotten: what was looked for before that is not wanted any more.
     forgotten: u64,
+    /// How many runs have gone.
+    stay: u64,
 }
 
 struct Stored {
@@ -148,7 +151,7 @@ impl BlobStore {
             if let Some(offer) = state.known(digest) {
                 return Ok(offer);
             }
-            if state.sought.len() >= ASSEMBLIES_MAX {
+            if state.sought.len() >= ARRIVING_MAX {
                 return Err(StoreError::TooMany);
             }
             if !state.sought.insert(digest) {
@@ -200,7 +203,7 @@ impl BlobStore {
                 Vec::new()
             }
             Found::Arriving(assembly) => {
-                if state.arriving.len() >= ASSEMBLIES_MAX {
+                if state.arriving.len() >= ARRIVING_MAX {
                     return Err(StoreError::TooMany);
                 }
                 if medium == Medium::Memory {
@@ -289,36 +292,14 @@ impl BlobStore {
         self.state().whole.get(&blob).map(|stored| stored.blob.clone())
     }
 
-    /// Keeps bytes that were made here, in memory until they are released. Checkpoints make room for a result.
-    ///
-    /// # Errors
-    /// [`StoreError::NoRoom`] and [`StoreError::Manifest`].
-    pub fn keep(&self, content: Vec<u8>, made: Made) -> Result<Digest, StoreError> {
-        let manifest = Manifest::of(&content)?;
-        let digest = manifest.digest();
-        let mut state = self.state();
-        if let Some(known) = state.whole.get_mut(&digest) {
-            known.made = known.made.max(Some(made));
-            return Ok(digest);
-        }
-        let bytes = manifest.bytes();
-        if made == Made::Result && bytes <= self.memory_bytes_max {
-            state.drop_checkpoints_until(self.memory_bytes_max - bytes);
-        }
-        self.room_for(&state, bytes)?;
-        let blob = Blob { manifest, content: Arc::new(content) as Content };
-        state.whole.insert(digest, Stored { medium: Medium::Memory, made: Some(made), inputs: 0, blob });
-        Ok(digest)
-    }
-
     /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
     pub fn release(&self, blob: Digest) {
-        self.state().change(blob, |stored| stored.made = None);
+        self.state().release(blob);
     }
 
-    /// An attempt has taken in what was offered for it: drops it, unless something else needs it.
-    pub fn took_in(&self, blob: Digest) {
-        self.state().change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
+    /// Drops what was on its way for attempts: the session that sent it is over, and its launches with it.
+    pub fn forget_supplies(&self) {
+        self.state().arriving.retain(|_, (medium, _)| *medium == Medium::Cache);
     }
 
     /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
@@ -338,9 +319,10 @@ impl BlobStore {
     }
 
     /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay, half-written
-    /// ones too: the next run goes on with them.
+    /// ones too: the next run goes on with them. What its attempts make from now on is not kept.
     pub fn forget_run(&self) {
         let mut state = self.state();
+        state.stay += 1;
         state.whole.clear();
         state.forget_arriving();
     }
@@ -387,6 +369,11 @@ impl State {
         if stored.made.is_none() && stored.inputs == 0 {
             self.whole.remove(&blob);
         }
+    }
+
+    /// A blob that was made here is needed no longer.
+    fn release(&mut self, blob: Digest) {
+        self.change(blob, |stored| stored.made = None);
     }
 
     /// What is known of a blob that is offered once more.

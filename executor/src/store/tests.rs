@@ -184,22 +184,22 @@ async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
 #[tokio::test]
 async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![7; 10], Made::Result).unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let digest = store.shelf().keep(vec![7; 10], Made::Result).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
     assert_eq!(store.offer(manifest, Medium::Memory).await.unwrap(), Offer::Missing(vec![]));
     store.release(digest);
     store.release(digest);
     assert!(store.get(digest).is_some() && !store.holds_results());
-    store.took_in(digest);
+    assert!(store.shelf().take_in(digest).is_some());
     assert!(store.get(digest).is_none());
 }
 
 #[test]
 fn kept_weights_are_there_until_they_are_released() {
     let folder = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(folder.path()).unwrap();
-    let digest = store.keep(vec![1, 2, 3], Made::Result).unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let digest = store.shelf().keep(vec![1, 2, 3], Made::Result).unwrap();
     assert_eq!(content_of(&store, digest), [1, 2, 3]);
     store.release(digest);
     assert!(store.get(digest).is_none());
@@ -244,36 +244,63 @@ async fn a_block_can_be_read_as_soon_as_it_is_here() {
 async fn memory_for_blobs_can_be_limited_below_what_they_may_take_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
-    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
-    store.keep(vec![1; 600], Made::Result).unwrap();
-    assert!(matches!(store.keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+    let store = Arc::new(BlobStore::with_limits(folder.path(), limits).unwrap());
+    store.shelf().keep(vec![1; 600], Made::Result).unwrap();
+    assert!(matches!(store.shelf().keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+}
+
+#[test]
+fn an_attempt_of_a_run_that_has_gone_neither_keeps_nor_drops_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let gone = store.shelf();
+    store.forget_run();
+    assert!(matches!(gone.keep(vec![1], Made::Result), Err(StoreError::RunOver)) && !store.holds_results());
+    let digest = store.shelf().keep(vec![1], Made::Result).unwrap();
+    gone.release(digest);
+    assert!(store.holds_results() && gone.take_in(digest).is_none() && gone.get(digest).is_none());
+}
+
+#[tokio::test]
+async fn what_a_session_was_sending_is_dropped_with_it_and_half_of_the_data_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    let (data, supply) = (blob(2), blob(3));
+    for (blob, medium) in [(&data, Medium::Cache), (&supply, Medium::Memory)] {
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
+        push(&store, blob, 0).unwrap();
+    }
+    store.forget_supplies();
+    let missing = |blob: &Blob<Vec<u8>>| store.missing(blob.manifest.digest());
+    assert_eq!((missing(&data), missing(&supply)), (Some((2, vec![1])), None));
 }
 
 #[tokio::test]
 async fn a_result_takes_the_room_of_checkpoints_and_of_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
-    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
-    let [small, large, needed] = [100, 300, 350].map(|bytes| store.keep(vec![1; bytes], Made::Checkpoint).unwrap());
+    let store = Arc::new(BlobStore::with_limits(folder.path(), limits).unwrap());
+    let [small, large, needed] =
+        [100, 300, 350].map(|bytes| store.shelf().keep(vec![1; bytes], Made::Checkpoint).unwrap());
     store.offer(store.get(needed).unwrap().manifest, Medium::Memory).await.unwrap();
-    assert!(matches!(store.keep(vec![2; 400], Made::Checkpoint), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(store.shelf().keep(vec![2; 400], Made::Checkpoint), Err(StoreError::NoRoom { .. })));
     assert!(store.get(large).is_some(), "a checkpoint is worth no more than another one");
-    let first = store.keep(vec![2; 500], Made::Result).unwrap();
+    let first = store.shelf().keep(vec![2; 500], Made::Result).unwrap();
     assert!(store.get(large).is_none(), "the largest one goes first");
     assert!([small, needed, first].iter().all(|blob| store.get(*blob).is_some()));
-    assert!(matches!(store.keep(vec![3; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(store.shelf().keep(vec![3; 600], Made::Result), Err(StoreError::NoRoom { .. })));
     assert!(store.get(first).is_some() && store.get(needed).is_some());
-    assert!(matches!(store.keep(vec![3; 1001], Made::Result), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(store.shelf().keep(vec![3; 1001], Made::Result), Err(StoreError::NoRoom { .. })));
 }
 
 #[test]
 fn a_checkpoint_that_is_also_a_result_is_kept_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
-    let store = BlobStore::with_limits(folder.path(), limits).unwrap();
-    let both = store.keep(vec![1; 600], Made::Checkpoint).unwrap();
-    store.keep(vec![1; 600], Made::Result).unwrap();
-    store.keep(vec![1; 600], Made::Checkpoint).unwrap();
-    assert!(matches!(store.keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
+    let store = Arc::new(BlobStore::with_limits(folder.path(), limits).unwrap());
+    let both = store.shelf().keep(vec![1; 600], Made::Checkpoint).unwrap();
+    store.shelf().keep(vec![1; 600], Made::Result).unwrap();
+    store.shelf().keep(vec![1; 600], Made::Checkpoint).unwrap();
+    assert!(matches!(store.shelf().keep(vec![2; 600], Made::Result), Err(StoreError::NoRoom { .. })));
     assert!(store.get(both).is_some());
 }

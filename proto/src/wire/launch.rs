@@ -1,12 +1,12 @@
 //! What a driver asks of a slot, as a message.
 
 use broadsweep_common::attempt::Launch;
-use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::{Digest, TrialId};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 
-use super::{PARAMETERS_MAX, WireError, at_most, attempt, attempt_message, bytes_of, optional_digest};
+use super::{WireError, at_most, attempt, attempt_message, bytes_of, optional_digest};
 use crate::session::{self, driver_item, launch, parameter};
 
 /// The message that starts an attempt.
@@ -108,7 +108,9 @@ fn configuration(parameters: Vec<session::Parameter>) -> Result<Configuration, W
             parameter::Value::Choice(word) => Value::Choice(word),
             parameter::Value::Flag(flag) => Value::Flag(flag),
         };
-        Ok((parameter.name, value))
+        Ok::<_, WireError>((parameter.name, value))
     };
-    parameters.into_iter().map(checked).collect()
+    let configuration: Configuration = parameters.into_iter().map(checked).collect::<Result<_, _>>()?;
+    at_most("bytes of names and words", configuration.text_bytes(), TEXT_BYTES_MAX)?;
+    Ok(configuration)
 }

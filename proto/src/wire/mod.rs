@@ -20,8 +20,6 @@ pub use greeting::{answer, answer_message, capabilities, capabilities_message};
 pub use launch::{launch, launch_item};
 pub use report::{attempt_ended, epoch_ended, report_item};
 
-/// Searched parameters that one configuration may have.
-pub const PARAMETERS_MAX: usize = 1024;
 /// Bytes of a reason in words; longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 4096;
 

@@ -6,7 +6,7 @@ use broadsweep_common::attempt::{
     ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report,
 };
 use broadsweep_common::capabilities::Capabilities;
-use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
@@ -191,15 +191,25 @@ fn an_encoding_that_nobody_knows_is_refused() {
 }
 
 #[test]
-fn too_many_parameters_are_refused() {
-    let parameters = vec![proto::Parameter::default(); PARAMETERS_MAX + 1];
-    let message = session::Launch {
-        attempt: Some(attempt_message(attempt_id())),
-        kind: Some(session::launch::Kind::Apply(session::Apply { partition: 0 })),
-        configuration: parameters,
-        ..Default::default()
+fn too_many_parameters_and_too_long_words_are_refused() {
+    let word = |bytes: usize| {
+        let value = Some(session::parameter::Value::Choice("x".repeat(bytes)));
+        vec![proto::Parameter { name: "w".to_owned(), value }]
     };
-    assert!(matches!(launch(message), Err(WireError::TooMany { .. })));
+    let rows = [
+        (vec![proto::Parameter::default(); PARAMETERS_MAX + 1], false),
+        (word(TEXT_BYTES_MAX), false),
+        (word(TEXT_BYTES_MAX - 1), true),
+    ];
+    for (configuration, fits) in rows {
+        let message = session::Launch {
+            attempt: Some(attempt_message(attempt_id())),
+            kind: Some(session::launch::Kind::Apply(session::Apply { partition: 0 })),
+            configuration,
+            ..Default::default()
+        };
+        assert_eq!(matches!(launch(message), Err(WireError::TooMany { .. })), !fits);
+    }
 }
 
 proptest! {

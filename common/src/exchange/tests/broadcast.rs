@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{LIES_MAX, PATIENCE_FACTOR, PATIENCE_MIN, PUSHES_PER_NODE, SLOW_MIN};
+use super::super::{LIES_MAX, PATIENCE_FACTOR, PATIENCE_MIN, PEERS_MAX, PUSHES_PER_NODE, SLOW_MIN};
 use super::network::Network;
 use super::outcome::Outcome;
 use super::plan::{NodePlan, Plan, Reach};
@@ -177,6 +177,19 @@ proptest! {
         prop_assert!(blocks <= 2.2 * f64::from(len), "as long as {blocks} blocks");
         prop_assert!(blocks <= 1.1 * f64::from(len) + 30.0, "as long as {blocks} blocks");
     }
+}
+
+#[test]
+fn a_thousand_nodes_are_sent_one_copy_and_each_watches_few_others() {
+    let (nodes, len) = (1000, 16);
+    let mut plan = Plan::quiet(nodes, len, 1);
+    // They come one after the other, as they do where one driver dials them.
+    plan.nodes.iter_mut().zip(0..).for_each(|(node, place)| node.joins = ms(place));
+    let outcome = run(&plan);
+    assert_eq!((outcome.sends(), outcome.fed()), (u64::from(len), 0));
+    let heard = outcome.nodes.iter().map(|node| node.watched).max();
+    assert!(heard <= Some(PEERS_MAX), "{heard:?} others were watched at a time");
+    eprintln!("a thousand nodes: {:.2} times what one link needs", outcome.seconds() * 100.0 / f64::from(len));
 }
 
 #[test]

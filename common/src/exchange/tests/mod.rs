@@ -6,6 +6,7 @@ mod blocks;
 mod broadcast;
 mod fetching;
 mod fetching_rules;
+mod mesh;
 mod network;
 mod outcome;
 mod plan;

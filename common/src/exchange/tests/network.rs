@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::{
-    BlockSet, Failure, Fetcher, LIES_MAX, NodeId, PUSHES_PER_NODE, PeerId, REQUESTS_MAX, REQUESTS_PER_PEER, Scatter,
-    Why,
+    BlockSet, Failure, Fetcher, LIES_MAX, Mesh, NodeId, PUSHES_PER_NODE, PeerId, REQUESTS_MAX, REQUESTS_PER_PEER,
+    Scatter, Why,
 };
 use super::outcome::{Outcome, Seen};
 use super::plan::{Dice, NodePlan, Plan};
@@ -63,6 +63,8 @@ struct Call {
 struct Executor {
     up: bool,
     fetcher: Fetcher,
+    /// Whom it was told to watch.
+    watched: BTreeSet<usize>,
     seen: Seen,
 }
 
@@ -74,6 +76,7 @@ pub(super) struct Network {
     wire: Wire,
     hosts: Vec<Executor>,
     scatter: Scatter,
+    mesh: Mesh,
     wakes: BTreeMap<Host, Duration>,
     calls: BTreeMap<u64, Call>,
     dice: Dice,
@@ -101,7 +104,8 @@ impl Network {
     fn new(plan: Plan) -> Self {
         let host = |(at, node): (u64, &NodePlan)| {
             let have = set_of(plan.len, node.have.iter().copied());
-            Executor { up: false, fetcher: Fetcher::new(plan.len, have, plan.seed ^ at), seen: Seen::default() }
+            let fetcher = Fetcher::new(plan.len, have, plan.seed ^ at);
+            Executor { up: false, fetcher, watched: BTreeSet::new(), seen: Seen::default() }
         };
         let mut network = Self {
             now: Duration::ZERO,
@@ -110,6 +114,7 @@ impl Network {
             wire: Wire::new(plan.driver_rate, plan.nodes.iter().map(|node| node.rate).collect()),
             hosts: (0..).zip(&plan.nodes).map(host).collect(),
             scatter: Scatter::new(plan.len),
+            mesh: Mesh::default(),
             wakes: BTreeMap::new(),
             calls: BTreeMap::new(),
             dice: Dice(plan.seed),
@@ -177,12 +182,8 @@ impl Network {
     fn on_node_up(&mut self, node: usize) {
         self.hosts[node].up = true;
         let have = self.hosts[node].fetcher.have.clone();
-        self.send_driver(node, NodeNews::Joined(have.clone()));
-        for peer in self.reachable(node) {
-            self.send_peer(peer, node, NodeNews::Joined(have.clone()));
-            let theirs = self.hosts[peer].fetcher.have.clone();
-            self.send_peer(node, peer, NodeNews::Joined(theirs));
-        }
+        self.send_driver(node, NodeNews::Joined(have));
+        self.change_mesh(|mesh| mesh.join(NodeId(node as u32)));
         self.note_complete(node);
     }
 
@@ -205,8 +206,25 @@ impl Network {
             }
         }
         self.send_driver(node, NodeNews::Left);
-        for peer in self.reachable(node) {
-            self.send_peer(peer, node, NodeNews::Left);
+        self.change_mesh(|mesh| mesh.leave(NodeId(node as u32)));
+    }
+
+    /// Nodes begin to watch who is new among their peers, and let go whoever is not among them any more.
+    fn change_mesh(&mut self, change: impl FnOnce(&mut Mesh) -> BTreeSet<NodeId>) {
+        for changed in change(&mut self.mesh) {
+            let at = changed.0 as usize;
+            let peers = self.mesh.peers(changed).map(|peer| peer.0 as usize);
+            let peers: BTreeSet<usize> = peers.filter(|peer| self.plan.reach(at, *peer)).collect();
+            let host = &mut self.hosts[at];
+            host.seen.watched = host.seen.watched.max(peers.len());
+            let before = std::mem::replace(&mut host.watched, peers.clone());
+            for &gone in before.difference(&peers) {
+                self.send_peer(at, gone, NodeNews::Left);
+            }
+            for &peer in peers.difference(&before) {
+                let theirs = self.hosts[peer].fetcher.have.clone();
+                self.send_peer(at, peer, NodeNews::Joined(theirs));
+            }
         }
     }
 
@@ -243,8 +261,8 @@ impl Network {
         }
         if new {
             self.send_driver(to, NodeNews::Has(index));
-            for peer in self.reachable(to) {
-                self.send_peer(peer, to, NodeNews::Has(index));
+            for watcher in self.watchers(to) {
+                self.send_peer(watcher, to, NodeNews::Has(index));
             }
         }
         if from.is_none() {
@@ -383,9 +401,10 @@ impl Network {
         }
     }
 
-    fn reachable(&self, node: usize) -> Vec<usize> {
-        let here = |&peer: &usize| peer != node && self.hosts[peer].up && self.plan.reach(node, peer);
-        (0..self.hosts.len()).filter(here).collect()
+    /// Who hears what the node has.
+    fn watchers(&self, node: usize) -> Vec<usize> {
+        let watchers = self.mesh.watchers(NodeId(node as u32)).map(|watcher| watcher.0 as usize);
+        watchers.filter(|&watcher| self.hosts[watcher].up && self.plan.reach(node, watcher)).collect()
     }
 
     fn send_driver(&mut self, node: usize, news: NodeNews) {

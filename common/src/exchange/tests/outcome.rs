@@ -15,6 +15,8 @@ pub(super) struct Seen {
     /// Blocks that the driver sent it, and those of them that it fed.
     pub(super) pushed: u32,
     pub(super) fed: u32,
+    /// The most others that it watched at a time.
+    pub(super) watched: usize,
 }
 
 /// What came of a plan.

@@ -216,10 +216,12 @@ impl Oracle {
         }
     }
 
-    fn lose_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, counted: bool, now: Moment) {
-        self.expected.push(Command::Lost { executor, attempt, counted });
+    fn lose_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, arrived: bool, now: Moment) {
+        self.expected.push(Command::Lost { executor, attempt, arrived });
         let seen = &mut self.tasks[attempt.task.0 as usize];
-        seen.lost_on.extend(counted.then_some(executor));
+        let wait_us = (self.config.backoff_ms << seen.lost_on.len()).min(60_000) * 1000;
+        seen.lost_on.push(executor);
+        let now = if arrived { now } else { Moment(now.0 + wait_us + wait_us * u64::from(attempt.task.0 % 16) / 16) };
         seen.release(attempt.number, now);
         self.finish_if_due(attempt.task);
     }

@@ -180,7 +180,9 @@ fn a_last_try_waits_for_another_executor_that_is_away_until_that_is_lost() {
         2 lost e0              => lost t0.1 e0, wake 1001
         3 ready e0 1           => wake 1001
         ";
-    check(&format!("{both}4 ready e1 1 => unsent t1.1 e1, launch t0.2 e1, launch t1.2 e0"));
+    let back = "4 ready e1 1           => unsent t1.1 e1, launch t0.2 e1, wake 110
+        111 deadline           => launch t1.2 e0";
+    check(&format!("{both}{back}"));
     check(&format!("{both}1001 deadline => lost t1.1 e1, launch t0.2 e0"));
 }
 

@@ -56,17 +56,37 @@ fn what_a_restarted_executor_does_not_hold_is_lost_and_counts() {
 }
 
 #[test]
-fn a_launch_that_never_arrived_is_made_again_and_counts_against_nobody() {
+fn a_launch_on_which_a_session_ended_waits_longer_each_time_and_counts_as_a_loss() {
     check(
         "
+        policy losses_max=3
         0 ready e0 1           =>
         0 add t0 9             => launch t0.1 e0
         1 away e0              => wake 1001
-        2 ready e0 1           => unsent t0.1 e0, launch t0.2 e0
-        3 away e0              => wake 1003
-        4 ready e0 1           => unsent t0.2 e0, launch t0.3 e0
-        5 away e0              => wake 1005
-        6 ready e0 1           => unsent t0.3 e0, launch t0.4 e0
+        2 ready e0 1           => unsent t0.1 e0, wake 102
+        102 deadline           => launch t0.2 e0
+        103 away e0            => wake 1103
+        104 ready e0 1         => unsent t0.2 e0, wake 304
+        304 deadline           => launch t0.3 e0
+        305 away e0            => wake 1305
+        306 ready e0 1         => unsent t0.3 e0, finish t0 lost 3 of 3, idle
+        ",
+    );
+}
+
+#[test]
+fn launches_that_were_lost_together_are_made_again_apart() {
+    check(
+        "
+        0 ready e0 2           =>
+        0 add t0 9             => launch t0.1 e0
+        0 add t1 8             => launch t1.1 e0
+        1 away e0              => wake 1001
+        2 ready e0 2           => unsent t0.1 e0, unsent t1.1 e0, wake 102
+        102 deadline           => launch t0.2 e0, wake 108
+        103 away e0            => wake 108
+        104 ready e0 2         => unsent t0.2 e0, finish t0 lost 2 of 2, wake 108, idle
+        109 deadline           => launch t1.2 e0
         ",
     );
 }

@@ -176,8 +176,8 @@ fn shown(command: &Command) -> String {
             format!("cancel {attempt} e{} {why}", executor.0)
         }
         Command::Adopt(executor, attempt) => format!("adopt {attempt} e{}", executor.0),
-        Command::Lost { executor, attempt, counted } => {
-            format!("{} {attempt} e{}", if *counted { "lost" } else { "unsent" }, executor.0)
+        Command::Lost { executor, attempt, arrived } => {
+            format!("{} {attempt} e{}", if *arrived { "lost" } else { "unsent" }, executor.0)
         }
         Command::Exclude { executor, until, failures } => {
             format!("exclude e{} until {} after {failures}", executor.0, until.0 / 1000)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::model::Loss;
 use broadsweep_common::replay::{Recording, Replay, ReplayDescription, ReplayEnd};
@@ -90,4 +90,42 @@ fn a_trainer_is_a_network_unless_it_says_otherwise() {
         let written = good(&changed("[model]", &format!("{trainer}\n[model]")));
         assert_eq!(network(&written), network(&good(GOOD)));
     }
+}
+
+/// A recorded study with these parameters and no others.
+fn recorded_with(parameters: &str) -> String {
+    let start = RECORDED.find("rate =").unwrap();
+    format!("{}{parameters}", &RECORDED[..start])
+}
+
+#[test]
+fn a_configuration_that_no_launch_can_carry_is_refused_with_its_bound() {
+    let numbered = |count: usize| {
+        let parameters: Vec<String> = (0..count).map(|number| format!("p{number} = {{ values = [1] }}\n")).collect();
+        parameters.concat()
+    };
+    let word = |bytes: usize| format!("{{ values = ['{}', 1] }}\n", "x".repeat(bytes));
+    let half = TEXT_BYTES_MAX / 2;
+    let rows: [(String, Option<&str>); 4] = [
+        (numbered(PARAMETERS_MAX), None),
+        (numbered(PARAMETERS_MAX + 1), Some("[search.space] has 1025 parameters; 1024 are allowed")),
+        (format!("a = {}b = {}", word(half - 1), word(half - 1)), None),
+        (
+            format!("a = {}b = {}", word(half - 1), word(half)),
+            Some("names and words of the parameters up to `b` can have 1048577 bytes together; 1048576 are allowed"),
+        ),
+    ];
+    for (parameters, expected) in rows {
+        let found = parse(&recorded_with(&parameters), "s.toml").err().map(|error| error.to_string());
+        let first = found.as_ref().and_then(|error| error.lines().next());
+        assert!(first.map(|line| line.split(": ").nth(1).unwrap()) == expected, "{first:?}");
+    }
+}
+
+#[test]
+fn a_control_that_no_launch_can_carry_is_refused_too() {
+    let word = "x".repeat(TEXT_BYTES_MAX);
+    let study = recorded_with(&format!("a = {{ values = ['y', 'z'] }}\n[control]\na = '{word}'\n"));
+    let error = parse(&study, "s.toml").unwrap_err().to_string();
+    assert!(error.contains("of the parameters of [control] can have 1048577 bytes"), "{}", &error[..200]);
 }
