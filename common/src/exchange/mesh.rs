@@ -1,9 +1,9 @@
 //! Whom each node is told of: a few others, whatever the cluster's size, and news only where something changes.
 //!
-//! Up to [`PEERS_MAX`] others, everybody knows everybody. In a larger cluster a node that joins is put into the middle of
-//! as many ways of blocks, chosen as if at random, which replaces one peer of one node each: so nobody ever has more, and
-//! whoever was reached before is reached still. That is how random regular graphs are grown; blocks spread in them in a
-//! number of steps that grows with the logarithm of the nodes.
+//! Up to [`PEERS_MAX`] others, everybody knows everybody. In a larger cluster a node that joins is put into the middle
+//! of as many ways of blocks, chosen as if at random, which replaces one peer of one node each: so nobody ever has more,
+//! and whoever was reached before is reached still. That is how random regular graphs are grown; blocks spread in them in
+//! a number of steps that grows with the logarithm of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,8 +48,8 @@ impl Mesh {
         changed
     }
 
-    /// A node leaves, if it is there. Returns those whose peers are others now: those that fetched from it fetch from those
-    /// that it fetched from.
+    /// A node leaves, if it is there. Returns those whose peers are others now: those that fetched from it fetch from
+    /// those that it fetched from.
     pub fn leave(&mut self, node: NodeId) -> BTreeSet<NodeId> {
         let Some(Ways { sources, sinks }) = self.nodes.remove(&node) else { return BTreeSet::new() };
         for source in &sources {

@@ -23,11 +23,12 @@ pub struct SchedulingConfig {
     /// fault, so that trying again is a waste; more where the program fails now and then.
     pub failures_max: u32,
     /// Executors that a task may lose without reaching a new checkpoint before it is given up: a task that kills its
-    /// host stops here, and so does one whose launch ends each session. Its last try is made on another executor, if there is one. More on machines that are taken away at any
-    /// time, as spot instances are.
+    /// host stops here, and so does one whose launch ends each session. Its last try is made on another executor, if
+    /// there is one. More on machines that are taken away at any time, as spot instances are, and on networks that are
+    /// often cut.
     pub losses_max: u32,
-    /// Wait after the first failure, or after a session ended on the launch; doubles at each further one, up to a minute. More where a failure comes from
-    /// something outside that needs time to recover, as a shared disk does.
+    /// Wait after the first failure, or after a session ended on the launch; doubles at each further one, up to a
+    /// minute. More where a failure comes from something outside that needs time to recover, as a shared disk does.
     pub backoff_ms: u64,
     /// Failures in a row, of whatever tasks, after which an executor is excluded if others work. More where many
     /// configurations fail by themselves, so that healthy executors are not suspected.
