@@ -31,6 +31,7 @@ mod link;
 pub mod local;
 pub mod nodes;
 mod outbound;
+pub mod path_text;
 pub mod roster;
 mod session;
 mod teller;

@@ -56,7 +56,7 @@ pub(super) fn run(command: &CacheCommand) -> Result<ExitCode, Failure> {
             let entries = cache.as_ref().map_or_else(|| Ok(Vec::new()), CacheFolder::entries)?;
             let bytes_max = cache.map(|cache| cache.bytes_max());
             let listed = json!({
-                "folder": folder,
+                "folder": shown.to_string(),
                 "bytes": sum(&entries),
                 "bytes_max": bytes_max,
                 "entries": entries.iter().map(entry_json).collect::<Vec<_>>(),

@@ -78,7 +78,7 @@ pub(super) struct Ended {
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
-    let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
+    let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, trials, search, header, data } = job;
     let interrupted = interrupts.during(roster.clone());
     let data = Blob::new(Bytes::from_owner(data))?;
@@ -104,6 +104,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     } else {
         Chronicle::begin(Arc::clone(&storage), trials, study.objective(), start)?
     };
+    folder.begin();
     let payload = Arc::new(Payload {
         run: chronicle.run().to_owned(),
         generation: chronicle.generation(),
@@ -167,7 +168,7 @@ fn conclude(
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
         if !resumes {
-            // Nothing began. The folder is free for the next try; logs of local executors say what was wrong with them.
+            // Nothing was trained. Logs of local executors say what was wrong with them.
             folder.withdraw()?;
         }
         return Err(error.into());

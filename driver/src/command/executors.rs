@@ -1,5 +1,6 @@
 //! The executors of a run: nodes that are named, or local ones with a cache folder.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,7 @@ use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
+use crate::results::folder::make_folder;
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
@@ -33,7 +35,7 @@ pub(super) struct ExecutorFlags {
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
     /// file joins the run
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -70,7 +72,7 @@ pub(super) enum Choice {
     /// Executors that run elsewhere.
     Nodes {
         /// What was asked for.
-        argument: String,
+        argument: OsString,
         /// What that names now.
         nodes: Vec<NodeAddress>,
     },
@@ -144,11 +146,10 @@ impl Choice {
     }
 
     /// Executors that run elsewhere.
-    pub(super) fn nodes(argument: &str) -> anyhow::Result<Self> {
+    pub(super) fn nodes(argument: &OsStr) -> anyhow::Result<Self> {
         let nodes = read_nodes(argument)?;
         // Resumed from another folder, the file has to be found all the same.
-        let argument =
-            fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), |path| path.display().to_string());
+        let argument = fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), PathBuf::into_os_string);
         Ok(Self::Nodes { argument, nodes })
     }
 
@@ -176,7 +177,7 @@ impl Choice {
     pub(super) fn prepare(&self) -> anyhow::Result<()> {
         match self {
             Self::Nodes { .. } => Ok(()),
-            Self::Local { crew, .. } => fs::create_dir_all(&crew.cache).with_context(|| {
+            Self::Local { crew, .. } => make_folder(&crew.cache).map(drop).with_context(|| {
                 let cache = crew.cache.display();
                 format!("cannot make the cache folder {cache}; name another one with --cache-dir")
             }),
@@ -222,7 +223,7 @@ fn node_member(address: &str) -> Member {
 
 /// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
 /// looked at again.
-async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sender<Member>) {
+async fn watch_node_file(path: OsString, mut known: Vec<String>, told: mpsc::Sender<Member>) {
     let mut looks = interval(NODE_FILE_POLL);
     loop {
         looks.tick().await;

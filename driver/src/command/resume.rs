@@ -1,5 +1,6 @@
 //! `broadsweep resume`: takes up a run whose driver was killed, interrupted, or ran out of disk.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) struct ResumeArgs {
 
     /// Use these executors beside those that the run knows: host:port,host:port or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]

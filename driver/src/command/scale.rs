@@ -1,5 +1,6 @@
 //! `broadsweep scale`: one study on clusters of several sizes, and what the nodes bought.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -72,7 +73,7 @@ pub(super) struct ScaleArgs {
 
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
 
     /// Runs of each size; the table has their medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(REPEATS_MAX)))]
@@ -162,11 +163,15 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     }
     let name = format!("{}-scale", job.study.name);
     let out = args.out.as_deref();
-    let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
+    let mut folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
+    if !series.cold {
+        series.choice(series.largest()).and_then(|choice| choice.prepare()).map_err(Failure::wrong_use)?;
+    }
     // First what makes the folder one of a comparison: after a kill in between, the same command goes on.
     folder.write_file(SERIES, series.to_json()?.as_bytes())?;
     folder.write_study(job.study.text())?;
+    folder.begin();
     Ok((folder, series))
 }
 

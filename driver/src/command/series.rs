@@ -12,6 +12,7 @@ use super::executors::{Choice, cold_cache, drop_cold_cache};
 use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
 use crate::cluster::nodes::read_nodes;
+use crate::cluster::path_text;
 use crate::cluster::roster::{LocalCrew, Roster};
 use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::{RunFolder, is_held};
@@ -35,6 +36,7 @@ pub(super) struct Series {
     /// The digest of the study's text: all runs are of the same.
     pub(super) study: String,
     /// Where the paths in the study start from.
+    #[serde(with = "path_text")]
     pub(super) study_folder: PathBuf,
     /// In ascending order.
     pub(super) sizes: Vec<u32>,
@@ -56,6 +58,7 @@ pub(super) enum SeriesCrew {
     Local {
         /// Of each executor.
         slots: u32,
+        #[serde(with = "path_text")]
         cache: PathBuf,
         cache_bytes: Option<u64>,
         orphan_timeout_s: u64,
@@ -153,7 +156,7 @@ impl Series {
         match &self.crew {
             SeriesCrew::Nodes(nodes) => {
                 let argument = nodes.iter().take(size as usize).cloned().collect::<Vec<_>>().join(",");
-                Ok(Choice::Nodes { nodes: read_nodes(&argument)?, argument })
+                Ok(Choice::Nodes { nodes: read_nodes(argument.as_ref())?, argument: argument.into() })
             }
             SeriesCrew::Local { slots, cache, cache_bytes, orphan_timeout_s } => {
                 let shape = LocalShape { executors: size, slots: Some(*slots) };

@@ -79,10 +79,7 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &job.study.name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
-    if let Err(error) = choice.prepare() {
-        let _ = folder.withdraw(); // what is wrong with the flags says more
-        return Err(Failure::wrong_use(error));
-    }
+    choice.prepare().map_err(Failure::wrong_use)?;
     folder.write_study(job.study.text())?;
     let roster = Roster::create(folder.path(), study_folder, choice.crew())
         .with_context(|| format!("cannot write into {}", folder.path().display()))?;
