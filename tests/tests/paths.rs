@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::process::Ended;
+use rustix::process::Signal;
+use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -60,21 +62,21 @@ fn every_command_works_in_folders_of_any_name() {
     let (study, cache) = (place.join("study.toml"), place.join("cache"));
     let [run, series] = ["run", "series"].map(|name| place.join(name));
     let cache_dir = [text("--cache-dir"), cache.as_os_str()];
-    let with = |arguments: &[&OsStr]| [arguments, &cache_dir].concat();
     succeeds(&lab, &[text("check"), study.as_os_str()]);
-    succeeds(&lab, &with(&[text("tune"), study.as_os_str(), text("--out"), run.as_os_str()]));
+    let tune = [text("tune"), study.as_os_str(), text("--out"), run.as_os_str()];
+    succeeds(&lab, &[&tune[..], &cache_dir].concat());
     // Over already: the roster is read back, and the results are written again.
     fs::remove_file(run.join("summary.json")).unwrap();
     succeeds(&lab, &[text("resume"), run.as_os_str()]);
     assert!(run.join("summary.json").is_file());
     succeeds(&lab, &[text("report"), run.as_os_str(), text("--format"), text("html")]);
     let sizes = [text("--sizes"), text("1"), text("--repeats"), text("1")];
-    let scale = [&[text("scale"), study.as_os_str(), text("--out"), series.as_os_str()][..], &sizes].concat();
-    succeeds(&lab, &with(&scale));
+    let scale = [text("scale"), study.as_os_str(), text("--out"), series.as_os_str()];
+    succeeds(&lab, &[&scale[..], &sizes, &cache_dir].concat());
     fs::remove_dir_all(series.join("1-1")).unwrap();
     succeeds(&lab, &[text("scale"), text("--resume"), series.as_os_str()]);
-    succeeds(&lab, &with(&[text("cache"), text("list"), text("--json")]));
-    succeeds(&lab, &with(&[text("cache"), text("clear")]));
+    succeeds(&lab, &[&["cache", "list", "--json"].map(text)[..], &cache_dir].concat());
+    succeeds(&lab, &[&["cache", "clear"].map(text)[..], &cache_dir].concat());
 }
 
 #[test]
@@ -95,4 +97,82 @@ fn a_node_file_of_any_name_is_read_and_named_when_it_cannot_be_used() {
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("missing` is neither host:port"), "{}", ended.stderr);
     assert!(!Path::new("runs").exists() && !lab.path("runs").exists(), "something was left behind");
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_relative_cache_folder_is_written_down_from_the_root() {
+    let lab = Lab::new(PROGRAM);
+    let place = place(&lab, b"study");
+    let cache = place.parent().unwrap().join("cache");
+    let flags = ["study/study.toml", "--cache-dir", "cache", "--out"].map(text);
+    succeeds(&lab, &[&[text("tune")], &flags[..], &[text("run")]].concat());
+    assert_eq!(json(&lab.path("run/executors.json"))["crew"]["local"]["cache"], cache.to_str().unwrap());
+    succeeds(&lab, &[&[text("scale"), text("--sizes"), text("1")], &flags[..], &[text("series")]].concat());
+    assert_eq!(json(&lab.path("series/series.json"))["crew"]["local"]["cache"], cache.to_str().unwrap());
+}
+
+#[test]
+fn a_run_goes_on_where_study_and_data_were_moved_to() {
+    let lab = Lab::new(PROGRAM);
+    let place = place(&lab, b"old");
+    succeeds(&lab, &["tune", "old/study.toml", "--out", "old/run"].map(text));
+    fs::rename(place, lab.path("new")).unwrap();
+    let ended = lab.command(["resume", "new/run"]).wait();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("trials.csv: no such file") && ended.stderr.contains("--data-dir"), "{ended:?}");
+    // The results of the run are a recording, too: but another one.
+    let before = fs::read(lab.path("new/run/executors.json")).unwrap();
+    let rows = [("nowhere", 2, "nowhere is no folder"), ("new/run", 1, "the study is not what it began with")];
+    for (folder, code, fragment) in rows {
+        let ended = lab.command(["resume", "new/run", "--data-dir", folder]).wait();
+        assert!(ended.code == Some(code) && ended.stderr.contains(fragment), "{ended:?}");
+        assert_eq!(fs::read(lab.path("new/run/executors.json")).unwrap(), before, "{folder} is remembered");
+    }
+    succeeds(&lab, &["resume", "new/run", "--data-dir", "new"].map(text));
+    succeeds(&lab, &["resume", "new/run"].map(text)); // it is remembered
+}
+
+/// Thirty trials of a fifth of a second.
+const SLOW: &str = "
+name = 'slow'
+[trainer]
+kind = 'replay'
+seconds = 0.2
+error = '$error'
+[search]
+sampler = 'grid'
+[search.space]
+error = { range = [0.1, 0.9], count = 30 }
+";
+
+#[test]
+fn a_run_goes_on_with_this_machine_and_with_other_executors_of_it() {
+    let lab = Lab::new(PROGRAM);
+    let study = lab.write("slow.toml", SLOW);
+    let executor = lab.executor("node", 1);
+    let nodes: &[&str] = &["tune", study.to_str().unwrap(), "--out", "run", "--nodes", &executor.address];
+    let two: &[&str] = &["resume", "run", "--local", "2x1"];
+    let interrupted = |arguments: &[&str]| {
+        let driver = lab.command([arguments, &["-v"]].concat());
+        let _ = driver.line_with("running"); // trials are under way
+        driver.signal(Signal::INT);
+        let ended = driver.wait();
+        assert_eq!(ended.code, Some(130), "{arguments:?}: {}", ended.stderr);
+    };
+    interrupted(nodes);
+    let ended = lab.command(["resume", "run", "--cache-dir", "other"]).wait();
+    assert!(ended.code == Some(2) && ended.stderr.contains("add --local"), "{ended:?}");
+    drop(executor);
+    interrupted(two);
+    let last = lab.command(["resume", "run", "--local", "1x2", "--cache-dir", "other"]).wait();
+    assert_eq!(last.code, Some(0), "{}", last.stderr);
+    assert!(lab.path("other").is_dir());
+    let summary = json(&lab.path("run/summary.json"));
+    assert_eq!(summary["trials"]["finished"], 30, "{summary}");
+    let crew = &json(&lab.path("run/executors.json"))["crew"]["local"];
+    assert_eq!((&crew["shape"], crew["cache"].as_str().unwrap().starts_with('/')), (&"1x2".into(), true));
 }

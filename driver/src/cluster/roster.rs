@@ -19,7 +19,7 @@ pub const ROSTER: &str = "executors.json";
 /// What the file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sheet {
-    /// The folder that the paths in the study start from.
+    /// The folder that the relative paths in the study start from, from the root.
     #[serde(with = "path_text")]
     study_folder: PathBuf,
     crew: Crew,
@@ -126,13 +126,13 @@ impl Roster {
         self.sheet().study_folder.clone()
     }
 
-    /// From now on the run uses these executors.
+    /// From now on the run uses these executors, and the paths in its study start from this folder.
     ///
     /// # Errors
     /// What the system said.
-    pub fn change_crew(&self, crew: Crew) -> io::Result<()> {
+    pub fn change(&self, study_folder: PathBuf, crew: Crew) -> io::Result<()> {
         let mut sheet = self.sheet();
-        sheet.crew = crew;
+        *sheet = Sheet { study_folder, crew };
         self.write(&sheet)
     }
 

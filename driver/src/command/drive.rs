@@ -1,6 +1,7 @@
 //! A run from its folder to its results: what `tune` and `resume` have in common.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -38,8 +39,8 @@ pub(super) struct Drive {
     pub(super) roster: Roster,
     pub(super) choice: Choice,
     pub(super) flags: DriveFlags,
-    /// Whether an earlier driver began the run.
-    pub(super) resumes: bool,
+    /// Where the study's paths start from now, if an earlier driver began the run.
+    pub(super) resumes: Option<PathBuf>,
 }
 
 /// What the command line says of how a run goes.
@@ -57,7 +58,7 @@ pub(super) struct DriveFlags {
 /// Drives a run to its end, writes the results, prints them, and says how it went.
 pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
-    let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes);
+    let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes.is_some());
     let stays = match drive.choice {
         Choice::Local { .. } => "its executors end with it, and what was safe stays",
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
@@ -93,11 +94,14 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     };
     let objective = study.objective();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
-    let chronicle = if resumes {
+    let chronicle = if let Some(study_folder) = resumes {
         let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), study.objective(), start)?;
         if let Some(torn) = torn {
             say(torn);
         }
+        // Only now: a study or data that the run did not begin with changes nothing.
+        choice.end_others(&roster);
+        roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         let (trials, over) = chronicle.trials();
         say(format_args!("resuming: {over} of {trials} trials are over"));
         chronicle

@@ -194,3 +194,7 @@ fn start_log(cli: &Cli) {
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
 }
+
+#[cfg(test)]
+#[path = "flags_tests.rs"]
+mod flags_tests;

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use broadsweep_common::size::ByteSize;
-use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
+use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S};
 use broadsweep_executor::machine::cores;
 use clap::Args;
 
 use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
-use super::executors::CONNECT_TIMEOUT_S;
+use super::executors::{CONNECT_TIMEOUT_S, cache_folder};
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_from};
 use super::say::{print, say};
@@ -188,7 +188,7 @@ fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Serie
         SeriesCrew::Local {
             // The same for each executor, whatever the size: otherwise sizes could not be compared.
             slots: shape.slots.unwrap_or((cores() / shape.executors).max(1)),
-            cache: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
+            cache: cache_folder(args.cache_dir.as_deref())?,
             cache_bytes: args.cache_bytes.map(|size| size.0),
             orphan_timeout_s: args.orphan_timeout,
         }
@@ -302,7 +302,7 @@ impl Work {
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: false };
+        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
         let Ended { folder, outcome, error } = drive_run(drive, interrupts).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {

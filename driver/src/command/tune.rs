@@ -91,5 +91,5 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
         verbose,
         json: args.json,
     };
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: false })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None })
 }
