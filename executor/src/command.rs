@@ -28,6 +28,9 @@ use broadsweep_nn::Kernel;
 /// Begins the line on standard output that says where an executor listens.
 pub const LISTENING: &str = "broadsweep executor listens on ";
 
+/// What was wrong with the standard output.
+const NOT_PRINTED: &str = "cannot write to the standard output";
+
 /// Seconds that a run keeps an executor whose driver is gone, unless it is told otherwise.
 pub const ORPHAN_TIMEOUT_S: u64 = 600;
 /// The longest time that can be asked for: a week.
@@ -157,7 +160,7 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no further has what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        other => other.context(NOT_PRINTED),
     }
 }
 
@@ -167,8 +170,7 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     })?;
     let address = listener.local_addr()?;
     let mut stdout = io::stdout();
-    writeln!(stdout, "{LISTENING}{address}")?;
-    stdout.flush()?;
+    writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     serve(settings, incoming, Arc::new(threads), Arc::new(Tcp), orders()?).await?;

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::process::Ended;
@@ -44,11 +45,19 @@ fn place(lab: &Lab, name: &[u8]) -> PathBuf {
     place
 }
 
-/// The program with these arguments; it has to succeed.
+/// The program with these arguments; it has to succeed, and to leave the terminal alone.
 fn succeeds(lab: &Lab, arguments: &[&OsStr]) -> Ended {
     let ended = lab.command(arguments).wait();
     assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+    assert_harmless(&ended);
     ended
+}
+
+/// Nothing that was said gives a terminal an order.
+fn assert_harmless(ended: &Ended) {
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let orders = |character: char| character.is_control() && character != '\n';
+    assert!(!said.contains(orders), "{said:?}");
 }
 
 fn text(argument: &str) -> &OsStr {
@@ -175,4 +184,63 @@ fn a_run_goes_on_with_this_machine_and_with_other_executors_of_it() {
     assert_eq!(summary["trials"]["finished"], 30, "{summary}");
     let crew = &json(&lab.path("run/executors.json"))["crew"]["local"];
     assert_eq!((&crew["shape"], crew["cache"].as_str().unwrap().starts_with('/')), (&"1x2".into(), true));
+}
+
+#[test]
+fn what_a_file_holds_never_reaches_the_terminal_raw() {
+    let lab = Lab::new(PROGRAM);
+    lab.write("table.csv", "\u{1b}[2J,\u{9b}\n1,2\n3,4\n");
+    lab.write(
+        "table.toml",
+        "name = 'table'\n[data]\nformat = 'csv'\ntrain_file = 'table.csv'\nlabel_column = 'price'\n\
+         validation_rows = 1\n[model]\nloss = 'mean_squared_error'\nlayers = [{ kind = 'dense', units = 1 }]\n\
+         [training]\nlearning_rate = 0.1\nepochs = 1\n",
+    );
+    let ended = lab.command(["check", "table.toml"]).wait();
+    assert!(ended.code == Some(2) && ended.stderr.contains("It has: \\u{1b}[2J, \\u{9b}"), "{ended:?}");
+    assert_harmless(&ended);
+}
+
+/// What the program says on standard error when its results cannot be written; it has to fail.
+fn without_room(lab: &Lab, arguments: &[&OsStr]) -> String {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(lab.path("."))
+        .env("HOME", lab.path("."))
+        .stdout(full)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert!(said.contains("cannot write to the standard output"), "{arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn results_that_cannot_be_printed_are_safe_and_what_is_said_can_be_typed() {
+    let lab = Lab::new(PROGRAM);
+    let place = place(&lab, STRANGE);
+    let (study, run) = (place.join("study.toml"), place.join("run"));
+    let [series, again] = ["series", "again"].map(|name| place.join(name));
+    let scale = ["scale", "--sizes", "1", "--repeats", "1", "--out"].map(text);
+    let rows = [
+        [&[text("tune"), study.as_os_str(), text("--out"), run.as_os_str()][..], &[]],
+        [&[text("tune"), study.as_os_str(), text("--json"), text("--out"), again.as_os_str()], &[]],
+        [&scale, &[series.as_os_str(), study.as_os_str()]],
+    ];
+    for row in rows {
+        let said = without_room(&lab, &row.concat());
+        assert!(said.contains("the results are safe in "), "{said}");
+        let hint = said.lines().find_map(|line| line.strip_prefix("to see them: ")).unwrap();
+        let typed = format!("broadsweep() {{ {PROGRAM} \"$@\"; }}; {hint}");
+        let shown = Command::new("bash").args(["-c", &typed]).output().unwrap();
+        assert!(shown.status.success(), "{hint}: {}", String::from_utf8_lossy(&shown.stderr));
+    }
+    for arguments in [&["check"][..], &["report"], &["executor", "--about"]] {
+        let path = if arguments[0] == "check" { &study } else { &run };
+        let path = (arguments[0] != "executor").then_some(path.as_os_str());
+        let arguments: Vec<_> = arguments.iter().copied().map(text).chain(path).collect();
+        let _ = without_room(&lab, &arguments);
+    }
 }

@@ -11,7 +11,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;
 
 use super::Failure;
-use super::say::print;
+use super::say::{print, print_json};
 use crate::results::show::{bytes_text, counted, duration_text};
 
 /// Digits of a blob's name in the table: enough to tell any two apart.
@@ -61,7 +61,8 @@ pub(super) fn run(command: &CacheCommand) -> Result<ExitCode, Failure> {
                 "bytes_max": bytes_max,
                 "entries": entries.iter().map(entry_json).collect::<Vec<_>>(),
             });
-            format!("{listed:#}\n")
+            print_json(format!("{listed:#}\n"))?;
+            return Ok(ExitCode::SUCCESS);
         }
         (_, None) => format!("no executor has kept anything in {shown}\n"),
         (CacheCommand::List(_), Some(cache)) => {

@@ -1,7 +1,7 @@
 //! A run from its folder to its results: what `tune` and `resume` have in common.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,9 +14,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::executors::Choice;
+use super::hint;
 use super::interrupts::Interrupts;
 use super::load::Job;
-use super::say::{print, say};
+use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
@@ -63,7 +64,7 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
         Choice::Local { .. } => "its executors end with it, and what was safe stays",
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
     };
-    let what_stays = format!("{stays}\nto go on: broadsweep resume {}", drive.folder.path().display());
+    let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
     let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
     drop(runtime);
     conclude(&study, flags, &ended.folder, &ended.outcome, ended.error, resumes)
@@ -187,15 +188,18 @@ fn conclude(
         say_how_to_go_on(folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    if flags.json {
-        print(summary)?;
+    let printed = if flags.json {
+        print_json(summary)
     } else {
         let path = folder.path().display();
-        print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))?;
-    }
+        print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))
+    };
     if !record.is_over() {
         say(format_args!("interrupted: {}", study.name));
         say_how_to_go_on(folder, record);
+    }
+    printed.map_err(|error| safe_in(folder.path(), &error))?;
+    if !record.is_over() {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let counts = record.counts();
@@ -211,16 +215,15 @@ pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<String, 
         folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
     let summary = folder.write_results(record)?;
-    say_if_missing(folder.write_report(&Report::of(record).html()), &folder.path().display().to_string());
+    say_if_missing(folder.write_report(&Report::of(record).html()), folder.path());
     Ok(summary)
 }
 
 /// A run without a report has not failed: its results are safe.
-pub(super) fn say_if_missing(written: Result<(), FolderError>, path: &str) {
+pub(super) fn say_if_missing(written: Result<(), FolderError>, folder: &Path) {
     if let Err(error) = written {
-        say(format_args!(
-            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html"
-        ));
+        let again = hint::report_page(folder);
+        say(format_args!("warning: there is no report: {error}\nto try again: {again}"));
     }
 }
 
@@ -228,5 +231,5 @@ fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
     let (ended, path) = (counts.planned - counts.not_run, folder.path().display());
     let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
-    say(format_args!("{trials}\nto go on: broadsweep resume {path}"));
+    say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
 }

@@ -16,6 +16,7 @@
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
 //! | `say` | what commands say, and to whom |
+//! | `hint` | the commands that they tell people to type |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
@@ -24,6 +25,7 @@ mod check;
 mod drive;
 mod executors;
 mod forecast;
+mod hint;
 mod interrupts;
 mod load;
 mod report;
@@ -154,7 +156,7 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut script);
-            say::print(script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+            say::print_bytes(&script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
     };
     ended.unwrap_or_else(|failure| {

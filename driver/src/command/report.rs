@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::say::{print, say, unless_closed};
+use super::say::{print, print_bytes, print_json, say, unless_closed};
 use super::series::{SERIES, first_contact, members};
 use crate::cluster::roster::ROSTER;
 use crate::records::run::RunRecord;
@@ -91,7 +91,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
             write(&out, args.out.as_deref(), &bytes)?;
             say(format_args!("written: {}", out.display()));
         }
-        None => print(bytes)?,
+        None => match args.format {
+            Format::Table | Format::Markdown => print(String::from_utf8_lossy(&bytes))?,
+            Format::Json => print_json(String::from_utf8_lossy(&bytes))?,
+            Format::Html | Format::Parquet => print_bytes(&bytes)?,
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

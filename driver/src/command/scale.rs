@@ -13,9 +13,10 @@ use clap::Args;
 
 use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
 use super::executors::{CONNECT_TIMEOUT_S, cache_folder};
+use super::hint;
 use super::interrupts::Interrupts;
 use super::load::{Job, load, load_from};
-use super::say::{print, say};
+use super::say::{print, print_json, safe_in, say};
 use super::series::{
     BROKEN_OFF, REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
 };
@@ -131,10 +132,9 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
     let Some(members) = ended? else {
-        let (path, runs) = (work.folder.path(), work.series.runs());
-        let (there, all) = (work.finished().count(), runs.count());
+        let (there, all) = (work.finished().count(), work.series.runs().count());
         say(format_args!("interrupted: {there} of {all} runs are there"));
-        say(format_args!("to go on: broadsweep scale --resume {}", path.display()));
+        say(format_args!("to go on: {}", hint::resume_scale(work.folder.path())));
         return Ok(ExitCode::from(INTERRUPTED));
     };
     work.conclude(members, args.json)
@@ -156,7 +156,8 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
             let shown = path.display();
             return Err(Failure::wrong_use(anyhow!(
                 "{shown} holds a comparison that was begun with {what}; name a new folder with --out, or go on with \
-                 `broadsweep scale --resume {shown}`"
+                 `{}`",
+                hint::resume_scale(path)
             )));
         }
         return Ok((folder, series));
@@ -223,15 +224,15 @@ impl Work {
 
     /// Makes the runs that are missing; `None` if that was interrupted.
     async fn make_all(&self) -> Result<Option<Vec<Member>>, Failure> {
-        let shown = self.folder.path().display();
+        let folder = self.folder.path();
         let interrupts = Interrupts::listen(match self.series.crew {
             SeriesCrew::Local { .. } => format!(
-                "its executors end with it, and the run under way is made anew\nto go on: broadsweep scale --resume \
-                 {shown}"
+                "its executors end with it, and the run under way is made anew\nto go on: {}",
+                hint::resume_scale(folder)
             ),
             SeriesCrew::Nodes(_) => format!(
-                "the run under way is made anew, and its nodes stay held until then\nto go on: broadsweep scale \
-                 --resume {shown} --take-over"
+                "the run under way is made anew, and its nodes stay held until then\nto go on: {}",
+                hint::resume_scale_and_take_over(folder)
             ),
         })?;
         let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
@@ -318,9 +319,9 @@ impl Work {
 
     /// A run that cannot be made ends the comparison; what is there stays.
     fn failed(&self, name: &str, error: RunError) -> Failure {
-        let path = self.folder.path().display();
+        let again = hint::resume_scale(self.folder.path());
         let error = anyhow::Error::from(error);
-        anyhow!("the run {name} failed: {error}\nto go on: broadsweep scale --resume {path}").into()
+        anyhow!("the run {name} failed: {error}\nto go on: {again}").into()
     }
 
     /// Writes the comparison, prints it, and says how it went.
@@ -329,9 +330,8 @@ impl Work {
         let unread = self.series.missing(&members);
         if !unread.is_empty() {
             let runs = unread.join(", ");
-            return Err(
-                anyhow!("{runs}: cannot be read back; broadsweep scale --resume {path} makes them again").into()
-            );
+            let again = hint::resume_scale(self.folder.path());
+            return Err(anyhow!("{runs}: cannot be read back\nto make them again: {again}").into());
         }
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
@@ -342,13 +342,14 @@ impl Work {
         self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
         if let Some(run) = &smallest {
             let page = Report { run, comparison: Some(&comparison) }.html();
-            say_if_missing(self.folder.write_report(&page), &path.to_string());
+            say_if_missing(self.folder.write_report(&page), self.folder.path());
         }
-        if json {
-            print(comparison.json() + "\n")?;
+        let printed = if json {
+            print_json(comparison.json() + "\n")
         } else {
-            print(format!("{}\nresults in {path}\n", comparison.text()))?;
-        }
+            print(format!("{}\nresults in {path}\n", comparison.text()))
+        };
+        printed.map_err(|error| safe_in(self.folder.path(), &error))?;
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());
         }

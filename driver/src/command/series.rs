@@ -9,6 +9,7 @@ use broadsweep_common::ids::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::executors::{Choice, cold_cache, drop_cold_cache};
+use super::hint;
 use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
 use crate::cluster::nodes::read_nodes;
@@ -186,7 +187,7 @@ pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>
         if is_held(path) {
             bail!("no run of the comparison in {shown} is over yet: it goes on, look again later");
         }
-        bail!("no run of the comparison in {shown} is over; make them with `broadsweep scale --resume {shown}`");
+        bail!("no run of the comparison in {shown} is over; make them with `{}`", hint::resume_scale(path));
     }
     Ok(Some((series, members)))
 }
