@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
+use broadsweep_common::metrics::Objective;
+use broadsweep_common::model::Loss;
 use broadsweep_search::Search;
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -27,6 +29,7 @@ use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
+use crate::results::show::duration_text;
 use crate::results::table::table;
 use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
@@ -52,8 +55,39 @@ pub(super) struct DriveFlags {
     pub(super) take_over: bool,
     /// What executors multiply with; `None` for what all of them have.
     pub(super) kernel: Option<&'static str>,
-    pub(super) verbose: bool,
+    pub(super) shown: ShownProgress,
+    /// When the run ends early.
+    pub(super) time_max: Option<Duration>,
     pub(super) json: bool,
+}
+
+/// What people see of how far a run is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShownProgress {
+    /// A bar, if there is a terminal.
+    Bar,
+    /// Lines: those of a log would tear a bar apart.
+    Lines,
+    Nothing,
+}
+
+impl ShownProgress {
+    /// As the flags say.
+    pub(super) fn of(verbose: bool, quiet: bool) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Lines,
+            (false, false) => Self::Bar,
+        }
+    }
+
+    fn of_run(self, trials: u32, loss: Loss, objective: Objective) -> Progress {
+        match self {
+            Self::Bar => Progress::on_stderr(trials, loss, objective),
+            Self::Lines => Progress::in_lines(trials, loss, objective, Box::new(io::stderr())),
+            Self::Nothing => Progress::quiet(trials, loss, objective),
+        }
+    }
 }
 
 /// Drives a run to its end, writes the results, prints them, and says how it went.
@@ -67,22 +101,24 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
     let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
     drop(runtime);
-    conclude(&study, flags, &ended.folder, &ended.outcome, ended.error, resumes)
+    conclude(&study, flags, ended, resumes)
 }
 
 /// How a run ended.
 pub(super) struct Ended {
     pub(super) folder: RunFolder,
     pub(super) outcome: RunOutcome,
-    /// Why early, if it did.
+    /// Why early, if it failed.
     pub(super) error: Option<RunError>,
+    /// Whether it was told to end since its time was over.
+    is_time_over: bool,
 }
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, trials, search, header, data } = job;
-    let interrupted = interrupts.during(roster.clone());
+    let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -96,18 +132,13 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let objective = study.objective();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let chronicle = if let Some(study_folder) = resumes {
-        let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), study.objective(), start)?;
-        if let Some(torn) = torn {
-            say(torn);
-        }
+        let chronicle = take_up(&storage, objective.clone(), start, flags.shown)?;
         // Only now: a study or data that the run did not begin with changes nothing.
         choice.end_others(&roster);
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
-        let (trials, over) = chronicle.trials();
-        say(format_args!("resuming: {over} of {trials} trials are over"));
         chronicle
     } else {
-        Chronicle::begin(Arc::clone(&storage), trials, study.objective(), start)?
+        Chronicle::begin(Arc::clone(&storage), trials, objective.clone(), start)?
     };
     folder.begin();
     let payload = Arc::new(Payload {
@@ -130,11 +161,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         checkpoints: study.checkpoints,
     };
     let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
-    let progress = if flags.verbose {
-        Progress::in_lines(trials, loss, objective, Box::new(io::stderr())) // log lines would tear a bar apart
-    } else {
-        Progress::on_stderr(trials, loss, objective)
-    };
+    let progress = flags.shown.of_run(trials, loss, objective);
     let is_over = chronicle.is_over();
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
@@ -151,7 +178,25 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         drop(executors.local);
         ended
     };
-    Ok(Ended { folder, outcome, error })
+    Ok(Ended { folder, outcome, error, is_time_over: interrupts.is_time_over() })
+}
+
+/// The journal of a run that an earlier driver began.
+fn take_up(
+    storage: &Arc<dyn Storage>,
+    objective: Objective,
+    start: Start,
+    shown: ShownProgress,
+) -> Result<Chronicle, Failure> {
+    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), objective, start)?;
+    if let Some(torn) = torn {
+        say(torn);
+    }
+    if shown != ShownProgress::Nothing {
+        let (trials, over) = chronicle.trials();
+        say(format_args!("resuming: {over} of {trials} trials are over"));
+    }
+    Ok(chronicle)
 }
 
 /// Names a run among all that could ask for the same executor: its folder, and when and by which process it began.
@@ -162,14 +207,8 @@ fn run_id(folder: &RunFolder) -> String {
 }
 
 /// Writes the results, prints them, and says how it went.
-fn conclude(
-    study: &Study,
-    flags: DriveFlags,
-    folder: &RunFolder,
-    outcome: &RunOutcome,
-    error: Option<RunError>,
-    resumes: bool,
-) -> Result<ExitCode, Failure> {
+fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Result<ExitCode, Failure> {
+    let Ended { folder, outcome, error, is_time_over } = ended;
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
         if !resumes {
@@ -180,12 +219,12 @@ fn conclude(
     }
     if let Some(error @ (RunError::Chronicle(_) | RunError::Storage(_))) = error {
         // What cannot take the journal cannot take the results. All that was journaled is there for `resume`.
-        say_how_to_go_on(folder, record);
+        say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    let summary = write(folder, outcome)?;
+    let summary = write(&folder, &outcome)?;
     if let Some(error) = error {
-        say_how_to_go_on(folder, record);
+        say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
     let printed = if flags.json {
@@ -195,8 +234,12 @@ fn conclude(
         print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))
     };
     if !record.is_over() {
-        say(format_args!("interrupted: {}", study.name));
-        say_how_to_go_on(folder, record);
+        let time = flags.time_max.filter(|_| is_time_over).map(duration_text);
+        match time {
+            Some(time) => say(format_args!("ended since the time is over ({time}): {}", study.name)),
+            None => say(format_args!("interrupted: {}", study.name)),
+        }
+        say_how_to_go_on(&folder, record);
     }
     printed.map_err(|error| safe_in(folder.path(), &error))?;
     if !record.is_over() {

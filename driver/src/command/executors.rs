@@ -33,7 +33,7 @@ pub(super) struct ExecutorFlags {
     local: LocalShape,
 
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
-    /// file joins the run
+    /// file joins the run. Executors listen on port 7717 unless they are told otherwise
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
 

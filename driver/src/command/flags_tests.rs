@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Whose messages the sources hold: those of a run are said by all commands that drive one.
-const SOURCES: [(&str, &[&str]); 14] = [
+const SOURCES: [(&str, &[&str]); 16] = [
     ("driver/src/command/tune.rs", &["tune"]),
     ("driver/src/command/resume.rs", &["resume"]),
     ("driver/src/command/scale.rs", &["scale"]),
@@ -23,6 +23,8 @@ const SOURCES: [(&str, &[&str]); 14] = [
     ("driver/src/command/mod.rs", &["tune", "scale", "report"]),
     ("driver/src/cluster/nodes.rs", &["tune", "resume", "scale"]),
     ("driver/src/cluster/local.rs", &["executor"]),
+    ("driver/src/command/load.rs", &["tune", "check"]),
+    ("driver/src/study/changes.rs", &["tune", "check"]),
     ("driver/src", &["tune", "resume", "scale"]),
     ("executor/src", &["executor"]),
 ];

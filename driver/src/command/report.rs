@@ -25,6 +25,9 @@ Examples:
   broadsweep report runs/mine-20261122T194953Z --format html     writes report.html into that folder again
   broadsweep report runs/mine-20261122T194953Z --format markdown --out mine.md
 
+A run can be looked at while it goes on: what is not there yet is left out. `broadsweep status RUN` says in a few lines \
+how far it is.
+
 The page is one file, which needs no network: send it to whom you like.
 
 Exit codes: 0 done, 1 failed, 2 wrong use";

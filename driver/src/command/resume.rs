@@ -10,9 +10,10 @@ use broadsweep_common::size::ByteSize;
 use clap::Args;
 
 use super::Failure;
-use super::drive::{Drive, DriveFlags, drive};
+use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{CONNECT_TIMEOUT_S, Choice, LocalChanges};
 use super::load::load_begun;
+use super::time_span::TimeSpan;
 use crate::cluster::local::LocalShape;
 use crate::cluster::roster::{ROSTER, Roster};
 use crate::data::DataError;
@@ -65,6 +66,14 @@ pub(super) struct ResumeArgs {
     /// What the cache folder of local executors may have from now on, as 20GB or 512MiB [default: as before]
     #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
     cache_bytes: Option<ByteSize>,
+
+    /// End in order after so long, as 90s, 30min or 2h; `broadsweep resume` goes on
+    #[arg(long, value_name = "TIME")]
+    max_time: Option<TimeSpan>,
+
+    /// Say nothing of how far the run is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
 
     /// Print the summary as JSON instead of tables
     #[arg(long)]
@@ -119,7 +128,8 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         nodes_min: args.nodes_min,
         take_over: args.take_over,
         kernel: None, // the run's
-        verbose,
+        shown: ShownProgress::of(verbose, args.quiet),
+        time_max: args.max_time.map(|span| span.0),
         json: args.json,
     };
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;

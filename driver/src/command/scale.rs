@@ -1,6 +1,7 @@
 //! `broadsweep scale`: one study on clusters of several sizes, and what the nodes bought.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -11,11 +12,11 @@ use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S};
 use broadsweep_executor::machine::cores;
 use clap::Args;
 
-use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
+use super::drive::{Drive, DriveFlags, Ended, ShownProgress, run as drive_run, say_if_missing, write};
 use super::executors::{CONNECT_TIMEOUT_S, cache_folder};
 use super::hint;
 use super::interrupts::Interrupts;
-use super::load::{Job, load, load_from};
+use super::load::{Job, load_from};
 use super::say::{print, print_json, safe_in, say};
 use super::series::{
     BROKEN_OFF, REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
@@ -53,6 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 inte
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct ScaleArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml", required_unless_present = "resume")]
@@ -112,6 +114,10 @@ pub(super) struct ScaleArgs {
     #[arg(long)]
     take_over: bool,
 
+    /// Say nothing of how far it is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+
     /// Print the comparison as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -127,7 +133,8 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
         (None, None) => return Err(Failure::wrong_use(anyhow!("name a study, or a folder with --resume"))),
     };
     series.check_study(folder.path()).map_err(Failure::wrong_use)?;
-    let work = Work { folder, series, take_over: args.take_over, verbose };
+    let shown = ShownProgress::of(verbose, args.quiet);
+    let work = Work { folder, series, take_over: args.take_over, shown };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
@@ -142,7 +149,7 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 
 /// What the flags ask for, in a new folder or in the one that was begun with them.
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
-    let job = load(study)?;
+    let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")))?;
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
@@ -213,10 +220,16 @@ struct Work {
     folder: RunFolder,
     series: Series,
     take_over: bool,
-    verbose: bool,
+    shown: ShownProgress,
 }
 
 impl Work {
+    fn say_unless_quiet(&self, line: impl Display) {
+        if self.shown != ShownProgress::Nothing {
+            say(line);
+        }
+    }
+
     /// The runs that are over.
     fn finished(&self) -> impl Iterator<Item = Member> {
         self.series.runs().filter_map(|(size, repeat)| finished(self.folder.path(), size, repeat))
@@ -242,7 +255,7 @@ impl Work {
         }
         for (size, repeat) in missing {
             let of = format!("run {repeat} of {}", self.series.repeats);
-            say(format_args!("{}, {of}", counted(size.into(), "executor")));
+            self.say_unless_quiet(format_args!("{}, {of}", counted(size.into(), "executor")));
             let job = self.load()?;
             if !Box::pin(self.make(&run_name(size, repeat), size, job, &interrupts)).await? {
                 return Ok(None);
@@ -258,7 +271,8 @@ impl Work {
     async fn warm(&self, interrupts: &Interrupts) -> Result<bool, Failure> {
         let size = self.series.largest();
         let name = if self.first_contact().is_some() { WARM_AGAIN } else { WARM };
-        say(format_args!("{}, for the data only: this run is not measured", counted(size.into(), "executor")));
+        let executors = counted(size.into(), "executor");
+        self.say_unless_quiet(format_args!("{executors}, for the data only: this run is not measured"));
         let Job { data, header, .. } = self.load()?;
         let study = study::parse(WARM_STUDY, WARM)?;
         let job = Job::without_files(study, header, data)?;
@@ -299,12 +313,13 @@ impl Work {
             nodes_min: size,
             take_over: self.take_over && matches!(self.series.crew, SeriesCrew::Nodes(_)),
             kernel: self.series.kernel.as_deref().map(kernel).transpose().map_err(|error| anyhow!(error))?,
-            verbose: self.verbose,
+            shown: self.shown,
+            time_max: None,
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
         let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
-        let Ended { folder, outcome, error } = drive_run(drive, interrupts).await?;
+        let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {
                 folder.withdraw()?;

@@ -12,6 +12,7 @@
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | [`remarks`] | what there is to say about a run, in sentences |
+//! | [`status`] | how far a run is, in a few lines |
 //! | [`progress`] | the progress bar, or a line now and then |
 //! | [`show`] | how numbers and names are shown to people |
 //!
@@ -27,6 +28,7 @@ pub mod progress;
 pub mod remarks;
 pub mod rows;
 pub mod show;
+pub mod status;
 pub mod summary;
 pub mod table;
 

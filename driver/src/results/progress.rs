@@ -80,6 +80,13 @@ impl Progress {
         Self::in_lines(trials, loss, objective, Box::new(io::stderr()))
     }
 
+    /// Nothing of how far the run is: only what else there is to say.
+    #[must_use]
+    pub fn quiet(trials: u32, loss: Loss, objective: Objective) -> Self {
+        let told = [Some(PARTS); STAGES]; // as if all had been told
+        Self::new(trials, (loss, objective), Surface::Lines { sink: Box::new(io::stderr()), told })
+    }
+
     /// Plain lines to `sink`: when a stage (connecting, broadcasting, training) begins, and for each tenth of it.
     #[must_use]
     pub fn in_lines(trials: u32, loss: Loss, objective: Objective, sink: Box<dyn Write + Send>) -> Self {
