@@ -11,6 +11,7 @@
 //! | [`calendar`] | the time in the folder's name |
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | [`table`] | the best trials and the control, for the terminal |
+//! | `fit` | its parameters, where it has little room |
 //! | [`remarks`] | what there is to say about a run, in sentences |
 //! | [`status`] | how far a run is, in a few lines |
 //! | [`progress`] | the progress bar, or a line now and then |
@@ -22,6 +23,7 @@ pub mod calendar;
 pub mod columns;
 pub mod comparison;
 pub mod digest;
+mod fit;
 pub mod folder;
 pub(crate) mod measured;
 pub mod progress;
