@@ -28,6 +28,9 @@ use broadsweep_nn::Kernel;
 /// Begins the line on standard output that says where an executor listens.
 pub const LISTENING: &str = "broadsweep executor listens on ";
 
+/// What was wrong with the standard output.
+const NOT_PRINTED: &str = "cannot write to the standard output";
+
 /// Seconds that a run keeps an executor whose driver is gone, unless it is told otherwise.
 pub const ORPHAN_TIMEOUT_S: u64 = 600;
 /// The longest time that can be asked for: a week.
@@ -38,7 +41,7 @@ pub const MAX_S: u64 = 604_800;
 #[command(
     after_help = "It prints its address on standard output once it listens, and serves one driver at a time, for as \
                         many runs as come. SIGTERM or Ctrl-C makes it leave: it finishes or checkpoints what it runs, \
-                        and takes nothing new. A second one ends it at once."
+                        and takes nothing new. A second one ends it at once. RUST_LOG sets what is logged, as in RUST_LOG=debug."
 )]
 pub struct ExecutorArgs {
     /// Address and port to listen on; port 0 takes a free one and prints it
@@ -48,6 +51,11 @@ pub struct ExecutorArgs {
     /// Attempts that train at the same time, one thread each [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     pub slots: Option<u32>,
+
+    /// Memory that this executor may use, as 20GB or 512MiB: each slot has its share, and trials that need more are
+    /// refused [default: all that the machine, or its control group, has]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
 
     /// Folder that keeps data sets across runs; executors of one machine may share it
     /// [default: broadsweep in the user's cache folder]
@@ -93,6 +101,12 @@ impl ExecutorArgs {
         if let Some(cache) = self.cache_dir.as_deref().filter(|cache| cache.is_file()) {
             bail!("{} is not a folder; name another one with --cache-dir", cache.display());
         }
+        if let Some(asked) = self.memory {
+            let there = ByteSize(memory_bytes());
+            if asked.0 == 0 || asked > there {
+                bail!("--memory {asked}: this machine has {there}; name an amount from 1 byte to that");
+            }
+        }
         if self.listen.ip().is_loopback() || self.insecure {
             return Ok(());
         }
@@ -101,6 +115,13 @@ impl ExecutorArgs {
              listen on 127.0.0.1, or add --insecure if you trust everyone on that network",
             self.listen
         )
+    }
+}
+
+impl ExecutorArgs {
+    /// What it may use.
+    fn memory_bytes(&self) -> u64 {
+        self.memory.map_or_else(memory_bytes, |asked| asked.0)
     }
 }
 
@@ -122,7 +143,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     };
     let settings = Settings {
         slots,
-        memory_bytes: memory_bytes(),
+        memory_bytes: args.memory_bytes(),
         kernels: Kernel::detect(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         cache_bytes: args.cache_bytes.map(|size| size.0),
@@ -151,13 +172,13 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
         "version  {}, protocol {PROTOCOL}\nslots    {}\nmemory   {:.1} GiB\nkernels  {} (the fastest first)\n",
         env!("CARGO_PKG_VERSION"),
         args.slots.unwrap_or_else(cores),
-        memory_bytes() as f64 / f64::from(1 << 30),
+        args.memory_bytes() as f64 / f64::from(1 << 30),
         kernels.join(", ")
     );
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no further has what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        other => other.context(NOT_PRINTED),
     }
 }
 
@@ -167,8 +188,7 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     })?;
     let address = listener.local_addr()?;
     let mut stdout = io::stdout();
-    writeln!(stdout, "{LISTENING}{address}")?;
-    stdout.flush()?;
+    writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     serve(settings, incoming, Arc::new(threads), Arc::new(Tcp), orders()?).await?;

@@ -320,12 +320,12 @@ fn folders_that_cannot_be_written_are_refused() {
         ("no room for anything", "/proc/out".to_owned(), "cannot write /proc/out"),
     ];
     let before = names_in(&lab);
-    let no_cache = ["tune", study.to_str().unwrap(), "--out", &path("out"), "--cache-dir", &path("file")];
-    let Ended { code, stderr, .. } = lab.command(no_cache).wait();
-    assert!(code == Some(2) && stderr.contains("name another one with --cache-dir"), "{code:?}: {stderr}");
-    // Another run may wait for its lock.
-    fs::remove_file(lab.path("out/lock")).unwrap();
-    fs::remove_dir(lab.path("out")).unwrap();
+    for command in ["tune", "scale"] {
+        let no_cache = [command, study.to_str().unwrap(), "--out", &path("deep/out"), "--cache-dir", &path("file")];
+        let Ended { code, stderr, .. } = lab.command(no_cache).wait();
+        assert!(code == Some(2) && stderr.contains("name another one with --cache-dir"), "{code:?}: {stderr}");
+        assert_eq!(names_in(&lab), before, "{command} left something behind");
+    }
     for (name, out, fragment) in rows {
         for command in ["tune", "scale"] {
             let arguments = [command, study.to_str().unwrap(), "--out", &out, "--cache-dir", &path("cache")];
@@ -410,6 +410,7 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
         for part in [summed_up, address, fragment] {
             assert!(stderr.contains(part), "{name}: `{part}` is missing in: {stderr}");
         }
+        assert!(!lab.path(&name.replace(' ', "-")).exists(), "{name}: something was left behind");
     }
 }
 

@@ -77,7 +77,7 @@ impl KernelChoice {
             let has = kernels.join(", ");
             return Err(format!(
                 "it cannot train with {chosen}, the kernel of this run; it has {has}. Leave it out, or start a new run \
-                 with --kernel"
+                 with `broadsweep tune --kernel`"
             ));
         }
         // Every executor has it: one that says otherwise shall not leave the others without a common one.

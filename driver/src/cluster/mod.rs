@@ -35,6 +35,7 @@ pub mod local;
 pub mod nodes;
 mod orders;
 mod outbound;
+pub mod path_text;
 pub mod roster;
 mod session;
 mod teller;

@@ -1,5 +1,6 @@
 //! Node lists: `host:port,host:port`, or a file with a line a node.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -88,21 +89,23 @@ impl fmt::Display for NodeAddress {
 ///
 /// # Errors
 /// [`NodesError`], naming the line.
-pub fn read_nodes(argument: &str) -> Result<Vec<NodeAddress>, NodesError> {
+pub fn read_nodes(argument: &OsStr) -> Result<Vec<NodeAddress>, NodesError> {
     let path = Path::new(argument);
-    if argument.contains(':') && !path.exists() {
-        let entries = argument.split(',').map(|entry| ("--nodes".to_owned(), entry.trim()));
+    let list = argument.to_str().filter(|list| list.contains(':'));
+    if let Some(list) = list.filter(|_| !path.exists()) {
+        let entries = list.split(',').map(|entry| ("--nodes".to_owned(), entry.trim()));
         return collect("--nodes", entries);
     }
     let text = fs::read_to_string(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => NodesError::Neither { argument: argument.to_owned() },
+        io::ErrorKind::NotFound => NodesError::Neither { argument: path.display().to_string() },
         _ => NodesError::File { path: path.to_owned(), source },
     })?;
+    let file = path.display().to_string();
     let entries = text.lines().enumerate().filter_map(|(index, line)| {
         let entry = line.split('#').next().unwrap_or_default().trim();
-        (!entry.is_empty()).then(|| (format!("{argument}:{}", index + 1), entry))
+        (!entry.is_empty()).then(|| (format!("{file}:{}", index + 1), entry))
     });
-    collect(argument, entries)
+    collect(&file, entries)
 }
 
 fn collect<'a>(list: &str, entries: impl Iterator<Item = (String, &'a str)>) -> Result<Vec<NodeAddress>, NodesError> {
@@ -130,7 +133,7 @@ mod tests {
     use super::*;
 
     fn shown(argument: &str) -> Result<Vec<String>, String> {
-        let nodes = read_nodes(argument).map_err(|error| error.to_string())?;
+        let nodes = read_nodes(argument.as_ref()).map_err(|error| error.to_string())?;
         Ok(nodes.iter().map(ToString::to_string).collect())
     }
 

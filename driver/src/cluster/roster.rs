@@ -1,6 +1,7 @@
 //! Who executes a run, written down in its folder: `resume` needs no `--nodes`, and finds the local executors that
 //! outlived their driver.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::path_text;
 use crate::results::folder::write_whole;
 
 /// The roster's file in the run folder.
@@ -17,7 +19,8 @@ pub const ROSTER: &str = "executors.json";
 /// What the file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sheet {
-    /// The folder that the paths in the study start from.
+    /// The folder that the relative paths in the study start from, from the root.
+    #[serde(with = "path_text")]
     study_folder: PathBuf,
     crew: Crew,
 }
@@ -27,7 +30,7 @@ struct Sheet {
 #[serde(rename_all = "snake_case")]
 pub enum Crew {
     /// What `--nodes` was given, as it was written; the path of a file is made absolute.
-    Nodes(String),
+    Nodes(#[serde(with = "path_text")] OsString),
     /// Executors that this machine lends.
     Local(LocalCrew),
 }
@@ -37,7 +40,8 @@ pub enum Crew {
 pub struct LocalCrew {
     /// As after `--local`.
     pub shape: String,
-    /// Their cache folder.
+    /// Their cache folder, from the root.
+    #[serde(with = "path_text")]
     pub cache: PathBuf,
     /// What the cache folder may have; without it, what executors allow it by themselves.
     #[serde(default)]
@@ -122,13 +126,13 @@ impl Roster {
         self.sheet().study_folder.clone()
     }
 
-    /// From now on the run uses these executors.
+    /// From now on the run uses these executors, and the paths in its study start from this folder.
     ///
     /// # Errors
     /// What the system said.
-    pub fn change_crew(&self, crew: Crew) -> io::Result<()> {
+    pub fn change(&self, study_folder: PathBuf, crew: Crew) -> io::Result<()> {
         let mut sheet = self.sheet();
-        sheet.crew = crew;
+        *sheet = Sheet { study_folder, crew };
         self.write(&sheet)
     }
 
@@ -165,6 +169,8 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     #[test]
@@ -172,19 +178,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let local = LocalCrew {
             shape: "2x1".to_owned(),
-            cache: PathBuf::from("/cache"),
+            cache: OsString::from_vec(b"/ca\xffche \n'".to_vec()).into(),
             cache_bytes: Some(1 << 30),
             cold: false,
             orphan_timeout_s: 600,
             children: vec![None, None],
         };
+        let cache = local.cache.clone();
         let roster = Roster::create(folder.path(), PathBuf::from("/study"), Crew::Local(local)).unwrap();
         let child = ChildRecord { address: "127.0.0.1:7".to_owned(), pid: 1 };
         roster.note(1, Some(child.clone()));
         let read = Roster::open(folder.path()).unwrap();
         assert_eq!(read.study_folder(), Path::new("/study"));
         let Crew::Local(read) = read.crew() else { panic!("not local") };
-        assert_eq!(read.children, [None, Some(child.clone())]);
+        assert_eq!((read.children, read.cache), (vec![None, Some(child.clone())], cache));
         assert!(!child.is_alive(), "process 1 is no executor of ours");
         assert!(Roster::open(&folder.path().join("elsewhere")).is_err());
     }

@@ -11,7 +11,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;
 
 use super::Failure;
-use super::say::print;
+use super::say::{print, print_json};
 use crate::results::show::{bytes_text, counted, duration_text};
 
 /// Digits of a blob's name in the table: enough to tell any two apart.
@@ -56,12 +56,13 @@ pub(super) fn run(command: &CacheCommand) -> Result<ExitCode, Failure> {
             let entries = cache.as_ref().map_or_else(|| Ok(Vec::new()), CacheFolder::entries)?;
             let bytes_max = cache.map(|cache| cache.bytes_max());
             let listed = json!({
-                "folder": folder,
+                "folder": shown.to_string(),
                 "bytes": sum(&entries),
                 "bytes_max": bytes_max,
                 "entries": entries.iter().map(entry_json).collect::<Vec<_>>(),
             });
-            format!("{listed:#}\n")
+            print_json(format!("{listed:#}\n"))?;
+            return Ok(ExitCode::SUCCESS);
         }
         (_, None) => format!("no executor has kept anything in {shown}\n"),
         (CacheCommand::List(_), Some(cache)) => {

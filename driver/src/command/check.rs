@@ -11,7 +11,7 @@ use broadsweep_nn::Kernel;
 use clap::Args;
 
 use super::Failure;
-use super::load::{Job, load};
+use super::load::{Job, StudyFlags, load};
 use super::say::print;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
@@ -26,10 +26,13 @@ pub(super) struct CheckArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml")]
     study: PathBuf,
+
+    #[command(flatten)]
+    changes: StudyFlags,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let job = load(&args.study)?;
+    let job = load(&args.study, &args.changes)?;
     print(describe(&job))?;
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,

@@ -1,6 +1,7 @@
 //! A run from its folder to its results: what `tune` and `resume` have in common.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,14 +9,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
+use broadsweep_common::metrics::Objective;
+use broadsweep_common::model::Loss;
 use broadsweep_search::Search;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::executors::Choice;
+use super::hint;
 use super::interrupts::Interrupts;
 use super::load::Job;
-use super::say::{print, say};
+use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
@@ -25,6 +29,7 @@ use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
+use crate::results::show::duration_text;
 use crate::results::table::table;
 use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
@@ -38,8 +43,8 @@ pub(super) struct Drive {
     pub(super) roster: Roster,
     pub(super) choice: Choice,
     pub(super) flags: DriveFlags,
-    /// Whether an earlier driver began the run.
-    pub(super) resumes: bool,
+    /// Where the study's paths start from now, if an earlier driver began the run.
+    pub(super) resumes: Option<PathBuf>,
 }
 
 /// What the command line says of how a run goes.
@@ -50,37 +55,70 @@ pub(super) struct DriveFlags {
     pub(super) take_over: bool,
     /// What executors multiply with; `None` for what all of them have.
     pub(super) kernel: Option<&'static str>,
-    pub(super) verbose: bool,
+    pub(super) shown: ShownProgress,
+    /// When the run ends early.
+    pub(super) time_max: Option<Duration>,
     pub(super) json: bool,
+}
+
+/// What people see of how far a run is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShownProgress {
+    /// A bar, if there is a terminal.
+    Bar,
+    /// Lines: those of a log would tear a bar apart.
+    Lines,
+    Nothing,
+}
+
+impl ShownProgress {
+    /// As the flags say.
+    pub(super) fn of(verbose: bool, quiet: bool) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Lines,
+            (false, false) => Self::Bar,
+        }
+    }
+
+    fn of_run(self, trials: u32, loss: Loss, objective: Objective) -> Progress {
+        match self {
+            Self::Bar => Progress::on_stderr(trials, loss, objective),
+            Self::Lines => Progress::in_lines(trials, loss, objective, Box::new(io::stderr())),
+            Self::Nothing => Progress::quiet(trials, loss, objective),
+        }
+    }
 }
 
 /// Drives a run to its end, writes the results, prints them, and says how it went.
 pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
-    let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes);
+    let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes.is_some());
     let stays = match drive.choice {
         Choice::Local { .. } => "its executors end with it, and what was safe stays",
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
     };
-    let what_stays = format!("{stays}\nto go on: broadsweep resume {}", drive.folder.path().display());
+    let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
     let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
     drop(runtime);
-    conclude(&study, flags, &ended.folder, &ended.outcome, ended.error, resumes)
+    conclude(&study, flags, ended, resumes)
 }
 
 /// How a run ended.
 pub(super) struct Ended {
     pub(super) folder: RunFolder,
     pub(super) outcome: RunOutcome,
-    /// Why early, if it did.
+    /// Why early, if it failed.
     pub(super) error: Option<RunError>,
+    /// Whether it was told to end since its time was over.
+    is_time_over: bool,
 }
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
-    let Drive { job, policy, folder, roster, choice, flags, resumes } = drive;
+    let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, trials, search, header, data } = job;
-    let interrupted = interrupts.during(roster.clone());
+    let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -93,17 +131,16 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     };
     let objective = study.objective();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
-    let chronicle = if resumes {
-        let (chronicle, torn) = Chronicle::resume(Arc::clone(&storage), study.objective(), start)?;
-        if let Some(torn) = torn {
-            say(torn);
-        }
-        let (trials, over) = chronicle.trials();
-        say(format_args!("resuming: {over} of {trials} trials are over"));
+    let chronicle = if let Some(study_folder) = resumes {
+        let chronicle = take_up(&storage, objective.clone(), start, flags.shown)?;
+        // Only now: a study or data that the run did not begin with changes nothing.
+        choice.end_others(&roster);
+        roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         chronicle
     } else {
-        Chronicle::begin(Arc::clone(&storage), trials, study.objective(), start)?
+        Chronicle::begin(Arc::clone(&storage), trials, objective.clone(), start)?
     };
+    folder.begin();
     let payload = Arc::new(Payload {
         run: chronicle.run().to_owned(),
         generation: chronicle.generation(),
@@ -124,11 +161,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         checkpoints: study.checkpoints,
     };
     let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
-    let progress = if flags.verbose {
-        Progress::in_lines(trials, loss, objective, Box::new(io::stderr())) // log lines would tear a bar apart
-    } else {
-        Progress::on_stderr(trials, loss, objective)
-    };
+    let progress = flags.shown.of_run(trials, loss, objective);
     let is_over = chronicle.is_over();
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
@@ -145,7 +178,25 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         drop(executors.local);
         ended
     };
-    Ok(Ended { folder, outcome, error })
+    Ok(Ended { folder, outcome, error, is_time_over: interrupts.is_time_over() })
+}
+
+/// The journal of a run that an earlier driver began.
+fn take_up(
+    storage: &Arc<dyn Storage>,
+    objective: Objective,
+    start: Start,
+    shown: ShownProgress,
+) -> Result<Chronicle, Failure> {
+    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), objective, start)?;
+    if let Some(torn) = torn {
+        say(torn);
+    }
+    if shown != ShownProgress::Nothing {
+        let (trials, over) = chronicle.trials();
+        say(format_args!("resuming: {over} of {trials} trials are over"));
+    }
+    Ok(chronicle)
 }
 
 /// Names a run among all that could ask for the same executor: its folder, and when and by which process it began.
@@ -156,41 +207,42 @@ fn run_id(folder: &RunFolder) -> String {
 }
 
 /// Writes the results, prints them, and says how it went.
-fn conclude(
-    study: &Study,
-    flags: DriveFlags,
-    folder: &RunFolder,
-    outcome: &RunOutcome,
-    error: Option<RunError>,
-    resumes: bool,
-) -> Result<ExitCode, Failure> {
+fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Result<ExitCode, Failure> {
+    let Ended { folder, outcome, error, is_time_over } = ended;
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
         if !resumes {
-            // Nothing began. The folder is free for the next try; logs of local executors say what was wrong with them.
+            // Nothing was trained. Logs of local executors say what was wrong with them.
             folder.withdraw()?;
         }
         return Err(error.into());
     }
     if let Some(error @ (RunError::Chronicle(_) | RunError::Storage(_))) = error {
         // What cannot take the journal cannot take the results. All that was journaled is there for `resume`.
-        say_how_to_go_on(folder, record);
+        say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    let summary = write(folder, outcome)?;
+    let summary = write(&folder, &outcome)?;
     if let Some(error) = error {
-        say_how_to_go_on(folder, record);
+        say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    if flags.json {
-        print(summary)?;
+    let printed = if flags.json {
+        print_json(summary)
     } else {
         let path = folder.path().display();
-        print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))?;
-    }
+        print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))
+    };
     if !record.is_over() {
-        say(format_args!("interrupted: {}", study.name));
-        say_how_to_go_on(folder, record);
+        let time = flags.time_max.filter(|_| is_time_over).map(duration_text);
+        match time {
+            Some(time) => say(format_args!("ended since the time is over ({time}): {}", study.name)),
+            None => say(format_args!("interrupted: {}", study.name)),
+        }
+        say_how_to_go_on(&folder, record);
+    }
+    printed.map_err(|error| safe_in(folder.path(), &error))?;
+    if !record.is_over() {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let counts = record.counts();
@@ -206,16 +258,15 @@ pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<String, 
         folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
     }
     let summary = folder.write_results(record)?;
-    say_if_missing(folder.write_report(&Report::of(record).html()), &folder.path().display().to_string());
+    say_if_missing(folder.write_report(&Report::of(record).html()), folder.path());
     Ok(summary)
 }
 
 /// A run without a report has not failed: its results are safe.
-pub(super) fn say_if_missing(written: Result<(), FolderError>, path: &str) {
+pub(super) fn say_if_missing(written: Result<(), FolderError>, folder: &Path) {
     if let Err(error) = written {
-        say(format_args!(
-            "warning: there is no report: {error}\nto try again: broadsweep report {path} --format html"
-        ));
+        let again = hint::report_page(folder);
+        say(format_args!("warning: there is no report: {error}\nto try again: {again}"));
     }
 }
 
@@ -223,5 +274,5 @@ fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
     let (ended, path) = (counts.planned - counts.not_run, folder.path().display());
     let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
-    say(format_args!("{trials}\nto go on: broadsweep resume {path}"));
+    say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
 }

@@ -1,5 +1,6 @@
 //! The executors of a run: nodes that are named, or local ones with a cache folder.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,7 @@ use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
+use crate::results::folder::make_folder;
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
@@ -31,9 +33,9 @@ pub(super) struct ExecutorFlags {
     local: LocalShape,
 
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
-    /// file joins the run
+    /// file joins the run. Executors listen on port 7717 unless they are told otherwise
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -70,7 +72,7 @@ pub(super) enum Choice {
     /// Executors that run elsewhere.
     Nodes {
         /// What was asked for.
-        argument: String,
+        argument: OsString,
         /// What that names now.
         nodes: Vec<NodeAddress>,
     },
@@ -81,6 +83,24 @@ pub(super) enum Choice {
         /// The rest of what there is to know.
         crew: LocalCrew,
     },
+}
+
+/// What is to change of the local executors of a run that is resumed.
+pub(super) struct LocalChanges {
+    pub(super) shape: Option<LocalShape>,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) cache_bytes: Option<ByteSize>,
+}
+
+impl LocalChanges {
+    fn of_cache(&self) -> bool {
+        self.cache_dir.is_some() || self.cache_bytes.is_some()
+    }
+}
+
+/// Whether an executor of the one can be adopted as one of the other.
+fn are_alike(one: &LocalCrew, other: &LocalCrew) -> bool {
+    (&one.shape, &one.cache) == (&other.shape, &other.cache)
 }
 
 /// Executors that were started or named; local ones end when this is dropped.
@@ -116,7 +136,7 @@ impl Choice {
                 shape: flags.local,
                 crew: LocalCrew {
                     shape: flags.local.to_string(),
-                    cache: cache_folder(flags)?,
+                    cache: if flags.cold { cold_cache() } else { cache_folder(flags.cache_dir.as_deref())? },
                     cache_bytes: flags.cache_bytes.map(|size| size.0),
                     cold: flags.cold,
                     orphan_timeout_s: flags.orphan_timeout,
@@ -128,27 +148,49 @@ impl Choice {
         Ok(choice)
     }
 
-    /// What an earlier driver of the run used, with another limit of the cache if one is given.
-    pub(super) fn again(crew: Crew, cache_bytes: Option<ByteSize>) -> anyhow::Result<Self> {
-        match crew {
-            Crew::Nodes(_) if cache_bytes.is_some() => {
-                bail!("--cache-bytes is for local executors, and this run has nodes; start their executors with it")
-            }
-            Crew::Nodes(argument) => Self::nodes(&argument),
-            Crew::Local(mut crew) => {
-                crew.cache_bytes = cache_bytes.map(|size| size.0).or(crew.cache_bytes);
-                let shape = crew.shape.parse().map_err(anyhow::Error::msg)?;
-                Ok(Self::Local { shape, crew })
-            }
+    /// What an earlier driver of the run used, but for what is to change.
+    pub(super) fn again(crew: Crew, changes: &LocalChanges) -> anyhow::Result<Self> {
+        let known = match crew {
+            Crew::Nodes(_) if changes.shape.is_none() && changes.of_cache() => bail!(
+                "--cache-dir and --cache-bytes are for local executors, and this run has nodes; add --local to go on \
+                 with this machine instead"
+            ),
+            Crew::Nodes(argument) if changes.shape.is_none() => return Self::nodes(&argument),
+            Crew::Nodes(_) => None,
+            Crew::Local(crew) => Some(crew),
+        };
+        let known_shape = known.as_ref().map(|crew| crew.shape.parse()).transpose().map_err(anyhow::Error::msg)?;
+        let shape: LocalShape = changes.shape.or(known_shape).context("the run has no executors")?;
+        let cache = match (&changes.cache_dir, &known) {
+            (None, Some(crew)) => crew.cache.clone(),
+            (cache_dir, _) => cache_folder(cache_dir.as_deref())?,
+        };
+        let crew = LocalCrew {
+            shape: shape.to_string(),
+            cold: changes.cache_dir.is_none() && known.as_ref().is_some_and(|crew| crew.cold),
+            cache,
+            cache_bytes: changes.cache_bytes.map(|size| size.0).or(known.as_ref().and_then(|crew| crew.cache_bytes)),
+            orphan_timeout_s: known.as_ref().map_or(ORPHAN_TIMEOUT_S, |crew| crew.orphan_timeout_s),
+            children: vec![None; shape.executors as usize],
+        };
+        let children = known.filter(|known| are_alike(known, &crew)).map(|known| known.children);
+        Ok(Self::Local { shape, crew: LocalCrew { children: children.unwrap_or(crew.children.clone()), ..crew } })
+    }
+
+    /// Ends the local executors of an earlier driver that this one does not adopt. They would train on for nobody.
+    pub(super) fn end_others(&self, roster: &Roster) {
+        let Crew::Local(known) = roster.crew() else { return };
+        if !matches!(self, Self::Local { crew, .. } if are_alike(&known, crew)) {
+            roster.kill_children();
+            drop_cold_cache(&Crew::Local(known));
         }
     }
 
     /// Executors that run elsewhere.
-    pub(super) fn nodes(argument: &str) -> anyhow::Result<Self> {
+    pub(super) fn nodes(argument: &OsStr) -> anyhow::Result<Self> {
         let nodes = read_nodes(argument)?;
         // Resumed from another folder, the file has to be found all the same.
-        let argument =
-            fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), |path| path.display().to_string());
+        let argument = fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), PathBuf::into_os_string);
         Ok(Self::Nodes { argument, nodes })
     }
 
@@ -176,7 +218,7 @@ impl Choice {
     pub(super) fn prepare(&self) -> anyhow::Result<()> {
         match self {
             Self::Nodes { .. } => Ok(()),
-            Self::Local { crew, .. } => fs::create_dir_all(&crew.cache).with_context(|| {
+            Self::Local { crew, .. } => make_folder(&crew.cache).map(drop).with_context(|| {
                 let cache = crew.cache.display();
                 format!("cannot make the cache folder {cache}; name another one with --cache-dir")
             }),
@@ -184,14 +226,16 @@ impl Choice {
     }
 
     /// Starts local executors, or finds those of an earlier driver, with their logs in the run's `folder`; nodes are
-    /// only named: those that the run `knows` first, in its order.
+    /// only named. Those that the run knows come first, in its order, also if they do not take part any more.
     pub(super) fn start(self, folder: &Path, roster: &Roster, known: &[String]) -> anyhow::Result<Executors> {
         let (told, newcomers) = mpsc::channel(16);
         match self {
             Self::Nodes { argument, nodes } => {
-                let mut names = known.to_vec();
+                let is_node = |name: &&String| name.parse::<NodeAddress>().is_ok(); // else one of this machine's
+                let mut names: Vec<_> = known.iter().filter(is_node).cloned().collect();
                 names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
                 let members = names.iter().map(|name| node_member(name)).collect();
+                let members = in_known_order(known, members);
                 if Path::new(&argument).is_file() {
                     tokio::spawn(watch_node_file(argument, names, told.clone()));
                 }
@@ -208,7 +252,7 @@ impl Choice {
                 let (local, members) = LocalExecutors::start(shape, &crew, &logs, roster)?;
                 let cache = Cache { path: crew.cache, cold: crew.cold };
                 let local = Local { _executors: Some((local, cache)), _told: told };
-                Ok(Executors { members, newcomers, local })
+                Ok(Executors { members: in_known_order(known, members), newcomers, local })
             }
         }
     }
@@ -220,9 +264,26 @@ fn node_member(address: &str) -> Member {
     Member { name: address.to_owned(), whereabouts }
 }
 
+/// The journal counts executors in the order in which it met them: those come first, and each keeps its number. One that
+/// takes no part any more is nowhere.
+fn in_known_order(known: &[String], mut members: Vec<Member>) -> Vec<Member> {
+    let mut ordered = Vec::new();
+    for name in known {
+        let place = members.iter().position(|member| member.name == *name);
+        ordered.push(place.map_or_else(|| left_out(name), |place| members.remove(place)));
+    }
+    ordered.append(&mut members);
+    ordered
+}
+
+fn left_out(name: &str) -> Member {
+    let (_, whereabouts) = watch::channel(None);
+    Member { name: name.to_owned(), whereabouts }
+}
+
 /// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
 /// looked at again.
-async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sender<Member>) {
+async fn watch_node_file(path: OsString, mut known: Vec<String>, told: mpsc::Sender<Member>) {
     let mut looks = interval(NODE_FILE_POLL);
     loop {
         looks.tick().await;
@@ -245,12 +306,10 @@ async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sende
     }
 }
 
-/// Where local executors keep data sets.
-fn cache_folder(flags: &ExecutorFlags) -> anyhow::Result<PathBuf> {
-    if flags.cold {
-        return Ok(cold_cache());
-    }
-    flags.cache_dir.clone().map_or_else(default_cache_dir, Ok)
+/// Where local executors keep data sets, from the root: a run may be resumed from another folder.
+pub(super) fn cache_folder(cache_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let Some(folder) = cache_dir else { return default_cache_dir() };
+    std::path::absolute(folder).with_context(|| format!("cannot tell where {} is", folder.display()))
 }
 
 /// How the names of cache folders begin that belong to one run.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::report::read_run;
-use super::say::print;
+use super::say::{print, print_json};
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::results::show::counted;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
     let forecasts: Vec<_> =
         args.sizes.0.iter().map(|&executors| basis.forecast(Cluster { executors, slots }, schedule)).collect();
     let enough = basis.enough(slots, schedule);
-    let text = if args.json {
+    if args.json {
         let rows: Vec<_> = forecasts.iter().map(forecast_json).collect();
         let document = json!({
             "study": record.study,
@@ -75,11 +75,10 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
             "executors_enough": enough,
             "forecasts": rows,
         });
-        format!("{document:#}\n")
+        print_json(format!("{document:#}\n"))?;
     } else {
-        format!("{}\n{}\n", table(&forecasts), sentence(&basis, slots, enough))
-    };
-    print(text)?;
+        print(format!("{}\n{}\n", table(&forecasts), sentence(&basis, slots, enough)))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,8 @@
-//! Ctrl-C and SIGTERM: the first one ends a command in order, the second one at once.
+//! Ctrl-C and SIGTERM: the first one ends a command in order, the second one at once. Where a run has a time, its end is
+//! as good as the first one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -12,9 +14,16 @@ use crate::cluster::roster::Roster;
 /// Hears both signals as long as the process lives, over several runs if need be.
 #[derive(Clone)]
 pub(super) struct Interrupts {
-    pressed: watch::Receiver<bool>,
+    why: watch::Sender<Option<Why>>,
     /// Whose local executors end with the process.
     running: Arc<Mutex<Option<Roster>>>,
+}
+
+/// Why a command is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Signal,
+    TimeOver,
 }
 
 impl Interrupts {
@@ -22,13 +31,12 @@ impl Interrupts {
     pub(super) fn listen(what_stays: String) -> anyhow::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let (press, pressed) = watch::channel(false);
-        let interrupts = Self { pressed, running: Arc::default() };
-        let running = Arc::clone(&interrupts.running);
+        let interrupts = Self { why: watch::Sender::new(None), running: Arc::default() };
+        let (why, running) = (interrupts.why.clone(), Arc::clone(&interrupts.running));
         tokio::spawn(async move {
             loop {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if press.send_replace(true) {
+                if why.send_replace(Some(Why::Signal)).is_some() {
                     held(&running).take().iter().for_each(Roster::kill_children);
                     say(format_args!("\nended at once; {what_stays}"));
                     std::process::exit(i32::from(INTERRUPTED));
@@ -40,18 +48,30 @@ impl Interrupts {
 
     /// Whether the first signal has come.
     pub(super) fn has_come(&self) -> bool {
-        *self.pressed.borrow()
+        self.why.borrow().is_some()
     }
 
-    /// What tells a run, with the executors in this roster, that it is to end.
-    pub(super) fn during(&self, roster: Roster) -> mpsc::Receiver<()> {
+    /// Whether a run had used up its time before any signal came.
+    pub(super) fn is_time_over(&self) -> bool {
+        *self.why.borrow() == Some(Why::TimeOver)
+    }
+
+    /// What tells a run, with the executors in this roster, that it is to end: after so long at the latest.
+    pub(super) fn during(&self, roster: Roster, time_max: Option<Duration>) -> mpsc::Receiver<()> {
         *held(&self.running) = Some(roster);
         let (told, heard) = mpsc::channel(1);
-        let mut pressed = self.pressed.clone();
+        let why = self.why.clone();
         tokio::spawn(async move {
-            if pressed.wait_for(|pressed| *pressed).await.is_ok() {
-                let _ = told.send(()).await; // the run may just have ended
+            let mut asked = why.subscribe();
+            let has_reason = asked.wait_for(Option::is_some);
+            let is_told = match time_max {
+                Some(time_max) => tokio::time::timeout(time_max, has_reason).await.is_ok(),
+                None => has_reason.await.is_ok(),
+            };
+            if !is_told {
+                why.send_if_modified(|why| why.is_none() && why.replace(Why::TimeOver).is_none());
             }
+            let _ = told.send(()).await; // the run may just have ended
         });
         heard
     }

@@ -6,12 +6,14 @@ use std::path::Path;
 use broadsweep_common::dataset::{AlignedBytes, Header};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
 use broadsweep_common::task::StudyDescription;
-use broadsweep_search::Sampled;
+use broadsweep_search::{Sampled, TRIALS_MAX};
+use clap::Args;
 
 use super::Failure;
 use crate::data::{self, recording};
-use crate::plan::{self, Planner, TrialPlan};
+use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
+use crate::study::changes::{self, Change};
 use crate::study::{self, ReplaySettings, Study, Trainer};
 
 /// Bytes that a study file may have.
@@ -29,14 +31,50 @@ pub(super) struct Job {
     pub(super) data: AlignedBytes,
 }
 
-/// Reads the study at `path` and the files that it names, and plans the trials that its search starts with.
-pub(super) fn load(path: &Path) -> Result<Job, Failure> {
-    load_from(path, path.parent().unwrap_or_else(|| Path::new("")))
+/// The flags that change a study before it is checked.
+#[derive(Args)]
+pub(super) struct StudyFlags {
+    /// Draw so many configurations, instead of the study's `trials`: for a random search
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(TRIALS_MAX)))]
+    trials: Option<u32>,
+
+    /// Take all random numbers from this seed, instead of the study's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
+
+    /// Change a value of the study, as trainer.epochs=3; values are as in the study, and a word needs no quotes. May be
+    /// given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Change>,
 }
 
-/// As [`load`], where relative paths in the study start from `folder`.
+impl StudyFlags {
+    /// What they change, in this order.
+    fn changes(&self) -> Vec<Change> {
+        let short = [self.seed.map(Change::seed), self.trials.map(Change::trials)];
+        self.set.iter().cloned().chain(short.into_iter().flatten()).collect()
+    }
+}
+
+/// Reads the study at `path`, with what the flags change of it, and the files that it names, and plans the trials that
+/// its search starts with.
+pub(super) fn load(path: &Path, flags: &StudyFlags) -> Result<Job, Failure> {
+    let (mut text, mut name) = (read(path).map_err(Failure::wrong_use)?, path.display().to_string());
+    let changes = flags.changes();
+    if !changes.is_empty() {
+        text = changes::change(&text, &changes).map_err(Failure::wrong_use)?;
+        name += " (with what the flags change)";
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    plan(take_up(&text, &name, folder)?, folder)
+}
+
+/// Reads the study at `path` as it is; relative paths in it start from `folder`.
 pub(super) fn load_from(path: &Path, folder: &Path) -> Result<Job, Failure> {
-    let mut job = load_begun(path, folder)?;
+    plan(load_begun(path, folder)?, folder)
+}
+
+fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
     let drawn = job.study.drawn(&mut job.search).map_err(Failure::wrong_use)?;
     check_recording(&job, drawn.len(), folder)?;
     job.trials = job.planner().plan_all(drawn).map_err(Failure::wrong_use)?;
@@ -45,13 +83,17 @@ pub(super) fn load_from(path: &Path, folder: &Path) -> Result<Job, Failure> {
 
 /// As [`load_from`], for a run that has begun: what its search has decided is written down, and it is not asked here.
 pub(super) fn load_begun(path: &Path, folder: &Path) -> Result<Job, Failure> {
-    let text = read(path).map_err(Failure::wrong_use)?;
-    let study = study::parse(&text, &path.display().to_string()).map_err(Failure::wrong_use)?;
+    take_up(&read(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder)
+}
+
+/// What the text of a study says, which errors call `name`, and the files that it names.
+fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
+    let study = study::parse(text, name).map_err(Failure::wrong_use)?;
     let loaded = match &study.data {
         Some(settings) => data::load(settings, study.loss(), study.seed, folder).map_err(Failure::wrong_use)?,
         None => data::without_rows()?,
     };
-    plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
+    crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
     Ok(Job { study, description, trials: Vec::new(), search, header: loaded.header, data: loaded.bytes })

@@ -10,12 +10,15 @@
 //! | `series` | the folder of such a comparison, and what is asked for |
 //! | `forecast` | `broadsweep forecast`: what a run would take elsewhere |
 //! | `sizes` | sizes of clusters |
+//! | `time_span` | spans of time |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
+//! | `status` | `broadsweep status`: how far a run is |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `load` | a study file and its data, read and checked |
 //! | `say` | what commands say, and to whom |
+//! | `hint` | the commands that they tell people to type |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
 
@@ -24,6 +27,7 @@ mod check;
 mod drive;
 mod executors;
 mod forecast;
+mod hint;
 mod interrupts;
 mod load;
 mod report;
@@ -32,6 +36,8 @@ mod say;
 mod scale;
 mod series;
 mod sizes;
+mod status;
+mod time_span;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -66,6 +72,8 @@ const INTERRUPTED: u8 = 130;
     version,
     name = "broadsweep",
     after_help = "Start with:\n  broadsweep check examples/mnist/quick.toml\n  broadsweep tune examples/mnist/quick.toml\n\n\
+                  Executors listen on port 7717 unless `broadsweep executor --listen` names another. RUST_LOG sets what is logged, in \
+                  place of -v, as in RUST_LOG=broadsweep_driver=debug.\n\n\
                   Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted"
 )]
 struct Cli {
@@ -89,6 +97,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Show what a run found: tables, Markdown, JSON, or a page with pictures
     Report(report::ReportArgs),
+    /// Say how far a run is: going on, interrupted or over, and what is best so far
+    Status(status::StatusArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Lend this machine to drivers: train what they send
@@ -148,13 +158,14 @@ pub fn main() -> ExitCode {
         Command::Scale(args) => scale::run(args, cli.verbose > 0),
         Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),
+        Command::Status(args) => status::run(args),
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut script);
-            say::print(script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+            say::print_bytes(&script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
     };
     ended.unwrap_or_else(|failure| {
@@ -194,3 +205,7 @@ fn start_log(cli: &Cli) {
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
 }
+
+#[cfg(test)]
+#[path = "flags_tests.rs"]
+mod flags_tests;

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::say::{print, say, unless_closed};
+use super::say::{print, print_bytes, print_json, say, unless_closed};
 use super::series::{SERIES, first_contact, members};
 use crate::cluster::roster::ROSTER;
 use crate::records::run::RunRecord;
@@ -24,6 +24,9 @@ Examples:
   broadsweep report runs/mine-20261122T194953Z                   tables for the terminal
   broadsweep report runs/mine-20261122T194953Z --format html     writes report.html into that folder again
   broadsweep report runs/mine-20261122T194953Z --format markdown --out mine.md
+
+A run can be looked at while it goes on: what is not there yet is left out. `broadsweep status RUN` says in a few lines \
+how far it is.
 
 The page is one file, which needs no network: send it to whom you like.
 
@@ -91,7 +94,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
             write(&out, args.out.as_deref(), &bytes)?;
             say(format_args!("written: {}", out.display()));
         }
-        None => print(bytes)?,
+        None => match args.format {
+            Format::Table | Format::Markdown => print(String::from_utf8_lossy(&bytes))?,
+            Format::Json => print_json(String::from_utf8_lossy(&bytes))?,
+            Format::Html | Format::Parquet => print_bytes(&bytes)?,
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

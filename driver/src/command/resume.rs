@@ -1,23 +1,29 @@
 //! `broadsweep resume`: takes up a run whose driver was killed, interrupted, or ran out of disk.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use broadsweep_common::size::ByteSize;
 use clap::Args;
 
 use super::Failure;
-use super::drive::{Drive, DriveFlags, drive};
-use super::executors::{CONNECT_TIMEOUT_S, Choice};
+use super::drive::{Drive, DriveFlags, ShownProgress, drive};
+use super::executors::{CONNECT_TIMEOUT_S, Choice, LocalChanges};
 use super::load::load_begun;
+use super::time_span::TimeSpan;
+use crate::cluster::local::LocalShape;
 use crate::cluster::roster::{ROSTER, Roster};
+use crate::data::DataError;
 use crate::results::folder::RunFolder;
 
 const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
 from its last checkpoint. The results are those of an undisturbed run, to the last bit.
+
+With --local, --cache-dir or --data-dir the run remembers what they say, for the next time.
 
 Exit codes: as of `broadsweep tune`";
 
@@ -30,7 +36,16 @@ pub(super) struct ResumeArgs {
 
     /// Use these executors beside those that the run knows: host:port,host:port or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
+
+    /// Go on with this machine instead: E executors that share its cores, or `ExS` for E executors of S slots each
+    /// [default: as before]
+    #[arg(long, value_name = "E|ExS", conflicts_with = "nodes")]
+    local: Option<LocalShape>,
+
+    /// Folder that the relative paths in the study start from, if its data was moved [default: as before]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -44,13 +59,50 @@ pub(super) struct ResumeArgs {
     #[arg(long)]
     take_over: bool,
 
+    /// Folder in which local executors keep data sets from now on [default: as before]
+    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
+    cache_dir: Option<PathBuf>,
+
     /// What the cache folder of local executors may have from now on, as 20GB or 512MiB [default: as before]
     #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
     cache_bytes: Option<ByteSize>,
 
+    /// End in order after so long, as 90s, 30min or 2h; `broadsweep resume` goes on
+    #[arg(long, value_name = "TIME")]
+    max_time: Option<TimeSpan>,
+
+    /// Say nothing of how far the run is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+
     /// Print the summary as JSON instead of tables
     #[arg(long)]
     json: bool,
+}
+
+impl ResumeArgs {
+    fn changes(&self) -> LocalChanges {
+        LocalChanges { shape: self.local, cache_dir: self.cache_dir.clone(), cache_bytes: self.cache_bytes }
+    }
+}
+
+/// A folder that is there, from the root.
+fn checked_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    if !folder.is_dir() {
+        bail!("{} is no folder; name the one where the study's data is with --data-dir", folder.display());
+    }
+    std::path::absolute(folder).with_context(|| format!("cannot tell where {} is", folder.display()))
+}
+
+/// What the study names is not where it was when the run began.
+fn of_moved_data(failure: Failure) -> Failure {
+    match failure.error.downcast_ref::<DataError>() {
+        Some(DataError::NoSuchFile { file }) => Failure::wrong_use(anyhow!(
+            "{file}: no such file; if the data was moved, name the folder that the study's paths start from with \
+             --data-dir"
+        )),
+        _ => failure,
+    }
 }
 
 pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
@@ -61,21 +113,25 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         .map_err(Failure::wrong_use)?;
     let choice = match &args.nodes {
         Some(nodes) => Choice::nodes(nodes),
-        None => Choice::again(roster.crew(), args.cache_bytes),
+        None => Choice::again(roster.crew(), &args.changes()),
     };
     let choice = choice.map_err(Failure::wrong_use)?;
     choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
-    let job = load_begun(&folder.path().join("study.toml"), &roster.study_folder())?;
+    let study_folder = match &args.data_dir {
+        Some(folder) => checked_folder(folder).map_err(Failure::wrong_use)?,
+        None => roster.study_folder(),
+    };
+    let job = load_begun(&folder.path().join("study.toml"), &study_folder).map_err(of_moved_data)?;
     choice.prepare()?;
-    roster.change_crew(choice.crew()).with_context(|| format!("cannot write {shown}/{ROSTER}"))?;
     let flags = DriveFlags {
         connect_timeout: Duration::from_secs(args.connect_timeout),
         nodes_min: args.nodes_min,
         take_over: args.take_over,
         kernel: None, // the run's
-        verbose,
+        shown: ShownProgress::of(verbose, args.quiet),
+        time_max: args.max_time.map(|span| span.0),
         json: args.json,
     };
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: true })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: Some(study_folder) })
 }

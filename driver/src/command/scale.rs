@@ -1,20 +1,23 @@
 //! `broadsweep scale`: one study on clusters of several sizes, and what the nodes bought.
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use broadsweep_common::size::ByteSize;
-use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
+use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S};
 use broadsweep_executor::machine::cores;
 use clap::Args;
 
-use super::drive::{Drive, DriveFlags, Ended, run as drive_run, say_if_missing, write};
-use super::executors::CONNECT_TIMEOUT_S;
+use super::drive::{Drive, DriveFlags, Ended, ShownProgress, run as drive_run, say_if_missing, write};
+use super::executors::{CONNECT_TIMEOUT_S, cache_folder};
+use super::hint;
 use super::interrupts::Interrupts;
-use super::load::{Job, load, load_from};
-use super::say::{print, say};
+use super::load::{Job, load_from};
+use super::say::{print, print_json, safe_in, say};
 use super::series::{
     BROKEN_OFF, REPEATS_MAX, SERIES, Series, SeriesCrew, WARM, clear, finished, first_contact, run_name, study_digest,
 };
@@ -51,6 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 inte
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct ScaleArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml", required_unless_present = "resume")]
@@ -72,7 +76,7 @@ pub(super) struct ScaleArgs {
 
     /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
-    nodes: Option<String>,
+    nodes: Option<OsString>,
 
     /// Runs of each size; the table has their medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(REPEATS_MAX)))]
@@ -110,6 +114,10 @@ pub(super) struct ScaleArgs {
     #[arg(long)]
     take_over: bool,
 
+    /// Say nothing of how far it is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+
     /// Print the comparison as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -125,15 +133,15 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
         (None, None) => return Err(Failure::wrong_use(anyhow!("name a study, or a folder with --resume"))),
     };
     series.check_study(folder.path()).map_err(Failure::wrong_use)?;
-    let work = Work { folder, series, take_over: args.take_over, verbose };
+    let shown = ShownProgress::of(verbose, args.quiet);
+    let work = Work { folder, series, take_over: args.take_over, shown };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
     let Some(members) = ended? else {
-        let (path, runs) = (work.folder.path(), work.series.runs());
-        let (there, all) = (work.finished().count(), runs.count());
+        let (there, all) = (work.finished().count(), work.series.runs().count());
         say(format_args!("interrupted: {there} of {all} runs are there"));
-        say(format_args!("to go on: broadsweep scale --resume {}", path.display()));
+        say(format_args!("to go on: {}", hint::resume_scale(work.folder.path())));
         return Ok(ExitCode::from(INTERRUPTED));
     };
     work.conclude(members, args.json)
@@ -141,7 +149,7 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 
 /// What the flags ask for, in a new folder or in the one that was begun with them.
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
-    let job = load(study)?;
+    let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")))?;
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
@@ -155,18 +163,23 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
             let shown = path.display();
             return Err(Failure::wrong_use(anyhow!(
                 "{shown} holds a comparison that was begun with {what}; name a new folder with --out, or go on with \
-                 `broadsweep scale --resume {shown}`"
+                 `{}`",
+                hint::resume_scale(path)
             )));
         }
         return Ok((folder, series));
     }
     let name = format!("{}-scale", job.study.name);
     let out = args.out.as_deref();
-    let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
+    let mut folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
+    if !series.cold {
+        series.choice(series.largest()).and_then(|choice| choice.prepare()).map_err(Failure::wrong_use)?;
+    }
     // First what makes the folder one of a comparison: after a kill in between, the same command goes on.
     folder.write_file(SERIES, series.to_json()?.as_bytes())?;
     folder.write_study(job.study.text())?;
+    folder.begin();
     Ok((folder, series))
 }
 
@@ -183,7 +196,7 @@ fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Serie
         SeriesCrew::Local {
             // The same for each executor, whatever the size: otherwise sizes could not be compared.
             slots: shape.slots.unwrap_or((cores() / shape.executors).max(1)),
-            cache: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
+            cache: cache_folder(args.cache_dir.as_deref())?,
             cache_bytes: args.cache_bytes.map(|size| size.0),
             orphan_timeout_s: args.orphan_timeout,
         }
@@ -207,10 +220,16 @@ struct Work {
     folder: RunFolder,
     series: Series,
     take_over: bool,
-    verbose: bool,
+    shown: ShownProgress,
 }
 
 impl Work {
+    fn say_unless_quiet(&self, line: impl Display) {
+        if self.shown != ShownProgress::Nothing {
+            say(line);
+        }
+    }
+
     /// The runs that are over.
     fn finished(&self) -> impl Iterator<Item = Member> {
         self.series.runs().filter_map(|(size, repeat)| finished(self.folder.path(), size, repeat))
@@ -218,15 +237,15 @@ impl Work {
 
     /// Makes the runs that are missing; `None` if that was interrupted.
     async fn make_all(&self) -> Result<Option<Vec<Member>>, Failure> {
-        let shown = self.folder.path().display();
+        let folder = self.folder.path();
         let interrupts = Interrupts::listen(match self.series.crew {
             SeriesCrew::Local { .. } => format!(
-                "its executors end with it, and the run under way is made anew\nto go on: broadsweep scale --resume \
-                 {shown}"
+                "its executors end with it, and the run under way is made anew\nto go on: {}",
+                hint::resume_scale(folder)
             ),
             SeriesCrew::Nodes(_) => format!(
-                "the run under way is made anew, and its nodes stay held until then\nto go on: broadsweep scale \
-                 --resume {shown} --take-over"
+                "the run under way is made anew, and its nodes stay held until then\nto go on: {}",
+                hint::resume_scale_and_take_over(folder)
             ),
         })?;
         let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
@@ -236,7 +255,7 @@ impl Work {
         }
         for (size, repeat) in missing {
             let of = format!("run {repeat} of {}", self.series.repeats);
-            say(format_args!("{}, {of}", counted(size.into(), "executor")));
+            self.say_unless_quiet(format_args!("{}, {of}", counted(size.into(), "executor")));
             let job = self.load()?;
             if !Box::pin(self.make(&run_name(size, repeat), size, job, &interrupts)).await? {
                 return Ok(None);
@@ -252,7 +271,8 @@ impl Work {
     async fn warm(&self, interrupts: &Interrupts) -> Result<bool, Failure> {
         let size = self.series.largest();
         let name = if self.first_contact().is_some() { WARM_AGAIN } else { WARM };
-        say(format_args!("{}, for the data only: this run is not measured", counted(size.into(), "executor")));
+        let executors = counted(size.into(), "executor");
+        self.say_unless_quiet(format_args!("{executors}, for the data only: this run is not measured"));
         let Job { data, header, .. } = self.load()?;
         let study = study::parse(WARM_STUDY, WARM)?;
         let job = Job::without_files(study, header, data)?;
@@ -293,12 +313,13 @@ impl Work {
             nodes_min: size,
             take_over: self.take_over && matches!(self.series.crew, SeriesCrew::Nodes(_)),
             kernel: self.series.kernel.as_deref().map(kernel).transpose().map_err(|error| anyhow!(error))?,
-            verbose: self.verbose,
+            shown: self.shown,
+            time_max: None,
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: false };
-        let Ended { folder, outcome, error } = drive_run(drive, interrupts).await?;
+        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
+        let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {
                 folder.withdraw()?;
@@ -313,9 +334,9 @@ impl Work {
 
     /// A run that cannot be made ends the comparison; what is there stays.
     fn failed(&self, name: &str, error: RunError) -> Failure {
-        let path = self.folder.path().display();
+        let again = hint::resume_scale(self.folder.path());
         let error = anyhow::Error::from(error);
-        anyhow!("the run {name} failed: {error}\nto go on: broadsweep scale --resume {path}").into()
+        anyhow!("the run {name} failed: {error}\nto go on: {again}").into()
     }
 
     /// Writes the comparison, prints it, and says how it went.
@@ -324,9 +345,8 @@ impl Work {
         let unread = self.series.missing(&members);
         if !unread.is_empty() {
             let runs = unread.join(", ");
-            return Err(
-                anyhow!("{runs}: cannot be read back; broadsweep scale --resume {path} makes them again").into()
-            );
+            let again = hint::resume_scale(self.folder.path());
+            return Err(anyhow!("{runs}: cannot be read back\nto make them again: {again}").into());
         }
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
@@ -337,13 +357,14 @@ impl Work {
         self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
         if let Some(run) = &smallest {
             let page = Report { run, comparison: Some(&comparison) }.html();
-            say_if_missing(self.folder.write_report(&page), &path.to_string());
+            say_if_missing(self.folder.write_report(&page), self.folder.path());
         }
-        if json {
-            print(comparison.json() + "\n")?;
+        let printed = if json {
+            print_json(comparison.json() + "\n")
         } else {
-            print(format!("{}\nresults in {path}\n", comparison.text()))?;
-        }
+            print(format!("{}\nresults in {path}\n", comparison.text()))
+        };
+        printed.map_err(|error| safe_in(self.folder.path(), &error))?;
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());
         }

@@ -9,9 +9,11 @@ use broadsweep_common::ids::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::executors::{Choice, cold_cache, drop_cold_cache};
+use super::hint;
 use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
 use crate::cluster::nodes::read_nodes;
+use crate::cluster::path_text;
 use crate::cluster::roster::{LocalCrew, Roster};
 use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::{RunFolder, is_held};
@@ -35,6 +37,7 @@ pub(super) struct Series {
     /// The digest of the study's text: all runs are of the same.
     pub(super) study: String,
     /// Where the paths in the study start from.
+    #[serde(with = "path_text")]
     pub(super) study_folder: PathBuf,
     /// In ascending order.
     pub(super) sizes: Vec<u32>,
@@ -56,6 +59,7 @@ pub(super) enum SeriesCrew {
     Local {
         /// Of each executor.
         slots: u32,
+        #[serde(with = "path_text")]
         cache: PathBuf,
         cache_bytes: Option<u64>,
         orphan_timeout_s: u64,
@@ -153,7 +157,7 @@ impl Series {
         match &self.crew {
             SeriesCrew::Nodes(nodes) => {
                 let argument = nodes.iter().take(size as usize).cloned().collect::<Vec<_>>().join(",");
-                Ok(Choice::Nodes { nodes: read_nodes(&argument)?, argument })
+                Ok(Choice::Nodes { nodes: read_nodes(argument.as_ref())?, argument: argument.into() })
             }
             SeriesCrew::Local { slots, cache, cache_bytes, orphan_timeout_s } => {
                 let shape = LocalShape { executors: size, slots: Some(*slots) };
@@ -183,7 +187,7 @@ pub(super) fn members(path: &Path) -> anyhow::Result<Option<(Series, Vec<Member>
         if is_held(path) {
             bail!("no run of the comparison in {shown} is over yet: it goes on, look again later");
         }
-        bail!("no run of the comparison in {shown} is over; make them with `broadsweep scale --resume {shown}`");
+        bail!("no run of the comparison in {shown} is over; make them with `{}`", hint::resume_scale(path));
     }
     Ok(Some((series, members)))
 }

@@ -9,9 +9,10 @@ use broadsweep_nn as nn;
 use clap::Args;
 
 use super::Failure;
-use super::drive::{Drive, DriveFlags, drive};
+use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{Choice, ExecutorFlags};
-use super::load::load;
+use super::load::{StudyFlags, load};
+use super::time_span::TimeSpan;
 use crate::cluster::roster::Roster;
 use crate::results::folder::RunFolder;
 
@@ -24,12 +25,15 @@ Examples:
   broadsweep tune study.toml --local 13x1           this machine, thirteen executors of one slot
   broadsweep tune study.toml --nodes a:7717,b:7717  executors that run on the machines a and b
   broadsweep tune study.toml --nodes nodes.txt      the same from a file: a line a node, # comments
+  broadsweep tune study.toml --trials 5 --set training.epochs=1 --max-time 10min
+
+The run's folder keeps the study as it was run, with what --trials, --seed and --set changed of it.
 
 The results are the same to the last bit, however many executors there are. Tables go to \
 standard output, progress and errors to standard error.
 
 Ctrl-C stops the run after the epochs under way, a second one at once; `broadsweep resume` goes on, as it does after \
-a crash.
+a crash. `broadsweep status RUN` and `broadsweep report RUN` look at a run while it goes on.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
 
@@ -39,6 +43,9 @@ pub(super) struct TuneArgs {
     /// The study file
     #[arg(value_name = "STUDY.toml")]
     study: PathBuf,
+
+    #[command(flatten)]
+    changes: StudyFlags,
 
     #[command(flatten)]
     executors: ExecutorFlags,
@@ -51,6 +58,14 @@ pub(super) struct TuneArgs {
     /// [default: the fastest of the first three that all executors have]
     #[arg(long, value_name = "NAME", value_parser = kernel)]
     kernel: Option<&'static str>,
+
+    /// End the run in order after so long, as 90s, 30min or 2h; `broadsweep resume` goes on
+    #[arg(long, value_name = "TIME")]
+    max_time: Option<TimeSpan>,
+
+    /// Say nothing of how far the run is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
 
     /// Print the summary as JSON instead of tables
     #[arg(long)]
@@ -73,16 +88,13 @@ pub(super) fn study_folder(study: &Path) -> anyhow::Result<PathBuf> {
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
     let choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
-    let job = load(&args.study)?;
+    let job = load(&args.study, &args.changes)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &job.study.name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
-    if let Err(error) = choice.prepare() {
-        let _ = folder.withdraw(); // what is wrong with the flags says more
-        return Err(Failure::wrong_use(error));
-    }
+    choice.prepare().map_err(Failure::wrong_use)?;
     folder.write_study(job.study.text())?;
     let roster = Roster::create(folder.path(), study_folder, choice.crew())
         .with_context(|| format!("cannot write into {}", folder.path().display()))?;
@@ -91,8 +103,9 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
         nodes_min: args.executors.nodes_min,
         take_over: args.executors.take_over,
         kernel: args.kernel,
-        verbose,
+        shown: ShownProgress::of(verbose, args.quiet),
+        time_max: args.max_time.map(|span| span.0),
         json: args.json,
     };
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: false })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None })
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::DatasetError;
 
+use crate::results::show::printable;
+
 /// Classes that labels may have.
 pub(super) const CLASSES_MAX: u32 = 65_536;
 /// Names that an error lists before it only counts the rest.
@@ -71,7 +73,7 @@ impl fmt::Display for ValuePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row { file, row, column } => write!(f, "{file}, row {row}, column {column} (counted from 0)"),
-            Self::Line { file, line, column } => write!(f, "{file}, line {line}, column `{column}`"),
+            Self::Line { file, line, column } => write!(f, "{file}, line {line}, column `{}`", shown(column)),
         }
     }
 }
@@ -114,20 +116,15 @@ impl Candidates {
     }
 }
 
-/// The front of a text that a file holds, for a message.
+/// The front of a text that a file holds, for a message: in one line, whatever it holds.
 pub(super) fn shown(text: &str) -> String {
-    let mut letters = text.chars();
-    let mut front: String = letters.by_ref().take(LETTERS_SHOWN_MAX).collect();
-    if letters.next().is_some() {
-        front.push('…');
-    }
-    front
+    printable(text, LETTERS_SHOWN_MAX)
 }
 
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(nearest) = &self.nearest {
-            write!(f, "did you mean `{nearest}`? ")?;
+            write!(f, "did you mean `{}`? ", shown(nearest))?;
         }
         write!(f, "It has: {}", self.listed)
     }
@@ -292,6 +289,9 @@ mod tests {
         let long = ["label".repeat(99), "é".repeat(41)];
         let cut = format!("It has: {}…, {}…", "label".repeat(8), "é".repeat(40));
         assert_eq!(Candidates::of(&long[0], &long).to_string(), cut);
+        let two_lines = ["label\nerror: all is lost".to_owned()];
+        let shown = Candidates::of("label\nerror: all is", &two_lines).to_string();
+        assert!(shown.starts_with("did you mean `label\\nerror: all is lost`?") && !shown.contains('\n'), "{shown}");
         let far = Candidates::of("zzz", &names).to_string();
         assert!(far.starts_with("It has: pixel0"), "{far}");
     }

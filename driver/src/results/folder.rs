@@ -1,7 +1,8 @@
 //! The folder of a run: made or refused, locked, and written so that no half-written file ever stands in it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::SystemTime;
@@ -14,20 +15,21 @@ use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
 use crate::records::run::RunRecord;
 
-/// Held while a run lives. It stays behind where others know the folder: to remove it would let two processes hold locks
-/// of the same name.
+/// Held while a run lives. Whoever takes it looks whether it still has this name: one that is removed holds nothing.
 const LOCK: &str = "lock";
 /// How often a lock is tried that others only look at: far more often than there are any at once.
 const LOOKS_MAX: u32 = 10_000;
 /// Folders of one study that may begin in the same second.
 const SAME_SECOND_MAX: u32 = 1000;
 
-/// A folder that this process alone writes, until it is dropped.
+/// A folder that this process alone writes, until it is dropped. Dropped before anything began in it, it is as it was
+/// before: also not there, if it was not.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Whether it was made under a name that nobody else knows.
-    is_own: bool,
+    /// The folders that were made for it, itself included, the outermost first.
+    made: Vec<PathBuf>,
+    has_begun: bool,
     /// The system releases it when the process ends, however it ends.
     _lock: File,
 }
@@ -104,18 +106,23 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`]; then a folder that was there is as it was.
     pub fn create(out: Option<&Path>, runs: &Path, study_name: &str, now: SystemTime) -> Result<Self, FolderError> {
-        let path = match out {
-            Some(out) => {
-                make_folder(out)?;
-                out.to_owned()
-            }
+        let (path, made) = match out {
+            Some(out) => (out.to_owned(), make_folder(out)?),
             None => new_folder(runs, &format!("{study_name}-{}", compact_utc(now)))?,
         };
-        refuse_content(&path)?;
-        let lock = take_lock(&path)?;
+        let lock = refuse_content(&path).and_then(|()| take_lock(&path)).inspect_err(|_| remove_empty(&made))?;
+        let folder = Self { path, made, has_begun: false, _lock: lock };
         // Again: another run may have come and gone between the first look and the lock.
-        refuse_content(&path)?;
-        Ok(Self { path, is_own: out.is_none(), _lock: lock })
+        if let Err(error) = refuse_content(&folder.path) {
+            return Err(folder.left_to_others(error));
+        }
+        Ok(folder)
+    }
+
+    /// What is in the folder belongs to others, and stays.
+    fn left_to_others(mut self, error: FolderError) -> FolderError {
+        self.has_begun = true;
+        error
     }
 
     /// Locks the folder of a run that was begun.
@@ -134,7 +141,12 @@ impl RunFolder {
         if !path.join(file).is_file() {
             return Err(FolderError::NoRun(path.to_owned()));
         }
-        Ok(Self { path: path.to_owned(), is_own: false, _lock: take_lock(path)? })
+        Ok(Self { path: path.to_owned(), made: Vec::new(), has_begun: true, _lock: take_lock(path)? })
+    }
+
+    /// From now on there is something that can go on: it stays when the folder is dropped.
+    pub fn begin(&mut self) {
+        self.has_begun = true;
     }
 
     /// Where the folder is.
@@ -159,13 +171,13 @@ impl RunFolder {
         write_whole(&self.path.join(name), bytes)
     }
 
-    /// Takes away what was written so far, since nothing of the run began: the folder too, if it is empty then, and was
-    /// not named: nobody else waits for its lock.
+    /// Takes away what was written so far, since nothing of the run began: also the folders that were made for it, if
+    /// they are empty then.
     ///
     /// # Errors
     /// [`FolderError`], if a file cannot be removed.
     pub fn withdraw(&self) -> Result<(), FolderError> {
-        for name in ["study.toml", "executors.json", "journal"] {
+        for name in ["study.toml", "executors.json", "series.json", "journal"] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -174,10 +186,9 @@ impl RunFolder {
                 _ => {}
             }
         }
-        if self.is_own && refuse_content(&self.path).is_ok() {
-            // What cannot be removed stays: an empty folder is in nobody's way.
-            let _ = fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path));
-        }
+        // What cannot be removed stays: an empty folder is in nobody's way.
+        let _ = fs::remove_file(self.path.join(LOCK));
+        remove_empty(&self.made);
         Ok(())
     }
 
@@ -225,6 +236,16 @@ impl RunFolder {
     }
 }
 
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if !self.has_begun
+            && let Err(error) = self.withdraw()
+        {
+            tracing::warn!(%error, "what was written of a run that did not begin could not be removed");
+        }
+    }
+}
+
 /// One line a parameter: `fc1 = 512`. Numbers parse back to the same bits.
 fn configuration_toml(configuration: &Configuration) -> String {
     let plain = |value: &Value| match value {
@@ -237,24 +258,49 @@ fn configuration_toml(configuration: &Configuration) -> String {
     table.to_string()
 }
 
-/// A folder at `path`, with all folders above it; one that is there already will do.
-fn make_folder(path: &Path) -> Result<(), FolderError> {
+/// A folder at `path`, with all folders above it; one that is there already will do. Returns those that were made, the
+/// outermost first.
+///
+/// # Errors
+/// [`FolderError`]; then none of them is there.
+pub fn make_folder(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err();
+    let mut missing: Vec<_> = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+    missing.reverse();
     match fs::create_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FolderError::NotAFolder(path.to_owned())),
-        other => other.map_err(|error| FolderError::from_io(path, error)),
+        Ok(()) => Ok(missing),
+        Err(error) => {
+            remove_empty(&missing);
+            let is_a_file = error.kind() == io::ErrorKind::AlreadyExists;
+            Err(if is_a_file { FolderError::NotAFolder(path.to_owned()) } else { FolderError::from_io(path, error) })
+        }
     }
 }
 
-/// A folder `runs/<name>` that was not there before; a number follows the name where that is taken.
-fn new_folder(runs: &Path, name: &str) -> Result<PathBuf, FolderError> {
-    make_folder(runs)?;
+/// Removes the folders that are empty, the last one first. What others have written into meanwhile stays.
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders.iter().rev() {
+        let _ = fs::remove_dir(folder); // one that was not made is not there
+    }
+}
+
+/// A folder `runs/<name>` that was not there before; a number follows the name where that is taken. And all folders that
+/// were made.
+fn new_folder(runs: &Path, name: &str) -> Result<(PathBuf, Vec<PathBuf>), FolderError> {
+    let mut made = make_folder(runs)?;
     let first = runs.join(name);
     for number in 1..=SAME_SECOND_MAX {
         let path = if number == 1 { first.clone() } else { runs.join(format!("{name}-{number}")) };
         match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => {
+                made.push(path.clone());
+                return Ok((path, made));
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(FolderError::from_io(&path, error)),
+            Err(error) => {
+                remove_empty(&made);
+                return Err(FolderError::from_io(&path, error));
+            }
         }
     }
     Err(FolderError::NoNameLeft(first))
@@ -274,10 +320,11 @@ fn refuse_content(folder: &Path) -> Result<(), FolderError> {
 fn take_lock(folder: &Path) -> Result<File, FolderError> {
     let path = folder.join(LOCK);
     let failed = |error| FolderError::from_io(&path, error);
-    let lock = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
     for _ in 0..LOOKS_MAX {
+        let lock = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => return Ok(lock),
+            Ok(()) if has_name(&lock, &path) => return Ok(lock),
+            Ok(()) => continue, // a run that did not begin has just removed it
             Err(TryLockError::WouldBlock) => {}
             // Some cluster file systems know no locks (Lustre without `-o flock`): better a run without one than none.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(lock),
@@ -291,6 +338,12 @@ fn take_lock(folder: &Path) -> Result<File, FolderError> {
         thread::yield_now();
     }
     Err(FolderError::Locked(folder.to_owned()))
+}
+
+/// Whether the file at `path` is still this one.
+fn has_name(file: &File, path: &Path) -> bool {
+    let same = |named: &Metadata, held: &Metadata| (named.dev(), named.ino()) == (held.dev(), held.ino());
+    fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|held| same(&named, &held)))
 }
 
 /// Whether a run lives in this folder. Where that cannot be told, none does.

@@ -50,19 +50,35 @@ fn out_is_the_run_folder_itself_and_made_if_missing() {
 }
 
 #[test]
-fn of_a_run_that_never_began_no_folder_stays_unless_it_was_named_or_has_logs() {
+fn of_a_run_that_never_began_no_folder_stays_unless_it_was_there_or_has_logs() {
     let home = temporary();
     let runs = home.path().join("runs");
     let [unnamed, with_logs] = [0, 1].map(|_| RunFolder::create(None, &runs, "quick", now()).unwrap());
-    let named = at(&home.path().join("named")).unwrap();
+    let named = at(&home.path().join("deep/named")).unwrap();
+    let there = home.path().join("there");
+    fs::create_dir(&there).unwrap();
+    let found = at(&there).unwrap();
     fs::create_dir(with_logs.path().join("logs")).unwrap();
-    for folder in [&unnamed, &with_logs, &named] {
+    for folder in [unnamed, with_logs, named, found] {
         folder.write_study("name = \"quick\"\n").unwrap();
-        folder.withdraw().unwrap();
     }
+    assert_eq!(names(home.path()), ["runs", "there"]);
     assert_eq!(names(&runs), ["quick-20261122T170102Z-2"]);
-    assert_eq!(names(with_logs.path()), ["lock", "logs"]);
-    assert_eq!(names(named.path()), ["lock"]);
+    assert_eq!(names(&runs.join("quick-20261122T170102Z-2")), ["logs"]);
+    assert_eq!(names(&there), Vec::<String>::new());
+    let mut begun = at(&there).unwrap();
+    begun.begin();
+    drop(begun);
+    assert_eq!(names(&there), [LOCK]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_leaves_none_of_those_above_it() {
+    let home = temporary();
+    let too_long = "x".repeat(300);
+    let error = at(&home.path().join("a/b").join(too_long)).unwrap_err();
+    assert!(error.to_string().contains("a/b/xxx"), "{error}");
+    assert_eq!(names(home.path()), Vec::<String>::new());
 }
 
 #[test]

@@ -11,7 +11,9 @@
 //! | [`calendar`] | the time in the folder's name |
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | [`table`] | the best trials and the control, for the terminal |
+//! | `fit` | its parameters, where it has little room |
 //! | [`remarks`] | what there is to say about a run, in sentences |
+//! | [`status`] | how far a run is, in a few lines |
 //! | [`progress`] | the progress bar, or a line now and then |
 //! | [`show`] | how numbers and names are shown to people |
 //!
@@ -21,12 +23,14 @@ pub mod calendar;
 pub mod columns;
 pub mod comparison;
 pub mod digest;
+mod fit;
 pub mod folder;
 pub(crate) mod measured;
 pub mod progress;
 pub mod remarks;
 pub mod rows;
 pub mod show;
+pub mod status;
 pub mod summary;
 pub mod table;
 

@@ -12,7 +12,7 @@ use broadsweep_search::ranking::Ranking;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::measured::{is_error, metric_text, title};
-use super::show::{bytes_text, configuration_pairs, counted, duration_text};
+use super::show::{bytes_text, configuration_pairs, counted, duration_text, printable_lines};
 
 /// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
 const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} trials{prefix}\n{wide_msg}";
@@ -80,6 +80,13 @@ impl Progress {
         Self::in_lines(trials, loss, objective, Box::new(io::stderr()))
     }
 
+    /// Nothing of how far the run is: only what else there is to say.
+    #[must_use]
+    pub fn quiet(trials: u32, loss: Loss, objective: Objective) -> Self {
+        let told = [Some(PARTS); STAGES]; // as if all had been told
+        Self::new(trials, (loss, objective), Surface::Lines { sink: Box::new(io::stderr()), told })
+    }
+
     /// Plain lines to `sink`: when a stage (connecting, broadcasting, training) begins, and for each tenth of it.
     #[must_use]
     pub fn in_lines(trials: u32, loss: Loss, objective: Objective, sink: Box<dyn Write + Send>) -> Self {
@@ -139,7 +146,7 @@ impl Progress {
     /// A line above the bar.
     pub fn println(&mut self, line: &str) {
         match &mut self.surface {
-            Surface::Bar { bar, .. } => bar.println(line),
+            Surface::Bar { bar, .. } => bar.println(printable_lines(line)),
             Surface::Lines { sink, .. } => write_line(sink.as_mut(), line),
         }
     }
@@ -179,7 +186,7 @@ impl Progress {
             Surface::Bar { bar, stage } => {
                 enter(bar, stage, Stage::Training);
                 bar.set_prefix(state);
-                bar.set_message(best);
+                bar.set_message(printable_lines(&best).into_owned());
                 bar.set_position(self.ended.into());
             }
             Surface::Lines { sink, .. } => {
@@ -246,7 +253,7 @@ fn enter(bar: &ProgressBar, shown: &mut Option<Stage>, stage: Stage) {
 
 /// A closed stderr must not end a run.
 fn write_line(sink: &mut dyn Write, line: &str) {
-    let _ = writeln!(sink, "{line}").and_then(|()| sink.flush());
+    let _ = writeln!(sink, "{}", printable_lines(line)).and_then(|()| sink.flush());
 }
 
 #[cfg(test)]

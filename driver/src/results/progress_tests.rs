@@ -63,6 +63,13 @@ fn every_stage_is_told() {
 }
 
 #[test]
+fn what_an_executor_says_of_itself_gives_the_terminal_no_orders() {
+    let (mut progress, sink) = in_lines(1);
+    progress.println("node:1 refuses: \u{1b}[2J\u{9b}2J; going on without it");
+    assert_eq!(sink.lines(), ["node:1 refuses: \\u{1b}[2J\\u{9b}2J; going on without it"]);
+}
+
+#[test]
 fn the_best_so_far_is_the_one_that_the_table_will_show() {
     let (mut progress, _sink) = in_lines(9);
     for (trial, error, best) in [

@@ -1,5 +1,6 @@
 //! How numbers and names are shown to people. Files and digests hold the exact ones.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use broadsweep_common::configuration::{Configuration, Value};
@@ -53,7 +54,34 @@ pub fn printable(text: &str, characters_max: usize) -> String {
     shown
 }
 
-fn is_disruptive(character: char) -> bool {
+/// `text` in its lines, as for [`printable`] otherwise: what a terminal gets to see.
+#[must_use]
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| character.escape_default().to_string())
+}
+
+/// The same JSON document, in which what could disturb a terminal is escaped too.
+#[must_use]
+pub fn printable_json(document: &str) -> Cow<'_, str> {
+    // All of these stand inside of texts only, and none is so far out that JSON needs two escapes for it.
+    escaped(document, |character| format!("\\u{:04x}", u32::from(character)))
+}
+
+/// `text` with an escape for all that disturbs, but for the ends of its lines.
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+    let disturbs = |character: char| character != '\n' && is_disruptive(character);
+    if !text.contains(disturbs) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if disturbs(character) { shown.push_str(&escape(character)) } else { shown.push(character) }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal could take it for an order, or turn the text around it.
+pub(crate) fn is_disruptive(character: char) -> bool {
     // Line and paragraph separators, and the marks, embeddings and isolates of right-to-left text.
     let separates = matches!(character, '\u{2028}' | '\u{2029}');
     let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -129,6 +157,15 @@ mod tests {
     fn a_choice_cannot_move_the_cursor() {
         assert_eq!(value_text(&Value::Choice("a\n\u{1b}[2Jé".into())), "a\\n\\u{1b}[2Jé");
         assert_eq!(value_text(&Value::Choice("\u{202e}a\u{2028}".into())), "\\u{202e}a\\u{2028}");
+    }
+
+    #[test]
+    fn lines_stay_lines_and_nothing_else_reaches_a_terminal() {
+        assert_eq!(printable_lines("a\n\u{1b}[2J\u{9b}é\t\r\n"), "a\n\\u{1b}[2J\\u{9b}é\\t\\r\n");
+        let document = serde_json::json!({ "name": "\u{9b}2J\u{7f}\u{202e}\u{1b}é" });
+        let shown = printable_json(&document.to_string()).into_owned();
+        assert!(!shown.contains(is_disruptive), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
     }
 
     #[test]

@@ -1,17 +1,26 @@
 //! The best trials and the control as a table for the terminal, and what there is to say about them.
 
+use std::ops::RangeInclusive;
+
 use broadsweep_common::metrics::MetricName;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
+use super::fit::{Room, name_in, value_in};
 use super::measured::{further, is_usual, metric_text, title};
 use super::remarks::{best_sentence, remarks, without_an_end};
-use super::show::{configuration_pairs, value_text};
+use super::show::configuration_pairs;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// Trials in the table, besides the control.
 const ROWS_MAX: usize = 10;
-/// Columns of the terminal that the table is made for.
+/// Columns of the terminal that sentences are made for, and the table where it can be.
 const WIDTH: usize = 80;
+/// Columns that the table may have beyond that, so that a trial is one row.
+const TABLE_WIDTH_MAX: usize = 100;
+/// Parameters that have a column each, however little room that leaves.
+const PARAMETERS_MAX: usize = 6;
+/// Characters that such a column has.
+const ROOM: RangeInclusive<usize> = 6..=16;
 /// Columns for what not every trainer measures.
 const FURTHER_MAX: usize = 3;
 /// What stands before a configuration on lines of its own.
@@ -20,16 +29,16 @@ const INDENT: &str = "    ";
 /// The table of the best ten and of the control, then sentences: the best and how much lower its test error is
 /// than the control's, what went wrong, and what the broadcast took. Lines end in `\n`.
 ///
-/// Each parameter has a column; where that is wider than 80 characters, each configuration stands below its row
-/// instead. `styled` makes the header and the best stand out with ANSI escapes; without it the text is plain.
+/// Each parameter has a column. Where that is wider than 80 characters, names are broken over lines; up to 100 are used,
+/// and names and values are shortened for six parameters. Beyond that, each configuration stands below its row instead.
+/// `styled` makes the header and the best stand out with ANSI escapes; without it the text is plain.
 #[must_use]
 pub fn table(run: &RunRecord, styled: bool) -> String {
     let rows = shown_trials(run);
     let mut text = String::new();
     if !rows.is_empty() {
-        let wide = lines(run, &rows, &parameter_names(&rows));
-        let fits = wide.iter().all(|line| line.chars().count() <= WIDTH);
-        let lines = if fits { wide } else { lines_with_configurations_below(run, &rows) };
+        let lines = lines_of_one_row_each(run, &rows);
+        let lines = lines.unwrap_or_else(|| lines_with_configurations_below(run, &rows));
         let header_lines = lines.iter().position(|line| line.trim_start().starts_with('─')).unwrap_or_default();
         for (place, line) in lines.iter().enumerate() {
             push_line(&mut text, line, styled && place < header_lines);
@@ -132,19 +141,56 @@ fn shown_columns(run: &RunRecord, rows: &[Row<'_>]) -> Vec<Column> {
     columns
 }
 
+/// The table with all parameters in its rows, as whole as there is room for: first names give way, then columns that
+/// tell less than a parameter does.
+fn lines_of_one_row_each(run: &RunRecord, rows: &[Row<'_>]) -> Option<Vec<String>> {
+    let parameters = parameter_names(rows);
+    let all = shown_columns(run, rows);
+    let whole = [(WIDTH, Room::Whole), (WIDTH, Room::Stacked), (TABLE_WIDTH_MAX, Room::Whole)];
+    let whole = whole.into_iter().chain([(TABLE_WIDTH_MAX, Room::Stacked)]).map(|(width, room)| (width, room, &all));
+    let fewer = if parameters.len() <= PARAMETERS_MAX { fewer_and_fewer(&all) } else { Vec::new() };
+    let narrow = fewer.iter().flat_map(|columns| {
+        ROOM.rev().map(move |characters| (TABLE_WIDTH_MAX, Room::Characters(characters), columns))
+    });
+    whole.chain(narrow).find_map(|(width_max, room, columns)| {
+        let lines = lines(run, rows, &parameters, room, columns);
+        lines.iter().all(|line| line.chars().count() <= width_max).then_some(lines)
+    })
+}
+
+/// The columns, and then without attempts, metrics that not every trainer has, seconds and epochs.
+fn fewer_and_fewer(all: &[Column]) -> Vec<Vec<Column>> {
+    let is_further = |column: &Column| matches!(column, Column::Metric(name) if !is_usual(name));
+    let gives_way: [&dyn Fn(&Column) -> bool; 4] =
+        [&|column| *column == Column::Attempts, &is_further, &|column| *column == Column::Seconds, &|column| {
+            *column == Column::Epochs
+        }];
+    let mut fewer = vec![all.to_vec()];
+    let mut left = all.to_vec();
+    for goes in gives_way {
+        // What ranks the trials comes first, and stays.
+        let is_first = left.first().cloned();
+        left.retain(|column| Some(column) == is_first.as_ref() || !goes(column));
+        fewer.push(left.clone());
+    }
+    fewer
+}
+
 /// The header, a rule, and one line a row.
-fn lines(run: &RunRecord, rows: &[Row<'_>], parameters: &[&str]) -> Vec<String> {
-    let columns = shown_columns(run, rows);
+fn lines(run: &RunRecord, rows: &[Row<'_>], parameters: &[&str], room: Room, columns: &[Column]) -> Vec<String> {
     let right = |content: &str| Cell::new(content).set_alignment(CellAlignment::Right);
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    let headers = ["", "trial"].into_iter().chain(parameters.iter().copied()).map(str::to_owned);
+    let names = parameters.iter().map(|name| name_in(room, name));
+    let headers = ["", "trial"].map(str::to_owned).into_iter().chain(names);
     table.set_header(headers.chain(columns.iter().map(Column::header)).map(|header| right(&header)));
     for Row { place, trial } in rows {
         let place = place.map(|place| place.to_string()).unwrap_or_default();
         let is_control = Some(trial.trial) == run.control;
         let name = if is_control { "control".to_owned() } else { trial.trial.0.to_string() };
-        let values = parameters.iter().map(|name| trial.configuration.get(name).map(value_text).unwrap_or_default());
+        let value =
+            |name: &&str| trial.configuration.get(name).map(|value| value_in(room, value)).unwrap_or_default();
+        let values = parameters.iter().map(value);
         let results = columns.iter().map(|column| column.cell(run, trial));
         table.add_row([place, name].into_iter().chain(values).chain(results).map(|cell| right(&cell)));
     }
@@ -156,7 +202,7 @@ fn lines(run: &RunRecord, rows: &[Row<'_>], parameters: &[&str]) -> Vec<String> 
 }
 
 fn lines_with_configurations_below(run: &RunRecord, rows: &[Row<'_>]) -> Vec<String> {
-    let mut narrow = lines(run, rows, &[]);
+    let mut narrow = lines(run, rows, &[], Room::Whole, &shown_columns(run, rows));
     let row_lines = narrow.split_off(narrow.len() - rows.len());
     for (line, row) in row_lines.into_iter().zip(rows) {
         narrow.push(line);

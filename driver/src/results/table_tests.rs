@@ -90,6 +90,74 @@ fn twelve_parameters_fit_eighty_columns_below_their_trial() {
     assert_eq!(pairs, 10 + 1, "ten rows and the best's configuration: {text}");
 }
 
+/// A trial of the first `count` of seven parameters as studies have them.
+fn usual_parameters(count: usize, trial: TrialRecord) -> TrialRecord {
+    let values = [
+        ("activation", Value::Choice("leaky_relu".into())),
+        ("batch_size", Value::Integer(128)),
+        ("dropout", Value::Real(0.045_712_3)),
+        ("learning_rate", Value::Real(0.001_668_123)),
+        ("learning_rate_decay", Value::Real(0.951_234_5)),
+        ("weight_decay", Value::Real(1.234_567e-5)),
+        ("width", Value::Integer(256)),
+    ];
+    TrialRecord { configuration: configuration(&values[..count]), ..trial }
+}
+
+/// The table of twelve trials with so many parameters, tried more than once and tested, where the control is not among
+/// the best.
+fn with_parameters(count: usize) -> String {
+    let trial = |trial: u32| {
+        let tried = TrialRecord { attempts: 2, ..tested(finished(trial, 0.9 - f64::from(trial) / 100.0), 0.5) };
+        usual_parameters(count, tried)
+    };
+    table(&with_control((0..12).map(trial).collect()), false)
+}
+
+#[test]
+fn six_parameters_are_one_row_a_trial_on_a_hundred_columns() {
+    for count in 1..=6 {
+        let text = with_parameters(count);
+        assert!(text.lines().all(|line| line.chars().count() <= TABLE_WIDTH_MAX), "{text}");
+        let rows = rows(&text);
+        assert_eq!(rows.len(), 11, "{text}");
+        // Its place, its name, two errors of two words, epochs and seconds; the attempts where there is room.
+        assert!(rows.iter().all(|row| row.len() - count == 8 || row.len() - count == 9), "{text}");
+    }
+    let six = with_parameters(6);
+    assert_eq!(rows(&six)[0].join(" "), "1 11 leaky… 128 0.0457 0.0017 0.9512 1.2e-5 79.00 % 50.00 % 2 1.8", "{six}");
+    assert!(six.contains("\n    activation=leaky_relu batch_size=128"), "the best is told in full: {six}");
+    let header: Vec<_> = six.lines().take_while(|line| !line.starts_with('─')).collect();
+    for name in ["batch", "size", "learn…", "rate", "decay", "weight"] {
+        assert!(header.iter().any(|line| line.split_whitespace().any(|word| word == name)), "{name}: {six}");
+    }
+}
+
+#[test]
+fn seven_parameters_stand_below_their_trial_unless_they_are_narrow() {
+    let seven = with_parameters(7);
+    assert_eq!(rows(&seven).iter().filter(|row| row[0].starts_with("activation=")).count(), 11, "{seven}");
+    let narrow = configuration(&["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, Value::Integer(7))));
+    let text = table(&run(vec![TrialRecord { configuration: narrow, ..finished(0, 0.1) }]), false);
+    assert_eq!(rows(&text)[0].join(" "), "1 0 7 7 7 7 7 7 7 10.00 % 2 1.8", "{text}");
+}
+
+#[test]
+fn six_parameters_fit_whatever_they_are_called_and_hold() {
+    let names =
+        ["ä".repeat(64), "_".repeat(64), "a_".repeat(32), "x".repeat(64), "-".repeat(64), "ab_cd_ef_gh".into()];
+    let values = [f64::MIN, f64::MIN_POSITIVE, -1.0 / 3.0, 1e300, f64::MAX, -1e-300];
+    let pairs: Vec<_> = names.iter().map(String::as_str).zip(values.map(Value::Real)).collect();
+    let trial = |number: u32| {
+        let trial = with_own(tested(finished(number, 1.0), 1.0), "a_metric_of_its_own", -1.0 / 3.0);
+        TrialRecord { configuration: configuration(&pairs), attempts: 9, ..trial }
+    };
+    let text = table(&with_control((0..12).map(trial).collect()), false);
+    let below = text.lines().skip_while(|line| !line.starts_with('─')).skip(1);
+    let widest = below.take_while(|line| !line.is_empty()).map(|line| line.chars().count()).max();
+    assert!(widest <= Some(TABLE_WIDTH_MAX), "{text}");
+}
+
 #[test]
 fn attempts_and_test_errors_have_columns_only_where_they_tell_something() {
     let header = |record: &RunRecord| table(record, false).lines().take(2).collect::<Vec<_>>().join("\n");

@@ -20,7 +20,7 @@ impl Run<'_> {
             }
             LinkEvent::Fed => self.say(format!(
                 "{} gets no data from the other executors; it is sent from here, which takes longer. Can they reach each \
-                 other? (--advertise)",
+                 other? (`broadsweep executor --advertise` names the address)",
                 self.cluster.name(executor)
             )),
             LinkEvent::Ready(ready) => self.on_ready(executor, ready),

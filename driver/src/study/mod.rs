@@ -7,9 +7,11 @@
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `setting` | what a setting accepts, fixed or searched |
+//! | [`changes`] | values that the command line changes, in the text of the file |
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
 
+pub mod changes;
 mod data;
 mod diagnostic;
 mod file;

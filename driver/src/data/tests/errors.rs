@@ -264,7 +264,7 @@ fn tables_name_line_and_column() {
         ("a,label\n1,0\ntall,1\n", format!("train.csv, line 3, column `a`: \"tall\" {number}")),
         ("a,label\r\n1,0\r\ntall,1\r\n", format!("train.csv, line 3, column `a`: \"tall\" {number}")),
         ("a,label\n\n\n1,0\n\ntall,1\n", format!("train.csv, line 6, column `a`: \"tall\" {number}")),
-        ("a,label\n\"1\",0\n\"2\n3\",0\n", format!("train.csv, line 3, column `a`: \"2\n3\" {number}")),
+        ("a,label\n\"1\",0\n\"2\n3\",0\n", format!("train.csv, line 3, column `a`: \"2\\n3\" {number}")),
         ("a,label\n1,\n", format!("train.csv, line 2, column `label`: \"\" {number}")),
         ("a,label\nnan,0\n", format!("train.csv, line 2, column `a`: NaN {finite}")),
         ("a,label\n1e39,0\n", format!("train.csv, line 2, column `a`: 1e39 {finite}")),

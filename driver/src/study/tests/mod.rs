@@ -1,6 +1,7 @@
 //! Tests of whole studies.
 
 mod bad;
+mod changes;
 mod good;
 mod hostile;
 mod replay;
