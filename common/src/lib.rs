@@ -18,6 +18,7 @@
 //! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
 //! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
 //! | [`heap`] | what the allocator does with memory that is given back |
+//! | [`room`] | what people can do when a file may not grow |
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
@@ -38,6 +39,7 @@ pub mod metrics;
 pub mod model;
 pub mod refusal;
 pub mod replay;
+pub mod room;
 pub mod seeds;
 pub mod setting;
 pub mod size;

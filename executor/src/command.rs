@@ -16,12 +16,12 @@ use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
+use crate::signals::{Asked, EndSignals};
 use crate::slots::SlotThreads;
 use broadsweep_nn::Kernel;
 
@@ -38,7 +38,8 @@ pub const MAX_S: u64 = 604_800;
 #[command(
     after_help = "It prints its address on standard output once it listens, and serves one driver at a time, for as \
                         many runs as come. SIGTERM or Ctrl-C makes it leave: it finishes or checkpoints what it runs, \
-                        and takes nothing new. A second one ends it at once."
+                        and takes nothing new. A second one ends it at once. SIGHUP (unless nohup has it ignored), \
+                        SIGUSR1 and SIGXCPU make it leave too."
 )]
 pub struct ExecutorArgs {
     /// Address and port to listen on; port 0 takes a free one and prints it
@@ -104,7 +105,7 @@ impl ExecutorArgs {
     }
 }
 
-/// Runs an executor until SIGINT or SIGTERM makes it leave.
+/// Runs an executor until a signal makes it leave.
 ///
 /// # Errors
 /// In words, with what to do: an address in use, a cache folder that cannot be written.
@@ -175,16 +176,18 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     Ok(())
 }
 
-/// The first signal makes the executor leave, the second one ends it at once.
+/// The first signal makes the executor leave, a second one that asks for it ends it at once.
 fn orders() -> io::Result<Orders<impl Future<Output = ()>, impl Future<Output = ()>>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = EndSignals::listen()?;
     let (first, second) = (CancellationToken::new(), CancellationToken::new());
     let (drain, shutdown) = (first.clone(), second.clone());
     tokio::spawn(async move {
-        for token in [first, second] {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            token.cancel();
+        loop {
+            let asked = signals.next().await;
+            if first.is_cancelled() && asked == Asked::ToEnd {
+                second.cancel();
+            }
+            first.cancel();
         }
     });
     Ok(Orders { drain: drain.cancelled_owned(), shutdown: shutdown.cancelled_owned() })

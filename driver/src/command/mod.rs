@@ -41,6 +41,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use broadsweep_common::heap;
 use broadsweep_executor::command::{self as executor, ExecutorArgs};
+use broadsweep_executor::signals::survive_large_files;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
@@ -141,6 +142,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
+    survive_large_files();
     heap::keep_what_is_freed();
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
