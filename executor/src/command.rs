@@ -60,6 +60,11 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "SIZE")]
     pub cache_bytes: Option<ByteSize>,
 
+    /// What attempts may take of this machine's memory together, as 20GB or 512MiB: executors that share a machine need a
+    /// share each [default: all of it]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_bytes: Option<ByteSize>,
+
     /// Address of this executor for other executors, if it is not the one that the driver dials
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
@@ -86,6 +91,11 @@ pub struct ExecutorArgs {
 }
 
 impl ExecutorArgs {
+    /// What this executor has of the machine's memory.
+    fn memory_bytes(&self) -> u64 {
+        memory_bytes().min(self.memory_bytes.map_or(u64::MAX, |share| share.0))
+    }
+
     /// Whether the flags go together.
     ///
     /// # Errors
@@ -123,7 +133,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     };
     let settings = Settings {
         slots,
-        memory_bytes: memory_bytes(),
+        memory_bytes: args.memory_bytes(),
         kernels: Kernel::detect(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         cache_bytes: args.cache_bytes.map(|size| size.0),
@@ -152,7 +162,7 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
         "version  {}, protocol {PROTOCOL}\nslots    {}\nmemory   {:.1} GiB\nkernels  {} (the fastest first)\n",
         env!("CARGO_PKG_VERSION"),
         args.slots.unwrap_or_else(cores),
-        memory_bytes() as f64 / f64::from(1 << 30),
+        args.memory_bytes() as f64 / f64::from(1 << 30),
         kernels.join(", ")
     );
     match io::stdout().write_all(text.as_bytes()) {

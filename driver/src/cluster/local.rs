@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_executor::command::LISTENING;
-use broadsweep_executor::machine::cores;
+use broadsweep_executor::machine::{cores, memory_bytes};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -76,6 +76,12 @@ impl LocalShape {
         self.slots.unwrap_or_else(|| (cores / self.executors + u32::from(index < cores % self.executors)).max(1))
     }
 
+    /// What executor `index` may take of a machine's memory: as much a slot as all others.
+    #[must_use]
+    pub fn memory_of(self, index: u32, cores: u32, memory_bytes: u64) -> u64 {
+        memory_bytes / u64::from(self.slots(cores)) * u64::from(self.slots_of(index, cores))
+    }
+
     /// Slots in all.
     #[must_use]
     pub fn slots(self, cores: u32) -> u32 {
@@ -103,6 +109,7 @@ struct Start {
     cache: PathBuf,
     cache_bytes: Option<u64>,
     slots: u32,
+    memory_bytes: u64,
     orphan_timeout_s: u64,
     log: PathBuf,
     roster: Roster,
@@ -123,7 +130,7 @@ impl LocalExecutors {
         roster: &Roster,
     ) -> io::Result<(Self, Vec<Member>)> {
         let program = std::env::current_exe()?;
-        let cores = cores();
+        let (cores, memory_bytes) = (cores(), memory_bytes());
         let mut supervisors = JoinSet::new();
         let mut executors = Vec::new();
         for index in 0..shape.executors {
@@ -134,6 +141,7 @@ impl LocalExecutors {
                 cache: crew.cache.clone(),
                 cache_bytes: crew.cache_bytes,
                 slots: shape.slots_of(index, cores),
+                memory_bytes: shape.memory_of(index, cores, memory_bytes),
                 orphan_timeout_s: crew.orphan_timeout_s,
                 log: logs.join(format!("executor-{index}.log")),
                 roster: roster.clone(),
@@ -184,6 +192,7 @@ async fn spawn(start: &Start) -> io::Result<(Child, String)> {
         .args(["executor", "--listen", "127.0.0.1:0", "--ends-when-orphaned"])
         .args(["--orphan-timeout", &start.orphan_timeout_s.to_string()])
         .args(["--slots", &start.slots.to_string()])
+        .arg(format!("--memory-bytes={}", start.memory_bytes))
         .arg("--cache-dir")
         .arg(&start.cache)
         .args(start.cache_bytes.map(|bytes| format!("--cache-bytes={bytes}")))
@@ -227,6 +236,17 @@ mod tests {
             assert_eq!(slots, expected, "{text} on {cores} cores");
             assert_eq!(shape.slots(cores), expected.iter().sum::<u32>());
         }
+    }
+
+    #[test]
+    fn the_memory_is_shared_slot_by_slot_and_never_more_than_there_is() {
+        let share = |text: &str, cores: u32, bytes: u64| {
+            let shape: LocalShape = text.parse().unwrap();
+            (0..shape.executors).map(|index| shape.memory_of(index, cores, bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(share("13x1", 2, 1300), [100; 13]);
+        assert_eq!(share("3", 8, 8000), [3000, 3000, 2000]);
+        assert_eq!(share("1", 4, 4003), [4000]);
     }
 
     #[test]
