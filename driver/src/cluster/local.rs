@@ -32,6 +32,15 @@ const BAD_STARTS_MAX: u32 = 5;
 /// How often a child of an earlier driver is looked at: it is not ours to wait for.
 const ADOPTED_POLL: Duration = Duration::from_millis(100);
 
+/// How the names of local executors begin; their number follows.
+const NAME: &str = "local ";
+
+/// Whether an executor with this name was started by a driver, and is no node.
+#[must_use]
+pub fn is_local(name: &str) -> bool {
+    name.strip_prefix(NAME).is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 /// `ExS`: E executors of S slots; `E`: E executors that share the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalShape {
@@ -150,7 +159,7 @@ impl LocalExecutors {
             open_log(&start.log)?; // an error here is worth more than one in the background
             let (here, whereabouts) = watch::channel(None);
             supervisors.spawn(supervise(Arc::new(start), here));
-            executors.push(Member { name: format!("local {index}"), whereabouts });
+            executors.push(Member { name: format!("{NAME}{index}"), whereabouts });
         }
         Ok((Self { _supervisors: supervisors, roster: roster.clone() }, executors))
     }

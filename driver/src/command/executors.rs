@@ -9,12 +9,12 @@ use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
 use clap::Args;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::interval;
 
 use super::say::say;
 use crate::cluster::Member;
-use crate::cluster::local::{LocalExecutors, LocalShape};
+use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
 use crate::cluster::nodes::{NodeAddress, read_nodes};
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
 
@@ -191,7 +191,8 @@ impl Choice {
             Self::Nodes { argument, nodes } => {
                 let mut names = known.to_vec();
                 names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
-                let members = names.iter().map(|name| node_member(name)).collect();
+                let member = |name: &String| if is_local(name) { Member::former(name) } else { Member::node(name) };
+                let members = names.iter().map(member).collect();
                 if Path::new(&argument).is_file() {
                     tokio::spawn(watch_node_file(argument, names, told.clone()));
                 }
@@ -214,12 +215,6 @@ impl Choice {
     }
 }
 
-/// A node never moves.
-fn node_member(address: &str) -> Member {
-    let (_, whereabouts) = watch::channel(Some(address.to_owned()));
-    Member { name: address.to_owned(), whereabouts }
-}
-
 /// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
 /// looked at again.
 async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sender<Member>) {
@@ -237,7 +232,7 @@ async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sende
             if known.contains(&node) {
                 continue;
             }
-            if told.send(node_member(&node)).await.is_err() {
+            if told.send(Member::node(&node)).await.is_err() {
                 return; // the run is over
             }
             known.push(node);

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::Failure;
 use super::drive::{Drive, DriveFlags, drive};
-use super::executors::{CONNECT_TIMEOUT_S, Choice};
+use super::executors::{CONNECT_TIMEOUT_S, Choice, drop_cold_cache};
 use super::load::load_begun;
 use crate::cluster::roster::{ROSTER, Roster};
 use crate::results::folder::RunFolder;
@@ -28,7 +28,8 @@ pub(super) struct ResumeArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
 
-    /// Use these executors beside those that the run knows: host:port,host:port or a file with a line a node
+    /// Use these executors beside the nodes that the run knows, and local ones no longer: a list or a file, as for
+    /// `broadsweep tune`
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<String>,
 
@@ -67,6 +68,11 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
     choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
     let job = load_begun(&folder.path().join("study.toml"), &roster.study_folder())?;
     choice.prepare()?;
+    if matches!(choice, Choice::Nodes { .. }) {
+        // Local executors of an earlier driver would go on for nobody.
+        roster.kill_children();
+        drop_cold_cache(&roster.crew());
+    }
     roster.change_crew(choice.crew()).with_context(|| format!("cannot write {shown}/{ROSTER}"))?;
     let flags = DriveFlags {
         connect_timeout: Duration::from_secs(args.connect_timeout),

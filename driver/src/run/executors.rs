@@ -14,6 +14,8 @@ use crate::cluster::{LinkError, Ready, SessionId};
 /// still run. That ends when it is in use again, or when it will not come back as it was.
 #[derive(Debug)]
 enum ExecutorState {
+    /// An earlier driver's, which nobody dials: only its number is still of use.
+    Former,
     /// Not there yet, or lost: the link dials.
     Dialling {
         /// What was wrong last.
@@ -46,7 +48,7 @@ impl ExecutorState {
         match self {
             Self::Away { .. } => true,
             Self::Answering { was_away } | Self::Refused { was_away, .. } => *was_away,
-            Self::Dialling { .. } | Self::Ready(_) => false,
+            Self::Former | Self::Dialling { .. } | Self::Ready(_) => false,
         }
     }
 
@@ -57,7 +59,11 @@ impl ExecutorState {
     fn ready(&self) -> Option<&Ready> {
         match self {
             Self::Ready(ready) => Some(ready),
-            Self::Dialling { .. } | Self::Away { .. } | Self::Answering { .. } | Self::Refused { .. } => None,
+            Self::Former
+            | Self::Dialling { .. }
+            | Self::Away { .. }
+            | Self::Answering { .. }
+            | Self::Refused { .. } => None,
         }
     }
 
@@ -72,7 +78,7 @@ impl ExecutorState {
             Self::Dialling { error: Some(error) }
             | Self::Away { error: Some(error) }
             | Self::Refused { error, .. } => Some(error.clone()),
-            Self::Answering { .. } | Self::Ready(_) => None,
+            Self::Former | Self::Answering { .. } | Self::Ready(_) => None,
         }
     }
 }
@@ -110,9 +116,18 @@ impl Executors {
 
     /// One more executor is dialled. One that is named in the middle of a run is announced when it is there.
     pub(super) fn add(&mut self, name: &str) {
+        self.push(name, ExecutorState::Dialling { error: None });
+    }
+
+    /// One more executor has a number, and nobody dials it.
+    pub(super) fn add_former(&mut self, name: &str) {
+        self.push(name, ExecutorState::Former);
+    }
+
+    fn push(&mut self, name: &str, state: ExecutorState) {
         self.entries.push(Entry {
             name: name.to_owned(),
-            state: ExecutorState::Dialling { error: None },
+            state,
             instance: None,
             end_reason: String::new(),
             told_missing: self.admitted,
@@ -174,7 +189,7 @@ impl Executors {
             ExecutorState::Away { error } => ExecutorState::Dialling { error },
             ExecutorState::Answering { .. } => ExecutorState::Answering { was_away: false },
             ExecutorState::Refused { error, .. } => ExecutorState::Refused { error, was_away: false },
-            ExecutorState::Dialling { .. } | ExecutorState::Ready(_) => state,
+            ExecutorState::Former | ExecutorState::Dialling { .. } | ExecutorState::Ready(_) => state,
         });
         was_away
     }
@@ -241,11 +256,17 @@ impl Executors {
         self.ready_one(executor).is_some_and(|ready| self.admitted || ready.held.is_empty())
     }
 
+    /// Whether nobody dials an executor any more, so that nothing of the run goes on there.
+    pub(super) fn is_former(&self, executor: ExecutorId) -> bool {
+        self.entry(executor).is_some_and(|entry| matches!(entry.state, ExecutorState::Former))
+    }
+
     /// How many answer, are ready, and are there at all.
     pub(super) fn counts(&self) -> (u32, u32, u32) {
         let ready = self.count(|state| state.ready().is_some());
         let answering = self.count(|state| matches!(state, ExecutorState::Answering { .. }));
-        (ready + answering, ready, self.entries.len() as u32)
+        let nodes = self.count(|state| !matches!(state, ExecutorState::Former));
+        (ready + answering, ready, nodes)
     }
 
     /// When the verdict may change although nothing happens.

@@ -80,6 +80,22 @@ fn people_hear_once_that_a_node_is_missing_and_that_it_has_come() {
 }
 
 #[test]
+fn a_former_executor_has_a_number_and_is_neither_waited_for_nor_told_of() {
+    let now = Instant::now();
+    let mut executors = Executors::new(now);
+    executors.add_former("local 0");
+    executors.add("node1:1");
+    assert_eq!(executors.counts(), (0, 0, 1));
+    let error = executors.verdict(1, now).unwrap().to_string();
+    assert!(error.starts_with("0 of 1 nodes can be used") && !error.contains("local 0"), "{error}");
+    assert_eq!(admitted(&mut executors, 1, 1, 1), [(1, 1)]);
+    assert!(executors.is_former(ExecutorId(0)) && !executors.is_former(ExecutorId(1)));
+    executors.on_gone(ExecutorId(1), None);
+    executors.on_refused(ExecutorId(1), refusal());
+    assert!(matches!(executors.verdict(1, now), Some(RunError::NoExecutorLeft { errors }) if errors.len() == 1));
+}
+
+#[test]
 fn a_run_without_executors_waits_a_while_for_one_to_come_back() {
     let patience = Duration::from_secs(10);
     let mut executors = executors(1, Instant::now());

@@ -62,6 +62,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::cluster::{Cluster, Member, Order, Payload, Traffic};
 use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
+use crate::records::standing::Standing;
 use crate::results::progress::{Progress, RunState};
 use crate::study::{CheckpointSettings, Study};
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
@@ -323,8 +324,13 @@ impl<'a> Run<'a> {
     }
 
     fn join(&mut self, member: Member) {
-        let name = member.name.clone();
+        let (name, is_former) = (member.name.clone(), member.is_former());
         let executor = self.cluster.add(member);
+        if is_former {
+            self.executors.add_former(&name);
+            self.note_standing(executor, Standing::Gone);
+            return;
+        }
         self.executors.add(&name);
         if self.chronicle.book().executors.len() <= executor.0 as usize {
             self.note(&Record::Executor { executor, name });

@@ -139,7 +139,7 @@ impl Run<'_> {
     }
 
     /// Writes down how an executor stands, if that is new.
-    fn note_standing(&mut self, executor: ExecutorId, standing: Standing) {
+    pub(super) fn note_standing(&mut self, executor: ExecutorId, standing: Standing) {
         if self.chronicle.book().standing_of(executor) != standing {
             self.note(&Record::Stands { executor, standing, at: self.now() });
         }

@@ -1,6 +1,6 @@
 //! What is known of one task.
 
-use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use broadsweep_common::task::{Segment, TaskKind};
 use broadsweep_scheduler::{Cost, Forecast, History, Moment};
 
@@ -81,14 +81,14 @@ impl TaskBook {
     }
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
-    pub(super) fn history(&self, held_until: Moment) -> History {
+    pub(super) fn history(&self, held_until: Moment, may_hold: impl Fn(ExecutorId) -> bool) -> History {
         let from_epoch = self.begins_after();
         let blamed = |blame| {
             let ended = move |attempt: &&AttemptRecord| attempt.end.as_ref().is_some_and(|end| end.blames() == blame);
             self.attempts.iter().filter(ended)
         };
         let since_checkpoint = blamed(Blame::Executor).filter(|attempt| attempt.from_epoch == from_epoch);
-        let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none());
+        let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none() && may_hold(attempt.executor));
         History {
             attempts: self.attempts.len() as u32,
             lost_on: since_checkpoint.map(|attempt| attempt.executor).collect(),
