@@ -3,12 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use broadsweep_common::address::Address;
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
@@ -42,9 +43,9 @@ pub const MAX_S: u64 = 604_800;
                         SIGUSR1 and SIGXCPU make it leave too."
 )]
 pub struct ExecutorArgs {
-    /// Address and port to listen on; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7717")]
-    pub listen: SocketAddr,
+    /// Host and port to listen on: port 0 takes a free one and prints it, and without one it is 7717
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7717")]
+    pub listen: Address,
 
     /// Attempts that train at the same time, one thread each [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
@@ -67,7 +68,7 @@ pub struct ExecutorArgs {
 
     /// Address of this executor for other executors, if it is not the one that the driver dials
     #[arg(long, value_name = "HOST:PORT")]
-    pub advertise: Option<String>,
+    pub advertise: Option<Address>,
 
     /// Listen beyond this machine without encryption or authentication: anyone who reaches the port can use it
     #[arg(long)]
@@ -104,8 +105,18 @@ impl ExecutorArgs {
         if let Some(cache) = self.cache_dir.as_deref().filter(|cache| cache.is_file()) {
             bail!("{} is not a folder; name another one with --cache-dir", cache.display());
         }
-        if self.listen.ip().is_loopback() || self.insecure {
-            return Ok(());
+        self.addresses().map(drop)
+    }
+
+    /// Where to listen: what the host's name stands for, and loopback alone unless more is wanted. IPv4 comes first,
+    /// since that is what people dial.
+    fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let found = (self.listen.host(), self.listen.port()).to_socket_addrs();
+        let found = found.with_context(|| format!("{} is no address of this machine", self.listen.host()))?;
+        let mut addresses: Vec<_> = found.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        if self.insecure || addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Ok(addresses);
         }
         bail!(
             "{} is reachable from other machines, and nothing is encrypted or authenticated yet; \
@@ -123,9 +134,6 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     if args.about {
         return about(args);
     }
-    if !args.listen.ip().is_loopback() {
-        tracing::warn!(listen = %args.listen, "insecure: anyone who reaches this port can use this machine");
-    }
     heap::keep_what_is_freed();
     let slots = match args.slots {
         Some(slots) => slots,
@@ -137,7 +145,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         kernels: Kernel::detect(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         cache_bytes: args.cache_bytes.map(|size| size.0),
-        advertise: args.advertise.clone(),
+        advertise: args.advertise.as_ref().map(ToString::to_string),
         instance: RandomState::new().build_hasher().finish(),
         orphan_timeout: Duration::from_secs(args.orphan_timeout),
         drain_timeout: Duration::from_secs(args.drain_timeout),
@@ -173,10 +181,13 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
 }
 
 async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: SlotThreads) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+    let listener = TcpListener::bind(&args.addresses()?[..]).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen, or end what has it", args.listen)
     })?;
     let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "insecure: anyone who reaches this port can use this machine");
+    }
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{address}")?;
     stdout.flush()?;

@@ -197,7 +197,7 @@ impl Lab {
     /// An executor that a shell starts after these words.
     #[must_use]
     pub fn executor_from_shell(&self, words: &str, cache: &str, slots: u32) -> Executor {
-        let mut command = self.from_shell(words);
+        let mut command = self.shell_after(words);
         command.arg("executor");
         self.listening(command, "127.0.0.1:0", cache, slots, &[])
     }
@@ -205,11 +205,11 @@ impl Lab {
     /// `tune` as [`Self::tune`], started by a shell after these words.
     #[must_use]
     pub fn tune_from_shell(&self, words: &str, study: &Path, out: &str, flags: &[&str]) -> Process {
-        self.start_tune(self.from_shell(words), study, out, flags)
+        self.start_tune(self.shell_after(words), study, out, flags)
     }
 
     /// The program as a shell starts it after these words.
-    fn from_shell(&self, words: &str) -> Command {
+    fn shell_after(&self, words: &str) -> Command {
         let mut command = self.prepare("sh");
         command.args(["-c", &format!("{words}; exec \"$@\""), "sh", self.program]);
         command

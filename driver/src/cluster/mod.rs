@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`nodes`] | node lists |
+//! | `node_names` | names of many nodes at once |
 //! | [`local`] | executors that this machine lends: child processes |
 //! | [`roster`] | who executes a run, written down in its folder |
 //! | `broadcast` | the data set on its way to all of them |
@@ -29,6 +30,7 @@ mod greeting;
 mod kernel;
 mod link;
 pub mod local;
+mod node_names;
 pub mod nodes;
 mod outbound;
 pub mod roster;
@@ -275,6 +277,15 @@ pub struct Member {
     pub name: String,
     /// Where it is now; `None` while it is being started. Closed once it will not be started again.
     pub whereabouts: watch::Receiver<Option<String>>,
+}
+
+/// What comes of a node list that changes while the run goes on.
+#[derive(Clone, Debug)]
+pub enum Newcomer {
+    /// An executor that was not in it before.
+    Executor(Member),
+    /// What people should know of it, as a line.
+    Remark(String),
 }
 
 impl Member {

@@ -2,26 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use broadsweep_common::address::Address;
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
 use clap::Args;
 use tokio::sync::mpsc;
-use tokio::time::interval;
 
+use super::node_file::NodeFile;
 use super::say::say;
-use crate::cluster::Member;
 use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
-use crate::cluster::nodes::{NodeAddress, read_nodes};
+use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
+use crate::cluster::{Member, Newcomer};
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
-/// How often a node file is looked at for nodes that were added.
-const NODE_FILE_POLL: Duration = Duration::from_secs(1);
 
 /// The flags that say which executors a run uses.
 #[derive(Args)]
@@ -30,8 +29,8 @@ pub(super) struct ExecutorFlags {
     #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
     local: LocalShape,
 
-    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
-    /// file joins the run
+    /// Use executors that run elsewhere: host,host:port,node[01-04] or a file with a line a node; a node that is added to
+    /// the file joins the run. The port is 7717 where none is named
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<String>,
 
@@ -72,7 +71,7 @@ pub(super) enum Choice {
         /// What was asked for.
         argument: String,
         /// What that names now.
-        nodes: Vec<NodeAddress>,
+        nodes: Vec<Address>,
     },
     /// Executors that this machine lends.
     Local {
@@ -88,7 +87,7 @@ pub(super) struct Executors {
     /// Those that are there from the start.
     pub(super) members: Vec<Member>,
     /// Those that join later.
-    pub(super) newcomers: mpsc::Receiver<Member>,
+    pub(super) newcomers: mpsc::Receiver<Newcomer>,
     /// What ends with the run.
     pub(super) local: Local,
 }
@@ -97,7 +96,7 @@ pub(super) struct Executors {
 pub(super) struct Local {
     _executors: Option<(LocalExecutors, Cache)>,
     /// Nobody else may join: the channel of newcomers stays open.
-    _told: mpsc::Sender<Member>,
+    _told: mpsc::Sender<Newcomer>,
 }
 
 /// The cache folder of local executors.
@@ -194,7 +193,7 @@ impl Choice {
                 let member = |name: &String| if is_local(name) { Member::former(name) } else { Member::node(name) };
                 let members = names.iter().map(member).collect();
                 if Path::new(&argument).is_file() {
-                    tokio::spawn(watch_node_file(argument, names, told.clone()));
+                    tokio::spawn(NodeFile::new(argument, names).watch(told.clone()));
                 }
                 Ok(Executors { members, newcomers, local: Local { _executors: None, _told: told } })
             }
@@ -211,31 +210,6 @@ impl Choice {
                 let local = Local { _executors: Some((local, cache)), _told: told };
                 Ok(Executors { members, newcomers, local })
             }
-        }
-    }
-}
-
-/// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
-/// looked at again.
-async fn watch_node_file(path: String, mut known: Vec<String>, told: mpsc::Sender<Member>) {
-    let mut looks = interval(NODE_FILE_POLL);
-    loop {
-        looks.tick().await;
-        let nodes = match read_nodes(&path) {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                tracing::warn!(%error, "the node file is looked at again later");
-                continue;
-            }
-        };
-        for node in nodes.iter().map(ToString::to_string) {
-            if known.contains(&node) {
-                continue;
-            }
-            if told.send(Member::node(&node)).await.is_err() {
-                return; // the run is over
-            }
-            known.push(node);
         }
     }
 }

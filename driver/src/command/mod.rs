@@ -14,6 +14,7 @@
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
+//! | `node_file` | a node file that people edit while the run goes on |
 //! | `load` | a study file and its data, read and checked |
 //! | `say` | what commands say, and to whom |
 //!
@@ -26,6 +27,7 @@ mod executors;
 mod forecast;
 mod interrupts;
 mod load;
+mod node_file;
 mod report;
 mod resume;
 mod say;

@@ -23,6 +23,7 @@ Examples:
   broadsweep tune study.toml                        this machine, a slot for each core
   broadsweep tune study.toml --local 13x1           this machine, thirteen executors of one slot
   broadsweep tune study.toml --nodes a:7717,b:7717  executors that run on the machines a and b
+  broadsweep tune study.toml --nodes 'n[01-13]'     those on thirteen machines, as Slurm names them
   broadsweep tune study.toml --nodes nodes.txt      the same from a file: a line a node, # comments
 
 The results are the same to the last bit, however many executors there are. Tables go to \

@@ -92,8 +92,10 @@ struct Entry {
     instance: Option<u64>,
     /// Why its last session ended.
     end_reason: String,
-    /// Whether people heard that it is not there, or have just named it.
+    /// Whether people heard that it is not there.
     told_missing: bool,
+    /// Whether people named it in the middle of the run, and it has not been there yet.
+    is_new: bool,
     /// Whether people heard that another run holds it.
     told_held: bool,
 }
@@ -130,7 +132,8 @@ impl Executors {
             state,
             instance: None,
             end_reason: String::new(),
-            told_missing: self.admitted,
+            told_missing: false,
+            is_new: self.admitted,
             told_held: false,
         });
     }
@@ -203,11 +206,16 @@ impl Executors {
         is_news
     }
 
+    /// Whether people named an executor in the middle of the run and wait for it.
+    pub(super) fn is_new(&self, executor: ExecutorId) -> bool {
+        self.entry(executor).is_some_and(|entry| entry.is_new)
+    }
+
     /// Whether people are to hear that an executor is there: they heard that it was not, or have just named it.
     pub(super) fn should_tell_there(&mut self, executor: ExecutorId) -> bool {
         let Some(entry) = self.entry_mut(executor) else { return false };
         entry.told_held = false;
-        std::mem::take(&mut entry.told_missing)
+        std::mem::take(&mut entry.told_missing) | std::mem::take(&mut entry.is_new)
     }
 
     /// An executor's session ended for this reason, and people were told.

@@ -76,7 +76,10 @@ fn people_hear_once_that_a_node_is_missing_and_that_it_has_come() {
     assert!(!executors.should_tell_missing(ExecutorId(0), false), "the end of its session was told");
     assert!(executors.should_tell_there(ExecutorId(0)));
     executors.add("node2:1");
-    assert!(executors.should_tell_there(ExecutorId(2)));
+    assert!(executors.is_new(ExecutorId(2)), "it was named in the middle of the run");
+    assert_eq!([(); 2].map(|()| executors.should_tell_missing(ExecutorId(2), false)), [true, false]);
+    assert_eq!([(); 2].map(|()| executors.should_tell_there(ExecutorId(2))), [true, false]);
+    assert!(!executors.is_new(ExecutorId(2)));
 }
 
 #[test]

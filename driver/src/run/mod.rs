@@ -59,7 +59,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, Member, Order, Payload, Traffic};
+use crate::cluster::{Cluster, Member, Newcomer, Order, Payload, Traffic};
 use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::records::standing::Standing;
@@ -114,8 +114,8 @@ pub struct Signals {
     pub interrupted: mpsc::Receiver<()>,
     /// Executors to dial: first those that the chronicle knows, in its order.
     pub members: Vec<Member>,
-    /// Executors that join later.
-    pub newcomers: mpsc::Receiver<Member>,
+    /// Executors that join later, and what there is to say of their list.
+    pub newcomers: mpsc::Receiver<Newcomer>,
 }
 
 /// A run in progress.
@@ -240,7 +240,10 @@ impl<'a> Run<'a> {
             tokio::select! {
                 biased;
                 Some(()) = signals.interrupted.recv() => self.stop(),
-                Some(member) = signals.newcomers.recv() => self.join(member),
+                Some(newcomer) = signals.newcomers.recv() => match newcomer {
+                    Newcomer::Executor(member) => self.join(member),
+                    Newcomer::Remark(line) => self.say(line),
+                },
                 _ = ticks.tick() => self.show(),
                 () = sleep_until(deadline) => self.feed(Event::Deadline),
                 () = self.cluster.next(&mut events, EVENTS_MAX) => {
