@@ -18,12 +18,15 @@
 //! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
 //! | [`exchange`] | who sends which block of a blob to whom: the driver's side and the executors' |
 //! | [`heap`] | what the allocator does with memory that is given back |
+//! | [`address`] | where an executor listens, as people write it |
+//! | [`room`] | what people can do when a file may not grow |
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
 //!
 //! Nothing enters this crate until both sides use it. Nothing here reads files, clocks or sockets.
 
+pub mod address;
 pub mod attempt;
 pub mod blob;
 pub mod capabilities;
@@ -38,6 +41,7 @@ pub mod metrics;
 pub mod model;
 pub mod refusal;
 pub mod replay;
+pub mod room;
 pub mod seeds;
 pub mod setting;
 pub mod size;

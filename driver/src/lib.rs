@@ -5,6 +5,7 @@
 //! | [`command`] | the command line |
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
+//! | `text_file` | text that people write, however it is saved |
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
 //! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
@@ -28,4 +29,5 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod study;
+mod text_file;
 pub mod timing;

@@ -3,12 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use broadsweep_common::address::Address;
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
@@ -16,12 +17,12 @@ use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
+use crate::signals::{Asked, EndSignals};
 use crate::slots::SlotThreads;
 use broadsweep_nn::Kernel;
 
@@ -41,12 +42,13 @@ pub const MAX_S: u64 = 604_800;
 #[command(
     after_help = "It prints its address on standard output once it listens, and serves one driver at a time, for as \
                         many runs as come. SIGTERM or Ctrl-C makes it leave: it finishes or checkpoints what it runs, \
-                        and takes nothing new. A second one ends it at once. RUST_LOG sets what is logged, as in RUST_LOG=debug."
+                        and takes nothing new. A second one ends it at once. SIGHUP (unless nohup has it ignored), \
+                        SIGUSR1 and SIGXCPU make it leave too. RUST_LOG sets what is logged, as in RUST_LOG=debug."
 )]
 pub struct ExecutorArgs {
-    /// Address and port to listen on; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7717")]
-    pub listen: SocketAddr,
+    /// Host and port to listen on: port 0 takes a free one and prints it, and without one it is 7717
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7717")]
+    pub listen: Address,
 
     /// Attempts that train at the same time, one thread each [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
@@ -69,7 +71,7 @@ pub struct ExecutorArgs {
 
     /// Address of this executor for other executors, if it is not the one that the driver dials
     #[arg(long, value_name = "HOST:PORT")]
-    pub advertise: Option<String>,
+    pub advertise: Option<Address>,
 
     /// Listen beyond this machine without encryption or authentication: anyone who reaches the port can use it
     #[arg(long)]
@@ -93,6 +95,11 @@ pub struct ExecutorArgs {
 }
 
 impl ExecutorArgs {
+    /// What this executor has of the machine's memory.
+    fn memory_bytes(&self) -> u64 {
+        self.memory.map_or_else(memory_bytes, |asked| asked.0)
+    }
+
     /// Whether the flags go together.
     ///
     /// # Errors
@@ -107,8 +114,18 @@ impl ExecutorArgs {
                 bail!("--memory {asked}: this machine has {there}; name an amount from 1 byte to that");
             }
         }
-        if self.listen.ip().is_loopback() || self.insecure {
-            return Ok(());
+        self.addresses().map(drop)
+    }
+
+    /// Where to listen: what the host's name stands for, and loopback alone unless more is wanted. IPv4 comes first,
+    /// since that is what people dial.
+    fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let found = (self.listen.host(), self.listen.port()).to_socket_addrs();
+        let found = found.with_context(|| format!("{} is no address of this machine", self.listen.host()))?;
+        let mut addresses: Vec<_> = found.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        if self.insecure || addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Ok(addresses);
         }
         bail!(
             "{} is reachable from other machines, and nothing is encrypted or authenticated yet; \
@@ -118,23 +135,13 @@ impl ExecutorArgs {
     }
 }
 
-impl ExecutorArgs {
-    /// What it may use.
-    fn memory_bytes(&self) -> u64 {
-        self.memory.map_or_else(memory_bytes, |asked| asked.0)
-    }
-}
-
-/// Runs an executor until SIGINT or SIGTERM makes it leave.
+/// Runs an executor until a signal makes it leave.
 ///
 /// # Errors
 /// In words, with what to do: an address in use, a cache folder that cannot be written.
 pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     if args.about {
         return about(args);
-    }
-    if !args.listen.ip().is_loopback() {
-        tracing::warn!(listen = %args.listen, "insecure: anyone who reaches this port can use this machine");
     }
     heap::keep_what_is_freed();
     let slots = match args.slots {
@@ -147,7 +154,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         kernels: Kernel::detect(),
         cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
         cache_bytes: args.cache_bytes.map(|size| size.0),
-        advertise: args.advertise.clone(),
+        advertise: args.advertise.as_ref().map(ToString::to_string),
         instance: RandomState::new().build_hasher().finish(),
         orphan_timeout: Duration::from_secs(args.orphan_timeout),
         drain_timeout: Duration::from_secs(args.drain_timeout),
@@ -183,10 +190,13 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
 }
 
 async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: SlotThreads) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+    let listener = TcpListener::bind(&args.addresses()?[..]).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen, or end what has it", args.listen)
     })?;
     let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "insecure: anyone who reaches this port can use this machine");
+    }
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
@@ -195,16 +205,18 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
     Ok(())
 }
 
-/// The first signal makes the executor leave, the second one ends it at once.
+/// The first signal makes the executor leave, a second one that asks for it ends it at once.
 fn orders() -> io::Result<Orders<impl Future<Output = ()>, impl Future<Output = ()>>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = EndSignals::listen()?;
     let (first, second) = (CancellationToken::new(), CancellationToken::new());
     let (drain, shutdown) = (first.clone(), second.clone());
     tokio::spawn(async move {
-        for token in [first, second] {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            token.cancel();
+        loop {
+            let asked = signals.next().await;
+            if first.is_cancelled() && asked == Asked::ToEnd {
+                second.cancel();
+            }
+            first.cancel();
         }
     });
     Ok(Orders { drain: drain.cancelled_owned(), shutdown: shutdown.cancelled_owned() })

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`command`] | the flags, and the process around the rest |
 //! | [`machine`] | cores and memory that this process may use |
+//! | [`signals`] | what asks a process to end, and what must not end it |
 //! | [`server`] | listens, and puts the parts below together |
 //! | `session` | one connection of a driver: hello, launches, reports |
 //! | `hold` | which run has the executor, with or without a connection |
@@ -29,6 +30,7 @@ mod hold;
 pub mod machine;
 pub mod server;
 mod session;
+pub mod signals;
 pub mod slots;
 mod stop;
 pub mod store;

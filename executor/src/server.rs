@@ -38,7 +38,7 @@ const GOODBYE_MAX: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Attempts at the same time.
     pub slots: u32,
-    /// Memory that one attempt may ask for.
+    /// Memory that its attempts may ask for together: each slot has an even share.
     pub memory_bytes: u64,
     /// What attempts can multiply with, the fastest first.
     pub kernels: Vec<Kernel>,

@@ -122,7 +122,10 @@ impl Lab {
     /// `tune` into the folder `out`, saying all of its progress; local executors keep their data in `cache`.
     #[must_use]
     pub fn tune(&self, study: &Path, out: &str, flags: &[&str]) -> Process {
-        let mut command = self.prepare(self.program);
+        self.start_tune(self.prepare(self.program), study, out, flags)
+    }
+
+    fn start_tune(&self, mut command: Command, study: &Path, out: &str, flags: &[&str]) -> Process {
         command.env("RUST_LOG", DRIVER_LOG);
         command.arg("tune").arg(study).arg("--out").arg(self.path(out)).arg("-v").args(flags);
         if !flags.iter().any(|flag| ["--nodes", "--cold", "--cache-dir"].contains(flag)) {
@@ -181,6 +184,35 @@ impl Lab {
         let mut command = self.prepare(self.program);
         command.arg("executor");
         self.listening(command, "127.0.0.1:0", cache, slots, flags)
+    }
+
+    /// An executor on an address of this machine, as people write it.
+    #[must_use]
+    pub fn executor_listening_on(&self, listen: &str) -> Executor {
+        let mut command = self.prepare(self.program);
+        command.arg("executor");
+        self.listening(command, listen, "cache", 1, &[])
+    }
+
+    /// An executor that a shell starts after these words.
+    #[must_use]
+    pub fn executor_from_shell(&self, words: &str, cache: &str, slots: u32) -> Executor {
+        let mut command = self.shell_after(words);
+        command.arg("executor");
+        self.listening(command, "127.0.0.1:0", cache, slots, &[])
+    }
+
+    /// `tune` as [`Self::tune`], started by a shell after these words.
+    #[must_use]
+    pub fn tune_from_shell(&self, words: &str, study: &Path, out: &str, flags: &[&str]) -> Process {
+        self.start_tune(self.shell_after(words), study, out, flags)
+    }
+
+    /// The program as a shell starts it after these words.
+    fn shell_after(&self, words: &str) -> Command {
+        let mut command = self.prepare("sh");
+        command.args(["-c", &format!("{words}; exec \"$@\""), "sh", self.program]);
+        command
     }
 
     /// An executor on another machine of the network.

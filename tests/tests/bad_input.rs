@@ -144,10 +144,12 @@ fn the_studies_that_the_bad_ones_are_made_of_are_good() {
 fn a_study_that_is_no_file_is_refused() {
     let lab = lab();
     fs::create_dir(lab.path("folder")).unwrap();
-    lab.write("bytes.toml", [0xff, 0xfe, 0]);
+    lab.write("bytes.toml", [b'#', 0xff]);
+    lab.write("wide.toml", IDX_STUDY.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
     assert_refused("no such study", &lab, "missing.toml", "cannot read the study");
     assert_refused("a folder", &lab, "folder", "is a folder; name the study file in it");
     assert_refused("no text", &lab, "bytes.toml", "is not UTF-8 text");
+    assert_refused("UTF-16", &lab, "wide.toml", "it is UTF-16 text; save it as UTF-8");
 }
 
 #[test]
@@ -358,7 +360,7 @@ fn an_executor_that_cannot_listen_says_why() {
         assert_eq!(code, Some(exit), "{name}: {stderr}");
         assert!(stderr.contains(fragment), "{name}: `{fragment}` is missing in: {stderr}");
     }
-    for flags in [["--slots", "0"], ["--slots", "5000"], ["--listen", "localhost"], ["--listen", "127.0.0.1"]] {
+    for flags in [["--slots", "0"], ["--slots", "5000"], ["--listen", "a b"], ["--listen", "nowhere.invalid:0"]] {
         assert_eq!(lab.command([&["executor"], &flags[..]].concat()).wait().code, Some(2), "{flags:?}");
     }
 }

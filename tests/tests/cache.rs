@@ -107,6 +107,23 @@ async fn an_executor_that_is_killed_within_its_broadcast_fetches_only_the_rest()
 }
 
 #[test]
+fn a_standing_executor_whose_cache_folder_was_removed_makes_it_again_and_says_so_once() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("node", 1);
+    let nodes = ["--nodes", &executor.address];
+    for (out, copies) in [("before", 1.0), ("after", 1.0), ("again", 0.0)] {
+        let share = lab.tuned(&lab.short(), out, &nodes).sent_share();
+        assert!((share - copies).abs() < 0.2, "{out}: sent {share} copies");
+        if out == "before" {
+            fs::remove_dir_all(lab.path("node")).unwrap();
+        }
+    }
+    assert_eq!(blobs(&lab.path("node")).len(), 1);
+    let Ended { stderr, .. } = executor.process.cut_off();
+    assert_eq!(stderr.matches("was removed").count(), 1, "{stderr}");
+}
+
+#[test]
 fn an_executor_that_is_killed_and_started_again_with_its_cache_is_sent_nothing() {
     let lab = Lab::new(PROGRAM);
     let port = free_port();

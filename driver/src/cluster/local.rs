@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_executor::command::LISTENING;
-use broadsweep_executor::machine::cores;
+use broadsweep_executor::machine::{cores, memory_bytes};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -31,6 +31,15 @@ const STARTED_WELL: Duration = Duration::from_secs(2);
 const BAD_STARTS_MAX: u32 = 5;
 /// How often a child of an earlier driver is looked at: it is not ours to wait for.
 const ADOPTED_POLL: Duration = Duration::from_millis(100);
+
+/// How the names of local executors begin; their number follows.
+const NAME: &str = "local ";
+
+/// Whether an executor with this name was started by a driver, and is no node.
+#[must_use]
+pub fn is_local(name: &str) -> bool {
+    name.strip_prefix(NAME).is_some_and(|number| number.parse::<u32>().is_ok())
+}
 
 /// `ExS`: E executors of S slots; `E`: E executors that share the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +85,12 @@ impl LocalShape {
         self.slots.unwrap_or_else(|| (cores / self.executors + u32::from(index < cores % self.executors)).max(1))
     }
 
+    /// What executor `index` may take of a machine's memory: as much a slot as all others.
+    #[must_use]
+    pub fn memory_of(self, index: u32, cores: u32, memory_bytes: u64) -> u64 {
+        memory_bytes / u64::from(self.slots(cores)) * u64::from(self.slots_of(index, cores))
+    }
+
     /// Slots in all.
     #[must_use]
     pub fn slots(self, cores: u32) -> u32 {
@@ -103,6 +118,7 @@ struct Start {
     cache: PathBuf,
     cache_bytes: Option<u64>,
     slots: u32,
+    memory_bytes: u64,
     orphan_timeout_s: u64,
     log: PathBuf,
     roster: Roster,
@@ -123,7 +139,7 @@ impl LocalExecutors {
         roster: &Roster,
     ) -> io::Result<(Self, Vec<Member>)> {
         let program = std::env::current_exe()?;
-        let cores = cores();
+        let (cores, memory_bytes) = (cores(), memory_bytes());
         let mut supervisors = JoinSet::new();
         let mut executors = Vec::new();
         for index in 0..shape.executors {
@@ -134,6 +150,7 @@ impl LocalExecutors {
                 cache: crew.cache.clone(),
                 cache_bytes: crew.cache_bytes,
                 slots: shape.slots_of(index, cores),
+                memory_bytes: shape.memory_of(index, cores, memory_bytes),
                 orphan_timeout_s: crew.orphan_timeout_s,
                 log: logs.join(format!("executor-{index}.log")),
                 roster: roster.clone(),
@@ -142,7 +159,7 @@ impl LocalExecutors {
             open_log(&start.log)?; // an error here is worth more than one in the background
             let (here, whereabouts) = watch::channel(None);
             supervisors.spawn(supervise(Arc::new(start), here));
-            executors.push(Member { name: format!("local {index}"), whereabouts });
+            executors.push(Member { name: format!("{NAME}{index}"), whereabouts });
         }
         Ok((Self { _supervisors: supervisors, roster: roster.clone() }, executors))
     }
@@ -184,6 +201,7 @@ async fn spawn(start: &Start) -> io::Result<(Child, String)> {
         .args(["executor", "--listen", "127.0.0.1:0", "--ends-when-orphaned"])
         .args(["--orphan-timeout", &start.orphan_timeout_s.to_string()])
         .args(["--slots", &start.slots.to_string()])
+        .arg(format!("--memory={}", start.memory_bytes))
         .arg("--cache-dir")
         .arg(&start.cache)
         .args(start.cache_bytes.map(|bytes| format!("--cache-bytes={bytes}")))
@@ -227,6 +245,17 @@ mod tests {
             assert_eq!(slots, expected, "{text} on {cores} cores");
             assert_eq!(shape.slots(cores), expected.iter().sum::<u32>());
         }
+    }
+
+    #[test]
+    fn the_memory_is_shared_slot_by_slot_and_never_more_than_there_is() {
+        let share = |text: &str, cores: u32, bytes: u64| {
+            let shape: LocalShape = text.parse().unwrap();
+            (0..shape.executors).map(|index| shape.memory_of(index, cores, bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(share("13x1", 2, 1300), [100; 13]);
+        assert_eq!(share("3", 8, 8000), [3000, 3000, 2000]);
+        assert_eq!(share("1", 4, 4003), [4000]);
     }
 
     #[test]

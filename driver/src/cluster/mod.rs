@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`nodes`] | node lists |
+//! | `node_names` | names of many nodes at once |
 //! | [`local`] | executors that this machine lends: child processes |
 //! | [`roster`] | who executes a run, written down in its folder |
 //! | `broadcast` | the data set on its way to all of them |
@@ -32,6 +33,7 @@ mod greeting;
 mod kernel;
 mod link;
 pub mod local;
+mod node_names;
 pub mod nodes;
 mod orders;
 mod outbound;
@@ -289,6 +291,37 @@ pub struct Member {
     pub whereabouts: watch::Receiver<Option<String>>,
 }
 
+/// What comes of a node list that changes while the run goes on.
+#[derive(Clone, Debug)]
+pub enum Newcomer {
+    /// An executor that was not in it before.
+    Executor(Member),
+    /// What people should know of it, as a line.
+    Remark(String),
+}
+
+impl Member {
+    /// A node: it never moves.
+    #[must_use]
+    pub fn node(address: &str) -> Self {
+        let (_, whereabouts) = watch::channel(Some(address.to_owned()));
+        Self { name: address.to_owned(), whereabouts }
+    }
+
+    /// One that an earlier driver started, and that this one has no use for: nobody dials it, and its number stays.
+    #[must_use]
+    pub fn former(name: &str) -> Self {
+        let (_, whereabouts) = watch::channel(None);
+        Self { name: name.to_owned(), whereabouts }
+    }
+
+    /// Whether it is nowhere, and will not be started.
+    #[must_use]
+    pub fn is_former(&self) -> bool {
+        self.whereabouts.has_changed().is_err() && self.whereabouts.borrow().is_none()
+    }
+}
+
 impl Cluster {
     /// A cluster without executors.
     #[must_use]
@@ -313,13 +346,16 @@ impl Cluster {
         }
     }
 
-    /// Dials one more executor: the first is executor 0.
+    /// Dials one more executor, unless it is a former one: the first is executor 0.
     pub fn add(&mut self, member: Member) -> ExecutorId {
         let executor = ExecutorId(self.names.len() as u32);
         let (order, ordered) = order_channel();
-        self.payload.kernel.awaits(executor);
         self.names.push(member.name.clone());
         self.orders.push(order);
+        if member.is_former() {
+            return executor;
+        }
+        self.payload.kernel.awaits(executor);
         let desk = Desk {
             teller: Teller { executor, events: self.told.clone() },
             name: member.name.clone(),

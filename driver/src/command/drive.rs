@@ -222,7 +222,17 @@ fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Re
         say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    let summary = write(&folder, &outcome)?;
+    let summary = match write(&folder, &outcome) {
+        Ok(summary) => summary,
+        Err(unwritten) => {
+            // The journal has all of it, and people see what there is to see.
+            if !flags.json {
+                print(table(record, false))?;
+            }
+            say_how_to_go_on(&folder, record);
+            return Err(unwritten.into());
+        }
+    };
     if let Some(error) = error {
         say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });

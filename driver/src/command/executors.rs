@@ -3,27 +3,26 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use broadsweep_common::address::Address;
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
 use clap::Args;
-use tokio::sync::{mpsc, watch};
-use tokio::time::interval;
+use tokio::sync::mpsc;
 
+use super::node_file::NodeFile;
 use super::say::say;
-use crate::cluster::Member;
-use crate::cluster::local::{LocalExecutors, LocalShape};
-use crate::cluster::nodes::{NodeAddress, read_nodes};
+use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
+use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
+use crate::cluster::{Member, Newcomer};
 use crate::results::folder::make_folder;
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
-/// How often a node file is looked at for nodes that were added.
-const NODE_FILE_POLL: Duration = Duration::from_secs(1);
 
 /// The flags that say which executors a run uses.
 #[derive(Args)]
@@ -32,8 +31,8 @@ pub(super) struct ExecutorFlags {
     #[arg(long, value_name = "E|ExS", default_value = "1", conflicts_with = "nodes")]
     local: LocalShape,
 
-    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node; a node that is added to the
-    /// file joins the run. Executors listen on port 7717 unless they are told otherwise
+    /// Use executors that run elsewhere: host,host:port,node[01-04] or a file with a line a node; a node that is added to
+    /// the file joins the run. The port is 7717 where none is named
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
 
@@ -74,7 +73,7 @@ pub(super) enum Choice {
         /// What was asked for.
         argument: OsString,
         /// What that names now.
-        nodes: Vec<NodeAddress>,
+        nodes: Vec<Address>,
     },
     /// Executors that this machine lends.
     Local {
@@ -108,7 +107,7 @@ pub(super) struct Executors {
     /// Those that are there from the start.
     pub(super) members: Vec<Member>,
     /// Those that join later.
-    pub(super) newcomers: mpsc::Receiver<Member>,
+    pub(super) newcomers: mpsc::Receiver<Newcomer>,
     /// What ends with the run.
     pub(super) local: Local,
 }
@@ -117,7 +116,7 @@ pub(super) struct Executors {
 pub(super) struct Local {
     _executors: Option<(LocalExecutors, Cache)>,
     /// Nobody else may join: the channel of newcomers stays open.
-    _told: mpsc::Sender<Member>,
+    _told: mpsc::Sender<Newcomer>,
 }
 
 /// The cache folder of local executors.
@@ -231,13 +230,13 @@ impl Choice {
         let (told, newcomers) = mpsc::channel(16);
         match self {
             Self::Nodes { argument, nodes } => {
-                let is_node = |name: &&String| name.parse::<NodeAddress>().is_ok(); // else one of this machine's
+                let is_node = |name: &&String| !is_local(name);
                 let mut names: Vec<_> = known.iter().filter(is_node).cloned().collect();
                 names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
-                let members = names.iter().map(|name| node_member(name)).collect();
+                let members = names.iter().map(|name| Member::node(name)).collect();
                 let members = in_known_order(known, members);
                 if Path::new(&argument).is_file() {
-                    tokio::spawn(watch_node_file(argument, names, told.clone()));
+                    tokio::spawn(NodeFile::new(argument.into(), names).watch(told.clone()));
                 }
                 Ok(Executors { members, newcomers, local: Local { _executors: None, _told: told } })
             }
@@ -258,52 +257,16 @@ impl Choice {
     }
 }
 
-/// A node never moves.
-fn node_member(address: &str) -> Member {
-    let (_, whereabouts) = watch::channel(Some(address.to_owned()));
-    Member { name: address.to_owned(), whereabouts }
-}
-
 /// The journal counts executors in the order in which it met them: those come first, and each keeps its number. One that
 /// takes no part any more is nowhere.
 fn in_known_order(known: &[String], mut members: Vec<Member>) -> Vec<Member> {
     let mut ordered = Vec::new();
     for name in known {
         let place = members.iter().position(|member| member.name == *name);
-        ordered.push(place.map_or_else(|| left_out(name), |place| members.remove(place)));
+        ordered.push(place.map_or_else(|| Member::former(name), |place| members.remove(place)));
     }
     ordered.append(&mut members);
     ordered
-}
-
-fn left_out(name: &str) -> Member {
-    let (_, whereabouts) = watch::channel(None);
-    Member { name: name.to_owned(), whereabouts }
-}
-
-/// Tells of nodes that are added to a file while the run goes on. A file that cannot be read, or is half written, is
-/// looked at again.
-async fn watch_node_file(path: OsString, mut known: Vec<String>, told: mpsc::Sender<Member>) {
-    let mut looks = interval(NODE_FILE_POLL);
-    loop {
-        looks.tick().await;
-        let nodes = match read_nodes(&path) {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                tracing::warn!(%error, "the node file is looked at again later");
-                continue;
-            }
-        };
-        for node in nodes.iter().map(ToString::to_string) {
-            if known.contains(&node) {
-                continue;
-            }
-            if told.send(node_member(&node)).await.is_err() {
-                return; // the run is over
-            }
-            known.push(node);
-        }
-    }
 }
 
 /// Where local executors keep data sets, from the root: a run may be resumed from another folder.

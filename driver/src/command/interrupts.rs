@@ -1,17 +1,17 @@
-//! Ctrl-C and SIGTERM: the first one ends a command in order, the second one at once. Where a run has a time, its end is
-//! as good as the first one.
+//! The signals that end a command in order; a second Ctrl-C or SIGTERM ends it at once. Where a run has a time, its end is as
+//! good as the first one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use broadsweep_executor::signals::{Asked, EndSignals};
 use tokio::sync::{mpsc, watch};
 
 use super::INTERRUPTED;
 use super::say::say;
 use crate::cluster::roster::Roster;
 
-/// Hears both signals as long as the process lives, over several runs if need be.
+/// Hears these signals as long as the process lives, over several runs if need be.
 #[derive(Clone)]
 pub(super) struct Interrupts {
     why: watch::Sender<Option<Why>>,
@@ -27,16 +27,15 @@ enum Why {
 }
 
 impl Interrupts {
-    /// Begins to listen. The second signal ends the process at once, and says `what_stays`. To be called in a runtime.
+    /// Begins to listen. The second Ctrl-C ends the process at once, and says `what_stays`. To be called in a runtime.
     pub(super) fn listen(what_stays: String) -> anyhow::Result<Self> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = EndSignals::listen()?;
         let interrupts = Self { why: watch::Sender::new(None), running: Arc::default() };
         let (why, running) = (interrupts.why.clone(), Arc::clone(&interrupts.running));
         tokio::spawn(async move {
             loop {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if why.send_replace(Some(Why::Signal)).is_some() {
+                let asked = signals.next().await;
+                if why.send_replace(Some(Why::Signal)).is_some() && asked == Asked::ToEnd {
                     held(&running).take().iter().for_each(Roster::kill_children);
                     say(format_args!("\nended at once; {what_stays}"));
                     std::process::exit(i32::from(INTERRUPTED));

@@ -15,6 +15,7 @@ use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
 use crate::study::changes::{self, Change};
 use crate::study::{self, ReplaySettings, Study, Trainer};
+use crate::text_file;
 
 /// Bytes that a study file may have.
 const STUDY_BYTES_MAX: u64 = 16 << 20;
@@ -148,6 +149,5 @@ fn read(path: &Path) -> anyhow::Result<String> {
     if about.len() > STUDY_BYTES_MAX {
         anyhow::bail!("{shown} has {} bytes; a study is a text of a few lines", about.len());
     }
-    let bytes = fs::read(path).map_err(|error| anyhow::anyhow!("cannot read the study {shown}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{shown} is not UTF-8 text, so it is no study"))
+    text_file::read(path, STUDY_BYTES_MAX).map_err(|error| anyhow::anyhow!("cannot read the study {shown}: {error}"))
 }

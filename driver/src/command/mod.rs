@@ -16,6 +16,7 @@
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `executors` | the executors of a run: nodes, or local ones |
+//! | `node_file` | a node file that people edit while the run goes on |
 //! | `load` | a study file and its data, read and checked |
 //! | `say` | what commands say, and to whom |
 //! | `hint` | the commands that they tell people to type |
@@ -30,6 +31,7 @@ mod forecast;
 mod hint;
 mod interrupts;
 mod load;
+mod node_file;
 mod report;
 mod resume;
 mod say;
@@ -47,6 +49,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use broadsweep_common::heap;
 use broadsweep_executor::command::{self as executor, ExecutorArgs};
+use broadsweep_executor::signals::survive_large_files;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
@@ -151,6 +154,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
+    survive_large_files();
     heap::keep_what_is_freed();
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),

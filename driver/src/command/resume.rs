@@ -34,7 +34,8 @@ pub(super) struct ResumeArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
 
-    /// Use these executors beside those that the run knows: host:port,host:port or a file with a line a node
+    /// Use these executors beside the nodes that the run knows, and local ones no longer: a list or a file, as for
+    /// `broadsweep tune`
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
 

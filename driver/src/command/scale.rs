@@ -74,7 +74,7 @@ pub(super) struct ScaleArgs {
     #[arg(long, value_name = "E|ExS", conflicts_with = "nodes")]
     local: Option<LocalShape>,
 
-    /// Use executors that run elsewhere: host:port,host:port or a file with a line a node
+    /// Use executors that run elsewhere: host,host:port,node[01-04] or a file with a line a node
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
 

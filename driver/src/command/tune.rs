@@ -24,6 +24,7 @@ Examples:
   broadsweep tune study.toml                        this machine, a slot for each core
   broadsweep tune study.toml --local 13x1           this machine, thirteen executors of one slot
   broadsweep tune study.toml --nodes a:7717,b:7717  executors that run on the machines a and b
+  broadsweep tune study.toml --nodes 'n[01-13]'     those on thirteen machines, as Slurm names them
   broadsweep tune study.toml --nodes nodes.txt      the same from a file: a line a node, # comments
   broadsweep tune study.toml --trials 5 --set training.epochs=1 --max-time 10min
 

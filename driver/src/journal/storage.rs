@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use broadsweep_common::room;
+
 /// One run folder: its journal, and small whole files such as `checkpoints/t7-3` or `weights/t7`.
 ///
 /// One process writes there (the folder is locked), and no two threads the same file at a time. A file's name is a
@@ -99,7 +101,7 @@ pub trait NewJournal {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
     /// No room.
-    #[error("cannot {doing} {}: {source}; free some space on its disk, then resume the run", path.display())]
+    #[error("cannot {doing} {}: {source}; {}, then resume the run", path.display(), room::advice(source))]
     Full {
         /// What was tried: a verb.
         doing: &'static str,
@@ -135,9 +137,7 @@ impl StorageError {
     pub(super) fn from_io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         let (path, kind, source) = (path.to_owned(), source.kind(), Arc::new(source));
         match kind {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::Full { doing, path, source }
-            }
+            _ if room::is_full(&source) => Self::Full { doing, path, source },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::Denied { doing, path, source }
             }

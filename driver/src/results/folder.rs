@@ -8,6 +8,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::room;
 
 use super::calendar::compact_utc;
 use super::columns::trials_parquet;
@@ -53,7 +54,7 @@ pub enum FolderError {
     #[error("{} and its {SAME_SECOND_MAX} variants exist already", .0.display())]
     NoNameLeft(PathBuf),
     /// No room.
-    #[error("cannot write {}: {source}; free some space", path.display())]
+    #[error("cannot write {}: {source}; {}", path.display(), room::advice(source))]
     Full {
         /// What was written.
         path: PathBuf,
@@ -89,9 +90,7 @@ impl FolderError {
     fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::Full { path, source }
-            }
+            _ if room::is_full(&source) => Self::Full { path, source },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { path, source },
             io::ErrorKind::NotADirectory => Self::NotAFolder(path),
             _ => Self::Failed { path, source },

@@ -293,7 +293,7 @@ fn a_loss_counts_until_a_newer_checkpoint_is_safe_wherever_its_attempt_began() {
         task: TaskId(0),
         checkpoint: SafeCheckpoint { epoch, blob: Digest::of(&[epoch as u8]) },
     };
-    let lost_on = |book: &Book| book.task(TaskId(0)).unwrap().history(Moment(0)).lost_on.len();
+    let lost_on = |book: &Book| book.task(TaskId(0)).unwrap().history(Moment(0), |_| true).lost_on.len();
     applied(&mut book, &[launched(attempt(0, 1), 0), lost(1)]);
     assert_eq!(lost_on(&book), 1);
     // It comes to its checkpoint, and is lost behind it: that is no loss before the checkpoint.

@@ -105,7 +105,7 @@ impl Run<'_> {
             let history = if book.attempts.is_empty() && !book.is_finished() {
                 History::default()
             } else {
-                book.history(held_until)
+                book.history(held_until, |executor| !self.executors.is_former(executor))
             };
             self.feed(Event::TaskAdded { task, priority, forecast, history });
         }

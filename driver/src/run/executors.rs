@@ -14,6 +14,8 @@ use crate::cluster::{LinkError, Ready, SessionId};
 /// still run. That ends when it is in use again, or when it will not come back as it was.
 #[derive(Debug)]
 enum ExecutorState {
+    /// An earlier driver's, which nobody dials: only its number is still of use.
+    Former,
     /// Not there yet, or lost: the link dials.
     Dialling {
         /// What was wrong last.
@@ -46,7 +48,7 @@ impl ExecutorState {
         match self {
             Self::Away { .. } => true,
             Self::Answering { was_away } | Self::Refused { was_away, .. } => *was_away,
-            Self::Dialling { .. } | Self::Ready(_) => false,
+            Self::Former | Self::Dialling { .. } | Self::Ready(_) => false,
         }
     }
 
@@ -57,7 +59,11 @@ impl ExecutorState {
     fn ready(&self) -> Option<&Ready> {
         match self {
             Self::Ready(ready) => Some(ready),
-            Self::Dialling { .. } | Self::Away { .. } | Self::Answering { .. } | Self::Refused { .. } => None,
+            Self::Former
+            | Self::Dialling { .. }
+            | Self::Away { .. }
+            | Self::Answering { .. }
+            | Self::Refused { .. } => None,
         }
     }
 
@@ -72,7 +78,7 @@ impl ExecutorState {
             Self::Dialling { error: Some(error) }
             | Self::Away { error: Some(error) }
             | Self::Refused { error, .. } => Some(error.clone()),
-            Self::Answering { .. } | Self::Ready(_) => None,
+            Self::Former | Self::Answering { .. } | Self::Ready(_) => None,
         }
     }
 }
@@ -86,8 +92,8 @@ struct Entry {
     end_reason: String,
     /// Whether people heard that it is not there.
     told_missing: bool,
-    /// Whether they are to hear when it is: they heard that it is not, or have just named it.
-    is_expected: bool,
+    /// Whether people named it in the middle of the run, and it has not been there yet.
+    is_new: bool,
     /// Whether people heard that another run holds it.
     told_held: bool,
 }
@@ -110,12 +116,21 @@ impl Executors {
 
     /// One more executor is dialled. One that is named in the middle of a run is announced when it is there.
     pub(super) fn add(&mut self, name: &str) {
+        self.push(name, ExecutorState::Dialling { error: None });
+    }
+
+    /// One more executor has a number, and nobody dials it.
+    pub(super) fn add_former(&mut self, name: &str) {
+        self.push(name, ExecutorState::Former);
+    }
+
+    fn push(&mut self, name: &str, state: ExecutorState) {
         self.entries.push(Entry {
             name: name.to_owned(),
-            state: ExecutorState::Dialling { error: None },
+            state,
             end_reason: String::new(),
             told_missing: false,
-            is_expected: self.admitted,
+            is_new: self.admitted,
             told_held: false,
         });
     }
@@ -168,7 +183,7 @@ impl Executors {
             ExecutorState::Away { error } => ExecutorState::Dialling { error },
             ExecutorState::Answering { .. } => ExecutorState::Answering { was_away: false },
             ExecutorState::Refused { error, .. } => ExecutorState::Refused { error, was_away: false },
-            ExecutorState::Dialling { .. } | ExecutorState::Ready(_) => state,
+            ExecutorState::Former | ExecutorState::Dialling { .. } | ExecutorState::Ready(_) => state,
         });
         was_away
     }
@@ -177,22 +192,27 @@ impl Executors {
     pub(super) fn should_tell_missing(&mut self, executor: ExecutorId, is_held: bool) -> bool {
         let Some(entry) = self.entry_mut(executor) else { return false };
         let is_news = if is_held { !entry.told_held } else { !entry.told_missing };
-        (entry.told_missing, entry.is_expected) = (true, true);
+        entry.told_missing = true;
         entry.told_held |= is_held;
         is_news
+    }
+
+    /// Whether people named an executor in the middle of the run and wait for it.
+    pub(super) fn is_new(&self, executor: ExecutorId) -> bool {
+        self.entry(executor).is_some_and(|entry| entry.is_new)
     }
 
     /// Whether people are to hear that an executor is there: they heard that it was not, or have just named it.
     pub(super) fn should_tell_there(&mut self, executor: ExecutorId) -> bool {
         let Some(entry) = self.entry_mut(executor) else { return false };
-        (entry.told_held, entry.told_missing) = (false, false);
-        std::mem::take(&mut entry.is_expected)
+        entry.told_held = false;
+        std::mem::take(&mut entry.told_missing) | std::mem::take(&mut entry.is_new)
     }
 
     /// An executor's session ended for this reason, and people were told.
     pub(super) fn tell_session_ended(&mut self, executor: ExecutorId, reason: String) {
         if let Some(entry) = self.entry_mut(executor) {
-            (entry.told_missing, entry.is_expected) = (true, true);
+            entry.told_missing = true;
             entry.end_reason = reason;
         }
     }
@@ -235,11 +255,17 @@ impl Executors {
         self.ready_one(executor).is_some_and(|ready| self.admitted || ready.held.is_empty())
     }
 
+    /// Whether nobody dials an executor any more, so that nothing of the run goes on there.
+    pub(super) fn is_former(&self, executor: ExecutorId) -> bool {
+        self.entry(executor).is_some_and(|entry| matches!(entry.state, ExecutorState::Former))
+    }
+
     /// How many answer, are ready, and are there at all.
     pub(super) fn counts(&self) -> (u32, u32, u32) {
         let ready = self.count(|state| state.ready().is_some());
         let answering = self.count(|state| matches!(state, ExecutorState::Answering { .. }));
-        (ready + answering, ready, self.entries.len() as u32)
+        let nodes = self.count(|state| !matches!(state, ExecutorState::Former));
+        (ready + answering, ready, nodes)
     }
 
     /// When the verdict may change although nothing happens.

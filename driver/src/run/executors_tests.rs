@@ -73,10 +73,26 @@ fn people_hear_once_that_a_node_is_missing_and_that_it_has_come() {
     assert!(!executors.should_tell_missing(ExecutorId(0), false), "the end of its session was told");
     assert!(executors.should_tell_there(ExecutorId(0)));
     executors.add("node2:1");
-    assert!(executors.should_tell_missing(ExecutorId(2), false), "it was named in the middle of the run");
-    assert!(executors.should_tell_there(ExecutorId(2)));
-    executors.add("node3:1");
-    assert!(executors.should_tell_there(ExecutorId(3)));
+    assert!(executors.is_new(ExecutorId(2)), "it was named in the middle of the run");
+    assert_eq!([(); 2].map(|()| executors.should_tell_missing(ExecutorId(2), false)), [true, false]);
+    assert_eq!([(); 2].map(|()| executors.should_tell_there(ExecutorId(2))), [true, false]);
+    assert!(!executors.is_new(ExecutorId(2)));
+}
+
+#[test]
+fn a_former_executor_has_a_number_and_is_neither_waited_for_nor_told_of() {
+    let now = Instant::now();
+    let mut executors = Executors::new(now);
+    executors.add_former("local 0");
+    executors.add("node1:1");
+    assert_eq!(executors.counts(), (0, 0, 1));
+    let error = executors.verdict(1, now).unwrap().to_string();
+    assert!(error.starts_with("0 of 1 nodes can be used") && !error.contains("local 0"), "{error}");
+    assert_eq!(admitted(&mut executors, 1, 1, 1), [(1, 1)]);
+    assert!(executors.is_former(ExecutorId(0)) && !executors.is_former(ExecutorId(1)));
+    executors.on_gone(ExecutorId(1), None);
+    executors.on_refused(ExecutorId(1), refusal());
+    assert!(matches!(executors.verdict(1, now), Some(RunError::NoExecutorLeft { errors }) if errors.len() == 1));
 }
 
 #[test]

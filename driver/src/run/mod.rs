@@ -62,9 +62,10 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, Member, Order, Payload, Traffic};
+use crate::cluster::{Cluster, Member, Newcomer, Order, Payload, Traffic};
 use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
+use crate::records::standing::Standing;
 use crate::results::progress::{Progress, RunState};
 use crate::results::show::duration_text;
 use crate::study::{CheckpointSettings, Study};
@@ -120,8 +121,8 @@ pub struct Signals {
     pub interrupted: mpsc::Receiver<()>,
     /// Executors to dial: first those that the chronicle knows, in its order.
     pub members: Vec<Member>,
-    /// Executors that join later.
-    pub newcomers: mpsc::Receiver<Member>,
+    /// Executors that join later, and what there is to say of their list.
+    pub newcomers: mpsc::Receiver<Newcomer>,
 }
 
 /// A run in progress.
@@ -161,7 +162,7 @@ pub struct Run<'a> {
 enum Woken {
     /// Somebody wants the run to end early.
     Interrupted,
-    Newcomer(Member),
+    Newcomer(Newcomer),
     Tick,
     Deadline,
     /// Something has happened on links.
@@ -250,7 +251,7 @@ impl<'a> Run<'a> {
             let woken = tokio::select! {
                 biased;
                 Some(()) = signals.interrupted.recv() => Woken::Interrupted,
-                Some(member) = signals.newcomers.recv() => Woken::Newcomer(member),
+                Some(newcomer) = signals.newcomers.recv() => Woken::Newcomer(newcomer),
                 _ = ticks.tick() => Woken::Tick,
                 () = sleep_until(deadline) => Woken::Deadline,
                 () = self.cluster.next(&mut events, EVENTS_MAX) => Woken::Links,
@@ -259,7 +260,8 @@ impl<'a> Run<'a> {
             self.on_turn(woken_at.duration_since(turn));
             match woken {
                 Woken::Interrupted => self.stop(),
-                Woken::Newcomer(member) => self.join(member),
+                Woken::Newcomer(Newcomer::Executor(member)) => self.join(member),
+                Woken::Newcomer(Newcomer::Remark(line)) => self.say(line),
                 Woken::Tick => {
                     self.fetch_due_checkpoints();
                     self.show();
@@ -360,8 +362,13 @@ impl<'a> Run<'a> {
     }
 
     fn join(&mut self, member: Member) {
-        let name = member.name.clone();
+        let (name, is_former) = (member.name.clone(), member.is_former());
         let executor = self.cluster.add(member);
+        if is_former {
+            self.executors.add_former(&name);
+            self.note_standing(executor, Standing::Gone);
+            return;
+        }
         self.executors.add(&name);
         if self.chronicle.book().executors.len() <= executor.0 as usize {
             self.note(&Record::Executor { executor, name });

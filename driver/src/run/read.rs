@@ -12,6 +12,7 @@ use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError
 use crate::records::run::{RunRecord, Stage};
 use crate::results::folder::is_held;
 use crate::study::{self, Diagnostic, Study};
+use crate::text_file;
 
 /// The study's file in the run folder.
 const STUDY: &str = "study.toml";
@@ -124,8 +125,8 @@ fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> 
     let Some(bytes) = storage.read(STUDY, STUDY_BYTES_MAX)? else {
         return Err(ReadError::NoRun { folder: folder.to_owned(), missing: STUDY });
     };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ReadError::NoText { path: path.clone(), reason: "it is not UTF-8 text".to_owned() })?;
+    let text = text_file::decode(bytes)
+        .map_err(|not_text| ReadError::NoText { path: path.clone(), reason: not_text.to_string() })?;
     Ok(study::parse(&text, &path.display().to_string()).map_err(Box::new)?)
 }
 

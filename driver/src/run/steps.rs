@@ -28,7 +28,7 @@ impl Run<'_> {
             LinkEvent::Unreachable(error) => {
                 let nobody_listens = matches!(error, LinkError::Unreachable { nobody_listens: true, .. });
                 // While people wait for all nodes, only one that may stay away for long is worth a line.
-                let is_late = self.started.elapsed() >= self.settings.connect_timeout;
+                let is_late = self.started.elapsed() >= self.settings.connect_timeout || self.executors.is_new(executor);
                 let is_held = matches!(error, LinkError::Held { .. });
                 if (is_late || is_held) && self.executors.should_tell_missing(executor, is_held) {
                     self.say(format!("{error}; going on without it until it can be used"));
@@ -156,7 +156,7 @@ impl Run<'_> {
     }
 
     /// Writes down how an executor stands, if that is new.
-    fn note_standing(&mut self, executor: ExecutorId, standing: Standing) {
+    pub(super) fn note_standing(&mut self, executor: ExecutorId, standing: Standing) {
         if self.chronicle.book().standing_of(executor) != standing {
             self.note(&Record::Stands { executor, standing, at: self.now() });
         }

@@ -87,12 +87,12 @@ impl TaskBook {
     }
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
-    pub(super) fn history(&self, held_until: Moment) -> History {
+    pub(super) fn history(&self, held_until: Moment, may_hold: impl Fn(ExecutorId) -> bool) -> History {
         let ended = |is_it: fn(&AttemptEnd) -> bool| {
             let ended = self.attempts.iter().filter(move |attempt| attempt.end.as_ref().is_some_and(is_it));
             ended.map(|attempt| attempt.executor).collect()
         };
-        let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none());
+        let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none() && may_hold(attempt.executor));
         History {
             attempts: self.attempts.len() as u32,
             lost_on: self.lost_on.clone(),

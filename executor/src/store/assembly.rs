@@ -12,6 +12,7 @@ use broadsweep_common::ids::Digest;
 use bytes::Bytes;
 
 use super::StoreError;
+use super::cache::is_at;
 
 /// Blocks that stay in memory after they were written: what comes is asked for by peers at once, and need not be read
 /// again for that.
@@ -173,8 +174,8 @@ impl PartFile {
         Self { file: Arc::new(file), path, stays: has_content }
     }
 
-    /// It has another name now, under which it stays.
-    pub(super) fn renamed(mut self) -> Arc<File> {
+    /// It is whole, and has another name now, under which it stays, or none.
+    pub(super) fn sealed(mut self) -> Arc<File> {
         self.stays = true;
         Arc::clone(&self.file)
     }
@@ -182,8 +183,10 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        // Its lock is still ours, so nobody else can have begun another one at this path.
+        // Its lock is still ours, so nobody else has begun another one at this path unless somebody removed ours.
+        let is_there = || is_at(&self.file, &self.path).unwrap_or(true);
         if !self.stays
+            && is_there()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "an unfinished cache file could not be removed");

@@ -4,6 +4,9 @@
 //! shared one while a sealed file is mapped, an exclusive one while a `.part` file is written. Entries come, are taken
 //! into use, change their names and go under the folder's own lock only; it is held for moments, and never across an
 //! `await`. So what is found unused under that lock stays so until it has gone.
+//!
+//! People remove cache folders, and systems clean theirs up. An executor that stands makes its folder again; a file that
+//! it has open serves on without a name, and what has taken its name is not ours.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -90,10 +93,7 @@ impl CacheFolder {
             Some(bytes_max) => bytes_max,
             None => cache.default_bytes_max(&entries)?,
         };
-        let noted = lock.set_len(0).and_then(|()| lock.write_all(cache.bytes_max.to_string().as_bytes()));
-        if let Err(error) = noted {
-            tracing::debug!(%error, "the limit of the cache could not be noted for `cache list`");
-        }
+        cache.note_limit(&mut lock);
         let _ = cache.evict(&entries, 0, 0); // what is in use may be more than the limit, and stays
         Ok(cache)
     }
@@ -155,7 +155,7 @@ impl CacheFolder {
 
     /// Takes a sealed file into use; `None` if there is none.
     pub(super) fn take(&self, blob: &str) -> Result<Option<Arc<File>>, StoreError> {
-        let _lock = self.lock()?;
+        let _lock = self.lock_to_use()?;
         let path = self.sealed(blob);
         let taken = File::open(&path).and_then(|file| {
             file.try_lock_shared()?;
@@ -173,7 +173,7 @@ impl CacheFolder {
 
     /// Removes a sealed file whose content is wrong, unless another one has taken its place.
     pub(super) fn drop_damaged(&self, blob: &str, damaged: &File) -> Result<(), StoreError> {
-        let _lock = self.lock()?;
+        let _lock = self.lock_to_use()?;
         let path = self.sealed(blob);
         tracing::warn!(path = %path.display(), "a damaged cache file is dropped and fetched again");
         let removed = match is_at(damaged, &path) {
@@ -187,7 +187,7 @@ impl CacheFolder {
     /// Begins to write a blob of so many bytes, or goes on with what a writer that is gone has left. Before that, what
     /// was not used for longest goes until the blob fits; if it cannot fit, nothing does.
     pub(super) fn begin(&self, blob: &str, bytes: u64) -> Result<Begun, StoreError> {
-        let _lock = self.lock()?;
+        let _lock = self.lock_to_use()?;
         if self.sealed(blob).exists() {
             return Ok(Begun::Sealed);
         }
@@ -211,17 +211,22 @@ impl CacheFolder {
         Ok(Begun::Ours(part))
     }
 
-    /// Gives a file that is whole its lasting name. It stays in use.
+    /// Gives a file that is whole its lasting name, unless somebody removed it. It stays in use.
     ///
     /// No sync before the rename: a file that a power failure left with holes fails its check when it is next used,
     /// and waiting for the disk would cost every broadcast what only that one saves.
     pub(super) fn seal(&self, blob: &str, part: PartFile) -> Result<Content, StoreError> {
-        let _lock = self.lock()?;
+        let _lock = self.lock_to_use()?;
         let path = self.sealed(blob);
-        fs::rename(&part.path, &path).map_err(|source| StoreError::File { path: path.clone(), source })?;
-        let file = part.renamed();
+        let unusable = |source| StoreError::File { path: path.clone(), source };
+        if is_at(&part.file, &part.path).map_err(unusable)? {
+            fs::rename(&part.path, &path).map_err(unusable)?;
+        } else {
+            tracing::warn!(path = %part.path.display(), "the file was removed while it was written: no later run has it");
+        }
+        let file = part.sealed();
         // On Linux this makes the exclusive lock a shared one, not at once but under the folder's lock.
-        file.try_lock_shared().map_err(|error| StoreError::File { path, source: error.into() })?;
+        file.try_lock_shared().map_err(|error| unusable(error.into()))?;
         self.map(blob, file)
     }
 
@@ -312,12 +317,44 @@ impl CacheFolder {
         self.blobs.join(blob)
     }
 
+    /// The folder's lock for an executor, until the file is dropped. A folder that was removed under it is made again.
+    fn lock_to_use(&self) -> Result<File, StoreError> {
+        let mut lock = match self.lock() {
+            Err(StoreError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %self.blobs.display(), "the cache folder was removed; it is made again");
+                fs::create_dir_all(&self.blobs)
+                    .map_err(|source| StoreError::File { path: self.blobs.clone(), source })?;
+                self.lock()?
+            }
+            other => other?,
+        };
+        if lock.metadata().is_ok_and(|found| found.len() == 0) {
+            self.note_limit(&mut lock);
+        }
+        Ok(lock)
+    }
+
     /// The folder's lock, until the file is dropped.
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.blobs.join(LOCK);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let locked = file.and_then(|file| file.lock().map(|()| file));
-        locked.map_err(|source| StoreError::File { path, source })
+        let unusable = |source| StoreError::File { path: path.clone(), source };
+        let options = File::options().read(true).write(true).create(true).truncate(false).clone();
+        loop {
+            let file = options.open(&path).map_err(unusable)?;
+            file.lock().map_err(unusable)?;
+            // One that was removed while we waited for it keeps nobody out.
+            if is_at(&file, &path).map_err(unusable)? {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Writes the limit down, for `cache list`.
+    fn note_limit(&self, lock: &mut File) {
+        let noted = lock.set_len(0).and_then(|()| lock.write_all(self.bytes_max.to_string().as_bytes()));
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the limit of the cache could not be noted for `cache list`");
+        }
     }
 }
 
@@ -343,7 +380,8 @@ fn look_at(path: PathBuf, blob: String, is_half_written: bool) -> io::Result<Ent
     Ok(Entry { blob, bytes, last_used, is_in_use, is_half_written, disk_bytes, path })
 }
 
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Whether an open file is the one at `path`: it may have been removed, and another one made there.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::metadata(path) {
         Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),

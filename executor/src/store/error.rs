@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use broadsweep_common::blob::{ARRIVING_MAX, ManifestError};
 use broadsweep_common::encoding::Undecodable;
 use broadsweep_common::ids::Digest;
+use broadsweep_common::room;
 use broadsweep_common::size::ByteSize;
 
 /// Why a blob or block cannot be stored.
@@ -118,7 +119,7 @@ impl StoreError {
     pub(super) fn is_disk_full(&self) -> bool {
         match self {
             Self::DiskFull { .. } => true,
-            Self::File { source, .. } => is_full(source),
+            Self::File { source, .. } => room::is_full(source),
             Self::CacheFull { .. }
             | Self::NotOffered(_)
             | Self::NoSuchBlock { .. }
@@ -133,28 +134,26 @@ impl StoreError {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 /// What to do about an error of the system.
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        _ if is_full(error) => {
-            "; free some space on that disk (`broadsweep cache clear` drops what nobody uses), or name a folder on \
-             another one with --cache-dir"
+fn advice(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::FileTooLarge => return by_another_disk(error, ""),
+        _ if room::is_full(error) => {
+            return by_another_disk(error, " (`broadsweep cache clear` drops what nobody uses)");
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; let the executor's user write there, or name another folder with --cache-dir"
-        }
-        io::ErrorKind::FileTooLarge => {
-            "; that disk takes no file of this size: name a folder on another one with --cache-dir"
         }
         io::ErrorKind::OutOfMemory => {
             "; it cannot be mapped: raise the memory or address space that the executor may have"
         }
         _ => "",
-    }
+    };
+    advice.to_owned()
+}
+
+fn by_another_disk(error: &io::Error, how: &str) -> String {
+    format!("; {}{how}, or name a folder on another disk with --cache-dir", room::advice(error))
 }
 
 fn other_use(in_use: ByteSize) -> String {

@@ -431,6 +431,8 @@ impl AsRef<[u8]> for Owned {
 }
 
 #[cfg(test)]
+mod removed_tests;
+#[cfg(test)]
 mod sharing_tests;
 #[cfg(test)]
 mod tests;

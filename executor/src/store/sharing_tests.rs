@@ -2,7 +2,7 @@
 //! system keeps locks by opened file, not by process.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use broadsweep_common::blob::BLOCK_BYTES;
@@ -136,8 +136,8 @@ async fn a_disk_that_sets_no_room_aside_and_fills_up_is_an_error_that_says_what_
     let blob = blob_of(2, 1);
     let name = blob.manifest.digest();
     let path = path_of(folder.path(), &blob, ".part");
-    fs::write(&path, "what has come").unwrap();
-    let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+    symlink("/dev/full", &path).unwrap();
+    let full = File::options().read(true).write(true).open(&path).unwrap();
     let part = assembly::PartFile::new(full, path.clone(), false);
     let assembly = Assembly::in_file(blob.manifest.clone(), part).await;
     store.state().arriving.insert(name, (Medium::Cache, assembly));

@@ -9,7 +9,7 @@ use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::dataset::Header;
 use broadsweep_common::task::StudyDescription;
-use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Payload, World};
+use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, World};
 use broadsweep_driver::data;
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::{Planner, TrialPlan};
@@ -63,7 +63,7 @@ pub(super) struct Desk {
     /// Names of the nodes that its person names.
     pub(super) members: Vec<String>,
     interrupt: Option<mpsc::Sender<()>>,
-    newcomers: Option<mpsc::Sender<Member>>,
+    newcomers: Option<mpsc::Sender<Newcomer>>,
     /// Whereabouts stay known as long as their senders live.
     senders: Vec<watch::Sender<Option<String>>>,
     /// What the run left once it was over.
@@ -119,7 +119,7 @@ impl Campaign {
         desk.members.push(name.to_owned());
         let member = desk.member(name);
         if let Some(newcomers) = &desk.newcomers {
-            let _ = newcomers.try_send(member); // otherwise the next driver hears of it
+            let _ = newcomers.try_send(Newcomer::Executor(member)); // otherwise the next driver hears of it
         }
     }
 
