@@ -120,10 +120,8 @@ impl Checkpoints {
         let interval = Duration::from_millis(self.budget.interval_ms);
         let known = self.tasks.get_mut(&task).filter(|known| known.fetching.is_none())?;
         let is_due = known.asked.is_none_or(|asked| now.duration_since(asked) >= interval);
-        if !known.is_last && !(is_due && is_paid) {
-            return None;
-        }
-        let offered = known.waiting.take()?;
+        let may_go = known.is_last || (is_due && is_paid);
+        let offered = known.waiting.take_if(|_| may_go)?;
         let expected_bytes = self.largest.unwrap_or_default();
         known.fetching = Some((offered, expected_bytes));
         (known.is_last, known.asked) = (false, Some(now));

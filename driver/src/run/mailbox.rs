@@ -14,6 +14,9 @@ use crate::cluster::{Order, SessionId};
 /// for again.
 const EARLY_MAX: usize = 16_384;
 
+/// A message that came early: whose, its number, and what it tells.
+type EarlyMessage = (ExecutorId, u64, Vec<Report>);
+
 /// Messages that came before the scheduler counts on their executor, as too few executors are ready.
 enum Early {
     Kept(Vec<(u64, Vec<Report>)>),
@@ -81,7 +84,7 @@ impl Mailboxes {
 
     /// The messages that waited, of each executor in their order; and the executors that had too many, so that they have to
     /// tell them again.
-    pub(super) fn take_early(&mut self) -> (Vec<(ExecutorId, u64, Vec<Report>)>, Vec<ExecutorId>) {
+    pub(super) fn take_early(&mut self) -> (Vec<EarlyMessage>, Vec<ExecutorId>) {
         let (mut taken, mut overflowed) = (Vec::new(), Vec::new());
         for (executor, mailbox) in &mut self.boxes {
             match &mut mailbox.early {

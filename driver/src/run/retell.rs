@@ -172,14 +172,18 @@ mod tests {
         ] {
             book.apply(&record).unwrap();
         }
-        records.iter().for_each(|record| book.apply(record).unwrap());
+        for record in records {
+            book.apply(record).unwrap();
+        }
         book
     }
 
     fn told_again(book: &Book) -> (Vec<Record>, Book) {
         let records: Vec<_> = book.records().collect();
         let mut read = Book::new(book.ranking.objective().clone());
-        records.iter().for_each(|record| read.apply(record).unwrap());
+        for record in &records {
+            read.apply(record).unwrap();
+        }
         (records, read)
     }
 

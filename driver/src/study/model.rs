@@ -89,12 +89,14 @@ fn read_conv2d(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diag
 }
 
 fn read_max_pool(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
-    let (size, stride, padding) = read_pool(settings)?;
+    let (size, stride) = read_windows(settings)?;
+    let padding = settings.word("padding", Some(Padding::Valid))?;
     Ok(LayerDescription::MaxPool { size, stride, padding })
 }
 
 fn read_average_pool(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, Diagnostic> {
-    let (size, stride, padding) = read_pool(settings)?;
+    let (size, stride) = read_windows(settings)?;
+    let padding = settings.word("padding", Some(Padding::Valid))?;
     Ok(LayerDescription::AveragePool { size, stride, padding })
 }
 
@@ -114,12 +116,12 @@ fn read_activation(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, 
     Ok(LayerDescription::Activation { function: settings.word("function", None)? })
 }
 
-/// Size, stride and padding of a pool. Windows touch, each starting where its neighbour ends, unless a stride is written.
-fn read_pool(settings: &mut Settings<'_, '_>) -> Result<(Setting<u32>, Setting<u32>, Setting<Padding>), Diagnostic> {
+/// Size and stride of a pool. Windows touch, each starting where its neighbour ends, unless a stride is written.
+fn read_windows(settings: &mut Settings<'_, '_>) -> Result<(Setting<u32>, Setting<u32>), Diagnostic> {
     let size = settings.whole("size", WINDOW, None)?;
     let stride = match settings.table.get("stride") {
         Some(_) => settings.whole("stride", WINDOW, None)?,
         None => size.clone(),
     };
-    Ok((size, stride, settings.word("padding", Some(Padding::Valid))?))
+    Ok((size, stride))
 }
