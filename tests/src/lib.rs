@@ -11,6 +11,7 @@
 //! | [`browser`] | a browser without a window and without a network |
 //! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
 //! | [`small_disk`] | a file system that is soon full |
+//! | [`skip`] | a word about what cannot be tested here |
 //! | [`network`] | a network of two machines on this one, which can be cut |
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
@@ -38,5 +39,6 @@ pub mod outcome;
 pub mod process;
 pub mod results_v1;
 pub mod simulation;
+pub mod skip;
 pub mod small_disk;
 pub mod wait;

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::skip::skip;
+
 /// A file system of a few MiB in memory. Dropping it removes it.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
@@ -21,7 +23,7 @@ impl SmallDisk {
             Ok(mounted) => String::from_utf8_lossy(&mounted.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        let _ = writeln!(std::io::stderr(), "skipped: a small disk cannot be mounted here: {why}");
+        skip(&format!("a small disk cannot be mounted here: {why}"));
         None
     }
 

@@ -9,6 +9,7 @@ use broadsweep_tests::lab::{Executor, Lab, examples, studies};
 use broadsweep_tests::network::Switch;
 use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::Ended;
+use broadsweep_tests::skip::skip;
 use broadsweep_tests::wait::until;
 use rustix::process::Signal;
 
@@ -26,7 +27,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// A machine for the driver and one for each of `nodes` executors; `None`, and a word about it, where that cannot be.
 fn switch(nodes: u32) -> Option<Switch> {
     let made = Switch::new(nodes + 1, "100mbit");
-    made.map_err(|why| eprintln!("skipped: there can be no network of several machines here: {why}")).ok()
+    made.map_err(|why| skip(&format!("there can be no network of several machines here: {why}"))).ok()
 }
 
 /// Executors on all machines but the first.

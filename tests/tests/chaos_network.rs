@@ -3,6 +3,7 @@
 use broadsweep_tests::chaos::{assert_recovered, attempts, ended_so, waiting};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::network::Namespace;
+use broadsweep_tests::skip::skip;
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
@@ -37,7 +38,7 @@ fn a_network_that_is_cut_and_heals_in_time_costs_no_attempt_and_no_epoch() {
     let lab = Lab::new(PROGRAM);
     let namespace = match Namespace::new() {
         Ok(namespace) => namespace,
-        Err(why) => return eprintln!("skipped: there can be no second machine on the network here: {why}"),
+        Err(why) => return skip(&format!("there can be no second machine on the network here: {why}")),
     };
     let executor = lab.executor_in(&namespace, "cache", 2);
     let digest = lab.tuned(&waiting(&lab, 4, 20, 0.0, 0), "undisturbed", &["--local", "1"]).digest().to_owned();

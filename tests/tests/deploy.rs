@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use broadsweep_executor::command::LISTENING;
+use broadsweep_tests::skip::skip;
 
 const BROADSWEEP: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 const UNIT: &str = "deploy/broadsweep-executor.service";
@@ -92,8 +93,7 @@ fn the_unit_gives_the_executor_the_time_that_it_takes_to_leave() {
 #[test]
 fn systemd_understands_the_unit() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        eprintln!("skipped: systemd-analyze is not installed here");
-        return;
+        return skip("systemd-analyze is not installed here");
     }
     // It also checks that the program exists, so the copy names one that does.
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ use broadsweep_tests::chaos::waiting;
 use broadsweep_tests::lab::{Lab, examples, studies, tiny_with};
 use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::{Ended, Process};
+use broadsweep_tests::skip::skip;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -344,8 +345,7 @@ fn thirteen_hosts_of_a_gigabit_each_run_the_original_grid_as_forecast() {
     let whole_s = asked.unwrap_or(26.0);
     let lab = Lab::new(PROGRAM);
     let made = broadsweep_tests::network::Switch::new(14, "1gbit");
-    let Ok(switch) =
-        made.map_err(|why| eprintln!("skipped: there can be no network of several machines here: {why}"))
+    let Ok(switch) = made.map_err(|why| skip(&format!("there can be no network of several machines here: {why}")))
     else {
         return;
     };

@@ -27,7 +27,7 @@
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
 //! it: launches, acknowledgements and what people are told wait in `mail` and `effects`, which give nothing away without
-//! the proof of that write ([`Safe`](chronicle::Safe)).
+//! the proof of that write (`Safe` in `chronicle`).
 
 mod acks;
 mod arrivals;
