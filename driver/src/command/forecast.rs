@@ -11,13 +11,14 @@ use super::Failure;
 use super::report::read_run;
 use super::say::{print, print_json};
 use super::sizes::Sizes;
-use crate::forecast::{Basis, Cluster, Forecast, Schedule};
+use crate::forecast::{Basis, Cluster, DRIVER_US, Forecast, Schedule};
 use crate::results::show::counted;
 use broadsweep_scheduler::SLOTS_MAX;
 
 const AFTER_HELP: &str = "\
 The trials take what they took, and are placed by the very scheduler in simulated time; start, broadcast and what an \
-attempt takes beside its work are those of the run. Speedups compare with the forecast for one executor.
+attempt takes beside its work are those of the run; beyond its executors, the broadcast grows by a block each time that \
+their number doubles, and the driver is no faster than it is. Speedups compare with the forecast for one executor.
 
 Exit codes: 0 done, 1 failed: the run cannot be read, 2 wrong use: no such run, or one that is not over";
 
@@ -72,12 +73,15 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
             "work_s": seconds(basis.work_us()),
             "schedule": match schedule { Schedule::Queue => "queue", Schedule::Chunked => "chunked" },
             "slots_per_executor": slots,
+            "executors_measured": basis.executors(),
             "executors_enough": enough,
             "forecasts": rows,
         });
         print_json(format!("{document:#}\n"))?;
     } else {
-        print(format!("{}\n{}\n", table(&forecasts), sentence(&basis, slots, enough)))?;
+        let largest = args.sizes.0.iter().copied().max().unwrap_or_default();
+        let beyond = beyond_measured(basis.executors(), largest);
+        print(format!("{}\n{}\n{beyond}", table(&forecasts), sentence(&basis, slots, enough)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,6 +129,18 @@ fn sentence(basis: &Basis, slots: u32, enough: u32) -> String {
     format!(
         "{trials}, {work:.1} s of work, on executors of {slots}\nmore than {} make nothing faster: what is beyond is idle",
         counted(enough.into(), "executor")
+    )
+}
+
+/// Where the forecast leaves what was measured, and what it assumes there.
+fn beyond_measured(executors: u32, largest: u32) -> String {
+    if largest <= executors {
+        return String::new();
+    }
+    format!(
+        "the run had {}: for more, the way of the data from node to node and the driver's own work ({DRIVER_US} us an \
+         attempt) are assumed, not measured\n",
+        counted(executors.into(), "executor")
     )
 }
 

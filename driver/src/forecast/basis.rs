@@ -1,5 +1,7 @@
 //! What a finished run says of its trials, and of all else that takes time.
 
+use broadsweep_common::blob::BLOCK_BYTES;
+
 use crate::ledger::Ledger;
 use crate::records::run::{RunRecord, Stage, TrialOutcome};
 use crate::results::show::counted;
@@ -27,6 +29,10 @@ pub struct Basis {
     pub(super) broadcast_us: u64,
     /// From the last result to the end.
     pub(super) close_us: u64,
+    /// How many executors there were: what is forecast for more of them was not measured.
+    pub(super) executors: u32,
+    /// Blocks of one copy of the data.
+    pub(super) blocks: u64,
     slots: u32,
 }
 
@@ -121,6 +127,8 @@ impl Basis {
             start_us: until_launch_us - broadcast_us,
             broadcast_us,
             close_us,
+            executors: ledger.accounts.len().max(1) as u32,
+            blocks: run.broadcast.data_raw_bytes.div_ceil(BLOCK_BYTES as u64).max(1),
             slots: ledger.accounts.iter().map(|account| account.slots).max().unwrap_or(1),
         })
     }
@@ -129,6 +137,12 @@ impl Basis {
     #[must_use]
     pub fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// Executors of the run: beyond them nothing was measured.
+    #[must_use]
+    pub fn executors(&self) -> u32 {
+        self.executors
     }
 
     /// The work of all trials together, in microseconds of a slot.

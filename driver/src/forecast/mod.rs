@@ -13,11 +13,16 @@
 //! attempt took on the mean of this run: launch, checkpoints, messages. Before the first launch there is what the
 //! run's start took without data, and the broadcast. The end takes what it took.
 //!
-//! The broadcast takes as long on any number of nodes. The driver puts each block on the wire once, and nodes fetch the
-//! rest from each other, so every link carries one copy in, whatever their number: bytes of a copy, divided by the rate
-//! at which the nodes of this run took theirs in. That rate is measured: it is one copy in the time of this run's
-//! broadcast. Executors that had the data already took no time for it, and will not. What this does not know is that a
-//! single node has nobody to fetch from, and that executors of one machine share it.
+//! The broadcast takes what it took, and a block more for each doubling of the executors beyond those of the run. The
+//! driver puts each block on the wire once, and nodes fetch the rest from each other, so every link carries one copy in,
+//! whatever their number: bytes of a copy, divided by the rate at which the nodes of this run took theirs in. That rate
+//! is measured: it is one copy in the time of this run's broadcast. What grows is the way of the last block, which is
+//! handed on from node to node.
+//!
+//! No search is over sooner than the driver can launch and take in its attempts: [`DRIVER_US`] each, on one core.
+//!
+//! Executors that had the data already took no time for it, and will not. What this does not know is that a single node has
+//! nobody to fetch from, and that executors of one machine share it.
 //!
 //! Speedups compare forecasts with the forecast for one executor, so that none of these assumptions favours one side.
 
@@ -41,6 +46,10 @@ pub use left::time_left;
 
 /// Two walls are the same if they differ by less than this part: nobody adds nodes for it.
 const SAME: f64 = 0.005;
+
+/// What an attempt takes of the driver's loop, in microseconds of one core, with a report or two: measured with trials that
+/// do nothing (`tests/rivals/throughput.sh`).
+pub const DRIVER_US: u64 = 27;
 
 /// How trials come to slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,10 +132,24 @@ impl Basis {
             Schedule::Queue => self.queued_us(cluster),
             Schedule::Chunked => self.chunked_us(cluster),
         };
+        let search_us = search_us.max(DRIVER_US.saturating_mul(self.tasks.len() as u64));
         let measures = self.measures_us.iter().map(|us| us.saturating_add(self.overhead_us));
-        [self.start_us, self.broadcast_us, search_us, packed_us(measures, cluster.all_slots()), self.close_us]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        [
+            self.start_us,
+            self.broadcast_us_on(cluster.executors),
+            search_us,
+            packed_us(measures, cluster.all_slots()),
+            self.close_us,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    /// How long the data takes to so many executors.
+    fn broadcast_us_on(&self, executors: u32) -> u64 {
+        let doublings = f64::from(executors.max(1)) / f64::from(self.executors);
+        let further_blocks = doublings.log2().max(0.0).ceil();
+        self.broadcast_us.saturating_add((self.broadcast_us as f64 * further_blocks / self.blocks as f64) as u64)
     }
 
     fn queued_us(&self, cluster: Cluster) -> u64 {

@@ -58,14 +58,28 @@ fn the_static_cut_of_the_original_gives_thirteen_nodes_eight_and_a_half_and_a_qu
 
 #[test]
 fn nodes_beyond_the_longest_trial_are_idle() {
-    let longest = with_tasks([(100, 100), (50, 50), (50, 50), (25, 25)].into_iter());
+    let longest = with_tasks([(100, 100_000), (50, 50_000), (50, 50_000), (25, 25_000)].into_iter());
     assert_eq!(longest.enough(1, Schedule::Queue), 3);
     assert_eq!(longest.enough(2, Schedule::Queue), 2);
-    let equal = with_tasks((0..64).map(|_| (10, 10)));
+    let equal = with_tasks((0..64).map(|_| (10, 10_000)));
     assert_eq!(equal.enough(1, Schedule::Queue), 64);
     assert_eq!(with_tasks(std::iter::empty()).enough(1, Schedule::Queue), 1);
     let thousand = equal.forecast(nodes(1000), Schedule::Queue);
     assert!((thousand.speedup - 64.0).abs() < 1e-9 && thousand.utilisation < 0.065, "{thousand:?}");
+}
+
+#[test]
+fn a_thousand_executors_wait_for_the_last_block_and_for_the_driver() {
+    let mut basis = with_tasks((0..100_000).map(|_| (1, 1000)));
+    let thousand = basis.forecast(nodes(1000), Schedule::Queue);
+    assert_eq!(thousand.wall_us, 100_000 * DRIVER_US, "it launches no faster, and the trials alone took 0.1 s");
+    assert_eq!(basis.forecast(nodes(1), Schedule::Queue).wall_us, 100_000 * 1000);
+    basis.tasks.truncate(1000);
+    (basis.broadcast_us, basis.blocks, basis.executors) = (1_600_000, 16, 2);
+    let search_us = |executors| basis.forecast(nodes(executors), Schedule::Queue).wall_us;
+    assert_eq!(search_us(1), 1_600_000 + 1_000_000, "fewer executors take no less");
+    assert_eq!(search_us(2), 1_600_000 + 500_000);
+    assert_eq!(search_us(1000), 1_600_000 + 9 * 100_000 + 1000 * DRIVER_US);
 }
 
 #[test]
@@ -98,8 +112,8 @@ fn a_forecast_has_what_the_run_had_beside_its_work() {
     assert_eq!(parts, (2_000_000, 2_000_000, 500_000, 1_000_000, 4_000_000));
     assert_eq!(basis.forecast(nodes(1), Schedule::Queue).wall_us, 10_000_000, "the run itself");
     let two = basis.forecast(nodes(2), Schedule::Queue);
-    assert_eq!(two.wall_us, 7_500_000);
-    assert!((two.speedup - 10.0 / 7.5).abs() < 1e-9, "{two:?}");
+    assert_eq!(two.wall_us, 9_500_000, "all of the data is one block, and the second one waits for it");
+    assert!((two.speedup - 10.0 / 9.5).abs() < 1e-9, "{two:?}");
     let mut open = run.clone();
     open.trials[1].outcome = TrialOutcome::NotRun;
     assert_eq!(Basis::of(&open), Err(NotOver { open: Open::Trials { open: 1, trials: 2 }, goes_on: false }));
