@@ -77,7 +77,7 @@ impl Alone {
         };
         let mut cluster = Cluster::new(Arc::new(payload), World { connect, vault });
         let (sender, whereabouts) = watch::channel(Some(address.to_owned()));
-        cluster.add(Member { name: address.to_owned(), whereabouts });
+        cluster.add(Member { name: address.to_owned(), whereabouts, is_former: false });
         Self { cluster, _whereabouts: sender }
     }
 

@@ -180,13 +180,14 @@ impl Scheduler {
     }
 
     /// Finishes the tasks that every executor refused.
-    pub(super) fn give_up_misfits(&mut self, commands: &mut Vec<Command>) {
+    pub(super) fn give_up_misfits(&mut self, now: Moment, commands: &mut Vec<Command>) {
         if !std::mem::take(&mut self.refused_changed) {
             return;
         }
         let fits_nowhere = |task: &TaskId| {
             self.task(*task).is_some_and(|record| {
-                let waits = matches!(record.state, TaskState::Waiting { .. });
+                // One that was live under an earlier driver may still be somewhere: its time has to come first.
+                let waits = matches!(record.state, TaskState::Waiting { until } if until <= now);
                 waits && record.trouble.as_ref().is_some_and(|trouble| self.fleet.all_refused(trouble))
             })
         };

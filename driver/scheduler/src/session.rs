@@ -9,7 +9,7 @@ use super::moment::Moment;
 use super::protocol::{CancelReason, Command};
 use super::rejected::{Rejected, SLOTS_MAX};
 use super::step::Scheduler;
-use super::task::Live;
+use super::task::{Live, TaskState};
 use super::timers::Timer;
 
 impl Scheduler {
@@ -71,15 +71,20 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Nobody was listened to for a while: who is away, and what runs, has all of its time again.
+    /// Nobody was listened to for a while: who is away, what runs, and what waits for an executor to come back with it has
+    /// all of its time again.
     pub(super) fn on_stood_still(&mut self, now: Moment) {
+        let again = now.after(self.policy.reconnect());
+        for task in self.timers.due_releases(now) {
+            self.change_state(task, TaskState::Waiting { until: again });
+            self.timers.set(again, Timer::Release(task));
+        }
         let executors: Vec<_> = self.fleet.all().map(|(id, found)| (id, found.connection)).collect();
         for (executor, connection) in executors {
             if let Connection::Away { until } = connection {
                 self.timers.clear(until, Timer::Away(executor));
-                let until = now.after(self.policy.reconnect());
-                self.fleet.change(executor, |found| found.connection = Connection::Away { until });
-                self.timers.set(until, Timer::Away(executor));
+                self.fleet.change(executor, |found| found.connection = Connection::Away { until: again });
+                self.timers.set(again, Timer::Away(executor));
             }
             for attempt in self.running_on(executor).collect::<Vec<_>>() {
                 let slot = self.fleet.get_mut(executor).and_then(|found| found.slot_mut(attempt));

@@ -112,7 +112,7 @@ impl Scheduler {
             Event::Deadline => {}
         }
         self.fire_due_timers(now, commands);
-        self.give_up_misfits(commands);
+        self.give_up_misfits(now, commands);
         self.place_waiting(now, commands);
         self.look_for_slow_attempts(changed, now, commands);
         if cfg!(debug_assertions) && self.tasks.len() + self.fleet.len() <= RECOUNT_MAX {
@@ -300,6 +300,7 @@ impl Scheduler {
     }
 
     fn join_queue(&mut self, task: TaskId) {
+        self.refused_changed |= self.refused.contains(&task);
         let Some(record) = self.tasks.get(task.0 as usize) else { return };
         if record.is_fresh() {
             self.queue.push_fresh(record.queue_key(task));

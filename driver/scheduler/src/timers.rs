@@ -42,6 +42,22 @@ impl Timers {
         Some(timer)
     }
 
+    /// Takes the tasks whose wait is over.
+    pub(super) fn due_releases(&mut self, now: Moment) -> Vec<TaskId> {
+        let due = self.0.iter().take_while(|(time, _)| *time <= now);
+        let releases: Vec<_> = due.filter(|(_, timer)| matches!(timer, Timer::Release(_))).copied().collect();
+        for release in &releases {
+            self.0.remove(release);
+        }
+        releases
+            .into_iter()
+            .filter_map(|(_, timer)| match timer {
+                Timer::Release(task) => Some(task),
+                Timer::Away(_) | Timer::Probe(_) | Timer::Hang(..) => None,
+            })
+            .collect()
+    }
+
     pub(super) fn next(&self) -> Option<Moment> {
         self.0.first().map(|&(time, _)| time)
     }

@@ -15,8 +15,8 @@ pub enum LinkError {
         /// Whether the machine is there, and no process listens: what ran there is gone.
         nobody_listens: bool,
     },
-    /// A local executor that ends whenever it is started, or an executor that the run has no more.
-    #[error("{name} is not started any more: the run was resumed without it, or its log says why")]
+    /// A local executor that ends whenever it is started.
+    #[error("{name} ends whenever it is started; its log says why")]
     NotStarted {
         /// What people call it.
         name: String,

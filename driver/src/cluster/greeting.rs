@@ -15,6 +15,7 @@ use broadsweep_proto::session::{FromExecutor, Hello, Prepare, Prepared, Welcome,
 use broadsweep_proto::wire;
 use broadsweep_proto::{MESSAGE_BYTES_MAX, PROTOCOL};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use super::broadcast::{Seat, Way};
@@ -23,7 +24,7 @@ use super::dial::{ANSWER_TIMEOUT, dial};
 use super::ending::{SessionEnd, broadcast_error, status_in_words};
 use super::errands::Errands;
 use super::outbound::Outbound;
-use super::session::Session;
+use super::session::{PULLS_OF_ONE_MAX, Session};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Ready, SessionId};
 
@@ -218,6 +219,7 @@ async fn greet(desk: &Desk, channel: SafeChannel, address: &str) -> Result<(Sess
         transfer,
         supplies: Arc::default(),
         errands: Errands::default(),
+        pulls: Arc::new(Semaphore::new(PULLS_OF_ONE_MAX)),
     };
     Ok((session, welcome))
 }

@@ -159,7 +159,7 @@ impl LocalExecutors {
             open_log(&start.log)?; // an error here is worth more than one in the background
             let (here, whereabouts) = watch::channel(None);
             supervisors.spawn(supervise(Arc::new(start), here));
-            executors.push(Member { name: format!("{NAME}{index}"), whereabouts });
+            executors.push(Member { name: format!("{NAME}{index}"), whereabouts, is_former: false });
         }
         Ok((Self { _supervisors: supervisors, roster: roster.clone() }, executors))
     }

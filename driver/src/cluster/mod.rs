@@ -289,6 +289,8 @@ pub struct Member {
     pub name: String,
     /// Where it is now; `None` while it is being started. Closed once it will not be started again.
     pub whereabouts: watch::Receiver<Option<String>>,
+    /// Whether it is one that an earlier driver had: nobody dials it.
+    pub is_former: bool,
 }
 
 /// What comes of a node list that changes while the run goes on.
@@ -305,20 +307,14 @@ impl Member {
     #[must_use]
     pub fn node(address: &str) -> Self {
         let (_, whereabouts) = watch::channel(Some(address.to_owned()));
-        Self { name: address.to_owned(), whereabouts }
+        Self { name: address.to_owned(), whereabouts, is_former: false }
     }
 
     /// One that an earlier driver started, and that this one has no use for: nobody dials it, and its number stays.
     #[must_use]
     pub fn former(name: &str) -> Self {
         let (_, whereabouts) = watch::channel(None);
-        Self { name: name.to_owned(), whereabouts }
-    }
-
-    /// Whether it is nowhere, and will not be started.
-    #[must_use]
-    pub fn is_former(&self) -> bool {
-        self.whereabouts.has_changed().is_err() && self.whereabouts.borrow().is_none()
+        Self { name: name.to_owned(), whereabouts, is_former: true }
     }
 }
 
@@ -352,7 +348,7 @@ impl Cluster {
         let (order, ordered) = order_channel();
         self.names.push(member.name.clone());
         self.orders.push(order);
-        if member.is_former() {
+        if member.is_former {
             return executor;
         }
         self.payload.kernel.awaits(executor);

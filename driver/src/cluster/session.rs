@@ -24,6 +24,8 @@ use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vaul
 /// Launches whose needs are read and sent to one executor at the same time. Fewer than may be on their way there: a
 /// session that broke off may have left some.
 const SUPPLIES_MAX: usize = ARRIVING_MAX / 4;
+/// Blobs that are fetched from one executor at once.
+pub(super) const PULLS_OF_ONE_MAX: usize = 2;
 
 /// A connection that an executor has welcomed.
 pub(super) struct Session {
@@ -37,6 +39,8 @@ pub(super) struct Session {
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
     pub(super) errands: Errands,
+    /// Blobs that are fetched at once from this executor.
+    pub(super) pulls: Arc<Semaphore>,
 }
 
 /// Launches that wait for what they need.
@@ -207,10 +211,12 @@ impl Session {
     fn pull(&mut self, desk: &Desk, Pull { attempt, cargo, blob, name, bytes_max }: Pull) {
         let (mut transfer, address) = (self.transfer.clone(), self.address.clone());
         let vault = Arc::clone(&desk.world.vault);
-        let (teller, pulls) = (desk.teller.clone(), Arc::clone(&desk.pulls));
+        let (teller, pulls, own_pulls) = (desk.teller.clone(), Arc::clone(&desk.pulls), Arc::clone(&self.pulls));
         self.errands.begin_lasting(async move {
             let pulled = async {
-                let _permit = pulls.acquire().await; // nobody closes it
+                // Its own first, so that what waits on a slow executor leaves the others' places free. Nobody closes them.
+                let _own = own_pulls.acquire().await;
+                let _place = pulls.acquire().await;
                 let pulled = transfer.pull(blob, bytes_max).await.map_err(|status| {
                     let reason = format!("it did not give {name}: {}", status.message());
                     PullError::Link(LinkError::Broken { address, reason })

@@ -24,6 +24,10 @@ use super::Traffic;
 /// How long an executor may take over one block, or over the answer to an offer, or have no room for what an attempt
 /// needs.
 const STALL_MAX: Duration = Duration::from_mins(2);
+/// How long a launch waits for room for what it needs: well below the time after which it would count as hung.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Bytes in a second that a blob has to come with, beside that time: slower is as good as lost.
+const PULL_RATE_MIN: u64 = 256 << 10;
 /// How often it is asked again whether it has room.
 const ROOM_POLL: Duration = Duration::from_millis(200);
 
@@ -73,7 +77,7 @@ impl Transfer {
             match self.offer(blob, false).await {
                 Ok(missing) => break missing.ok_or_else(|| Status::internal("a blob in memory was busy"))?,
                 // What is there goes once its attempt begins, or once it was fetched.
-                Err(full) if full.code() == Code::ResourceExhausted && began.elapsed() < STALL_MAX => {
+                Err(full) if full.code() == Code::ResourceExhausted && began.elapsed() < ROOM_WAIT_MAX => {
                     tokio::time::sleep(ROOM_POLL).await;
                 }
                 Err(status) => return Err(status),
@@ -143,9 +147,12 @@ impl Transfer {
         if manifest.bytes() > bytes_max {
             return Err(bad(&format!("it has {} bytes, and may have {bytes_max}", manifest.bytes())));
         }
+        let deadline = Instant::now() + STALL_MAX + Duration::from_secs(manifest.bytes() / PULL_RATE_MIN);
         let mut content = Vec::new();
         for (index, digest) in manifest.blocks().iter().enumerate() {
-            let Some(Part::Block(block)) = moving(parts.message()).await?.and_then(|reply| reply.part) else {
+            let part = tokio::time::timeout_at(deadline, moving(parts.message())).await;
+            let part = part.unwrap_or_else(|_| Err(bad("it came too slowly to be waited for")))?;
+            let Some(Part::Block(block)) = part.and_then(|reply| reply.part) else {
                 return Err(bad("its blocks ended early"));
             };
             let range = manifest.range(index).unwrap_or_default();

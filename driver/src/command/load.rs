@@ -43,7 +43,7 @@ pub(super) struct StudyFlags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     seed: Option<i64>,
 
-    /// Change a value of the study, as trainer.epochs=3; values are as in the study, and a word needs no quotes. May be
+    /// Change a value of the study, as training.epochs=3; values are as in the study, and a word needs no quotes. May be
     /// given several times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Change>,

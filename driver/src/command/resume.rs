@@ -23,7 +23,7 @@ const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
 from its last checkpoint. The results are those of an undisturbed run, to the last bit.
 
-With --local, --cache-dir or --data-dir the run remembers what they say, for the next time.
+What --nodes, --local, --cache-dir, --cache-bytes and --data-dir say, the run remembers for the next time.
 
 Exit codes: as of `broadsweep tune`";
 

@@ -37,8 +37,8 @@ struct OfTask {
     fetching: Option<(Offered, u64)>,
     /// A newer one.
     waiting: Option<Offered>,
-    /// Whether that one is all that is left of its attempt: it is fetched whatever it costs.
-    is_last: bool,
+    /// All that is left of attempts that stopped: fetched whatever it costs.
+    lasts: Vec<Offered>,
     /// When the last one was asked for.
     asked: Option<Instant>,
 }
@@ -51,8 +51,7 @@ impl Checkpoints {
     /// An executor has a newer checkpoint. Returns it if it is to be fetched now; otherwise its time [comes](Self::due), or
     /// that of a newer one.
     pub(super) fn offered(&mut self, offered: Offered, now: Instant) -> Option<Offered> {
-        let known = self.tasks.entry(offered.attempt.task).or_default();
-        (known.waiting, known.is_last) = (Some(offered), false);
+        self.tasks.entry(offered.attempt.task).or_default().waiting = Some(offered);
         self.fetch_if_due(offered.attempt.task, now)
     }
 
@@ -60,7 +59,7 @@ impl Checkpoints {
     /// for longest.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Offered> {
         let waits = |(task, known): (&TaskId, &OfTask)| {
-            known.waiting.is_some().then_some((!known.is_last, known.asked, *task))
+            known.has_more().then_some((known.lasts.is_empty(), known.asked, *task))
         };
         let mut waiting: Vec<_> = self.tasks.iter().filter_map(waits).collect();
         waiting.sort_unstable();
@@ -86,17 +85,18 @@ impl Checkpoints {
     /// [due](Self::due) at once.
     pub(super) fn want_last_of(&mut self, attempt: AttemptId) -> bool {
         let Some(known) = self.tasks.get_mut(&attempt.task) else { return false };
-        let is_of = |offered: &Offered| offered.attempt == attempt;
-        known.is_last |= known.waiting.as_ref().is_some_and(is_of);
-        known.is_last || known.fetching.as_ref().is_some_and(|(offered, _)| is_of(offered))
+        known.lasts.extend(known.waiting.take_if(|offered| offered.attempt == attempt));
+        let fetching = known.fetching.iter().map(|(offered, _)| offered);
+        fetching.chain(&known.lasts).any(|offered| offered.attempt == attempt)
     }
 
     /// An attempt is over, and its checkpoints are worth nothing. Returns the one that its executor still keeps.
     pub(super) fn forget(&mut self, attempt: AttemptId) -> Option<Offered> {
         let known = self.tasks.get_mut(&attempt.task)?;
-        let waiting = known.waiting.take_if(|offered| offered.attempt == attempt);
-        known.is_last &= known.waiting.is_some();
-        if known.fetching.is_none() && known.waiting.is_none() {
+        let last = known.lasts.iter().position(|offered| offered.attempt == attempt);
+        let last = last.map(|place| known.lasts.remove(place));
+        let waiting = known.waiting.take_if(|offered| offered.attempt == attempt).or(last);
+        if known.fetching.is_none() && !known.has_more() {
             self.tasks.remove(&attempt.task);
         }
         waiting
@@ -107,9 +107,9 @@ impl Checkpoints {
         for known in self.tasks.values_mut() {
             known.fetching.take_if(|(offered, _)| offered.executor == executor);
             known.waiting.take_if(|offered| offered.executor == executor);
-            known.is_last &= known.waiting.is_some();
+            known.lasts.retain(|offered| offered.executor != executor);
         }
-        self.tasks.retain(|_, known| known.fetching.is_some() || known.waiting.is_some() || known.asked.is_some());
+        self.tasks.retain(|_, known| known.fetching.is_some() || known.has_more() || known.asked.is_some());
     }
 
     /// Begins to fetch what waits of a task, if it is its turn.
@@ -120,11 +120,11 @@ impl Checkpoints {
         let interval = Duration::from_millis(self.budget.interval_ms);
         let known = self.tasks.get_mut(&task).filter(|known| known.fetching.is_none())?;
         let is_due = known.asked.is_none_or(|asked| now.duration_since(asked) >= interval);
-        let may_go = known.is_last || (is_due && is_paid);
-        let offered = known.waiting.take_if(|_| may_go)?;
+        let last = (!known.lasts.is_empty()).then(|| known.lasts.remove(0));
+        let offered = last.or_else(|| known.waiting.take_if(|_| is_due && is_paid))?;
         let expected_bytes = self.largest.unwrap_or_default();
         known.fetching = Some((offered, expected_bytes));
-        (known.is_last, known.asked) = (false, Some(now));
+        known.asked = Some(now);
         self.pay(expected_bytes, now);
         Some(offered)
     }
@@ -134,6 +134,12 @@ impl Checkpoints {
             let cost = Duration::from_secs_f64(bytes as f64 / self.budget.bytes_per_s as f64);
             self.paid = Some(self.paid.unwrap_or(now).max(now) + cost);
         }
+    }
+}
+
+impl OfTask {
+    fn has_more(&self) -> bool {
+        self.waiting.is_some() || !self.lasts.is_empty()
     }
 }
 
@@ -179,6 +185,24 @@ mod tests {
         assert_eq!(checkpoints.due(now), [offered(2)]);
         checkpoints.fetched((ATTEMPT, 2), 0, now);
         assert!(!checkpoints.want_last_of(ATTEMPT));
+    }
+
+    #[test]
+    fn the_last_checkpoints_of_two_attempts_of_a_task_are_not_mistaken_for_each_other() {
+        let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
+        let copy = AttemptId { number: 2, ..ATTEMPT };
+        checkpoints.offered(offered(4), now);
+        checkpoints.offered(offered(5), now);
+        assert!(checkpoints.want_last_of(ATTEMPT));
+        assert!(!checkpoints.want_last_of(copy), "nothing of the copy is on its way");
+        let of_copy = Offered { attempt: copy, ..offered(3) };
+        assert_eq!(checkpoints.offered(of_copy, now), None);
+        assert!(checkpoints.want_last_of(copy));
+        checkpoints.fetched((ATTEMPT, 4), 0, now);
+        assert_eq!(checkpoints.due(now), [offered(5)], "what the copy offers takes no other one's place");
+        checkpoints.fetched((ATTEMPT, 5), 0, now);
+        assert!(!checkpoints.want_last_of(ATTEMPT));
+        assert_eq!(checkpoints.due(now), [of_copy]);
     }
 
     #[test]

@@ -56,9 +56,10 @@ impl Book {
                 self.finished(attempt.task, finish.clone(), *at)?;
             }
             Record::Finished { task, finish, at } => self.finished(*task, finish.clone(), *at)?,
-            Record::Known { task, checkpoint, lost_on, finish } => {
+            Record::Known { task, checkpoint, lost_on, refused_on, finish } => {
                 let book = self.task_mut(*task)?;
                 (book.checkpoint, book.lost_on) = (*checkpoint, lost_on.clone());
+                book.refused_on.clone_from(refused_on);
                 if let Some((finish, at)) = finish {
                     self.finished(*task, finish.clone(), *at)?;
                 }
@@ -74,7 +75,11 @@ impl Book {
             }
             Record::Process { executor, instance } => {
                 self.standings_mut(*executor)?; // only of one that there is
-                self.processes.insert(*executor, *instance);
+                let before = self.processes.insert(*executor, *instance);
+                if before.is_some_and(|before| before != *instance) {
+                    // Another process may have more memory.
+                    self.tasks.iter_mut().for_each(|task| task.refused_on.retain(|refused| refused != executor));
+                }
             }
             Record::Totals { repeated, latest } => {
                 (self.repeated, self.latest) = (*repeated, self.latest.max(*latest));
@@ -246,8 +251,12 @@ impl Book {
         record.training_s += spent.training_s();
         record.evaluation_s += spent.evaluation_s();
         let executor = record.executor;
+        // As the scheduler counts: also one that comes back.
         if end.blames() == Blame::Executor {
-            self.task_mut(attempt.task)?.lost_on.push(executor); // as the scheduler counts: also one that comes back
+            self.task_mut(attempt.task)?.lost_on.push(executor);
+        }
+        if matches!(end, AttemptEnd::Refused { .. }) {
+            self.task_mut(attempt.task)?.refused_on.push(executor);
         }
         self.count(before.as_ref(), |count| count.saturating_sub(1));
         self.count(Some(end), |count| count + 1);

@@ -236,6 +236,7 @@ impl<'a> Run<'a> {
     }
 
     async fn go_on(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+        let mut woken_at = Instant::now();
         signals.members.drain(..).for_each(|member| self.join(member));
         self.payload.kernel.knows_all();
         self.take_up();
@@ -244,7 +245,6 @@ impl<'a> Run<'a> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
-        let mut woken_at = Instant::now();
         while !self.is_over() {
             let deadline = self.next_deadline();
             // In this order, so that the same things happen in the same order; what is rare goes first.
@@ -286,14 +286,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// So much time has passed since the loop woke before. If that is more than its own doing, nobody was listened to
+    /// So much time has passed since the loop woke before. If that is long, whatever the reason, nobody was listened to
     /// meanwhile: what was due then has all of its time again, and what was told is read first.
     fn on_turn(&mut self, took: Duration) {
         if took < STILL_MIN {
             return;
         }
         self.say(format!(
-            "this driver stood still for {}: it was stopped, or its disk stalled; what the executors did meanwhile counts",
+            "this driver heard nobody for {}: it was stopped or busy, or its disk stalled; what executors did meanwhile counts",
             duration_text(took)
         ));
         self.executors.on_stood_still(took);
@@ -362,7 +362,7 @@ impl<'a> Run<'a> {
     }
 
     fn join(&mut self, member: Member) {
-        let (name, is_former) = (member.name.clone(), member.is_former());
+        let (name, is_former) = (member.name.clone(), member.is_former);
         let executor = self.cluster.add(member);
         if is_former {
             self.executors.add_former(&name);

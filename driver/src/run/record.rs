@@ -133,6 +133,8 @@ pub(super) enum Record {
         checkpoint: Option<SafeCheckpoint>,
         /// Which executors were lost with it since that was safe.
         lost_on: Vec<ExecutorId>,
+        /// Which executors cannot do it.
+        refused_on: Vec<ExecutorId>,
         /// With what it is over, and when.
         finish: Option<(Finish, Moment)>,
     },

@@ -197,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_on_until_its_executor_is_another_process() {
+        let (attempt, at) = (AttemptId { task: TaskId(0), number: 1 }, Moment(0));
+        let process = |instance| Record::Process { executor: ExecutorId(0), instance };
+        let end = AttemptEnd::Refused { needed_bytes: 2, available_bytes: 1 };
+        let refused = [
+            process(7),
+            Record::Launched { attempt, executor: ExecutorId(0), from_epoch: 0, at },
+            Record::Ended { attempt, end, spent: Spent::default(), at },
+        ];
+        let (_, mut read) = told_again(&book(&refused));
+        let refused_on = |book: &Book| book.tasks[0].history(at, |_| true).refused_on;
+        assert_eq!(refused_on(&read), [ExecutorId(0)]);
+        read.apply(&process(7)).unwrap();
+        assert_eq!(refused_on(&read), [ExecutorId(0)]);
+        read.apply(&process(8)).unwrap();
+        assert_eq!(refused_on(&read), []);
+        assert_eq!(refused_on(&told_again(&read).1), []);
+    }
+
+    #[test]
     fn attempts_whose_ends_have_long_reasons_fill_several_records() {
         let failed = (1..=1000).flat_map(|number| {
             let (attempt, at) = (AttemptId { task: TaskId(0), number }, Moment(0));

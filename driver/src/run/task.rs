@@ -19,6 +19,8 @@ pub(super) struct TaskBook {
     pub(super) checkpoint: Option<SafeCheckpoint>,
     /// Which executors were lost with it since that was safe, a row a loss.
     pub(super) lost_on: Vec<ExecutorId>,
+    /// Which executors cannot do it, as the processes said that they are now.
+    pub(super) refused_on: Vec<ExecutorId>,
     pub(super) finish: Option<(Finish, Moment)>,
 }
 
@@ -31,7 +33,14 @@ const ATTEMPT_BYTES: usize = 96;
 
 impl TaskBook {
     pub(super) fn new(task: NewTask) -> Self {
-        Self { task, attempts: Vec::new(), checkpoint: None, lost_on: Vec::new(), finish: None }
+        Self {
+            task,
+            attempts: Vec::new(),
+            checkpoint: None,
+            lost_on: Vec::new(),
+            refused_on: Vec::new(),
+            finish: None,
+        }
     }
 
     pub(super) fn kind(&self) -> TaskKind {
@@ -88,16 +97,16 @@ impl TaskBook {
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
     pub(super) fn history(&self, held_until: Moment, may_hold: impl Fn(ExecutorId) -> bool) -> History {
-        let ended = |is_it: fn(&AttemptEnd) -> bool| {
-            let ended = self.attempts.iter().filter(move |attempt| attempt.end.as_ref().is_some_and(is_it));
-            ended.map(|attempt| attempt.executor).collect()
-        };
+        let failed = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.end.as_ref().is_some_and(|end| end.blames() == Blame::Program));
         let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none() && may_hold(attempt.executor));
         History {
             attempts: self.attempts.len() as u32,
             lost_on: self.lost_on.clone(),
-            failed_on: ended(|end| end.blames() == Blame::Program),
-            refused_on: ended(|end| matches!(end, AttemptEnd::Refused { .. })),
+            failed_on: failed.map(|attempt| attempt.executor).collect(),
+            refused_on: self.refused_on.clone(),
             checkpoint: self.checkpoint.map_or(0, |checkpoint| checkpoint.epoch),
             held_until: is_live.then_some(held_until),
             finished: self.is_finished(),
@@ -125,9 +134,11 @@ impl TaskBook {
             task,
             checkpoint: self.checkpoint,
             lost_on: self.lost_on.clone(),
+            refused_on: self.refused_on.clone(),
             finish: self.finish.clone(),
         };
-        let told = self.checkpoint.is_some() || !self.lost_on.is_empty() || self.finish.is_some();
+        let is_troubled = !(self.lost_on.is_empty() && self.refused_on.is_empty());
+        let told = self.checkpoint.is_some() || is_troubled || self.finish.is_some();
         pieces_of(&self.attempts).map(Record::Attempts).chain(told.then_some(known))
     }
 }

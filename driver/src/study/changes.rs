@@ -25,7 +25,7 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// There is no `=`, or no key before it.
-    #[error("`{0}` is not KEY=VALUE; write trainer.epochs=3, or 'data.scaling=\"unit\"'")]
+    #[error("`{0}` is not KEY=VALUE; write training.epochs=3, or 'data.scaling=\"unit\"'")]
     NoKey(String),
     /// What stands behind `=` is no value.
     #[error("`{0}` is no TOML value; write a text of more than a word in quotes, as in 'name=\"a text\"'")]
@@ -59,7 +59,7 @@ pub enum ChangeError {
 impl FromStr for Change {
     type Err = ChangeError;
 
-    /// `trainer.epochs=3`: dotted keys, and a TOML value or a bare word, which is a text.
+    /// `training.epochs=3`: dotted keys, and a TOML value or a bare word, which is a text.
     fn from_str(text: &str) -> Result<Self, ChangeError> {
         let no_key = || ChangeError::NoKey(text.to_owned());
         let (key, value) = text.split_once('=').ok_or_else(no_key)?;

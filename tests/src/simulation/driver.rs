@@ -262,6 +262,6 @@ impl Desk {
         let sender = watch::Sender::new(Some(format!("{name}:{PORT}")));
         let whereabouts = sender.subscribe();
         self.senders.push(sender);
-        Member { name: name.to_owned(), whereabouts }
+        Member { name: name.to_owned(), whereabouts, is_former: false }
     }
 }

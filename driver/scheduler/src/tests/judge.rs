@@ -36,7 +36,7 @@ impl Oracle {
 
     fn judge_end(&mut self, now: Moment) {
         assert_eq!(self.expected, [], "not said");
-        assert_eq!(self.misfit(), None, "a task that fits nowhere still waits");
+        assert_eq!(self.misfit(now), None, "a task that fits nowhere still waits");
         assert_eq!(self.idle(now), None, "a task waits although a slot that it may take is free");
     }
 
@@ -56,7 +56,7 @@ impl Oracle {
 
     fn judge_launch(&mut self, now: Moment, executor: ExecutorId, attempt: AttemptId) {
         assert_eq!(self.expected, [], "{attempt} is launched before all was said");
-        assert_eq!(self.misfit(), None, "{attempt} is launched before a task that fits nowhere is given up");
+        assert_eq!(self.misfit(now), None, "{attempt} is launched before a task that fits nowhere is given up");
         assert!(!self.placing_ended, "{attempt} is launched after the end of placing");
         let seen = &self.tasks[attempt.task.0 as usize];
         assert!(self.nodes.contains_key(&executor), "{attempt} is launched on {executor}, which was never there");
@@ -128,9 +128,9 @@ impl Oracle {
         !seen.refused_on.contains(&executor) && (!bad(executor) || !self.nodes.iter().any(choice))
     }
 
-    fn misfit(&self) -> Option<TaskId> {
+    fn misfit(&self, now: Moment) -> Option<TaskId> {
         let tasks = (0..).map(TaskId).zip(&self.tasks);
-        tasks.into_iter().find(|(_, seen)| self.fits_nowhere(seen)).map(|(task, _)| task)
+        tasks.into_iter().find(|(_, seen)| seen.not_before <= now && self.fits_nowhere(seen)).map(|(task, _)| task)
     }
 
     fn fits_nowhere(&self, seen: &Seen) -> bool {

@@ -22,6 +22,8 @@ pub(super) struct Oracle {
     progress: Vec<(Moment, ExecutorId)>,
     adding_ended: bool,
     pub(super) placing_ended: bool,
+    /// When the last event came.
+    latest: Moment,
     /// What the scheduler has to say, in any order.
     pub(super) expected: Vec<Command>,
 }
@@ -35,6 +37,7 @@ impl Oracle {
             progress: Vec::new(),
             adding_ended: false,
             placing_ended: false,
+            latest: Moment::default(),
             expected: Vec::new(),
         }
     }
@@ -116,11 +119,17 @@ impl Oracle {
             }
             Event::Deadline => {}
         }
+        self.latest = now;
         self.expire_due(now);
     }
 
     fn on_stood_still(&mut self, now: Moment) {
         let reconnect = Duration::from_millis(self.config.reconnect_ms);
+        let latest = self.latest;
+        let is_due = |seen: &&mut Seen| seen.waits() && latest < seen.not_before && seen.not_before <= now;
+        for seen in self.tasks.iter_mut().filter(is_due) {
+            seen.not_before = now.after(reconnect);
+        }
         for node in self.nodes.values_mut() {
             if let Where::Away { until } = &mut node.place {
                 *until = now.after(reconnect);

@@ -302,3 +302,34 @@ fn a_refusal_is_remembered_from_driver_to_driver_and_forgotten_by_another_proces
         ",
     );
 }
+
+#[test]
+fn what_may_still_be_somewhere_is_not_given_up_because_the_first_who_answers_refused_it() {
+    check(
+        "
+        0 add t0 100 attempts=2 refused_on=e0 held_until=50     => wake 50
+        1 ready e0 1                                            => wake 50
+        2 ready e1 1 t0.2                                       => adopt t0.2 e1
+        3 completed e1 t0.2                                     => finish t0 completed 2, idle
+        ",
+    );
+    check(
+        "
+        0 add t0 100 attempts=2 refused_on=e0 held_until=50     => wake 50
+        1 ready e0 1                                            => wake 50
+        50 deadline                                             => finish t0 fits nowhere of 2, idle
+        ",
+    );
+}
+
+#[test]
+fn what_waits_for_its_executor_waits_as_long_again_after_the_driver_stood_still() {
+    check(
+        "
+        0 add t0 100 attempts=1 held_until=50   => wake 50
+        9000 stood-still                        => wake 10000
+        9001 ready e0 1                         => wake 10000
+        9002 ready e1 1 t0.1                    => adopt t0.1 e1
+        ",
+    );
+}
