@@ -48,7 +48,7 @@ impl Browser {
     pub fn open(&self, page: &Path) -> Seen {
         let ended = self.run(page, ["--dump-dom"]);
         let said = String::from_utf8_lossy(&ended.stderr);
-        let console = said.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned).collect();
+        let console = said.lines().filter(|line| is_of_a_page(line)).map(str::to_owned).collect();
         assert!(ended.status.success(), "{}: {said}", page.display());
         Seen { document: String::from_utf8(ended.stdout).unwrap(), console }
     }
@@ -79,5 +79,23 @@ impl Browser {
         let ended = command.args(flags).arg(format!("file://{}", page.display())).output().unwrap();
         drop(profile);
         ended
+    }
+}
+
+/// Whether a line of the browser's log is what a page said, or what was said about one: the browser's own windows are
+/// pages too, and complain of slow networks.
+fn is_of_a_page(line: &str) -> bool {
+    line.contains(":CONSOLE") && !line.contains("source: chrome://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_a_page;
+
+    #[test]
+    fn only_what_pages_say_counts() {
+        let own = "[1:1:1129/085309.4:INFO:CONSOLE:574] \"Slow network\", source: chrome://resources/a.js (574)";
+        let page = "[1:1:1129/085309.4:INFO:CONSOLE:3] \"Uncaught TypeError\", source: file:///tmp/a.html (3)";
+        assert_eq!([own, page, "DevTools listening"].map(is_of_a_page), [false, true, false]);
     }
 }
