@@ -67,7 +67,6 @@ use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::records::standing::Standing;
 use crate::results::progress::{Progress, RunState};
-use crate::results::show::duration_text;
 use crate::study::{CheckpointSettings, Study};
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
 use broadsweep_search::{Search, Seen};
@@ -88,8 +87,6 @@ pub use read::{ReadError, Reading, read, read_from};
 const TICK: Duration = Duration::from_millis(200);
 /// Events that one turn of the loop takes: they share one write of the journal.
 const EVENTS_MAX: usize = 1024;
-/// The loop wakes at every [`TICK`]: where a turn took so long, this process was stopped, or its disk stalled.
-const STILL_MIN: Duration = Duration::from_secs(5);
 
 /// What a run is told besides its study.
 #[derive(Clone, Debug)]
@@ -284,20 +281,6 @@ impl<'a> Run<'a> {
             self.executors.update_deadline(self.settings.connect_timeout);
         }
         Ok(())
-    }
-
-    /// So much time has passed since the loop woke before. If that is long, whatever the reason, nobody was listened to
-    /// meanwhile: what was due then has all of its time again, and what was told is read first.
-    fn on_turn(&mut self, took: Duration) {
-        if took < STILL_MIN {
-            return;
-        }
-        self.say(format!(
-            "this driver heard nobody for {}: it was stopped or busy, or its disk stalled; what executors did meanwhile counts",
-            duration_text(took)
-        ));
-        self.executors.on_stood_still(took);
-        self.feed(Event::StoodStill);
     }
 
     /// Writes down what the whole of this driver's time took. All else is safe: a run does not fail for it.

@@ -1,5 +1,7 @@
 //! What each event of a link does, and how the scheduler hears of it.
 
+use std::time::Duration;
+
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 use tokio::time::Instant;
 
@@ -8,10 +10,27 @@ use super::record::Record;
 use crate::cluster::{LinkError, LinkEvent, Order, Ready};
 use crate::records::attempt::AttemptEnd;
 use crate::records::standing::Standing;
-use crate::results::show::counted;
+use crate::results::show::{counted, duration_text};
 use broadsweep_scheduler::Event;
 
+/// The loop wakes at every tick: where a turn took so long, this process was stopped, or its disk stalled.
+const STILL_MIN: Duration = Duration::from_secs(5);
+
 impl Run<'_> {
+    /// So much time has passed since the loop woke before. If that is long, whatever the reason, nobody was listened to
+    /// meanwhile: what was due then has all of its time again, and what was told is read first.
+    pub(super) fn on_turn(&mut self, took: Duration) {
+        if took < STILL_MIN {
+            return;
+        }
+        self.say(format!(
+            "this driver heard nobody for {}: it was stopped or busy, or its disk stalled; what executors did meanwhile counts",
+            duration_text(took)
+        ));
+        self.executors.on_stood_still(took);
+        self.feed(Event::StoodStill);
+    }
+
     pub(super) fn on_link(&mut self, executor: ExecutorId, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
