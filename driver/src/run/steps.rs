@@ -24,7 +24,7 @@ impl Run<'_> {
             return;
         }
         self.say(format!(
-            "this driver heard nobody for {}: it was stopped or busy, or its disk stalled; what executors did meanwhile counts",
+            "the driver was paused for {} (stopped, busy, or its disk stalled); nothing that executors did meanwhile is lost",
             duration_text(took)
         ));
         self.executors.on_stood_still(took);
