@@ -6,6 +6,7 @@
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
 //! | `text_file` | text that people write, however it is saved |
+//! | `path_text` | paths in files that people read |
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
 //! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
@@ -23,6 +24,7 @@ pub mod data;
 pub mod forecast;
 pub mod journal;
 pub mod ledger;
+mod path_text;
 pub mod plan;
 pub mod records;
 pub mod report;

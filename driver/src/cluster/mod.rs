@@ -7,6 +7,7 @@
 //! | [`local`] | executors that this machine lends: child processes |
 //! | [`roster`] | who executes a run, written down in its folder |
 //! | `broadcast` | the data set on its way to all of them |
+//! | `kernel` | the kernel that all of them train with |
 //! | `dial` | the way to an executor |
 //! | `desk` | the run loop as a link sees it |
 //! | `orders` | what waits on its way from the run loop |
@@ -37,7 +38,6 @@ mod node_names;
 pub mod nodes;
 mod orders;
 mod outbound;
-pub mod path_text;
 pub mod roster;
 mod session;
 mod teller;

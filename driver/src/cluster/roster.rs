@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::path_text;
+use crate::path_text;
 use crate::results::folder::write_whole;
 
 /// The roster's file in the run folder.

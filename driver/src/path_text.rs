@@ -17,7 +17,7 @@ enum Written {
 ///
 /// # Errors
 /// What the serializer says.
-pub fn serialize<S: Serializer>(path: &impl AsRef<OsStr>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(path: &impl AsRef<OsStr>, serializer: S) -> Result<S::Ok, S::Error> {
     match path.as_ref().to_str() {
         Some(text) => serializer.serialize_str(text),
         None => serializer.collect_seq(path.as_ref().as_bytes()),
@@ -28,7 +28,7 @@ pub fn serialize<S: Serializer>(path: &impl AsRef<OsStr>, serializer: S) -> Resu
 ///
 /// # Errors
 /// What the deserializer says.
-pub fn deserialize<'de, P: From<OsString>, D: Deserializer<'de>>(deserializer: D) -> Result<P, D::Error> {
+pub(crate) fn deserialize<'de, P: From<OsString>, D: Deserializer<'de>>(deserializer: D) -> Result<P, D::Error> {
     Ok(P::from(match Written::deserialize(deserializer)? {
         Written::Text(text) => text.into(),
         Written::Bytes(bytes) => OsString::from_vec(bytes),
