@@ -2,17 +2,22 @@
 //!
 //! bincode 2.0.1 is pinned and unmaintained (RUSTSEC-2025-0141); behind these two functions it can be replaced
 //! in one file. Its limit bounds what a forged length can make the decoder allocate, and input that is longer
-//! than its value is refused, so that one value has one encoding.
+//! than its value is refused.
+//!
+//! What a digest names has numbers of fixed width, so that one value has one encoding. Records of a journal, most of
+//! whose numbers are small, are [`pack`]ed into half as many bytes.
 
-use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::config::{Config, Configuration, Fixint, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Bytes that one decoded value may claim.
 pub const DECODED_BYTES_MAX: usize = 64 << 20;
 
-const CONFIG: Configuration<LittleEndian, Fixint, Limit<DECODED_BYTES_MAX>> =
+const FIXED: Configuration<LittleEndian, Fixint, Limit<DECODED_BYTES_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODED_BYTES_MAX>();
+const PACKED: Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> =
+    bincode::config::standard().with_variable_int_encoding().with_limit::<DECODED_BYTES_MAX>();
 
 /// Bytes that are not the value they should be, or a value that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +41,7 @@ pub enum CodecError {
 /// # Errors
 /// [`CodecError::Encode`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    Ok(bincode::serde::encode_to_vec(value, CONFIG)?)
+    Ok(bincode::serde::encode_to_vec(value, FIXED)?)
 }
 
 /// The value that `bytes` hold, all of them.
@@ -44,7 +49,27 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Decode`] and [`CodecError::Surplus`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, consumed) = bincode::serde::decode_from_slice(bytes, CONFIG)?;
+    decode_all(bytes, FIXED)
+}
+
+/// The bytes of `value`, each whole number in 1 to 9 of them by its size.
+///
+/// # Errors
+/// [`CodecError::Encode`].
+pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(bincode::serde::encode_to_vec(value, PACKED)?)
+}
+
+/// The value that `bytes` of [`pack`] hold, all of them.
+///
+/// # Errors
+/// As [`decode`].
+pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_all(bytes, PACKED)
+}
+
+fn decode_all<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<T, CodecError> {
+    let (value, consumed) = bincode::serde::decode_from_slice(bytes, config)?;
     match bytes.len() - consumed {
         0 => Ok(value),
         surplus => Err(CodecError::Surplus { surplus }),
@@ -72,12 +97,14 @@ mod tests {
         fn a_configuration_survives_its_encoding(values in prop::collection::btree_map("[a-z]{1,6}", value(), 0..8)) {
             let configuration = Configuration::from_iter(values);
             let bytes = encode(&configuration).unwrap();
-            prop_assert_eq!(decode::<Configuration>(&bytes).unwrap(), configuration);
+            prop_assert_eq!(&decode::<Configuration>(&bytes).unwrap(), &configuration);
+            prop_assert_eq!(unpack::<Configuration>(&pack(&configuration).unwrap()).unwrap(), configuration);
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
             let _ = decode::<Configuration>(&bytes);
+            let _ = unpack::<Configuration>(&bytes);
         }
 
         #[test]
@@ -96,5 +123,7 @@ mod tests {
         let mut bytes = encode(&"name".to_owned()).unwrap();
         bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(decode::<String>(&bytes).is_err());
+        let largest = [&[253][..], &[0xff; 8]].concat();
+        assert!(unpack::<String>(&largest).is_err());
     }
 }

@@ -133,9 +133,11 @@ fn a_run_goes_on_where_study_and_data_were_moved_to() {
     let ended = lab.command(["resume", "new/run"]).wait();
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("trials.csv: no such file") && ended.stderr.contains("--data-dir"), "{ended:?}");
-    // The results of the run are a recording, too: but another one.
+    // A recording of the same trials, but with another number.
+    fs::create_dir(lab.path("other")).unwrap();
+    fs::write(lab.path("other/trials.csv"), TRIALS.replace("0.25", "0.125")).unwrap();
     let before = fs::read(lab.path("new/run/executors.json")).unwrap();
-    let rows = [("nowhere", 2, "nowhere is no folder"), ("new/run", 1, "the study is not what it began with")];
+    let rows = [("nowhere", 2, "nowhere is no folder"), ("other", 1, "the study is not what it began with")];
     for (folder, code, fragment) in rows {
         let ended = lab.command(["resume", "new/run", "--data-dir", folder]).wait();
         assert!(ended.code == Some(code) && ended.stderr.contains(fragment), "{ended:?}");

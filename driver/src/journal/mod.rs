@@ -10,7 +10,8 @@
 //! | `writer` | [`Journal`]: append, commit, compact |
 //! | `error` | why there is no journal to go on with |
 //!
-//! What the records say is not known here: a [`Journal`] takes any type that serde does.
+//! What the records say is not known here: a [`Journal`] takes any type that serde does. Their numbers are packed
+//! (`common/src/codec.rs`): a trial's records are mostly small ones, and each commit waits for its bytes.
 //!
 //! # The file
 //!

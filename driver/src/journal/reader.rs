@@ -42,7 +42,7 @@ pub(super) fn read<R: DeserializeOwned>(
     while let Some(payload) = window.frame(end.bytes, |number| number == end.records)? {
         for record in format::records(payload) {
             let number = end.records;
-            let value = codec::decode(record).map_err(|source| JournalError::Undecodable {
+            let value = codec::unpack(record).map_err(|source| JournalError::Undecodable {
                 path: path.clone(),
                 record: number,
                 offset: end.bytes,

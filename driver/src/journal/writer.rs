@@ -203,7 +203,7 @@ fn torn(storage: &dyn Storage, end: &End) -> Option<Torn> {
 
 /// The bytes of a record that a frame has room for.
 fn encode<R: Serialize>(record: &R) -> Result<Vec<u8>, JournalError> {
-    let bytes = codec::encode(record).map_err(JournalError::Unencodable)?;
+    let bytes = codec::pack(record).map_err(JournalError::Unencodable)?;
     if bytes.len() > RECORD_BYTES_MAX {
         return Err(JournalError::TooLarge { bytes: bytes.len() });
     }

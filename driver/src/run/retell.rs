@@ -228,7 +228,7 @@ mod tests {
         });
         let book = book(&failed.collect::<Vec<_>>());
         let (records, read) = told_again(&book);
-        let largest = records.iter().map(|record| codec::encode(record).unwrap().len()).max();
+        let largest = records.iter().map(|record| codec::pack(record).unwrap().len()).max();
         assert!(largest.unwrap() < 1 << 20, "{largest:?}");
         assert_eq!(read.tasks, book.tasks);
     }

@@ -61,7 +61,8 @@ fn more_records_than_memory_for_a_commit_holds_are_committed_on_the_way() {
 fn a_record_of_the_largest_size_is_taken_and_a_larger_one_is_refused_and_the_journal_goes_on() {
     let storage = memory();
     let mut journal = Journal::create(Watched::new(&storage)).unwrap();
-    let overhead = broadsweep_common::codec::encode(&long(0)).unwrap().len();
+    let half = RECORD_BYTES_MAX / 2;
+    let overhead = broadsweep_common::codec::pack(&long(half)).unwrap().len() - half;
     journal.append(&said("small")).unwrap();
     journal.append(&long(RECORD_BYTES_MAX - overhead)).unwrap();
     let refused = journal.append(&long(RECORD_BYTES_MAX - overhead + 1)).unwrap_err();

@@ -155,13 +155,13 @@ fn damage_is_told_with_the_file_the_record_the_byte_and_what_to_do() {
 
 #[test]
 fn a_journal_of_another_format_is_refused_with_both_named() {
-    // The one before knew no processes, and counted losses by where attempts began.
-    for (version, named) in [(VERSION + 5, "has format 9"), (VERSION - 1, "has format 3")] {
+    // The one before wrote all numbers at their full width.
+    for (version, named) in [(VERSION + 5, "has format 10"), (VERSION - 1, "has format 4")] {
         let (mut bytes, ..) = sample();
         bytes[..HEADER_BYTES].copy_from_slice(&header(version));
         let (opened, storage) = opened(&bytes);
         let error = opened.unwrap_err().to_string();
-        assert!(error.contains(&format!("{named}, and this broadsweep reads format 4")), "{error}");
+        assert!(error.contains(&format!("{named}, and this broadsweep reads format 5")), "{error}");
         assert_eq!(storage.journal().unwrap(), bytes);
     }
 }
@@ -171,7 +171,7 @@ fn a_record_of_another_type_is_named_and_the_file_is_left_as_it_is() {
     let (bytes, ..) = sample();
     let storage = memory();
     storage.set_journal(bytes.clone());
-    let error = Journal::<[u8; 3]>::open(Arc::clone(&storage) as _, |_, _| {}).unwrap_err();
+    let error = Journal::<[u64; 32]>::open(Arc::clone(&storage) as _, |_, _| {}).unwrap_err();
     assert!(matches!(error, JournalError::Undecodable { record: 0, offset: 16, .. }), "{error}");
     assert_eq!(storage.journal().unwrap(), bytes);
 }
@@ -188,12 +188,12 @@ fn a_commit_stands_in_the_file_as_the_format_says() {
     let storage = memory();
     journal_of(&storage, &[&[said("a")], &[Event::Ended, said("b")]]);
     let record = |event: &Event| {
-        let bytes = broadsweep_common::codec::encode(event).unwrap();
+        let bytes = broadsweep_common::codec::pack(event).unwrap();
         [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat()
     };
     let first = frame_of(0, &record(&said("a")));
     let second = frame_of(1, &[record(&Event::Ended), record(&said("b"))].concat());
-    let header = b"bswp-jnl\x04\0\0\0".to_vec();
+    let header = b"bswp-jnl\x05\0\0\0".to_vec();
     let checked = [&header[..], &crc32c::crc32c(&header).to_le_bytes()].concat();
     assert_eq!(storage.journal().unwrap(), [checked, first, second].concat());
 }
