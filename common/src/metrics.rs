@@ -77,6 +77,21 @@ impl MetricName {
         Ok(Self(Spelling::Given(name.into())))
     }
 
+    /// The name at this place among those of the built-in trainers, from 0.
+    #[must_use]
+    pub fn of_built_in(place: u8) -> Option<Self> {
+        (usize::from(place) < BUILT_IN.len()).then_some(Self(Spelling::BuiltIn(place)))
+    }
+
+    /// Its place among those of the built-in trainers, if it is one of them. Places are on the wire: they never change.
+    #[must_use]
+    pub fn built_in(&self) -> Option<u8> {
+        match self.0 {
+            Spelling::BuiltIn(place) => Some(place),
+            Spelling::Given(_) => None,
+        }
+    }
+
     /// What is measured over a part of the data: its loss and its error.
     #[must_use]
     pub fn of_part(part: Part) -> [Self; 2] {
@@ -137,6 +152,9 @@ impl Metrics {
 
     /// Notes a number; one of the same name is replaced.
     pub fn set(&mut self, name: MetricName, value: f64) {
+        if self.0.last().is_none_or(|(last, _)| *last < name) {
+            return self.0.push((name, value)); // they come in their order nearly always
+        }
         match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(place) => self.0[place].1 = value,
             Err(place) => self.0.insert(place, (name, value)),
@@ -165,8 +183,9 @@ impl Metrics {
 impl FromIterator<(MetricName, f64)> for Metrics {
     /// Of two numbers of one name, the later one stays.
     fn from_iter<I: IntoIterator<Item = (MetricName, f64)>>(numbers: I) -> Self {
-        let mut metrics = Self::default();
-        numbers.into_iter().for_each(|(name, value)| metrics.set(name, value));
+        let numbers = numbers.into_iter();
+        let mut metrics = Self(Vec::with_capacity(numbers.size_hint().0));
+        numbers.for_each(|(name, value)| metrics.set(name, value));
         metrics
     }
 }
@@ -246,6 +265,9 @@ mod tests {
     fn a_name_is_the_same_however_it_was_made_and_those_of_the_built_in_trainers_stand_first() {
         assert_eq!(named("validation_error"), MetricName::VALIDATION_ERROR);
         assert_eq!(MetricName::TEST_ERROR.as_str(), "test_error");
+        let of_places: Vec<_> = (0..8).map(MetricName::of_built_in).collect();
+        assert_eq!((&of_places[6], &of_places[7]), (&Some(MetricName::TEST_ERROR), &None));
+        assert_eq!((MetricName::TEST_ERROR.built_in(), named("auc").built_in()), (Some(6), None));
         let mut names = [named("auc"), named("test_loss"), named("accuracy"), named("learning_rate")];
         names.sort();
         let letters: Vec<_> = names.iter().map(MetricName::as_str).collect();

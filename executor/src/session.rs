@@ -349,8 +349,8 @@ impl Holding {
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {
-        let batch = grip.tenant().send_next(BATCH_MAX, self.sent + 1);
-        self.send(batch.iter().map(wire::report_item).collect()).await
+        let items = grip.tenant().send_next(BATCH_MAX, self.sent + 1).map(wire::report_item).collect();
+        self.send(items).await
     }
 
     async fn send(&mut self, items: Vec<executor_item::Item>) -> Result<(), End> {

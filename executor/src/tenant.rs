@@ -79,10 +79,11 @@ impl Tenant {
     }
 
     /// The next reports to send, at most `max`, as message number `sequence`.
-    pub(crate) fn send_next(&mut self, max: usize, sequence: u64) -> Vec<Report> {
-        let batch: Vec<_> = self.unsent.drain(..max.min(self.unsent.len())).collect();
-        self.unacknowledged.extend(batch.iter().map(|report| (sequence, report.clone())));
-        batch
+    pub(crate) fn send_next(&mut self, max: usize, sequence: u64) -> impl Iterator<Item = &Report> {
+        let sent_before = self.unacknowledged.len();
+        let batch = self.unsent.drain(..max.min(self.unsent.len()));
+        self.unacknowledged.extend(batch.map(|report| (sequence, report)));
+        self.unacknowledged.range(sent_before..).map(|(_, report)| report)
     }
 
     /// The driver is done with all messages up to this number. Returns the checkpoints that are worth nothing any more:
@@ -178,17 +179,17 @@ mod tests {
         slots[0].send(end(0)).unwrap();
         slots[1].send(end(1)).unwrap();
         tenant.wait_for_reports().await;
-        assert_eq!(tenant.send_next(1, 2), [end(0)]);
-        assert_eq!(tenant.send_next(9, 3), [end(1)]);
+        assert!(tenant.send_next(1, 2).eq([&end(0)]));
+        assert!(tenant.send_next(9, 3).eq([&end(1)]));
         tenant.acknowledge(2);
         assert_eq!(tenant.reattach(), [attempt(1), attempt(2)]);
-        assert_eq!(tenant.send_next(9, 2), [end(1)]);
+        assert!(tenant.send_next(9, 2).eq([&end(1)]));
         tenant.acknowledge(2);
         assert_eq!(tenant.reattach(), [attempt(2)]);
         assert!(!tenant.is_idle());
         slots[2].send(end(2)).unwrap();
         assert_eq!((tenant.is_idle(), tenant.running()), (false, 0));
-        assert_eq!(tenant.send_next(9, 1), [end(2)]);
+        assert!(tenant.send_next(9, 1).eq([&end(2)]));
         tenant.acknowledge(1);
         assert!(tenant.is_idle());
     }
@@ -204,8 +205,8 @@ mod tests {
         }
         slot.send(end(0)).unwrap();
         tenant.wait_for_reports().await;
-        tenant.send_next(2, 1);
-        tenant.send_next(1, 2);
+        assert_eq!(tenant.send_next(2, 1).count(), 2);
+        assert_eq!(tenant.send_next(1, 2).count(), 1);
         assert_eq!(tenant.acknowledge(1), []);
         assert_eq!(tenant.acknowledge(2), [Digest::of(&[2])]);
         assert_eq!(tenant.acknowledge(3), []);

@@ -39,7 +39,7 @@ type Lie = fn(&Launch) -> Item;
 const NAMES: [&str; 4] = ["learning_rate", "training_loss", "validation_loss", "validation_error"];
 
 fn metric(name: &str, value: f64) -> Metric {
-    Metric { name: name.to_owned(), value }
+    Metric { name: name.to_owned(), value, built_in: 0 }
 }
 
 fn metrics(error: f64) -> Vec<Metric> {

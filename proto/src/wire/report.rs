@@ -93,20 +93,34 @@ fn outcome_message(ended: &Ended) -> Outcome {
 }
 
 fn metrics_message(metrics: &Metrics) -> Vec<session::Metric> {
-    metrics.iter().map(|(name, value)| session::Metric { name: name.to_string(), value }).collect()
+    let message = |(name, value): (&MetricName, f64)| match name.built_in() {
+        Some(place) => session::Metric { name: String::new(), value, built_in: u32::from(place) + 1 },
+        None => session::Metric { name: name.to_string(), value, built_in: 0 },
+    };
+    metrics.iter().map(message).collect()
 }
 
 fn metrics(messages: &[session::Metric]) -> Result<Metrics, WireError> {
     at_most("metrics", messages.len(), METRICS_MAX)?;
     let mut metrics = Metrics::default();
     for message in messages {
-        let name = MetricName::new(&message.name)?;
+        let name = metric_name(message)?;
         if metrics.get(&name).is_some() {
             return Err(WireError::Twice(format!("metric {name}")));
         }
         metrics.set(name, message.value);
     }
     Ok(metrics)
+}
+
+fn metric_name(message: &session::Metric) -> Result<MetricName, WireError> {
+    match message.built_in.checked_sub(1) {
+        None => Ok(MetricName::new(&message.name)?),
+        Some(place) => {
+            let known = u8::try_from(place).ok().and_then(MetricName::of_built_in);
+            known.ok_or(WireError::Unknown { what: "metric", number: message.built_in.cast_signed() })
+        }
+    }
 }
 
 /// What was measured at an epoch: something was, or the report tells nothing.

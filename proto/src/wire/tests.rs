@@ -92,7 +92,8 @@ fn end_of(outcome: Outcome) -> Result<Report, WireError> {
 
 #[test]
 fn metrics_that_no_report_has_are_refused() {
-    let metric = |name: &str| session::Metric { name: name.to_owned(), value: 0.0 };
+    let metric = |name: &str| session::Metric { name: name.to_owned(), ..Default::default() };
+    let built_in = |number: u32| session::Metric { built_in: number, ..Default::default() };
     let many = |count: usize| (0..count).map(|number| metric(&number.to_string())).collect::<Vec<_>>();
     let measured = |metrics| end_of(Outcome::Measured(session::Measured { metrics }));
     let epoch = |metrics| {
@@ -105,6 +106,12 @@ fn metrics_that_no_report_has_are_refused() {
         assert_eq!(told(many(got)), Err(WireError::TooMany { what, got, max }));
         assert!(matches!(told(vec![metric("two\nlines")]), Err(WireError::MetricName(_))));
         assert_eq!(told(vec![metric("a"), metric("a")]), Err(WireError::Twice("metric a".to_owned())));
+        let twice = Err(WireError::Twice("metric test_error".to_owned()));
+        assert_eq!(told(vec![built_in(7), metric("test_error")]), twice);
+        for number in [8, 300] {
+            let unknown = WireError::Unknown { what: "metric", number };
+            assert_eq!(told(vec![built_in(number.cast_unsigned())]), Err(unknown));
+        }
     }
 }
 
