@@ -75,6 +75,9 @@ impl Select {
 pub enum TaskKind {
     /// Train a segment of a trial.
     Train(Segment),
+    /// Train a trial once more, from its beginning to an epoch of which two executors told different numbers: only what
+    /// is measured then is wanted. To its executor it is a training like any other.
+    Check(Segment),
     /// Measure finished weights on one part of the data.
     Measure {
         /// Whose weights these are.
@@ -119,7 +122,9 @@ impl TaskKind {
     #[must_use]
     pub fn trial(&self) -> Option<TrialId> {
         match self {
-            Self::Train(Segment { replicate, .. }) | Self::Measure { replicate, .. } => Some(replicate.trial),
+            Self::Train(Segment { replicate, .. })
+            | Self::Check(Segment { replicate, .. })
+            | Self::Measure { replicate, .. } => Some(replicate.trial),
             Self::Apply { .. } => None,
         }
     }

@@ -51,7 +51,7 @@ impl Attempt {
     pub async fn run_in_time<S: Future<Output = ()>>(self, sleep: impl Fn(Duration) -> S) {
         let mut control = self.control();
         let ended = match (self.launch.kind, self.prepared.trainer.replays()) {
-            (TaskKind::Train(segment), Some(replays)) => {
+            (TaskKind::Train(segment) | TaskKind::Check(segment), Some(replays)) => {
                 let (configuration, checkpoint) = (&self.launch.configuration, self.checkpoint());
                 train_in_time(replays, segment, configuration, checkpoint, (&mut control, sleep)).await
             }
@@ -94,7 +94,9 @@ impl Attempt {
     fn control(&self) -> SlotControl {
         let (stop, shelf) = (Arc::clone(&self.stop), self.shelf.clone());
         let until_epoch = match self.launch.kind {
-            TaskKind::Train(Segment { until_epoch, .. }) => until_epoch,
+            TaskKind::Train(Segment { until_epoch, .. }) | TaskKind::Check(Segment { until_epoch, .. }) => {
+                until_epoch
+            }
             TaskKind::Measure { .. } | TaskKind::Apply { .. } => 0,
         };
         SlotControl::new(self.launch.attempt, until_epoch, stop, shelf, self.reports.clone())
@@ -113,7 +115,9 @@ impl Attempt {
     fn perform(&self, control: &mut SlotControl) -> Ended {
         let (trainer, configuration) = (&self.prepared.trainer, &self.launch.configuration);
         match self.launch.kind {
-            TaskKind::Train(segment) => trainer.train(segment, configuration, self.checkpoint(), control),
+            TaskKind::Train(segment) | TaskKind::Check(segment) => {
+                trainer.train(segment, configuration, self.checkpoint(), control)
+            }
             TaskKind::Measure { replicate, weights, part } => match self.shelf.get(weights) {
                 Some(content) => trainer.measure(replicate, configuration, (content, part), control),
                 None => Ended::failed(format!("the weights {weights} are not here")),

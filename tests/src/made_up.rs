@@ -51,6 +51,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
             executors as usize
         ],
         epochs_repeated: 0,
+        differences: Vec::new(),
         wall_s: 0.0,
         broadcast: BroadcastRecord {
             data_bytes: 16 << 20,

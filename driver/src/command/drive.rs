@@ -256,7 +256,11 @@ fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Re
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let counts = record.counts();
-    Ok(if counts.failed > 0 || outcome.unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+    Ok(if counts.failed > 0 || outcome.unmeasured > 0 || record.is_suspect() {
+        ExitCode::from(GIVEN_UP)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Writes the results of a run into its folder, and returns their summary.

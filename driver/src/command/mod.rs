@@ -21,7 +21,7 @@
 //! | `say` | what commands say, and to whom |
 //! | `hint` | the commands that they tell people to type |
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted.
+//! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up or results in doubt, 130 interrupted.
 
 mod cache;
 mod check;
@@ -77,7 +77,7 @@ const INTERRUPTED: u8 = 130;
     after_help = "Start with:\n  broadsweep check examples/mnist/quick.toml\n  broadsweep tune examples/mnist/quick.toml\n\n\
                   Executors listen on port 7717 unless `broadsweep executor --listen` names another. RUST_LOG sets what is logged, in \
                   place of -v, as in RUST_LOG=broadsweep_driver=debug.\n\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted"
+                  Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up or results in doubt, 130 interrupted"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -50,7 +50,7 @@ results are not the same on all sizes, to the last bit, the command fails and na
 
 Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing. If the driver was killed, its nodes stay held for a while: add --take-over.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up, 130 interrupted";
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up or results in doubt, 130 interrupted";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -350,6 +350,7 @@ impl Work {
         }
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
+        let is_suspect = members.iter().any(|member| member.record.is_suspect());
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
         let comparison = Comparison::of(&study, self.series.cold, self.first_contact(), members);
@@ -368,6 +369,6 @@ impl Work {
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());
         }
-        Ok(if failed + unmeasured > 0 { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+        Ok(if failed + unmeasured > 0 || is_suspect { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
     }
 }

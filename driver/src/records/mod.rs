@@ -5,11 +5,13 @@
 //! | [`run`] | one execution of a study, and its trials |
 //! | [`curves`] | what a trial reported, epoch by epoch |
 //! | [`attempt`] | one attempt: where it ran, and how it ended |
+//! | [`difference`] | where two executors told different numbers |
 //! | [`standing`] | how an executor stood |
 //!
 //! Nothing here decides anything about a run.
 
 pub mod attempt;
 pub mod curves;
+pub mod difference;
 pub mod run;
 pub mod standing;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::AttemptRecord;
 use super::curves::Curves;
+use super::difference::{DifferenceRecord, Odd};
 use super::standing::StandingSince;
 
 /// One trial: its configuration, what it reported, and what it took.
@@ -79,6 +80,8 @@ pub enum TrialOutcome {
 pub enum Purpose {
     /// To train a trial, or a segment of it.
     Training(TrialId),
+    /// To train a trial once more, since two executors told different numbers of it.
+    Check(TrialId),
     /// To look at the test rows with the weights of a trial.
     Measurement(TrialId),
     /// To apply the model to a partition of the input.
@@ -134,6 +137,8 @@ pub struct RunRecord {
     pub standings: Vec<Vec<StandingSince>>,
     /// Epochs that were trained by a second attempt after a first one had reported them.
     pub epochs_repeated: u64,
+    /// Where executors told different numbers.
+    pub differences: Vec<DifferenceRecord>,
     /// Seconds from the run's start to its end, or to the last that is known of it.
     pub wall_s: f64,
     /// What it took to bring the data to the executors.
@@ -264,7 +269,7 @@ impl RunRecord {
     pub fn trained_by(&self, task: TaskId) -> Option<&TrialRecord> {
         match self.purpose_of(task)? {
             Purpose::Training(trial) => self.trials.get(trial.0 as usize),
-            Purpose::Measurement(_) | Purpose::Application { .. } => None,
+            Purpose::Check(_) | Purpose::Measurement(_) | Purpose::Application { .. } => None,
         }
     }
 
@@ -278,6 +283,12 @@ impl RunRecord {
     #[must_use]
     pub fn control_trial(&self) -> Option<&TrialRecord> {
         self.trials.iter().find(|trial| Some(trial.trial) == self.control)
+    }
+
+    /// Whether numbers that stand are wrong, or may be: an executor told others, and none was found to be wrong itself.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.differences.iter().any(|difference| matches!(difference.odd, Odd::First | Odd::Unknown))
     }
 
     /// Looks at the test rows that were begun and given up.

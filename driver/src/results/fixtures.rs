@@ -145,6 +145,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
             2
         ],
         epochs_repeated: 0,
+        differences: Vec::new(),
         trials,
         control: None,
         wall_s: 12.5,

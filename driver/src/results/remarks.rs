@@ -10,6 +10,7 @@ use super::measured::{is_error, metric_text, title};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
 use crate::records::attempt::Blame;
+use crate::records::difference::{DifferenceRecord, Odd};
 use crate::records::run::{RunRecord, Stage, TrialOutcome, TrialRecord};
 
 /// Trials that were given up and are told of, each with its reason.
@@ -80,11 +81,39 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
         );
     }
     sentences.push(count_sentence(run));
+    sentences.extend(differences(run));
     sentences.extend(unfinished(run));
     sentences.extend(given_up(run));
     sentences.extend(stage_sentence(run));
     sentences.push(broadcast_sentence(run));
     sentences.extend(ledger::sentences(&Ledger::of(run), run));
+    sentences
+}
+
+/// Where executors told different numbers, and what that means.
+fn differences(run: &RunRecord) -> Vec<String> {
+    let sentence = |difference: &DifferenceRecord| {
+        let DifferenceRecord { trial, epoch, first, other, odd } = *difference;
+        let (first, other) = (run.executor_name(first), run.executor_name(other));
+        let found = match odd {
+            Odd::Sought => "which of them is wrong is not known yet".to_owned(),
+            Odd::First => format!("{first} is wrong, as a third one showed, and its numbers stand here"),
+            Odd::Other => format!("{other} is wrong, as a third one showed; check what it computed for other trials"),
+            Odd::Unknown => "which of them is wrong could not be found out".to_owned(),
+        };
+        format!("{trial}, epoch {epoch}: {first} and {other} computed different numbers; {found}")
+    };
+    let mut sentences: Vec<_> = run.differences.iter().take(REASONS_MAX).map(sentence).collect();
+    let more = run.differences.len().saturating_sub(REASONS_MAX);
+    if more > 0 {
+        sentences.push(format!("{} more: summary.json holds them", counted(more as u64, "such difference")));
+    }
+    if run.is_suspect() {
+        sentences.push(
+            "the run is suspect: results above may be wrong; find the odd machine, and run the study again without it"
+                .to_owned(),
+        );
+    }
     sentences
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::digest::results_sha256;
 use super::measured::is_usual;
 use crate::ledger::{Account, Ledger, Line, Lines};
+use crate::records::difference::{DifferenceRecord, Odd};
 use crate::records::run::{RunRecord, Stage, TrialRecord};
 
 #[derive(Serialize)]
@@ -29,6 +30,9 @@ struct Summary<'a> {
     attempts: u64,
     attempts_by_end: BTreeMap<&'static str, u64>,
     epochs_repeated: u64,
+    /// Whether numbers that stand are wrong, or may be.
+    suspect: bool,
+    differences: Vec<DifferenceSummary<'a>>,
     wall_s: f64,
     best: Option<TrialSummary<'a>>,
     control: Option<TrialSummary<'a>>,
@@ -178,6 +182,8 @@ pub fn summary_json(run: &RunRecord) -> String {
         attempts: run.attempts.len() as u64,
         attempts_by_end: by_end(run),
         epochs_repeated: run.epochs_repeated,
+        suspect: run.is_suspect(),
+        differences: run.differences.iter().map(|difference| difference_summary(run, difference)).collect(),
         wall_s: run.wall_s,
         best: run.best().map(trial_summary),
         control: run.control_trial().map(trial_summary),
@@ -194,6 +200,26 @@ pub fn summary_json(run: &RunRecord) -> String {
         results_sha256: results_sha256(&run.trials),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
+}
+
+/// Where two executors told different numbers, and which of them is wrong, if that is known.
+#[derive(Serialize)]
+struct DifferenceSummary<'a> {
+    trial: u32,
+    epoch: u32,
+    first: &'a str,
+    other: &'a str,
+    odd: Option<&'a str>,
+}
+
+fn difference_summary<'a>(run: &'a RunRecord, difference: &DifferenceRecord) -> DifferenceSummary<'a> {
+    let (first, other) = (run.executor_name(difference.first), run.executor_name(difference.other));
+    let odd = match difference.odd {
+        Odd::First => Some(first),
+        Odd::Other => Some(other),
+        Odd::Sought | Odd::Unknown => None,
+    };
+    DifferenceSummary { trial: difference.trial.0, epoch: difference.epoch, first, other, odd }
 }
 
 /// How many attempts ended in which way; those that no driver saw end are left out.
@@ -270,6 +296,8 @@ mod tests {
             "attempts": 7,
             "attempts_by_end": { "completed": 4, "failed": 3 },
             "epochs_repeated": 0,
+            "suspect": false,
+            "differences": [],
             "wall_s": 12.5,
             "best": { "trial": 1, "configuration": best_values, "validation_error": 0.125, "test_error": 0.25 },
             "control": { "trial": 0, "configuration": control_values, "validation_error": 0.25, "test_error": 0.5 },

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics, Objective};
-use broadsweep_common::task::{Segment, TaskKind};
+use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_scheduler::Moment;
 use broadsweep_search::ranking::Ranking;
 use broadsweep_search::{Running, RunningTrial, VirtualTime};
 use bytes::Bytes;
 
-use super::record::{Begun, Finish, Row, SafeCheckpoint};
+use super::record::{Begun, Difference, Finish, Row, SafeCheckpoint};
 use super::task::TaskBook;
 use super::trial::TrialBook;
 use crate::records::attempt::AttemptRecord;
@@ -59,6 +59,8 @@ pub(super) struct Book {
     pub(super) names: Vec<Arc<[MetricName]>>,
     /// The columns that the trials' curves share.
     pub(super) columns: Columns,
+    /// Where executors told different numbers: at most once a replicate.
+    pub(super) differences: BTreeMap<Replicate, Difference>,
     /// Epochs that were reported by a second attempt.
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.
@@ -101,6 +103,7 @@ impl Book {
             parameters: BTreeSet::new(),
             names: Vec::new(),
             columns: Columns::default(),
+            differences: BTreeMap::new(),
             repeated: 0,
             misfortunes: (0, 0),
             latest: Moment::default(),
@@ -300,7 +303,7 @@ impl Book {
     pub(super) fn measured_tasks(&self) -> impl Iterator<Item = (&TaskBook, TrialId)> {
         self.tasks.iter().filter_map(|task| match task.kind() {
             TaskKind::Measure { replicate, .. } => Some((task, replicate.trial)),
-            TaskKind::Train(_) | TaskKind::Apply { .. } => None,
+            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => None,
         })
     }
 
@@ -345,6 +348,7 @@ impl Finish {
             Self::Paused { .. } => true,
             Self::Trained { .. }
             | Self::Diverged { .. }
+            | Self::Checked
             | Self::Measured(_)
             | Self::Applied { .. }
             | Self::GivenUp { .. } => false,

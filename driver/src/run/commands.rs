@@ -138,6 +138,7 @@ impl Run<'_> {
             self.note(&Record::Finished { task, finish: Finish::GivenUp { reason }, at: self.now() });
         }
         self.drop_checkpoints(task);
+        self.end_check(task);
         let book = self.chronicle.book();
         let Some(segment) = book.task(task).and_then(TaskBook::segment) else { return };
         let trial = segment.replicate.trial;
@@ -167,6 +168,7 @@ impl Run<'_> {
         match book.task(task).map(TaskBook::kind) {
             Some(TaskKind::Measure { .. }) => format!("the test error of {trial} could not be measured"),
             Some(TaskKind::Apply { partition }) => format!("partition {partition} is given up"),
+            Some(TaskKind::Check(_)) => format!("{trial} could not be trained once more"),
             Some(TaskKind::Train(_)) | None => format!("{trial} is given up"),
         }
     }

@@ -41,6 +41,13 @@ pub(super) fn first_training(trial: TrialId, needs: &TrialNeeds, until_epoch: Op
     training(needs, Segment { replicate: Replicate::first(trial), from_epoch: 0, until_epoch }, None)
 }
 
+/// The task that trains a replicate once more, up to this epoch: before all others, since a result may be wrong.
+pub(super) fn check(needs: &TrialNeeds, replicate: Replicate, until_epoch: u32) -> NewTask {
+    let segment = Segment { replicate, from_epoch: 0, until_epoch };
+    let priority = Priority::longest_first(Cost(u64::MAX));
+    NewTask { kind: TaskKind::Check(segment), priority, ..training(needs, segment, None) }
+}
+
 /// The task that applies the model to a partition.
 pub(super) fn application(partition: u32) -> NewTask {
     let priority = Priority::longest_first(Cost(0));
@@ -63,7 +70,7 @@ fn seen(book: &Book, task: &TaskBook) -> Option<Seen> {
         }
         Finish::Diverged { epoch } => SegmentEnd::Diverged { epoch: *epoch },
         Finish::GivenUp { .. } => SegmentEnd::GivenUp,
-        Finish::Measured(_) | Finish::Applied { .. } => return None,
+        Finish::Checked | Finish::Measured(_) | Finish::Applied { .. } => return None,
     };
     Some(Seen { segment, end })
 }
@@ -77,6 +84,8 @@ impl Run<'_> {
             self.progress.remember(trial, &book.configuration, value);
         }
         self.schedule_from(TaskId(0), held_until);
+        let unchecked = self.chronicle.book().missing_checks();
+        self.add_tasks(unchecked);
         let book = self.chronicle.book();
         if book.adding_ended {
             self.feed(Event::AddingEnded);
@@ -102,11 +111,12 @@ impl Run<'_> {
             let task = TaskId(number);
             let Some(book) = self.chronicle.book().task(task) else { continue };
             let (priority, forecast) = (book.task.priority, book.forecast());
-            let history = if book.attempts.is_empty() && !book.is_finished() {
+            let mut history = if book.attempts.is_empty() && !book.is_finished() {
                 History::default()
             } else {
                 book.history(held_until, |executor| !self.executors.is_former(executor))
             };
+            history.refused_on.extend(self.chronicle.book().parties_of(book.kind()));
             self.feed(Event::TaskAdded { task, priority, forecast, history });
         }
     }
@@ -150,7 +160,7 @@ impl Run<'_> {
         self.progress.planned(self.chronicle.book().trials.len() as u32);
     }
 
-    fn add_tasks(&mut self, tasks: Vec<NewTask>) {
+    pub(super) fn add_tasks(&mut self, tasks: Vec<NewTask>) {
         let first = TaskId(self.chronicle.book().tasks.len() as u32);
         if let Err(error) = self.chronicle.note_tasks(tasks) {
             self.broken.get_or_insert(error.into());

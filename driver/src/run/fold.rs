@@ -81,6 +81,7 @@ impl Book {
                     self.tasks.iter_mut().for_each(|task| task.refused_on.retain(|refused| refused != executor));
                 }
             }
+            Record::Differs { replicate, difference } => self.differ(*replicate, difference)?,
             Record::Totals { repeated, latest } => {
                 (self.repeated, self.latest) = (*repeated, self.latest.max(*latest));
             }

@@ -15,13 +15,18 @@ const NAMES_OF_TRIAL_MAX: usize = 2 * METRICS_MAX;
 
 /// A report that contradicts what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{trial} reported epoch {epoch} out of turn, or a second time with other numbers; executors of one run have to \
-     agree on bits"
-)]
+#[error("{trial} reported epoch {epoch} out of turn, or more metrics than a trial has")]
 pub(super) struct Contradiction {
     pub(super) trial: TrialId,
     pub(super) epoch: u32,
+}
+
+/// What the report of an epoch is, if it is in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JudgedEpoch {
+    pub(super) seen: Seen,
+    /// Whether an attempt told other numbers of this epoch before.
+    pub(super) differs: bool,
 }
 
 /// Whether an epoch's report tells something new.
@@ -54,34 +59,38 @@ pub(super) enum JudgedEnd {
     Applied {
         output: Digest,
     },
+    /// What was trained once more came to its end, or diverged in this epoch.
+    Checked {
+        diverged: Option<u32>,
+    },
     Stopped,
     /// It ended without a result.
     Without(AttemptEnd),
 }
 
 impl Book {
-    /// Whether the report of an epoch can be believed, and whether it is news. `None` if its task has no epochs.
+    /// Whether the report of an epoch is in turn, and what it is. `None` if its task has no epochs that count.
     pub(super) fn judge_epoch(
         &self,
         attempt: AttemptId,
         epoch: u32,
         metrics: &Metrics,
-    ) -> Option<Result<Seen, Contradiction>> {
+    ) -> Option<Result<JudgedEpoch, Contradiction>> {
         let (task, record) = (self.task(attempt.task)?, self.attempt(attempt)?);
         let segment = task.segment()?;
         let trial = segment.replicate.trial;
         let contradiction = Contradiction { trial, epoch };
         let curves = &self.trial(trial)?.replicate(segment.replicate)?.curves;
-        let agrees = curves.at(epoch).is_none_or(|known| known == *metrics);
+        let differs = curves.at(epoch).is_some_and(|known| known != *metrics);
         let is_new = |name: &&MetricName| curves.names().binary_search(name).is_err();
         let names = curves.names().len() + metrics.iter().map(|(name, _)| name).filter(is_new).count();
-        if !agrees || names > NAMES_OF_TRIAL_MAX || epoch == 0 || epoch > segment.until_epoch {
+        if names > NAMES_OF_TRIAL_MAX || epoch == 0 || epoch > segment.until_epoch {
             return Some(Err(contradiction));
         }
         Some(if Some(epoch) == record.epoch.checked_add(1) && epoch <= curves.epochs().saturating_add(1) {
-            Ok(Seen::New)
+            Ok(JudgedEpoch { seen: Seen::New, differs })
         } else if epoch <= record.epoch {
-            Ok(Seen::Before)
+            Ok(JudgedEpoch { seen: Seen::Before, differs })
         } else {
             Err(contradiction)
         })
@@ -118,6 +127,10 @@ impl Book {
                     (Some(_), Some(_)) => Err(foreign()),
                 }
             }
+            (Ended::Trained { .. }, Some(TaskKind::Check(_))) => Ok(JudgedEnd::Checked { diverged: None }),
+            (Ended::Diverged { epoch }, Some(TaskKind::Check(_))) => {
+                Ok(JudgedEnd::Checked { diverged: Some(*epoch) })
+            }
             (Ended::Diverged { epoch }, Some(TaskKind::Train(segment))) => {
                 let is_an_epoch = (1..=segment.until_epoch).contains(epoch);
                 is_an_epoch
@@ -142,7 +155,8 @@ impl Book {
             }
             (
                 Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Measured(_) | Ended::Applied { .. },
-                Some(TaskKind::Train(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. }) | None,
+                Some(TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. })
+                | None,
             ) => Err(foreign()),
         }
     }

@@ -11,6 +11,7 @@
 //! | `names` | the files beside the journal |
 //! | `deciding` | asks the search, and adds the tasks that follow |
 //! | `judge` | which reports can be believed |
+//! | `differing` | what follows where two executors tell different numbers |
 //! | `executors` | where each executor stands |
 //! | `attempts` | where an attempt stands between its launch and its end |
 //! | `effects` | what people are told, and which files go, once the journal has what led to it |
@@ -37,6 +38,7 @@ mod checkpoints;
 mod chronicle;
 mod commands;
 mod deciding;
+mod differing;
 mod effects;
 mod error;
 mod executors;

@@ -59,6 +59,7 @@ impl Book {
             executor_names: self.executors.clone(),
             standings: self.standings.clone(),
             epochs_repeated: self.repeated,
+            differences: self.differences.values().map(|difference| difference.told).collect(),
             trials: self.trial_records(),
             tasks: self.tasks.iter().map(TaskBook::purpose).collect(),
             control: self.control,
@@ -85,7 +86,7 @@ impl Book {
             Some((Finish::Paused { checkpoint, .. }, _)) => TrialOutcome::Paused { epoch: checkpoint.epoch },
             Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
-            Some((Finish::Measured(_) | Finish::Applied { .. }, _)) | None => TrialOutcome::NotRun,
+            Some((Finish::Checked | Finish::Measured(_) | Finish::Applied { .. }, _)) | None => TrialOutcome::NotRun,
         };
         let segments = || book.segments().filter_map(|task| self.task(task));
         // What each segment took, by the attempt that brought its result.

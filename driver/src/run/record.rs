@@ -12,6 +12,7 @@ use broadsweep_search::{Origin, VirtualTime};
 use serde::{Deserialize, Serialize};
 
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::difference::DifferenceRecord;
 use crate::records::run::BroadcastRecord;
 use crate::records::standing::{Standing, StandingSince};
 
@@ -49,6 +50,13 @@ pub(super) enum Record {
         first: TaskId,
         /// What they are.
         tasks: Vec<NewTask>,
+    },
+    /// Two executors told different numbers: what is known of that by now.
+    Differs {
+        /// Of what.
+        replicate: Replicate,
+        /// What is known.
+        difference: Difference,
     },
     /// No more tasks will come: the search has ended, and the looks at the test rows after it are planned.
     AddingEnded,
@@ -248,6 +256,15 @@ pub(super) struct Row {
     pub(super) values: Vec<f64>,
 }
 
+/// What is known of numbers that two executors told differently.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Difference {
+    /// What people are told.
+    pub(super) told: DifferenceRecord,
+    /// The other's numbers; `None` where its training diverged then.
+    pub(super) row: Option<Row>,
+}
+
 /// What a driver starts from. A later one has to start from the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begun {
@@ -324,6 +341,8 @@ pub(super) enum Finish {
         /// In this epoch.
         epoch: u32,
     },
+    /// A trial was trained once more, or the part that had to be.
+    Checked,
     /// Weights were measured.
     Measured(Metrics),
     /// The model was applied to a partition.

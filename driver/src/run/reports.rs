@@ -4,13 +4,16 @@
 use broadsweep_common::attempt::{AttemptEvent, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
 use broadsweep_common::metrics::Metrics;
+use broadsweep_common::task::{Segment, TaskKind};
 use broadsweep_scheduler::{Event, Outcome};
 use tokio::time::Instant;
 
 use super::attempts::{Awaited, Fetching, Phase};
 use super::checkpoints::Offered;
-use super::judge::{Contradiction, JudgedEnd, Seen};
-use super::record::{Finish, Record, SafeCheckpoint, Spent};
+use super::differing::Told;
+use super::judge::{Contradiction, JudgedEnd, JudgedEpoch, Seen};
+use super::record::{Finish, Record, Row, SafeCheckpoint, Spent};
+use super::task::TaskBook;
 use super::{Run, names};
 use crate::cluster::{Cargo, Order, Pull};
 use crate::records::attempt::AttemptEnd;
@@ -80,12 +83,24 @@ impl Run<'_> {
         (epoch, metrics): (u32, &Metrics),
         spent: Spent,
     ) -> bool {
+        if let Some(TaskKind::Check(segment)) = self.chronicle.book().task(attempt.task).map(TaskBook::kind) {
+            if (1..=segment.until_epoch).contains(&epoch) {
+                self.feed(Event::EpochEnded { executor, attempt, epoch });
+                self.compare(executor, segment.replicate, (epoch, Some(metrics)));
+            }
+            return false; // nothing of it is kept
+        }
         let judged = self.chronicle.book().judge_epoch(attempt, epoch, metrics);
         let Some(judged) = judged.filter(|_| !self.attempts.is_doubted(attempt)) else {
             tracing::warn!(%executor, %attempt, epoch, "an epoch that cannot be believed is ignored");
             return false;
         };
-        match judged {
+        if let Ok(JudgedEpoch { differs, .. }) = judged
+            && !self.agrees(executor, attempt, (epoch, Some(metrics)), differs)
+        {
+            return false;
+        }
+        match judged.map(|judged| judged.seen) {
             Ok(Seen::New) if !self.note_epoch(executor, attempt, (epoch, metrics), spent) => {
                 self.doubt(executor, attempt, "it reports other metrics at each epoch".to_owned());
                 false
@@ -101,6 +116,17 @@ impl Run<'_> {
                 false
             }
         }
+    }
+
+    /// Whether an attempt may go on with what it tells of an epoch of its training.
+    fn agrees(&mut self, executor: ExecutorId, attempt: AttemptId, told: Told<'_>, differs: bool) -> bool {
+        let segment = self.chronicle.book().task(attempt.task).and_then(TaskBook::segment);
+        let Some(replicate) = segment.map(|segment| segment.replicate) else { return true };
+        if differs {
+            return self.on_other_numbers(executor, attempt, replicate, told);
+        }
+        self.compare(executor, replicate, told);
+        true
     }
 
     /// People hear when an attempt had to begin at the beginning: it takes longer, and something was wrong.
@@ -123,18 +149,23 @@ impl Run<'_> {
         (epoch, metrics): (u32, &Metrics),
         spent: Spent,
     ) -> bool {
+        let Some(row) = self.row_of(executor, metrics) else { return false };
+        tracing::info!(%attempt, epoch, ?metrics, "epoch done");
+        self.note(&Record::Epoch { attempt, epoch, row, spent });
+        true
+    }
+
+    /// Metrics as the journal has them, after their names were written down; `None` if there are too many of these.
+    pub(super) fn row_of(&mut self, executor: ExecutorId, metrics: &Metrics) -> Option<Row> {
         if self.chronicle.book().row(metrics).is_none() {
             let lists = self.name_lists.entry(executor).or_default();
             *lists += 1;
             if *lists > NAME_LISTS_OF_EXECUTOR_MAX || !self.chronicle.book().has_room_for_names() {
-                return false;
+                return None;
             }
             self.note(&Record::Names(metrics.iter().map(|(name, _)| name.clone()).collect()));
         }
-        let Some(row) = self.chronicle.book().row(metrics) else { return false };
-        tracing::info!(%attempt, epoch, ?metrics, "epoch done");
-        self.note(&Record::Epoch { attempt, epoch, row, spent });
-        true
+        self.chronicle.book().row(metrics)
     }
 
     fn on_checkpoint(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, blob: Option<Digest>) {
@@ -163,7 +194,7 @@ impl Run<'_> {
     }
 
     /// An attempt told something that cannot be: it is stopped, and tried again elsewhere.
-    fn doubt(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
+    pub(super) fn doubt(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
         self.say(format!("{}: {reason}", self.cluster.name(executor)));
         self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
         self.attempts.enter(attempt, Phase::Doubted { reason });
@@ -205,11 +236,40 @@ impl Run<'_> {
                 return self.fetch_artifact(executor, attempt, (finish, output), (sequence, spent));
             }
             JudgedEnd::Stopped => return self.on_stopped(executor, attempt, (sequence, spent)),
-            JudgedEnd::Diverged { epoch } => self.complete(executor, attempt, Finish::Diverged { epoch }, spent),
+            JudgedEnd::Diverged { epoch } => self.on_diverged(executor, attempt, epoch, spent),
+            JudgedEnd::Checked { diverged } => {
+                self.release_all(executor, ended.artifacts().iter().map(|artifact| artifact.blob));
+                self.on_checked(executor, attempt, diverged, spent);
+            }
             JudgedEnd::Measured(metrics) => self.complete(executor, attempt, Finish::Measured(metrics), spent),
             JudgedEnd::Without(end) => self.end_without(executor, attempt, end, spent),
         }
         Settled::Now
+    }
+
+    /// A training diverged: a result, unless another attempt told numbers of that epoch.
+    fn on_diverged(&mut self, executor: ExecutorId, attempt: AttemptId, epoch: u32, spent: Spent) {
+        let book = self.chronicle.book();
+        let segment = book.task(attempt.task).and_then(TaskBook::segment);
+        let has_numbers = |segment: Segment| {
+            let replicate = book.trial(segment.replicate.trial)?.replicate(segment.replicate)?;
+            Some(replicate.curves.epochs() >= epoch)
+        };
+        let differs = segment.and_then(has_numbers).unwrap_or_default();
+        if self.agrees(executor, attempt, (epoch, None), differs) {
+            return self.complete(executor, attempt, Finish::Diverged { epoch }, spent);
+        }
+        let reason = self.attempts.take_doubt(attempt).unwrap_or_default();
+        self.fail(executor, attempt, reason, spent);
+    }
+
+    /// A trial was trained once more, as far as it had to be.
+    fn on_checked(&mut self, executor: ExecutorId, attempt: AttemptId, diverged: Option<u32>, spent: Spent) {
+        let kind = self.chronicle.book().task(attempt.task).map(TaskBook::kind);
+        if let (Some(TaskKind::Check(segment)), Some(epoch)) = (kind, diverged) {
+            self.compare(executor, segment.replicate, (epoch, None));
+        }
+        self.complete(executor, attempt, Finish::Checked, spent);
     }
 
     /// A trial is trained: if it may be the best or is the control, its weights are fetched first.

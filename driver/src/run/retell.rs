@@ -84,6 +84,10 @@ impl Book {
             standings.chunks(PIECE).map(move |piece| Record::Standings { executor, standings: piece.to_vec() })
         });
         let tasks = self.tasks().flat_map(|(number, task)| task.records(number));
+        let differences = self
+            .differences
+            .iter()
+            .map(|(replicate, known)| Record::Differs { replicate: *replicate, difference: known.clone() });
         let adding_ended = self.adding_ended.then_some(Record::AddingEnded);
         let decided = decided(0, self.decided());
         // What was reported stands before the ends, by which trials are ranked.
@@ -96,6 +100,7 @@ impl Book {
             .chain(self.added())
             .chain(self.epochs())
             .chain(tasks)
+            .chain(differences)
             .chain(adding_ended)
             .chain([
                 Record::Broadcast(self.broadcast),

@@ -56,6 +56,7 @@ impl TaskBook {
     pub(super) fn purpose(&self) -> Purpose {
         match self.task.kind {
             TaskKind::Train(segment) => Purpose::Training(segment.replicate.trial),
+            TaskKind::Check(segment) => Purpose::Check(segment.replicate.trial),
             TaskKind::Measure { replicate, .. } => Purpose::Measurement(replicate.trial),
             TaskKind::Apply { partition } => Purpose::Application { partition },
         }
@@ -65,7 +66,15 @@ impl TaskBook {
     pub(super) fn segment(&self) -> Option<Segment> {
         match self.task.kind {
             TaskKind::Train(segment) => Some(segment),
-            TaskKind::Measure { .. } | TaskKind::Apply { .. } => None,
+            TaskKind::Check(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. } => None,
+        }
+    }
+
+    /// The epochs that it reports: the one that it begins after, and its last.
+    fn epochs(&self) -> (u32, u32) {
+        match self.task.kind {
+            TaskKind::Train(segment) | TaskKind::Check(segment) => (segment.from_epoch, segment.until_epoch),
+            TaskKind::Measure { .. } | TaskKind::Apply { .. } => (0, 1),
         }
     }
 
@@ -84,14 +93,12 @@ impl TaskBook {
 
     /// The epoch after which its next attempt goes on; 0 for the beginning.
     pub(super) fn begins_after(&self) -> u32 {
-        let begins_at = self.segment().map_or(0, |segment| segment.from_epoch);
-        self.checkpoint.map_or(begins_at, |checkpoint| checkpoint.epoch)
+        self.checkpoint.map_or(self.epochs().0, |checkpoint| checkpoint.epoch)
     }
 
     /// What it will take: a training reports epochs, everything else ends in one step.
     pub(super) fn forecast(&self) -> Forecast {
-        let (from_epoch, until_epoch) =
-            self.segment().map_or((0, 1), |segment| (segment.from_epoch, segment.until_epoch));
+        let (from_epoch, until_epoch) = self.epochs();
         Forecast { cost: Cost(self.task.cost), from_epoch, until_epoch: until_epoch.max(from_epoch + 1) }
     }
 

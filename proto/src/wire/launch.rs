@@ -36,7 +36,8 @@ pub fn launch(message: session::Launch) -> Result<Launch, WireError> {
 
 fn kind_message(kind: TaskKind) -> launch::Kind {
     match kind {
-        TaskKind::Train(Segment { replicate, from_epoch, until_epoch }) => {
+        TaskKind::Train(segment) | TaskKind::Check(segment) => {
+            let Segment { replicate, from_epoch, until_epoch } = segment;
             let replicate = Some(replicate_message(replicate));
             launch::Kind::Train(session::Train { replicate, from_epoch, until_epoch })
         }

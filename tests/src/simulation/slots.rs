@@ -101,7 +101,9 @@ impl TimedSlots {
                 TaskKind::Apply { partition } => {
                     attempt.make_in_time(APPLICATION, output_of(partition), sleep).await;
                 }
-                TaskKind::Train(_) | TaskKind::Measure { .. } => attempt.run_in_time(sleep).await,
+                TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Measure { .. } => {
+                    attempt.run_in_time(sleep).await;
+                }
             }
         });
     }

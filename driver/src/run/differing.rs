@@ -1,0 +1,184 @@
+//! What follows where two executors tell different numbers of one epoch: those that were written down first stand, and a
+//! third executor trains the trial once more up to there. It names the odd one; if that is the first, or nobody can say,
+//! the run is suspect.
+
+use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
+use broadsweep_common::metrics::Metrics;
+use broadsweep_common::task::{Replicate, TaskKind};
+
+use super::Run;
+use super::book::{Book, Unfit};
+use super::deciding::check;
+use super::record::{Difference, NewTask, Record, Row};
+use super::task::TaskBook;
+use crate::records::difference::{DifferenceRecord, Odd};
+
+impl Book {
+    /// Takes in what is known of a difference.
+    pub(super) fn differ(&mut self, replicate: Replicate, difference: &Difference) -> Result<(), Unfit> {
+        let DifferenceRecord { trial, first, other, .. } = difference.told;
+        let is_known = |executor: ExecutorId| self.executors.get(executor.0 as usize).is_some();
+        if trial != replicate.trial || self.trial(trial).is_none() || !is_known(first) || !is_known(other) {
+            return Err(Unfit(format!("two executors differ in {trial}, and one of the three is not there")));
+        }
+        if let Some(row) = &difference.row {
+            self.names_of(row)?;
+        }
+        self.differences.insert(replicate, difference.clone());
+        Ok(())
+    }
+
+    /// Those that a check is about, and which are not asked: none for any other task.
+    pub(super) fn parties_of(&self, kind: TaskKind) -> Vec<ExecutorId> {
+        let TaskKind::Check(segment) = kind else { return Vec::new() };
+        let difference = self.differences.get(&segment.replicate);
+        difference.into_iter().flat_map(|known| [known.told.first, known.told.other]).collect()
+    }
+
+    /// The checks that their driver had no time to add.
+    pub(super) fn missing_checks(&self) -> Vec<NewTask> {
+        let sought = self.differences.iter().filter(|(_, known)| known.told.odd == Odd::Sought);
+        let is_there = |replicate: Replicate| {
+            let checks =
+                |task: &TaskBook| matches!(task.kind(), TaskKind::Check(segment) if segment.replicate == replicate);
+            self.tasks.iter().any(checks)
+        };
+        let missing = sought.filter(|(replicate, _)| !is_there(**replicate));
+        missing.filter_map(|(replicate, known)| self.check_of(*replicate, known.told.epoch)).collect()
+    }
+
+    fn check_of(&self, replicate: Replicate, epoch: u32) -> Option<NewTask> {
+        Some(check(&self.trial(replicate.trial)?.needs, replicate, epoch))
+    }
+
+    /// The executors that told what stands of an epoch, an earlier attempt's first.
+    fn tellers(&self, replicate: Replicate, epoch: u32) -> Vec<ExecutorId> {
+        let known = self.trial(replicate.trial).and_then(|trial| trial.replicate(replicate));
+        let tasks = known.into_iter().flat_map(|known| &known.segments).filter_map(|task| self.task(*task));
+        let attempts = tasks.flat_map(|task| &task.attempts);
+        let told = attempts.filter(|attempt| attempt.from_epoch < epoch && epoch <= attempt.epoch);
+        told.map(|attempt| attempt.executor).collect()
+    }
+
+    /// Whether an executor may tell other numbers than those that stand: once it is known that they are in doubt, whoever
+    /// differs from them may be right, unless it is the one that is looked into, or was found to be wrong.
+    fn may_differ(&self, replicate: Replicate, executor: ExecutorId) -> bool {
+        self.differences.get(&replicate).is_some_and(|known| match known.told.odd {
+            Odd::Sought | Odd::Other => executor != known.told.other,
+            Odd::First | Odd::Unknown => true,
+        })
+    }
+
+    fn metrics_of(&self, row: &Row) -> Option<Metrics> {
+        let names = self.names_of(row).ok()?;
+        Some(names.iter().cloned().zip(row.values.iter().copied()).collect())
+    }
+
+    /// What the numbers of a third executor say of a difference in this epoch; `None` if nobody asks.
+    fn odd_by(&self, third: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) -> Option<Odd> {
+        let known = self.differences.get(&replicate)?;
+        let DifferenceRecord { first, other, odd, .. } = known.told;
+        if odd != Odd::Sought || known.told.epoch != epoch || third == first || third == other {
+            return None;
+        }
+        let standing = self.trial(replicate.trial)?.replicate(replicate)?.curves.at(epoch);
+        let others = known.row.as_ref().and_then(|row| self.metrics_of(row));
+        Some(if metrics == standing.as_ref() {
+            Odd::Other
+        } else if metrics == others.as_ref() {
+            Odd::First
+        } else {
+            Odd::Unknown
+        })
+    }
+}
+
+/// An epoch, and what was measured then; nothing where the training diverged.
+pub(super) type Told<'a> = (u32, Option<&'a Metrics>);
+
+impl Run<'_> {
+    /// An executor tells other numbers of an epoch than those that stand. Says whether its attempt may go on: otherwise
+    /// it is stopped, and tried again elsewhere.
+    pub(super) fn on_other_numbers(
+        &mut self,
+        executor: ExecutorId,
+        attempt: AttemptId,
+        replicate: Replicate,
+        told: Told<'_>,
+    ) -> bool {
+        if !self.chronicle.book().differences.contains_key(&replicate) {
+            self.begin_difference(executor, replicate, told);
+        }
+        self.compare(executor, replicate, told);
+        self.chronicle.book().may_differ(replicate, executor)
+            || {
+                let reason = format!(
+                    "{attempt} computed other numbers for {} in epoch {} than were told before; executors of one run have to \
+                 agree on bits",
+                    replicate.trial, told.0
+                );
+                self.doubt(executor, attempt, reason);
+                false
+            }
+    }
+
+    fn begin_difference(&mut self, other: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) {
+        let tellers = self.chronicle.book().tellers(replicate, epoch);
+        let Some(first) = tellers.first().copied() else { return };
+        let row = metrics.and_then(|metrics| self.row_of(other, metrics));
+        let told = DifferenceRecord { trial: replicate.trial, epoch, first, other, odd: Odd::Sought };
+        self.note(&Record::Differs { replicate, difference: Difference { told, row } });
+        let (trial, name) = (replicate.trial, self.cluster.name(other).to_owned());
+        if let Some(second) = tellers.into_iter().find(|teller| *teller != first && *teller != other) {
+            return self.conclude_difference(replicate, Odd::Other, Some(second));
+        }
+        self.say(format!(
+            "{trial}, epoch {epoch}: {name} computed other numbers than {} did before, which stand; another executor \
+             trains it once more up to there, to see who is right",
+            self.cluster.name(first)
+        ));
+        let check = self.chronicle.book().check_of(replicate, epoch);
+        self.add_tasks(check.into_iter().collect());
+    }
+
+    /// If a third executor is asked for these numbers, here they are.
+    pub(super) fn compare(&mut self, third: ExecutorId, replicate: Replicate, told: Told<'_>) {
+        if let Some(odd) = self.chronicle.book().odd_by(third, replicate, told) {
+            self.conclude_difference(replicate, odd, Some(third));
+        }
+    }
+
+    /// A task is over; if it was a check that found nothing out, nobody will.
+    pub(super) fn end_check(&mut self, task: TaskId) {
+        let Some(TaskKind::Check(segment)) = self.chronicle.book().task(task).map(TaskBook::kind) else { return };
+        let known = self.chronicle.book().differences.get(&segment.replicate);
+        if known.is_some_and(|known| known.told.odd == Odd::Sought) {
+            self.conclude_difference(segment.replicate, Odd::Unknown, None);
+        }
+    }
+
+    fn conclude_difference(&mut self, replicate: Replicate, odd: Odd, third: Option<ExecutorId>) {
+        let Some(mut difference) = self.chronicle.book().differences.get(&replicate).cloned() else { return };
+        difference.told.odd = odd;
+        let DifferenceRecord { trial, epoch, first, other, .. } = difference.told;
+        self.note(&Record::Differs { replicate, difference });
+        let name = |executor: ExecutorId| self.cluster.name(executor);
+        let (first, other, third) = (name(first), name(other), third.map(name));
+        let found = match (odd, third) {
+            (Odd::Other, Some(third)) => format!(
+                "{third} computed the same as {first}: {other} is the odd one, and what it computed for other trials may \
+                 be wrong, too"
+            ),
+            (Odd::First, Some(third)) => format!(
+                "{third} computed the same as {other}: {first} is the odd one. Its numbers stand, so the run is suspect"
+            ),
+            (_, Some(third)) => {
+                format!("{third} computed others again: nobody can say who is right, and the run is suspect")
+            }
+            (_, None) => {
+                format!("no third executor could be asked whether {first} or {other} is right, so the run is suspect")
+            }
+        };
+        self.say(format!("{trial}, epoch {epoch}: {found}"));
+    }
+}
