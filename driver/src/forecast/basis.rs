@@ -103,6 +103,7 @@ impl Basis {
             let worth_us: u64 = attempts.iter().map(|number| ledger.worth_us[*number]).sum();
             match run.trained_by(run.attempts[attempts[0]].attempt.task) {
                 Some(trial) => took_us[trial.trial.0 as usize] += worth_us,
+                None if run.is_check(run.attempts[attempts[0]].attempt.task) => {} // another run has no reason for it
                 None => measures_us.push(worth_us),
             }
         }

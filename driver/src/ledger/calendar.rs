@@ -139,6 +139,7 @@ fn waits(run: &RunRecord, wall_us: u64) -> Vec<(u64, u64)> {
     for attempt in &run.attempts {
         match run.trained_by(attempt.attempt.task) {
             Some(trial) => trainings.push((trial.trial, attempt)),
+            None if run.is_check(attempt.attempt.task) => {} // no result waits for it
             None => others.push(attempt),
         }
     }

@@ -257,8 +257,7 @@ fn book_attempt(lines: &mut Lines, attempt: &AttemptRecord, took_us: u64, parts:
     take(lines, Line::Slow, excess_us);
     take(lines, Line::Training, parts.counted_us - parts.excess_us);
     match end.yields() {
-        Yield::Result => take(lines, Line::Waiting, u64::MAX),
-        Yield::Checkpoint => {
+        Yield::Result | Yield::Checkpoint => {
             take(lines, Line::Lost, parts.work_us - parts.counted_us);
             take(lines, Line::Waiting, u64::MAX);
         }

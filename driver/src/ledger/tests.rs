@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
-use crate::records::run::{Stage, TrialOutcome, TrialRecord};
+use crate::records::run::{Purpose, Stage, TrialOutcome, TrialRecord};
 use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures;
 
@@ -116,6 +116,14 @@ fn a_last_long_trial_leaves_the_others_idle() {
         sentences[1].starts_with("tail idle cost 40.0 %: trial 0 ended last, 10.0 s after it began"),
         "{sentences:?}"
     );
+}
+
+#[test]
+fn what_is_trained_once_more_to_see_who_is_right_is_lost_time_and_nobody_waits_for_it() {
+    let attempts = vec![completed(0, 0, (0.0, 10.0)), completed(1, 1, (4.0, 10.0))];
+    let mut run = run(10.0, vec![at_once(), at_once()], vec![trial(0, 10)], attempts);
+    run.tasks[1] = Purpose::Check(TrialId(0));
+    assert_eq!(told(&run), [(Line::Training, 10 * S), (Line::Lost, 6 * S), (Line::Tail, 4 * S)]);
 }
 
 #[test]

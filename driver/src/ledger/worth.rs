@@ -60,7 +60,8 @@ impl Worth {
         let mut parts: Vec<AttemptWork> = Vec::with_capacity(run.attempts.len());
         for attempts in run.attempts.chunk_by(|one, other| one.attempt.task == other.attempt.task) {
             let trial = run.trained_by(attempts[0].attempt.task);
-            let kept = kept_shares(attempts, trial);
+            let is_check = run.is_check(attempts[0].attempt.task);
+            let kept = if is_check { vec![0.0; attempts.len()] } else { kept_shares(attempts, trial) };
             parts.extend(attempts.iter().zip(kept).map(|(attempt, kept)| {
                 let work_us = microseconds(attempt.training_s + attempt.evaluation_s);
                 AttemptWork {

@@ -273,6 +273,12 @@ impl RunRecord {
         }
     }
 
+    /// Whether a task trains a trial once more, only to see who is right.
+    #[must_use]
+    pub fn is_check(&self, task: TaskId) -> bool {
+        matches!(self.purpose_of(task), Some(Purpose::Check(_)))
+    }
+
     /// What people call an executor.
     #[must_use]
     pub fn executor_name(&self, executor: ExecutorId) -> &str {

@@ -233,7 +233,7 @@ fn seconds(seconds: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::ids::TrialId;
+    use broadsweep_common::ids::{ExecutorId, TrialId};
 
     use super::*;
     use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested, with_own};
@@ -241,6 +241,26 @@ mod tests {
 
     fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
         RunRecord { control: Some(TrialId(0)), ..run(trials) }
+    }
+
+    #[test]
+    fn a_difference_is_told_with_who_is_wrong_and_what_that_means() {
+        let told = |odd| {
+            let (first, other) = (ExecutorId(0), ExecutorId(1));
+            let difference = DifferenceRecord { trial: TrialId(0), epoch: 2, first, other, odd };
+            remarks(&RunRecord { differences: vec![difference], ..run(vec![finished(0, 0.1)]) }).join("\n")
+        };
+        let rows = [
+            (Odd::Sought, "which of them is wrong is not known yet", false),
+            (Odd::First, "127.0.0.1:7070 is wrong, as a third one showed, and its numbers stand here", true),
+            (Odd::Other, "127.0.0.1:7071 is wrong, as a third one showed; check what it computed", false),
+            (Odd::Unknown, "which of them is wrong could not be found out", true),
+        ];
+        for (odd, found, is_suspect) in rows {
+            let said = told(odd);
+            assert!(said.contains("trial 0, epoch 2: 127.0.0.1:7070 and 127.0.0.1:7071 computed"), "{said}");
+            assert!(said.contains(found) && said.contains("the run is suspect") == is_suspect, "{said}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ const REASON_CHARACTERS_MAX: usize = 100;
 enum Kind {
     Trained,
     Measured,
+    Checked,
     Stopped,
     Beaten,
     Lost,
@@ -36,8 +37,10 @@ enum Kind {
 
 impl Kind {
     fn of(view: &View<'_>, attempt: &AttemptRecord) -> Self {
-        let is_measure = view.run.trained_by(attempt.attempt.task).is_none();
+        let task = attempt.attempt.task;
+        let is_measure = view.run.trained_by(task).is_none();
         match attempt.end.as_ref().map(AttemptEnd::yields) {
+            Some(Yield::Result) if view.run.is_check(task) => Self::Checked,
             Some(Yield::Result) if is_measure => Self::Measured,
             Some(Yield::Result) => Self::Trained,
             Some(Yield::Checkpoint) => Self::Stopped,
@@ -51,6 +54,7 @@ impl Kind {
         match self {
             Self::Trained => "trained",
             Self::Measured => "looked at the test rows",
+            Self::Checked => "trained again, to see who is right",
             Self::Stopped => "stopped, to go on",
             Self::Beaten => "copy that was beaten",
             Self::Lost => "lost or failed",
@@ -62,6 +66,7 @@ impl Kind {
         match self {
             Self::Trained => "@series-0",
             Self::Measured => "@series-2",
+            Self::Checked => "@series-3",
             Self::Stopped => "@series-4",
             Self::Beaten => "@muted",
             Self::Lost => "@bad",
