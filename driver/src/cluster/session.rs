@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::iter;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::attempt::{Launch, Report};
@@ -17,7 +16,7 @@ use tonic::{Status, Streaming};
 use super::desk::Desk;
 use super::ending::{SessionEnd, status_in_words};
 use super::errands::Errands;
-use super::outbound::Outbound;
+use super::outbound::{Acknowledged, Outbound};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
 
@@ -34,8 +33,8 @@ pub(super) struct Session {
     pub(super) inbound: Streaming<FromExecutor>,
     /// The number of the last message from the executor.
     pub(super) received: u64,
-    /// The number of the last one that is to be acknowledged.
-    pub(super) acknowledged: Arc<AtomicU64>,
+    /// What of theirs is to be acknowledged.
+    pub(super) acknowledged: Arc<Acknowledged>,
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
     pub(super) errands: Errands,
@@ -178,8 +177,8 @@ impl Session {
                 }
                 Order::Pull(pull) => self.pull(desk, pull),
                 Order::HangUp { reason } => return Err(SessionEnd::Lost { reason: reason.to_owned() }),
-                Order::Acknowledge { sequence } => {
-                    self.acknowledged.fetch_max(sequence, Ordering::Relaxed);
+                Order::Acknowledge { through, settled } => {
+                    self.acknowledged.add(through, settled);
                     acknowledges = true;
                 }
             }
