@@ -18,9 +18,9 @@ use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::{BlockSet, Mesh, NodeId, Push, Scatter, Why};
 use broadsweep_common::ids::ExecutorId;
-use broadsweep_proto::blocks::Holdings;
 use broadsweep_proto::dial::is_loopback;
 use broadsweep_proto::session::{Peers, driver_item};
+use broadsweep_proto::wire::Told;
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -183,6 +183,7 @@ impl Seat {
         let refused = |status: Status| broadcast_error(address, &status);
         let broken = |reason: &str| LinkError::Broken { address: address.to_owned(), reason: reason.to_owned() };
         let mut holdings = way.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
+        let mut told = Told::new(blob.manifest.blocks().len() as u32);
         let encoding = broadcast.encoding_to(address);
         let mut pushes = JoinSet::new();
         let mut is_fed = false;
@@ -212,13 +213,9 @@ impl Seat {
                     answer.map_err(refused)?;
                 }
                 update = holdings.message() => match update.map_err(refused)? {
-                    Some(Holdings { all, came }) => {
-                        if let Some(all) = all {
-                            let all = BlockSet::from_bytes(blob.manifest.blocks().len() as u32, &all);
-                            let all = all.ok_or_else(|| broken("told of blocks that there are not"))?;
-                            self.came(all.present());
-                        }
-                        self.came(came.into_iter());
+                    Some(message) => {
+                        let new = told.add(message).map_err(|bad| broken(&bad.to_string()))?;
+                        self.came(new.into_iter());
                     }
                     None if self.have.is_full() => return Ok(()),
                     None => return Err(broken("stopped telling what it has of the data").into()),
