@@ -262,13 +262,46 @@ fn in_words(error: impl ToString) -> String {
 
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::ids::TaskId;
+    use broadsweep_common::configuration::Configuration;
+    use broadsweep_common::ids::{TaskId, TrialId};
+    use broadsweep_common::task::{Replicate, Segment, TaskKind};
+    use tonic::transport::Endpoint;
 
     use super::*;
+    use crate::cluster::BlockingVault;
+    use crate::journal::{MemoryStorage, Storage};
 
     fn cancel(task: u32, at_epoch_end: bool) -> Cancel {
         let attempt = AttemptId { task: TaskId(task), number: 1 };
         Cancel { attempt: Some(wire::attempt_message(attempt)), at_epoch_end }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_changed_in_the_run_folder_is_sent_to_nobody() {
+        let storage = Arc::new(MemoryStorage::new());
+        let vault = BlockingVault::new(Arc::clone(&storage) as Arc<dyn Storage>);
+        let (name, content) = ("checkpoints/0-3".to_owned(), Bytes::from_static(b"the state after the third epoch"));
+        let blob = Blob::new(content.clone()).unwrap().manifest.digest();
+        vault.keep(name.clone(), content.clone()).await.unwrap();
+        // Nobody listens: what is to be sent fails in another way.
+        let mut transfer = Transfer::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy().into(), "run");
+        let mut supplied = async || {
+            let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 3, until_epoch: 9 };
+            let (attempt, kind) = (AttemptId { task: TaskId(0), number: 2 }, TaskKind::Train(segment));
+            let mut launch = Launch { attempt, kind, configuration: Configuration::default(), checkpoint: None };
+            let needs = Needs::Checkpoint { name: name.clone(), blob };
+            let reason = supply(&mut transfer, &vault, &mut launch, needs).await.unwrap_err();
+            (reason, launch.checkpoint)
+        };
+        let (reason, _) = supplied().await;
+        assert!(!reason.contains("damaged"), "it was sent as it is: {reason}");
+        for bit in [0, 8 * content.len() - 1] {
+            let mut flipped = content.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            storage.write(&name, &flipped).unwrap();
+            let damaged = "checkpoints/0-3 in the run folder is damaged".to_owned();
+            assert_eq!(supplied().await, (damaged, None), "bit {bit}");
+        }
     }
 
     #[test]

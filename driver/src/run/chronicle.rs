@@ -317,3 +317,7 @@ impl Chronicle {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "chronicle_tests.rs"]
+mod tests;
