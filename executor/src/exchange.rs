@@ -17,15 +17,17 @@ use broadsweep_proto::blocks::blocks_client::BlocksClient;
 use broadsweep_proto::blocks::{Holdings, WatchRequest};
 use broadsweep_proto::bulk::{BulkClient, FetchReply, FetchRequest};
 use broadsweep_proto::dial::{Connect, dial, is_loopback};
-use broadsweep_proto::wire;
+use broadsweep_proto::wire::{self, Told};
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, Receiver as EventReceiver, Sender as EventSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::store::{BlobStore, StoreError};
@@ -39,6 +41,10 @@ const REDIAL_MIN: Duration = Duration::from_millis(200);
 const REDIAL_MAX: Duration = Duration::from_secs(5);
 /// Addresses that one exchange knows, listed now or before.
 const ADDRESSES_MAX: usize = 1 << 16;
+/// What peers told and nobody has taken in yet: a peer that tells faster is read no further, and has to wait.
+const EVENTS_MAX: usize = 64;
+
+const EXCHANGE_OVER: &str = "the exchange is over";
 
 /// What an exchange needs of its executor.
 #[derive(Clone)]
@@ -69,7 +75,7 @@ impl Exchange {
     /// Fetches `blob`, which was offered here, from executors that belong to `run` as well.
     pub(crate) fn start(surroundings: Surroundings, run: &str, blob: Digest, company: Company) -> Self {
         let (company, told) = watch::channel(company);
-        let (tell, events) = unbounded_channel();
+        let (tell, events) = mpsc::channel(EVENTS_MAX);
         let errand = Errand { surroundings, run: run.to_owned(), blob, tell };
         let task = tokio::spawn(exchange(errand, told, events));
         Self { blob, company, _task: AbortOnDropHandle::new(task) }
@@ -101,7 +107,8 @@ struct Errand {
     surroundings: Surroundings,
     run: String,
     blob: Digest,
-    tell: UnboundedSender<PeerEvent>,
+    /// Only the tasks that watch peers wait for room there: the exchange itself never does, and always takes in.
+    tell: EventSender<PeerEvent>,
 }
 
 /// Everything about the peers of one exchange.
@@ -116,7 +123,7 @@ struct Peers {
     encoding: Encoding,
 }
 
-async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut events: UnboundedReceiver<PeerEvent>) {
+async fn exchange(errand: Errand, mut told: watch::Receiver<Company>, mut events: EventReceiver<PeerEvent>) {
     let Errand { surroundings: Surroundings { store, arrivals, instance, .. }, blob, .. } = errand.clone();
     let mut arrived = arrivals.listen();
     let Some(have) = what_is_here(&store, blob) else { return };
@@ -262,7 +269,7 @@ async fn watch_peer(errand: Errand, peer: PeerId, address: String) {
             Ok(()) => pending().await, // it has all, and can be asked at any time
             Err(reason) => tracing::debug!(address, reason, "a peer does not answer"),
         }
-        if errand.tell.send(PeerEvent::Left(peer)).is_err() {
+        if errand.tell.send(PeerEvent::Left(peer)).await.is_err() {
             return;
         }
         sleep(wait).await;
@@ -276,16 +283,24 @@ async fn watch_once(errand: &Errand, peer: PeerId, address: &str) -> Result<(), 
     let mut client = BlocksClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = WatchRequest { run: errand.run.clone(), blob: name_of(errand.blob), by_peer: true };
     let watching = timeout(ANSWER_TIMEOUT, client.watch(request)).await.map_err(|_| "no answer".to_owned())?;
-    let mut holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
+    let holdings = watching.map_err(|status| status.message().to_owned())?.into_inner();
     let blocks = what_is_here(&errand.surroundings.store, errand.blob).ok_or("the run is over")?.len();
-    let tell = |event| errand.tell.send(event).map_err(|_| "the exchange is over".to_owned());
-    tell(PeerEvent::Joined(peer, Reached { client: BulkClient::new(channel), is_near: is_loopback(address) }))?;
-    while let Some(Holdings { all, came }) = holdings.message().await.map_err(|status| status.message().to_owned())? {
-        if let Some(all) = all {
-            let all = BlockSet::from_bytes(blocks, &all).ok_or("it tells of blocks that there are not")?;
-            tell(PeerEvent::Has(peer, all.present().collect()))?;
-        }
-        tell(PeerEvent::Has(peer, came))?;
+    let reached = Reached { client: BulkClient::new(channel), is_near: is_loopback(address) };
+    errand.tell.send(PeerEvent::Joined(peer, reached)).await.map_err(|_| EXCHANGE_OVER)?;
+    pass_on(&errand.tell, peer, Told::new(blocks), holdings).await
+}
+
+/// Passes on what a peer tells, no faster than it is taken in.
+async fn pass_on(
+    tell: &EventSender<PeerEvent>,
+    peer: PeerId,
+    mut told: Told,
+    mut holdings: impl Stream<Item = Result<Holdings, Status>> + Unpin,
+) -> Result<(), String> {
+    while let Some(message) = holdings.next().await {
+        let message = message.map_err(|status| status.message().to_owned())?;
+        let new = told.add(message).map_err(|bad| bad.to_string())?;
+        tell.send(PeerEvent::Has(peer, new)).await.map_err(|_| EXCHANGE_OVER)?;
     }
     Ok(())
 }
@@ -332,51 +347,5 @@ fn name_of(blob: Digest) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use broadsweep_common::blob::Manifest;
-    use broadsweep_proto::dial::Connecting;
-    use tonic::transport::Endpoint;
-
-    use super::*;
-    use crate::store::Medium;
-
-    /// Tells who is dialled; nobody answers.
-    struct Silence(UnboundedSender<String>);
-
-    impl Connect for Silence {
-        fn connect(&self, endpoint: Endpoint) -> Connecting {
-            self.0.send(endpoint.uri().to_string()).unwrap();
-            Box::pin(pending())
-        }
-    }
-
-    fn company(addresses: [&str; 2]) -> Company {
-        Company { addresses: addresses.map(str::to_owned).to_vec(), encoding: Encoding::Raw }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_is_not_on_the_list_any_more_is_let_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
-        let manifest = Manifest::of(b"content").unwrap();
-        let blob = manifest.digest();
-        store.offer(manifest, Medium::Memory).await.unwrap();
-        let (tell, mut dialled) = unbounded_channel();
-        let (arrivals, connect) = (Arc::default(), Arc::new(Silence(tell)));
-        let surroundings = Surroundings { store, arrivals, connect, instance: 1 };
-        let exchange = Exchange::start(surroundings, "run", blob, company(["a:1", "b:1"]));
-        let mut next = async |count: usize| {
-            let mut names = Vec::new();
-            for _ in 0..count {
-                names.push(dialled.recv().await.unwrap());
-            }
-            names.sort_unstable();
-            names
-        };
-        assert_eq!(next(2).await, ["http://a:1/", "http://b:1/"]);
-        exchange.on_peers(company(["b:1", "c:1"]));
-        let later = next(20).await;
-        assert!(later.iter().all(|name| name != "http://a:1/"), "{later:?}");
-        assert!(["http://b:1/", "http://c:1/"].iter().all(|name| later.iter().any(|known| known == name)));
-    }
-}
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -136,8 +136,8 @@ async fn a_run_without_a_driver_keeps_a_leaving_executor_only_while_it_would_los
     let mut grip = hold.take("first", 2, false).await.unwrap();
     let tenant = grip.tenant();
     tenant.reattach();
-    assert_eq!(tenant.send_next(8, 1).count(), 1);
-    tenant.acknowledge(1);
+    assert_eq!(tenant.send_next(8, 1).len(), 1);
+    tenant.acknowledge(1, &[]);
     let weights = hold.store.shelf().keep(vec![1], crate::store::Made::Result).unwrap();
     drop(grip);
     assert!(left().await.is_err(), "weights wait to be fetched");

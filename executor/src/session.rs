@@ -14,13 +14,13 @@ use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
-use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
     Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepared as PreparedMessage,
     Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire;
+use broadsweep_proto::{PROTOCOL, SETTLED_MAX};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -130,6 +130,18 @@ fn hello_of(first: &FromDriver) -> Result<&Hello, Status> {
         )));
     }
     Ok(hello)
+}
+
+/// Says what is wrong with what a message acknowledges: this executor has sent so many.
+fn check_acknowledged(message: &FromDriver, sent: u64) -> Result<(), String> {
+    if message.settled.len() > SETTLED_MAX {
+        return Err(format!("{} settled messages; at most {SETTLED_MAX} are allowed", message.settled.len()));
+    }
+    let mut numbers = message.settled.iter().chain([&message.acknowledged]);
+    match numbers.find(|number| **number > sent) {
+        Some(unsent) => Err(format!("message {unsent} is acknowledged, and only {sent} were sent")),
+        None => Ok(()),
+    }
 }
 
 /// One session.
@@ -248,7 +260,8 @@ impl Holding {
             return Err(Some(Status::invalid_argument("the run or its driver changed within a session")));
         }
         self.received = got;
-        for checkpoint in grip.tenant().acknowledge(message.acknowledged) {
+        check_acknowledged(&message, self.sent).map_err(|bad| Some(Status::invalid_argument(bad)))?;
+        for checkpoint in grip.tenant().acknowledge(message.acknowledged, &message.settled) {
             self.store.release(checkpoint);
         }
         let mut done = Done::default();
@@ -349,7 +362,7 @@ impl Holding {
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {
-        let items = grip.tenant().send_next(BATCH_MAX, self.sent + 1).map(wire::report_item).collect();
+        let items = grip.tenant().send_next(BATCH_MAX, self.sent + 1).iter().map(wire::report_item).collect();
         self.send(items).await
     }
 
@@ -363,5 +376,30 @@ impl Holding {
             items: items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect(),
         };
         self.outbound.send(Ok(message)).await.map_err(|_| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_that_were_sent_can_be_acknowledged() {
+        let rows = [
+            ("nothing", 0, vec![], Ok(())),
+            ("all", 5, vec![], Ok(())),
+            ("some early", 2, vec![4, 5, 4, 0], Ok(())),
+            ("one too many", 6, vec![], Err("message 6 is acknowledged, and only 5 were sent")),
+            ("one too many early", 2, vec![4, u64::MAX], Err("is acknowledged, and only 5 were sent")),
+            ("too long a list", 2, vec![4; SETTLED_MAX + 1], Err("257 settled messages; at most 256 are allowed")),
+        ];
+        for (name, acknowledged, settled, wanted) in rows {
+            let found = check_acknowledged(&FromDriver { acknowledged, settled, ..FromDriver::default() }, 5);
+            match (wanted, found) {
+                (Ok(()), Ok(())) => {}
+                (Err(fragment), Err(reason)) => assert!(reason.contains(fragment), "{name}: {reason}"),
+                (_, found) => panic!("{name}: {found:?}"),
+            }
+        }
     }
 }

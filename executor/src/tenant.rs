@@ -3,7 +3,7 @@
 //! It outlives sessions. When the connection is cut, attempts go on and their reports wait here until a session of
 //! the same run hands them over.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use broadsweep_common::attempt::{AttemptEvent, Report};
@@ -26,8 +26,8 @@ pub(crate) struct Tenant {
     reported: UnboundedReceiver<Report>,
     /// Reports that this session did not send yet.
     unsent: VecDeque<Report>,
-    /// Reports that it sent, each with the number of its message, until they are acknowledged.
-    unacknowledged: VecDeque<(u64, Report)>,
+    /// Reports that it sent, by the number of their message, until that is acknowledged.
+    unacknowledged: BTreeMap<u64, Vec<Report>>,
     /// The newest checkpoint of each attempt whose end was not acknowledged.
     checkpoints: HashMap<AttemptId, Digest>,
 }
@@ -44,7 +44,7 @@ impl Tenant {
             slots,
             reported,
             unsent: VecDeque::new(),
-            unacknowledged: VecDeque::new(),
+            unacknowledged: BTreeMap::new(),
             checkpoints: HashMap::new(),
         }
     }
@@ -57,8 +57,8 @@ impl Tenant {
     /// the attempts that run here, and those whose end waits to be told.
     pub(crate) fn reattach(&mut self) -> Vec<AttemptId> {
         self.collect();
-        while let Some((_, report)) = self.unacknowledged.pop_back() {
-            self.unsent.push_front(report);
+        while let Some((_, reports)) = self.unacknowledged.pop_last() {
+            reports.into_iter().rev().for_each(|report| self.unsent.push_front(report));
         }
         let ended = self.unsent.iter().filter(|report| matches!(report.event, AttemptEvent::Ended(_)));
         let mut held: Vec<_> = ended.map(|report| report.attempt).chain(self.live.keys().copied()).collect();
@@ -79,25 +79,24 @@ impl Tenant {
     }
 
     /// The next reports to send, at most `max`, as message number `sequence`.
-    pub(crate) fn send_next(&mut self, max: usize, sequence: u64) -> impl Iterator<Item = &Report> {
-        let sent_before = self.unacknowledged.len();
+    pub(crate) fn send_next(&mut self, max: usize, sequence: u64) -> &[Report] {
         let batch = self.unsent.drain(..max.min(self.unsent.len()));
-        self.unacknowledged.extend(batch.map(|report| (sequence, report)));
-        self.unacknowledged.range(sent_before..).map(|(_, report)| report)
+        let sent = self.unacknowledged.entry(sequence).or_default();
+        sent.extend(batch);
+        sent
     }
 
-    /// The driver is done with all messages up to this number. Returns the checkpoints that are worth nothing any more:
-    /// those of attempts whose end it has noted. It need not name them, and a driver that took the run up could not.
-    pub(crate) fn acknowledge(&mut self, sequence: u64) -> Vec<Digest> {
-        let mut worthless = Vec::new();
-        while self.unacknowledged.front().is_some_and(|(sent, _)| *sent <= sequence)
-            && let Some((_, report)) = self.unacknowledged.pop_front()
-        {
-            if matches!(report.event, AttemptEvent::Ended(_)) {
-                worthless.extend(self.checkpoints.remove(&report.attempt));
-            }
+    /// The driver is done with all messages up to number `through`, and with those `settled` after it. Returns the
+    /// checkpoints that are worth nothing any more: those of attempts whose end it has noted. It need not name them, and a
+    /// driver that took the run up could not.
+    pub(crate) fn acknowledge(&mut self, through: u64, settled: &[u64]) -> Vec<Digest> {
+        let mut done = Vec::new();
+        while let Some(oldest) = self.unacknowledged.first_entry().filter(|oldest| *oldest.key() <= through) {
+            done.extend(oldest.remove());
         }
-        worthless
+        done.extend(settled.iter().filter_map(|sequence| self.unacknowledged.remove(sequence)).flatten());
+        let ended = done.iter().filter(|report| matches!(report.event, AttemptEvent::Ended(_)));
+        ended.filter_map(|report| self.checkpoints.remove(&report.attempt)).collect()
     }
 
     /// Takes note of a new attempt; returns its flag and where it reports. `None` if it runs already.
@@ -179,18 +178,18 @@ mod tests {
         slots[0].send(end(0)).unwrap();
         slots[1].send(end(1)).unwrap();
         tenant.wait_for_reports().await;
-        assert!(tenant.send_next(1, 2).eq([&end(0)]));
-        assert!(tenant.send_next(9, 3).eq([&end(1)]));
-        tenant.acknowledge(2);
+        assert_eq!(tenant.send_next(1, 2), [end(0)]);
+        assert_eq!(tenant.send_next(9, 3), [end(1)]);
+        tenant.acknowledge(2, &[]);
         assert_eq!(tenant.reattach(), [attempt(1), attempt(2)]);
-        assert!(tenant.send_next(9, 2).eq([&end(1)]));
-        tenant.acknowledge(2);
+        assert_eq!(tenant.send_next(9, 2), [end(1)]);
+        tenant.acknowledge(2, &[]);
         assert_eq!(tenant.reattach(), [attempt(2)]);
         assert!(!tenant.is_idle());
         slots[2].send(end(2)).unwrap();
         assert_eq!((tenant.is_idle(), tenant.running()), (false, 0));
-        assert!(tenant.send_next(9, 1).eq([&end(2)]));
-        tenant.acknowledge(1);
+        assert_eq!(tenant.send_next(9, 1), [end(2)]);
+        tenant.acknowledge(1, &[]);
         assert!(tenant.is_idle());
     }
 
@@ -205,11 +204,39 @@ mod tests {
         }
         slot.send(end(0)).unwrap();
         tenant.wait_for_reports().await;
-        assert_eq!(tenant.send_next(2, 1).count(), 2);
-        assert_eq!(tenant.send_next(1, 2).count(), 1);
-        assert_eq!(tenant.acknowledge(1), []);
-        assert_eq!(tenant.acknowledge(2), [Digest::of(&[2])]);
-        assert_eq!(tenant.acknowledge(3), []);
+        assert_eq!(tenant.send_next(2, 1).len(), 2);
+        assert_eq!(tenant.send_next(1, 2).len(), 1);
+        assert_eq!(tenant.acknowledge(1, &[]), []);
+        assert_eq!(tenant.acknowledge(2, &[]), [Digest::of(&[2])]);
+        assert_eq!(tenant.acknowledge(3, &[]), []);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_waits_does_not_hold_back_those_after_it() {
+        let mut tenant = Tenant::new("run", 1);
+        for task in 0..3 {
+            let (_, slot) = tenant.begin(attempt(task)).unwrap();
+            let event =
+                AttemptEvent::Epoch { epoch: 1, metrics: Metrics::default(), checkpoint: Some(checkpoint(task)) };
+            slot.send(Report { attempt: attempt(task), durations: Durations::default(), event }).unwrap();
+        }
+        tenant.wait_for_reports().await;
+        assert_eq!(tenant.send_next(9, 1).len(), 3);
+        for task in 0..3 {
+            tenant.slots.send(end(task)).unwrap();
+            tenant.wait_for_reports().await;
+            assert_eq!(tenant.send_next(9, 2 + u64::from(task)), [end(task)]);
+        }
+        assert_eq!(tenant.acknowledge(1, &[4]), [checkpoint(2)], "its end is settled, and no other");
+        assert_eq!(tenant.acknowledge(1, &[4, 4]), [], "told again, it does nothing");
+        assert_eq!(tenant.reattach(), [attempt(0), attempt(1)], "the rest is told again");
+        assert_eq!(tenant.send_next(9, 1), [end(0), end(1)]);
+        assert_eq!(tenant.acknowledge(0, &[1]), [checkpoint(0), checkpoint(1)]);
+        assert!(tenant.is_idle());
+    }
+
+    fn checkpoint(task: u32) -> Digest {
+        Digest::of(&task.to_le_bytes())
     }
 
     #[test]

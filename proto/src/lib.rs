@@ -16,6 +16,9 @@ pub const PROTOCOL: u32 = 7;
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
+/// Messages that a driver says are settled, beside those up to a number, in one message of its own.
+pub const SETTLED_MAX: usize = 256;
+
 /// Bytes that may be under way to a reader that has not taken them, a stream and a connection: enough for a link of
 /// 10 Gbit/s over 3 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;

@@ -34,7 +34,7 @@ pub fn hello() -> driver_item::Item {
 #[must_use]
 pub fn message(run: &str, sequence: u64, items: Vec<driver_item::Item>) -> FromDriver {
     let items = items.into_iter().map(|item| DriverItem { item: Some(item) }).collect();
-    FromDriver { run: run.to_owned(), generation: 1, sequence, acknowledged: 0, items }
+    FromDriver { run: run.to_owned(), generation: 1, sequence, acknowledged: 0, items, settled: Vec::new() }
 }
 
 /// A channel to an executor.

@@ -98,8 +98,23 @@ fn a_cache_is_used_again_and_a_cold_run_sends_again_and_leaves_nothing() {
     let shares = [("first", &["--local", "1"][..]), ("again", &["--local", "1"]), ("cold", &["--cold"])]
         .map(|(out, flags)| lab.tuned(&lab.short(), out, flags).sent_share());
     assert!(shares[0] >= 1.0 && shares[1] < 0.05 && shares[2] >= 1.0, "{shares:?}");
+    assert_eq!(lab.resume("cold", &[]).wait().code, Some(0), "it is over, and needs no executor");
     let left: Vec<_> = fs::read_dir(lab.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("cold-")), "{left:?}");
+}
+
+#[test]
+fn resume_counts_the_nodes_that_the_run_knows() {
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    drop(lab.tuned(&lab.short(), "out", &["--nodes", &executor.address]));
+    let other = format!("127.0.0.1:{}", free_port());
+    let resumed = |needed| lab.resume("out", &["--nodes", &other, "--nodes-min", needed]).wait();
+    let three = resumed("3");
+    assert_eq!(three.code, Some(2));
+    assert!(three.stderr.contains("--nodes-min 3 of 2 nodes: there are too few"), "{}", three.stderr);
+    let two = resumed("2");
+    assert_eq!(two.code, Some(0), "{}", two.stderr);
 }
 
 #[test]

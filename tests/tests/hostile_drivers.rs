@@ -9,7 +9,6 @@ use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
-use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::{Manifest, OfferRequest, PullRequest, WatchRequest};
 use broadsweep_proto::bulk::{BulkClient, FetchRequest};
 use broadsweep_proto::session::driver_item::Item as DriverSays;
@@ -19,6 +18,7 @@ use broadsweep_proto::session::{
     Release, Replicate, Train, launch::Kind,
 };
 use broadsweep_proto::wire::{self, manifest_message};
+use broadsweep_proto::{MESSAGE_BYTES_MAX, SETTLED_MAX};
 use broadsweep_tests::forged::{forged, name_of};
 use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
 use broadsweep_tests::lab::{Executor, Lab};
@@ -186,10 +186,23 @@ async fn an_older_driver_of_a_run_gets_nothing_and_a_later_one_ends_its_session(
 async fn an_acknowledgement_of_messages_that_were_never_sent_and_a_dismissal_harm_nobody() {
     let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
+    let bare = message("run", 2, Vec::new());
+    let rows = [
+        ("too far", FromDriver { acknowledged: u64::MAX, ..bare.clone() }, "is acknowledged, and only 1 were sent"),
+        ("too early", FromDriver { settled: vec![1, 2], ..bare.clone() }, "message 2 is acknowledged"),
+        ("too many", FromDriver { settled: vec![1; SETTLED_MAX + 1], ..bare }, "257 settled messages"),
+    ];
+    for (name, lie, fragment) in rows {
+        let driver = HostileDriver::hold(&executor.address, "run").await;
+        driver.send(lie).await;
+        let status = driver.ending().await.expect(name);
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}");
+        assert!(status.message().contains(fragment), "{name}: {status}");
+    }
     let mut driver = HostileDriver::hold(&executor.address, "run").await;
-    driver.send(FromDriver { acknowledged: u64::MAX, ..message("run", 2, vec![prepare(b"", b"", "k")]) }).await;
+    driver.say(vec![prepare(b"", b"", "k")]).await;
     assert_eq!(driver.answer().await.len(), 1, "the session goes on");
-    driver.send(message("run", 3, vec![dismiss(), launch(1), dismiss()])).await;
+    driver.say(vec![dismiss(), launch(1), dismiss()]).await;
     assert_eq!(driver.ending().await.map(|status| status.code()), Some(Code::InvalidArgument));
     let mut driver = HostileDriver::hold(&executor.address, "run").await;
     driver.say(vec![dismiss()]).await;

@@ -18,11 +18,12 @@ use broadsweep_common::blob::Blob;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::{BlockSet, Mesh, NodeId, Push, Scatter, Why};
 use broadsweep_common::ids::ExecutorId;
-use broadsweep_proto::blocks::Holdings;
 use broadsweep_proto::dial::is_loopback;
 use broadsweep_proto::session::{Peers, driver_item};
+use broadsweep_proto::wire::Told;
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
@@ -50,21 +51,18 @@ struct State {
 
 struct Seated {
     address: String,
-    asks: UnboundedSender<Ask>,
-}
-
-/// What a link is asked to do for its executor.
-enum Ask {
-    Push(Push),
-    /// Tell it who its peers are.
-    Peers(Vec<String>),
+    /// What its link is to push: few at a time.
+    pushes: UnboundedSender<Push>,
+    /// Who its peers are: only the newest list counts, and no other waits for an executor that reads nothing.
+    peers: watch::Sender<Vec<String>>,
 }
 
 /// An executor's place in the broadcast, until this is dropped.
 pub(super) struct Seat {
     broadcast: Arc<Broadcast>,
     executor: ExecutorId,
-    asks: UnboundedReceiver<Ask>,
+    pushes: UnboundedReceiver<Push>,
+    peers: watch::Receiver<Vec<String>>,
     have: BlockSet,
     traffic: Arc<Traffic>,
 }
@@ -96,14 +94,16 @@ impl Broadcast {
         address: &str,
         (have, traffic): (BlockSet, &Arc<Traffic>),
     ) -> Seat {
-        let (asks, asked) = unbounded_channel();
+        let (pushes, pushed) = unbounded_channel();
+        let (peers, told) = watch::channel(Vec::new());
         let mut state = self.state();
-        state.seated.insert(executor, Seated { address: address.to_owned(), asks });
+        state.seated.insert(executor, Seated { address: address.to_owned(), pushes, peers });
         state.scatter.joined(NodeId(executor.0), have.clone());
         let changed = state.mesh.join(NodeId(executor.0));
         state.tell_peers(changed);
         self.decide(&mut state);
-        Seat { broadcast: Arc::clone(self), executor, asks: asked, have, traffic: Arc::clone(traffic) }
+        let (broadcast, traffic) = (Arc::clone(self), Arc::clone(traffic));
+        Seat { broadcast, executor, pushes: pushed, peers: told, have, traffic }
     }
 
     /// How blocks go to `address`.
@@ -128,7 +128,7 @@ impl Broadcast {
         let now = self.began.elapsed();
         while let Some(push) = state.scatter.next(now) {
             if let Some(seated) = state.seated.get(&ExecutorId(push.node.0)) {
-                let _ = seated.asks.send(Ask::Push(push)); // a link that is ending says so itself
+                let _ = seated.pushes.send(push); // a link that is ending says so itself
             }
         }
     }
@@ -153,8 +153,7 @@ impl State {
         let address = |node: NodeId| Some(self.seated.get(&ExecutorId(node.0))?.address.clone());
         for node in changed.into_iter().filter(|node| !self.scatter.is_whole(*node)) {
             if let Some(seated) = self.seated.get(&ExecutorId(node.0)) {
-                let addresses = self.mesh.peers(node).filter_map(address).collect();
-                let _ = seated.asks.send(Ask::Peers(addresses)); // as in `decide`
+                seated.peers.send_replace(self.mesh.peers(node).filter_map(address).collect());
             }
         }
     }
@@ -183,42 +182,37 @@ impl Seat {
         let refused = |status: Status| broadcast_error(address, &status);
         let broken = |reason: &str| LinkError::Broken { address: address.to_owned(), reason: reason.to_owned() };
         let mut holdings = way.transfer.clone().watch(blob.manifest.digest()).await.map_err(refused)?;
+        let mut told = Told::new(blob.manifest.blocks().len() as u32);
         let encoding = broadcast.encoding_to(address);
         let mut pushes = JoinSet::new();
         let mut is_fed = false;
         loop {
             tokio::select! {
                 biased;
-                Some(ask) = self.asks.recv() => match ask {
-                    Ask::Peers(addresses) => {
-                        let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
-                        let is_far = |address: &String| broadcast.encoding_to(address) == Encoding::Lz4;
-                        let encoded = addresses.iter().any(is_far);
-                        let peers = Peers { blob: name, addresses, encoded };
-                        way.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
+                Ok(()) = self.peers.changed() => {
+                    let addresses = self.peers.borrow_and_update().clone();
+                    let name = Bytes::copy_from_slice(&blob.manifest.digest().0);
+                    let encoded = addresses.iter().any(|address| broadcast.encoding_to(address) == Encoding::Lz4);
+                    let peers = Peers { blob: name, addresses, encoded };
+                    way.outbound.send(vec![driver_item::Item::Peers(peers)]).await?;
+                }
+                Some(Push { index, why, .. }) = self.pushes.recv() => {
+                    if why == Why::Fed && !std::mem::replace(&mut is_fed, true) {
+                        way.teller.tell(LinkEvent::Fed).await?;
                     }
-                    Ask::Push(Push { index, why, .. }) => {
-                        if why == Why::Fed && !std::mem::replace(&mut is_fed, true) {
-                            way.teller.tell(LinkEvent::Fed).await?;
-                        }
-                        let (mut transfer, blob) = (way.transfer.clone(), blob.clone());
-                        let traffic = Arc::clone(&self.traffic);
-                        pushes.spawn(async move { (index, transfer.push(&blob, vec![index], encoding, &traffic).await) });
-                    }
-                },
+                    let (mut transfer, blob) = (way.transfer.clone(), blob.clone());
+                    let traffic = Arc::clone(&self.traffic);
+                    pushes.spawn(async move { (index, transfer.push(&blob, vec![index], encoding, &traffic).await) });
+                }
                 Some(pushed) = pushes.join_next() => {
                     let (index, answer) = pushed.map_err(|_| SessionEnd::RunOver)?;
                     self.pushed(index, answer.is_ok());
                     answer.map_err(refused)?;
                 }
                 update = holdings.message() => match update.map_err(refused)? {
-                    Some(Holdings { all, came }) => {
-                        if let Some(all) = all {
-                            let all = BlockSet::from_bytes(blob.manifest.blocks().len() as u32, &all);
-                            let all = all.ok_or_else(|| broken("told of blocks that there are not"))?;
-                            self.came(all.present());
-                        }
-                        self.came(came.into_iter());
+                    Some(message) => {
+                        let new = told.add(message).map_err(|bad| broken(&bad.to_string()))?;
+                        self.came(new.into_iter());
                     }
                     None if self.have.is_full() => return Ok(()),
                     None => return Err(broken("stopped telling what it has of the data").into()),
@@ -250,9 +244,9 @@ mod tests {
     fn lists(seats: &mut [Seat]) -> usize {
         let mut lists = 0;
         for seat in seats {
-            while let Ok(ask) = seat.asks.try_recv() {
-                let Ask::Peers(addresses) = ask else { continue };
-                assert!(addresses.len() <= PEERS_MAX, "{} peers", addresses.len());
+            if seat.peers.has_changed().unwrap() {
+                let peers = seat.peers.borrow_and_update().len();
+                assert!(peers <= PEERS_MAX, "{peers} peers");
                 lists += 1;
             }
         }

@@ -207,7 +207,7 @@ async fn greet(desk: &Desk, channel: SafeChannel, address: &str) -> Result<(Sess
     if (sequence, generation) != (1, payload.generation) {
         return Err(no_executor(format!("its first message has number {sequence} for driver {generation}")));
     }
-    acknowledged.store(sequence, Ordering::Relaxed);
+    acknowledged.add(sequence, Vec::new());
     let transfer = Transfer::new(channel, &payload.run);
     let address = address.to_owned();
     let session = Session {

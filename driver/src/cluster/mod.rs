@@ -244,10 +244,12 @@ pub enum Order {
         /// Why, in words.
         reason: &'static str,
     },
-    /// All that this message of the executor told is safe, and so is all before it.
+    /// All that these messages of the executor told is safe.
     Acknowledge {
-        /// The message's number.
-        sequence: u64,
+        /// The one with this number, and all before it.
+        through: u64,
+        /// Some after it.
+        settled: Vec<u64>,
     },
 }
 

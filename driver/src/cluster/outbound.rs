@@ -1,13 +1,12 @@
 //! The driver's half of a session's stream: items become numbered messages.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::session::{DriverItem, FromDriver, Hello, driver_item};
+use broadsweep_proto::{MESSAGE_BYTES_MAX, SETTLED_MAX};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
@@ -23,11 +22,51 @@ const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 #[derive(Clone)]
 pub(super) struct Outbound(mpsc::Sender<Vec<driver_item::Item>>);
 
+/// What the next messages acknowledge.
+#[derive(Default)]
+pub(super) struct Acknowledged(Mutex<Numbers>);
+
+#[derive(Default)]
+struct Numbers {
+    /// All messages up to this one.
+    through: u64,
+    /// Later ones, which no message has told yet.
+    settled: BTreeSet<u64>,
+}
+
+impl Acknowledged {
+    /// All messages up to `through` are safe, and these after it.
+    pub(super) fn add(&self, through: u64, settled: Vec<u64>) {
+        let mut numbers = self.numbers();
+        numbers.through = numbers.through.max(through);
+        numbers.settled.extend(settled);
+    }
+
+    /// What one message says of it.
+    fn next(&self) -> (u64, Vec<u64>) {
+        let mut numbers = self.numbers();
+        let through = numbers.through;
+        numbers.settled.retain(|sequence| *sequence > through);
+        let told: Vec<_> = numbers.settled.iter().copied().take(SETTLED_MAX).collect();
+        numbers.settled = numbers.settled.split_off(&(told.last().map_or(0, |last| last + 1)));
+        (through, told)
+    }
+
+    /// Whether there was more than one message may say.
+    fn has_more(&self) -> bool {
+        !self.numbers().settled.is_empty()
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Outbound {
     /// Begins the stream with a hello. What the last value holds is acknowledged in the next message.
-    pub(super) fn open(payload: &Payload, hello: Hello) -> (Self, Outgoing, Arc<AtomicU64>) {
+    pub(super) fn open(payload: &Payload, hello: Hello) -> (Self, Outgoing, Arc<Acknowledged>) {
         let (items, queued) = mpsc::channel(BATCH_MAX);
-        let acknowledged = Arc::new(AtomicU64::new(0));
+        let acknowledged = Arc::new(Acknowledged::default());
         let outgoing = Outgoing {
             run: payload.run.clone(),
             generation: payload.generation,
@@ -51,7 +90,7 @@ pub(super) struct Outgoing {
     run: String,
     generation: u64,
     sequence: u64,
-    acknowledged: Arc<AtomicU64>,
+    acknowledged: Arc<Acknowledged>,
     queued: mpsc::Receiver<Vec<driver_item::Item>>,
     waiting: VecDeque<driver_item::Item>,
 }
@@ -60,7 +99,7 @@ impl Stream for Outgoing {
     type Item = FromDriver;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<FromDriver>> {
-        let mut is_due = !self.waiting.is_empty();
+        let mut is_due = !self.waiting.is_empty() || self.acknowledged.has_more();
         while self.waiting.len() < BATCH_MAX {
             match self.queued.poll_recv(context) {
                 Poll::Ready(Some(items)) => {
@@ -80,12 +119,14 @@ impl Stream for Outgoing {
         };
         let batch = self.waiting.iter().take(BATCH_MAX).take_while(fits).count();
         self.sequence += 1;
+        let (acknowledged, settled) = self.acknowledged.next();
         Poll::Ready(Some(FromDriver {
             run: self.run.clone(),
             generation: self.generation,
             sequence: self.sequence,
-            acknowledged: self.acknowledged.load(Ordering::Relaxed),
+            acknowledged,
             items: self.waiting.drain(..batch).map(|item| DriverItem { item: Some(item) }).collect(),
+            settled,
         }))
     }
 }
@@ -107,7 +148,8 @@ mod tests {
 
     fn outgoing(acknowledged: u64) -> (mpsc::Sender<Vec<driver_item::Item>>, Outgoing) {
         let (items, queued) = mpsc::channel(16);
-        let acknowledged = Arc::new(AtomicU64::new(acknowledged));
+        let acknowledged =
+            Arc::new(Acknowledged(Mutex::new(Numbers { through: acknowledged, ..Numbers::default() })));
         let (run, waiting) = ("run".to_owned(), VecDeque::new());
         (items, Outgoing { run, generation: 3, sequence: 0, acknowledged, queued, waiting })
     }
@@ -145,6 +187,25 @@ mod tests {
         let largest: usize = messages.iter().map(bytes).max().unwrap();
         assert!(largest + (1 << 20) < MESSAGE_BYTES_MAX, "{largest} bytes");
         assert_eq!(messages.iter().map(|message| message.items.len()).sum::<usize>(), 10);
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_settled_early_are_told_once_and_in_more_messages_if_they_are_many() {
+        let (items, mut outgoing) = outgoing(1);
+        let acknowledged = Arc::clone(&outgoing.acknowledged);
+        let many = SETTLED_MAX as u64 + 5;
+        acknowledged.add(1, (3..3 + many).collect());
+        items.try_send(Vec::new()).unwrap();
+        let (first, second) = (outgoing.next().await.unwrap(), outgoing.next().await.unwrap());
+        assert_eq!(([first.acknowledged, second.acknowledged], first.settled.len()), ([1, 1], SETTLED_MAX));
+        assert!([first.settled, second.settled].concat().into_iter().eq(3..3 + many));
+        acknowledged.add(1, vec![400, 402]);
+        acknowledged.add(401, Vec::new());
+        items.try_send(Vec::new()).unwrap();
+        let message = outgoing.next().await.unwrap();
+        assert_eq!((message.acknowledged, message.settled), (401, vec![402]), "400 is told by the other number");
+        drop(items);
+        assert_eq!(outgoing.next().await, None);
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::iter;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::attempt::{Launch, Report};
@@ -17,7 +16,7 @@ use tonic::{Status, Streaming};
 use super::desk::Desk;
 use super::ending::{SessionEnd, status_in_words};
 use super::errands::Errands;
-use super::outbound::Outbound;
+use super::outbound::{Acknowledged, Outbound};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
 
@@ -34,8 +33,8 @@ pub(super) struct Session {
     pub(super) inbound: Streaming<FromExecutor>,
     /// The number of the last message from the executor.
     pub(super) received: u64,
-    /// The number of the last one that is to be acknowledged.
-    pub(super) acknowledged: Arc<AtomicU64>,
+    /// What of theirs is to be acknowledged.
+    pub(super) acknowledged: Arc<Acknowledged>,
     pub(super) transfer: Transfer,
     pub(super) supplies: Arc<Supplies>,
     pub(super) errands: Errands,
@@ -178,8 +177,8 @@ impl Session {
                 }
                 Order::Pull(pull) => self.pull(desk, pull),
                 Order::HangUp { reason } => return Err(SessionEnd::Lost { reason: reason.to_owned() }),
-                Order::Acknowledge { sequence } => {
-                    self.acknowledged.fetch_max(sequence, Ordering::Relaxed);
+                Order::Acknowledge { through, settled } => {
+                    self.acknowledged.add(through, settled);
                     acknowledges = true;
                 }
             }
@@ -263,13 +262,46 @@ fn in_words(error: impl ToString) -> String {
 
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::ids::TaskId;
+    use broadsweep_common::configuration::Configuration;
+    use broadsweep_common::ids::{TaskId, TrialId};
+    use broadsweep_common::task::{Replicate, Segment, TaskKind};
+    use tonic::transport::Endpoint;
 
     use super::*;
+    use crate::cluster::BlockingVault;
+    use crate::journal::{MemoryStorage, Storage};
 
     fn cancel(task: u32, at_epoch_end: bool) -> Cancel {
         let attempt = AttemptId { task: TaskId(task), number: 1 };
         Cancel { attempt: Some(wire::attempt_message(attempt)), at_epoch_end }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_changed_in_the_run_folder_is_sent_to_nobody() {
+        let storage = Arc::new(MemoryStorage::new());
+        let vault = BlockingVault::new(Arc::clone(&storage) as Arc<dyn Storage>);
+        let (name, content) = ("checkpoints/0-3".to_owned(), Bytes::from_static(b"the state after the third epoch"));
+        let blob = Blob::new(content.clone()).unwrap().manifest.digest();
+        vault.keep(name.clone(), content.clone()).await.unwrap();
+        // Nobody listens: what is to be sent fails in another way.
+        let mut transfer = Transfer::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy().into(), "run");
+        let mut supplied = async || {
+            let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 3, until_epoch: 9 };
+            let (attempt, kind) = (AttemptId { task: TaskId(0), number: 2 }, TaskKind::Train(segment));
+            let mut launch = Launch { attempt, kind, configuration: Configuration::default(), checkpoint: None };
+            let needs = Needs::Checkpoint { name: name.clone(), blob };
+            let reason = supply(&mut transfer, &vault, &mut launch, needs).await.unwrap_err();
+            (reason, launch.checkpoint)
+        };
+        let (reason, _) = supplied().await;
+        assert!(!reason.contains("damaged"), "it was sent as it is: {reason}");
+        for bit in [0, 8 * content.len() - 1] {
+            let mut flipped = content.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            storage.write(&name, &flipped).unwrap();
+            let damaged = "checkpoints/0-3 in the run folder is damaged".to_owned();
+            assert_eq!(supplied().await, (damaged, None), "bit {bit}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{Crew, LocalCrew, Roster};
 use crate::cluster::{Member, Newcomer};
-use crate::results::folder::make_folder;
+use crate::results::folder::{make_folder, remove_empty};
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
@@ -81,7 +81,19 @@ pub(super) enum Choice {
         shape: LocalShape,
         /// The rest of what there is to know.
         crew: LocalCrew,
+        /// What was made for them, until they are started.
+        made: MadeFolders,
     },
+}
+
+/// Folders that were made for a run that may not begin: with this, those go that are still empty.
+#[derive(Default)]
+pub(super) struct MadeFolders(Vec<PathBuf>);
+
+impl Drop for MadeFolders {
+    fn drop(&mut self) {
+        remove_empty(&self.0);
+    }
 }
 
 /// What is to change of the local executors of a run that is resumed.
@@ -141,9 +153,10 @@ impl Choice {
                     orphan_timeout_s: flags.orphan_timeout,
                     children: vec![None; flags.local.executors as usize],
                 },
+                made: MadeFolders::default(),
             },
         };
-        choice.check(flags.nodes_min)?;
+        choice.check(flags.nodes_min, &[])?;
         Ok(choice)
     }
 
@@ -173,7 +186,8 @@ impl Choice {
             children: vec![None; shape.executors as usize],
         };
         let children = known.filter(|known| are_alike(known, &crew)).map(|known| known.children);
-        Ok(Self::Local { shape, crew: LocalCrew { children: children.unwrap_or(crew.children.clone()), ..crew } })
+        let crew = LocalCrew { children: children.unwrap_or(crew.children.clone()), ..crew };
+        Ok(Self::Local { shape, crew, made: MadeFolders::default() })
     }
 
     /// Ends the local executors of an earlier driver that this one does not adopt. They would train on for nobody.
@@ -193,10 +207,10 @@ impl Choice {
         Ok(Self::Nodes { argument, nodes })
     }
 
-    /// Whether there can be as many as are needed.
-    pub(super) fn check(&self, nodes_min: u32) -> anyhow::Result<()> {
+    /// Whether there can be as many as are needed, with the executors that the run knows: its nodes are dialled too.
+    pub(super) fn check(&self, nodes_min: u32, known: &[String]) -> anyhow::Result<()> {
         let count = match self {
-            Self::Nodes { nodes, .. } => nodes.len(),
+            Self::Nodes { nodes, .. } => node_names(known, nodes).len(),
             Self::Local { shape, .. } => shape.executors as usize,
         };
         if nodes_min as usize > count {
@@ -213,15 +227,15 @@ impl Choice {
         }
     }
 
-    /// Makes what local executors share. An error here leaves nothing else behind.
-    pub(super) fn prepare(&self) -> anyhow::Result<()> {
-        match self {
-            Self::Nodes { .. } => Ok(()),
-            Self::Local { crew, .. } => make_folder(&crew.cache).map(drop).with_context(|| {
+    /// Makes what local executors share. Neither an error here nor one before they are started leaves anything behind.
+    pub(super) fn prepare(&mut self) -> anyhow::Result<()> {
+        if let Self::Local { crew, made, .. } = self {
+            made.0 = make_folder(&crew.cache).with_context(|| {
                 let cache = crew.cache.display();
                 format!("cannot make the cache folder {cache}; name another one with --cache-dir")
-            }),
+            })?;
         }
+        Ok(())
     }
 
     /// Starts local executors, or finds those of an earlier driver, with their logs in the run's `folder`; nodes are
@@ -230,9 +244,7 @@ impl Choice {
         let (told, newcomers) = mpsc::channel(16);
         match self {
             Self::Nodes { argument, nodes } => {
-                let is_node = |name: &&String| !is_local(name);
-                let mut names: Vec<_> = known.iter().filter(is_node).cloned().collect();
-                names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
+                let names = node_names(known, &nodes);
                 let members = names.iter().map(|name| Member::node(name)).collect();
                 let members = in_known_order(known, members);
                 if Path::new(&argument).is_file() {
@@ -240,7 +252,7 @@ impl Choice {
                 }
                 Ok(Executors { members, newcomers, local: Local { _executors: None, _told: told } })
             }
-            Self::Local { shape, crew } => {
+            Self::Local { shape, crew, mut made } => {
                 let logs = folder.join("logs");
                 fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
                 let (slots, cores) = (shape.slots(cores()), cores());
@@ -248,13 +260,22 @@ impl Choice {
                     let warning = "warning: more slots than cores, so trials will wait for each other";
                     say(format_args!("{warning} ({slots} slots, {cores} cores)"));
                 }
+                let cache = Cache { path: crew.cache.clone(), cold: crew.cold };
                 let (local, members) = LocalExecutors::start(shape, &crew, &logs, roster)?;
-                let cache = Cache { path: crew.cache, cold: crew.cold };
+                made.0.clear(); // from now on they are in use
                 let local = Local { _executors: Some((local, cache)), _told: told };
                 Ok(Executors { members: in_known_order(known, members), newcomers, local })
             }
         }
     }
+}
+
+/// The nodes that a run dials: those that it knows, then those among `nodes` that are new to it.
+fn node_names(known: &[String], nodes: &[Address]) -> Vec<String> {
+    let is_node = |name: &&String| !is_local(name);
+    let mut names: Vec<_> = known.iter().filter(is_node).cloned().collect();
+    names.extend(nodes.iter().map(ToString::to_string).filter(|node| !known.contains(node)));
+    names
 }
 
 /// The journal counts executors in the order in which it met them: those come first, and each keeps its number. One that
@@ -302,5 +323,61 @@ impl Drop for Cache {
         {
             tracing::warn!(cache = %self.path.display(), %error, "the fresh cache folder could not be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(cache: PathBuf) -> Choice {
+        let shape: LocalShape = "1".parse().unwrap();
+        let (cold, cache_bytes) = (true, None);
+        let crew = LocalCrew {
+            shape: shape.to_string(),
+            cache,
+            cache_bytes,
+            cold,
+            orphan_timeout_s: 1,
+            children: vec![None],
+        };
+        Choice::Local { shape, crew, made: MadeFolders::default() }
+    }
+
+    #[test]
+    fn a_run_that_does_not_begin_leaves_no_cache_folder_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outer, cache) = (folder.path().join("outer"), folder.path().join("outer/cold"));
+        let mut choice = local(cache.clone());
+        choice.prepare().unwrap();
+        assert!(cache.is_dir());
+        drop(choice);
+        assert!(!outer.exists(), "neither it nor what was made above it");
+        fs::create_dir(&outer).unwrap();
+        let mut choice = local(cache.clone());
+        choice.prepare().unwrap();
+        drop(choice);
+        assert!(outer.is_dir() && !cache.exists(), "what was there stays");
+        fs::create_dir(&cache).unwrap();
+        let mut choice = local(cache.clone());
+        choice.prepare().unwrap();
+        drop(choice);
+        assert!(cache.is_dir(), "it is an earlier driver's");
+        let mut choice = local(outer.join("used"));
+        choice.prepare().unwrap();
+        fs::write(outer.join("used/block"), b"data").unwrap();
+        drop(choice);
+        assert!(outer.join("used/block").is_file(), "somebody uses it");
+    }
+
+    #[test]
+    fn as_many_nodes_can_be_needed_as_are_named_or_known() {
+        let choice = Choice::nodes("c:1,b:1".as_ref()).unwrap();
+        let known = ["a:1", "local 0", "b:1"].map(str::to_owned);
+        assert!(choice.check(2, &[]).is_ok() && choice.check(3, &[]).is_err());
+        assert!(choice.check(3, &known).is_ok());
+        let error = choice.check(4, &known).unwrap_err().to_string();
+        assert_eq!(error, "--nodes-min 4 of 3 nodes: there are too few");
+        assert!(local(PathBuf::new()).check(2, &known).is_err(), "local ones are all that there are");
     }
 }

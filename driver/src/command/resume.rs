@@ -18,6 +18,7 @@ use crate::cluster::local::LocalShape;
 use crate::cluster::roster::{ROSTER, Roster};
 use crate::data::DataError;
 use crate::results::folder::RunFolder;
+use crate::run::read;
 
 const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
@@ -106,6 +107,15 @@ fn of_moved_data(failure: Failure) -> Failure {
     }
 }
 
+/// Whether there can be as many executors as are needed. The nodes that the run knows are dialled too, and only its journal
+/// tells them: it is asked where those that are named are too few. Where it cannot be read, that is said later.
+fn check_nodes_min(choice: &Choice, nodes_min: u32, folder: &Path) -> anyhow::Result<()> {
+    choice.check(nodes_min, &[]).or_else(|_| match read(folder) {
+        Ok(reading) => choice.check(nodes_min, &reading.record.executor_names),
+        Err(_) => Ok(()),
+    })
+}
+
 pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let shown = args.run.display();
     let folder = RunFolder::open(&args.run).map_err(Failure::of_folder)?;
@@ -116,8 +126,8 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         Some(nodes) => Choice::nodes(nodes),
         None => Choice::again(roster.crew(), &args.changes()),
     };
-    let choice = choice.map_err(Failure::wrong_use)?;
-    choice.check(args.nodes_min).map_err(Failure::wrong_use)?;
+    let mut choice = choice.map_err(Failure::wrong_use)?;
+    check_nodes_min(&choice, args.nodes_min, folder.path()).map_err(Failure::wrong_use)?;
     let study_folder = match &args.data_dir {
         Some(folder) => checked_folder(folder).map_err(Failure::wrong_use)?,
         None => roster.study_folder(),

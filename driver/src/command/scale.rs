@@ -174,7 +174,7 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     let mut folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
         .map_err(|error| Failure::of_out(&error, out))?;
     if !series.cold {
-        series.choice(series.largest()).and_then(|choice| choice.prepare()).map_err(Failure::wrong_use)?;
+        series.choice(series.largest()).and_then(|mut choice| choice.prepare()).map_err(Failure::wrong_use)?;
     }
     // First what makes the folder one of a comparison: after a kill in between, the same command goes on.
     folder.write_file(SERIES, series.to_json()?.as_bytes())?;
@@ -302,7 +302,7 @@ impl Work {
             }
             say(format_args!("{name} did not end, or cannot be read back: it is made anew"));
         }
-        let choice = self.series.choice(size)?;
+        let mut choice = self.series.choice(size)?;
         choice.prepare()?;
         let folder = RunFolder::create(Some(&path), Path::new(RUNS), &job.study.name, SystemTime::now())?;
         folder.write_study(job.study.text())?;

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use broadsweep_common::ids::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::executors::{Choice, cold_cache, drop_cold_cache};
+use super::executors::{Choice, MadeFolders, cold_cache, drop_cold_cache};
 use super::hint;
 use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
@@ -169,7 +169,7 @@ impl Series {
                     orphan_timeout_s: *orphan_timeout_s,
                     children: vec![None; size as usize],
                 };
-                Ok(Choice::Local { shape, crew })
+                Ok(Choice::Local { shape, crew, made: MadeFolders::default() })
             }
         }
     }

@@ -277,7 +277,7 @@ pub fn make_folder(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
 }
 
 /// Removes the folders that are empty, the last one first. What others have written into meanwhile stays.
-fn remove_empty(folders: &[PathBuf]) {
+pub(crate) fn remove_empty(folders: &[PathBuf]) {
     for folder in folders.iter().rev() {
         let _ = fs::remove_dir(folder); // one that was not made is not there
     }

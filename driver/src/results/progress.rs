@@ -12,7 +12,7 @@ use broadsweep_search::ranking::Ranking;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::measured::{is_error, metric_text, title};
-use super::show::{bytes_text, configuration_pairs, counted, duration_text, printable_lines};
+use super::show::{bytes_text, configuration_pairs, counted, duration_text, printable_line};
 
 /// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
 const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} trials{prefix}\n{wide_msg}";
@@ -143,10 +143,10 @@ impl Progress {
         self.show_training();
     }
 
-    /// A line above the bar.
+    /// A line above the bar; it stays one line, whatever a node said that stands in it.
     pub fn println(&mut self, line: &str) {
         match &mut self.surface {
-            Surface::Bar { bar, .. } => bar.println(printable_lines(line)),
+            Surface::Bar { bar, .. } => bar.println(printable_line(line)),
             Surface::Lines { sink, .. } => write_line(sink.as_mut(), line),
         }
     }
@@ -186,7 +186,7 @@ impl Progress {
             Surface::Bar { bar, stage } => {
                 enter(bar, stage, Stage::Training);
                 bar.set_prefix(state);
-                bar.set_message(printable_lines(&best).into_owned());
+                bar.set_message(printable_line(&best).into_owned());
                 bar.set_position(self.ended.into());
             }
             Surface::Lines { sink, .. } => {
@@ -253,7 +253,7 @@ fn enter(bar: &ProgressBar, shown: &mut Option<Stage>, stage: Stage) {
 
 /// A closed stderr must not end a run.
 fn write_line(sink: &mut dyn Write, line: &str) {
-    let _ = writeln!(sink, "{}", printable_lines(line)).and_then(|()| sink.flush());
+    let _ = writeln!(sink, "{}", printable_line(line)).and_then(|()| sink.flush());
 }
 
 #[cfg(test)]

@@ -65,8 +65,8 @@ fn every_stage_is_told() {
 #[test]
 fn what_an_executor_says_of_itself_gives_the_terminal_no_orders() {
     let (mut progress, sink) = in_lines(1);
-    progress.println("node:1 refuses: \u{1b}[2J\u{9b}2J; going on without it");
-    assert_eq!(sink.lines(), ["node:1 refuses: \\u{1b}[2J\\u{9b}2J; going on without it"]);
+    progress.println("node:1 refuses: \u{1b}[2J\u{9b}2J\nall trials are done; going on without it");
+    assert_eq!(sink.lines(), ["node:1 refuses: \\u{1b}[2J\\u{9b}2J\\nall trials are done; going on without it"]);
 }
 
 #[test]

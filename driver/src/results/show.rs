@@ -57,19 +57,30 @@ pub fn printable(text: &str, characters_max: usize) -> String {
 /// `text` in its lines, as for [`printable`] otherwise: what a terminal gets to see.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| character.escape_default().to_string())
+    escaped(text, |character| character != '\n' && is_disruptive(character), in_rust)
+}
+
+/// All of `text` as one line, as for [`printable`] otherwise: for lines with words in them that a node chose, which must
+/// not look like lines of their own.
+#[must_use]
+pub fn printable_line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_disruptive, in_rust)
+}
+
+fn in_rust(character: char) -> String {
+    character.escape_default().to_string()
 }
 
 /// The same JSON document, in which what could disturb a terminal is escaped too.
 #[must_use]
 pub fn printable_json(document: &str) -> Cow<'_, str> {
     // All of these stand inside of texts only, and none is so far out that JSON needs two escapes for it.
-    escaped(document, |character| format!("\\u{:04x}", u32::from(character)))
+    let in_json = |character| format!("\\u{:04x}", u32::from(character));
+    escaped(document, |character| character != '\n' && is_disruptive(character), in_json)
 }
 
-/// `text` with an escape for all that disturbs, but for the ends of its lines.
-fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
-    let disturbs = |character: char| character != '\n' && is_disruptive(character);
+/// `text` with an escape for all that disturbs.
+fn escaped(text: &str, disturbs: fn(char) -> bool, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(disturbs) {
         return Cow::Borrowed(text);
     }
@@ -161,6 +172,7 @@ mod tests {
 
     #[test]
     fn lines_stay_lines_and_nothing_else_reaches_a_terminal() {
+        assert_eq!(printable_line("a\n\u{1b}[2Jé\r\n"), "a\\n\\u{1b}[2Jé\\r\\n");
         assert_eq!(printable_lines("a\n\u{1b}[2J\u{9b}é\t\r\n"), "a\n\\u{1b}[2J\\u{9b}é\\t\\r\n");
         let document = serde_json::json!({ "name": "\u{9b}2J\u{7f}\u{202e}\u{1b}é" });
         let shown = printable_json(&document.to_string()).into_owned();

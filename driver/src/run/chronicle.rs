@@ -95,6 +95,14 @@ pub(super) fn take_in(book: &mut Book, unfit: &mut Option<ChronicleError>, numbe
 #[derive(Debug)]
 pub(super) struct Safe(());
 
+#[cfg(test)]
+impl Safe {
+    /// As if something had been committed.
+    pub(super) fn for_a_test() -> Self {
+        Self(())
+    }
+}
+
 impl Chronicle {
     /// Begins the chronicle of a new run, whose search has started these trials before any result is seen.
     ///
@@ -309,3 +317,7 @@ impl Chronicle {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "chronicle_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 use super::ChronicleError;
 use crate::cluster::LinkError;
 use crate::journal::StorageError;
+use crate::results::show::printable_line;
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +36,27 @@ pub enum RunError {
 
 fn list(errors: &[LinkError]) -> String {
     const SHOWN_MAX: usize = 20;
-    let mut lines: Vec<_> = errors.iter().take(SHOWN_MAX).map(|error| format!("\n  {error}")).collect();
+    // Whatever a node said stays on its line.
+    let line = |error: &LinkError| format!("\n  {}", printable_line(&error.to_string()));
+    let mut lines: Vec<_> = errors.iter().take(SHOWN_MAX).map(line).collect();
     if errors.len() > SHOWN_MAX {
         lines.push(format!("\n  and {} more", errors.len() - SHOWN_MAX));
     }
     lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_is_one_line_among_the_reasons() {
+        let refused = |reason: &str| LinkError::Refused { address: "node:1".to_owned(), reason: reason.to_owned() };
+        let errors = vec![refused("no\n  node2:1: all is well"), refused("not now")];
+        let told = RunError::NoExecutorLeft { errors }.to_string();
+        assert_eq!(
+            told.lines().collect::<Vec<_>>(),
+            ["no executor is left", "  node:1 refuses: no\\n  node2:1: all is well", "  node:1 refuses: not now"]
+        );
+    }
 }

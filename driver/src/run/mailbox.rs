@@ -62,10 +62,13 @@ impl Mailboxes {
         self.settled.insert(executor);
     }
 
-    /// The messages that can be acknowledged now.
-    pub(super) fn acknowledgeable(&mut self) -> Vec<(ExecutorId, u64)> {
+    /// The messages that can be acknowledged now, as orders that wait for the journal like all others.
+    pub(super) fn acknowledgeable(&mut self) -> Vec<(ExecutorId, Order)> {
         let settled = std::mem::take(&mut self.settled);
-        let next = |executor| Some((executor, self.boxes.get_mut(&executor)?.acks.next()?));
+        let next = |executor| {
+            let (through, settled) = self.boxes.get_mut(&executor)?.acks.next()?;
+            Some((executor, Order::Acknowledge { through, settled }))
+        };
         settled.into_iter().filter_map(next).collect()
     }
 
@@ -153,6 +156,39 @@ mod tests {
         let attempt = AttemptId { task: TaskId(0), number: 1 };
         let event = AttemptEvent::Ended(Ended::Stopped);
         vec![Report { attempt, durations: Durations::default(), event }; count]
+    }
+
+    /// What the orders that wait acknowledge.
+    fn acknowledged(mail: &mut Mailboxes) -> Vec<(u64, Vec<u64>)> {
+        for (executor, order) in mail.acknowledgeable() {
+            mail.order(executor, SessionId(1), order);
+        }
+        let orders = mail.take_orders(&Safe::for_a_test()).into_values().flatten();
+        orders
+            .map(|order| match order {
+                Order::Acknowledge { through, settled } => (through, settled),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_end_that_waits_for_its_weights_does_not_hold_back_later_acknowledgements() {
+        let (mut mail, executor) = (Mailboxes::default(), ExecutorId(0));
+        for sequence in 2..=4 {
+            mail.received(executor, sequence, 1);
+        }
+        mail.settle(executor, 3);
+        assert_eq!(acknowledged(&mut mail), [(1, vec![3])]);
+        mail.settle(executor, 4);
+        assert_eq!(acknowledged(&mut mail), [(1, vec![4])], "and 3 only once");
+        mail.settle(executor, 2);
+        assert_eq!(acknowledged(&mut mail), [(4, vec![])]);
+        mail.received(executor, 5, 1);
+        mail.received(executor, 6, 1);
+        mail.settle(executor, 6);
+        mail.session_began(executor);
+        assert_eq!(acknowledged(&mut mail), [], "a new session numbers its messages anew");
     }
 
     #[test]

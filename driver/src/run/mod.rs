@@ -400,8 +400,8 @@ impl<'a> Run<'a> {
 
     /// Makes safe what was noted, then does what waits for that.
     fn commit(&mut self) -> Result<(), RunError> {
-        for (executor, sequence) in self.mail.acknowledgeable() {
-            self.tell(executor, Order::Acknowledge { sequence });
+        for (executor, acknowledgement) in self.mail.acknowledgeable() {
+            self.tell(executor, acknowledgement);
         }
         let safe = self.chronicle.commit()?;
         if let Some(error) = self.broken.take() {

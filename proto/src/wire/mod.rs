@@ -13,10 +13,12 @@ use broadsweep_common::ids::{AttemptId, BadDigest, Digest, TaskId};
 use broadsweep_common::metrics::BadMetricName;
 
 mod greeting;
+mod holdings;
 mod launch;
 mod report;
 
 pub use greeting::{answer, answer_message, capabilities, capabilities_message};
+pub use holdings::Told;
 pub use launch::{launch, launch_item};
 pub use report::{attempt_ended, epoch_ended, report_item};
 
@@ -48,6 +50,9 @@ pub enum WireError {
         /// How many may come.
         max: usize,
     },
+    /// A block that is not in the manifest, or a list for another one.
+    #[error("it tells of blocks that there are not")]
+    NoSuchBlock,
     /// Slots that no executor has.
     #[error("it says that it has {0} slots; an executor has 1 to {SLOTS_MAX}")]
     Slots(u32),
