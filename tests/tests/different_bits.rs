@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
-/// One trial of three epochs.
+/// One trial of three epochs, which may not fail once: that two executors differ is not its fault.
 const STUDY: &str = "
 name = 'bits'
 [trainer]
@@ -30,6 +30,7 @@ sampler = 'grid'
 error = { values = [0.5] }
 [scheduling]
 backoff_ms = 10
+failures_max = 1
 ";
 
 /// The error that an executor computes for an epoch; below nothing, the training diverges then.
@@ -81,6 +82,21 @@ fn executor(slots: u32, numbers: Numbers) -> HostileExecutor {
         talk.answer = Some(Answer::Slots(slots));
         talk.say(vec![Item::Welcome(welcome())]).await;
         while let Some(launch) = talk.next_launch().await {
+            talk.say(reports(&launch, numbers)).await;
+        }
+    }))
+}
+
+/// One that does a single task, and leaves for good.
+fn once(slots: u32, numbers: Numbers) -> HostileExecutor {
+    let came = Arc::new(AtomicBool::new(false));
+    HostileExecutor::start(Script::new(move |mut talk: Talk| {
+        let came = Arc::clone(&came);
+        async move {
+            if came.swap(true, Ordering::Relaxed) {
+                return talk.refuse("has left").await;
+            }
+            let Some(launch) = talk.until_launched(slots).await else { return };
             talk.say(reports(&launch, numbers)).await;
         }
     }))
@@ -156,8 +172,24 @@ fn where_there_is_no_third_the_run_is_suspect_and_goes_on_to_its_end() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(summary["differences"][0]["odd"], Value::Null);
     assert_eq!((&summary["suspect"], &summary["trials"]["finished"]), (&json!(true), &json!(1)), "{summary}");
-    assert_told(&ended, "no third executor could be asked");
+    assert_told(&ended, "no third executor could tell");
     assert_told(&ended, "the run is suspect");
     // It is as suspect when it is read again.
     assert_eq!(lab.resume("two", &[]).wait().code, Some(3));
+}
+
+#[test]
+fn once_it_is_known_who_is_right_whoever_differs_has_failed() {
+    let lab = Lab::new(PROGRAM);
+    let executors = [leaving(right), executor(3, wrong), once(2, right), executor(1, wrong)];
+    let (ended, summary) = run(&lab, "again", &executors.each_ref());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(summary["differences"][0]["odd"], json!(executors[1].address), "{summary}");
+    assert_eq!((&summary["suspect"], &summary["trials"]["failed"]), (&json!(false), &json!(1)), "{summary}");
+    assert_eq!(
+        summary["attempts_by_end"],
+        json!({ "completed": 1, "doubted": 1, "failed": 1, "lost": 1 }),
+        "{summary}"
+    );
+    assert_told(&ended, "in epoch 2 than were told before");
 }

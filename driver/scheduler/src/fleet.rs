@@ -151,11 +151,12 @@ impl Fleet {
     }
 
     /// Whether each executor that is there refused the task. Those that are away may come back and do it; but one
-    /// has to be here before anything is decided.
+    /// has to be here before anything is decided. A task that is about some of them does not wait for one that hangs: no
+    /// result rests on it.
     pub(super) fn all_refused(&self, trouble: &Trouble) -> bool {
         let here = self.sound.executors + self.excluded.executors + self.stuck;
-        let staying = |id: &&ExecutorId| self.get(**id).is_some_and(|executor| !executor.draining);
-        here > 0 && trouble.refusals().iter().filter(staying).count() == here + self.away
+        let is_out = |executor: &Executor| executor.draining || trouble.has_parties() && executor.is_stuck();
+        here > 0 && self.iter().all(|(id, executor)| is_out(executor) || trouble.has_refused(id))
     }
 
     /// The shelf that attempts are taken from: the sound executors, or the excluded ones if there are no others. A

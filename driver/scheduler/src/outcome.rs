@@ -94,6 +94,7 @@ impl Scheduler {
                 self.fail_attempt(executor, attempt, now, commands);
                 self.blame_failure(executor, probed, now, commands);
             }
+            Outcome::Doubted => self.doubt_attempt(executor, attempt, now, commands),
             Outcome::Refused => self.refuse_attempt(executor, attempt, now, commands),
             Outcome::Stopped => self.settle(attempt, now, now, commands),
         }
@@ -116,6 +117,8 @@ impl Scheduler {
         self.cancel_attempt(executor, attempt, CancelReason::Hung { silent }, commands);
         self.fail_attempt(executor, attempt, now, commands);
         self.blame_failure(executor, probed, now, commands);
+        // Its executor may have no slot left that does not hang: some tasks do not wait for that.
+        self.refused_changed |= !self.refused.is_empty();
     }
 
     /// A live attempt is gone without a report: with its executor if it had `arrived` there, else with a session.
@@ -237,6 +240,13 @@ impl Scheduler {
         record.failed_on(executor);
         let until = now.after(policy.backoff(record.failures()));
         self.settle(attempt, until, now, commands);
+    }
+
+    fn doubt_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {
+        let policy = self.policy;
+        let Some(record) = self.task_mut(attempt.task) else { return };
+        record.doubted_on(executor);
+        self.settle(attempt, now.after(policy.backoff(1)), now, commands);
     }
 
     fn refuse_attempt(&mut self, executor: ExecutorId, attempt: AttemptId, now: Moment, commands: &mut Vec<Command>) {

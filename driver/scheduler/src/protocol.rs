@@ -30,8 +30,12 @@ pub struct History {
     pub lost_on: Vec<ExecutorId>,
     /// Where its program failed, a row a failure.
     pub failed_on: Vec<ExecutorId>,
+    /// Where what it told was doubted, without anybody's fault: it keeps off there as where it failed.
+    pub doubted_on: Vec<ExecutorId>,
     /// Which executors cannot do it, as they said.
     pub refused_on: Vec<ExecutorId>,
+    /// Which executors it is about, so that it never goes there, whatever process they are.
+    pub parties: Vec<ExecutorId>,
     /// The epoch of its newest checkpoint; 0 if it has none but its input.
     pub checkpoint: u32,
     /// Set where an attempt was live when that driver ended: nothing is placed before, so that its executor can come
@@ -126,6 +130,9 @@ pub enum Outcome {
     Completed,
     /// The program failed: counts against the task.
     Failed,
+    /// What it told differs from what is known, and nobody knows yet who is right: counts against nobody, and another
+    /// executor is tried.
+    Doubted,
     /// The executor cannot do this task at all (it has too little memory): counts against nobody, another one is
     /// tried.
     Refused,

@@ -43,8 +43,12 @@ pub(super) enum TaskState {
 pub(super) struct Trouble {
     /// Where the program failed, a row a failure, sorted.
     failures: Vec<ExecutorId>,
+    /// Where what it told was doubted, a row a time, sorted.
+    doubts: Vec<ExecutorId>,
     /// Which executors cannot do it at all, sorted.
     refusals: Vec<ExecutorId>,
+    /// Which executors it is about: it goes to none of them, ever. Sorted, and each once.
+    parties: Vec<ExecutorId>,
     /// Which executors were lost with it since its newest checkpoint, a row a loss, sorted.
     losses: Vec<ExecutorId>,
 }
@@ -81,7 +85,11 @@ impl TaskRecord {
         refusals.sort_unstable();
         refusals.dedup();
         losses.sort_unstable();
-        let trouble = Trouble { failures, refusals, losses };
+        let (mut doubts, mut parties) = (history.doubted_on, history.parties);
+        doubts.sort_unstable();
+        parties.sort_unstable();
+        parties.dedup();
+        let trouble = Trouble { failures, doubts, refusals, parties, losses };
         Self {
             priority,
             cost: forecast.cost,
@@ -175,6 +183,10 @@ impl TaskRecord {
         insert(&mut self.trouble.get_or_insert_default().failures, executor);
     }
 
+    pub(super) fn doubted_on(&mut self, executor: ExecutorId) {
+        insert(&mut self.trouble.get_or_insert_default().doubts, executor);
+    }
+
     pub(super) fn lost_on(&mut self, executor: ExecutorId) {
         insert(&mut self.trouble.get_or_insert_default().losses, executor);
     }
@@ -201,16 +213,16 @@ impl TaskRecord {
         }
     }
 
-    /// Whether some executor cannot do it.
+    /// Whether some executor cannot do it, or may not.
     pub(super) fn is_refused(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| !trouble.refusals.is_empty())
+        self.trouble.as_ref().is_some_and(|trouble| trouble.is_refused())
     }
 
     /// An executor is another process now, which may have more memory. Returns whether nobody refuses the task any more.
     pub(super) fn forget_refusal(&mut self, executor: ExecutorId) -> bool {
         let Some(trouble) = &mut self.trouble else { return true };
         trouble.refusals.retain(|&refused| refused != executor);
-        trouble.refusals.is_empty()
+        !trouble.is_refused()
     }
 
     /// Why it is not to be tried again, if so.
@@ -227,17 +239,22 @@ impl TaskRecord {
 }
 
 impl Trouble {
-    fn has_refused(&self, executor: ExecutorId) -> bool {
-        self.refusals.binary_search(&executor).is_ok()
+    fn is_refused(&self) -> bool {
+        !(self.refusals.is_empty() && self.parties.is_empty())
+    }
+
+    /// Whether the executor cannot do it, or may not.
+    pub(super) fn has_refused(&self, executor: ExecutorId) -> bool {
+        self.refusals.binary_search(&executor).is_ok() || self.parties.binary_search(&executor).is_ok()
     }
 
     fn has_failed(&self, executor: ExecutorId) -> bool {
-        self.failures.binary_search(&executor).is_ok()
+        self.failures.binary_search(&executor).is_ok() || self.doubts.binary_search(&executor).is_ok()
     }
 
-    /// The executors that refused it.
-    pub(super) fn refusals(&self) -> &[ExecutorId] {
-        &self.refusals
+    /// Whether nobody but those that it is about may do it: then it has to be done soon, or never.
+    pub(super) fn has_parties(&self) -> bool {
+        !self.parties.is_empty()
     }
 }
 
@@ -251,10 +268,14 @@ impl<'t> Shunned<'t> {
     /// Each of them once.
     pub(super) fn executors(self) -> impl Iterator<Item = ExecutorId> + use<'t> {
         let trouble = self.trouble;
-        let failed = each_once(&trouble.failures).filter(|&executor| !trouble.has_refused(executor));
+        let refused =
+            each_once(&trouble.refusals).filter(|executor| trouble.parties.binary_search(executor).is_err());
+        let failed = each_once(&trouble.failures);
+        let doubted = each_once(&trouble.doubts).filter(|executor| trouble.failures.binary_search(executor).is_err());
+        let failed = failed.chain(doubted).filter(|&executor| !trouble.has_refused(executor));
         let lost = each_once(self.for_losses());
         let lost = lost.filter(|&executor| !trouble.has_refused(executor) && !trouble.has_failed(executor));
-        trouble.refusals.iter().copied().chain(failed).chain(lost)
+        trouble.parties.iter().copied().chain(refused).chain(failed).chain(lost)
     }
 
     /// Whether the next loss is its end, so that it had better wait for an executor that is away.

@@ -37,6 +37,11 @@ pub enum AttemptEnd {
         /// Why, for people.
         reason: String,
     },
+    /// It told other numbers than those that stand, and nobody knew yet who is right.
+    Doubted {
+        /// Which, for people.
+        reason: String,
+    },
     /// No epoch came within its deadline.
     Hung {
         /// How long it kept silent.
@@ -95,6 +100,7 @@ impl AttemptEnd {
         match self {
             Self::Completed => "completed",
             Self::Failed { .. } => "failed",
+            Self::Doubted { .. } => "doubted",
             Self::Hung { .. } => "hung",
             Self::Refused { .. } => "refused",
             Self::Stopped => "stopped",
@@ -111,7 +117,7 @@ impl AttemptEnd {
         match self {
             Self::Completed | Self::Stopped | Self::Beaten | Self::NeverArrived => String::new(),
             Self::Orphaned => "its driver ended, and no executor came back with it".to_owned(),
-            Self::Failed { reason } | Self::Lost { reason } => reason.clone(),
+            Self::Failed { reason } | Self::Doubted { reason } | Self::Lost { reason } => reason.clone(),
             Self::Hung { silent_s } => format!("no epoch within {silent_s} s"),
             Self::Refused { needed_bytes, available_bytes } => {
                 format!("needs {needed_bytes} bytes of memory; a slot there has {available_bytes}")
@@ -126,6 +132,7 @@ impl AttemptEnd {
             Self::Failed { .. } | Self::Hung { .. } => Blame::Program,
             Self::Lost { .. } => Blame::Executor,
             Self::Completed
+            | Self::Doubted { .. }
             | Self::Refused { .. }
             | Self::Stopped
             | Self::Beaten
@@ -140,6 +147,7 @@ impl AttemptEnd {
         match self {
             Self::Completed => Some(Outcome::Completed),
             Self::Failed { .. } => Some(Outcome::Failed),
+            Self::Doubted { .. } => Some(Outcome::Doubted),
             Self::Refused { .. } => Some(Outcome::Refused),
             Self::Stopped | Self::Beaten => Some(Outcome::Stopped),
             Self::Hung { .. } | Self::Lost { .. } | Self::NeverArrived | Self::Orphaned => None,
@@ -154,6 +162,7 @@ impl AttemptEnd {
             Self::Stopped => Yield::Checkpoint,
             Self::Beaten => Yield::Duplicate,
             Self::Failed { .. }
+            | Self::Doubted { .. }
             | Self::Hung { .. }
             | Self::Refused { .. }
             | Self::Lost { .. }
@@ -178,6 +187,7 @@ impl AttemptEnd {
             Self::Beaten => false,
             Self::Completed
             | Self::Failed { .. }
+            | Self::Doubted { .. }
             | Self::Hung { .. }
             | Self::Refused { .. }
             | Self::Stopped
@@ -193,7 +203,9 @@ impl AttemptEnd {
     pub fn may_still_run(&self) -> bool {
         match self {
             Self::Beaten | Self::Hung { .. } | Self::Lost { .. } | Self::NeverArrived | Self::Orphaned => true,
-            Self::Completed | Self::Failed { .. } | Self::Refused { .. } | Self::Stopped => false,
+            Self::Completed | Self::Failed { .. } | Self::Doubted { .. } | Self::Refused { .. } | Self::Stopped => {
+                false
+            }
         }
     }
 }

@@ -294,7 +294,11 @@ impl RunRecord {
     /// Whether numbers that stand are wrong, or may be: an executor told others, and none was found to be wrong itself.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
-        self.differences.iter().any(|difference| matches!(difference.odd, Odd::First | Odd::Unknown))
+        self.differences.iter().any(|difference| match difference.odd {
+            Odd::First | Odd::Unknown => true,
+            Odd::Sought => self.is_over(),
+            Odd::Other => false,
+        })
     }
 
     /// Looks at the test rows that were begun and given up.

@@ -12,6 +12,8 @@ pub(super) enum Phase {
     Doubted {
         /// What is wrong, for people.
         reason: String,
+        /// Whether only its numbers differ from what stands: that need not be its fault.
+        differs: bool,
     },
     /// It ended, and its end counts once a blob is here.
     Fetching(Fetching),
@@ -72,10 +74,10 @@ impl Attempts {
         }
     }
 
-    /// Why an attempt that has just ended is not believed. It is over with that.
-    pub(super) fn take_doubt(&mut self, attempt: AttemptId) -> Option<String> {
+    /// Why an attempt that has just ended is not believed, and whether only its numbers differ. It is over with that.
+    pub(super) fn take_doubt(&mut self, attempt: AttemptId) -> Option<(String, bool)> {
         match self.0.remove(&attempt)? {
-            Phase::Doubted { reason } => Some(reason),
+            Phase::Doubted { reason, differs } => Some((reason, differs)),
             fetching @ Phase::Fetching(_) => {
                 self.0.insert(attempt, fetching);
                 None
@@ -119,7 +121,7 @@ mod tests {
     }
 
     fn doubted() -> Phase {
-        Phase::Doubted { reason: "odd".into() }
+        Phase::Doubted { reason: "odd".into(), differs: false }
     }
 
     #[test]
@@ -142,7 +144,7 @@ mod tests {
         attempts.enter(attempt(1), doubted());
         assert_eq!(attempts.take_doubt(attempt(0)), None);
         assert!(attempts.take_fetching(attempt(1)).is_none());
-        assert_eq!(attempts.take_doubt(attempt(1)).as_deref(), Some("odd"));
+        assert_eq!(attempts.take_doubt(attempt(1)), Some(("odd".to_owned(), false)));
         assert_eq!(attempts.take_fetching(attempt(0)).map(|one| one.sequence), Some(7));
         assert!(attempts.take_doubt(attempt(1)).is_none() && attempts.take_fetching(attempt(0)).is_none());
     }

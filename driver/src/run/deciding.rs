@@ -84,8 +84,7 @@ impl Run<'_> {
             self.progress.remember(trial, &book.configuration, value);
         }
         self.schedule_from(TaskId(0), held_until);
-        let unchecked = self.chronicle.book().missing_checks();
-        self.add_tasks(unchecked);
+        self.take_up_differences(held_until);
         let book = self.chronicle.book();
         if book.adding_ended {
             self.feed(Event::AddingEnded);
@@ -108,15 +107,19 @@ impl Run<'_> {
     /// Tells the scheduler of the tasks from this one on.
     fn schedule_from(&mut self, first: TaskId, held_until: Moment) {
         for number in first.0..self.chronicle.book().tasks.len() as u32 {
-            let task = TaskId(number);
-            let Some(book) = self.chronicle.book().task(task) else { continue };
+            let (task, book_of) = (TaskId(number), self.chronicle.book());
+            let Some(book) = book_of.task(task) else { continue };
             let (priority, forecast) = (book.task.priority, book.forecast());
             let mut history = if book.attempts.is_empty() && !book.is_finished() {
                 History::default()
             } else {
                 book.history(held_until, |executor| !self.executors.is_former(executor))
             };
-            history.refused_on.extend(self.chronicle.book().parties_of(book.kind()));
+            history.parties = book_of.parties_of(book.kind());
+            if !history.parties.is_empty() && !book.is_finished() {
+                // Executors come back one by one: those that it is about may be the first.
+                history.held_until = Some(held_until);
+            }
             self.feed(Event::TaskAdded { task, priority, forecast, history });
         }
     }
@@ -161,11 +164,16 @@ impl Run<'_> {
     }
 
     pub(super) fn add_tasks(&mut self, tasks: Vec<NewTask>) {
+        self.add_tasks_held(tasks, Moment::default());
+    }
+
+    /// Tasks of which nothing is placed before `held_until` if their executors may still come back.
+    pub(super) fn add_tasks_held(&mut self, tasks: Vec<NewTask>, held_until: Moment) {
         let first = TaskId(self.chronicle.book().tasks.len() as u32);
         if let Err(error) = self.chronicle.note_tasks(tasks) {
             self.broken.get_or_insert(error.into());
         }
-        self.schedule_from(first, Moment::default());
+        self.schedule_from(first, held_until);
     }
 
     fn start_trial(

@@ -5,12 +5,16 @@
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 use broadsweep_common::metrics::Metrics;
 use broadsweep_common::task::{Replicate, TaskKind};
+use broadsweep_scheduler::Moment;
 
 use super::Run;
+use super::attempts::Phase;
 use super::book::{Book, Unfit};
 use super::deciding::check;
 use super::record::{Difference, NewTask, Record, Row};
 use super::task::TaskBook;
+use crate::cluster::Order;
+use crate::records::attempt::AttemptEnd;
 use crate::records::difference::{DifferenceRecord, Odd};
 
 impl Book {
@@ -43,7 +47,7 @@ impl Book {
                 |task: &TaskBook| matches!(task.kind(), TaskKind::Check(segment) if segment.replicate == replicate);
             self.tasks.iter().any(checks)
         };
-        let missing = sought.filter(|(replicate, _)| !is_there(**replicate));
+        let missing = sought.filter(|(replicate, _)| !self.adding_ended && !is_there(**replicate));
         missing.filter_map(|(replicate, known)| self.check_of(*replicate, known.told.epoch)).collect()
     }
 
@@ -60,13 +64,19 @@ impl Book {
         told.map(|attempt| attempt.executor).collect()
     }
 
-    /// Whether an executor may tell other numbers than those that stand: once it is known that they are in doubt, whoever
-    /// differs from them may be right, unless it is the one that is looked into, or was found to be wrong.
-    fn may_differ(&self, replicate: Replicate, executor: ExecutorId) -> bool {
-        self.differences.get(&replicate).is_some_and(|known| match known.told.odd {
-            Odd::Sought | Odd::Other => executor != known.told.other,
-            Odd::First | Odd::Unknown => true,
-        })
+    /// Whether numbers of a replicate may differ from those that stand: nobody can say that these are right.
+    fn may_differ(&self, replicate: Replicate) -> bool {
+        let odd = self.differences.get(&replicate).map(|known| known.told.odd);
+        matches!(odd, Some(Odd::First | Odd::Unknown))
+    }
+
+    /// Why an attempt is not believed that this driver never heard differ: an earlier one did, and it was to stop there.
+    pub(super) fn disbelieved(&self, attempt: AttemptId) -> Option<String> {
+        let (record, replicate) = (self.attempt(attempt)?, self.task(attempt.task)?.segment()?.replicate);
+        let known = self.differences.get(&replicate)?;
+        let stops_there = record.from_epoch < known.told.epoch && record.epoch < known.told.epoch;
+        let differs = known.told.other == record.executor && stops_there && !self.may_differ(replicate);
+        differs.then(|| other_numbers(attempt, replicate, known.told.epoch))
     }
 
     fn metrics_of(&self, row: &Row) -> Option<Metrics> {
@@ -74,16 +84,22 @@ impl Book {
         Some(names.iter().cloned().zip(row.values.iter().copied()).collect())
     }
 
-    /// What the numbers of a third executor say of a difference in this epoch; `None` if nobody asks.
+    /// What the numbers of another executor say of a difference that is open: those of a third one in the epoch in question
+    /// tell who is right.
     fn odd_by(&self, third: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) -> Option<Odd> {
         let known = self.differences.get(&replicate)?;
         let DifferenceRecord { first, other, odd, .. } = known.told;
-        if odd != Odd::Sought || known.told.epoch != epoch || third == first || third == other {
+        if odd != Odd::Sought || third == other {
             return None;
         }
-        let standing = self.trial(replicate.trial)?.replicate(replicate)?.curves.at(epoch);
+        let standing = self.trial(replicate.trial)?.replicate(replicate)?.curves.at(epoch)?;
+        let agrees = metrics == Some(&standing);
+        if known.told.epoch != epoch || third == first {
+            // More than two are at odds, or the first one is with itself: no vote tells who is right.
+            return (!agrees).then_some(Odd::Unknown);
+        }
         let others = known.row.as_ref().and_then(|row| self.metrics_of(row));
-        Some(if metrics == standing.as_ref() {
+        Some(if agrees {
             Odd::Other
         } else if metrics == others.as_ref() {
             Odd::First
@@ -96,6 +112,14 @@ impl Book {
 /// An epoch, and what was measured then; nothing where the training diverged.
 pub(super) type Told<'a> = (u32, Option<&'a Metrics>);
 
+fn other_numbers(attempt: AttemptId, replicate: Replicate, epoch: u32) -> String {
+    let trial = replicate.trial;
+    format!(
+        "{attempt} computed other numbers for {trial} in epoch {epoch} than were told before; executors of one run have \
+         to agree on bits"
+    )
+}
+
 impl Run<'_> {
     /// An executor tells other numbers of an epoch than those that stand. Says whether its attempt may go on: otherwise
     /// it is stopped, and tried again elsewhere.
@@ -107,35 +131,60 @@ impl Run<'_> {
         told: Told<'_>,
     ) -> bool {
         if !self.chronicle.book().differences.contains_key(&replicate) {
-            self.begin_difference(executor, replicate, told);
+            let row = told.1.map(|metrics| self.row_of(executor, metrics));
+            if row == Some(None) {
+                self.doubt(executor, attempt, "it reports other metrics at each epoch".to_owned());
+                return false;
+            }
+            self.begin_difference(executor, replicate, (told.0, row.flatten()));
         }
         self.compare(executor, replicate, told);
-        self.chronicle.book().may_differ(replicate, executor)
-            || {
-                let reason = format!(
-                    "{attempt} computed other numbers for {} in epoch {} than were told before; executors of one run have to \
-                 agree on bits",
-                    replicate.trial, told.0
-                );
-                self.doubt(executor, attempt, reason);
-                false
-            }
+        if self.chronicle.book().may_differ(replicate) {
+            return true;
+        }
+        let reason = other_numbers(attempt, replicate, told.0);
+        tracing::warn!(%executor, "{reason}");
+        self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
+        self.attempts.enter(attempt, Phase::Doubted { reason, differs: true });
+        false
     }
 
-    fn begin_difference(&mut self, other: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) {
+    /// What an attempt ends with whose numbers differ: it has failed where those that stand were found to be right.
+    pub(super) fn end_of_other_numbers(&self, attempt: AttemptId, reason: String) -> AttemptEnd {
+        let book = self.chronicle.book();
+        let replicate = book.task(attempt.task).and_then(TaskBook::segment).map(|segment| segment.replicate);
+        let known = replicate.and_then(|replicate| book.differences.get(&replicate));
+        if known.is_some_and(|known| known.told.odd == Odd::Other) {
+            AttemptEnd::Failed { reason }
+        } else {
+            AttemptEnd::Doubted { reason }
+        }
+    }
+
+    /// Goes on with what an earlier driver of the run was looking into.
+    pub(super) fn take_up_differences(&mut self, held_until: Moment) {
+        let unchecked = self.chronicle.book().missing_checks();
+        self.add_tasks_held(unchecked, held_until);
+        let is_over = |task: &TaskBook| matches!(task.kind(), TaskKind::Check(_)) && task.is_finished();
+        let book = self.chronicle.book();
+        let over: Vec<_> = book.tasks().filter(|(_, task)| is_over(task)).map(|(number, _)| number).collect();
+        over.into_iter().for_each(|task| self.end_check(task));
+    }
+
+    fn begin_difference(&mut self, other: ExecutorId, replicate: Replicate, (epoch, row): (u32, Option<Row>)) {
         let tellers = self.chronicle.book().tellers(replicate, epoch);
         let Some(first) = tellers.first().copied() else { return };
-        let row = metrics.and_then(|metrics| self.row_of(other, metrics));
         let told = DifferenceRecord { trial: replicate.trial, epoch, first, other, odd: Odd::Sought };
         self.note(&Record::Differs { replicate, difference: Difference { told, row } });
-        let (trial, name) = (replicate.trial, self.cluster.name(other).to_owned());
         if let Some(second) = tellers.into_iter().find(|teller| *teller != first && *teller != other) {
             return self.conclude_difference(replicate, Odd::Other, Some(second));
         }
+        let name = self.cluster.name(other);
+        let before = if first == other { "it" } else { self.cluster.name(first) };
         self.say(format!(
-            "{trial}, epoch {epoch}: {name} computed other numbers than {} did before, which stand; another executor \
+            "{}, epoch {epoch}: {name} computed other numbers than {before} did before, which stand; another executor \
              trains it once more up to there, to see who is right",
-            self.cluster.name(first)
+            replicate.trial
         ));
         let check = self.chronicle.book().check_of(replicate, epoch);
         self.add_tasks(check.into_iter().collect());
@@ -176,7 +225,7 @@ impl Run<'_> {
                 format!("{third} computed others again: nobody can say who is right, and the run is suspect")
             }
             (_, None) => {
-                format!("no third executor could be asked whether {first} or {other} is right, so the run is suspect")
+                format!("no third executor could tell whether {first} or {other} is right, so the run is suspect")
             }
         };
         self.say(format!("{trial}, epoch {epoch}: {found}"));

@@ -197,7 +197,7 @@ impl Run<'_> {
     pub(super) fn doubt(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
         self.say(format!("{}: {reason}", self.cluster.name(executor)));
         self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
-        self.attempts.enter(attempt, Phase::Doubted { reason });
+        self.attempts.enter(attempt, Phase::Doubted { reason, differs: false });
     }
 
     fn on_end(
@@ -207,18 +207,18 @@ impl Run<'_> {
         ended: &Ended,
         (sequence, spent): (u64, Spent),
     ) -> Settled {
-        let judged = match self.attempts.take_doubt(attempt) {
-            Some(reason) => Err(reason),
-            None => self.chronicle.book().judge_end(attempt.task, ended),
+        let book = self.chronicle.book();
+        let doubt = self.attempts.take_doubt(attempt).or_else(|| Some((book.disbelieved(attempt)?, true)));
+        let judged = match doubt {
+            Some((reason, true)) => Err(self.end_of_other_numbers(attempt, reason)),
+            Some((reason, false)) => Err(AttemptEnd::Failed { reason }),
+            None => book.judge_end(attempt.task, ended).map_err(|reason| AttemptEnd::Failed { reason }),
         };
         let judged = match judged {
             Ok(judged) => judged,
-            Err(reason) => {
-                self.release_all(
-                    executor,
-                    ended.artifacts().iter().map(|artifact| artifact.blob).collect::<Vec<_>>(),
-                );
-                self.fail(executor, attempt, reason, spent);
+            Err(end) => {
+                self.release_all(executor, ended.artifacts().iter().map(|artifact| artifact.blob));
+                self.end_without(executor, attempt, end, spent);
                 return Settled::Now;
             }
         };
@@ -259,8 +259,9 @@ impl Run<'_> {
         if self.agrees(executor, attempt, (epoch, None), differs) {
             return self.complete(executor, attempt, Finish::Diverged { epoch }, spent);
         }
-        let reason = self.attempts.take_doubt(attempt).unwrap_or_default();
-        self.fail(executor, attempt, reason, spent);
+        let (reason, _) = self.attempts.take_doubt(attempt).unwrap_or_default();
+        let end = self.end_of_other_numbers(attempt, reason);
+        self.end_without(executor, attempt, end, spent);
     }
 
     /// A trial was trained once more, as far as it had to be.

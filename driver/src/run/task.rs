@@ -104,16 +104,18 @@ impl TaskBook {
 
     /// What the task went through, for a scheduler that begins anew; attempts that were live may come back until then.
     pub(super) fn history(&self, held_until: Moment, may_hold: impl Fn(ExecutorId) -> bool) -> History {
-        let failed = self
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.end.as_ref().is_some_and(|end| end.blames() == Blame::Program));
+        let ended = |is_so: fn(&AttemptEnd) -> bool| {
+            let ended = self.attempts.iter().filter(move |attempt| attempt.end.as_ref().is_some_and(is_so));
+            ended.map(|attempt| attempt.executor).collect()
+        };
         let is_live = self.attempts.iter().any(|attempt| attempt.end.is_none() && may_hold(attempt.executor));
         History {
             attempts: self.attempts.len() as u32,
             lost_on: self.lost_on.clone(),
-            failed_on: failed.map(|attempt| attempt.executor).collect(),
+            failed_on: ended(|end| end.blames() == Blame::Program),
+            doubted_on: ended(|end| matches!(end, AttemptEnd::Doubted { .. })),
             refused_on: self.refused_on.clone(),
+            parties: Vec::new(),
             checkpoint: self.checkpoint.map_or(0, |checkpoint| checkpoint.epoch),
             held_until: is_live.then_some(held_until),
             finished: self.is_finished(),

@@ -120,7 +120,8 @@ impl Oracle {
     /// next loss is its end.
     fn suits(&self, seen: &Seen, executor: ExecutorId) -> bool {
         let is_last = seen.lost_on.len() as u32 + 1 == self.config.losses_max;
-        let bad = |executor| seen.failed_on.contains(&executor) || is_last && seen.lost_on.contains(&executor);
+        let failed = |executor: &ExecutorId| seen.failed_on.contains(executor) || seen.doubted_on.contains(executor);
+        let bad = |executor: ExecutorId| failed(&executor) || is_last && seen.lost_on.contains(&executor);
         let choice = |(other, node): (&ExecutorId, &Node)| {
             let awaited = is_last && !seen.lost_on.is_empty() && node.is_away() && !node.draining;
             (self.accepts_tasks(node) || awaited) && !bad(*other) && !seen.refused_on.contains(other)

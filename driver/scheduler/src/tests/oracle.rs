@@ -267,6 +267,10 @@ impl Oracle {
                 self.exclude_suspects(now);
             }
             Outcome::Failed => self.fail_attempt(executor, attempt, probed, now),
+            Outcome::Doubted => {
+                seen.doubted_on.insert(executor);
+                seen.release(attempt.number, Moment(now.0 + self.config.backoff_ms.min(60_000) * 1000));
+            }
             Outcome::Refused => {
                 seen.refused_on.insert(executor);
                 seen.release(attempt.number, now);

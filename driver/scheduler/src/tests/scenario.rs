@@ -154,13 +154,15 @@ pub(super) fn forecast(costs: Range<u64>, epochs: Range<u32>) -> impl Strategy<V
 pub(super) fn history() -> impl Strategy<Value = History> {
     let held_until = proptest::option::of((0_u64..400).prop_map(|ms| crate::Moment(ms * 1000)));
     let executors = || vec((0_u32..4).prop_map(ExecutorId), 0..3);
-    let refused_on = prop_oneof![3 => Just(vec![]), 1 => executors()];
-    (0_u32..4, executors(), executors(), refused_on, 0_u32..3, held_until).prop_map(
-        |(attempts, lost_on, failed_on, refused_on, checkpoint, held_until)| History {
+    let seldom = || prop_oneof![3 => Just(vec![]), 1 => executors()];
+    (0_u32..4, executors(), executors(), (seldom(), seldom()), 0_u32..3, held_until).prop_map(
+        |(attempts, lost_on, failed_on, (refused_on, doubted_on), checkpoint, held_until)| History {
             attempts,
             lost_on,
             failed_on,
+            doubted_on,
             refused_on,
+            parties: Vec::new(),
             checkpoint,
             held_until,
             finished: false,
@@ -203,6 +205,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         3 => Just(Outcome::Completed),
         3 => Just(Outcome::Failed),
+        1 => Just(Outcome::Doubted),
         1 => Just(Outcome::Refused),
         1 => Just(Outcome::Stopped),
     ]

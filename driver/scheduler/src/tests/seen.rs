@@ -13,6 +13,7 @@ pub(super) struct Seen {
     forecast: Forecast,
     pub(super) attempts: u32,
     pub(super) failed_on: Vec<ExecutorId>,
+    pub(super) doubted_on: BTreeSet<ExecutorId>,
     pub(super) refused_on: BTreeSet<ExecutorId>,
     /// Since the newest checkpoint.
     pub(super) lost_on: Vec<ExecutorId>,
@@ -31,6 +32,7 @@ impl Seen {
             forecast,
             attempts: history.attempts,
             failed_on: history.failed_on.clone(),
+            doubted_on: history.doubted_on.iter().copied().collect(),
             refused_on: history.refused_on.iter().copied().collect(),
             lost_on: history.lost_on.clone(),
             checkpoint: history.checkpoint.max(forecast.from_epoch),
