@@ -248,7 +248,8 @@ mod tests {
         let told = |odd| {
             let (first, other) = (ExecutorId(0), ExecutorId(1));
             let difference = DifferenceRecord { trial: TrialId(0), epoch: 2, first, other, odd };
-            remarks(&RunRecord { differences: vec![difference], ..run(vec![finished(0, 0.1)]) }).join("\n")
+            let stage = if odd == Odd::Sought { Stage::GoingOn } else { Stage::Over };
+            remarks(&RunRecord { differences: vec![difference], stage, ..run(vec![finished(0, 0.1)]) }).join("\n")
         };
         let rows = [
             (Odd::Sought, "which of them is wrong is not known yet", false),

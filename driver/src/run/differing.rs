@@ -168,7 +168,9 @@ impl Run<'_> {
         let is_over = |task: &TaskBook| matches!(task.kind(), TaskKind::Check(_)) && task.is_finished();
         let book = self.chronicle.book();
         let over: Vec<_> = book.tasks().filter(|(_, task)| is_over(task)).map(|(number, _)| number).collect();
-        over.into_iter().for_each(|task| self.end_check(task));
+        for task in over {
+            self.end_check(task);
+        }
     }
 
     fn begin_difference(&mut self, other: ExecutorId, replicate: Replicate, (epoch, row): (u32, Option<Row>)) {

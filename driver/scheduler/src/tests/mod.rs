@@ -7,6 +7,7 @@
 //! | `segments` | what is placed first, and tasks that begin in the middle of a training |
 //! | `sessions` | executors that leave and come back, drain, or hold what an earlier driver launched |
 //! | `patience` | hung attempts, and copies of slow ones |
+//! | `doubts` | tasks whose numbers are in doubt, and those that are to find out who is right |
 //! | `sickness` | executors on which everything fails |
 //! | `oracle` | a second, simple model of tasks and executors: what must follow from each event |
 //! | `judge` | what the scheduler decides, judged by that model |
@@ -16,6 +17,7 @@
 //! | `properties` | what holds in every world |
 //! | `makespan` | longest first against the lower bound, on the grid of 50 convnets |
 
+mod doubts;
 mod judge;
 mod makespan;
 mod oracle;
