@@ -90,10 +90,11 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
     }
     let (began, seeds) = (Instant::now(), seeds());
     let (count, simulated_ms) = (seeds.end - seeds.start, AtomicU64::new(0));
-    let (moved, applied) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let [moved, applied, measured] = [(); 3].map(|()| AtomicUsize::new(0));
     let failed = all(seeds, |verdict| {
         moved.fetch_add(verdict.moved, Ordering::Relaxed);
         applied.fetch_add(verdict.applied, Ordering::Relaxed);
+        measured.fetch_add(verdict.measured, Ordering::Relaxed);
         simulated_ms.fetch_add(verdict.simulated.as_millis() as u64, Ordering::Relaxed);
         judge(&verdict)
     });
@@ -101,9 +102,13 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
     let simulated_s = simulated_ms.into_inner() as f64 / 1e3;
     println!("{count} worlds, {simulated_s:.0} s of their time, in {wall_s:.1} s; {} failed", failed.len());
     complain(&failed);
-    let (moved, applied) = (moved.into_inner(), applied.into_inner());
-    println!("{moved} trials were continued on another executor, {applied} partitions came out");
-    assert!(count < SEEDS.end || (moved > 0 && applied > 0), "nothing of that happened in {count} worlds");
+    let counts = [moved, applied, measured].map(AtomicUsize::into_inner);
+    let [moved, applied, measured] = counts;
+    println!(
+        "{moved} trials were continued on another executor, {applied} partitions came out, the weights of {measured} were \
+         measured"
+    );
+    assert!(count < SEEDS.end || counts.iter().all(|count| *count > 0), "nothing of that happened in {count} worlds");
 }
 
 #[test]

@@ -9,12 +9,14 @@
 //! | `network` | streams, dialler and listener of the simulated network |
 //! | `node` | a machine and its executor |
 //! | `rungs` | a search that decides while its run goes on |
+//! | `studies` | what the driver and its rival begin with |
 //! | `slots` | trainings in simulated time, and lies about them |
 //! | `disk` | the run folder |
 //! | `ice` | what a driver stands still in |
 //! | `driver` | a run, its drivers and its person |
 //! | `world` | all of them together, and what goes wrong |
 //! | `truth` | what really happened |
+//! | `yields` | what tasks leave besides their numbers |
 //! | `oracle` | what has to be so in the end |
 //! | `trace` | what was seen, with its time |
 
@@ -28,9 +30,11 @@ mod oracle;
 mod rungs;
 mod scenario;
 mod slots;
+mod studies;
 mod trace;
 mod truth;
 mod world;
+mod yields;
 
 use std::time::Duration;
 
@@ -56,6 +60,8 @@ pub struct Verdict {
     pub moved: usize,
     /// Partitions that came out.
     pub applied: usize,
+    /// Trials whose weights were measured.
+    pub measured: usize,
 }
 
 /// Lives through the world of `seed`.

@@ -10,9 +10,11 @@ use broadsweep_nn::Kernel;
 use tokio::sync::watch;
 
 use super::network::{Dialler, incoming};
+use super::scenario::{NodePlan, Scenario};
 use super::slots::{Malice, TimedSlots};
 use super::trace::Trace;
 use super::truth::Truth;
+use super::yields::Yields;
 
 /// A machine.
 pub(super) struct Node {
@@ -20,6 +22,8 @@ pub(super) struct Node {
     pub(super) slots: u32,
     pub(super) folder: PathBuf,
     pub(super) orphan_timeout: Duration,
+    /// What trainings leave here as anywhere.
+    pub(super) yields: Yields,
     /// Whether the next start of its software is that of an executor.
     pub(super) is_on: AtomicBool,
     /// Whether the machine has power.
@@ -37,12 +41,13 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(name: String, slots: u32, folder: PathBuf, orphan_timeout: Duration) -> Self {
+    pub(super) fn new(name: String, plan: &NodePlan, folder: PathBuf, scenario: &Scenario) -> Self {
         Self {
             name,
-            slots,
+            slots: plan.slots,
             folder,
-            orphan_timeout,
+            orphan_timeout: scenario.orphan_timeout,
+            yields: scenario.yields,
             is_on: AtomicBool::new(true),
             is_powered: AtomicBool::new(true),
             is_near: AtomicBool::new(true),

@@ -10,6 +10,7 @@ use broadsweep_scheduler::SchedulingConfig;
 
 use super::chance::Chance;
 use super::rungs::Ladder;
+use super::yields::Yields;
 
 /// What kind of things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,9 @@ pub(super) struct Scenario {
     pub(super) lies: u32,
     pub(super) rival_takes_over: bool,
     pub(super) ladder: Arc<Ladder>,
+    pub(super) yields: Yields,
+    /// Rows of the data set, 1 KiB each.
+    pub(super) rows: usize,
     /// Tasks of a third kind.
     pub(super) partitions: u32,
     pub(super) agenda: Vec<(Duration, Fault)>,
@@ -145,6 +149,8 @@ impl Scenario {
             lies: if kind == Kind::Mixed { [0, 6, 16][chance.below(3)] } else { 0 },
             rival_takes_over: chance.one_in(2),
             ladder: Arc::default(),
+            yields: Yields::default(),
+            rows: 0,
             partitions: 0,
             agenda: Vec::new(),
             healed_at: Duration::from_secs_f64(window),
@@ -156,6 +162,10 @@ impl Scenario {
         }
         if chance.one_in(2) {
             scenario.partitions = chance.whole(1, 12) as u32;
+        }
+        scenario.yields = Yields::draw(&mut chance);
+        if chance.one_in(3) {
+            scenario.rows = chance.log_range(1.0, 4e3) as usize;
         }
         scenario
     }
@@ -267,7 +277,7 @@ fn ladder(chance: &mut Chance, trials: &[Replay]) -> Ladder {
     let rungs: Vec<Vec<u32>> =
         trials.iter().map(|trial| (1..trial.epochs_begun()).filter(|_| chance.one_in(2)).collect()).collect();
     let abandoned = rungs.iter().map(|rungs| !rungs.is_empty() && chance.one_in(4)).collect();
-    Ladder { rungs, abandoned, open_max: chance.whole(1, 12) as usize }
+    Ladder { rungs, abandoned, open_max: chance.whole(1, 12) as usize, has_control: chance.one_in(2) }
 }
 
 fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {
