@@ -117,9 +117,10 @@ impl Scenario {
             7..=9 => Kind::Fates,
             _ => Kind::Mixed,
         };
-        let count = chance.whole(5, 40);
+        let is_wide = kind != Kind::Fates && chance.one_in(8);
+        let count = if is_wide { chance.whole(60, 160) } else { chance.whole(5, 40) };
         let trials: Vec<_> = (0..count).map(|number| replay(&mut chance, number)).collect();
-        let nodes = nodes(&mut chance, kind);
+        let nodes = nodes(&mut chance, kind, is_wide);
         let mut fates = vec![Fate::Ordinary; trials.len()];
         if kind == Kind::Fates {
             let trial = chance.below(trials.len());
@@ -277,16 +278,26 @@ fn ladder(chance: &mut Chance, trials: &[Replay]) -> Ladder {
     let rungs: Vec<Vec<u32>> =
         trials.iter().map(|trial| (1..trial.epochs_begun()).filter(|_| chance.one_in(2)).collect()).collect();
     let abandoned = rungs.iter().map(|rungs| !rungs.is_empty() && chance.one_in(4)).collect();
-    Ladder { rungs, abandoned, open_max: chance.whole(1, 12) as usize, has_control: chance.one_in(2) }
+    Ladder {
+        rungs,
+        abandoned,
+        open_max: chance.whole(1, trials.len() as u64 / 2) as usize,
+        has_control: chance.one_in(2),
+    }
 }
 
-fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {
+/// In a wide world, nodes have as many slots as large machines have cores.
+fn nodes(chance: &mut Chance, kind: Kind, is_wide: bool) -> Vec<NodePlan> {
     let count = if kind == Kind::Fates { chance.whole(2, 6) } else { chance.whole(1, 6) };
     let nodes = (0..count).map(|number| {
         let is_first = number == 0 || kind != Kind::Mixed;
         NodePlan {
             // What a training does to its host it must not do to another's losses.
-            slots: if kind == Kind::Fates { 1 } else { chance.whole(1, 4) as u32 },
+            slots: match kind {
+                Kind::Fates => 1,
+                _ if is_wide => chance.whole(8, 64) as u32,
+                _ => chance.whole(1, 4) as u32,
+            },
             slowness: if chance.one_in(3) { chance.log_range(0.7, 3.0) } else { 1.0 },
             starts_early: is_first || !chance.one_in(5),
             is_member: is_first || !chance.one_in(5),
