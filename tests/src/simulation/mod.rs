@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use broadsweep_common::ids::Digest;
 
-use scenario::Scenario;
+use scenario::{Fault, Scenario};
 use world::World;
 
 /// What became of a world.
@@ -62,6 +62,28 @@ pub struct Verdict {
     pub applied: usize,
     /// Trials whose weights were measured.
     pub measured: usize,
+    /// Writes to the run folder.
+    pub writes: u64,
+}
+
+/// How a driver ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Within a write, which is done in part.
+    Within,
+    /// After a write, and before anything that follows from it.
+    After,
+}
+
+/// Lives through a small world in which the driver ends with write number `write`, counted from 0; with `crash`, its
+/// machine does, and what was not durable is lost as that seed says.
+#[must_use]
+pub fn simulate_end(ending: Ending, write: u64, crash: Option<u64>) -> Verdict {
+    let fault = match ending {
+        Ending::Within => Fault::HaltDriver(write, crash),
+        Ending::After => Fault::EndDriver(write, crash),
+    };
+    World::new(Scenario::small(&[fault])).run()
 }
 
 /// Lives through the world of `seed`.

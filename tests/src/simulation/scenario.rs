@@ -58,6 +58,8 @@ pub(super) enum Fault {
     CrashDriver(u64),
     /// The driver ends within the write that comes after so many more; with a seed, its machine does.
     HaltDriver(u64, Option<u64>),
+    /// Likewise, but right after that write: it is whole, and what follows from it does not happen.
+    EndDriver(u64, Option<u64>),
     StartDriver,
     Interrupt,
     /// The loop of the driver does nothing for a while: its process is stopped, or its disk stalls.
@@ -97,6 +99,8 @@ pub(super) struct Scenario {
     pub(super) vault_ms: u64,
     pub(super) lies: u32,
     pub(super) rival_takes_over: bool,
+    /// Whether a driver that was started again may soon end again.
+    pub(super) relapses: bool,
     pub(super) ladder: Arc<Ladder>,
     pub(super) yields: Yields,
     /// Rows of the data set, 1 KiB each.
@@ -149,6 +153,7 @@ impl Scenario {
             vault_ms: [0, 20, 500][chance.below(3)],
             lies: if kind == Kind::Mixed { [0, 6, 16][chance.below(3)] } else { 0 },
             rival_takes_over: chance.one_in(2),
+            relapses: kind != Kind::Calm && chance.one_in(2),
             ladder: Arc::default(),
             yields: Yields::default(),
             rows: 0,
@@ -169,6 +174,39 @@ impl Scenario {
             scenario.rows = chance.log_range(1.0, 4e3) as usize;
         }
         scenario
+    }
+
+    /// A small world, always the same, with all kinds of tasks: nothing goes wrong but what `faults` say from the very
+    /// beginning on.
+    pub(super) fn small(faults: &[Fault]) -> Self {
+        let (seed, mut chance) = (0, Chance::new(7));
+        let mut trials: Vec<_> = (0..6).map(|number| replay(&mut chance, number)).collect();
+        for trial in &mut trials {
+            trial.wait = trial.wait.min(Duration::from_secs(2));
+        }
+        let node = NodePlan { slots: 2, slowness: 1.0, starts_early: true, is_member: true };
+        Self {
+            seed,
+            kind: Kind::DriverOnly,
+            tick: Duration::from_millis(10),
+            latency: Duration::from_millis(5),
+            fates: vec![Fate::Ordinary; trials.len()],
+            ladder: Arc::new(Ladder { has_control: true, ..ladder(&mut chance, &trials) }),
+            trials,
+            nodes: vec![node; 2],
+            scheduling: scheduling(&mut chance, Kind::DriverOnly),
+            checkpoints: CheckpointSettings { interval_ms: 0, bytes_per_s: 64 << 20 },
+            orphan_timeout: Duration::from_mins(10),
+            vault_ms: 20,
+            lies: 0,
+            rival_takes_over: false,
+            relapses: false,
+            yields: Yields { checkpoint_bytes: 16, weights_bytes: Some(100) },
+            rows: 1,
+            partitions: 2,
+            agenda: faults.iter().map(|fault| (Duration::ZERO, *fault)).collect(),
+            healed_at: Duration::from_mins(1),
+        }
     }
 
     fn plan_faults(&mut self, chance: &mut Chance) {
@@ -232,13 +270,19 @@ impl Scenario {
 }
 
 fn driver_fault(chance: &mut Chance) -> Fault {
-    match chance.below(7) {
+    match chance.below(10) {
         0 => Fault::Interrupt,
-        6 => Fault::FreezeDriver,
-        1 | 2 => Fault::KillDriver,
-        3 => Fault::CrashDriver(chance.next()),
-        _ => Fault::HaltDriver(chance.whole(0, 20), chance.one_in(2).then(|| chance.next())),
+        1 => Fault::FreezeDriver,
+        2 | 3 => Fault::KillDriver,
+        4 => Fault::CrashDriver(chance.next()),
+        5 | 6 => Fault::HaltDriver(operations(chance), chance.one_in(2).then(|| chance.next())),
+        _ => Fault::EndDriver(operations(chance), chance.one_in(2).then(|| chance.next())),
     }
+}
+
+/// Often few: within a commit, or what a driver does first.
+fn operations(chance: &mut Chance) -> u64 {
+    if chance.one_in(2) { chance.whole(0, 8) } else { chance.log_range(1.0, 400.0) as u64 }
 }
 
 fn repair_of(fault: Fault) -> Option<Fault> {

@@ -117,6 +117,7 @@ impl World {
     pub(super) fn run(mut self) -> Verdict {
         let waits: Duration = self.scenario.trials.iter().map(|trial| trial.wait).sum();
         let end = self.scenario.healed_at + waits * 4 + PATIENCE;
+        self.strike_what_is_due(Duration::ZERO);
         while !self.driver.is_over() && self.trace.violations().is_empty() {
             self.step();
             if self.sim.elapsed() > end {
@@ -142,6 +143,7 @@ impl World {
             moved,
             applied,
             measured,
+            writes: self.driver.disk.memory.operations(),
         }
     }
 
@@ -167,6 +169,7 @@ impl World {
     }
 
     fn reopen(&mut self, record: &broadsweep_driver::records::run::RunRecord) {
+        self.driver.disk.restart();
         self.driver.disk.memory.crash(self.chance.next());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(oracle::check_reopened(&self.scenario, &self.driver, record, &self.trace));
@@ -199,13 +202,17 @@ impl World {
                 None => self.end_driver(),
             }
         }
+        self.strike_what_is_due(now);
+        if now >= self.scenario.healed_at && !self.is_healed {
+            self.heal();
+        }
+    }
+
+    fn strike_what_is_due(&mut self, now: Duration) {
         while self.agenda.last().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, fault)) = self.agenda.pop() {
                 self.strike(fault);
             }
-        }
-        if now >= self.scenario.healed_at && !self.is_healed {
-            self.heal();
         }
     }
 
@@ -254,6 +261,10 @@ impl World {
             Fault::HaltDriver(operations, seed) => {
                 self.halt_seed = seed;
                 self.driver.disk.memory.halt_after(operations);
+            }
+            Fault::EndDriver(operations, seed) => {
+                self.halt_seed = seed;
+                self.driver.disk.end_after(operations);
             }
             Fault::StartDriver => self.start_driver(),
             Fault::Interrupt => self.driver.interrupt(),
@@ -327,10 +338,14 @@ impl World {
         self.end_host(DRIVER, true);
         self.driver.ice.thaw();
         self.driver.forget_driver();
-        self.driver.disk.memory.restart();
-        self.driver.disk.has_halted.store(false, Ordering::Relaxed);
+        self.driver.disk.restart();
         let later = self.chance.seconds(0.05, 5.0);
         self.plan(later, Fault::StartDriver);
+        if self.scenario.relapses && !self.is_healed && self.chance.one_in(2) {
+            let seed = self.chance.one_in(2).then(|| self.chance.next());
+            let relapse = Fault::EndDriver(self.chance.whole(0, 12), seed);
+            self.plan(later, relapse);
+        }
     }
 
     fn crash_driver(&mut self, seed: u64) {
