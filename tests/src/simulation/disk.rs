@@ -12,6 +12,7 @@ use broadsweep_driver::journal::{MemoryStorage, NewJournal, Storage, StorageErro
 use bytes::Bytes;
 
 use super::chance::Chance;
+use super::guard::Guard;
 
 /// What the memory answers to a process that has ended.
 const ENDED: &str = "the process has ended here";
@@ -19,7 +20,9 @@ const ENDED: &str = "the process has ended here";
 /// A run folder.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    pub(super) memory: MemoryStorage,
+    pub(super) memory: Arc<MemoryStorage>,
+    /// Who looks on at what is removed.
+    pub(super) guard: Option<Arc<Guard>>,
     /// Set when the process ended within a write, or right after one.
     pub(super) has_halted: AtomicBool,
     /// Files that were asked for after newer ones had taken their place.
@@ -114,6 +117,9 @@ impl Storage for Disk {
     }
 
     fn remove(&self, name: &str) -> Result<(), StorageError> {
+        if let Some(guard) = self.guard.as_ref().filter(|_| !self.has_halted.load(Ordering::Relaxed)) {
+            guard.removing(name);
+        }
         self.perform(|| self.memory.remove(name))
     }
 

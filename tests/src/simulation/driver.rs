@@ -9,7 +9,7 @@ use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::dataset::Header;
 use broadsweep_common::task::StudyDescription;
-use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, World};
+use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, Witness, World};
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::{Planner, TrialPlan};
 use broadsweep_driver::results::progress::Progress;
@@ -187,7 +187,11 @@ impl Campaign {
             slowest_ms: self.vault_ms,
         };
         let connect = Dialler { nodes: Arc::clone(&self.nodes), power: Arc::clone(power) };
-        let world = World { connect: Arc::new(connect), vault: Arc::new(vault) };
+        let witness: Arc<dyn Witness> = match &self.disk.guard {
+            Some(guard) => Arc::clone(guard) as Arc<dyn Witness>,
+            None => Arc::new(()),
+        };
+        let world = World { connect: Arc::new(connect), vault: Arc::new(vault), witness };
         let settings = RunSettings {
             nodes_min: 1,
             connect_timeout: Duration::from_secs(20),

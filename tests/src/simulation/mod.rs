@@ -12,6 +12,7 @@
 //! | `studies` | what the driver and its rival begin with |
 //! | `slots` | trainings in simulated time, and lies about them |
 //! | `disk` | the run folder |
+//! | `guard` | what a driver does, against what is durable then |
 //! | `ice` | what a driver stands still in |
 //! | `driver` | a run, its drivers and its person |
 //! | `world` | all of them together, and what goes wrong |
@@ -23,6 +24,7 @@
 mod chance;
 mod disk;
 mod driver;
+mod guard;
 mod ice;
 mod network;
 mod node;

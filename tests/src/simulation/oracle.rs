@@ -265,7 +265,7 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
 
 /// A run that is over is the same to one who only reads its folder.
 pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
-    let storage = &campaign.disk.memory;
+    let storage = &*campaign.disk.memory;
     // A driver may have been about to end just when it was done.
     storage.restart();
     storage.write("study.toml", campaign.study.text().as_bytes()).unwrap();

@@ -102,6 +102,8 @@ pub(super) struct Scenario {
     /// Whether a driver that was started again may soon end again.
     pub(super) relapses: bool,
     pub(super) ladder: Arc<Ladder>,
+    /// Whether each act of the driver is held against what is durable then.
+    pub(super) is_guarded: bool,
     pub(super) yields: Yields,
     /// Rows of the data set, 1 KiB each.
     pub(super) rows: usize,
@@ -155,6 +157,7 @@ impl Scenario {
             rival_takes_over: chance.one_in(2),
             relapses: kind != Kind::Calm && chance.one_in(2),
             ladder: Arc::default(),
+            is_guarded: chance.one_in(3),
             yields: Yields::default(),
             rows: 0,
             partitions: 0,
@@ -201,6 +204,7 @@ impl Scenario {
             lies: 0,
             rival_takes_over: false,
             relapses: false,
+            is_guarded: true,
             yields: Yields { checkpoint_bytes: 16, weights_bytes: Some(100) },
             rows: 1,
             partitions: 2,

@@ -12,7 +12,9 @@ use broadsweep_driver::study::{self, Study};
 use bytes::Bytes;
 
 use super::chance::Chance;
+use super::disk::Disk;
 use super::driver::{Campaign, Desk};
+use super::guard::Guard;
 use super::ice::Ice;
 use super::node::Node;
 use super::scenario::Scenario;
@@ -63,6 +65,16 @@ pub(super) fn campaign(
     if scenario.yields.weights_bytes.is_some() && !is_rival {
         leave_weights(&mut study, &mut trials);
     }
+    let mut disk = Disk::default();
+    if scenario.is_guarded && !is_rival {
+        disk.guard = Some(Arc::new(Guard {
+            memory: Arc::clone(&disk.memory),
+            study: study.text().to_owned(),
+            trace: Arc::clone(trace),
+            doubts_reports: scenario.lies > 0,
+            state: Mutex::default(),
+        }));
+    }
     Arc::new(Campaign {
         who,
         study,
@@ -73,7 +85,7 @@ pub(super) fn campaign(
         ladder: if is_rival { Arc::default() } else { Arc::clone(&scenario.ladder) },
         partitions: if is_rival { 0 } else { scenario.partitions },
         policy: scenario.scheduling.validate().unwrap(),
-        disk: Arc::default(),
+        disk: Arc::new(disk),
         vault_ms: scenario.vault_ms,
         nodes: Arc::clone(nodes),
         trace: Arc::clone(trace),
