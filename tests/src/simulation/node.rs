@@ -10,7 +10,7 @@ use broadsweep_nn::Kernel;
 use tokio::sync::watch;
 
 use super::network::{Dialler, incoming};
-use super::scenario::{NodePlan, Scenario};
+use super::scenario::{Health, NodePlan, Scenario};
 use super::slots::{Malice, TimedSlots};
 use super::trace::Trace;
 use super::truth::Truth;
@@ -24,6 +24,7 @@ pub(super) struct Node {
     pub(super) orphan_timeout: Duration,
     /// What trainings leave here as anywhere.
     pub(super) yields: Yields,
+    pub(super) health: Health,
     /// Whether the next start of its software is that of an executor.
     pub(super) is_on: AtomicBool,
     /// Whether the machine has power.
@@ -48,6 +49,7 @@ impl Node {
             folder,
             orphan_timeout: scenario.orphan_timeout,
             yields: scenario.yields,
+            health: plan.health,
             is_on: AtomicBool::new(true),
             is_powered: AtomicBool::new(true),
             is_near: AtomicBool::new(true),
@@ -74,6 +76,14 @@ impl Node {
 
     pub(super) fn slow_down(&self, factor: f64) {
         self.slowness.store(factor.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The process that the driver takes one of this machine for.
+    fn appears_as(&self, process: u64) -> u64 {
+        match self.health {
+            Health::DiesAtLaunch { comes_back_the_same: true } => 1,
+            Health::DiesAtLaunch { comes_back_the_same: false } | Health::Sound => process,
+        }
     }
 
     /// Tells its executor to leave.
@@ -106,7 +116,7 @@ pub(super) async fn software(
             cache_dir: node.folder.clone(),
             cache_bytes: Some(1 << 30),
             advertise: None,
-            instance: Truth::instance(&node.name, process),
+            instance: Truth::instance(&node.name, node.appears_as(process)),
             orphan_timeout: node.orphan_timeout,
             drain_timeout: Duration::from_secs(20),
             ends_when_orphaned: false,

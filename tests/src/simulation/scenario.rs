@@ -72,11 +72,22 @@ pub(super) enum Fault {
     KillRival,
 }
 
+/// Whether a machine can train at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Sound,
+    /// Its process ends with whatever is launched there; to the driver it may be the same process that comes back.
+    DiesAtLaunch {
+        comes_back_the_same: bool,
+    },
+}
+
 /// A machine of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodePlan {
     pub(super) slots: u32,
     pub(super) slowness: f64,
+    pub(super) health: Health,
     /// Whether it runs from the beginning.
     pub(super) starts_early: bool,
     /// Whether the driver knows it from the beginning.
@@ -176,6 +187,11 @@ impl Scenario {
         if chance.one_in(3) {
             scenario.rows = chance.log_range(1.0, 4e3) as usize;
         }
+        let others = scenario.nodes.len() - 1;
+        if kind == Kind::Mixed && others > 0 && chance.one_in(4) {
+            let sick = 1 + chance.below(others);
+            scenario.nodes[sick].health = Health::DiesAtLaunch { comes_back_the_same: chance.one_in(2) };
+        }
         scenario
     }
 
@@ -187,7 +203,7 @@ impl Scenario {
         for trial in &mut trials {
             trial.wait = trial.wait.min(Duration::from_secs(2));
         }
-        let node = NodePlan { slots: 2, slowness: 1.0, starts_early: true, is_member: true };
+        let node = NodePlan { slots: 2, slowness: 1.0, health: Health::Sound, starts_early: true, is_member: true };
         Self {
             seed,
             kind: Kind::DriverOnly,
@@ -347,6 +363,7 @@ fn nodes(chance: &mut Chance, kind: Kind, is_wide: bool) -> Vec<NodePlan> {
                 _ => chance.whole(1, 4) as u32,
             },
             slowness: if chance.one_in(3) { chance.log_range(0.7, 3.0) } else { 1.0 },
+            health: Health::Sound,
             starts_early: is_first || !chance.one_in(5),
             is_member: is_first || !chance.one_in(5),
         }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::chance::Chance;
 use super::node::Node;
-use super::scenario::Fate;
+use super::scenario::{Fate, Health};
 use super::trace::Trace;
 use super::truth::Truth;
 use super::yields::{APPLICATION, MEASUREMENT, measured_of, output_of};
@@ -75,6 +75,9 @@ impl TimedSlots {
         let kind = attempt.launch().kind;
         self.trace.say(&self.node.name, format!("study {study} {id} begins: {kind:?}"));
         self.truth.began(study, id, &self.node.name, self.process);
+        if self.node.health != Health::Sound {
+            self.node.is_dying.store(true, Ordering::Relaxed);
+        }
         let fate = self.fate(&attempt);
         let (heard, reports) = unbounded_channel();
         let told = attempt.report_to(heard);
