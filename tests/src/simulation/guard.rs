@@ -114,7 +114,9 @@ impl Guard {
                 if safe.attempts.get(&attempt).is_none_or(|known| known.executor != executor) {
                     self.trace.violate(format!("{attempt} is launched, and not in the durable journal"));
                 }
-                for need in needs {
+                // One that is over by now is told to stop next, and needs nothing.
+                let is_over = has_ended(&safe, executor, attempt);
+                for need in needs.iter().filter(|_| !is_over) {
                     if let Needs::Checkpoint { name, .. } = need
                         && !safe.files.contains(name)
                     {

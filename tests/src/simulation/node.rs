@@ -1,8 +1,8 @@
 //! A machine with an executor: what of it outlives its processes, and the process itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broadsweep_executor::server::{Orders, Settings, serve};
@@ -24,7 +24,7 @@ pub(super) struct Node {
     pub(super) orphan_timeout: Duration,
     /// What trainings leave here as anywhere.
     pub(super) yields: Yields,
-    pub(super) health: Health,
+    health: Mutex<Health>,
     /// Whether the next start of its software is that of an executor.
     pub(super) is_on: AtomicBool,
     /// Whether the machine has power.
@@ -49,7 +49,7 @@ impl Node {
             folder,
             orphan_timeout: scenario.orphan_timeout,
             yields: scenario.yields,
-            health: plan.health,
+            health: Mutex::new(plan.health),
             is_on: AtomicBool::new(true),
             is_powered: AtomicBool::new(true),
             is_near: AtomicBool::new(true),
@@ -80,10 +80,20 @@ impl Node {
 
     /// The process that the driver takes one of this machine for.
     fn appears_as(&self, process: u64) -> u64 {
-        match self.health {
-            Health::DiesAtLaunch { comes_back_the_same: true } => 1,
-            Health::DiesAtLaunch { comes_back_the_same: false } | Health::Sound => process,
-        }
+        if self.comes_back_the_same() { 1 } else { process }
+    }
+
+    pub(super) fn dies_at_launch(&self) -> bool {
+        *self.health.lock().unwrap() != Health::Sound
+    }
+
+    /// Somebody mends the machine.
+    pub(super) fn cure(&self) {
+        *self.health.lock().unwrap() = Health::Sound;
+    }
+
+    pub(super) fn comes_back_the_same(&self) -> bool {
+        *self.health.lock().unwrap() == Health::DiesAtLaunch { comes_back_the_same: true }
     }
 
     /// Tells its executor to leave.

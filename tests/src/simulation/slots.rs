@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::chance::Chance;
 use super::node::Node;
-use super::scenario::{Fate, Health};
+use super::scenario::Fate;
 use super::trace::Trace;
 use super::truth::Truth;
 use super::yields::{APPLICATION, MEASUREMENT, measured_of, output_of};
@@ -75,7 +75,7 @@ impl TimedSlots {
         let kind = attempt.launch().kind;
         self.trace.say(&self.node.name, format!("study {study} {id} begins: {kind:?}"));
         self.truth.began(study, id, &self.node.name, self.process);
-        if self.node.health != Health::Sound {
+        if self.node.dies_at_launch() {
             self.node.is_dying.store(true, Ordering::Relaxed);
         }
         let fate = self.fate(&attempt);

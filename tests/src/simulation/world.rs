@@ -192,7 +192,9 @@ impl World {
             }
             if node.is_dying.swap(false, Ordering::Relaxed) {
                 self.strike(Fault::KillNode(number));
-                let later = self.chance.seconds(0.1, 2.0);
+                // Before the driver dials again, if it is not to notice.
+                let longest_s = if node.comes_back_the_same() { 0.05 } else { 2.0 };
+                let later = self.chance.seconds(0.0, longest_s);
                 self.plan(later, Fault::StartNode(number));
             }
         }
@@ -394,6 +396,7 @@ impl World {
             self.mend(number);
             self.start_node(number);
             self.nodes[number].slow_down(1.0);
+            self.nodes[number].cure();
         }
     }
 }
