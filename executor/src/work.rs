@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::{AttemptEvent, Ended, Launch, Report};
+use broadsweep_common::ids::Digest;
+use broadsweep_common::metrics::Metrics;
 use broadsweep_common::task::{Segment, TaskKind};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -14,7 +16,7 @@ use crate::control::SlotControl;
 use crate::stop::Stop;
 use crate::store::{Content, Shelf};
 use crate::trainers::Trainer;
-use crate::trainers::replay::{rest_in_time, train_in_time};
+use crate::trainers::in_time::{Bulk, rest_in_time, train_in_time};
 use broadsweep_nn::{Control as _, Phase};
 
 /// What all attempts of a run share.
@@ -47,12 +49,14 @@ impl Attempt {
         self.conclude(&mut control, ended);
     }
 
-    /// As [`Self::run`], for a simulation: `sleep` does the waiting of a replay. Nothing else can be simulated.
-    pub async fn run_in_time<S: Future<Output = ()>>(self, sleep: impl Fn(Duration) -> S) {
+    /// As [`Self::run`], for a simulation: `sleep` does the waiting of a replay, which leaves `bulk`. No other training can
+    /// be simulated.
+    pub async fn run_in_time<S: Future<Output = ()>>(self, bulk: &Bulk, sleep: impl Fn(Duration) -> S) {
         let mut control = self.control();
         let ended = match (self.launch.kind, self.prepared.trainer.replays()) {
             (TaskKind::Train(segment) | TaskKind::Check(segment), Some(replays)) => {
                 let (configuration, checkpoint) = (&self.launch.configuration, self.checkpoint());
+                let replays = (replays, bulk);
                 train_in_time(replays, segment, configuration, checkpoint, (&mut control, sleep)).await
             }
             _ => Ended::failed("only replays are simulated"),
@@ -71,6 +75,29 @@ impl Attempt {
         control.phase(Phase::Evaluation);
         let goes_on = rest_in_time(wait, &mut control, sleep).await;
         let ended = if goes_on { control.applied(output) } else { Ended::Stopped };
+        self.conclude(&mut control, ended);
+    }
+
+    /// As [`Self::make_in_time`], for a measurement: waits so long, and ends with what `measured` says of the weights.
+    pub async fn measure_in_time<S: Future<Output = ()>>(
+        self,
+        wait: Duration,
+        measured: impl Fn(&[u8]) -> Metrics,
+        sleep: impl Fn(Duration) -> S,
+    ) {
+        let mut control = self.control();
+        control.phase(Phase::Evaluation);
+        let goes_on = rest_in_time(wait, &mut control, sleep).await;
+        let ended = match self.launch.kind {
+            _ if !goes_on => Ended::Stopped,
+            TaskKind::Measure { weights, .. } => match self.weights(weights) {
+                Ok(content) => Ended::Measured(measured((*content).as_ref())),
+                Err(ended) => ended,
+            },
+            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => {
+                Ended::failed("it measures nothing")
+            }
+        };
         self.conclude(&mut control, ended);
     }
 
@@ -118,12 +145,17 @@ impl Attempt {
             TaskKind::Train(segment) | TaskKind::Check(segment) => {
                 trainer.train(segment, configuration, self.checkpoint(), control)
             }
-            TaskKind::Measure { replicate, weights, part } => match self.shelf.get(weights) {
-                Some(content) => trainer.measure(replicate, configuration, (content, part), control),
-                None => Ended::failed(format!("the weights {weights} are not here")),
+            TaskKind::Measure { replicate, weights, part } => match self.weights(weights) {
+                Ok(content) => trainer.measure(replicate, configuration, (content, part), control),
+                Err(ended) => ended,
             },
             TaskKind::Apply { .. } => Ended::failed("this executor applies no models"),
         }
+    }
+
+    /// The weights to measure; how the attempt ends where they are not here.
+    fn weights(&self, weights: Digest) -> Result<Content, Ended> {
+        self.shelf.get(weights).ok_or_else(|| Ended::failed(format!("the weights {weights} are not here")))
     }
 
     /// The checkpoint to go on from. One that is not there costs time, not the trial: the attempt starts at the beginning.

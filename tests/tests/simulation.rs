@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use broadsweep_tests::simulation::{Verdict, simulate};
+use broadsweep_tests::simulation::{Ending, Verdict, simulate, simulate_end};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -38,6 +38,15 @@ fn seeds() -> Range<u64> {
 
 /// Lives through many worlds, on as many threads as there are processors.
 fn all(seeds: Range<u64>, check: impl Fn(Verdict) -> Option<String> + Sync) -> BTreeMap<u64, String> {
+    lives(seeds, simulate, check)
+}
+
+/// Likewise, of worlds that are told apart by any number.
+fn lives(
+    seeds: Range<u64>,
+    live: impl Fn(u64) -> Verdict + Sync,
+    check: impl Fn(Verdict) -> Option<String> + Sync,
+) -> BTreeMap<u64, String> {
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -48,7 +57,7 @@ fn all(seeds: Range<u64>, check: impl Fn(Verdict) -> Option<String> + Sync) -> B
                     if seed >= seeds.end {
                         return;
                     }
-                    let lived = thread::scope(|scope| scope.spawn(|| simulate(seed)).join());
+                    let lived = thread::scope(|scope| scope.spawn(|| live(seed)).join());
                     let wrong = match lived {
                         Ok(verdict) => check(verdict),
                         Err(_) => Some("it panicked; the message stands above".to_owned()),
@@ -90,10 +99,11 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
     }
     let (began, seeds) = (Instant::now(), seeds());
     let (count, simulated_ms) = (seeds.end - seeds.start, AtomicU64::new(0));
-    let (moved, applied) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let [moved, applied, measured] = [(); 3].map(|()| AtomicUsize::new(0));
     let failed = all(seeds, |verdict| {
         moved.fetch_add(verdict.moved, Ordering::Relaxed);
         applied.fetch_add(verdict.applied, Ordering::Relaxed);
+        measured.fetch_add(verdict.measured, Ordering::Relaxed);
         simulated_ms.fetch_add(verdict.simulated.as_millis() as u64, Ordering::Relaxed);
         judge(&verdict)
     });
@@ -101,9 +111,13 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
     let simulated_s = simulated_ms.into_inner() as f64 / 1e3;
     println!("{count} worlds, {simulated_s:.0} s of their time, in {wall_s:.1} s; {} failed", failed.len());
     complain(&failed);
-    let (moved, applied) = (moved.into_inner(), applied.into_inner());
-    println!("{moved} trials were continued on another executor, {applied} partitions came out");
-    assert!(count < SEEDS.end || (moved > 0 && applied > 0), "nothing of that happened in {count} worlds");
+    let counts = [moved, applied, measured].map(AtomicUsize::into_inner);
+    let [moved, applied, measured] = counts;
+    println!(
+        "{moved} trials were continued on another executor, {applied} partitions came out, the weights of {measured} were \
+         measured"
+    );
+    assert!(count < SEEDS.end || counts.iter().all(|count| *count > 0), "nothing of that happened in {count} worlds");
 }
 
 #[test]
@@ -117,4 +131,26 @@ fn the_same_seed_gives_the_same_world() {
         Some(format!("two lives, and the first difference is {apart:#?}"))
     });
     complain(&failed);
+}
+
+#[test]
+fn a_driver_that_ends_with_any_of_its_writes_is_resumed_and_nothing_is_lost() {
+    let undisturbed = simulate_end(Ending::After, u64::MAX, None);
+    assert_eq!(undisturbed.violations, [""; 0]);
+    let writes = undisturbed.writes;
+    for (ending, crashes) in [(Ending::Within, false), (Ending::Within, true), (Ending::After, false)] {
+        let live = |write| simulate_end(ending, write, crashes.then_some(write));
+        let resumed = AtomicU64::new(0);
+        let failed = lives(0..writes, live, |verdict| {
+            let is_resumed = verdict.lines.iter().any(|line| line.contains(" driver: driver 2: "));
+            resumed.fetch_add(u64::from(is_resumed), Ordering::Relaxed);
+            judge(&verdict)
+        });
+        // The last ones close the run, which is over by then; before the first ones nothing has begun.
+        assert!(resumed.into_inner() + 10 > writes, "the driver did not end as it should");
+        if let Some((write, wrong)) = failed.first_key_value() {
+            panic!("{ending:?} write {write} of {writes}, crashes: {crashes}: {wrong}\n\nand {:?}", failed.keys());
+        }
+    }
+    println!("the driver ended with each of its {writes} writes");
 }

@@ -20,6 +20,7 @@
 //! | `outbound` | the driver's half of its stream |
 //! | `transfer` | blobs pushed to and pulled from an executor |
 //! | `vault` | where pulled blobs are made safe |
+//! | `world` | the network and the files around the links |
 //!
 //! Links parse and forward; they decide nothing. What they tell are [`LinkEvent`]s, in order for each executor; what
 //! they are told are [`Order`]s, which name the session they are meant for.
@@ -43,6 +44,7 @@ mod session;
 mod teller;
 mod transfer;
 mod vault;
+mod world;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +71,7 @@ pub use broadsweep_proto::dial::{Connect, Tcp};
 pub use error::LinkError;
 pub use kernel::KernelChoice;
 pub use vault::{BlockingVault, Vault, VaultFuture, load};
+pub use world::{Witness, World};
 
 /// Events that may wait for the run loop, before links wait for it.
 const EVENTS_MAX: usize = 4_096;
@@ -114,15 +117,6 @@ pub struct Traffic {
 /// Counts the sessions of one executor: an order for an earlier one is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
-
-/// The world around the links: what a simulation replaces.
-#[derive(Clone)]
-pub struct World {
-    /// The network.
-    pub connect: Arc<dyn Connect>,
-    /// The run's files.
-    pub vault: Arc<dyn Vault>,
-}
 
 /// What a link tells the run loop.
 #[derive(Debug)]
@@ -398,6 +392,9 @@ impl Cluster {
     /// The next things that happened on links, at most `max`, as soon as there is one. Safe to cancel.
     pub async fn next(&mut self, events: &mut Vec<(ExecutorId, LinkEvent)>, max: usize) {
         self.events.recv_many(events, max).await;
+        for (executor, event) in events.iter() {
+            self.world.witness.heard(*executor, event);
+        }
     }
 
     /// What else has happened by now, up to `max` events in all. Other threads get a chance to tell first: what is taken
@@ -405,15 +402,17 @@ impl Cluster {
     pub fn more(&mut self, events: &mut Vec<(ExecutorId, LinkEvent)>, max: usize) {
         std::thread::yield_now();
         while events.len() < max
-            && let Ok(event) = self.events.try_recv()
+            && let Ok((executor, event)) = self.events.try_recv()
         {
-            events.push(event);
+            self.world.witness.heard(executor, &event);
+            events.push((executor, event));
         }
     }
 
     /// Passes orders on, without waiting. An executor so far behind that they find no room is as good as lost: its
     /// session ends, and the orders with it.
     pub fn tell(&self, executor: ExecutorId, session: SessionId, orders: Vec<Order>) {
+        self.world.witness.told(executor, session, &orders);
         if let Some(link) = self.orders.get(executor.0 as usize) {
             link.send(session, orders);
         }

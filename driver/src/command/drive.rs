@@ -153,7 +153,8 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         },
         traffic: Arc::default(),
     });
-    let world = World { connect: Arc::new(Tcp), vault: Arc::new(BlockingVault::new(storage)) };
+    let vault = Arc::new(BlockingVault::new(storage));
+    let world = World { connect: Arc::new(Tcp), vault, witness: Arc::new(()) };
     let settings = RunSettings {
         nodes_min: flags.nodes_min,
         connect_timeout: flags.connect_timeout,

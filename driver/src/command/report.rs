@@ -147,7 +147,7 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
 
 /// The run in a folder. What its record lacks is said.
 pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
-    let Reading { record, torn } = run::read(path).map_err(of_read)?;
+    let Reading { record, torn, .. } = run::read(path).map_err(of_read)?;
     if let Some(torn) = torn {
         say(torn.left_out());
     }

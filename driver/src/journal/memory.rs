@@ -134,6 +134,12 @@ impl MemoryStorage {
         self.state().journal.as_ref().map(|log| log.bytes.clone())
     }
 
+    /// As much of the journal as any crash leaves; `None` if there is no journal.
+    #[must_use]
+    pub fn durable_journal(&self) -> Option<Vec<u8>> {
+        self.state().journal.as_ref().map(|log| log.bytes[..log.synced].to_vec())
+    }
+
     /// Puts `bytes` in the journal's place, durably: damage of any kind.
     pub fn set_journal(&self, bytes: Vec<u8>) {
         self.state().journal = Some(Log::durable(bytes));

@@ -1,6 +1,5 @@
 //! Journal and book together: what is noted is journaled and known; after a restart, what was journaled is known again.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
@@ -220,15 +219,11 @@ impl Chronicle {
 
     /// Removes files that a crash left behind and nothing speaks of.
     fn sweep(&self) -> Result<(), ChronicleError> {
-        let needed = self.book.weights_needed();
-        let weights = needed.keys().map(|trial| names::weights(*trial));
-        let checkpoints = self.book.checkpoints().map(|(task, safe)| names::checkpoint(task, safe.epoch));
-        let outputs = self.book.outputs().map(names::output);
-        let known: BTreeSet<_> = weights.chain(checkpoints).chain(outputs).collect();
+        let needed = names::needed(&self.book);
         for folder in [names::WEIGHTS, names::CHECKPOINTS, names::OUTPUTS] {
             for file in self.storage.list(folder)? {
                 let name = format!("{folder}/{file}");
-                if !known.contains(&name) {
+                if !needed.contains(&name) {
                     self.storage.remove(&name)?;
                 }
             }

@@ -1,7 +1,10 @@
 //! The files of a run beside its journal, by name.
 
+use std::collections::BTreeSet;
+
 use broadsweep_common::ids::{TaskId, TrialId};
 
+use super::book::Book;
 use super::record::Input;
 
 /// The folder of weights.
@@ -32,4 +35,11 @@ pub(super) fn input(input: &Input) -> String {
         Input::Weights { trial, .. } => weights(*trial),
         Input::Checkpoint { task, checkpoint: safe } => checkpoint(*task, safe.epoch),
     }
+}
+
+/// All that a run still needs.
+pub(super) fn needed(book: &Book) -> BTreeSet<String> {
+    let weights = book.weights_needed().into_keys().map(weights);
+    let checkpoints = book.checkpoints().map(|(task, safe)| checkpoint(task, safe.epoch));
+    weights.chain(checkpoints).chain(book.outputs().map(output)).collect()
 }

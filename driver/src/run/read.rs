@@ -1,12 +1,13 @@
 //! A run as its folder tells it, whether it is over, was interrupted, or goes on right now. Nothing is taken up: no
 //! lock, no write, and none of the files that the study names.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::ChronicleError;
 use super::book::Book;
 use super::chronicle::take_in;
 use super::record::Record;
+use super::{ChronicleError, names};
 use crate::cluster::roster::ROSTER;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
 use crate::records::run::{RunRecord, Stage};
@@ -26,6 +27,8 @@ pub struct Reading {
     pub record: RunRecord,
     /// What a crash left at the end of the journal, and is not in the record: people should know.
     pub torn: Option<Torn>,
+    /// The files of the folder, by name, without which a driver could not go on as if nothing had happened.
+    pub files: BTreeSet<String>,
 }
 
 /// Why a folder does not tell of a run.
@@ -84,10 +87,10 @@ pub fn read(folder: &Path) -> Result<Reading, ReadError> {
 /// What is not there while the driver is at work may come.
 fn told_by_a_living_driver(read: Result<Reading, ReadError>, folder: &Path) -> Result<Reading, ReadError> {
     match read {
-        Ok(Reading { record, .. }) => {
+        Ok(Reading { record, files, .. }) => {
             let stage = if record.is_over() { Stage::Over } else { Stage::GoingOn };
             // What may be a commit that was cut short is one that is being written.
-            Ok(Reading { record: RunRecord { stage, ..record }, torn: None })
+            Ok(Reading { record: RunRecord { stage, ..record }, torn: None, files })
         }
         Err(ReadError::NotBegun(folder)) => Err(ReadError::JustBegun(folder)),
         // A comparison's folder is held too, and has no journal either.
@@ -117,7 +120,10 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
     if begun.search != study.search_digest() {
         return Err(ChronicleError::Changed { what: "the study" }.into());
     }
-    unfit.map_or_else(|| Ok(Reading { record: book.run_record(&study), torn }), |unfit| Err(unfit.into()))
+    match unfit {
+        None => Ok(Reading { record: book.run_record(&study), torn, files: names::needed(&book) }),
+        Some(unfit) => Err(unfit.into()),
+    }
 }
 
 fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> {

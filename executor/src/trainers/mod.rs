@@ -5,6 +5,7 @@
 //! | `trainer` | what every trainer is |
 //! | `network` | the built-in networks |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
+//! | [`in_time`] | the same in simulated time |
 //!
 //! A trainer is built when a study is prepared: what an executor will not or cannot do is a refusal then, and no failure
 //! of an attempt later.
@@ -13,6 +14,7 @@ use broadsweep_common::dataset::Dataset;
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
 
+pub mod in_time;
 mod network;
 pub mod replay;
 mod trainer;

@@ -1,7 +1,6 @@
-//! The trainer that trains nothing: the epochs that a replay reports, which are pure; [`run`], which waits for them on a
-//! slot's thread; and [`run_in_time`], which waits for them as a simulation says.
+//! The trainer that trains nothing: the epochs that a replay reports, which are pure, and [`run`], which waits for them
+//! on a slot's thread. In a simulation `in_time` waits for them.
 
-use std::future::Future;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,8 +18,6 @@ use crate::store::Content;
 
 /// How long a wait lasts before the control is asked again.
 const SLICE: Duration = Duration::from_millis(10);
-/// The same in a simulation, where each slice costs an event.
-const SLICE_IN_TIME: Duration = Duration::from_millis(50);
 
 /// The replays of a study.
 pub(crate) struct ReplayTrainer {
@@ -56,22 +53,8 @@ impl Trainer for ReplayTrainer {
     }
 }
 
-/// As [`Trainer::train`], for a simulation: `sleep` does the waiting.
-pub(crate) async fn train_in_time<S: Future<Output = ()>>(
-    replays: &ReplayDescription,
-    segment: Segment,
-    configuration: &Configuration,
-    checkpoint: Option<Content>,
-    (control, sleep): (&mut SlotControl, impl Fn(Duration) -> S),
-) -> Ended {
-    match begin(replays, segment, configuration, (checkpoint, control)) {
-        Ok((replay, state)) => ended(run_in_time(&replay, state, segment.until_epoch, control, sleep).await, control),
-        Err(reason) => Ended::failed(reason),
-    }
-}
-
 /// What a segment replays, and from where.
-fn begin(
+pub(super) fn begin(
     replays: &ReplayDescription,
     Segment { replicate, .. }: Segment,
     configuration: &Configuration,
@@ -93,7 +76,7 @@ impl Audience for SlotControl {
     }
 }
 
-fn ended(replayed: Replayed, control: &SlotControl) -> Ended {
+pub(super) fn ended(replayed: Replayed, control: &SlotControl) -> Ended {
     match replayed {
         Replayed::Complete { epoch } => Ended::Trained { epoch, artifacts: Vec::new() },
         Replayed::Paused { epoch, state } => control.trained(epoch, ArtifactName::Checkpoint, state.to_bytes()),
@@ -181,6 +164,9 @@ pub struct ReplayState {
 pub struct ForeignState;
 
 impl ReplayState {
+    /// Bytes that a state takes.
+    pub const BYTES: usize = 16;
+
     /// The beginning.
     #[must_use]
     pub fn new(replicate: Replicate) -> Self {
@@ -216,8 +202,13 @@ impl ReplayState {
         if state.to_bytes() == bytes { Ok(state) } else { Err(ForeignState) }
     }
 
+    /// Learns how many epochs there are.
+    pub(super) fn learn(&mut self, epochs: u32) {
+        self.epochs = epochs;
+    }
+
     /// Takes in that an epoch is complete.
-    fn completed(&mut self, epoch: u32) -> Self {
+    pub(super) fn completed(&mut self, epoch: u32) -> Self {
         self.epoch = epoch;
         *self
     }
@@ -226,7 +217,7 @@ impl ReplayState {
 /// Waits for each epoch that follows `state`, and reports it, until the end, until `until_epoch` or until `audience`
 /// says stop.
 pub fn run(replay: &Replay, mut state: ReplayState, until_epoch: u32, audience: &mut impl Audience) -> Replayed {
-    state.epochs = replay.epochs_begun();
+    state.learn(replay.epochs_begun());
     for Step { wait, epoch, metrics } in segment(replay, state, until_epoch) {
         if !rest(wait, audience) {
             return Replayed::Stopped;
@@ -243,61 +234,18 @@ pub fn run(replay: &Replay, mut state: ReplayState, until_epoch: u32, audience: 
     if rest(wait, audience) { replayed } else { Replayed::Stopped }
 }
 
-/// As [`run`], but `sleep` does the waiting: in a simulation there is neither a thread to block nor a clock to look at.
-pub async fn run_in_time<S: Future<Output = ()>>(
-    replay: &Replay,
-    mut state: ReplayState,
-    until_epoch: u32,
-    audience: &mut impl Audience,
-    sleep: impl Fn(Duration) -> S,
-) -> Replayed {
-    state.epochs = replay.epochs_begun();
-    for Step { wait, epoch, metrics } in segment(replay, state, until_epoch) {
-        if !rest_in_time(wait, audience, &sleep).await {
-            return Replayed::Stopped;
-        }
-        let goes_on = audience.epoch_ended(metrics, state.completed(epoch));
-        if !goes_on && !state.is_last() && epoch < until_epoch {
-            return Replayed::Stopped;
-        }
-    }
-    if let Some(paused) = pause(replay, state, until_epoch) {
-        return paused;
-    }
-    let (wait, replayed) = end(replay);
-    if rest_in_time(wait, audience, &sleep).await { replayed } else { Replayed::Stopped }
-}
-
 /// The steps that follow `state`, as far as `until_epoch`.
-fn segment(replay: &Replay, state: ReplayState, until_epoch: u32) -> impl Iterator<Item = Step> + use<'_> {
+pub(super) fn segment(replay: &Replay, state: ReplayState, until_epoch: u32) -> impl Iterator<Item = Step> + use<'_> {
     steps(replay, state.epoch.saturating_add(1)).take_while(move |step| step.epoch <= until_epoch)
 }
 
 /// How a segment ends that leaves epochs to the next; `None` for the last one.
-fn pause(replay: &Replay, state: ReplayState, until_epoch: u32) -> Option<Replayed> {
+pub(super) fn pause(replay: &Replay, state: ReplayState, until_epoch: u32) -> Option<Replayed> {
     let counted = match replay.end {
         ReplayEnd::Complete { epoch, .. } => epoch,
         ReplayEnd::Diverged => u32::MAX,
     };
     (until_epoch < replay.epochs_begun()).then(|| Replayed::Paused { epoch: counted.min(state.epoch), state })
-}
-
-/// As [`rest`]; nobody looks at a clock, so a slow node is one whose `sleep` takes longer than it was told.
-pub(crate) async fn rest_in_time<S: Future<Output = ()>>(
-    wait: Duration,
-    audience: &mut impl Audience,
-    sleep: impl Fn(Duration) -> S,
-) -> bool {
-    let mut left = wait;
-    while !left.is_zero() {
-        if !audience.go_on() {
-            return false;
-        }
-        let slice = left.min(SLICE_IN_TIME);
-        sleep(slice).await;
-        left -= slice;
-    }
-    wait.is_zero() || audience.go_on()
 }
 
 /// Waits in slices; says whether to go on. A wait of 0 asks nobody and reads no clock.

@@ -9,13 +9,11 @@ use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::dataset::Header;
 use broadsweep_common::task::StudyDescription;
-use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, World};
-use broadsweep_driver::data;
+use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, Witness, World};
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::{Planner, TrialPlan};
-use broadsweep_driver::records::run::RunRecord;
 use broadsweep_driver::results::progress::Progress;
-use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunSettings, Signals, Start};
+use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use broadsweep_driver::study::Study;
 use broadsweep_nn as nn;
 use broadsweep_scheduler::SchedulingPolicy;
@@ -37,6 +35,7 @@ pub(super) struct Campaign {
     pub(super) study: Study,
     pub(super) description: StudyDescription,
     pub(super) header: Header,
+    pub(super) data: Blob<Bytes>,
     /// What an undisturbed search starts, in order.
     pub(super) trials: Vec<TrialPlan>,
     pub(super) ladder: Arc<Ladder>,
@@ -67,7 +66,7 @@ pub(super) struct Desk {
     /// Whereabouts stay known as long as their senders live.
     senders: Vec<watch::Sender<Option<String>>>,
     /// What the run left once it was over.
-    pub(super) outcome: Option<RunRecord>,
+    pub(super) outcome: Option<Arc<RunOutcome>>,
 }
 
 /// Why a driver ended without the run being over.
@@ -86,9 +85,9 @@ impl Campaign {
         *self.disk.power.lock().unwrap() = Arc::clone(&power);
         while self.is_on.load(Ordering::Relaxed) {
             match self.drive(&power).await {
-                Ok(record) => {
+                Ok(outcome) => {
                     self.trace.say(self.who, "the run is over");
-                    self.desk.lock().unwrap().outcome = Some(record);
+                    self.desk.lock().unwrap().outcome = Some(Arc::new(outcome));
                     break;
                 }
                 Err(End::Mendable(reason)) => self.trace.say(self.who, format!("ended: {reason}")),
@@ -134,14 +133,14 @@ impl Campaign {
         self.desk.lock().unwrap().outcome.is_some()
     }
 
-    async fn drive(&self, power: &Arc<AtomicBool>) -> Result<RunRecord, End> {
+    async fn drive(&self, power: &Arc<AtomicBool>) -> Result<RunOutcome, End> {
         let run = self.open(power)?;
         let is_over = run.1;
         let signals = self.signals(if is_over { &[] } else { run.0.known_executors() }, is_over);
         let (outcome, error) = self.ice.around(run.0.drive(signals)).await;
         self.forget_driver();
         match error {
-            None if outcome.record.is_over() => Ok(outcome.record),
+            None if outcome.record.is_over() => Ok(outcome),
             None => Err(End::Mendable("interrupted".to_owned())),
             Some(RunError::Chronicle(error)) => Err(self.sort(&error)),
             Some(error) => Err(End::Mendable(error.to_string())),
@@ -188,7 +187,11 @@ impl Campaign {
             slowest_ms: self.vault_ms,
         };
         let connect = Dialler { nodes: Arc::clone(&self.nodes), power: Arc::clone(power) };
-        let world = World { connect: Arc::new(connect), vault: Arc::new(vault) };
+        let witness: Arc<dyn Witness> = match &self.disk.guard {
+            Some(guard) => Arc::clone(guard) as Arc<dyn Witness>,
+            None => Arc::new(()),
+        };
+        let world = World { connect: Arc::new(connect), vault: Arc::new(vault), witness };
         let settings = RunSettings {
             nodes_min: 1,
             connect_timeout: Duration::from_secs(20),
@@ -229,9 +232,8 @@ impl Campaign {
     }
 
     fn blobs(&self) -> (Blob<Bytes>, Blob<Bytes>) {
-        let data = Bytes::from_owner(data::without_rows().unwrap().bytes);
         let study = Bytes::from(codec::encode(&self.description).unwrap());
-        (Blob::new(data).unwrap(), Blob::new(study).unwrap())
+        (self.data.clone(), Blob::new(study).unwrap())
     }
 
     pub(super) fn signals(&self, known: &[String], is_over: bool) -> Signals {

@@ -9,18 +9,22 @@
 //! | `network` | streams, dialler and listener of the simulated network |
 //! | `node` | a machine and its executor |
 //! | `rungs` | a search that decides while its run goes on |
+//! | `studies` | what the driver and its rival begin with |
 //! | `slots` | trainings in simulated time, and lies about them |
 //! | `disk` | the run folder |
+//! | `guard` | what a driver does, against what is durable then |
 //! | `ice` | what a driver stands still in |
 //! | `driver` | a run, its drivers and its person |
 //! | `world` | all of them together, and what goes wrong |
 //! | `truth` | what really happened |
+//! | `yields` | what tasks leave besides their numbers |
 //! | `oracle` | what has to be so in the end |
 //! | `trace` | what was seen, with its time |
 
 mod chance;
 mod disk;
 mod driver;
+mod guard;
 mod ice;
 mod network;
 mod node;
@@ -28,15 +32,17 @@ mod oracle;
 mod rungs;
 mod scenario;
 mod slots;
+mod studies;
 mod trace;
 mod truth;
 mod world;
+mod yields;
 
 use std::time::Duration;
 
 use broadsweep_common::ids::Digest;
 
-use scenario::Scenario;
+use scenario::{Fault, Scenario};
 use world::World;
 
 /// What became of a world.
@@ -56,6 +62,30 @@ pub struct Verdict {
     pub moved: usize,
     /// Partitions that came out.
     pub applied: usize,
+    /// Trials whose weights were measured.
+    pub measured: usize,
+    /// Writes to the run folder.
+    pub writes: u64,
+}
+
+/// How a driver ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Within a write, which is done in part.
+    Within,
+    /// After a write, and before anything that follows from it.
+    After,
+}
+
+/// Lives through a small world in which the driver ends with write number `write`, counted from 0; with `crash`, its
+/// machine does, and what was not durable is lost as that seed says.
+#[must_use]
+pub fn simulate_end(ending: Ending, write: u64, crash: Option<u64>) -> Verdict {
+    let fault = match ending {
+        Ending::Within => Fault::HaltDriver(write, crash),
+        Ending::After => Fault::EndDriver(write, crash),
+    };
+    World::new(Scenario::small(&[fault])).run()
 }
 
 /// Lives through the world of `seed`.

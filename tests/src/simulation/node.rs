@@ -1,8 +1,8 @@
 //! A machine with an executor: what of it outlives its processes, and the process itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broadsweep_executor::server::{Orders, Settings, serve};
@@ -10,9 +10,11 @@ use broadsweep_nn::Kernel;
 use tokio::sync::watch;
 
 use super::network::{Dialler, incoming};
+use super::scenario::{Health, NodePlan, Scenario};
 use super::slots::{Malice, TimedSlots};
 use super::trace::Trace;
 use super::truth::Truth;
+use super::yields::Yields;
 
 /// A machine.
 pub(super) struct Node {
@@ -20,6 +22,9 @@ pub(super) struct Node {
     pub(super) slots: u32,
     pub(super) folder: PathBuf,
     pub(super) orphan_timeout: Duration,
+    /// What trainings leave here as anywhere.
+    pub(super) yields: Yields,
+    health: Mutex<Health>,
     /// Whether the next start of its software is that of an executor.
     pub(super) is_on: AtomicBool,
     /// Whether the machine has power.
@@ -37,12 +42,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(name: String, slots: u32, folder: PathBuf, orphan_timeout: Duration) -> Self {
+    pub(super) fn new(name: String, plan: &NodePlan, folder: PathBuf, scenario: &Scenario) -> Self {
         Self {
             name,
-            slots,
+            slots: plan.slots,
             folder,
-            orphan_timeout,
+            orphan_timeout: scenario.orphan_timeout,
+            yields: scenario.yields,
+            health: Mutex::new(plan.health),
             is_on: AtomicBool::new(true),
             is_powered: AtomicBool::new(true),
             is_near: AtomicBool::new(true),
@@ -69,6 +76,24 @@ impl Node {
 
     pub(super) fn slow_down(&self, factor: f64) {
         self.slowness.store(factor.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The process that the driver takes one of this machine for.
+    fn appears_as(&self, process: u64) -> u64 {
+        if self.comes_back_the_same() { 1 } else { process }
+    }
+
+    pub(super) fn dies_at_launch(&self) -> bool {
+        *self.health.lock().unwrap() != Health::Sound
+    }
+
+    /// Somebody mends the machine.
+    pub(super) fn cure(&self) {
+        *self.health.lock().unwrap() = Health::Sound;
+    }
+
+    pub(super) fn comes_back_the_same(&self) -> bool {
+        *self.health.lock().unwrap() == Health::DiesAtLaunch { comes_back_the_same: true }
     }
 
     /// Tells its executor to leave.
@@ -101,7 +126,7 @@ pub(super) async fn software(
             cache_dir: node.folder.clone(),
             cache_bytes: Some(1 << 30),
             advertise: None,
-            instance: Truth::instance(&node.name, process),
+            instance: Truth::instance(&node.name, node.appears_as(process)),
             orphan_timeout: node.orphan_timeout,
             drain_timeout: Duration::from_secs(20),
             ends_when_orphaned: false,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::Metrics;
+use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::TrialPlan;
@@ -15,19 +15,20 @@ use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
 use broadsweep_driver::records::curves::{Columns, Curves};
 use broadsweep_driver::records::run::{Purpose, RunRecord, TrialOutcome, TrialRecord};
 use broadsweep_driver::results::digest::results_sha256;
-use broadsweep_driver::run::{Reading, read_from};
+use broadsweep_driver::run::{Reading, RunOutcome, read_from};
 use broadsweep_executor::trainers::replay;
 
 use super::driver::Campaign;
 use super::scenario::{Fate, Kind, Scenario};
-use super::slots::output_of;
 use super::trace::Trace;
 use super::truth::Truth;
+use super::yields::{measured_of, output_of};
 
 /// What an undisturbed run of these trials gives: whatever is said of a trial's segments, its epochs are those of the
 /// whole.
 fn expected(scenario: &Scenario, campaign: &Campaign) -> Vec<TrialRecord> {
     let mut columns = Columns::default();
+    let looked_at = candidates(scenario);
     let mut expected = |(trial, plan): (&Replay, &TrialPlan), number: usize| {
         let last = scenario.ladder.last_epoch(number);
         let mut curves = Curves::default();
@@ -46,7 +47,7 @@ fn expected(scenario: &Scenario, campaign: &Campaign) -> Vec<TrialRecord> {
             },
             rungs: scenario.ladder.continued_at(number),
             curves,
-            measured: Metrics::default(),
+            measured: looked_at.measured(scenario, TrialId(number as u32)),
             attempts: 1,
             executor: None,
             training_s: 0.0,
@@ -58,9 +59,47 @@ fn expected(scenario: &Scenario, campaign: &Campaign) -> Vec<TrialRecord> {
     scenario.trials.iter().zip(&campaign.trials).zip(0..).map(|(both, number)| expected(both, number)).collect()
 }
 
+/// The trials whose weights are kept.
+#[derive(Default)]
+struct Candidates {
+    best: Option<TrialId>,
+    control: Option<TrialId>,
+}
+
+impl Candidates {
+    fn all(&self) -> BTreeSet<TrialId> {
+        self.best.into_iter().chain(self.control).collect()
+    }
+
+    /// What the test rows say in the end of a trial's weights, if they are looked at.
+    fn measured(&self, scenario: &Scenario, trial: TrialId) -> Metrics {
+        let weights = scenario.yields.weights_of(trial).filter(|_| self.all().contains(&trial));
+        weights.map(|weights| measured_of(&weights)).unwrap_or_default()
+    }
+}
+
+fn candidates(scenario: &Scenario) -> Candidates {
+    if scenario.yields.weights_bytes.is_none() {
+        return Candidates::default();
+    }
+    let value = |number: usize| {
+        let is_over = scenario.fates[number] == Fate::Ordinary && scenario.ladder.last_epoch(number).is_none();
+        match &scenario.trials[number].end {
+            ReplayEnd::Complete { metrics, .. } if is_over => metrics.get(&MetricName::VALIDATION_ERROR),
+            ReplayEnd::Complete { .. } | ReplayEnd::Diverged => None,
+        }
+    };
+    let values = (0..scenario.trials.len()).filter_map(|number| Some((number, value(number)?)));
+    let best = values.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(number, _)| TrialId(number as u32));
+    let control = (scenario.ladder.has_control && value(0).is_some()).then_some(TrialId(0));
+    Candidates { best, control }
+}
+
 /// Checks a run that is over.
-pub(super) fn check(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, truth: &Truth, trace: &Trace) {
+pub(super) fn check(scenario: &Scenario, campaign: &Campaign, outcome: &RunOutcome, truth: &Truth, trace: &Trace) {
+    let record = &outcome.record;
     check_results(scenario, campaign, record, trace);
+    check_best(scenario, outcome, trace);
     for attempt in &record.attempts {
         check_attempt(campaign, record, attempt, truth, trace);
     }
@@ -78,8 +117,28 @@ pub(super) fn check(scenario: &Scenario, campaign: &Campaign, record: &RunRecord
     check_outputs(campaign, record, trace);
 }
 
+/// The best trial comes with its own weights, and nothing that was to be measured was left out.
+fn check_best(scenario: &Scenario, outcome: &RunOutcome, trace: &Trace) {
+    let best = candidates(scenario).best;
+    let wanted = best.and_then(|best| Some((best, scenario.yields.weights_of(best)?)));
+    if outcome.best != wanted {
+        let found = outcome.best.as_ref().map(|(trial, weights)| (trial, weights.len()));
+        trace.violate(format!("the best is {found:?}, not {best:?} with its own weights"));
+    }
+    if outcome.unmeasured != 0 {
+        trace.violate(format!("{} trials were not measured", outcome.unmeasured));
+    }
+}
+
+/// Trials that moved, partitions that came out, and trials that were measured.
+pub(super) fn counts(record: &RunRecord) -> [usize; 3] {
+    let of_kind = |is_it: fn(&Purpose) -> bool| record.tasks.iter().filter(|purpose| is_it(purpose)).count();
+    let applied = of_kind(|purpose| matches!(purpose, Purpose::Application { .. }));
+    [moved(record), applied, of_kind(|purpose| matches!(purpose, Purpose::Measurement(_)))]
+}
+
 /// Trials that paused on one executor and were continued on another one.
-pub(super) fn moved(record: &RunRecord) -> usize {
+fn moved(record: &RunRecord) -> usize {
     let mut executors: BTreeMap<TrialId, BTreeSet<ExecutorId>> = BTreeMap::new();
     for attempt in record.attempts.iter().filter(|attempt| attempt.has_result()) {
         if let Some(Purpose::Training(trial)) = record.purpose_of(attempt.attempt.task) {
@@ -87,11 +146,6 @@ pub(super) fn moved(record: &RunRecord) -> usize {
         }
     }
     executors.into_values().filter(|executors| executors.len() > 1).count()
-}
-
-/// Partitions that came out.
-pub(super) fn applied(record: &RunRecord) -> usize {
-    record.tasks.iter().filter(|purpose| matches!(purpose, Purpose::Application { .. })).count()
 }
 
 /// Each partition came out once, and as it is.
@@ -193,10 +247,13 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
     }
     let fits = match (&attempt.end, &stay.ended) {
         (Some(AttemptEnd::Completed), ended) => {
-            matches!(ended, Some(Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Applied { .. }))
+            matches!(
+                ended,
+                Some(Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Applied { .. } | Ended::Measured(_))
+            )
         }
         (Some(AttemptEnd::Failed { .. }), Some(Ended::Failed { .. })) => true,
-        (Some(AttemptEnd::Failed { .. }), _) => truth.is_slandered(id),
+        (Some(AttemptEnd::Failed { .. } | AttemptEnd::Doubted { .. }), _) => truth.is_slandered(id),
         (Some(AttemptEnd::Stopped), ended) => *ended == Some(Ended::Stopped),
         (None | Some(AttemptEnd::Refused { .. }), _) => false,
         (Some(_), _) => true,
@@ -208,7 +265,7 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
 
 /// A run that is over is the same to one who only reads its folder.
 pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
-    let storage = &campaign.disk.memory;
+    let storage = &*campaign.disk.memory;
     // A driver may have been about to end just when it was done.
     storage.restart();
     storage.write("study.toml", campaign.study.text().as_bytes()).unwrap();
@@ -226,7 +283,7 @@ pub(super) fn check_read(campaign: &Campaign, record: &RunRecord, trace: &Trace)
 }
 
 /// A run that is over is the same when its journal is read again, after a crash too; and nothing else is left of it.
-pub(super) async fn check_reopened(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+pub(super) async fn check_reopened(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, trace: &Trace) {
     let Ok((run, is_over)) = campaign.open(&Arc::new(AtomicBool::new(true))) else {
         trace.violate("the journal of the finished run cannot be read again");
         return;
@@ -248,10 +305,12 @@ pub(super) async fn check_reopened(campaign: &Campaign, record: &RunRecord, trac
             trace.say("oracle", format!("{before:?} became {after:?}"));
         }
     }
-    for folder in ["checkpoints", "weights"] {
-        let left = campaign.disk.list(folder).unwrap();
-        if !left.is_empty() {
-            trace.violate(format!("{folder} of the finished run are left: {left:?}"));
+    let kept = candidates(scenario).all();
+    let weights: BTreeSet<_> = kept.into_iter().map(|trial| trial.0.to_string()).collect();
+    for (folder, wanted) in [("checkpoints", BTreeSet::new()), ("weights", weights)] {
+        let left: BTreeSet<_> = campaign.disk.list(folder).unwrap().into_iter().collect();
+        if left != wanted {
+            trace.violate(format!("{folder} of the finished run are {left:?}, not {wanted:?}"));
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Ladder {
     pub(super) abandoned: Vec<bool>,
     /// Trials that are under way at a time.
     pub(super) open_max: usize,
+    /// Whether the first trial is the control.
+    pub(super) has_control: bool,
 }
 
 impl Ladder {
@@ -88,7 +90,9 @@ impl Search for Rungs {
             self.open += 1;
             let configuration = Configuration::from_iter([("n", Value::Integer(number as i64))]);
             let until_epoch = self.ladder.rungs[number].first().copied();
-            return Decision::Start { configuration, origin: Origin::Point(number as u64), until_epoch };
+            let is_control = number == 0 && self.ladder.has_control;
+            let origin = if is_control { Origin::Control } else { Origin::Point(number as u64) };
+            return Decision::Start { configuration, origin, until_epoch };
         }
         if self.open == 0 { Decision::Ended } else { Decision::Wait }
     }

@@ -10,6 +10,7 @@ use broadsweep_scheduler::SchedulingConfig;
 
 use super::chance::Chance;
 use super::rungs::Ladder;
+use super::yields::Yields;
 
 /// What kind of things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(super) enum Fault {
     CrashDriver(u64),
     /// The driver ends within the write that comes after so many more; with a seed, its machine does.
     HaltDriver(u64, Option<u64>),
+    /// Likewise, but right after that write: it is whole, and what follows from it does not happen.
+    EndDriver(u64, Option<u64>),
     StartDriver,
     Interrupt,
     /// The loop of the driver does nothing for a while: its process is stopped, or its disk stalls.
@@ -69,11 +72,22 @@ pub(super) enum Fault {
     KillRival,
 }
 
+/// Whether a machine can train at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Sound,
+    /// Its process ends with whatever is launched there; to the driver it may be the same process that comes back.
+    DiesAtLaunch {
+        comes_back_the_same: bool,
+    },
+}
+
 /// A machine of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodePlan {
     pub(super) slots: u32,
     pub(super) slowness: f64,
+    pub(super) health: Health,
     /// Whether it runs from the beginning.
     pub(super) starts_early: bool,
     /// Whether the driver knows it from the beginning.
@@ -96,7 +110,14 @@ pub(super) struct Scenario {
     pub(super) vault_ms: u64,
     pub(super) lies: u32,
     pub(super) rival_takes_over: bool,
+    /// Whether a driver that was started again may soon end again.
+    pub(super) relapses: bool,
     pub(super) ladder: Arc<Ladder>,
+    /// Whether each act of the driver is held against what is durable then.
+    pub(super) is_guarded: bool,
+    pub(super) yields: Yields,
+    /// Rows of the data set, 1 KiB each.
+    pub(super) rows: usize,
     /// Tasks of a third kind.
     pub(super) partitions: u32,
     pub(super) agenda: Vec<(Duration, Fault)>,
@@ -113,9 +134,10 @@ impl Scenario {
             7..=9 => Kind::Fates,
             _ => Kind::Mixed,
         };
-        let count = chance.whole(5, 40);
+        let is_wide = kind != Kind::Fates && chance.one_in(8);
+        let count = if is_wide { chance.whole(60, 160) } else { chance.whole(5, 40) };
         let trials: Vec<_> = (0..count).map(|number| replay(&mut chance, number)).collect();
-        let nodes = nodes(&mut chance, kind);
+        let nodes = nodes(&mut chance, kind, is_wide);
         let mut fates = vec![Fate::Ordinary; trials.len()];
         if kind == Kind::Fates {
             let trial = chance.below(trials.len());
@@ -144,7 +166,11 @@ impl Scenario {
             vault_ms: [0, 20, 500][chance.below(3)],
             lies: if kind == Kind::Mixed { [0, 6, 16][chance.below(3)] } else { 0 },
             rival_takes_over: chance.one_in(2),
+            relapses: kind != Kind::Calm && chance.one_in(2),
             ladder: Arc::default(),
+            is_guarded: chance.one_in(3),
+            yields: Yields::default(),
+            rows: 0,
             partitions: 0,
             agenda: Vec::new(),
             healed_at: Duration::from_secs_f64(window),
@@ -157,7 +183,50 @@ impl Scenario {
         if chance.one_in(2) {
             scenario.partitions = chance.whole(1, 12) as u32;
         }
+        scenario.yields = Yields::draw(&mut chance);
+        if chance.one_in(3) {
+            scenario.rows = chance.log_range(1.0, 4e3) as usize;
+        }
+        let others = scenario.nodes.len() - 1;
+        if kind == Kind::Mixed && others > 0 && chance.one_in(4) {
+            let sick = 1 + chance.below(others);
+            scenario.nodes[sick].health = Health::DiesAtLaunch { comes_back_the_same: chance.one_in(2) };
+        }
         scenario
+    }
+
+    /// A small world, always the same, with all kinds of tasks: nothing goes wrong but what `faults` say from the very
+    /// beginning on.
+    pub(super) fn small(faults: &[Fault]) -> Self {
+        let (seed, mut chance) = (0, Chance::new(7));
+        let mut trials: Vec<_> = (0..6).map(|number| replay(&mut chance, number)).collect();
+        for trial in &mut trials {
+            trial.wait = trial.wait.min(Duration::from_secs(2));
+        }
+        let node = NodePlan { slots: 2, slowness: 1.0, health: Health::Sound, starts_early: true, is_member: true };
+        Self {
+            seed,
+            kind: Kind::DriverOnly,
+            tick: Duration::from_millis(10),
+            latency: Duration::from_millis(5),
+            fates: vec![Fate::Ordinary; trials.len()],
+            ladder: Arc::new(Ladder { has_control: true, ..ladder(&mut chance, &trials) }),
+            trials,
+            nodes: vec![node; 2],
+            scheduling: scheduling(&mut chance, Kind::DriverOnly),
+            checkpoints: CheckpointSettings { interval_ms: 0, bytes_per_s: 64 << 20 },
+            orphan_timeout: Duration::from_mins(10),
+            vault_ms: 20,
+            lies: 0,
+            rival_takes_over: false,
+            relapses: false,
+            is_guarded: true,
+            yields: Yields { checkpoint_bytes: 16, weights_bytes: Some(100) },
+            rows: 1,
+            partitions: 2,
+            agenda: faults.iter().map(|fault| (Duration::ZERO, *fault)).collect(),
+            healed_at: Duration::from_mins(1),
+        }
     }
 
     fn plan_faults(&mut self, chance: &mut Chance) {
@@ -221,13 +290,19 @@ impl Scenario {
 }
 
 fn driver_fault(chance: &mut Chance) -> Fault {
-    match chance.below(7) {
+    match chance.below(10) {
         0 => Fault::Interrupt,
-        6 => Fault::FreezeDriver,
-        1 | 2 => Fault::KillDriver,
-        3 => Fault::CrashDriver(chance.next()),
-        _ => Fault::HaltDriver(chance.whole(0, 20), chance.one_in(2).then(|| chance.next())),
+        1 => Fault::FreezeDriver,
+        2 | 3 => Fault::KillDriver,
+        4 => Fault::CrashDriver(chance.next()),
+        5 | 6 => Fault::HaltDriver(operations(chance), chance.one_in(2).then(|| chance.next())),
+        _ => Fault::EndDriver(operations(chance), chance.one_in(2).then(|| chance.next())),
     }
+}
+
+/// Often few: within a commit, or what a driver does first.
+fn operations(chance: &mut Chance) -> u64 {
+    if chance.one_in(2) { chance.whole(0, 8) } else { chance.log_range(1.0, 400.0) as u64 }
 }
 
 fn repair_of(fault: Fault) -> Option<Fault> {
@@ -267,17 +342,28 @@ fn ladder(chance: &mut Chance, trials: &[Replay]) -> Ladder {
     let rungs: Vec<Vec<u32>> =
         trials.iter().map(|trial| (1..trial.epochs_begun()).filter(|_| chance.one_in(2)).collect()).collect();
     let abandoned = rungs.iter().map(|rungs| !rungs.is_empty() && chance.one_in(4)).collect();
-    Ladder { rungs, abandoned, open_max: chance.whole(1, 12) as usize }
+    Ladder {
+        rungs,
+        abandoned,
+        open_max: chance.whole(1, trials.len() as u64 / 2) as usize,
+        has_control: chance.one_in(2),
+    }
 }
 
-fn nodes(chance: &mut Chance, kind: Kind) -> Vec<NodePlan> {
+/// In a wide world, nodes have as many slots as large machines have cores.
+fn nodes(chance: &mut Chance, kind: Kind, is_wide: bool) -> Vec<NodePlan> {
     let count = if kind == Kind::Fates { chance.whole(2, 6) } else { chance.whole(1, 6) };
     let nodes = (0..count).map(|number| {
         let is_first = number == 0 || kind != Kind::Mixed;
         NodePlan {
             // What a training does to its host it must not do to another's losses.
-            slots: if kind == Kind::Fates { 1 } else { chance.whole(1, 4) as u32 },
+            slots: match kind {
+                Kind::Fates => 1,
+                _ if is_wide => chance.whole(8, 64) as u32,
+                _ => chance.whole(1, 4) as u32,
+            },
             slowness: if chance.one_in(3) { chance.log_range(0.7, 3.0) } else { 1.0 },
+            health: Health::Sound,
             starts_early: is_first || !chance.one_in(5),
             is_member: is_first || !chance.one_in(5),
         }

@@ -18,9 +18,7 @@ use super::node::Node;
 use super::scenario::Fate;
 use super::trace::Trace;
 use super::truth::Truth;
-
-/// How long it takes to apply the model to a partition.
-const APPLICATION: Duration = Duration::from_millis(700);
+use super::yields::{APPLICATION, MEASUREMENT, measured_of, output_of};
 
 /// What may go wrong with trainings, wherever they run.
 #[derive(Debug)]
@@ -77,6 +75,9 @@ impl TimedSlots {
         let kind = attempt.launch().kind;
         self.trace.say(&self.node.name, format!("study {study} {id} begins: {kind:?}"));
         self.truth.began(study, id, &self.node.name, self.process);
+        if self.node.dies_at_launch() {
+            self.node.is_dying.store(true, Ordering::Relaxed);
+        }
         let fate = self.fate(&attempt);
         let (heard, reports) = unbounded_channel();
         let told = attempt.report_to(heard);
@@ -101,8 +102,9 @@ impl TimedSlots {
                 TaskKind::Apply { partition } => {
                     attempt.make_in_time(APPLICATION, output_of(partition), sleep).await;
                 }
-                TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Measure { .. } => {
-                    attempt.run_in_time(sleep).await;
+                TaskKind::Measure { .. } => attempt.measure_in_time(MEASUREMENT, measured_of, sleep).await,
+                TaskKind::Train(_) | TaskKind::Check(_) => {
+                    attempt.run_in_time(&node.yields.bulk_of(kind), sleep).await;
                 }
             }
         });
@@ -210,11 +212,6 @@ fn false_epoch(epoch: u32, checkpoint: Option<Digest>) -> AttemptEvent {
         (MetricName::VALIDATION_ERROR, 0.000_061_035_156_25),
     ]);
     AttemptEvent::Epoch { epoch, metrics, checkpoint }
-}
-
-/// What comes out of a partition.
-pub(super) fn output_of(partition: u32) -> Vec<u8> {
-    format!("what came out of partition {partition}").into_bytes()
 }
 
 fn false_end(chance: &mut Chance, epoch: u32) -> Ended {

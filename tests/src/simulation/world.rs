@@ -1,30 +1,24 @@
 //! All of a world together: its hosts, its time, and what goes wrong in it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use broadsweep_common::ids::Digest;
-use broadsweep_common::replay::Replay;
-use broadsweep_driver::data;
-use broadsweep_driver::plan::Planner;
-use broadsweep_driver::study;
 use tempfile::TempDir;
 use turmoil::Sim;
 
 use super::Verdict;
 use super::chance::Chance;
-use super::driver::{Campaign, Desk};
-use super::ice::Ice;
+use super::driver::Campaign;
 use super::node::{self, Node};
 use super::oracle;
 use super::scenario::{Fault, Scenario};
 use super::slots::Malice;
+use super::studies::{DRIVER, RIVAL, campaign};
 use super::trace::Trace;
 use super::truth::Truth;
 
-const DRIVER: &str = "driver";
-const RIVAL: &str = "rival";
 /// Beyond what its trainings take in all, a run may take so long after everything was mended.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -60,7 +54,7 @@ impl World {
         let truth = Arc::new(Truth::new(Arc::clone(&trace)));
         let nodes = scenario.nodes.iter().enumerate().map(|(number, plan)| {
             let name = format!("e{number}");
-            let node = Node::new(name.clone(), plan.slots, folder.path().join(name), scenario.orphan_timeout);
+            let node = Node::new(name.clone(), plan, folder.path().join(name), &scenario);
             node.is_on.store(plan.starts_early, Ordering::Relaxed);
             node.slow_down(plan.slowness);
             Arc::new(node)
@@ -123,6 +117,7 @@ impl World {
     pub(super) fn run(mut self) -> Verdict {
         let waits: Duration = self.scenario.trials.iter().map(|trial| trial.wait).sum();
         let end = self.scenario.healed_at + waits * 4 + PATIENCE;
+        self.strike_what_is_due(Duration::ZERO);
         while !self.driver.is_over() && self.trace.violations().is_empty() {
             self.step();
             if self.sim.elapsed() > end {
@@ -130,13 +125,12 @@ impl World {
             }
         }
         let outcome = self.driver.desk.lock().unwrap().outcome.clone();
-        let (moved, applied) =
-            outcome.as_ref().map_or((0, 0), |record| (oracle::moved(record), oracle::applied(record)));
-        if let Some(record) = outcome {
-            oracle::check(&self.scenario, &self.driver, &record, &self.truth, &self.trace);
+        let [moved, applied, measured] = outcome.as_ref().map_or([0; 3], |outcome| oracle::counts(&outcome.record));
+        if let Some(outcome) = outcome {
+            oracle::check(&self.scenario, &self.driver, &outcome, &self.truth, &self.trace);
             self.check_that_executors_are_free();
-            oracle::check_read(&self.driver, &record, &self.trace);
-            self.reopen(&record);
+            oracle::check_read(&self.driver, &outcome.record, &self.trace);
+            self.reopen(&outcome.record);
         }
         let journal = self.driver.disk.memory.journal().unwrap_or_default();
         let traces = [self.trace.digest().0, Digest::of(&journal).0].concat();
@@ -148,6 +142,8 @@ impl World {
             simulated: self.sim.elapsed(),
             moved,
             applied,
+            measured,
+            writes: self.driver.disk.memory.operations(),
         }
     }
 
@@ -173,9 +169,10 @@ impl World {
     }
 
     fn reopen(&mut self, record: &broadsweep_driver::records::run::RunRecord) {
+        self.driver.disk.restart();
         self.driver.disk.memory.crash(self.chance.next());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(oracle::check_reopened(&self.driver, record, &self.trace));
+        runtime.block_on(oracle::check_reopened(&self.scenario, &self.driver, record, &self.trace));
     }
 
     fn step(&mut self) {
@@ -195,7 +192,9 @@ impl World {
             }
             if node.is_dying.swap(false, Ordering::Relaxed) {
                 self.strike(Fault::KillNode(number));
-                let later = self.chance.seconds(0.1, 2.0);
+                // Before the driver dials again, if it is not to notice.
+                let longest_s = if node.comes_back_the_same() { 0.05 } else { 2.0 };
+                let later = self.chance.seconds(0.0, longest_s);
                 self.plan(later, Fault::StartNode(number));
             }
         }
@@ -205,13 +204,17 @@ impl World {
                 None => self.end_driver(),
             }
         }
+        self.strike_what_is_due(now);
+        if now >= self.scenario.healed_at && !self.is_healed {
+            self.heal();
+        }
+    }
+
+    fn strike_what_is_due(&mut self, now: Duration) {
         while self.agenda.last().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, fault)) = self.agenda.pop() {
                 self.strike(fault);
             }
-        }
-        if now >= self.scenario.healed_at && !self.is_healed {
-            self.heal();
         }
     }
 
@@ -260,6 +263,10 @@ impl World {
             Fault::HaltDriver(operations, seed) => {
                 self.halt_seed = seed;
                 self.driver.disk.memory.halt_after(operations);
+            }
+            Fault::EndDriver(operations, seed) => {
+                self.halt_seed = seed;
+                self.driver.disk.end_after(operations);
             }
             Fault::StartDriver => self.start_driver(),
             Fault::Interrupt => self.driver.interrupt(),
@@ -333,10 +340,14 @@ impl World {
         self.end_host(DRIVER, true);
         self.driver.ice.thaw();
         self.driver.forget_driver();
-        self.driver.disk.memory.restart();
-        self.driver.disk.has_halted.store(false, Ordering::Relaxed);
+        self.driver.disk.restart();
         let later = self.chance.seconds(0.05, 5.0);
         self.plan(later, Fault::StartDriver);
+        if self.scenario.relapses && !self.is_healed && self.chance.one_in(2) {
+            let seed = self.chance.one_in(2).then(|| self.chance.next());
+            let relapse = Fault::EndDriver(self.chance.whole(0, 12), seed);
+            self.plan(later, relapse);
+        }
     }
 
     fn crash_driver(&mut self, seed: u64) {
@@ -385,6 +396,7 @@ impl World {
             self.mend(number);
             self.start_node(number);
             self.nodes[number].slow_down(1.0);
+            self.nodes[number].cure();
         }
     }
 }
@@ -399,48 +411,4 @@ fn sim(scenario: &Scenario) -> Sim<'static> {
         .simulation_duration(Duration::MAX)
         .tcp_capacity(1024)
         .build()
-}
-
-fn campaign(
-    who: &'static str,
-    scenario: &Scenario,
-    trials: Vec<Replay>,
-    nodes: &Arc<Vec<Arc<Node>>>,
-    trace: &Arc<Trace>,
-    seed: u64,
-) -> Arc<Campaign> {
-    let numbers: Vec<_> = (0..trials.len()).map(|number| number.to_string()).collect();
-    let text = format!(
-        "name = '{who}'\nseed = {}\n[trainer]\nkind = 'replay'\nrecorded = 'trials.csv'\n[search]\nsampler = 'grid'\n\
-         [search.space]\nn = {{ values = [{}] }}\n",
-        if who == RIVAL { 2 } else { 1 },
-        numbers.join(", ")
-    );
-    let mut study = study::parse(&text, "study.toml").unwrap();
-    study.checkpoints = scenario.checkpoints;
-    let description = study.description(trials);
-    let header = data::without_rows().unwrap().header;
-    let drawn = study.drawn(&mut study.search()).unwrap();
-    let trials = Planner::new(&study, &description.trainer, &header).plan_all(drawn).unwrap();
-    let is_rival = who == RIVAL;
-    Arc::new(Campaign {
-        who,
-        study,
-        description,
-        header,
-        trials,
-        ladder: if is_rival { Arc::default() } else { Arc::clone(&scenario.ladder) },
-        partitions: if is_rival { 0 } else { scenario.partitions },
-        policy: scenario.scheduling.validate().unwrap(),
-        disk: Arc::default(),
-        vault_ms: scenario.vault_ms,
-        nodes: Arc::clone(nodes),
-        trace: Arc::clone(trace),
-        chance: Mutex::new(Chance::new(seed)),
-        is_on: AtomicBool::new(false),
-        ice: Ice::default(),
-        takes_over: AtomicBool::new(false),
-        generation: AtomicU64::new(0),
-        desk: Mutex::new(Desk::default()),
-    })
 }
