@@ -69,7 +69,7 @@ for group in "${!files_of[@]}"; do
     read -r crate tests <<<"$group"
     echo "== $group"
     # 2: some survived, 3: some ran out of time. Both are told at the end; anything else ends this.
-    (mkdir -p "$out/$crate-${tests%::}" && cd "$tree" && cargo mutants --in-place --workspace --output "$out/$crate-${tests%::}" ${files_of[$group]} \
+    (mkdir -p "$out/$crate${tests:+-${tests%::}}" && cd "$tree" && cargo mutants --in-place --workspace --output "$out/$crate${tests:+-${tests%::}}" ${files_of[$group]} \
         --test-package "$crate" "${fast[@]}" --cargo-arg=--lib --minimum-test-timeout 20 --timeout-multiplier 5 \
         --no-shuffle --colors never "$@" -- $tests) || (($? == 2 || $? == 3))
 done
