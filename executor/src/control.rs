@@ -144,3 +144,141 @@ impl Control for SlotControl {
         self.epoch_done(report.epoch, report.metrics(), (checkpoint.is_last(), || checkpoint.to_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::blob::Manifest;
+    use broadsweep_common::ids::TaskId;
+    use tempfile::TempDir;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::store::BlobStore;
+
+    const ATTEMPT: AttemptId = AttemptId { task: TaskId(3), number: 1 };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// As the store names a blob.
+    fn name_of(content: &[u8]) -> Digest {
+        Manifest::of(content).unwrap().digest()
+    }
+
+    /// A control of a segment of nine epochs, and all that it acts on.
+    struct Bench {
+        control: SlotControl,
+        stop: Arc<Stop>,
+        store: Arc<BlobStore>,
+        reported: UnboundedReceiver<Report>,
+        _folder: TempDir,
+    }
+
+    fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        let (stop, (reports, reported)) = (Arc::<Stop>::default(), unbounded_channel());
+        let control = SlotControl::new(ATTEMPT, 9, Arc::clone(&stop), store.shelf(), reports);
+        Bench { control, stop, store, reported, _folder: folder }
+    }
+
+    impl Bench {
+        /// Ends an epoch whose state is its number; returns whether another may begin.
+        fn end_epoch(&mut self, epoch: u8, is_last: bool) -> bool {
+            self.control.epoch_done(epoch.into(), Metrics::default(), (is_last, || vec![epoch]))
+        }
+
+        /// The checkpoint of the next report, which has to be of this epoch.
+        fn offered(&mut self, of_epoch: u32) -> Option<Digest> {
+            let Report { attempt: ATTEMPT, event, .. } = self.reported.try_recv().unwrap() else {
+                panic!("not its own")
+            };
+            let AttemptEvent::Epoch { epoch, checkpoint, .. } = event else { panic!("{event:?}") };
+            assert_eq!(epoch, of_epoch);
+            checkpoint
+        }
+
+        fn keeps(&self, content: &[u8]) -> bool {
+            self.store.get(name_of(content)).is_some()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_since_the_last_report_is_told_by_phase_and_once() {
+        let mut bench = bench();
+        tokio::time::advance(SECOND).await; // before any phase: nobody's
+        for (phase, seconds) in [(Phase::Training, 2), (Phase::Evaluation, 3), (Phase::Training, 4)] {
+            bench.control.phase(phase);
+            tokio::time::advance(SECOND * seconds).await;
+        }
+        bench.end_epoch(1, false);
+        let durations = bench.reported.try_recv().unwrap().durations;
+        assert_eq!((durations.training, durations.evaluation), (SECOND * 6, SECOND * 3));
+        tokio::time::advance(SECOND * 5).await;
+        let durations = bench.control.durations();
+        assert_eq!((durations.training, durations.evaluation), (SECOND * 5, Duration::ZERO));
+        assert_eq!(bench.control.durations(), Durations::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_checkpoint_is_kept_until_the_attempt_has_a_result() {
+        let mut bench = bench();
+        for epoch in [1, 2] {
+            assert!(bench.end_epoch(epoch, false));
+            assert_eq!(bench.offered(epoch.into()), Some(name_of(&[epoch])));
+        }
+        assert!(!bench.keeps(&[1]) && bench.keeps(&[2]));
+        bench.control.epoch_done(3, Metrics::default(), (false, || vec![2]));
+        assert_eq!(bench.offered(3), Some(name_of(&[2])));
+        assert!(bench.keeps(&[2]), "a state that did not change is the newest one, too");
+        bench.control.drop_checkpoint();
+        assert!(!bench.keeps(&[2]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_state_after_a_last_epoch_is_no_checkpoint() {
+        let mut bench = bench();
+        for (epoch, is_last) in [(4, true), (9, false), (10, false)] {
+            bench.end_epoch(epoch, is_last);
+            assert_eq!(bench.offered(epoch.into()), None);
+            assert!(!bench.keeps(&[epoch]));
+        }
+        bench.end_epoch(8, false);
+        assert!(bench.offered(8).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checkpoints_cost_a_twentieth_of_the_time_unless_the_attempt_has_to_end() {
+        let mut bench = bench();
+        bench.control.taken = Some((Instant::now(), SECOND));
+        tokio::time::advance(SECOND * 19).await;
+        assert!(bench.end_epoch(1, false));
+        assert_eq!(bench.offered(1), None);
+        tokio::time::advance(SECOND).await;
+        bench.end_epoch(2, false);
+        assert!(bench.offered(2).is_some());
+        bench.control.taken = Some((Instant::now(), SECOND));
+        bench.stop.at_epoch_end();
+        assert!(!bench.end_epoch(3, false));
+        assert!(bench.offered(3).is_some(), "all that will be left of it");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_goes_on_until_it_is_told_to_stop() {
+        let mut bench = bench();
+        assert!(bench.control.go_on() && bench.control.allows_a_batch());
+        bench.stop.now();
+        assert!(!bench.control.go_on() && !bench.control.allows_a_batch());
+    }
+
+    #[tokio::test]
+    async fn a_result_is_kept_under_its_name_and_one_of_a_run_that_is_over_fails() {
+        let bench = bench();
+        let artifact = |name, content: &[u8]| vec![Artifact { name, blob: name_of(content) }];
+        let (weights, output) = (artifact(ArtifactName::Weights, b"w"), artifact(ArtifactName::Output, b"o"));
+        let trained = bench.control.trained(5, ArtifactName::Weights, b"w".to_vec());
+        assert_eq!(trained, Ended::Trained { epoch: 5, artifacts: weights });
+        assert_eq!(bench.control.applied(b"o".to_vec()), Ended::Applied { artifacts: output });
+        assert!(bench.keeps(b"w") && bench.keeps(b"o") && bench.store.holds_results());
+        bench.store.forget_run();
+        assert!(matches!(bench.control.applied(b"o".to_vec()), Ended::Failed { .. }));
+    }
+}

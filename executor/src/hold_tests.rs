@@ -169,3 +169,13 @@ async fn an_executor_that_leaves_takes_no_other_run() {
     hold.take("first", 1, false).await.unwrap().dismiss();
     assert_eq!(hold.take("first", 1, false).await.unwrap_err(), Held::Leaving);
 }
+
+#[tokio::test]
+async fn an_attempt_of_a_run_without_a_driver_ends_its_epoch_when_the_executor_leaves() {
+    let (hold, _folder) = hold();
+    let mut grip = hold.take("first", 1, false).await.unwrap();
+    let (stop, _reports) = grip.tenant().begin(ATTEMPT).unwrap();
+    drop(grip);
+    hold.drain();
+    assert!(stop.allows_a_batch() && !stop.allows_an_epoch());
+}

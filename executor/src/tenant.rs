@@ -245,4 +245,19 @@ mod tests {
         assert!(tenant.begin(attempt(0)).is_some());
         assert!(tenant.begin(attempt(0)).is_none());
     }
+
+    #[test]
+    fn only_the_attempts_that_are_meant_are_told_to_stop() {
+        let mut tenant = Tenant::new("run", 1);
+        let stops = [0, 1].map(|task| tenant.begin(attempt(task)).unwrap().0);
+        assert_eq!(tenant.running(), 2);
+        assert!(tenant.stop_of(attempt(2)).is_none());
+        tenant.stop_of(attempt(0)).unwrap().now();
+        assert_eq!(stops.each_ref().map(|stop| stop.allows_a_batch()), [false, true]);
+        assert!(stops[1].allows_an_epoch());
+        tenant.stop_at_epoch_end();
+        assert!(stops[1].allows_a_batch() && !stops[1].allows_an_epoch());
+        tenant.stop_now();
+        assert!(!stops[1].allows_a_batch());
+    }
 }

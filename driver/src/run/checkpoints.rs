@@ -254,4 +254,67 @@ mod tests {
         assert_eq!(checkpoints.fetched((ATTEMPT, 1), 0, now), None);
         assert_eq!(checkpoints.forget(ATTEMPT), None);
     }
+
+    #[test]
+    fn a_fetch_that_brought_nothing_tells_nobody_what_one_takes() {
+        let (mut checkpoints, now) = (checkpoints(0, 100), Instant::now());
+        checkpoints.offered(of(0), now);
+        checkpoints.fetched((of(0).attempt, 1), 0, now);
+        assert_eq!(checkpoints.offered(of(1), now), Some(of(1)));
+        assert_eq!(checkpoints.offered(of(2), now), None, "the next one comes alone, too");
+    }
+
+    #[test]
+    fn what_an_executor_keeps_of_an_attempt_that_is_over_is_named_and_no_other_ones() {
+        let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
+        let copy = AttemptId { number: 2, ..ATTEMPT };
+        let of_copy = Offered { attempt: copy, ..offered(3) };
+        checkpoints.offered(offered(1), now);
+        checkpoints.offered(offered(2), now);
+        assert_eq!(checkpoints.forget(copy), None);
+        assert_eq!(checkpoints.forget(ATTEMPT), Some(offered(2)), "one waited");
+        assert_eq!(checkpoints.forget(ATTEMPT), None);
+        checkpoints.offered(of_copy, now);
+        assert!(checkpoints.want_last_of(copy));
+        assert_eq!(checkpoints.forget(ATTEMPT), None);
+        assert_eq!(checkpoints.forget(copy), Some(of_copy), "it would have been the last one");
+        assert_eq!(checkpoints.fetched((ATTEMPT, 1), 1, now), Some(offered(1)), "it was on its way all the same");
+    }
+
+    #[test]
+    fn an_attempt_that_is_over_takes_nothing_from_another_one_of_its_task() {
+        let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
+        let copy = AttemptId { number: 2, ..ATTEMPT };
+        checkpoints.offered(offered(1), now);
+        checkpoints.offered(offered(2), now);
+        checkpoints.fetched((ATTEMPT, 1), 1, now);
+        assert_eq!(checkpoints.forget(copy), None);
+        assert_eq!(checkpoints.due(now + Duration::from_secs(1)), [offered(2)]);
+    }
+
+    #[test]
+    fn a_session_that_ends_takes_what_waits_of_its_executor_and_leaves_that_of_others() {
+        let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
+        let on_other = |task| Offered { executor: ExecutorId(1), ..of(task) };
+        checkpoints.offered(of(0), now);
+        for offered in [of(1), on_other(2), of(3), on_other(4)] {
+            assert_eq!(checkpoints.offered(offered, now), None);
+        }
+        assert!(checkpoints.want_last_of(of(3).attempt) && checkpoints.want_last_of(of(4).attempt));
+        checkpoints.session_ended(ExecutorId(1));
+        for (task, is_left) in [(1, true), (2, false), (3, true), (4, false)] {
+            assert_eq!(checkpoints.want_last_of(of(task).attempt), is_left, "task {task}");
+        }
+        checkpoints.fetched((of(0).attempt, 1), 0, now);
+        assert_eq!(checkpoints.due(now), [of(1), of(3)]);
+    }
+
+    #[test]
+    fn a_last_checkpoint_is_fetched_where_the_budget_is_nothing() {
+        let (mut checkpoints, now) = (checkpoints(0, 0), Instant::now());
+        assert_eq!(checkpoints.offered(offered(1), now), None);
+        assert!(checkpoints.want_last_of(ATTEMPT));
+        assert_eq!(checkpoints.due(now), [offered(1)]);
+        assert_eq!(checkpoints.fetched((ATTEMPT, 1), 1000, now), Some(offered(1)));
+    }
 }

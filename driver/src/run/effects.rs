@@ -41,3 +41,21 @@ impl Extend<Effect> for Effects {
         self.0.extend(effects);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_happens_once_in_its_order_and_not_at_all_where_the_journal_failed() {
+        let mut effects = Effects::default();
+        effects.push(Effect::TrialEnded(TrialId(1)));
+        effects.extend([Effect::Drop("old".to_owned())]);
+        let expected = [Effect::TrialEnded(TrialId(1)), Effect::Drop("old".to_owned())];
+        assert_eq!(effects.take(&Safe::IN_TEST), expected);
+        assert_eq!(effects.take(&Safe::IN_TEST), []);
+        effects.push(Effect::TrialEnded(TrialId(2)));
+        effects.discard();
+        assert_eq!(effects.take(&Safe::IN_TEST), []);
+    }
+}

@@ -163,7 +163,7 @@ mod tests {
         for (executor, order) in mail.acknowledgeable() {
             mail.order(executor, SessionId(1), order);
         }
-        let orders = mail.take_orders(&Safe::for_a_test()).into_values().flatten();
+        let orders = mail.take_orders(&Safe::IN_TEST).into_values().flatten();
         orders
             .map(|order| match order {
                 Order::Acknowledge { through, settled } => (through, settled),
@@ -206,5 +206,72 @@ mod tests {
         mail.session_ended(flood);
         mail.keep_early(flood, 1, reports(1));
         assert_eq!((mail.has_overflowed(flood), mail.take_early().0.len()), (false, 1));
+    }
+
+    #[test]
+    fn early_reports_wait_up_to_the_limit_whatever_messages_they_come_in() {
+        let (mut mail, executor) = (Mailboxes::default(), ExecutorId(0));
+        mail.keep_early(executor, 1, reports(EARLY_MAX - 1));
+        mail.keep_early(executor, 2, reports(1));
+        assert!(!mail.has_overflowed(executor));
+        assert!(mail.take_early().0.iter().map(|(_, _, reports)| reports.len()).eq([EARLY_MAX - 1, 1]));
+        mail.keep_early(executor, 3, reports(EARLY_MAX));
+        mail.keep_early(executor, 4, reports(1));
+        assert!(mail.has_overflowed(executor));
+    }
+
+    #[test]
+    fn a_message_may_be_acknowledged_in_its_session_once_its_reports_are_settled() {
+        let (mut mail, [first, second]) = (Mailboxes::default(), [0, 1].map(ExecutorId));
+        mail.received(first, 1, 2);
+        mail.received(second, 1, 1);
+        mail.settle(first, 1);
+        assert_eq!(mail.acknowledgeable(), []);
+        mail.settle(first, 1);
+        mail.settle(second, 1);
+        assert_eq!(mail.acknowledgeable(), [(first, 1), (second, 1)]);
+        assert_eq!(mail.acknowledgeable(), []);
+        // Numbers begin anew with a session; what is settled of an earlier one is nobody's.
+        mail.session_began(first);
+        mail.session_ended(second);
+        for executor in [first, second] {
+            mail.received(executor, 1, 1);
+            mail.settle(executor, 1);
+        }
+        assert_eq!(mail.acknowledgeable(), [(first, 1), (second, 1)]);
+    }
+
+    #[test]
+    fn what_came_early_stays_when_its_session_is_found_ready() {
+        let (mut mail, executor) = (Mailboxes::default(), ExecutorId(0));
+        mail.keep_early(executor, 1, reports(1));
+        mail.session_began(executor);
+        assert_eq!(mail.take_early().0.len(), 1);
+    }
+
+    #[test]
+    fn orders_wait_for_the_journal_by_executor_and_session_and_are_dropped_where_it_failed() {
+        let (mut mail, acknowledge) = (Mailboxes::default(), |sequence| Order::Acknowledge { sequence });
+        for (executor, session, sequence) in [(1, 1, 1), (0, 1, 2), (1, 2, 3), (1, 1, 4)] {
+            mail.order(ExecutorId(executor), SessionId(session), acknowledge(sequence));
+        }
+        let words = |orders| format!("{orders:?}");
+        let expected: BTreeMap<_, _> = [((0, 1), vec![2]), ((1, 1), vec![1, 4]), ((1, 2), vec![3])]
+            .into_iter()
+            .map(|((executor, session), sequences)| {
+                let orders = sequences.into_iter().map(acknowledge).collect::<Vec<_>>();
+                ((ExecutorId(executor), SessionId(session)), orders)
+            })
+            .collect();
+        assert_eq!(words(mail.take_orders(&Safe::IN_TEST)), words(expected));
+        assert!(mail.take_orders(&Safe::IN_TEST).is_empty());
+        mail.order(ExecutorId(0), SessionId(1), acknowledge(5));
+        mail.discard_orders();
+        mail.order(ExecutorId(0), SessionId(1), acknowledge(6));
+        let taken = mail.take_orders(&Safe::IN_TEST);
+        assert_eq!(
+            words(taken),
+            words([((ExecutorId(0), SessionId(1)), vec![acknowledge(6)])].into_iter().collect())
+        );
     }
 }
