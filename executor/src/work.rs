@@ -94,9 +94,7 @@ impl Attempt {
                 Ok(content) => Ended::Measured(measured((*content).as_ref())),
                 Err(ended) => ended,
             },
-            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => {
-                Ended::failed("it measures nothing")
-            }
+            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => Ended::failed("it measures nothing"),
         };
         self.conclude(&mut control, ended);
     }

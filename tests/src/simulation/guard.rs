@@ -95,9 +95,10 @@ impl Guard {
     fn check_order(&self, state: &mut State, executor: ExecutorId, order: &Order) {
         let safe = self.safe(state);
         match order {
-            Order::Acknowledge { sequence } => {
+            Order::Acknowledge { through, settled } => {
                 let Some((_, reports)) = state.sessions.get_mut(&executor) else { return };
-                let acknowledged = reports.extract_if(.., |(number, _)| *number <= *sequence);
+                let acknowledged =
+                    reports.extract_if(.., |(number, _)| *number <= *through || settled.contains(number));
                 for (_, report) in acknowledged {
                     self.check_report(&safe, executor, &report);
                 }
