@@ -141,7 +141,7 @@ async fn a_run_without_a_driver_keeps_a_leaving_executor_only_while_it_would_los
     let weights = hold.store.shelf().keep(vec![1], crate::store::Made::Result).unwrap();
     drop(grip);
     assert!(left().await.is_err(), "weights wait to be fetched");
-    hold.store.release(weights);
+    hold.store.let_go(weights);
     assert!(left().await.is_ok(), "nothing of it is left");
 }
 

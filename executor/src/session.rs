@@ -17,7 +17,7 @@ use broadsweep_common::task::StudyDescription;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
     Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepared as PreparedMessage,
-    Welcome, driver_item, executor_item,
+    Release, Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire;
 use broadsweep_proto::{PROTOCOL, SETTLED_MAX};
@@ -261,8 +261,8 @@ impl Holding {
         }
         self.received = got;
         check_acknowledged(&message, self.sent).map_err(|bad| Some(Status::invalid_argument(bad)))?;
-        for checkpoint in grip.tenant().acknowledge(message.acknowledged, &message.settled) {
-            self.store.release(checkpoint);
+        for (attempt, checkpoint) in grip.tenant().acknowledge(message.acknowledged, &message.settled) {
+            self.store.release(attempt, checkpoint);
         }
         let mut done = Done::default();
         let obeyed = message.items.into_iter().try_for_each(|item| self.obey(item, grip, &mut done));
@@ -308,8 +308,9 @@ impl Holding {
                     if at_epoch_end { stop.at_epoch_end() } else { stop.now() }
                 }
             }
-            driver_item::Item::Release(release) => {
-                self.store.release(Digest::try_from(&release.blob[..]).map_err(|bad| invalid(&bad))?);
+            driver_item::Item::Release(Release { attempt, blob }) => {
+                let attempt = wire::attempt(attempt).map_err(|bad| invalid(&bad))?;
+                self.store.release(attempt, Digest::try_from(&blob[..]).map_err(|bad| invalid(&bad))?);
             }
             driver_item::Item::Peers(Peers { blob, addresses, encoded }) => {
                 let blob = Digest::try_from(&blob[..]).map_err(|bad| invalid(&bad))?;
@@ -358,7 +359,8 @@ impl Holding {
         if self.draining.is_cancelled() {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
-        Ok(Attempt { launch, prepared, shelf: self.store.shelf(), stop, reports })
+        let shelf = self.store.shelf_of(launch.attempt);
+        Ok(Attempt { launch, prepared, shelf, stop, reports })
     }
 
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {

@@ -89,14 +89,14 @@ impl Tenant {
     /// The driver is done with all messages up to number `through`, and with those `settled` after it. Returns the
     /// checkpoints that are worth nothing any more: those of attempts whose end it has noted. It need not name them, and a
     /// driver that took the run up could not.
-    pub(crate) fn acknowledge(&mut self, through: u64, settled: &[u64]) -> Vec<Digest> {
+    pub(crate) fn acknowledge(&mut self, through: u64, settled: &[u64]) -> Vec<(AttemptId, Digest)> {
         let mut done = Vec::new();
         while let Some(oldest) = self.unacknowledged.first_entry().filter(|oldest| *oldest.key() <= through) {
             done.extend(oldest.remove());
         }
         done.extend(settled.iter().filter_map(|sequence| self.unacknowledged.remove(sequence)).flatten());
         let ended = done.iter().filter(|report| matches!(report.event, AttemptEvent::Ended(_)));
-        ended.filter_map(|report| self.checkpoints.remove(&report.attempt)).collect()
+        ended.filter_map(|report| self.checkpoints.remove_entry(&report.attempt)).collect()
     }
 
     /// Takes note of a new attempt; returns its flag and where it reports. `None` if it runs already.
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(tenant.send_next(2, 1).len(), 2);
         assert_eq!(tenant.send_next(1, 2).len(), 1);
         assert_eq!(tenant.acknowledge(1, &[]), []);
-        assert_eq!(tenant.acknowledge(2, &[]), [Digest::of(&[2])]);
+        assert_eq!(tenant.acknowledge(2, &[]), [(attempt(0), Digest::of(&[2]))]);
         assert_eq!(tenant.acknowledge(3, &[]), []);
     }
 
@@ -227,11 +227,11 @@ mod tests {
             tenant.wait_for_reports().await;
             assert_eq!(tenant.send_next(9, 2 + u64::from(task)), [end(task)]);
         }
-        assert_eq!(tenant.acknowledge(1, &[4]), [checkpoint(2)], "its end is settled, and no other");
+        assert_eq!(tenant.acknowledge(1, &[4]), [(attempt(2), checkpoint(2))], "its end is settled, and no other");
         assert_eq!(tenant.acknowledge(1, &[4, 4]), [], "told again, it does nothing");
         assert_eq!(tenant.reattach(), [attempt(0), attempt(1)], "the rest is told again");
         assert_eq!(tenant.send_next(9, 1), [end(0), end(1)]);
-        assert_eq!(tenant.acknowledge(0, &[1]), [checkpoint(0), checkpoint(1)]);
+        assert_eq!(tenant.acknowledge(0, &[1]), [0, 1].map(|task| (attempt(task), checkpoint(task))));
         assert!(tenant.is_idle());
     }
 

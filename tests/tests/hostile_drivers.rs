@@ -118,7 +118,11 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
             vec![DriverSays::Cancel(Cancel { attempt: None, at_epoch_end: false })],
             "without its attempt",
         ),
-        ("a release of half a name", vec![DriverSays::Release(Release { blob: cut.clone() })], "3 bytes"),
+        (
+            "a release of half a name",
+            vec![DriverSays::Release(Release { attempt: Some(Attempt { task: 0, number: 1 }), blob: cut.clone() })],
+            "3 bytes",
+        ),
         (
             "peers for half a name",
             vec![DriverSays::Peers(Peers { blob: cut, addresses: Vec::new(), encoded: true })],

@@ -147,8 +147,9 @@ fn orders_that_find_no_room_end_the_session_with_a_reason_and_the_next_one_takes
     block_on(async {
         let mut alone = Alone::new(&executor.address, Arc::new(Tcp), Arc::new(Names));
         let session = alone.session().await;
+        let attempt = AttemptId { task: TaskId(0), number: 1 };
         for _ in 0..10_000 {
-            alone.tell(session, vec![Order::Release(Digest([7; 32]))]);
+            alone.tell(session, vec![Order::Release(attempt, Digest([7; 32]))]);
         }
         let reason = alone.end_reason().await;
         assert!(reason.contains("orders"), "{reason}");

@@ -231,8 +231,8 @@ pub enum Order {
     },
     /// Fetch a blob and make it safe.
     Pull(Pull),
-    /// A blob is needed no longer.
-    Release(Digest),
+    /// A blob that an attempt made is needed no longer.
+    Release(AttemptId, Digest),
     /// End the session: what was told in it and not acknowledged is told again in the next one.
     HangUp {
         /// Why, in words.

@@ -171,8 +171,9 @@ impl Session {
                     let cancel = Cancel { attempt: Some(wire::attempt_message(attempt)), at_epoch_end };
                     items.extend(self.supplies.cancel(attempt, cancel).map(driver_item::Item::Cancel));
                 }
-                Order::Release(blob) => {
-                    let release = Release { blob: Bytes::copy_from_slice(&blob.0) };
+                Order::Release(attempt, blob) => {
+                    let attempt = Some(wire::attempt_message(attempt));
+                    let release = Release { attempt, blob: Bytes::copy_from_slice(&blob.0) };
                     items.push(driver_item::Item::Release(release));
                 }
                 Order::Pull(pull) => self.pull(desk, pull),

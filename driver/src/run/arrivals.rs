@@ -59,7 +59,7 @@ impl Run<'_> {
         let Awaited::Artifact { finish, blob, tries } = awaited else { return };
         if self.scheduler.executor_of(attempt) != Some(executor) {
             // It was beaten, or took too long to be waited for: the task has, or will have, another attempt's result.
-            self.tell(executor, Order::Release(blob));
+            self.tell(executor, Order::Release(attempt, blob));
             self.end_attempt(attempt, AttemptEnd::Beaten, spent);
             self.feed(Event::AttemptEnded { executor, attempt, outcome: Outcome::Stopped });
             self.mail.settle(executor, sequence);
@@ -72,7 +72,7 @@ impl Run<'_> {
         });
         match content {
             Ok(content) => {
-                self.tell(executor, Order::Release(blob));
+                self.tell(executor, Order::Release(attempt, blob));
                 self.complete_with(executor, attempt, (finish, content), spent);
             }
             // If the session is over, its end comes next; otherwise the blob may come at the second try.
@@ -132,7 +132,7 @@ impl Run<'_> {
             self.fetch_due_checkpoints();
         } else if let Some(Fetching { sequence, spent, .. }) = self.attempts.take_fetching(attempt) {
             if let Some(offered) = fetched {
-                self.tell(executor, Order::Release(offered.blob));
+                self.tell(executor, Order::Release(attempt, offered.blob));
             }
             self.stopped(executor, attempt, spent);
             self.mail.settle(executor, sequence);

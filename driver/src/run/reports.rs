@@ -53,7 +53,7 @@ impl Run<'_> {
                 if self.on_epoch(executor, attempt, (epoch, &metrics), spent) {
                     self.on_checkpoint(executor, attempt, epoch, checkpoint);
                 } else if let Some(checkpoint) = checkpoint {
-                    self.tell(executor, Order::Release(checkpoint));
+                    self.tell(executor, Order::Release(attempt, checkpoint));
                 }
                 Settled::Now
             }
@@ -63,7 +63,7 @@ impl Run<'_> {
 
     /// A report of an attempt that was told to stop, or that was told before, or that never was.
     fn on_stale(&mut self, executor: ExecutorId, attempt: AttemptId, event: &AttemptEvent, spent: Spent) {
-        self.release_all(executor, blobs_of(event));
+        self.release_all(executor, attempt, blobs_of(event));
         let stops = self.scheduler.running_on(executor).any(|running| running == attempt);
         if stops && matches!(event, AttemptEvent::Ended(_)) && self.scheduler.executor_of(attempt).is_none() {
             self.attempts.take_doubt(attempt);
@@ -172,7 +172,7 @@ impl Run<'_> {
         let Some((blob, session)) = blob.zip(self.executors.session(executor)) else { return };
         let known = self.chronicle.book().task(attempt.task).and_then(|task| task.checkpoint);
         if known.is_some_and(|known| known.epoch >= epoch) {
-            self.tell(executor, Order::Release(blob));
+            self.tell(executor, Order::Release(attempt, blob));
             return;
         }
         let offered = Offered { attempt, executor, session, epoch, blob };
@@ -217,7 +217,7 @@ impl Run<'_> {
         let judged = match judged {
             Ok(judged) => judged,
             Err(end) => {
-                self.release_all(executor, ended.artifacts().iter().map(|artifact| artifact.blob));
+                self.release_all(executor, attempt, ended.artifacts().iter().map(|artifact| artifact.blob));
                 self.end_without(executor, attempt, end, spent);
                 return Settled::Now;
             }
@@ -238,7 +238,7 @@ impl Run<'_> {
             JudgedEnd::Stopped => return self.on_stopped(executor, attempt, (sequence, spent)),
             JudgedEnd::Diverged { epoch } => self.on_diverged(executor, attempt, epoch, spent),
             JudgedEnd::Checked { diverged } => {
-                self.release_all(executor, ended.artifacts().iter().map(|artifact| artifact.blob));
+                self.release_all(executor, attempt, ended.artifacts().iter().map(|artifact| artifact.blob));
                 self.on_checked(executor, attempt, diverged, spent);
             }
             JudgedEnd::Measured(metrics) => self.complete(executor, attempt, Finish::Measured(metrics), spent),
@@ -289,7 +289,7 @@ impl Run<'_> {
                 self.fetch_artifact(executor, attempt, (finish, blob), (sequence, spent))
             }
             unwanted => {
-                self.release_all(executor, unwanted);
+                self.release_all(executor, attempt, unwanted);
                 self.complete(executor, attempt, Finish::Trained { epoch, weights: None }, spent);
                 Settled::Now
             }
@@ -380,13 +380,14 @@ impl Run<'_> {
     /// Lets an executor drop the checkpoint of an attempt that is over.
     fn forget_checkpoint(&mut self, attempt: AttemptId) {
         if let Some(offered) = self.checkpoints.forget(attempt) {
-            self.tell(offered.executor, Order::Release(offered.blob));
+            self.tell(offered.executor, Order::Release(attempt, offered.blob));
         }
     }
 
-    fn release_all(&mut self, executor: ExecutorId, blobs: impl IntoIterator<Item = Digest>) {
+    /// Lets an executor drop what an attempt made there.
+    fn release_all(&mut self, executor: ExecutorId, attempt: AttemptId, blobs: impl IntoIterator<Item = Digest>) {
         for blob in blobs {
-            self.tell(executor, Order::Release(blob));
+            self.tell(executor, Order::Release(attempt, blob));
         }
     }
 

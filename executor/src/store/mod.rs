@@ -18,13 +18,13 @@ mod error;
 mod map;
 mod shelf;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broadsweep_common::blob::{ARRIVING_MAX, Blob, Manifest};
 use broadsweep_common::encoding::Encoded;
-use broadsweep_common::ids::Digest;
+use broadsweep_common::ids::{AttemptId, Digest};
 use broadsweep_common::size::ByteSize;
 use bytes::Bytes;
 
@@ -98,8 +98,8 @@ struct State {
 
 struct Stored {
     medium: Medium,
-    /// What it is, if it was made here.
-    made: Option<Made>,
+    /// Who made it here, and as what: attempts at one task make the same bytes, and each is released by itself.
+    makers: BTreeMap<AttemptId, Made>,
     /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
     /// checkpoint that an attempt left here, and that the next one goes on from.
     inputs: u32,
@@ -292,9 +292,10 @@ impl BlobStore {
         self.state().whole.get(&blob).map(|stored| stored.blob.clone())
     }
 
-    /// Drops a blob that was made here, unless it was offered for an attempt as well; a cached one stays.
-    pub fn release(&self, blob: Digest) {
-        self.state().release(blob);
+    /// Drops a blob that this attempt made here, unless another one made it too, or it was offered for one; a cached one
+    /// stays.
+    pub fn release(&self, attempt: AttemptId, blob: Digest) {
+        self.state().release(attempt, blob);
     }
 
     /// Drops what was on its way for attempts: the session that sent it is over, and its launches with it.
@@ -308,14 +309,14 @@ impl BlobStore {
         let mut state = self.state();
         state.whole.retain(|_, stored| {
             stored.inputs = 0;
-            stored.made.is_some()
+            stored.is_made_here()
         });
         state.forget_arriving();
     }
 
     /// Whether something that was made here waits to be fetched or released.
     pub fn holds_results(&self) -> bool {
-        self.state().whole.values().any(|stored| stored.made.is_some())
+        self.state().whole.values().any(Stored::is_made_here)
     }
 
     /// Drops all that belongs to a run: blobs in memory, and what is still arriving. Cache files stay, half-written
@@ -357,7 +358,17 @@ impl BlobStore {
 impl Stored {
     /// What came from outside.
     fn given(medium: Medium, blob: Blob<Content>) -> Self {
-        Self { medium, made: None, inputs: 1, blob }
+        Self { medium, makers: BTreeMap::new(), inputs: 1, blob }
+    }
+
+    fn is_made_here(&self) -> bool {
+        !self.makers.is_empty()
+    }
+
+    /// Whether it is a checkpoint and nothing else, that no attempt here goes on from.
+    fn is_spare(&self) -> bool {
+        let is_checkpoint = self.makers.values().all(|made| *made == Made::Checkpoint);
+        self.is_made_here() && is_checkpoint && self.inputs == 0
     }
 }
 
@@ -366,14 +377,16 @@ impl State {
     fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
         let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.medium == Medium::Memory) else { return };
         change(stored);
-        if stored.made.is_none() && stored.inputs == 0 {
+        if !stored.is_made_here() && stored.inputs == 0 {
             self.whole.remove(&blob);
         }
     }
 
-    /// A blob that was made here is needed no longer.
-    fn release(&mut self, blob: Digest) {
-        self.change(blob, |stored| stored.made = None);
+    /// A blob that an attempt made here is needed no longer.
+    fn release(&mut self, attempt: AttemptId, blob: Digest) {
+        self.change(blob, |stored| {
+            stored.makers.remove(&attempt);
+        });
     }
 
     /// What is known of a blob that is offered once more.
@@ -389,8 +402,7 @@ impl State {
     /// is left.
     fn drop_checkpoints_until(&mut self, bytes_max: u64) {
         while self.bytes_in_memory() > bytes_max {
-            let spare =
-                |(_, stored): &(&Digest, &Stored)| stored.made == Some(Made::Checkpoint) && stored.inputs == 0;
+            let spare = |(_, stored): &(&Digest, &Stored)| stored.is_spare();
             let bytes = |(digest, stored): &(&Digest, &Stored)| (stored.blob.manifest.bytes(), **digest);
             let Some(largest) = self.whole.iter().filter(spare).max_by_key(bytes).map(|(digest, _)| *digest) else {
                 return;

@@ -1,25 +1,29 @@
-//! The store as the attempts of one run see it, for as long as the run stays here.
+//! The store as one attempt of a run sees it, for as long as the run stays here.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
 use broadsweep_common::blob::{Blob, Manifest};
-use broadsweep_common::ids::Digest;
+#[cfg(test)]
+use broadsweep_common::ids::TaskId;
+use broadsweep_common::ids::{AttemptId, Digest};
 
 use super::{BlobStore, Content, Made, Medium, State, StoreError, Stored};
 
-/// What one run has here. Its attempts may end an epoch after the run has gone: what they make then is nobody's, and
-/// what they let go may be another run's.
+/// What one attempt has here. It may end an epoch after its run has gone: what it makes then is nobody's, and what it lets
+/// go may be another run's.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     store: Arc<BlobStore>,
     /// Which of the runs that were here it belongs to.
     stay: u64,
+    attempt: AttemptId,
 }
 
 impl BlobStore {
-    /// For an attempt of the run that is here now.
-    pub(crate) fn shelf(self: &Arc<Self>) -> Shelf {
-        Shelf { store: Arc::clone(self), stay: self.state().stay }
+    /// For this attempt of the run that is here now.
+    pub(crate) fn shelf_of(self: &Arc<Self>, attempt: AttemptId) -> Shelf {
+        Shelf { store: Arc::clone(self), stay: self.state().stay, attempt }
     }
 }
 
@@ -33,7 +37,8 @@ impl Shelf {
         let (digest, bytes) = (manifest.digest(), manifest.bytes());
         let mut state = self.state().ok_or(StoreError::RunOver)?;
         if let Some(known) = state.whole.get_mut(&digest) {
-            known.made = known.made.max(Some(made));
+            let known = known.makers.entry(self.attempt).or_insert(made);
+            *known = made.max(*known);
             return Ok(digest);
         }
         let memory_bytes_max = self.store.memory_bytes_max;
@@ -42,14 +47,17 @@ impl Shelf {
         }
         self.store.room_for(&state, bytes)?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
-        state.whole.insert(digest, Stored { medium: Medium::Memory, made: Some(made), inputs: 0, blob });
+        state.whole.insert(
+            digest,
+            Stored { medium: Medium::Memory, makers: BTreeMap::from([(self.attempt, made)]), inputs: 0, blob },
+        );
         Ok(digest)
     }
 
-    /// Drops a blob that was made here, unless it was offered for an attempt as well.
+    /// Drops a blob that the attempt made here, unless another one needs it.
     pub(crate) fn release(&self, blob: Digest) {
         if let Some(mut state) = self.state() {
-            state.release(blob);
+            state.release(self.attempt, blob);
         }
     }
 
@@ -69,5 +77,20 @@ impl Shelf {
     /// What there is, unless the run has gone.
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         Some(self.store.state()).filter(|state| state.stay == self.stay)
+    }
+}
+
+#[cfg(test)]
+impl BlobStore {
+    const MAKER: AttemptId = AttemptId { task: TaskId(0), number: 1 };
+
+    /// For the attempt of a test that has one.
+    pub(crate) fn shelf(self: &Arc<Self>) -> Shelf {
+        self.shelf_of(Self::MAKER)
+    }
+
+    /// As if that attempt's blob were needed no longer.
+    pub(crate) fn let_go(&self, blob: Digest) {
+        self.release(Self::MAKER, blob);
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use broadsweep_common::blob::BLOCK_BYTES;
 use broadsweep_common::encoding::Encoding;
+use broadsweep_common::ids::TaskId;
 
 use super::*;
 
@@ -188,11 +189,25 @@ async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes()
     let digest = store.shelf().keep(vec![7; 10], Made::Result).unwrap();
     let manifest = store.get(digest).unwrap().manifest;
     assert_eq!(store.offer(manifest, Medium::Memory).await.unwrap(), Offer::Missing(vec![]));
-    store.release(digest);
-    store.release(digest);
+    store.let_go(digest);
+    store.let_go(digest);
     assert!(store.get(digest).is_some() && !store.holds_results());
     assert!(store.shelf().take_in(digest).is_some());
     assert!(store.get(digest).is_none());
+}
+
+#[test]
+fn what_two_attempts_made_alike_stays_until_both_are_done_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let [first, second] = [1, 2].map(|number| AttemptId { task: TaskId(3), number });
+    let blob = store.shelf_of(first).keep(vec![7; 10], Made::Checkpoint).unwrap();
+    assert_eq!(store.shelf_of(second).keep(vec![7; 10], Made::Result).unwrap(), blob);
+    store.release(first, blob);
+    store.release(first, blob);
+    assert!(store.get(blob).is_some() && store.holds_results(), "the other one's result is gone");
+    store.release(second, blob);
+    assert!(store.get(blob).is_none() && !store.holds_results());
 }
 
 #[test]
@@ -201,7 +216,7 @@ fn kept_weights_are_there_until_they_are_released() {
     let store = Arc::new(BlobStore::open(folder.path()).unwrap());
     let digest = store.shelf().keep(vec![1, 2, 3], Made::Result).unwrap();
     assert_eq!(content_of(&store, digest), [1, 2, 3]);
-    store.release(digest);
+    store.let_go(digest);
     assert!(store.get(digest).is_none());
 }
 

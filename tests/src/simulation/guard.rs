@@ -103,7 +103,7 @@ impl Guard {
                     self.check_report(&safe, executor, &report);
                 }
             }
-            Order::Release(blob) => {
+            Order::Release(_, blob) => {
                 let makers = state.makers.get(&(executor, *blob));
                 let is_told = |attempt: &AttemptId| has_ended(&safe, executor, *attempt);
                 if makers.is_some_and(|makers| !self.doubts_reports && !makers.iter().any(is_told)) {
