@@ -147,6 +147,10 @@ pub(super) struct Executor {
     /// Whether it will leave.
     pub(super) draining: bool,
     pub(super) health: Health,
+    /// Whether an attempt made an epoch or completed there since its process came.
+    pub(super) has_worked: bool,
+    /// Whether the process before ended with what was launched there, before anything of it came.
+    pub(super) has_died: bool,
     /// How fast its attempts go, by all of their epochs.
     pub(super) pace: Pace,
     /// What takes its slots, sorted. A vector, not a map: most executors have few slots, and it keeps its memory.
@@ -160,6 +164,8 @@ impl Executor {
             connection: Connection::Lost,
             draining: false,
             health: Health::GOOD,
+            has_worked: false,
+            has_died: false,
             pace: Pace::default(),
             running: Vec::new(),
         }

@@ -20,7 +20,14 @@ impl Scheduler {
         if self.fleet.get(executor).is_some_and(|found| found.is_probed_by(attempt)) {
             self.reinstate(executor, commands);
         }
+        self.note_work(executor);
         self.record_progress(executor, now, commands);
+    }
+
+    fn note_work(&mut self, executor: ExecutorId) {
+        if let Some(found) = self.fleet.get_mut(executor) {
+            (found.has_worked, found.has_died) = (true, false);
+        }
     }
 
     /// An attempt completed there: the executor is sound, whatever failed before.
@@ -30,6 +37,7 @@ impl Scheduler {
         } else {
             self.forget_failures(executor);
         }
+        self.note_work(executor);
         self.record_progress(executor, now, commands);
     }
 

@@ -30,7 +30,8 @@ pub struct SchedulingConfig {
     /// Wait after the first failure, or after a session ended on the launch; doubles at each further one, up to a
     /// minute. More where a failure comes from something outside that needs time to recover, as a shared disk does.
     pub backoff_ms: u64,
-    /// Failures in a row, of whatever tasks, after which an executor is excluded if others work. More where many
+    /// Failures in a row, of whatever tasks, after which an executor is excluded if others work; that its process ended with
+    /// what was launched there, before anything came of it, is one. More where many
     /// configurations fail by themselves, so that healthy executors are not suspected.
     pub exclude_after: u32,
     /// Wait before a task probes an excluded executor; doubles after each failed probe, up to 16 times. Less where

@@ -32,8 +32,12 @@ impl Scheduler {
             return Err(Rejected::BadSlots { executor, slots });
         }
         let ours: Vec<AttemptId> = self.running_on(executor).collect();
-        self.mark_connected(executor, slots, restarted);
         let held: BTreeSet<AttemptId> = held.iter().copied().collect();
+        if restarted {
+            let lost: Vec<_> = ours.iter().copied().filter(|attempt| !held.contains(attempt)).collect();
+            self.judge_end_of_process(executor, &lost, now, commands);
+        }
+        self.mark_connected(executor, slots, restarted);
         for attempt in ours.iter().copied().filter(|attempt| !held.contains(attempt)) {
             self.on_not_held(executor, attempt, restarted, now, commands);
         }
@@ -113,6 +117,7 @@ impl Scheduler {
         for &attempt in &running {
             self.stop_watching(executor, attempt);
         }
+        self.judge_end_of_process(executor, &running, now, commands);
         self.fleet.change(executor, |found| {
             for &attempt in &running {
                 found.vacate(attempt);
@@ -120,7 +125,6 @@ impl Scheduler {
             found.connection = Connection::Lost;
             found.draining = false;
         });
-        self.forget_failures(executor);
         for attempt in running {
             if self.executor_of(attempt) == Some(executor) {
                 self.lose_attempt(executor, attempt, true, now, commands);
@@ -129,10 +133,36 @@ impl Scheduler {
         self.refused_changed = true;
     }
 
+    /// A process is gone with these attempts. If nothing came of them, nor of any other there, it may be what ends with every
+    /// launch: that counts as a failure of the executor, which another process does not make good. Otherwise what failed
+    /// there is forgotten with it.
+    fn judge_end_of_process(
+        &mut self,
+        executor: ExecutorId,
+        lost: &[AttemptId],
+        now: Moment,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(found) = self.fleet.get(executor) else { return };
+        let has_lost = lost.iter().any(|attempt| self.executor_of(*attempt) == Some(executor));
+        let has_died = has_lost && !found.has_worked;
+        let probed = lost.iter().any(|attempt| found.is_probed_by(*attempt));
+        if let Some(found) = self.fleet.get_mut(executor) {
+            (found.has_worked, found.has_died) = (false, has_died || found.has_died);
+        }
+        if has_died {
+            self.blame_failure(executor, probed, now, commands);
+        } else if !self.fleet.get(executor).is_some_and(|found| found.has_died) {
+            self.forget_failures(executor);
+        }
+    }
+
     fn mark_connected(&mut self, executor: ExecutorId, slots: u32, restarted: bool) {
         self.stop_waiting_for(executor);
         if restarted {
-            self.forget_health(executor);
+            if !self.fleet.known(executor).is_some_and(|found| found.has_died) {
+                self.forget_health(executor);
+            }
             self.forget_refusals(executor);
         }
         self.fleet.change(executor, |found| {

@@ -161,13 +161,19 @@ impl Oracle {
         restarted: bool,
         now: Moment,
     ) {
-        let node = self.nodes.entry(executor).or_insert_with(Node::new);
+        self.nodes.entry(executor).or_insert_with(Node::new);
+        if restarted {
+            self.judge_end_of_process(executor, held, now);
+        }
+        let node = self.node(executor);
         node.slots = slots;
         node.place = Where::Here;
         if restarted {
             node.draining = false;
-            node.exclusion = None;
-            node.failed_at.clear();
+            if !node.has_died {
+                node.exclusion = None;
+                node.failed_at.clear();
+            }
             for seen in &mut self.tasks {
                 seen.refused_on.remove(&executor);
             }
@@ -210,11 +216,25 @@ impl Oracle {
         }
     }
 
+    /// A process ended, with all but these attempts.
+    fn judge_end_of_process(&mut self, executor: ExecutorId, held: &BTreeSet<AttemptId>, now: Moment) {
+        let node = self.node(executor);
+        let lost = node.taken.iter().filter(|(attempt, taken)| taken.told.is_none() && !held.contains(attempt));
+        let has_died = lost.count() > 0 && !node.has_worked;
+        let lost_probe = node.taken.keys().any(|attempt| !held.contains(attempt) && node.is_probed_by(*attempt));
+        (node.has_worked, node.has_died) = (false, node.has_died || has_died);
+        if has_died {
+            self.blame(executor, lost_probe, now);
+        } else if !node.has_died {
+            node.failed_at.clear();
+        }
+    }
+
     fn lose_executor(&mut self, executor: ExecutorId, now: Moment) {
+        self.judge_end_of_process(executor, &BTreeSet::new(), now);
         let node = self.node(executor);
         node.place = Where::Gone;
         node.draining = false;
-        node.failed_at.clear();
         let running: Vec<AttemptId> = node.taken.keys().copied().collect();
         for attempt in running {
             // A verdict on one task tells no other attempt of the same executor to stop.
@@ -244,6 +264,7 @@ impl Oracle {
         if self.node(executor).is_probed_by(attempt) {
             self.reinstate(executor);
         }
+        (self.node(executor).has_worked, self.node(executor).has_died) = (true, false);
         self.progress.push((now, executor));
         self.exclude_suspects(now);
     }
@@ -263,6 +284,7 @@ impl Oracle {
                     self.reinstate(executor);
                 }
                 self.node(executor).failed_at.clear();
+                (self.node(executor).has_worked, self.node(executor).has_died) = (true, false);
                 self.progress.push((now, executor));
                 self.exclude_suspects(now);
             }
@@ -286,6 +308,11 @@ impl Oracle {
         seen.failed_on.push(executor);
         seen.release(attempt.number, Moment(now.0 + wait_ms * 1000));
         self.finish_if_due(attempt.task);
+        self.blame(executor, probed, now);
+    }
+
+    /// Something failed there.
+    fn blame(&mut self, executor: ExecutorId, probed: bool, now: Moment) {
         match self.node(executor).exclusion.clone() {
             None => self.node(executor).failed_at.push(now),
             Some(Exclusion { failures, probes, .. }) if probed => {

@@ -151,7 +151,7 @@ fn a_lost_executor_is_not_a_failure_but_two_losses_give_the_task_up() {
 fn a_last_try_is_made_where_nothing_was_lost_even_if_that_is_busy() {
     check(
         "
-        policy losses_max=3
+        policy losses_max=3 exclude_after=9
         0 ready e0 1           =>
         0 ready e1 1           =>
         0 add t0 9             => launch t0.1 e0

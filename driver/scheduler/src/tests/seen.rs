@@ -125,6 +125,10 @@ pub(super) struct Node {
     /// When the last attempts failed, if nothing else happened to any since.
     pub(super) failed_at: Vec<Moment>,
     pub(super) exclusion: Option<Exclusion>,
+    /// Whether anything came of what ran in its process.
+    pub(super) has_worked: bool,
+    /// Whether the one before ended with what was launched there, and nothing came since.
+    pub(super) has_died: bool,
 }
 
 impl Node {
@@ -136,6 +140,8 @@ impl Node {
             taken: BTreeMap::new(),
             failed_at: Vec::new(),
             exclusion: None,
+            has_worked: false,
+            has_died: false,
         }
     }
 
