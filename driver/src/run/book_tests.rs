@@ -41,7 +41,10 @@ fn difference(trial: u32, odd: Odd) -> Record {
     let (trial, executor) = (TrialId(trial), ExecutorId(0));
     let row = Some(Row { names: 0, values: vec![2.0, 0.75] });
     let told = DifferenceRecord { trial, epoch: 1, first: executor, other: executor, odd };
-    Record::Differs { replicate: Replicate::first(trial), difference: Difference { told, row } }
+    Record::Differs {
+        replicate: Replicate::first(trial),
+        difference: Difference { told, attempt: attempt(0, 1), row },
+    }
 }
 
 /// Trials that train to their end, the first of them the control if there is one.

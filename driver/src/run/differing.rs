@@ -72,10 +72,9 @@ impl Book {
 
     /// Why an attempt is not believed that this driver never heard differ: an earlier one did, and it was to stop there.
     pub(super) fn disbelieved(&self, attempt: AttemptId) -> Option<String> {
-        let (record, replicate) = (self.attempt(attempt)?, self.task(attempt.task)?.segment()?.replicate);
+        let replicate = self.task(attempt.task)?.segment()?.replicate;
         let known = self.differences.get(&replicate)?;
-        let stops_there = record.from_epoch < known.told.epoch && record.epoch < known.told.epoch;
-        let differs = known.told.other == record.executor && stops_there && !self.may_differ(replicate);
+        let differs = known.attempt == attempt && !self.may_differ(replicate);
         differs.then(|| other_numbers(attempt, replicate, known.told.epoch))
     }
 
@@ -136,7 +135,7 @@ impl Run<'_> {
                 self.doubt(executor, attempt, "it reports other metrics at each epoch".to_owned());
                 return false;
             }
-            self.begin_difference(executor, replicate, (told.0, row.flatten()));
+            self.begin_difference((executor, attempt), replicate, (told.0, row.flatten()));
         }
         self.compare(executor, replicate, told);
         if self.chronicle.book().may_differ(replicate) {
@@ -173,11 +172,16 @@ impl Run<'_> {
         }
     }
 
-    fn begin_difference(&mut self, other: ExecutorId, replicate: Replicate, (epoch, row): (u32, Option<Row>)) {
+    fn begin_difference(
+        &mut self,
+        (other, attempt): (ExecutorId, AttemptId),
+        replicate: Replicate,
+        (epoch, row): (u32, Option<Row>),
+    ) {
         let tellers = self.chronicle.book().tellers(replicate, epoch);
         let Some(first) = tellers.first().copied() else { return };
         let told = DifferenceRecord { trial: replicate.trial, epoch, first, other, odd: Odd::Sought };
-        self.note(&Record::Differs { replicate, difference: Difference { told, row } });
+        self.note(&Record::Differs { replicate, difference: Difference { told, attempt, row } });
         if let Some(second) = tellers.into_iter().find(|teller| *teller != first && *teller != other) {
             return self.conclude_difference(replicate, Odd::Other, Some(second));
         }

@@ -261,6 +261,8 @@ pub(super) struct Row {
 pub(super) struct Difference {
     /// What people are told.
     pub(super) told: DifferenceRecord,
+    /// The attempt that told the other's numbers: it was to stop.
+    pub(super) attempt: AttemptId,
     /// The other's numbers; `None` where its training diverged then.
     pub(super) row: Option<Row>,
 }
