@@ -13,12 +13,14 @@ use broadsweep_common::address::Address;
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
+use broadsweep_identity::Role;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
+use broadsweep_proto::secure::{IdentityFile, door};
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
@@ -73,6 +75,12 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<Address>,
 
+    /// Who this executor is: the file that `broadsweep cluster` made for this node. With it, all connections are encrypted,
+    /// and only its cluster's driver and executors are let in [default: executor.pem in the user's folder of settings, if
+    /// it is there]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub identity: Option<PathBuf>,
+
     /// Listen beyond this machine without encryption or authentication: anyone who reaches the port can use it
     #[arg(long)]
     pub insecure: bool,
@@ -114,7 +122,16 @@ impl ExecutorArgs {
                 bail!("--memory {asked}: this machine has {there}; name an amount from 1 byte to that");
             }
         }
+        self.identity()?;
         self.addresses().map(drop)
+    }
+
+    /// Who this executor is, if it has to say so. One that a driver started for itself has not.
+    fn identity(&self) -> anyhow::Result<Option<Arc<IdentityFile>>> {
+        if self.insecure || self.ends_when_orphaned {
+            return Ok(None);
+        }
+        IdentityFile::for_role(Role::Executor, self.identity.as_deref()).map_err(anyhow::Error::msg)
     }
 
     /// Where to listen: what the host's name stands for, and loopback alone unless more is wanted. IPv4 comes first,
@@ -124,12 +141,13 @@ impl ExecutorArgs {
         let found = found.with_context(|| format!("{} is no address of this machine", self.listen.host()))?;
         let mut addresses: Vec<_> = found.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
-        if self.insecure || addresses.iter().all(|address| address.ip().is_loopback()) {
+        if self.insecure || self.identity()?.is_some() || addresses.iter().all(|address| address.ip().is_loopback()) {
             return Ok(addresses);
         }
         bail!(
-            "{} is reachable from other machines, and nothing is encrypted or authenticated yet; \
-             listen on 127.0.0.1, or add --insecure if you trust everyone on that network",
+            "{} is reachable from other machines, and this executor has no identity: make one a node with \
+             `broadsweep cluster init`, copy it here and name it with --identity; or listen on 127.0.0.1, or add \
+             --insecure if you trust everyone on that network",
             self.listen
         )
     }
@@ -194,14 +212,15 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
         format!("cannot listen on {}; choose another address with --listen, or end what has it", args.listen)
     })?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    let identity = args.identity()?;
+    if !address.ip().is_loopback() && identity.is_none() {
         tracing::warn!(%address, "insecure: anyone who reaches this port can use this machine");
     }
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp), orders()?).await?;
+    let incoming = ReceiverStream::new(door(listener, identity.clone()));
+    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp { identity }), orders()?).await?;
     Ok(())
 }
 

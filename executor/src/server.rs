@@ -10,6 +10,7 @@ use std::time::Duration;
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::bulk::BulkServer;
 use broadsweep_proto::dial::Connect;
+use broadsweep_proto::secure::Gate;
 use broadsweep_proto::session::session_server::SessionServer;
 use broadsweep_proto::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
@@ -126,6 +127,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
+        .layer(Gate)
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BlocksServer::from_arc(Arc::clone(&blocks)).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BulkServer::new(blocks))

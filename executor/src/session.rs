@@ -14,6 +14,7 @@ use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
+use broadsweep_proto::secure::Caller;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
     Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepared as PreparedMessage,
@@ -72,7 +73,7 @@ impl Session for SessionService {
     type HoldStream = ReceiverStream<Result<FromExecutor, Status>>;
 
     async fn hold(&self, request: Request<Streaming<FromDriver>>) -> Result<Response<Self::HoldStream>, Status> {
-        let peer = request.remote_addr();
+        let peer = request.extensions().get::<Caller>().and_then(|caller| caller.address);
         let mut inbound = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
             .await

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::safe_channel::SafeChannel;
+use crate::secure::{Dialler, IdentityFile};
 use crate::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 
 /// What [`Connect::connect`] returns.
@@ -23,13 +24,17 @@ pub trait Connect: Send + Sync {
     fn connect(&self, endpoint: Endpoint) -> Connecting;
 }
 
-/// Connects over TCP.
-#[derive(Clone, Copy, Debug)]
-pub struct Tcp;
+/// Connects over TCP: without encryption, or as the owner of an identity.
+#[derive(Clone, Debug, Default)]
+pub struct Tcp {
+    /// Who this side is, if it has to say so.
+    pub identity: Option<Arc<IdentityFile>>,
+}
 
 impl Connect for Tcp {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
-        Box::pin(async move { endpoint.connect().await })
+        let dialler = Dialler(self.identity.clone());
+        Box::pin(async move { endpoint.connect_with_connector(dialler).await })
     }
 }
 

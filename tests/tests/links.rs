@@ -145,7 +145,7 @@ fn pull(name: &str, content: &[u8]) -> Order {
 fn orders_that_find_no_room_end_the_session_with_a_reason_and_the_next_one_takes_orders() {
     let executor = HostileExecutor::start(idle());
     block_on(async {
-        let mut alone = Alone::new(&executor.address, Arc::new(Tcp), Arc::new(Names));
+        let mut alone = Alone::new(&executor.address, Arc::new(Tcp::default()), Arc::new(Names));
         let session = alone.session().await;
         let attempt = AttemptId { task: TaskId(0), number: 1 };
         for _ in 0..10_000 {
@@ -179,7 +179,7 @@ fn what_panics_beside_a_session_ends_it_with_a_reason() {
     let executor = HostileExecutor::start(script);
     block_on(async {
         for order in [pull("weights/0", content), launch_from(0, "checkpoints/0-1".to_owned())] {
-            let mut alone = Alone::new(&executor.address, Arc::new(Tcp), Arc::new(Broken));
+            let mut alone = Alone::new(&executor.address, Arc::new(Tcp::default()), Arc::new(Broken));
             let session = alone.session().await;
             alone.tell(session, vec![order]);
             let reason = alone.end_reason().await;
@@ -195,12 +195,12 @@ fn a_garbled_status_is_an_error_of_its_call_and_no_more() {
     pulled.pull_refusal = Some(garbled());
     let [offered, pulled] = [offered, pulled].map(HostileExecutor::start);
     block_on(async {
-        let mut alone = Alone::new(&offered.address, Arc::new(Tcp), Arc::new(Names));
+        let mut alone = Alone::new(&offered.address, Arc::new(Tcp::default()), Arc::new(Names));
         let unreachable =
             |event| if let LinkEvent::Unreachable(error) = event { Some(error.to_string()) } else { None };
         let error = alone.find("the end of the offer", unreachable).await;
         assert!(error.ends_with("it has had enough"), "{error}");
-        let mut alone = Alone::new(&pulled.address, Arc::new(Tcp), Arc::new(Names));
+        let mut alone = Alone::new(&pulled.address, Arc::new(Tcp::default()), Arc::new(Names));
         let session = alone.session().await;
         alone.tell(session, vec![pull("weights/0", b"content")]);
         let error = |event| if let LinkEvent::Pulled { content, .. } = event { content.err() } else { None };
@@ -227,7 +227,7 @@ fn no_executor_gets_more_checkpoints_at_a_time_than_it_takes_and_every_launch_it
     script.intake = Some(Arc::clone(&intake));
     let executor = HostileExecutor::start(script);
     block_on(async {
-        let mut alone = Alone::new(&executor.address, Arc::new(Tcp), Arc::new(Names));
+        let mut alone = Alone::new(&executor.address, Arc::new(Tcp::default()), Arc::new(Names));
         let session = alone.session().await;
         intake.gather(GATHERS, LAUNCHES, 3);
         alone.tell(

@@ -12,14 +12,15 @@ use toml::{Table, Value};
 
 /// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
 /// there.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("common", &[]),
     ("executor/nn", &["common"]),
     ("driver/search", &["common"]),
     ("driver/scheduler", &["common"]),
-    ("proto", &["common"]),
-    ("executor", &["common", "nn", "proto"]),
-    ("driver", &["common", "executor", "nn", "proto", "scheduler", "search"]),
+    ("proto/identity", &[]),
+    ("proto", &["common", "identity"]),
+    ("executor", &["common", "identity", "nn", "proto"]),
+    ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search"]),
     ("tests", &["common", "driver", "executor", "nn", "proto", "scheduler", "search"]),
 ];
 

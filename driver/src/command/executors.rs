@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
@@ -10,6 +11,8 @@ use broadsweep_common::address::Address;
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
+use broadsweep_identity::Role;
+use broadsweep_proto::secure::IdentityFile;
 use clap::Args;
 use tokio::sync::mpsc;
 
@@ -35,6 +38,9 @@ pub(super) struct ExecutorFlags {
     /// the file joins the run. The port is 7717 where none is named
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
+
+    #[command(flatten)]
+    pub(super) identity: IdentityFlags,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -64,6 +70,29 @@ pub(super) struct ExecutorFlags {
     /// Seconds that local executors outlive this driver if it is killed, for `broadsweep resume` to find them at work
     #[arg(long, value_name = "SECONDS", conflicts_with = "nodes", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
     orphan_timeout: u64,
+}
+
+/// The flags that say who a driver is to its nodes.
+#[derive(Args)]
+pub(super) struct IdentityFlags {
+    /// Who this driver is to its nodes: the file that `broadsweep cluster init` made for it [default: driver.pem in the
+    /// user's folder of settings, if it is there]
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    identity: Option<PathBuf>,
+
+    /// Dial nodes without an identity, and without encryption
+    #[arg(long, conflicts_with_all = ["identity", "local"])]
+    insecure: bool,
+}
+
+impl IdentityFlags {
+    /// Who this driver is, if it has to say so. Executors that this machine lends do not ask.
+    pub(super) fn of(&self, are_nodes: bool) -> anyhow::Result<Option<Arc<IdentityFile>>> {
+        if self.insecure || !are_nodes {
+            return Ok(None);
+        }
+        IdentityFile::for_role(Role::Driver, self.identity.as_deref()).map_err(anyhow::Error::msg)
+    }
 }
 
 /// Which executors a run uses: chosen and checked before anything of the run is made.
@@ -158,6 +187,11 @@ impl Choice {
         };
         choice.check(flags.nodes_min, &[])?;
         Ok(choice)
+    }
+
+    /// Whether they run elsewhere.
+    pub(super) fn are_nodes(&self) -> bool {
+        matches!(self, Self::Nodes { .. })
     }
 
     /// What an earlier driver of the run used, but for what is to change.

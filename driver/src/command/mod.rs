@@ -15,6 +15,7 @@
 //! | `status` | `broadsweep status`: how far a run is |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
+//! | `cluster` | `broadsweep cluster`: the identities of a driver and its nodes |
 //! | `executors` | the executors of a run: nodes, or local ones |
 //! | `node_file` | a node file that people edit while the run goes on |
 //! | `load` | a study file and its data, read and checked |
@@ -25,6 +26,7 @@
 
 mod cache;
 mod check;
+mod cluster;
 mod drive;
 mod executors;
 mod forecast;
@@ -109,6 +111,9 @@ enum Command {
     /// Show or clear the data sets that executors keep on this machine
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Close a cluster: make and end the identities of its driver and its nodes
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Print completions for a shell
     #[command(
         after_help = "For bash:\n  broadsweep completions bash > ~/.local/share/bash-completion/completions/broadsweep"
@@ -166,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),
+        Command::Cluster(command) => cluster::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut script);

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::Failure;
 use super::drive::{Drive, DriveFlags, ShownProgress, drive};
-use super::executors::{CONNECT_TIMEOUT_S, Choice, LocalChanges};
+use super::executors::{CONNECT_TIMEOUT_S, Choice, IdentityFlags, LocalChanges};
 use super::load::load_begun;
 use super::time_span::TimeSpan;
 use crate::cluster::local::LocalShape;
@@ -48,6 +48,9 @@ pub(super) struct ResumeArgs {
     /// Folder that the relative paths in the study start from, if its data was moved [default: as before]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    identity: IdentityFlags,
 
     /// Seconds to wait for nodes to answer; those that answer later join the run
     #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -127,6 +130,7 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         None => Choice::again(roster.crew(), &args.changes()),
     };
     let mut choice = choice.map_err(Failure::wrong_use)?;
+    let identity = args.identity.of(choice.are_nodes()).map_err(Failure::wrong_use)?;
     check_nodes_min(&choice, args.nodes_min, folder.path()).map_err(Failure::wrong_use)?;
     let study_folder = match &args.data_dir {
         Some(folder) => checked_folder(folder).map_err(Failure::wrong_use)?,
@@ -144,5 +148,5 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         json: args.json,
     };
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: Some(study_folder) })
+    drive(Drive { job, policy, folder, roster, choice, identity, flags, resumes: Some(study_folder) })
 }

@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S};
 use broadsweep_executor::machine::cores;
+use broadsweep_proto::secure::IdentityFile;
 use clap::Args;
 
 use super::drive::{Drive, DriveFlags, Ended, ShownProgress, run as drive_run, say_if_missing, write};
-use super::executors::{CONNECT_TIMEOUT_S, cache_folder};
+use super::executors::{CONNECT_TIMEOUT_S, IdentityFlags, cache_folder};
 use super::hint;
 use super::interrupts::Interrupts;
 use super::load::{Job, load_from};
@@ -78,6 +80,9 @@ pub(super) struct ScaleArgs {
     #[arg(long, value_name = "LIST|FILE")]
     nodes: Option<OsString>,
 
+    #[command(flatten)]
+    identity: IdentityFlags,
+
     /// Runs of each size; the table has their medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(REPEATS_MAX)))]
     repeats: u32,
@@ -134,7 +139,9 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
     };
     series.check_study(folder.path()).map_err(Failure::wrong_use)?;
     let shown = ShownProgress::of(verbose, args.quiet);
-    let work = Work { folder, series, take_over: args.take_over, shown };
+    let are_nodes = matches!(series.crew, SeriesCrew::Nodes(_));
+    let identity = args.identity.of(are_nodes).map_err(Failure::wrong_use)?;
+    let work = Work { folder, series, take_over: args.take_over, identity, shown };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
@@ -220,6 +227,7 @@ struct Work {
     folder: RunFolder,
     series: Series,
     take_over: bool,
+    identity: Option<Arc<IdentityFile>>,
     shown: ShownProgress,
 }
 
@@ -303,6 +311,7 @@ impl Work {
             say(format_args!("{name} did not end, or cannot be read back: it is made anew"));
         }
         let mut choice = self.series.choice(size)?;
+        let identity = self.identity.clone();
         choice.prepare()?;
         let folder = RunFolder::create(Some(&path), Path::new(RUNS), &job.study.name, SystemTime::now())?;
         folder.write_study(job.study.text())?;
@@ -318,7 +327,7 @@ impl Work {
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
+        let drive = Drive { job, policy, folder, roster, choice, identity, flags, resumes: None };
         let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {

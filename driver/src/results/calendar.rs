@@ -15,6 +15,14 @@ pub fn compact_utc(now: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
+/// The day in UTC, as `2026-11-22`. A time before 1970 is shown as its start.
+#[must_use]
+pub fn day(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (year, month, day) = civil_from_days(seconds / DAY_S);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day in the Gregorian calendar, `days` after 1970-01-01.
 ///
 /// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013), `civil_from_days`, without dates before
