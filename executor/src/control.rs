@@ -148,11 +148,16 @@ impl Control for SlotControl {
 #[cfg(test)]
 mod tests {
     use broadsweep_common::blob::Manifest;
+    use broadsweep_common::configuration::Configuration;
     use broadsweep_common::ids::TaskId;
+    use broadsweep_common::setting::Setting::Fixed;
+    use broadsweep_common::task::TrainerDescription;
+    use broadsweep_nn::{Kernel, TrainTask, TrainingEnd, train};
     use tempfile::TempDir;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
+    use crate::fixtures;
     use crate::store::BlobStore;
 
     const ATTEMPT: AttemptId = AttemptId { task: TaskId(3), number: 1 };
@@ -198,6 +203,25 @@ mod tests {
 
         fn keeps(&self, content: &[u8]) -> bool {
             self.store.get(name_of(content)).is_some()
+        }
+
+        /// Trains the smallest network for two epochs, as a slot does.
+        fn train(&mut self) -> TrainingEnd {
+            let study = fixtures::description();
+            let TrainerDescription::Network { model, mut training } = study.trainer else { panic!("no network") };
+            training.epochs = Fixed(2);
+            let nothing_varies = Configuration::default();
+            let task = TrainTask {
+                model: &model.resolve(&nothing_varies).unwrap(),
+                training: &training.resolve(&nothing_varies).unwrap(),
+                study_seed: study.seed,
+                trial_seed: 1,
+                repeat: 0,
+                select: study.select,
+                test_every_trial: study.test_every_trial,
+                kernel: Kernel::PORTABLE,
+            };
+            train(&task, &fixtures::data([4, 2, 0]), None, &mut self.control).unwrap().training
         }
     }
 
@@ -267,6 +291,23 @@ mod tests {
         assert!(bench.control.go_on() && bench.control.allows_a_batch());
         bench.stop.now();
         assert!(!bench.control.go_on() && !bench.control.allows_a_batch());
+    }
+
+    #[tokio::test]
+    async fn a_training_reports_each_epoch_and_ends_after_one_that_it_was_told_to_end_with() {
+        for (has_to_end, epochs) in [(false, 2), (true, 1)] {
+            let mut bench = bench();
+            if has_to_end {
+                bench.stop.at_epoch_end();
+            }
+            let ended = bench.train();
+            assert_eq!(matches!(ended, TrainingEnd::Stopped(Some(_))), has_to_end, "{ended:?}");
+            assert_eq!(matches!(ended, TrainingEnd::Complete(_)), !has_to_end, "{ended:?}");
+            for epoch in 1..=epochs {
+                assert_eq!(bench.offered(epoch).is_some(), epoch == 1, "the state after the last one is its result");
+            }
+            assert!(bench.reported.try_recv().is_err(), "one report an epoch");
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,11 @@ use crate::records::difference::{DifferenceRecord, Odd};
 use crate::run::judge::{Contradiction, JudgedEnd, Seen};
 use crate::run::record::{Decided, Input, NewTask, Record, Spent, TrialNeeds};
 
+#[path = "differing_tests.rs"]
+mod differing;
+#[path = "judge_tests.rs"]
+mod judging;
+
 const EPOCHS: u32 = 3;
 const NEEDS: TrialNeeds =
     TrialNeeds { epochs: EPOCHS, cost: 300, test_cost: 10, memory_bytes: 1, makes_weights: true };
@@ -139,92 +144,6 @@ fn weights_that_come_after_a_better_trials_are_not_kept() {
     applied(&mut book, &[trained(0, 1, None)]);
     assert_eq!(book.keep_weights(TrialId(0), weights(0)), [TrialId(0)]);
     assert_eq!(book.candidates().map(|(trial, _)| trial).collect::<Vec<_>>(), [TrialId(1)]);
-}
-
-#[test]
-fn an_attempt_ends_with_an_epoch_that_was_reported_and_with_what_its_task_makes() {
-    let mut book = book(1, false);
-    applied(&mut book, &one_epoch(0, 0.5));
-    let blob = Digest::of(b"blob");
-    let artifact = |name| Artifact { name, blob };
-    let end = |epoch, artifacts| book.judge_end(TaskId(0), &Ended::Trained { epoch, artifacts });
-    let weights = || vec![artifact(ArtifactName::Weights)];
-    assert_eq!(end(1, weights()), Ok(JudgedEnd::Trained { epoch: 1, weights: Some(blob) }));
-    for (epoch, artifacts) in [
-        (0, weights()),
-        (2, weights()),
-        (1, Vec::new()),
-        (1, vec![artifact(ArtifactName::Checkpoint)]),
-        (1, vec![artifact(ArtifactName::Output)]),
-    ] {
-        assert!(end(epoch, artifacts.clone()).is_err(), "epoch {epoch} with {artifacts:?} was believed");
-    }
-    for other in [Ended::Measured(metrics(0.5)), Ended::Applied { artifacts: vec![artifact(ArtifactName::Output)] }] {
-        assert!(book.judge_end(TaskId(0), &other).is_err(), "{other:?} was believed of a training");
-    }
-}
-
-#[test]
-fn an_epoch_that_is_repeated_differs_unless_it_has_the_same_bits() {
-    let mut book = book(1, false);
-    let [first, second] = [attempt(0, 1), attempt(0, 2)];
-    applied(&mut book, &[launched(first, 0), epoch(first, 1, 0.5), launched(second, 0)]);
-    assert_eq!(judge(&book, first, 1, 0.5), Ok((Seen::Before, false)), "handed over twice");
-    assert_eq!(judge(&book, second, 1, 0.5), Ok((Seen::New, false)));
-    assert_eq!(judge(&book, second, 1, 0.5 + f64::EPSILON), Ok((Seen::New, true)));
-    let other_names = Metrics::from_iter([(MetricName::VALIDATION_ERROR, 0.5)]);
-    assert!(book.judge_epoch(second, 1, &other_names).unwrap().unwrap().differs);
-    applied(&mut book, &[epoch(second, 1, 0.5)]);
-    assert_eq!((book.repeated, book.trials[0].first().unwrap().curves.epochs()), (1, 1));
-    for hostile in [0, 3, EPOCHS + 1, u32::MAX] {
-        assert!(judge(&book, second, hostile, 0.5).is_err(), "epoch {hostile} was taken");
-    }
-}
-
-#[test]
-fn a_trial_that_makes_names_up_is_not_believed() {
-    let mut book = book(1, false);
-    applied(&mut book, &[launched(attempt(0, 1), 0)]);
-    let with = |numbers: std::ops::Range<u32>| -> Metrics {
-        numbers.map(|number| (MetricName::new(&format!("metric {number}")).unwrap(), 0.5)).collect()
-    };
-    for (number, names) in (1..).zip([0..64, 64..128]) {
-        let metrics = with(names);
-        let judged = book.judge_epoch(attempt(0, 1), number, &metrics).unwrap();
-        assert_eq!(judged.map(|judged| judged.seen), Ok(Seen::New));
-        let names: Vec<_> = metrics.iter().map(|(name, _)| name.clone()).collect();
-        let (row, spent) = (Row { names: number, values: vec![0.5; 64] }, Spent::default());
-        let known = Record::Epoch { attempt: attempt(0, 1), epoch: number, row, spent };
-        applied(&mut book, &[Record::Names(names), known]);
-    }
-    assert!(book.judge_epoch(attempt(0, 1), 3, &with(0..64)).unwrap().is_ok());
-    assert!(book.judge_epoch(attempt(0, 1), 3, &with(100..130)).unwrap().is_err());
-}
-
-#[test]
-fn a_measurement_is_the_loss_and_the_error_of_its_rows() {
-    let mut book = book(1, false);
-    let blob = Digest::of(b"weights");
-    let kind = TaskKind::Measure {
-        replicate: Replicate::first(TrialId(0)),
-        weights: blob,
-        part: broadsweep_common::dataset::Part::Test,
-    };
-    let task = NewTask { kind, cost: 1, priority: Priority::longest_first(Cost(1)), inputs: Vec::new() };
-    applied(&mut book, &[Record::TasksAdded { first: TaskId(1), tasks: vec![task] }]);
-    let judge = |names: &[MetricName]| {
-        let metrics = names.iter().map(|name| (name.clone(), 0.5)).collect();
-        book.judge_end(TaskId(1), &Ended::Measured(metrics)).is_ok()
-    };
-    assert!(judge(&[MetricName::TEST_LOSS, MetricName::TEST_ERROR]));
-    for names in [
-        &[][..],
-        &[MetricName::TEST_ERROR],
-        &[MetricName::VALIDATION_LOSS, MetricName::VALIDATION_ERROR],
-        &[MetricName::VALIDATION_ERROR, MetricName::TEST_LOSS, MetricName::TEST_ERROR],
-    ] {
-        assert!(!judge(names), "{names:?} were believed");
-    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Book {
     }
 
     /// The executors that told what stands of an epoch, an earlier attempt's first.
-    fn tellers(&self, replicate: Replicate, epoch: u32) -> Vec<ExecutorId> {
+    pub(super) fn tellers(&self, replicate: Replicate, epoch: u32) -> Vec<ExecutorId> {
         let known = self.trial(replicate.trial).and_then(|trial| trial.replicate(replicate));
         let tasks = known.into_iter().flat_map(|known| &known.segments).filter_map(|task| self.task(*task));
         let attempts = tasks.flat_map(|task| &task.attempts);
@@ -65,7 +65,7 @@ impl Book {
     }
 
     /// Whether numbers of a replicate may differ from those that stand: nobody can say that these are right.
-    fn may_differ(&self, replicate: Replicate) -> bool {
+    pub(super) fn may_differ(&self, replicate: Replicate) -> bool {
         let odd = self.differences.get(&replicate).map(|known| known.told.odd);
         matches!(odd, Some(Odd::First | Odd::Unknown))
     }
@@ -85,7 +85,7 @@ impl Book {
 
     /// What the numbers of another executor say of a difference that is open: those of a third one in the epoch in question
     /// tell who is right.
-    fn odd_by(&self, third: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) -> Option<Odd> {
+    pub(super) fn odd_by(&self, third: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) -> Option<Odd> {
         let known = self.differences.get(&replicate)?;
         let DifferenceRecord { first, other, odd, .. } = known.told;
         if odd != Odd::Sought || third == other {

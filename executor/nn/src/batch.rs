@@ -175,7 +175,104 @@ fn below(rng: &mut Rng, bound: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use broadsweep_common::dataset::{DatasetBuilder, Element, Header};
+
     use super::*;
+    use crate::layout::Border;
+    use crate::shape::Shape;
+
+    const ROWS: u32 = 12;
+    /// Of a row: an image of 2 x 2 pixels with 3 channels.
+    const VALUES: usize = 12;
+    /// Of a target.
+    const WIDTH: usize = 2;
+
+    /// No two values of the data are the same.
+    fn raw(row: usize, index: usize) -> u8 {
+        (row * VALUES + index) as u8
+    }
+
+    fn data(element: Element, targets: TargetKind, scaling: Scaling) -> Dataset {
+        let header = Header { shape: vec![2, 2, 3], element, targets, rows: [ROWS.into(), 0, 0], scaling };
+        let mut builder = DatasetBuilder::new(header).unwrap();
+        for row in 0..ROWS as usize {
+            let values = (0..VALUES).map(|index| raw(row, index));
+            let features: Vec<u8> = match element {
+                Element::U8 => values.collect(),
+                Element::F32 => values.flat_map(|value| f32::from(value).to_ne_bytes()).collect(),
+            };
+            builder.feature_row(Part::Train, row).copy_from_slice(&features);
+            let target = match targets {
+                TargetKind::Classes { .. } => (row as u32).to_ne_bytes().to_vec(),
+                TargetKind::Values { .. } => [row as f32, -(row as f32)].map(f32::to_ne_bytes).concat(),
+            };
+            builder.target_row(Part::Train, row).copy_from_slice(&target);
+        }
+        Dataset::open(Arc::new(builder.finish())).unwrap()
+    }
+
+    fn per_feature() -> Scaling {
+        let factors = (0..VALUES).map(|index| 2.0 + index as f32).collect();
+        Scaling::PerFeature { factors, offsets: (0..VALUES).map(|index| 100.0 - index as f32).collect() }
+    }
+
+    fn layouts() -> [Layout; 4] {
+        let image = Layout::new(Shape::Image { height: 2, width: 2, channels: 3 }, 2);
+        let border = Border { top: 1, bottom: 0, left: 2, right: 1 };
+        let flat = |lanes| Layout::new(Shape::Flat(VALUES), lanes);
+        [flat(VALUES), flat(8), image, image.with_border(border)]
+    }
+
+    #[test]
+    fn rows_are_gathered_in_the_order_asked_for_scaled_and_where_the_layout_has_them() {
+        let uniform = Scaling::Uniform { factor: 0.5, offset: 3.0 };
+        for (element, scaling) in
+            [Element::U8, Element::F32].into_iter().flat_map(|it| [(it, uniform.clone()), (it, per_feature())])
+        {
+            let data = data(element, TargetKind::Classes { count: ROWS }, scaling.clone());
+            for (layout, kernel) in
+                layouts().into_iter().flat_map(|it| Kernel::detect().into_iter().map(move |k| (it, k)))
+            {
+                let mut batch = Batch::new(&data, kernel, layout, 7);
+                // More rows than are asked for ahead, then a smaller batch, as at the end of an epoch.
+                for rows in [vec![11, 3, 0, 7, 3, 5, 9], vec![4, 2]] {
+                    batch.gather(&data, Part::Train, rows.iter().copied());
+                    assert_eq!(batch.rows(), rows.len());
+                    assert_eq!(batch.features().len(), layout.len(rows.len()));
+                    for (number, index) in (0..rows.len()).flat_map(|row| (0..VALUES).map(move |index| (row, index)))
+                    {
+                        let (factor, offset) = match &scaling {
+                            Scaling::Uniform { factor, offset } => (*factor, *offset),
+                            Scaling::PerFeature { factors, offsets } => (factors[index], offsets[index]),
+                        };
+                        let expected = f32::from(raw(rows[number], index)) * factor + offset;
+                        assert_eq!(batch.features()[layout.place(rows.len(), number, index)], expected, "{layout:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_row_comes_with_its_target() {
+        let [layout, ..] = layouts();
+        for targets in [TargetKind::Classes { count: ROWS }, TargetKind::Values { width: WIDTH as u32 }] {
+            let data = data(Element::U8, targets, per_feature());
+            let mut batch = Batch::new(&data, Kernel::PORTABLE, layout, 3);
+            for rows in [vec![11, 3, 7], vec![4]] {
+                batch.gather(&data, Part::Train, rows.iter().copied());
+                match batch.wanted() {
+                    Wanted::Classes(classes) => assert!(classes.iter().map(|class| *class as usize).eq(rows)),
+                    Wanted::Values(values) => {
+                        let expected: Vec<f32> = rows.iter().flat_map(|row| [*row as f32, -(*row as f32)]).collect();
+                        assert_eq!(values, expected);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn an_epoch_sees_every_row_once_and_trials_share_its_order() {
@@ -205,5 +302,22 @@ mod tests {
         // 1,000 expected of each; the standard deviation is 29.
         assert_eq!(counts.len(), 6);
         assert!(counts.values().all(|count| (880..1120).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_bound_that_divides_all_words_costs_one_word_and_another_one_favours_no_number() {
+        let mut rng = seeds::shuffle_rng(1, 0, 1);
+        for bound in [1, 2, 1 << 10, 1 << 31] {
+            for _ in 0..20 {
+                let mut twin = rng.clone();
+                let expected = (u64::from(twin.next_u32()) * u64::from(bound)) >> 32;
+                assert_eq!(u64::from(below(&mut rng, bound)), expected);
+                assert_eq!(rng.next_u32(), twin.next_u32());
+            }
+        }
+        // Of all words below 2^32, two made every third number and one each other, if none were drawn again.
+        let thirds = (0..6000).filter(|_| below(&mut rng, 3 << 30).is_multiple_of(3)).count();
+        // 2,000 expected; the standard deviation is 37.
+        assert!((1850..2150).contains(&thirds), "{thirds}");
     }
 }

@@ -345,9 +345,34 @@ mod tests {
     }
 
     #[test]
+    fn l2_pulls_adams_gradient_and_its_epsilon_shortens_steps() {
+        let rule = |epsilon| Optimizer::Adam { beta1: 0.9, beta2: 0.99, epsilon, weight_decay: 0.0 };
+        // Penalised with 0.5: a whole step along 2.5; then along -1 + 0.45 = -0.55: m = 0.225 - 0.055 = 0.17, unbiased
+        // / 0.19 = 0.8947368; v = 0.061875 + 0.003025 = 0.0649, unbiased / 0.0199 = 3.2613065, root 1.8059088.
+        let expected = [[0.9, 0.9], [0.850_455, 0.873_330]];
+        assert_close(steps(rule(1e-7), 0.5, 0.1, [[2.0, 2.0], [-1.0, -1.0]]), expected);
+        // 1 - 0.1 × 2 / (2 + 1).
+        let [first, _] = steps(rule(1.0), 0.0, 0.1, [[2.0, 2.0], [0.0, 0.0]]);
+        assert_close([first; 2], [[0.933_333_3; 2]; 2]);
+    }
+
+    #[test]
+    fn second_moments_too_small_for_whole_digits_become_nothing() {
+        let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.75, epsilon: 1e-7, weight_decay: 0.0 };
+        let moments = || vec![0.0; 2];
+        let mut state = OptimizerState { optimizer, l2: 0.0, first: moments(), second: moments(), steps: 0 };
+        let (rule, mut weights) = (state.begin(0.1), [1.0; 2]);
+        // A quarter of their squares: the smallest number that has all digits, and a quarter of that.
+        let gradient = [2_f32.powi(-62), 2_f32.powi(-63)];
+        state.step(rule, &mut weights, 0..2).descend(Role::Weight, 0, &gradient);
+        assert_eq!(state.second, [f32::MIN_POSITIVE, 0.0]);
+    }
+
+    #[test]
     fn moments_that_reach_no_weight_become_nothing_and_nan_stays() {
         assert_eq!(without_tiny(-1e-31), 0.0);
         assert_eq!(without_tiny(-1e-29), -1e-29);
+        assert_eq!(without_tiny(TINY), TINY);
         assert!(without_tiny(f32::NAN).is_nan());
     }
 }

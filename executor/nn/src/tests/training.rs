@@ -115,6 +115,15 @@ fn measured_weights_score_the_bits_that_training_reported() {
 }
 
 #[test]
+fn weights_are_not_measured_on_a_part_without_rows() {
+    let data = circle([40, 5, 0]);
+    let (model, training) = (small_model(), sgd(0.05, 8, 1));
+    let weights = run(&task(&model, &training), &data).0.weights.unwrap();
+    let error = measure(&model, &weights, &data, Part::Test, Kernel::PORTABLE).unwrap_err();
+    assert_eq!(error.to_string(), "the data has no test rows");
+}
+
+#[test]
 fn every_row_is_scored_whatever_the_size_of_batches_leaves_over() {
     let data = circle([64, 19, 1]);
     let (model, training) = (small_model(), sgd(0.05, 64, 1));

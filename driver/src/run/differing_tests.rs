@@ -1,0 +1,134 @@
+//! What a book knows of numbers that executors told differently.
+
+use super::*;
+
+/// Executors `a`, `b` and `c`; the first trial's first epoch was told by `a`, and `b` told another error of it.
+fn differing(odd: Odd) -> Book {
+    let mut book = book(2, false);
+    for (number, name) in (0..).zip(["a", "b", "c"]) {
+        applied(&mut book, &[Record::Executor { executor: ExecutorId(number), name: name.into() }]);
+    }
+    applied(&mut book, &one_epoch(0, 0.5));
+    applied(&mut book, &[told_by(1, odd)]);
+    book
+}
+
+fn told_by(other: u32, odd: Odd) -> Record {
+    let Record::Differs { replicate, mut difference } = difference(0, odd) else { unreachable!() };
+    difference.told.other = ExecutorId(other);
+    Record::Differs { replicate, difference }
+}
+
+const REPLICATE: Replicate = Replicate { trial: TrialId(0), repeat: 0, fold: 0 };
+
+#[test]
+fn a_difference_is_between_executors_and_of_a_trial_that_are_there() {
+    let mut book = differing(Odd::Sought);
+    let Record::Differs { difference, .. } = told_by(1, Odd::Sought) else { unreachable!() };
+    let (executor, trial) = (ExecutorId(3), TrialId(2));
+    let with = |change: &dyn Fn(&mut Difference)| {
+        let mut changed = difference.clone();
+        change(&mut changed);
+        changed
+    };
+    assert!(book.differ(REPLICATE, &difference).is_ok());
+    for stray in [
+        with(&|it| it.told.first = executor),
+        with(&|it| it.told.other = executor),
+        with(&|it| it.told.trial = TrialId(1)),
+        with(&|it| it.row = Some(Row { names: 0, values: vec![0.5] })),
+    ] {
+        assert!(book.differ(REPLICATE, &stray).is_err(), "{stray:?} was taken");
+    }
+    assert!(book.differ(Replicate::first(trial), &with(&|it| it.told.trial = trial)).is_err());
+}
+
+#[test]
+fn a_check_is_not_asked_of_those_that_differ() {
+    let book = differing(Odd::Sought);
+    assert_eq!(book.parties_of(TaskKind::Check(segment(0, 0, 1))), [ExecutorId(0), ExecutorId(1)]);
+    assert_eq!(book.parties_of(TaskKind::Check(segment(1, 0, 1))), []);
+    assert_eq!(book.parties_of(TaskKind::Train(segment(0, 0, 1))), []);
+}
+
+#[test]
+fn one_check_is_missing_until_it_is_there_or_nobody_asks_any_more() {
+    let missing = differing(Odd::Sought).missing_checks();
+    assert_eq!(missing.iter().map(|task| task.kind).collect::<Vec<_>>(), [TaskKind::Check(segment(0, 0, 1))]);
+    for odd in [Odd::First, Odd::Other, Odd::Unknown] {
+        assert_eq!(differing(odd).missing_checks(), [], "{odd:?}");
+    }
+    let mut book = differing(Odd::Sought);
+    applied(&mut book, &[Record::TasksAdded { first: TaskId(2), tasks: missing }]);
+    assert_eq!(book.missing_checks(), []);
+}
+
+#[test]
+fn those_that_told_an_epoch_are_known_in_order() {
+    let mut book = differing(Odd::Sought);
+    let launch = |number, executor, from_epoch| Record::Launched {
+        attempt: attempt(0, number),
+        executor: ExecutorId(executor),
+        from_epoch,
+        at: Moment(2),
+    };
+    applied(&mut book, &[launch(2, 2, 0), epoch(attempt(0, 2), 1, 0.5), epoch(attempt(0, 2), 2, 0.4)]);
+    applied(&mut book, &[launch(3, 1, 1), epoch(attempt(0, 3), 2, 0.4)]);
+    for (number, executors) in [(1, vec![0, 2]), (2, vec![2, 1]), (3, Vec::new())] {
+        let tellers: Vec<_> = book.tellers(REPLICATE, number).iter().map(|executor| executor.0).collect();
+        assert_eq!(tellers, executors, "epoch {number}");
+    }
+}
+
+#[test]
+fn a_third_executor_names_the_odd_one_and_nobody_else_does() {
+    let (standing, others, new) = (metrics(0.5), metrics(0.75), metrics(0.25));
+    let book = differing(Odd::Sought);
+    for (executor, epoch, metrics, odd) in [
+        (2, 1, Some(&standing), Some(Odd::Other)),
+        (2, 1, Some(&others), Some(Odd::First)),
+        (2, 1, Some(&new), Some(Odd::Unknown)),
+        (2, 1, None, Some(Odd::Unknown)),
+        (1, 1, Some(&others), None),
+        (0, 1, Some(&standing), None),
+        (0, 1, Some(&others), Some(Odd::Unknown)),
+        (2, 2, Some(&standing), None),
+    ] {
+        assert_eq!(book.odd_by(ExecutorId(executor), REPLICATE, (epoch, metrics)), odd, "{executor} of {epoch}");
+    }
+    assert_eq!(book.odd_by(ExecutorId(2), Replicate::first(TrialId(1)), (1, Some(&new))), None);
+    for odd in [Odd::First, Odd::Other, Odd::Unknown] {
+        assert_eq!(differing(odd).odd_by(ExecutorId(2), REPLICATE, (1, Some(&new))), None);
+        assert_eq!(differing(odd).may_differ(REPLICATE), odd != Odd::Other);
+    }
+    assert!(!book.may_differ(REPLICATE));
+    assert!(!book.may_differ(Replicate::first(TrialId(1))));
+}
+
+#[test]
+fn an_attempt_that_was_to_stop_where_it_differs_is_not_believed_later() {
+    let launch = |number, executor, from_epoch| Record::Launched {
+        attempt: attempt(0, number),
+        executor: ExecutorId(executor),
+        from_epoch,
+        at: Moment(2),
+    };
+    for (odd, executor, from_epoch, is_believed) in [
+        (Odd::Sought, 1, 0, false),
+        (Odd::Other, 1, 0, false),
+        (Odd::First, 1, 0, true),
+        (Odd::Sought, 2, 0, true),
+        (Odd::Sought, 1, 1, true),
+    ] {
+        let mut book = differing(odd);
+        applied(&mut book, &[launch(2, executor, from_epoch)]);
+        let reason = book.disbelieved(attempt(0, 2));
+        assert_eq!(reason.is_none(), is_believed, "{odd:?}, executor {executor} from epoch {from_epoch}: {reason:?}");
+        if let Some(reason) = reason {
+            assert!(reason.contains("epoch 1") && reason.contains("other numbers"), "{reason}");
+        }
+    }
+    let mut book = differing(Odd::Sought);
+    applied(&mut book, &[launch(2, 1, 0), epoch(attempt(0, 2), 1, 0.5)]);
+    assert_eq!(book.disbelieved(attempt(0, 2)), None, "it told what stands");
+}
