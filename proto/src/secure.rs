@@ -97,8 +97,8 @@ impl IdentityFile {
         if file.role() == role {
             return Ok(Some(Arc::new(file)));
         }
-        let other = file.role();
-        Err(format!("{} is the identity of the {other}, and this is the {role}: name its own file", path.display()))
+        let (path, other) = (path.display(), file.role());
+        Err(format!("{path} is the {other}'s identity, and the {role}'s is due: name its own file"))
     }
 
     /// What its owner is.

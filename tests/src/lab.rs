@@ -255,7 +255,7 @@ impl Lab {
     fn prepare(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env_remove("RUST_LOG");
-        for place in ["HOME", "TMPDIR", "XDG_CACHE_HOME"] {
+        for place in ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
             command.env(place, self.folder.path());
         }
         command

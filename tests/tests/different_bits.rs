@@ -87,34 +87,29 @@ fn executor(slots: u32, numbers: Numbers) -> HostileExecutor {
     }))
 }
 
-/// One that does a single task, and leaves for good.
-fn once(slots: u32, numbers: Numbers) -> HostileExecutor {
+/// One that tells this of its first launch, and leaves for good.
+fn leaving(slots: u32, told: impl Fn(&Launch) -> Vec<Item> + Clone + Send + Sync + 'static) -> HostileExecutor {
     let came = Arc::new(AtomicBool::new(false));
     HostileExecutor::start(Script::new(move |mut talk: Talk| {
-        let came = Arc::clone(&came);
+        let (came, told) = (Arc::clone(&came), told.clone());
         async move {
             if came.swap(true, Ordering::Relaxed) {
                 return talk.refuse("has left").await;
             }
             let Some(launch) = talk.until_launched(slots).await else { return };
-            talk.say(reports(&launch, numbers)).await;
+            talk.say(told(&launch)).await;
         }
     }))
 }
 
-/// The executor that is asked first; it leaves for good after two epochs.
-fn leaving(numbers: Numbers) -> HostileExecutor {
-    let came = Arc::new(AtomicBool::new(false));
-    HostileExecutor::start(Script::new(move |mut talk: Talk| {
-        let came = Arc::clone(&came);
-        async move {
-            if came.swap(true, Ordering::Relaxed) {
-                return talk.refuse("has left").await;
-            }
-            let Some(launch) = talk.until_launched(9).await else { return };
-            talk.say((1..=2).map(|epoch| epoch_ended(launch.attempt, epoch, numbers(epoch))).collect()).await;
-        }
-    }))
+/// The executor that is asked first; it leaves after two epochs.
+fn first(numbers: Numbers) -> HostileExecutor {
+    leaving(9, move |launch| (1..=2).map(|epoch| epoch_ended(launch.attempt, epoch, numbers(epoch))).collect())
+}
+
+/// One that does a single task.
+fn once(slots: u32, numbers: Numbers) -> HostileExecutor {
+    leaving(slots, move |launch| reports(launch, numbers))
 }
 
 /// How a run on these ends, what it says, and its summary.
@@ -144,8 +139,8 @@ fn a_third_executor_names_the_odd_one_and_the_first_numbers_stand() {
         ("both-diverge", ([right, diverging, diverging], Some(0), 3, "and its numbers stand here")),
     ];
     let lab = Lab::new(PROGRAM);
-    for (name, ([first, second, third], odd, code, sentence)) in rows {
-        let executors = [leaving(first), executor(3, second), executor(1, third)];
+    for (name, ([told_first, second, third], odd, code, sentence)) in rows {
+        let executors = [first(told_first), executor(3, second), executor(1, third)];
         let (ended, summary) = run(&lab, name, &executors.each_ref());
         assert_eq!(ended.code, Some(code), "{name}: {}{}", ended.stdout, ended.stderr);
         let told = json!({
@@ -159,7 +154,7 @@ fn a_third_executor_names_the_odd_one_and_the_first_numbers_stand() {
         assert_told(&ended, "another executor trains it once more");
         // What stands was told first; what nobody told before is of whoever went on.
         let epochs = String::from_utf8(lab.outcome(name).file("epochs.csv")).unwrap();
-        let stands = format!("{}", first(2));
+        let stands = format!("{}", told_first(2));
         assert!(epochs.lines().nth(2).unwrap().contains(&stands), "{name}: {epochs}");
     }
 }
@@ -167,7 +162,7 @@ fn a_third_executor_names_the_odd_one_and_the_first_numbers_stand() {
 #[test]
 fn where_there_is_no_third_the_run_is_suspect_and_goes_on_to_its_end() {
     let lab = Lab::new(PROGRAM);
-    let executors = [leaving(right), executor(1, wrong)];
+    let executors = [first(right), executor(1, wrong)];
     let (ended, summary) = run(&lab, "two", &executors.each_ref());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(summary["differences"][0]["odd"], Value::Null);
@@ -181,7 +176,7 @@ fn where_there_is_no_third_the_run_is_suspect_and_goes_on_to_its_end() {
 #[test]
 fn once_it_is_known_who_is_right_whoever_differs_has_failed() {
     let lab = Lab::new(PROGRAM);
-    let executors = [leaving(right), executor(3, wrong), once(2, right), executor(1, wrong)];
+    let executors = [first(right), executor(3, wrong), once(2, right), executor(1, wrong)];
     let (ended, summary) = run(&lab, "again", &executors.each_ref());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(summary["differences"][0]["odd"], json!(executors[1].address), "{summary}");
