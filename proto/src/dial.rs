@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::proof::Proof;
 use crate::safe_channel::SafeChannel;
-use crate::secure::{Dialler, IdentityFile};
+use crate::secure::Dialler;
 use crate::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 
 /// What [`Connect::connect`] returns.
@@ -24,16 +25,16 @@ pub trait Connect: Send + Sync {
     fn connect(&self, endpoint: Endpoint) -> Connecting;
 }
 
-/// Connects over TCP: without encryption, or as the owner of an identity.
+/// Connects over TCP.
 #[derive(Clone, Debug, Default)]
 pub struct Tcp {
-    /// Who this side is, if it has to say so.
-    pub identity: Option<Arc<IdentityFile>>,
+    /// How both ends know each other.
+    pub proof: Proof,
 }
 
 impl Connect for Tcp {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
-        let dialler = Dialler(self.identity.clone());
+        let dialler = Dialler(self.proof.clone());
         Box::pin(async move { endpoint.connect_with_connector(dialler).await })
     }
 }
