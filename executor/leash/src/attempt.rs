@@ -1,6 +1,5 @@
 //! One attempt as its supervisor sees it: started, asked to end, killed, accounted for.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -58,12 +57,11 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// Starts the program. What cannot be known before the fork is told at the end.
-    pub(crate) fn start(order: Order, ends: &Ends, isolation: &Isolation) -> Result<Self, How> {
+    pub(crate) fn start(order: Order, ends: &Ends, isolation: &Isolation, mark: &str) -> Result<Self, How> {
         let started = Instant::now();
         let lost = |what: &str, error: io::Error| How::Lost(format!("{what}: {error}"));
         let is_limited = matches!(isolation.memory, Memory::Group { .. });
-        let mark = mark(getpid());
-        let mark = (isolation.tree == Tree::Subreaper).then_some((MARK, mark.as_os_str()));
+        let mark = (isolation.tree == Tree::Subreaper).then_some((MARK, mark));
         let program = Program::new(&order, mark, is_limited).map_err(How::CouldNotStart)?;
         let group = match &isolation.memory {
             Memory::Group { version, folder } => Some(Group::make(folder, *version, order.limits.memory_bytes)),
@@ -73,9 +71,14 @@ impl Attempt {
         let (report, reporter) =
             pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|error| lost("no pipe", error.into()))?;
         let supervisor = getpid();
+        let mut report = Some(report);
         let child = match isolation.tree {
             Tree::Namespace { has_proc, .. } => {
-                sys::fork(true, || init::run(&program, ends, group.as_ref(), &reporter, has_proc))
+                sys::fork(true, || {
+                    // In the child alone: who holds both ends does not see that the other one is gone.
+                    report = None;
+                    init::run(&program, ends, group.as_ref(), &reporter, has_proc)
+                })
             }
             Tree::Subreaper => sys::fork(false, || {
                 let is_bound = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
@@ -86,6 +89,7 @@ impl Attempt {
             }),
         };
         let child = child.map_err(|error| lost("no process could be made", error))?;
+        let report = report.ok_or_else(|| How::Lost("its reports go nowhere".to_owned()))?;
         let disk = order.limits.disk.clone().map(|limit| DiskWatch::new(limit, started));
         Ok(Self {
             order,
@@ -218,9 +222,4 @@ impl Attempt {
         }
         main.signal().map_or(How::Exit(main.code().unwrap_or(init::FAILED)), How::Signal)
     }
-}
-
-/// What marks the processes of a supervisor.
-pub(crate) fn mark(supervisor: Pid) -> OsString {
-    format!("slot-{}", supervisor.as_raw_nonzero()).into()
 }

@@ -56,11 +56,11 @@ pub(crate) struct Ends {
 
 impl Program {
     /// Fails in words if no system could take this order.
-    pub(crate) fn new(order: &Order, mark: Option<(&str, &OsStr)>, is_memory_limited: bool) -> Result<Self, String> {
+    pub(crate) fn new(order: &Order, mark: Option<(&str, &str)>, is_memory_limited: bool) -> Result<Self, String> {
         if order.program.is_empty() {
             return Err("no program is named".to_owned());
         }
-        let mark = mark.map(|(name, value)| (OsStr::new(name), value));
+        let mark = mark.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
         let named = order.environment.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         let environment = named.chain(mark).map(|(name, value)| {
             let is_name = !name.is_empty() && !name.as_bytes().contains(&b'=');

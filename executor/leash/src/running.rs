@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::ended::{Ended, How, Usage};
-use crate::slot::Slot;
+use crate::slot::{Idle, SupervisorProcess};
 use crate::wire::{Reply, Request, receive, send};
 
 /// Bytes that may wait for a worker to read them.
@@ -38,10 +39,12 @@ pub(crate) struct WorkerPipes {
 }
 
 /// A program that runs. What it prints waits in a pipe of 64 KiB until [`Running::wait`] is called again; it waits too,
-/// then. Dropped, it is killed.
+/// then. Dropped, it is killed if it still runs, and its slot has its supervisor again.
 #[derive(Debug)]
-pub struct Running<'slot> {
-    slot: &'slot mut Slot,
+pub struct Running {
+    /// Until it is lost.
+    supervisor: Option<SupervisorProcess>,
+    idle: Idle,
     output: Option<OwnedFd>,
     worker: Option<WorkerPipes>,
     /// Its pipes are closed one by one; this one first.
@@ -50,10 +53,15 @@ pub struct Running<'slot> {
     ended: Option<Ended>,
 }
 
-impl<'slot> Running<'slot> {
-    pub(crate) fn new(slot: &'slot mut Slot, output: OwnedFd, worker: Option<WorkerPipes>) -> Self {
-        let answers_are_open = worker.is_some();
-        Self { slot, output: Some(output), worker, answers_are_open, deadline: None, ended: None }
+impl Running {
+    pub(crate) fn new(
+        supervisor: SupervisorProcess,
+        idle: Idle,
+        output: OwnedFd,
+        worker: Option<WorkerPipes>,
+    ) -> Self {
+        let (supervisor, output, answers_are_open) = (Some(supervisor), Some(output), worker.is_some());
+        Self { supervisor, idle, output, worker, answers_are_open, deadline: None, ended: None }
     }
 
     /// Listens until the program has ended and all is heard, or until `until`: then `None`. Call it again and again;
@@ -70,7 +78,7 @@ impl<'slot> Running<'slot> {
             self.read(&mut buffer, &mut hear);
             self.write();
             if is_answered {
-                let answer = self.slot.socket().map_or(Err(io::ErrorKind::NotConnected.into()), receive);
+                let answer = self.socket().and_then(receive);
                 let ended = match answer {
                     Ok((Reply::Ended(ended), _)) => ended,
                     Ok((Reply::Prepared(_), _)) => self.lose("its supervisor does not make sense"),
@@ -98,7 +106,7 @@ impl<'slot> Running<'slot> {
     /// kills at once. Asked again, the earlier end counts. Whether it has ended is for [`Running::wait`] to tell.
     pub fn stop(&mut self, grace: Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        if let Some(socket) = self.slot.socket().filter(|_| self.ended.is_none()) {
+        if let (Ok(socket), None) = (self.socket(), &self.ended) {
             // A supervisor that does not take it has died, which `wait` will see, or hangs, which ends by the deadline.
             let _ = send(socket, &Request::Stop { grace_ms }, &[]);
             let deadline = Instant::now().checked_add(grace.saturating_add(KILLING_MAX));
@@ -124,12 +132,17 @@ impl<'slot> Running<'slot> {
     /// The supervisor's process.
     #[must_use]
     pub fn supervisor(&self) -> Option<u32> {
-        self.slot.supervisor()
+        self.supervisor.as_ref().map(SupervisorProcess::id)
+    }
+
+    fn socket(&self) -> io::Result<&UnixStream> {
+        let supervisor = self.supervisor.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(&supervisor.socket)
     }
 
     /// Waits for anything to do. Whether the supervisor has something to say.
     fn poll(&self, until: Instant) -> io::Result<bool> {
-        let socket = self.slot.socket().ok_or(io::ErrorKind::NotConnected)?;
+        let socket = self.socket()?;
         let until = self.deadline.map_or(until, |deadline| until.min(deadline));
         let left = until.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
@@ -185,21 +198,24 @@ impl<'slot> Running<'slot> {
     }
 
     fn lose(&mut self, why: &str) -> Ended {
-        self.slot.lose_supervisor();
+        if let Some(mut supervisor) = self.supervisor.take() {
+            supervisor.kill();
+        }
         let ended = Ended { how: How::Lost(why.to_owned()), usage: Usage::default() };
         self.ended = Some(ended.clone());
         ended
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.stop(Duration::ZERO);
             self.wait(Instant::now() + KILLING_MAX, |_| ());
         }
-        if self.ended.is_none() {
-            self.slot.lose_supervisor();
+        // One that has not ended even now goes with its supervisor.
+        if let Some(supervisor) = self.supervisor.take().filter(|_| self.ended.is_some()) {
+            self.idle.put(supervisor);
         }
     }
 }

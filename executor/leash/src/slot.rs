@@ -6,19 +6,18 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
-
-use crate::attempt::mark;
 use crate::isolation::{Allowed, Isolation, Memory, Tree};
 use crate::order::Order;
 use crate::running::{Running, WorkerPipes};
 use crate::supervisor::Supervisor;
 use crate::wire::{Reply, Request, receive, send};
 use crate::{cgroup, tree};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 /// The first argument of a supervisor.
 const ARGUMENT: &str = "--supervise-programs-of-a-slot";
@@ -85,85 +84,92 @@ impl Leash {
     /// A slot, for one program at a time.
     #[must_use]
     pub fn slot(&self) -> Slot {
-        Slot { leash: self.clone(), supervisor: None }
+        Slot { leash: self.clone(), idle: Idle::default() }
     }
 }
 
-/// Runs programs, one after the other. Dropped, it ends what runs.
+/// Runs programs, one after the other. Dropped, it ends its supervisor; a program that runs then is held by its own
+/// [`Running`].
 #[derive(Debug)]
 pub struct Slot {
     leash: Leash,
-    supervisor: Option<SupervisorProcess>,
+    idle: Idle,
+}
+
+/// Where a supervisor waits for the next program. Whoever runs one has it meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Idle(Arc<Mutex<Option<SupervisorProcess>>>);
+
+impl Idle {
+    fn take(&self) -> Option<SupervisorProcess> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn put(&self, supervisor: SupervisorProcess) {
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(supervisor);
+        // Its end takes a moment, for which nobody else waits.
+        drop(before);
+    }
 }
 
 impl Slot {
-    /// Starts a program. That its file does not exist is said at its end.
+    /// Starts a program. That its file does not exist is said at its end. One that was started before has to have
+    /// ended, or both run, each with a supervisor.
     ///
     /// # Errors
     /// [`LeashError`]; nothing runs then.
-    pub fn start(&mut self, order: &Order) -> Result<Running<'_>, LeashError> {
-        let pipe = |flags| pipe_with(PipeFlags::CLOEXEC | flags).map_err(|error| LeashError::Order(error.into()));
-        let (output, output_end) = pipe(PipeFlags::empty())?;
-        let worker =
-            if order.has_worker_pipes { Some((pipe(PipeFlags::empty())?, pipe(PipeFlags::empty())?)) } else { None };
+    pub fn start(&mut self, order: &Order) -> Result<Running, LeashError> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| LeashError::Order(error.into()));
+        let (output, output_end) = pipe()?;
+        let worker = if order.has_worker_pipes { Some((pipe()?, pipe()?)) } else { None };
         let mut ends = vec![output_end.as_fd()];
         if let Some(((reads, _), (_, writes))) = &worker {
             ends.extend([reads.as_fd(), writes.as_fd()]);
         }
-        self.deliver(order, &ends)?;
+        let supervisor = self.deliver(order, &ends)?;
         drop(output_end);
         let worker = worker.map(|((_, to), (from, _))| WorkerPipes { to, from, unsent: Vec::new() });
-        let nonblocking: Vec<&OwnedFd> =
-            std::iter::once(&output).chain(worker.iter().flat_map(|worker| [&worker.to, &worker.from])).collect();
-        for end in nonblocking {
+        let own_ends = std::iter::once(&output).chain(worker.iter().flat_map(|worker| [&worker.to, &worker.from]));
+        for end in own_ends {
             rustix::io::ioctl_fionbio(end, true).map_err(|error| LeashError::Order(error.into()))?;
         }
-        Ok(Running::new(self, output, worker))
+        Ok(Running::new(supervisor, self.idle.clone(), output, worker))
     }
 
     /// To the supervisor, or, if that has died meanwhile, to another one.
-    fn deliver(&mut self, order: &Order, ends: &[BorrowedFd<'_>]) -> Result<(), LeashError> {
+    fn deliver(&mut self, order: &Order, ends: &[BorrowedFd<'_>]) -> Result<SupervisorProcess, LeashError> {
         let request = Request::Start(Box::new(order.clone()));
-        if let Some(supervisor) = &self.supervisor {
+        if let Some(mut supervisor) = self.idle.take() {
             match send(&supervisor.socket, &request, ends) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(supervisor),
                 // Said of the order itself, before anything was sent.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(LeashError::Order(error)),
-                Err(_) => self.lose_supervisor(),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.idle.put(supervisor);
+                    return Err(LeashError::Order(error));
+                }
+                Err(_) => supervisor.kill(),
             }
         }
-        let supervisor = self.supervisor.insert(SupervisorProcess::start(&self.leash)?);
-        let sent = send(&supervisor.socket, &request, ends);
-        sent.map_err(|error| {
-            self.lose_supervisor();
-            LeashError::Order(error)
-        })
+        let supervisor = SupervisorProcess::start(&self.leash)?;
+        send(&supervisor.socket, &request, ends).map_err(LeashError::Order)?;
+        Ok(supervisor)
     }
 
-    /// The supervisor's process, if there is one.
+    /// The process that waits for the next program, if there is one.
     #[must_use]
     pub fn supervisor(&self) -> Option<u32> {
-        self.supervisor.as_ref().map(|supervisor| supervisor.child.id())
-    }
-
-    pub(crate) fn socket(&self) -> Option<&UnixStream> {
-        self.supervisor.as_ref().map(|supervisor| &supervisor.socket)
-    }
-
-    /// Ends a supervisor that is dead or does not answer, and whatever it had started.
-    pub(crate) fn lose_supervisor(&mut self) {
-        if let Some(mut supervisor) = self.supervisor.take() {
-            supervisor.kill();
-        }
+        self.idle.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(SupervisorProcess::id)
     }
 }
 
 /// A supervisor, seen from its executor.
 #[derive(Debug)]
-struct SupervisorProcess {
+pub(crate) struct SupervisorProcess {
     child: Child,
-    socket: UnixStream,
+    pub(crate) socket: UnixStream,
     isolation: Isolation,
+    /// What its programs bear in their environment where there are no PID namespaces.
+    mark: String,
     is_reaped: bool,
 }
 
@@ -183,8 +189,9 @@ impl SupervisorProcess {
             .stdout(Stdio::null())
             .spawn()?;
         let isolation = Isolation { tree: Tree::Subreaper, memory: Memory::Rlimit };
-        let mut supervisor = Self { child, socket, isolation, is_reaped: false };
-        send(&supervisor.socket, &Request::Prepare(leash.allowed), &[])?;
+        let mut supervisor = Self { child, socket, isolation, mark: new_mark(), is_reaped: false };
+        let prepare = Request::Prepare { allowed: leash.allowed, mark: supervisor.mark.clone() };
+        send(&supervisor.socket, &prepare, &[])?;
         match receive(&supervisor.socket)?.0 {
             Reply::Prepared(isolation) => supervisor.isolation = isolation,
             Reply::Ended(_) => return Err(io::ErrorKind::InvalidData.into()),
@@ -192,17 +199,20 @@ impl SupervisorProcess {
         Ok(supervisor)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends one that is dead or does not answer, and whatever it had started.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.is_reaped = true;
         if let Memory::Group { folder, .. } = &self.isolation.memory {
             let _ = cgroup::remove(folder);
         }
-        if self.isolation.tree == Tree::Subreaper
-            && let Some(pid) = Pid::from_raw(self.child.id() as i32)
-        {
-            tree::kill_marked(&mark(pid));
+        if self.isolation.tree == Tree::Subreaper {
+            tree::kill_marked(&self.mark);
         }
     }
 }
@@ -222,4 +232,11 @@ impl Drop for SupervisorProcess {
             self.kill();
         }
     }
+}
+
+/// Like no other one on this machine, containers included, whose process numbers are those of others too.
+fn new_mark() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{}-{now}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

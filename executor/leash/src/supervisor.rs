@@ -31,6 +31,7 @@ pub(crate) struct Supervisor {
     /// Keeps the lowest numbers taken.
     _reserved: Vec<OwnedFd>,
     isolation: Isolation,
+    mark: String,
     attempt: Option<Attempt>,
     is_closing: bool,
 }
@@ -55,12 +56,21 @@ impl Supervisor {
         let child_signals = sys::child_signals()?;
         chdir("/")?;
         let nothing = File::from(fcntl_dupfd_cloexec(&nothing, 0)?);
-        let (Request::Prepare(allowed), _) = wire::receive(&socket)? else {
+        let (Request::Prepare { allowed, mark }, _) = wire::receive(&socket)? else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let isolation = prepare(allowed)?;
         wire::send(&socket, &Reply::Prepared(isolation.clone()), &[])?;
-        Ok(Self { socket, child_signals, nothing, _reserved: reserved, isolation, attempt: None, is_closing: false })
+        Ok(Self {
+            socket,
+            child_signals,
+            nothing,
+            _reserved: reserved,
+            isolation,
+            mark,
+            attempt: None,
+            is_closing: false,
+        })
     }
 
     /// Serves until the executor is gone and nothing runs.
@@ -132,7 +142,7 @@ impl Supervisor {
                 }
             }
             // What no executor of this version says is its end too.
-            Ok((Request::Start(_) | Request::Prepare(_), _)) | Err(_) => {
+            Ok((Request::Start(_) | Request::Prepare { .. }, _)) | Err(_) => {
                 self.is_closing = true;
                 if let Some(attempt) = &mut self.attempt {
                     attempt.kill(now);
@@ -147,7 +157,8 @@ impl Supervisor {
         let output = pipes.next().ok_or_else(|| lost("a pipe for its output"))?;
         let worker = order.has_worker_pipes.then(|| pipes.next().zip(pipes.next()).ok_or_else(|| lost("its pipes")));
         let nothing = self.nothing.try_clone().map_err(|error| How::Lost(error.to_string()))?;
-        Attempt::start(order, &Ends { nothing: nothing.into(), output, worker: worker.transpose()? }, &self.isolation)
+        let ends = Ends { nothing: nothing.into(), output, worker: worker.transpose()? };
+        Attempt::start(order, &ends, &self.isolation, &self.mark)
     }
 
     fn tell(&mut self, ended: Ended) {

@@ -1,9 +1,7 @@
 //! Finds processes by walking `/proc`: those that descend from this one, and those that bear a mark.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,7 +43,7 @@ pub(crate) fn kill_descendants() {
 }
 
 /// Kills every process in whose first environment `mark` is, until there is none for two looks.
-pub(crate) fn kill_marked(mark: &OsStr) {
+pub(crate) fn kill_marked(mark: &str) {
     let deadline = Instant::now() + SWEEP_MAX;
     let entry: Vec<u8> = [MARK.as_bytes(), b"=", mark.as_bytes()].concat();
     let is_marked = |pid: &Pid| {

@@ -22,8 +22,8 @@ use crate::order::Order;
 /// What an executor says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first message.
-    Prepare(Allowed),
+    /// The first message. Where there are no PID namespaces, programs bear the mark in their environment.
+    Prepare { allowed: Allowed, mark: String },
     /// Comes with the program's output, then what it reads from and writes to if it has worker pipes.
     Start(Box<Order>),
     /// SIGTERM now; SIGKILL after so long.

@@ -58,6 +58,8 @@ fn arguments_variables_and_folder_arrive_as_they_were() {
 
 #[test]
 fn no_descriptor_is_inherited_but_the_three_and_a_workers_two() {
+    // As if a shell had left it open in the executor.
+    let _inherited = rustix::io::dup(std::io::stderr()).unwrap();
     for way in ways() {
         let mut slot = way.leash.slot();
         let mut order = order(STAND_IN, &["descriptors"], &new_mark());

@@ -81,7 +81,7 @@ pub(crate) fn run(slot: &mut Slot, order: &Order) -> (Ended, String) {
     listen(&mut running)
 }
 
-pub(crate) fn listen(running: &mut Running<'_>) -> (Ended, String) {
+pub(crate) fn listen(running: &mut Running) -> (Ended, String) {
     let mut output = Excerpt::new(64 << 10, 64 << 10);
     let ended = running.wait(Instant::now() + PATIENCE, |heard| {
         if let Heard::Output(bytes) = heard {
@@ -93,7 +93,7 @@ pub(crate) fn listen(running: &mut Running<'_>) -> (Ended, String) {
 }
 
 /// Listens until the program has printed this word.
-pub(crate) fn listen_for(running: &mut Running<'_>, word: &str) -> String {
+pub(crate) fn listen_for(running: &mut Running, word: &str) -> String {
     let mut output = String::new();
     let deadline = Instant::now() + PATIENCE;
     while !output.contains(word) {
