@@ -151,19 +151,22 @@ fn a_program_that_is_dropped_is_killed() {
 }
 
 #[test]
-fn two_hundred_attempts_leave_no_process_no_group_and_no_descriptor() {
-    let descriptors = |pid: &str| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+fn two_hundred_attempts_leave_no_process_no_group_no_descriptor_and_no_mount() {
+    let held = |pid: &str| {
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().lines().count();
+        (fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(), mounts)
+    };
     for way in ways() {
         let (mut slot, mark) = (way.leash.slot(), new_mark());
         run(&mut slot, &shell("exit 0", &mark));
         let supervisor = slot.supervisor().unwrap().to_string();
-        let before = descriptors(&supervisor);
+        let before = held(&supervisor);
         for number in 0..50 {
             let code = number % 5;
             let (ended, _) = run(&mut slot, &shell(&format!("(sleep 1000 &); exit {code}"), &mark));
             assert_eq!(ended.how, How::Exit(code), "{way:?}");
         }
-        assert_eq!(descriptors(&supervisor), before, "{way:?}");
+        assert_eq!(held(&supervisor), before, "{way:?}");
         assert_eq!(slot.supervisor().unwrap().to_string(), supervisor, "one supervisor for all");
         assert_eq!(marked(&mark), [0; 0], "{way:?}");
         let group = group_folder(way, &slot);
