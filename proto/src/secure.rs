@@ -1,5 +1,5 @@
-//! Connections on which both sides know each other: an identity's file in use, the door of an executor, and the rule who
-//! may call what.
+//! Connections on which both sides know each other: an identity's file in use, the handshake of either side, and the rule
+//! who may call what.
 
 use std::fs;
 use std::future::Future;
@@ -10,33 +10,23 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use broadsweep_identity::Role;
 use broadsweep_identity::identity::{Identity, role_of, usual_place};
 use broadsweep_identity::tls::{client_config, executor_name, server_config, why};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tonic::codegen::http::{self, Uri};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::transport::server::Connected;
 use tonic::{Status, body::Body};
 
-/// How long a stranger may take to show who it is.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Handshakes at a time: who comes then has to wait.
-const HANDSHAKES_MAX: usize = 64;
-/// Connections that were let in and wait for the server.
-const WAITING_MAX: usize = 16;
-/// The wait after the system had no room for a connection.
-const REST: Duration = Duration::from_millis(100);
-/// How long somebody who is refused is listened to.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
+use crate::guard::{CallGuard, Flood, Meter, Share, Side, Visit};
+
 /// The first byte of what TLS says, and of nothing that HTTP/2 does.
 const TLS_ALERT: u8 = 0x15;
 
@@ -140,12 +130,14 @@ pub enum Peer {
 }
 
 /// What is known of whoever opened a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// From where.
     pub address: Option<SocketAddr>,
     /// Who.
     pub peer: Peer,
+    /// What calls from its address share.
+    share: Option<Arc<Share>>,
 }
 
 /// What executors may call as well as drivers: what one of them needs to get blocks from another.
@@ -175,6 +167,12 @@ pub struct Line {
     address: Option<SocketAddr>,
     /// Whether this side dialled, without encryption, and has heard nothing yet.
     is_unheard: bool,
+    /// What the other side has sent.
+    meter: Meter,
+    /// Rings when the other side has been silent for too long.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Its place among those that came in; a line that this side dialled has none.
+    visit: Option<Visit>,
 }
 
 #[derive(Debug)]
@@ -184,9 +182,47 @@ enum Either {
 }
 
 impl Line {
-    fn plain(stream: TcpStream, is_unheard: bool) -> Self {
+    fn new(stream: Either, peer: Peer, address: Option<SocketAddr>, side: Side) -> Self {
+        let meter = Meter::new(side, Instant::now());
+        Self { stream, peer, address, is_unheard: false, meter, alarm: None, visit: None }
+    }
+
+    /// One that came without encryption.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
         let address = stream.peer_addr().ok();
-        Self { stream: Either::Plain(stream), peer: Peer::Anyone, address, is_unheard }
+        Self::new(Either::Plain(stream), Peer::Anyone, address, Side::Client)
+    }
+
+    /// Gives it its place.
+    pub(crate) fn with_visit(self, visit: Visit) -> Self {
+        Self { visit: Some(visit), ..self }
+    }
+
+    /// Takes note of what came, or of nothing.
+    fn note(&mut self, read: Poll<&[u8]>, context: &mut Context<'_>) -> Result<(), Flood> {
+        if let Poll::Ready(bytes) = read {
+            self.meter.take(bytes, Instant::now())?;
+        }
+        let (Poll::Pending, Some(deadline)) = (read, self.meter.deadline()) else { return Ok(()) };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        if alarm.as_mut().poll(context).is_ready() { Err(self.meter.overdue()) } else { Ok(()) }
+    }
+
+    /// Names whoever floods.
+    fn cut_off(&self, flood: Flood) -> io::Error {
+        let who = match self.peer {
+            Peer::Anyone => "a connection".to_owned(),
+            Peer::Known(role) => format!("an {role}").replace("an driver", "a driver"),
+        };
+        let address = self.address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
+        tracing::warn!("{who} at {address} was cut off: {flood}");
+        if let Some(visit) = &self.visit {
+            visit.charge(Instant::now());
+        }
+        io::Error::new(io::ErrorKind::InvalidData, flood)
     }
 }
 
@@ -194,12 +230,12 @@ impl Connected for Line {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { address: self.address, peer: self.peer }
+        Caller { address: self.address, peer: self.peer, share: self.visit.as_ref().map(Visit::share) }
     }
 }
 
 /// What TLS says of an error, in words that help.
-fn told(error: io::Error) -> io::Error {
+pub(crate) fn told(error: io::Error) -> io::Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(inner) => io::Error::new(error.kind(), why(inner)),
         None => error,
@@ -212,10 +248,11 @@ impl AsyncRead for Line {
         let before = buffer.filled().len();
         let read = match &mut this.stream {
             Either::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Either::Secure(stream) => return Pin::new(stream).poll_read(context, buffer).map_err(told),
+            Either::Secure(stream) => Pin::new(stream).poll_read(context, buffer).map_err(told),
         };
+        let came = &buffer.filled()[before..];
         if this.is_unheard
-            && let Some(first) = buffer.filled().get(before)
+            && let Some(first) = came.first()
         {
             this.is_unheard = false;
             if *first == TLS_ALERT {
@@ -223,7 +260,11 @@ impl AsyncRead for Line {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
             }
         }
-        read
+        let heard = read.is_ready().then_some(came).map_or(Poll::Pending, Poll::Ready);
+        match this.note(heard, context) {
+            Ok(()) => read,
+            Err(flood) => Poll::Ready(Err(this.cut_off(flood))),
+        }
     }
 }
 
@@ -268,55 +309,7 @@ impl AsyncWrite for Line {
     }
 }
 
-/// The connections that come to `listener`: as they are, or, with an identity, those whose other end is known. Nobody who
-/// takes its time keeps others waiting.
-pub fn door(listener: TcpListener, identity: Option<Arc<IdentityFile>>) -> mpsc::Receiver<io::Result<Line>> {
-    let (let_in, incoming) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = let_in.closed() => return,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Of a connection that is gone already, or of a system that has no room: others may come.
-                    tracing::debug!(%error, "a connection was not accepted");
-                    sleep(REST).await;
-                    continue;
-                }
-            };
-            let _ = stream.set_nodelay(true);
-            let Some(identity) = identity.clone() else {
-                if let_in.send(Ok(Line::plain(stream, false))).await.is_err() {
-                    return;
-                }
-                continue;
-            };
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-            let let_in = let_in.clone();
-            tokio::spawn(async move {
-                let shaken = timeout(HANDSHAKE_MAX, welcome(stream, address, &identity)).await;
-                drop(permit);
-                match shaken {
-                    Ok(Ok(line)) => {
-                        let _ = let_in.send(Ok(line)).await; // the server may have ended
-                    }
-                    Ok(Err((error, stream))) => {
-                        tracing::info!(%address, "a connection was refused: {}", told(error));
-                        dismiss(stream).await;
-                    }
-                    Err(_) => tracing::info!(%address, "a connection was refused: it did not say who it is"),
-                }
-            });
-        }
-    });
-    incoming
-}
-
-async fn welcome(
+pub(crate) async fn welcome(
     stream: TcpStream,
     address: SocketAddr,
     identity: &IdentityFile,
@@ -328,15 +321,7 @@ async fn welcome(
         return Err((io::Error::other("its certificate has no role"), stream.into_inner().0));
     };
     let stream = Either::Secure(Box::new(stream.into()));
-    Ok(Line { stream, peer: Peer::Known(role), address: Some(address), is_unheard: false })
-}
-
-/// Lets somebody hear why it is refused: what it says meanwhile is read, or its system would drop what it was told.
-async fn dismiss(mut stream: TcpStream) {
-    let _ = stream.shutdown().await; // it may have gone
-    let mut heard = [0; 4096];
-    let listen = async { while stream.read(&mut heard).await.is_ok_and(|bytes| bytes > 0) {} };
-    let _ = timeout(GOODBYE_MAX, listen).await;
+    Ok(Line::new(stream, Peer::Known(role), Some(address), Side::Client))
 }
 
 /// Dials an executor: as `endpoint`'s connector.
@@ -362,12 +347,15 @@ async fn dial(uri: Uri, identity: Option<Arc<IdentityFile>>) -> io::Result<Line>
     let address = uri.authority().ok_or_else(|| io::Error::other("no host to connect to"))?;
     let stream = TcpStream::connect(address.as_str()).await?;
     stream.set_nodelay(true)?;
-    let Some(identity) = identity else { return Ok(Line::plain(stream, true)) };
     let address = stream.peer_addr().ok();
+    let Some(identity) = identity else {
+        let line = Line::new(Either::Plain(stream), Peer::Anyone, address, Side::Server);
+        return Ok(Line { is_unheard: true, ..line });
+    };
     let connector = TlsConnector::from(identity.current().client);
     let stream = connector.connect(executor_name(), stream).await.map_err(told)?;
     let stream = Either::Secure(Box::new(stream.into()));
-    Ok(Line { stream, peer: Peer::Known(Role::Executor), address, is_unheard: false })
+    Ok(Line::new(stream, Peer::Known(Role::Executor), address, Side::Server))
 }
 
 /// Lets calls through that their caller may make.
@@ -386,9 +374,9 @@ impl<S> tower_layer::Layer<S> for Gate {
     }
 }
 
-impl<S, B> Service<http::Request<B>> for Gated<S>
+impl<S> Service<http::Request<Body>> for Gated<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -400,9 +388,15 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match check(&request) {
-            Ok(()) => Box::pin(self.0.call(request)),
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let share = request.extensions().get::<Caller>().and_then(|caller| caller.share.clone());
+        let counted = check(&request).and_then(|()| share.map(CallGuard::new).transpose());
+        match counted {
+            Ok(Some(call)) => {
+                let answer = self.0.call(request.map(|body| call.bound(body)));
+                Box::pin(async move { Ok(answer.await?.map(|body| call.until_end_of(body))) })
+            }
+            Ok(None) => Box::pin(self.0.call(request)),
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
         }
     }
