@@ -308,7 +308,7 @@ fn whoever_is_not_of_the_cluster_gets_nowhere_on_any_side_and_the_study_goes_on(
     let node = |path: &Path, cache: &str| lab.executor_with(cache, 1, &["--identity", path.to_str().unwrap()]);
     let (executor, other) = (node(&papers.good, "cache"), node(&papers.other, "other"));
     let study = lab.write("study.toml", tiny_with(&[("[16, 32, 64]", "[32]"), ("epochs = 12", "epochs = 30")]));
-    let own = ["--identity", papers.driver.to_str().unwrap(), "--connect-timeout", "20"];
+    let own = ["--identity", papers.driver.to_str().unwrap()];
     let runtime = Runtime::new().unwrap();
     let impostors = runtime.block_on(Impostor::start_all(&papers));
     let addresses = impostors.iter().map(|impostor| impostor.address.as_str()).chain([executor.address.as_str()]);

@@ -12,7 +12,7 @@ use super::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, bomb, call, call_headers, claiming, frame,
 };
-use super::wire::{Badge, open, plain};
+use super::wire::{Badge, Way, open, plain};
 
 /// The call that all peers may make.
 const FETCH: &str = "/broadsweep.bulk.v1.Bulk/Fetch";
@@ -103,31 +103,29 @@ pub const OF_PEERS: [Attack; 15] = [
 
 impl Attack {
     /// One connection, or a crowd of them, until it is cut off.
-    pub(super) async fn run(self, address: &str, badge: Option<&Badge>, stop: &AtomicBool) -> io::Result<()> {
+    pub(super) async fn run(self, way: &Way, stop: &AtomicBool) -> io::Result<()> {
         match self {
-            Self::HalfOpen => crowd(address, &[], stop).await,
+            Self::HalfOpen => crowd(way, &[], stop).await,
             Self::StalledHandshakes => {
-                let hello = hello(badge);
-                crowd(address, &hello[..hello.len() / 2], stop).await
+                let hello = hello(way);
+                crowd(way, &hello[..hello.len() / 2], stop).await
             }
-            Self::SlowLoris => slowly(address, &hello(badge), stop).await,
-            Self::Hellos => shouted(address, &hello(badge)).await,
-            Self::TlsGarbage => {
-                shouted(address, &[&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc][..], &noise(600)].concat()).await
-            }
-            Self::Garbage => shouted(address, &noise(4096)).await,
+            Self::SlowLoris => slowly(way, &hello(way), stop).await,
+            Self::Hellos => shouted(way, &hello(way)).await,
+            Self::TlsGarbage => shouted(way, &[&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc][..], &noise(600)].concat()).await,
+            Self::Garbage => shouted(way, &noise(4096)).await,
             Self::Idle => {
-                let mut wire = open(address, badge).await?;
+                let mut wire = open(way).await?;
                 wire.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await?;
                 answered_pings(wire, stop).await
             }
-            _ => self.flood(address, badge, stop).await,
+            _ => self.flood(way, stop).await,
         }
     }
 
     /// Writes batch after batch, and reads what comes.
-    async fn flood(self, address: &str, badge: Option<&Badge>, stop: &AtomicBool) -> io::Result<()> {
-        let (mut reader, mut writer) = tokio::io::split(open(address, badge).await?);
+    async fn flood(self, way: &Way, stop: &AtomicBool) -> io::Result<()> {
+        let (mut reader, mut writer) = tokio::io::split(open(way).await?);
         // A window of none: no answer's content can be sent.
         let settings: &[u8] = if self == Self::Deaf { &[0, 4, 0, 0, 0, 0] } else { &[] };
         writer.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).await?;
@@ -211,10 +209,10 @@ async fn until(stop: &AtomicBool, at_most: Duration) -> io::Result<()> {
 }
 
 /// Opens connections by hundreds that say `first` and no more; the ones before go once there are too many.
-async fn crowd(address: &str, first: &[u8], stop: &AtomicBool) -> io::Result<()> {
+async fn crowd(way: &Way, first: &[u8], stop: &AtomicBool) -> io::Result<()> {
     let mut held: Vec<TcpStream> = Vec::new();
     while held.len() < CROWD && !stop.load(Ordering::Relaxed) {
-        let mut stream = plain(address).await?;
+        let mut stream = plain(way).await?;
         // It may be closed already.
         let _ = stream.write_all(first).await;
         held.push(stream);
@@ -223,10 +221,10 @@ async fn crowd(address: &str, first: &[u8], stop: &AtomicBool) -> io::Result<()>
 }
 
 /// Says `content` byte after byte, on some connections at once.
-async fn slowly(address: &str, content: &[u8], stop: &AtomicBool) -> io::Result<()> {
+async fn slowly(way: &Way, content: &[u8], stop: &AtomicBool) -> io::Result<()> {
     let mut streams = Vec::new();
     for _ in 0..64 {
-        streams.push(plain(address).await?);
+        streams.push(plain(way).await?);
     }
     for byte in content {
         for stream in &mut streams {
@@ -241,8 +239,8 @@ async fn slowly(address: &str, content: &[u8], stop: &AtomicBool) -> io::Result<
 }
 
 /// Says `content` and is gone.
-async fn shouted(address: &str, content: &[u8]) -> io::Result<()> {
-    let mut stream = plain(address).await?;
+async fn shouted(way: &Way, content: &[u8]) -> io::Result<()> {
+    let mut stream = plain(way).await?;
     stream.write_all(content).await?;
     let mut heard = [0; 4096];
     let _ = timeout(POLL, stream.read(&mut heard)).await; // whatever it is
@@ -277,8 +275,10 @@ async fn answered_pings(mut wire: Box<dyn super::wire::Wire>, stop: &AtomicBool)
 }
 
 /// The first message of a TLS handshake, or what looks like one from afar.
-fn hello(badge: Option<&Badge>) -> Vec<u8> {
-    badge.map_or_else(|| [&[0x16, 3, 1, 0, 0xfa, 1, 0, 0, 0xf6, 3, 3][..], &noise(250)].concat(), Badge::hello)
+fn hello(way: &Way) -> Vec<u8> {
+    way.badge
+        .as_ref()
+        .map_or_else(|| [&[0x16, 3, 1, 0, 0xfa, 1, 0, 0, 0xf6, 3, 3][..], &noise(250)].concat(), Badge::hello)
 }
 
 /// Bytes without sense, always the same.

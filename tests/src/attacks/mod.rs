@@ -18,6 +18,7 @@ mod node;
 mod victim;
 mod wire;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +30,7 @@ use tokio::runtime;
 pub use kinds::{Attack, OF_PEERS, OF_STRANGERS};
 pub use node::HostileNode;
 pub use victim::{Taken, taken};
-pub use wire::Badge;
+use wire::{Badge, Way};
 
 /// The rest after a connection came to nothing.
 const REST: Duration = Duration::from_millis(1);
@@ -50,14 +51,15 @@ impl Attacker {
     pub fn start(attack: Attack, address: &str, identity: Option<&Path>) -> Self {
         let (stop, connections) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&connections));
-        let (address, badge) = (address.to_owned(), identity.map(Badge::read));
+        let from = IpAddr::from([127, 0, 1, 1 + attack as u8]);
+        let way = Way { to: address.parse().unwrap(), from, badge: identity.map(Badge::read) };
         let thread = thread::spawn(move || {
             be_nice();
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 while !stopped.load(Ordering::Relaxed) {
                     count.fetch_add(1, Ordering::Relaxed);
-                    let _ = attack.run(&address, badge.as_ref(), &stopped).await; // it is cut off
+                    let _ = attack.run(&way, &stopped).await; // it is cut off
                     tokio::time::sleep(REST).await;
                 }
             });

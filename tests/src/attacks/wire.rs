@@ -1,7 +1,7 @@
 //! A connection of an attacker, with or without an identity.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 
-/// Where attackers come from: as from a machine of their own.
-const ATTACKERS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 /// How long an attacker waits to be let in.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What carries bytes both ways.
-pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// An identity as an attacker uses it, or none.
@@ -44,22 +42,30 @@ impl Badge {
     }
 }
 
-/// A connection over TCP alone, from the attackers' address.
-pub(super) async fn plain(address: &str) -> io::Result<TcpStream> {
+/// The way to whoever is attacked.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) to: SocketAddr,
+    /// As from a machine of its own: what an address has done before does not count.
+    pub(super) from: IpAddr,
+    pub(super) badge: Option<Badge>,
+}
+
+/// A connection over TCP alone.
+pub(super) async fn plain(way: &Way) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::new(ATTACKERS, 0))?;
+    socket.bind(SocketAddr::new(way.from, 0))?;
     // Its port is free at once for the next one.
     socket.set_zero_linger()?;
-    let address = address.parse().map_err(io::Error::other)?;
-    let stream = timeout(PATIENCE, socket.connect(address)).await??;
+    let stream = timeout(PATIENCE, socket.connect(way.to)).await??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// A connection, encrypted where there is a badge.
-pub(super) async fn open(address: &str, badge: Option<&Badge>) -> io::Result<Box<dyn Wire>> {
-    let stream = plain(address).await?;
-    let Some(Badge(config)) = badge else { return Ok(Box::new(stream)) };
+pub(super) async fn open(way: &Way) -> io::Result<Box<dyn Wire>> {
+    let stream = plain(way).await?;
+    let Some(Badge(config)) = &way.badge else { return Ok(Box::new(stream)) };
     let connector = TlsConnector::from(Arc::clone(config));
     Ok(Box::new(timeout(PATIENCE, connector.connect(executor_name(), stream)).await??))
 }
