@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::guard::bounded_endpoint;
 use crate::proof::Proof;
 use crate::safe_channel::SafeChannel;
 use crate::secure::Dialler;
-use crate::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 
 /// What [`Connect::connect`] returns.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
@@ -67,15 +67,7 @@ impl From<&(dyn Error + 'static)> for Unreachable {
 pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) -> Result<SafeChannel, Unreachable> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static)))?;
-    let endpoint = endpoint
-        .connect_timeout(timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
+    let endpoint = bounded_endpoint(endpoint).connect_timeout(timeout);
     match tokio::time::timeout(timeout, connect.connect(endpoint)).await {
         Ok(Ok(channel)) => Ok(SafeChannel::from(channel)),
         Ok(Err(error)) => Err(Unreachable::from(&error as &(dyn Error + 'static))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod bulk;
 pub mod dial;
+pub mod guard;
 pub mod line;
 pub mod proof;
 pub mod safe_channel;

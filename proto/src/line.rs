@@ -1,5 +1,6 @@
 //! One connection between two processes, with or without encryption, and what is known of its other end.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use broadsweep_identity::tls::why;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::guard::{Flood, Meter, Side, Visit};
 use crate::proof::IdentityFile;
 use crate::secure::{Caller, Peer};
 
@@ -28,6 +31,12 @@ pub struct Line {
     caller: Caller,
     /// Whether this side dialled, without encryption, and has heard nothing yet.
     is_unheard: bool,
+    /// What the other side has sent.
+    meter: Meter,
+    /// Rings when the other side has been silent for too long.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Its place among those that came in; a line that this side dialled has none.
+    visit: Option<Visit>,
 }
 
 #[derive(Debug)]
@@ -47,16 +56,22 @@ struct Belief {
 }
 
 impl Line {
-    /// One that came, or was dialled, without encryption.
-    pub(crate) fn plain(stream: TcpStream, peer: Peer, is_unheard: bool) -> Self {
-        let caller = Caller { address: stream.peer_addr().ok(), peer };
-        Self { stream: Either::Plain(stream), caller, is_unheard }
+    fn new(stream: Either, caller: Caller, other: Side) -> Self {
+        let is_unheard = matches!((&stream, other), (Either::Plain(_), Side::Server));
+        Self { stream, caller, is_unheard, meter: Meter::new(other, Instant::now()), alarm: None, visit: None }
+    }
+
+    /// One that came, or was dialled, without encryption; the other end is the client or the server of it.
+    pub(crate) fn plain(stream: TcpStream, peer: Peer, other: Side) -> Self {
+        let caller = Caller { address: stream.peer_addr().ok(), peer, share: None };
+        Self::new(Either::Plain(stream), caller, other)
     }
 
     /// One whose handshake is over; otherwise what is wrong with the certificate that was shown.
     pub(crate) fn secure(
         stream: TlsStream<TcpStream>,
         identity: &Arc<IdentityFile>,
+        other: Side,
     ) -> Result<Self, (io::Error, TcpStream)> {
         let (transport, session) = stream.get_ref();
         let address = transport.peer_addr().ok();
@@ -70,8 +85,40 @@ impl Line {
             return Err((io::Error::other("its certificate does not say what its owner is"), transport));
         };
         let belief = Belief { certificate, identity: Arc::clone(identity), version: None };
-        let caller = Caller { address, peer: Peer::Known(owner) };
-        Ok(Self { stream: Either::Secure(Box::new((stream, belief))), caller, is_unheard: false })
+        let caller = Caller { address, peer: Peer::Known(owner), share: None };
+        Ok(Self::new(Either::Secure(Box::new((stream, belief))), caller, other))
+    }
+
+    /// Gives it its place.
+    pub(crate) fn with_visit(self, visit: Visit) -> Self {
+        Self { visit: Some(visit), ..self }
+    }
+
+    /// Takes note of what came, or of nothing.
+    fn note(&mut self, read: Poll<&[u8]>, context: &mut Context<'_>) -> Result<(), Flood> {
+        if let Poll::Ready(bytes) = read {
+            self.meter.take(bytes, Instant::now())?;
+        }
+        let (Poll::Pending, Some(deadline)) = (read, self.meter.deadline()) else { return Ok(()) };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        if alarm.as_mut().poll(context).is_ready() { Err(self.meter.overdue()) } else { Ok(()) }
+    }
+
+    /// Names whoever floods.
+    fn cut_off(&self, flood: Flood) -> io::Error {
+        let who = match &self.caller.peer {
+            Peer::Anyone | Peer::Kin => "a connection".to_owned(),
+            Peer::Known(owner) => owner.to_string(),
+        };
+        let address = self.caller.address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
+        tracing::warn!("{who} at {address} was cut off: {flood}");
+        if let Some(visit) = &self.visit {
+            visit.charge(Instant::now());
+        }
+        io::Error::new(io::ErrorKind::InvalidData, flood)
     }
 }
 
@@ -88,7 +135,7 @@ impl Connected for Line {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        self.caller.clone()
+        Caller { share: self.visit.as_ref().map(Visit::share), ..self.caller.clone() }
     }
 }
 
@@ -109,21 +156,28 @@ impl AsyncRead for Line {
             Either::Secure(secure) => {
                 let (stream, belief) = &mut **secure;
                 belief.check()?;
-                return Pin::new(stream).poll_read(context, buffer).map_err(told);
+                Pin::new(stream).poll_read(context, buffer).map_err(told)
             }
         };
+        let came = &buffer.filled()[before..];
         if this.is_unheard
-            && let Some(first) = buffer.filled().get(before)
+            && let Some(first) = came.first()
         {
             this.is_unheard = false;
             let reason = match *first {
-                TLS_ALERT => "the executor lets in only whom it knows: name your identity with --identity",
-                NOT_YOURS => "it is a local executor of another driver, and takes orders from that one alone",
-                _ => return read,
+                TLS_ALERT => Some("the executor lets in only whom it knows: name your identity with --identity"),
+                NOT_YOURS => Some("it is a local executor of another driver, and takes orders from that one alone"),
+                _ => None,
             };
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+            if let Some(reason) = reason {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+            }
         }
-        read
+        let heard = read.is_ready().then_some(came).map_or(Poll::Pending, Poll::Ready);
+        match this.note(heard, context) {
+            Ok(()) => read,
+            Err(flood) => Poll::Ready(Err(this.cut_off(flood))),
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Connections on which both sides know each other: the door of an executor, how it is dialled, and the rule who may call
-//! what.
+//! Connections on which both sides know each other: what either side shows the other, and the rule who may call what.
 
 use std::future::Future;
 use std::io;
@@ -7,35 +6,22 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use broadsweep_identity::Role;
 use broadsweep_identity::identity::Owner;
 use broadsweep_identity::tls::executor_name;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::codegen::http::{self, Uri};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::{Status, body::Body};
 
+use crate::guard::{CallGuard, Share, Side};
 use crate::line::{Line, NOT_YOURS, told};
 use crate::proof::Proof;
 use crate::secret::Secret;
-
-/// How long a stranger may take to show who it is.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Handshakes at a time: who comes then has to wait.
-const HANDSHAKES_MAX: usize = 64;
-/// Connections that were let in and wait for the server.
-const WAITING_MAX: usize = 16;
-/// The wait after the system had no room for a connection.
-const REST: Duration = Duration::from_millis(100);
-/// How long somebody who is refused is listened to.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +41,8 @@ pub struct Caller {
     pub address: Option<SocketAddr>,
     /// Who.
     pub peer: Peer,
+    /// What calls from its address share.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 impl Caller {
@@ -89,57 +77,20 @@ pub fn check<B>(request: &http::Request<B>) -> Result<(), Status> {
     }
 }
 
-/// The connections that come to `listener` and show what `proof` asks for. Nobody who takes its time keeps others waiting.
-pub fn door(listener: TcpListener, proof: Proof) -> mpsc::Receiver<io::Result<Line>> {
-    let (let_in, incoming) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = let_in.closed() => return,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Of a connection that is gone already, or of a system that has no room: others may come.
-                    tracing::debug!(%error, "a connection was not accepted");
-                    sleep(REST).await;
-                    continue;
-                }
-            };
-            let _ = stream.set_nodelay(true);
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-            let (let_in, proof) = (let_in.clone(), proof.clone());
-            tokio::spawn(async move {
-                let shaken = timeout(HANDSHAKE_MAX, welcome(stream, &proof)).await;
-                drop(permit);
-                match shaken {
-                    Ok(Ok(line)) => {
-                        let _ = let_in.send(Ok(line)).await; // the server may have ended
-                    }
-                    Ok(Err((error, stream))) => {
-                        tracing::info!(%address, "a connection was refused: {}", told(error));
-                        dismiss(stream).await;
-                    }
-                    Err(_) => tracing::info!(%address, "a connection was refused: it did not say who it is"),
-                }
-            });
-        }
-    });
-    incoming
-}
-
 /// Asks a new connection for what it has to show.
-async fn welcome(mut stream: TcpStream, proof: &Proof) -> Result<Line, (io::Error, TcpStream)> {
+pub(crate) async fn welcome(mut stream: TcpStream, proof: &Proof) -> Result<Line, (io::Error, TcpStream)> {
     match proof {
-        Proof::Nothing => Ok(Line::plain(stream, Peer::Anyone, false)),
+        Proof::Nothing => match stream.readable().await {
+            // Whoever need not say who it is has to say anything at all.
+            Ok(()) => Ok(Line::plain(stream, Peer::Anyone, Side::Client)),
+            Err(error) => Err((error, stream)),
+        },
         Proof::Identity(identity) => {
             let accept = TlsAcceptor::from(identity.current().server).accept(stream);
-            Line::secure(accept.into_fallible().await?.into(), identity)
+            Line::secure(accept.into_fallible().await?.into(), identity, Side::Client)
         }
         Proof::Secret(secret) => match know(&mut stream, secret).await {
-            Ok(()) => Ok(Line::plain(stream, Peer::Kin, false)),
+            Ok(()) => Ok(Line::plain(stream, Peer::Kin, Side::Client)),
             Err(error) => Err((error, stream)),
         },
     }
@@ -155,14 +106,6 @@ async fn know(stream: &mut TcpStream, secret: &Secret) -> io::Result<()> {
     }
     stream.write_all(&[NOT_YOURS]).await?;
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not the driver of this executor"))
-}
-
-/// Lets somebody hear why it is refused: what it says meanwhile is read, or its system would drop what it was told.
-async fn dismiss(mut stream: TcpStream) {
-    let _ = stream.shutdown().await; // it may have gone
-    let mut heard = [0; 4096];
-    let listen = async { while stream.read(&mut heard).await.is_ok_and(|bytes| bytes > 0) {} };
-    let _ = timeout(GOODBYE_MAX, listen).await;
 }
 
 /// Dials an executor: as `endpoint`'s connector.
@@ -189,15 +132,15 @@ async fn dial(uri: Uri, proof: Proof) -> io::Result<Line> {
     let mut stream = TcpStream::connect(address.as_str()).await?;
     stream.set_nodelay(true)?;
     match proof {
-        Proof::Nothing => Ok(Line::plain(stream, Peer::Anyone, true)),
+        Proof::Nothing => Ok(Line::plain(stream, Peer::Anyone, Side::Server)),
         Proof::Identity(identity) => {
             let connector = TlsConnector::from(identity.current().client);
             let stream = connector.connect(executor_name(), stream).await.map_err(told)?;
-            Line::secure(stream.into(), &identity).map_err(|(error, _)| error)
+            Line::secure(stream.into(), &identity, Side::Server).map_err(|(error, _)| error)
         }
         Proof::Secret(secret) => {
             stream.write_all(secret.bytes()).await?;
-            Ok(Line::plain(stream, Peer::Kin, true))
+            Ok(Line::plain(stream, Peer::Kin, Side::Server))
         }
     }
 }
@@ -218,9 +161,9 @@ impl<S> tower_layer::Layer<S> for Gate {
     }
 }
 
-impl<S, B> Service<http::Request<B>> for Gated<S>
+impl<S> Service<http::Request<Body>> for Gated<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -232,9 +175,15 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match check(&request) {
-            Ok(()) => Box::pin(self.0.call(request)),
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let share = request.extensions().get::<Caller>().and_then(|caller| caller.share.clone());
+        let counted = check(&request).and_then(|()| share.map(CallGuard::new).transpose());
+        match counted {
+            Ok(Some(call)) => {
+                let answer = self.0.call(request.map(|body| call.bound(body)));
+                Box::pin(async move { Ok(answer.await?.map(|body| call.until_end_of(body))) })
+            }
+            Ok(None) => Box::pin(self.0.call(request)),
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
         }
     }

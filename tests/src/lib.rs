@@ -16,6 +16,8 @@
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
+//! | [`papers`] | identities that a closed cluster does not take |
+//! | [`attacks`] | floods an executor, or the driver that dials it |
 //! | [`simulation`] | whole runs over a simulated network and in simulated time |
 //!
 //! Everything here panics where a test would: what goes wrong is the test's failure.
@@ -27,6 +29,7 @@
     reason = "a test fails by a panic, and this is the tests' crate"
 )]
 
+pub mod attacks;
 pub mod browser;
 pub mod chaos;
 pub mod forged;
@@ -36,6 +39,7 @@ pub mod lab;
 pub mod made_up;
 pub mod network;
 pub mod outcome;
+pub mod papers;
 pub mod process;
 pub mod results_v1;
 pub mod simulation;
