@@ -144,7 +144,9 @@ pub(crate) fn told(error: io::Error) -> io::Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(inner) => io::Error::new(error.kind(), why(inner)),
         // What TLS says of it is for people who write TLS.
-        None if error.kind() == io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the connection was cut"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "the connection was cut")
+        }
         None => error,
     }
 }
