@@ -119,7 +119,7 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
-    let Job { study, description, trials, search, header, data } = job;
+    let Job { study, description, trials, search, header, data, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;

@@ -36,6 +36,9 @@ pub(crate) fn trainer_of(study: StudyDescription, data: Dataset, means: Means) -
             Ok(Box::new(trainer.checked()?))
         }
         TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),
+        TrainerDescription::Program(_) => {
+            Err(Refusal::Trainer { reason: "this version cannot run programs".to_owned() })
+        }
     }
 }
 
