@@ -4,13 +4,17 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Header, Part};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::model::ModelDescription;
+use broadsweep_common::program::ProgramDescription;
 use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Select, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 use broadsweep_nn as nn;
 use broadsweep_search::Origin;
 
-use crate::study::{Diagnostic, Study, Trainer};
+use crate::study::{Diagnostic, ProgramSettings, Study, Trainer};
+
+/// Parts of a declared cost that are told apart.
+const COST_PARTS: f64 = 1e6;
 
 /// Plans the trials of a study, one configuration after the other, for its trainer and for data of the given shapes.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +33,16 @@ pub struct TrialPlan {
     pub origin: Origin,
     /// Epochs, at most.
     pub epochs: u32,
-    /// Trained parameters; a replay has none.
+    /// Trained parameters; a replay has none, and those of a program are its own.
     pub parameters: u64,
-    /// FLOPs of all epochs, with the measuring after each. Of a replay, the microseconds that it waits: costs are
-    /// compared within one study only.
+    /// FLOPs of all epochs, with the measuring after each. Of a replay, the microseconds that it waits; of a program, the
+    /// millionths of its declared cost: costs are compared within one study only.
     pub flops: u64,
-    /// FLOPs of measuring the test rows once; a replay does not.
+    /// FLOPs of measuring the test rows once; only a network does.
     pub test_flops: u64,
-    /// Memory that its slot takes.
+    /// Memory that its slot takes; of a program what the study declares, or 0.
     pub memory_bytes: u64,
-    /// Rows of a batch; 0 of a replay.
+    /// Rows of a batch; 0 of all but a network.
     pub batch_size: usize,
 }
 
@@ -64,6 +68,7 @@ impl<'a> Planner<'a> {
                 plan_network(self.study, (model, training), self.header, configuration, origin)
             }
             TrainerDescription::Replay(replay) => plan_replay(self.study, replay, trial, configuration, origin),
+            TrainerDescription::Program(program) => plan_program(self.study, program, configuration, origin),
         }
     }
 
@@ -134,12 +139,43 @@ fn plan_replay(
     })
 }
 
-/// Refuses a study that would choose by rows that its data does not have. A replay looks at none.
+/// Its costs are those that the study declares: what a program does cannot be foreseen.
+fn plan_program(
+    study: &Study,
+    program: &ProgramDescription,
+    configuration: Configuration,
+    origin: Origin,
+) -> Result<TrialPlan, Diagnostic> {
+    let epochs = program.epochs.resolve(&configuration, "[trainer] epochs");
+    let epochs = epochs.map_err(|error| study.at("trainer.epochs", error.to_string()))?;
+    let declared = match &study.trainer {
+        Trainer::Program(ProgramSettings { cost, .. }) => cost.as_ref(),
+        Trainer::Network { .. } | Trainer::Replay(_) => None,
+    };
+    let cost = declared.map_or(Ok(f64::from(epochs)), |cost| cost.of(&configuration, epochs)).map_err(|reason| {
+        let under =
+            if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
+        study.at("trainer.cost", format!("{reason}{under}"))
+    })?;
+    Ok(TrialPlan {
+        epochs,
+        parameters: 0,
+        flops: (cost * COST_PARTS).round() as u64, // saturates
+        test_flops: 0,
+        memory_bytes: program.memory_bytes.unwrap_or(0),
+        batch_size: 0,
+        configuration,
+        origin,
+    })
+}
+
+/// Refuses a study that would choose by rows that its data does not have. A replay looks at none, and a program at none
+/// of ours.
 ///
 /// # Errors
 /// [`Diagnostic`] at `select`.
 pub fn check_select(study: &Study, header: &Header) -> Result<(), Diagnostic> {
-    if matches!(study.trainer, Trainer::Replay(_)) {
+    if !matches!(study.trainer, Trainer::Network { .. }) {
         return Ok(());
     }
     let part = match study.search.select {

@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::Failure;
 use super::load::{Job, StudyFlags, load};
+use super::program::describe_program;
 use super::say::print;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
@@ -20,7 +21,7 @@ use crate::timing::MeasuredSpeed;
 
 #[derive(Args)]
 #[command(
-    after_help = "To tell the time, three trials are tried on this machine for half a second each. Nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
+    after_help = "To tell the time, three trials of a network are tried on this machine for half a second each; no program is started. Nothing is written. Exit codes: 0 the study can be run, 2 it cannot, and why"
 )]
 pub(super) struct CheckArgs {
     /// The study file
@@ -37,6 +38,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,
         Trainer::Replay(_) => describe_waits(&job.trials),
+        Trainer::Program(program) => describe_program(&job.study, &job.trials, program),
     };
     print(takes)?;
     Ok(ExitCode::SUCCESS)
@@ -50,10 +52,15 @@ fn describe(job: &Job) -> String {
         Some(control) => format!("\n  control      {control}"),
         None => String::new(),
     };
-    let data = match &job.study.data {
+    let mut data = match &job.study.data {
         Some(_) => describe_data(&job.header),
         None => "none".to_owned(),
     };
+    if job.files > 0 {
+        let (files, bytes) = (counted(job.files as u64, "file"), bytes_text(job.header.files_bytes));
+        let files = format!("{files}, {bytes} as an archive");
+        data = if job.study.data.is_none() { files } else { format!("{data}; {files}") };
+    }
     format!(
         "{name}: {count} ({sampler})\n\
          \x20 data         {data}\n\
@@ -110,14 +117,14 @@ fn describe_waits(trials: &[TrialPlan]) -> String {
 }
 
 /// The costs of all trials together, and the least that 13 slots can take: an even share, or the longest trial.
-fn costs(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> f64) -> (f64, f64) {
+pub(super) fn costs(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> f64) -> (f64, f64) {
     let all: f64 = trials.iter().map(&of).sum();
     let longest = trials.iter().map(of).fold(0.0, f64::max);
     (all, (all / 13.0).max(longest))
 }
 
 /// The least and the largest value of all trials, or the one that they share.
-fn range(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> u64, shown: impl Fn(u64) -> String) -> String {
+pub(super) fn range(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> u64, shown: impl Fn(u64) -> String) -> String {
     let values = || trials.iter().map(&of);
     let (min, max) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
     if min == max { shown(max) } else { format!("{} to {}", shown(min), shown(max)) }

@@ -28,7 +28,7 @@ use crate::journal::{FolderStorage, Storage};
 use crate::plan::Planner;
 use crate::records::run::RunRecord;
 use crate::report::Report;
-use crate::results::folder::{FolderError, RunFolder};
+use crate::results::folder::{FolderError, Made, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::show::duration_text;
 use crate::results::table::table;
@@ -119,7 +119,7 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
-    let Job { study, description, trials, search, header, data } = job;
+    let Job { study, description, trials, search, header, data, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
@@ -271,8 +271,14 @@ pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<String, 
     let record = &outcome.record;
     if let Some(best) = record.best() {
         // A trial that trains nothing has none.
-        let weights = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
-        folder.write_best(&best.configuration, weights.map(|(_, weights)| weights.as_slice()))?;
+        let of_best = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
+        let of_best = of_best.map(|(_, made)| made.as_slice());
+        let made = match of_best {
+            _ if outcome.are_outputs => Made::Outputs { best: of_best, control: outcome.control.as_deref() },
+            Some(weights) => Made::Weights(weights),
+            None => Made::Nothing,
+        };
+        folder.write_best(&best.configuration, &made)?;
     }
     let summary = folder.write_results(record)?;
     say_if_missing(folder.write_report(&Report::of(record).html()), folder.path());

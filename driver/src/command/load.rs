@@ -10,7 +10,8 @@ use broadsweep_search::{Sampled, TRIALS_MAX};
 use clap::Args;
 
 use super::Failure;
-use crate::data::{self, recording};
+use crate::data::files::{Archive, FileError};
+use crate::data::{self, DataError, recording};
 use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
 use crate::study::changes::{self, Change};
@@ -30,6 +31,8 @@ pub(super) struct Job {
     pub(super) search: Sampled,
     pub(super) header: Header,
     pub(super) data: AlignedBytes,
+    /// How many files of a program are among the data.
+    pub(super) files: usize,
 }
 
 /// The flags that change a study before it is checked.
@@ -90,14 +93,25 @@ pub(super) fn load_begun(path: &Path, folder: &Path) -> Result<Job, Failure> {
 /// What the text of a study says, which errors call `name`, and the files that it names.
 fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     let study = study::parse(text, name).map_err(Failure::wrong_use)?;
+    let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {
-        Some(settings) => data::load(settings, study.loss(), study.seed, folder).map_err(Failure::wrong_use)?,
-        None => data::without_rows()?,
+        Some(settings) => data::load(settings, &files, study.loss(), study.seed, folder),
+        None => data::of_files(&files),
     };
+    let loaded = loaded.map_err(|error| match error {
+        DataError::File(error) => of_file(&study, &error),
+        error => Failure::wrong_use(error),
+    })?;
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
-    Ok(Job { study, description, trials: Vec::new(), search, header: loaded.header, data: loaded.bytes })
+    let (header, data) = (loaded.header, loaded.bytes);
+    Ok(Job { study, description, trials: Vec::new(), search, header, data, files: files.files() })
+}
+
+/// A file that a program is given, and that cannot be read: the study names it, or a folder around it.
+fn of_file(study: &Study, error: &FileError) -> Failure {
+    Failure::wrong_use(study.at(&format!("data.files.{}", error.place), error.to_string()))
 }
 
 impl Job {
@@ -107,7 +121,7 @@ impl Job {
         let drawn = study.drawn(&mut search).map_err(Failure::wrong_use)?;
         let trials =
             Planner::new(&study, &description.trainer, &header).plan_all(drawn).map_err(Failure::wrong_use)?;
-        Ok(Self { study, description, trials, search, header, data })
+        Ok(Self { study, description, trials, search, header, data, files: 0 })
     }
 
     /// Plans the trials of the study.

@@ -34,6 +34,7 @@ mod hint;
 mod interrupts;
 mod load;
 mod node_file;
+mod program;
 mod report;
 mod resume;
 mod say;

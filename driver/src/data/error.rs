@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::DatasetError;
 
+use super::files::FileError;
 use crate::results::show::printable;
 
 /// Classes that labels may have.
@@ -242,6 +243,12 @@ pub enum DataError {
     /// The parts do not fit one data set.
     #[error("{file}: the rows cannot be laid out as a data set: {source}")]
     Layout { file: Origin, source: DatasetError },
+    /// They are too many.
+    #[error("the files cannot be laid out as a data set: {0}")]
+    FilesLayout(DatasetError),
+    /// A file that a program is given cannot be packed.
+    #[error(transparent)]
+    File(FileError),
 }
 
 impl DataError {

@@ -8,6 +8,7 @@
 //! | `table` | comma-separated tables |
 //! | `targets` | labels, as classes or values |
 //! | `split` | which rows are held out for validation |
+//! | [`files`] | files as they are, packed for programs |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
 //! | `scaling` | factors and offsets, from the rows that are trained on |
 //! | [`error`] | everything that can be wrong, with its place |
@@ -16,6 +17,7 @@
 //! twice. Features are scaled by the executors, while they gather a batch.
 
 pub mod error;
+pub mod files;
 
 mod array;
 mod idx;
@@ -43,6 +45,7 @@ use crate::study::{DataSettings, DataSource, PartArrays, ScalingKind};
 
 pub use error::DataError;
 use error::{Origin, Sides};
+pub use files::Archive;
 use targets::Labels;
 
 /// A data set, ready to be broadcast.
@@ -90,7 +93,13 @@ enum Values {
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
-pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
+pub fn load(
+    settings: &DataSettings,
+    files: &Archive,
+    loss: Loss,
+    study_seed: u64,
+    folder: &Path,
+) -> Result<Loaded, DataError> {
     let (mut train, mut test) = read(&settings.source, loss, folder)?;
     train.check_counts()?;
     train.features.reshape(settings.shape.as_deref())?;
@@ -109,7 +118,7 @@ pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path)
         targets,
         rows: [rows, settings.validation_rows, test.as_ref().map_or(0, |test| test.features.rows as u64)],
         scaling: scaling::of(settings.scaling, &train.features, &held_out),
-        files_bytes: 0,
+        files_bytes: files.bytes().map_err(DataError::File)?,
     };
     let file = train.features.file.clone();
     let mut builder = DatasetBuilder::new(header.clone()).map_err(|source| DataError::Layout { file, source })?;
@@ -117,6 +126,7 @@ pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path)
     if let Some(test) = test {
         test.write(&mut builder, targets, |_| Part::Test);
     }
+    files.write(builder.files()).map_err(DataError::File)?;
     Ok(Loaded { header, bytes: builder.finish() })
 }
 
@@ -125,15 +135,30 @@ pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path)
 /// # Errors
 /// None in practice: such a header is a good one.
 pub fn without_rows() -> Result<Loaded, DatasetError> {
-    let header = Header {
+    let header = header_without_rows(0);
+    Ok(Loaded { bytes: DatasetBuilder::new(header.clone())?.finish(), header })
+}
+
+/// A data set of files alone.
+///
+/// # Errors
+/// [`DataError`], for the first that cannot be packed.
+pub fn of_files(files: &Archive) -> Result<Loaded, DataError> {
+    let header = header_without_rows(files.bytes().map_err(DataError::File)?);
+    let mut builder = DatasetBuilder::new(header.clone()).map_err(DataError::FilesLayout)?;
+    files.write(builder.files()).map_err(DataError::File)?;
+    Ok(Loaded { bytes: builder.finish(), header })
+}
+
+fn header_without_rows(files_bytes: u64) -> Header {
+    Header {
         shape: vec![1],
         element: Element::U8,
         targets: TargetKind::Classes { count: 1 },
         rows: [0; 3],
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
-        files_bytes: 0,
-    };
-    Ok(Loaded { bytes: DatasetBuilder::new(header.clone())?.finish(), header })
+        files_bytes,
+    }
 }
 
 /// The training rows, and the test rows if the study names some.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::room;
+use broadsweep_executor::archive::{Access, unpack};
 
 use super::calendar::compact_utc;
 use super::columns::trials_parquet;
@@ -224,16 +225,22 @@ impl RunFolder {
         write_whole(&self.path.join("report.html"), page.as_bytes())
     }
 
-    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and `best/weights.safetensors`, unless
-    /// there are no weights.
+    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and what the best trial made.
     ///
     /// # Errors
     /// As [`Self::write_study`].
-    pub fn write_best(&self, configuration: &Configuration, weights: Option<&[u8]>) -> Result<(), FolderError> {
+    pub fn write_best(&self, configuration: &Configuration, made: &Made<'_>) -> Result<(), FolderError> {
         let best = self.path.join("best");
         make_folder(&best)?;
-        if let Some(weights) = weights {
-            write_whole(&best.join("weights.safetensors"), weights)?;
+        match made {
+            Made::Nothing => {}
+            Made::Weights(weights) => write_whole(&best.join("weights.safetensors"), weights)?,
+            Made::Outputs { best: of_best, control } => {
+                let outputs = [("outputs", of_best), ("control", control)];
+                for (name, archive) in outputs.into_iter().filter_map(|(name, archive)| Some((name, (*archive)?))) {
+                    unpack_whole(archive, &best.join(name))?;
+                }
+            }
         }
         write_whole(&best.join("configuration.toml"), configuration_toml(configuration).as_bytes())
     }
@@ -347,6 +354,37 @@ fn take_lock(folder: &Path) -> Result<File, FolderError> {
 fn has_name(file: &File, path: &Path) -> bool {
     let same = |named: &Metadata, held: &Metadata| (named.dev(), named.ino()) == (held.dev(), held.ino());
     fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|held| same(&named, &held)))
+}
+
+/// What the best trial made.
+#[derive(Clone, Copy, Debug)]
+pub enum Made<'a> {
+    /// A replay, or a program without outputs, makes nothing.
+    Nothing,
+    /// The weights of a network, as safetensors.
+    Weights(&'a [u8]),
+    /// The outputs of a program, as archives.
+    Outputs {
+        /// Of the best trial: they come to `best/outputs/`.
+        best: Option<&'a [u8]>,
+        /// Of the control: they come to `best/control/`.
+        control: Option<&'a [u8]>,
+    },
+}
+
+/// Puts what is in an archive into the place of the folder that stood there before.
+fn unpack_whole(archive: &[u8], path: &Path) -> Result<(), FolderError> {
+    let partial = path.with_added_extension("partial");
+    let clear = |folder: &Path| match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let unpacked = clear(&partial)
+        .and_then(|()| fs::create_dir(&partial))
+        .and_then(|()| unpack(archive, &partial, Access::Writable))
+        .and_then(|()| clear(path))
+        .and_then(|()| fs::rename(&partial, path));
+    unpacked.map_err(|error| FolderError::from_io(path, error))
 }
 
 /// Whether a run lives in this folder. Where that cannot be told, none does.

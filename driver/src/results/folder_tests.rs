@@ -219,7 +219,7 @@ fn the_best_is_its_configuration_and_its_weights() {
         ("nesterov", Value::Flag(true)),
         ("rate", Value::Real(1.0)),
     ]);
-    folder.write_best(&values, Some(b"weights")).unwrap();
+    folder.write_best(&values, &Made::Weights(b"weights")).unwrap();
     let best = home.path().join("best");
     assert_eq!(names(&best), ["configuration.toml", "weights.safetensors"]);
     let expected = "activation = \"relu\"\nfc1 = 512\nnesterov = true\nrate = 1.0\n";

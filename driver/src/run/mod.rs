@@ -110,6 +110,10 @@ pub struct RunOutcome {
     pub record: RunRecord,
     /// The best trial and its weights.
     pub best: Option<(TrialId, Vec<u8>)>,
+    /// The control's weights.
+    pub control: Option<Vec<u8>>,
+    /// Whether these are no weights, but archives of what a program made.
+    pub are_outputs: bool,
     /// Trials whose test error was due and could not be had.
     pub unmeasured: u32,
 }

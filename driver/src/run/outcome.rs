@@ -11,15 +11,18 @@ use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
 use crate::records::attempt::AttemptRecord;
 use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
-use crate::study::Study;
+use crate::study::{Study, Trainer};
 
 impl Run<'_> {
     /// All that is known now, and the links, which are to be told that the run is over.
     pub(super) fn outcome(self) -> (RunOutcome, Cluster) {
         let book = self.chronicle.book();
         let best = book.best_weights().map(|(trial, weights)| (trial, weights.content.to_vec()));
+        let control = book.control.and_then(|control| book.weights.get(&control));
+        let control = control.map(|weights| weights.content.to_vec());
         let (record, unmeasured) = (book.run_record(self.study), book.unmeasured());
-        (RunOutcome { record, best, unmeasured }, self.cluster)
+        let are_outputs = matches!(self.study.trainer, Trainer::Program(_));
+        (RunOutcome { record, best, control, are_outputs, unmeasured }, self.cluster)
     }
 
     /// What the broadcast took so far: under earlier drivers, and under this one.

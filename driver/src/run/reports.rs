@@ -122,7 +122,8 @@ impl Run<'_> {
     fn agrees(&mut self, executor: ExecutorId, attempt: AttemptId, told: Told<'_>, differs: bool) -> bool {
         let segment = self.chronicle.book().task(attempt.task).and_then(TaskBook::segment);
         let Some(replicate) = segment.map(|segment| segment.replicate) else { return true };
-        if differs {
+        // A program may give other numbers the second time: those that were told first stand.
+        if differs && self.study.is_deterministic() {
             return self.on_other_numbers(executor, attempt, replicate, told);
         }
         self.compare(executor, replicate, told);

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::diagnostic::Diagnostic;
+use super::program::is_below;
 use super::reader::{Node, Table};
+use super::trainer::TrainerKind;
 use super::{DataSettings, DataSource, PartArrays, ScalingKind, TestUse};
 
 /// Sides of a row's shape, and their size at most.
@@ -26,23 +28,60 @@ const SCALINGS: &[(&str, ScalingKind)] = &[
 ];
 const TEST_USES: &[(&str, TestUse)] = &[("winner", TestUse::Winner), ("all", TestUse::All)];
 
-/// Reads `[data]`.
-pub(super) fn read(node: &Node<'_>) -> Result<DataSettings, Diagnostic> {
+/// Reads `[data]`: rows, and files as they are. Only a program may have the latter, and do without the former.
+pub(super) fn read(node: &Node<'_>, kind: TrainerKind) -> Result<(Option<DataSettings>, Vec<String>), Diagnostic> {
     let table = node.table("[data]", "[data] ")?;
+    let files = match table.get("files") {
+        Some(files) if kind == TrainerKind::Program => read_files(&files)?,
+        Some(files) => {
+            let message = "`files` are for programs: nothing else looks at them";
+            return Err(files.error(message).with_note("leave them out, or write kind = \"program\" in [trainer]"));
+        }
+        None => Vec::new(),
+    };
+    if table.get("format").is_none() && !files.is_empty() {
+        table.allow(&["format", "files"], |key| {
+            SHARED
+                .contains(&key)
+                .then(|| format!("`{key}` says how rows are read; with `files` alone there are none"))
+        })?;
+        return Ok((None, files));
+    }
+    read_rows(&table).map(|rows| (Some(rows), files))
+}
+
+/// Paths are looked at when they are packed; here, whether they stay below the study's folder.
+fn read_files(node: &Node<'_>) -> Result<Vec<String>, Diagnostic> {
+    let mut files = Vec::new();
+    for file in node.array()? {
+        let path = file.text()?;
+        let inner = path.trim_start_matches("./").trim_end_matches('/');
+        if !is_below(inner) {
+            let message = format!("{} is {}, which is not below the study's folder", file.place, file.quoted());
+            return Err(file
+                .error(message)
+                .with_note("write a relative path without `..`, as in \"data/train.csv\""));
+        }
+        files.push(inner.to_owned());
+    }
+    if files.is_empty() { Err(node.error("`files` is empty; leave it out")) } else { Ok(files) }
+}
+
+fn read_rows(table: &Table<'_>) -> Result<DataSettings, Diagnostic> {
     let formats: Vec<_> = FORMATS.iter().map(|(format, keys)| (*format, (*format, *keys))).collect();
     let (format, keys) = table.require("format", "one of \"idx\", \"csv\", \"npy\", \"npz\"")?.word(&formats)?;
     let allowed: Vec<_> =
-        std::iter::once("format").chain(keys.iter().copied()).chain(SHARED.iter().copied()).collect();
+        ["format", "files"].into_iter().chain(keys.iter().copied()).chain(SHARED.iter().copied()).collect();
     table.allow(&allowed, |key| other_format(format, key))?;
 
     let source = match format {
-        "idx" => DataSource::Idx(read_parts(&table, "a path")?),
-        "npy" => DataSource::Npy(read_parts(&table, "a path")?),
+        "idx" => DataSource::Idx(read_parts(table, "a path")?),
+        "npy" => DataSource::Npy(read_parts(table, "a path")?),
         "npz" => DataSource::Npz {
             file: table.require("file", "the path of an archive")?.text()?.into(),
-            arrays: read_parts(&table, "the name of an array in `file`")?,
+            arrays: read_parts(table, "the name of an array in `file`")?,
         },
-        _ => read_csv(&table)?,
+        _ => read_csv(table)?,
     };
     let pixels = matches!(source, DataSource::Idx(_));
     let settings = DataSettings {

@@ -9,11 +9,13 @@ use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
 use super::search::Comparable;
 use super::trainer::TrainerKind;
-use super::{CheckpointSettings, Study, data, scheduling, search, space, trainer, training};
+use super::{CheckpointSettings, Study, Trainer, data, scheduling, search, space, trainer, training};
 use broadsweep_scheduler::SchedulingConfig;
 
 const KEYS: &[&str] =
     &["name", "seed", "trainer", "data", "model", "training", "search", "control", "scheduling", "checkpoints"];
+/// Lists whose elements can be wrong one by one, once more than the study is known.
+const LISTS: [&str; 2] = ["model.layers", "data.files"];
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// Where each value of a study stands, by its path: `model.layers.2.units`.
@@ -52,11 +54,17 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
     let kind = trainer::read_kind(document)?;
     let data = match kind {
         TrainerKind::Network => Some(document.require("data", "a table with the files")?),
-        TrainerKind::Replay => document.get("data"),
+        TrainerKind::Replay | TrainerKind::Program => document.get("data"),
     };
-    let data = data.map(|node| data::read(&node)).transpose()?;
-    let trainer = trainer::read(document, kind, &mut uses)?;
+    let (data, files) = match data {
+        Some(node) => data::read(&node, kind)?,
+        None => (None, Vec::new()),
+    };
+    let mut trainer = trainer::read(document, kind, &mut uses)?;
     let search = search::read(document, Comparable::of(&trainer, data.as_ref()), &uses, source)?;
+    if let Trainer::Program(program) = &mut trainer {
+        program.description.objective = search.objective.metric.clone();
+    }
     let control = document
         .get("control")
         .map(|control| space::read_control(&control, &search.space, &uses, source))
@@ -67,13 +75,13 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         .get("checkpoints")
         .map_or(Ok(CheckpointSettings::default()), |node| scheduling::read_checkpoints(&node))?;
     let source = source.clone();
-    Ok(Study { name, seed, trainer, data, search, control, scheduling, checkpoints, source, spans })
+    Ok(Study { name, seed, trainer, data, files, search, control, scheduling, checkpoints, source, spans })
 }
 
 /// What to say of a key that belongs into a table.
 fn elsewhere(key: &str) -> Option<String> {
     let of_training = training::KEYS.contains(&key).then_some("training");
-    let table = of_training.or_else(|| trainer::KEYS.contains(&key).then_some("trainer"))?;
+    let table = of_training.or_else(|| trainer::has_key(key).then_some("trainer"))?;
     Some(format!("`{key}` belongs in [{table}]"))
 }
 
@@ -98,7 +106,7 @@ fn note_spans(path: &str, table: &DeTable<'_>, spans: &mut Spans) {
 fn note_span(path: String, span: &Range<usize>, value: &DeValue<'_>, spans: &mut Spans) {
     match value {
         DeValue::Table(table) => note_spans(&path, table, spans),
-        DeValue::Array(array) if path == "model.layers" => {
+        DeValue::Array(array) if LISTS.contains(&&path[..]) => {
             for (index, element) in array.iter().enumerate() {
                 note_span(format!("{path}.{index}"), &element.span(), element.get_ref(), spans);
             }

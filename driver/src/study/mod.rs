@@ -6,16 +6,19 @@
 //! | `reader` | TOML values that know their place |
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
+//! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | [`changes`] | values that the command line changes, in the text of the file |
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
 
 pub mod changes;
+mod cost;
 mod data;
 mod diagnostic;
 mod file;
 mod model;
+mod program;
 mod reader;
 mod scheduling;
 mod search;
@@ -32,6 +35,7 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::metrics::Objective;
 use broadsweep_common::model::{Loss, ModelDescription};
+use broadsweep_common::program::ProgramDescription;
 use broadsweep_common::replay::{GivenReplay, Recording, Replay, ReplayDescription};
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
@@ -42,6 +46,7 @@ use broadsweep_search::{Decision, Origin, Sampled, SamplerKind, Search, Space, V
 use self::diagnostic::Source;
 use self::file::Spans;
 
+pub use self::cost::Cost;
 pub use self::diagnostic::Diagnostic;
 pub use self::file::parse;
 
@@ -54,8 +59,10 @@ pub struct Study {
     pub seed: u64,
     /// What a trial does.
     pub trainer: Trainer,
-    /// Where the data is and how it is read. Only a replay may do without.
+    /// Where the data is and how it is read. Only a trained network cannot do without.
     pub data: Option<DataSettings>,
+    /// Files and folders that a program is given, as written in the study; they start at the study file's folder.
+    pub files: Vec<String>,
     /// What is searched, and how.
     pub search: SearchSettings,
     /// The default configuration that the search is compared with.
@@ -83,6 +90,7 @@ impl Study {
             Trainer::Replay(ReplaySettings::Recorded { .. }) => {
                 TrainerDescription::Replay(ReplayDescription::Recorded(Recording::of(recording)))
             }
+            Trainer::Program(program) => TrainerDescription::Program(program.description.clone()),
         };
         let (select, test_every_trial) = (self.search.select, self.watches_test());
         StudyDescription { seed: self.seed, trainer, select, test_every_trial }
@@ -104,12 +112,21 @@ impl Study {
         trained && asked && !self.watches_test()
     }
 
-    /// What errors are errors of. Those of a replay are fractions, as of classes.
+    /// Whether a trial gives the same numbers wherever and however often it is trained.
+    #[must_use]
+    pub fn is_deterministic(&self) -> bool {
+        match &self.trainer {
+            Trainer::Network { .. } | Trainer::Replay(_) => true,
+            Trainer::Program(program) => program.description.is_deterministic,
+        }
+    }
+
+    /// What errors are errors of. Those of a replay are fractions, as of classes, and so are those that a program reports.
     #[must_use]
     pub fn loss(&self) -> Loss {
         match &self.trainer {
             Trainer::Network { model, .. } => model.loss,
-            Trainer::Replay(_) => Loss::CrossEntropy,
+            Trainer::Replay(_) | Trainer::Program(_) => Loss::CrossEntropy,
         }
     }
 
@@ -125,8 +142,13 @@ impl Study {
     #[must_use]
     pub fn search_digest(&self) -> Digest {
         // What these types print tells their values apart, and they hold nothing but values.
-        let SearchSettings { sampler, select, space } = &self.search;
-        Digest::of(format!("{:?}", (sampler, select, space, &self.control)).as_bytes())
+        let SearchSettings { sampler, select, objective, space } = &self.search;
+        let mut told = format!("{:?}", (sampler, select, space, &self.control));
+        // Told where `select` does not say it, so that runs from before there were objectives go on.
+        if *objective != select.objective() {
+            told += &format!("{objective:?}");
+        }
+        Digest::of(told.as_bytes())
     }
 
     /// How many trials the search starts at most.
@@ -136,10 +158,10 @@ impl Study {
         sampled.saturating_add(u64::from(self.control.is_some()))
     }
 
-    /// By what trials are ranked: the error of the part that the study selects by.
+    /// By what trials are ranked: the error of the part that the study selects by, or what a program's study names.
     #[must_use]
     pub fn objective(&self) -> Objective {
-        self.search.select.objective()
+        self.search.objective.clone()
     }
 
     /// All that the search starts before any result is seen, in order, each with where it is from.
@@ -203,6 +225,17 @@ pub enum Trainer {
     },
     /// Waits, and reports what it was given: for measuring the rest.
     Replay(ReplaySettings),
+    /// Runs somebody's own program.
+    Program(ProgramSettings),
+}
+
+/// What is known of a program.
+#[derive(Clone, Debug)]
+pub struct ProgramSettings {
+    /// What executors are told.
+    pub description: ProgramDescription,
+    /// What a trial costs beside the others; by default as many as it has epochs.
+    pub cost: Option<Cost>,
 }
 
 /// Where a replay has its waits and metrics from.
@@ -334,6 +367,9 @@ pub struct SearchSettings {
     pub sampler: SamplerKind,
     /// The part of the data by whose error trials are compared.
     pub select: Select,
+    /// The metric by which trials are compared, and which way is better; what `select` says, unless a program's study
+    /// names another one.
+    pub objective: Objective,
     /// Each parameter's values, by name.
     pub space: Space,
 }

@@ -45,6 +45,15 @@ impl<'a> Node<'a> {
         self.source.error(&self.span, message)
     }
 
+    /// An error at the bytes `inside` of the text that stands here; at the whole of it where it is not written as it
+    /// is read.
+    pub(super) fn error_inside(&self, text: &str, inside: Range<usize>, message: impl AsRef<str>) -> Diagnostic {
+        let start = self.span.start + 1; // behind the quote
+        let is_as_written = self.source.text.get(start..start + text.len()) == Some(text);
+        let span = start + inside.start..start + inside.end;
+        self.source.error(if is_as_written { &span } else { &self.span }, message)
+    }
+
     /// "`place` is `what stands there`; it has to be `expected`".
     pub(super) fn refused(&self, expected: &str) -> Diagnostic {
         let given = self.quoted();

@@ -1,5 +1,6 @@
 //! The `[search]` table: which configurations are tried, and by which error they are compared.
 
+use broadsweep_common::metrics::{Direction, MetricName, Objective};
 use broadsweep_common::task::Select;
 use broadsweep_search::space::size;
 use broadsweep_search::{SamplerKind, Space, TRIALS_MAX};
@@ -9,8 +10,9 @@ use super::reader::{Node, Table};
 use super::setting::Use;
 use super::{DataSettings, ReplaySettings, SearchSettings, Trainer, space};
 
-const KEYS: &[&str] = &["sampler", "trials", "select", "space"];
+const KEYS: &[&str] = &["sampler", "trials", "select", "objective", "direction", "space"];
 const SELECTS: &[(&str, Select)] = &[("validation", Select::Validation), ("test", Select::Test)];
+const DIRECTIONS: &[(&str, Direction)] = &[("minimize", Direction::Minimize), ("maximize", Direction::Maximize)];
 const NO_TEST: &str = "select = \"test\" needs test rows, and [data] names none";
 const NO_REPLAYED_TEST: &str = "select = \"test\" needs a test error, and this replay has none";
 const NO_VALIDATION: &str = "there are no validation rows to choose the best trial by: set `validation_rows` \
@@ -29,6 +31,8 @@ const SAMPLERS: &[(&str, Written)] = &[("grid", Written::Grid), ("random", Writt
 pub(super) struct Comparable {
     validation: Result<(), &'static str>,
     test: Result<(), &'static str>,
+    /// Whether they report what the study alone knows.
+    any: bool,
 }
 
 impl Comparable {
@@ -38,10 +42,14 @@ impl Comparable {
             Trainer::Network { .. } => Self {
                 validation: data.filter(|data| data.validation_rows > 0).map(|_| ()).ok_or(NO_VALIDATION),
                 test: data.filter(|data| data.source.has_test()).map(|_| ()).ok_or(NO_TEST),
+                any: false,
             },
-            Trainer::Replay(ReplaySettings::Given(_)) => Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST) },
+            Trainer::Replay(ReplaySettings::Given(_)) => {
+                Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST), any: false }
+            }
             // Whether each row has both is looked at when they are read.
-            Trainer::Replay(ReplaySettings::Recorded { .. }) => Self { validation: Ok(()), test: Ok(()) },
+            Trainer::Replay(ReplaySettings::Recorded { .. }) => Self { validation: Ok(()), test: Ok(()), any: false },
+            Trainer::Program(_) => Self { validation: Ok(()), test: Ok(()), any: true },
         }
     }
 }
@@ -58,16 +66,18 @@ pub(super) fn read(
         if let (Err(reason), Some(data)) = (comparable.validation, document.get("data")) {
             return Err(data.error(reason));
         }
-        return Ok(SearchSettings { sampler: SamplerKind::Grid, select: Select::Validation, space: Space::new() });
+        let select = Select::Validation;
+        let (sampler, objective, space) = (SamplerKind::Grid, select.objective(), Space::new());
+        return Ok(SearchSettings { sampler, select, objective, space });
     };
     let table = node.table("[search]", "[search] ")?;
     table.allow(KEYS, |key| misplaced(key, uses))?;
-    let select = read_select(&table, comparable)?;
+    let (select, objective) = read_objective(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
         let idle = ["sampler", "trials"].into_iter().find_map(|key| table.get(key));
         return match idle {
-            None => Ok(SearchSettings { sampler: SamplerKind::Grid, select, space: Space::new() }),
+            None => Ok(SearchSettings { sampler: SamplerKind::Grid, select, objective, space: Space::new() }),
             Some(node) => Err(node
                 .error("there is nothing to search: [search.space] is missing")
                 .with_note("write [search.space], and there, for example: rate = { values = [0.01, 0.1] }")),
@@ -83,13 +93,35 @@ pub(super) fn read(
         Written::Grid => check_grid(&table, &space_node, &space)?,
         Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
     };
-    Ok(SearchSettings { sampler, select, space })
+    Ok(SearchSettings { sampler, select, objective, space })
 }
 
 /// What to say of a parameter that stands in `[search]` itself.
 fn misplaced(key: &str, uses: &[Use]) -> Option<String> {
     let searched = uses.iter().any(|one| one.parameter == key);
     searched.then(|| format!("the parameter `{key}` belongs in [search.space]"))
+}
+
+/// By what trials are compared: a metric and a direction, or their short form `select`.
+fn read_objective(table: &Table<'_>, comparable: Comparable) -> Result<(Select, Objective), Diagnostic> {
+    let Some(node) = table.get("objective") else {
+        if let Some(direction) = table.get("direction") {
+            let message = "`direction` says which way `objective` is better, and there is none";
+            return Err(direction.error(message).with_note("add, for example: objective = \"val_accuracy\""));
+        }
+        return read_select(table, comparable).map(|select| (select, select.objective()));
+    };
+    if !comparable.any {
+        let message = "`objective` is for programs: all other trials are compared by their error";
+        return Err(node.error(message).with_note("write select = \"validation\" or select = \"test\" instead"));
+    }
+    if let Some(select) = table.get("select") {
+        let message = "`select` has no effect with `objective`: it is short for an error";
+        return Err(select.error(message).with_note("leave one of the two out"));
+    }
+    let metric = MetricName::new(node.text()?).map_err(|error| node.error(error.to_string()))?;
+    let direction = table.get("direction").map_or(Ok(Direction::Minimize), |node| node.word(DIRECTIONS))?;
+    Ok((Select::Validation, Objective { metric, direction }))
 }
 
 fn read_select(table: &Table<'_>, comparable: Comparable) -> Result<Select, Diagnostic> {

@@ -158,6 +158,14 @@ impl Kind {
     }
 }
 
+/// A number, for keys that no search reaches.
+pub(super) fn read_number(node: &Node<'_>, bounds: Bounds<f64>) -> Result<f64, Diagnostic> {
+    let kind = Kind::Number(bounds);
+    let refused = || node.refused(&kind.expected());
+    let given = node.scalar().map_err(|_| refused())?;
+    kind.admit(&given).ok().and_then(|value| f64::from_value(&value)).ok_or_else(refused)
+}
+
 fn check_parameter_name(node: &Node<'_>, name: &str) -> Result<(), Diagnostic> {
     if is_parameter_name(name) {
         return Ok(());

@@ -1,46 +1,39 @@
 //! The `[trainer]` table: what a trial does. Without it, a trial trains a network.
 
 use broadsweep_common::replay::{ERROR, GivenReplay, SECONDS, SPEED};
-use broadsweep_common::setting::{Bounds, SettingValue};
 use broadsweep_common::training::EPOCHS;
 
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
-use super::setting::{Kind, Settings, Use};
-use super::{ReplaySettings, Trainer, model, training};
+use super::setting::{Kind, Settings, Use, read_number};
+use super::{ReplaySettings, Trainer, model, program, training};
 
-/// All keys, in the order of the documentation.
-pub(super) const KEYS: &[&str] = &["kind", "seconds", "epochs", "error", "recorded", "speed"];
+/// Keys of a replay, in the order of the documentation.
+const REPLAY_KEYS: &[&str] = &["seconds", "epochs", "error", "recorded", "speed"];
 /// Keys of a replay that a recording answers.
 const GIVEN_KEYS: [&str; 3] = ["seconds", "epochs", "error"];
 const REPLAY: &str = "kind = \"replay\"";
+const PROGRAM: &str = "kind = \"program\"";
 
 /// What a trial does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TrainerKind {
     Network,
     Replay,
+    Program,
 }
 
-const KINDS: &[(&str, TrainerKind)] = &[("network", TrainerKind::Network), ("replay", TrainerKind::Replay)];
+const KINDS: &[(&str, TrainerKind)] =
+    &[("network", TrainerKind::Network), ("replay", TrainerKind::Replay), ("program", TrainerKind::Program)];
 
 /// Reads the kind alone: it says which other tables there are.
 pub(super) fn read_kind(document: &Table<'_>) -> Result<TrainerKind, Diagnostic> {
     let Some(node) = document.get("trainer") else { return Ok(TrainerKind::Network) };
     let table = open(&node)?;
     let kind = table.get("kind").map_or(Ok(TrainerKind::Network), |kind| kind.word(KINDS))?;
-    match kind {
-        TrainerKind::Network => {
-            let misplaced = |key: &str| {
-                KEYS.contains(&key).then(|| format!("`{key}` belongs to {REPLAY}; here kind = \"network\""))
-            };
-            table.allow(&["kind"], misplaced)?;
-        }
-        TrainerKind::Replay => {
-            table.allow(KEYS, |_| None)?;
-            refuse_what_is_trained(document)?;
-        }
-    }
+    let keys: Vec<_> = std::iter::once("kind").chain(kind.keys().iter().copied()).collect();
+    table.allow(&keys, |key| kind.misplaced(key))?;
+    refuse_what_is_trained(document, kind)?;
     Ok(kind)
 }
 
@@ -59,7 +52,42 @@ pub(super) fn read(document: &Table<'_>, kind: TrainerKind, uses: &mut Vec<Use>)
             }
             .map(Trainer::Replay)
         }
+        TrainerKind::Program => {
+            let table = open(&document.require("trainer", PROGRAM)?)?;
+            program::read(&table, &parameters(document), uses).map(Trainer::Program)
+        }
     }
+}
+
+impl TrainerKind {
+    /// All keys of such a trainer but `kind`.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Network => &[],
+            Self::Replay => REPLAY_KEYS,
+            Self::Program => program::KEYS,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+
+    /// What to say of a key that other kinds have.
+    fn misplaced(self, key: &str) -> Option<String> {
+        let owners: Vec<_> = KINDS
+            .iter()
+            .filter(|(_, kind)| kind.keys().contains(&key))
+            .map(|(word, _)| format!("kind = \"{word}\""))
+            .collect();
+        let here = self.word();
+        (!owners.is_empty()).then(|| format!("`{key}` belongs to {}; here kind = \"{here}\"", owners.join(" or ")))
+    }
+}
+
+/// Whether some kind of trainer has such a key.
+pub(super) fn has_key(key: &str) -> bool {
+    key == "kind" || KINDS.iter().any(|(_, kind)| kind.keys().contains(&key))
 }
 
 fn open<'a>(node: &Node<'a>) -> Result<Table<'a>, Diagnostic> {
@@ -67,11 +95,16 @@ fn open<'a>(node: &Node<'a>) -> Result<Table<'a>, Diagnostic> {
 }
 
 /// Refuses tables without effect: their writer believes that they have one.
-fn refuse_what_is_trained(document: &Table<'_>) -> Result<(), Diagnostic> {
+fn refuse_what_is_trained(document: &Table<'_>, kind: TrainerKind) -> Result<(), Diagnostic> {
+    let (written, reason) = match kind {
+        TrainerKind::Network => return Ok(()),
+        TrainerKind::Replay => (REPLAY, "a replay trains nothing"),
+        TrainerKind::Program => (PROGRAM, "a program has its own"),
+    };
     let entries = document.entries();
     let Some(entry) = entries.iter().find(|entry| ["model", "training"].contains(&entry.key)) else { return Ok(()) };
     Err(entry
-        .error(format!("[{}] has no effect with {REPLAY} in [trainer]: a replay trains nothing", entry.key))
+        .error(format!("[{}] has no effect with {written} in [trainer]: {reason}", entry.key))
         .with_note("leave it out, or leave [trainer] out"))
 }
 
@@ -120,12 +153,4 @@ fn parameters(document: &Table<'_>) -> Vec<String> {
     let space = search.and_then(|search| search.get("space"));
     let space = space.and_then(|node| node.table("[search.space]", "[search.space] ").ok());
     space.map_or_else(Vec::new, |space| space.entries().iter().map(|entry| entry.key.to_owned()).collect())
-}
-
-/// A number, for keys that no search reaches.
-fn read_number(node: &Node<'_>, bounds: Bounds<f64>) -> Result<f64, Diagnostic> {
-    let kind = Kind::Number(bounds);
-    let refused = || node.refused(&kind.expected());
-    let given = node.scalar().map_err(|_| refused())?;
-    kind.admit(&given).ok().and_then(|value| f64::from_value(&value)).ok_or_else(refused)
 }

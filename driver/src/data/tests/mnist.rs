@@ -6,7 +6,7 @@ use std::sync::Arc;
 use broadsweep_common::dataset::{Dataset, Element, Features, Part, Scaling, TargetKind, Targets};
 use broadsweep_common::model::Loss;
 
-use super::{DataSource, PartArrays, ScalingKind, load, settings};
+use super::{Archive, DataSource, PartArrays, ScalingKind, load, settings};
 
 fn path(name: &str) -> PathBuf {
     Path::new("../examples/mnist/data").join(name)
@@ -21,7 +21,8 @@ fn mnist(validation_rows: u64) -> Dataset {
     settings.validation_rows = validation_rows;
     settings.scaling = ScalingKind::Centered;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Dataset::open(Arc::new(load(&settings, Loss::CrossEntropy, 1, folder).unwrap().bytes)).unwrap()
+    Dataset::open(Arc::new(load(&settings, &Archive::default(), Loss::CrossEntropy, 1, folder).unwrap().bytes))
+        .unwrap()
 }
 
 fn classes(dataset: &Dataset, part: Part) -> Vec<u32> {

@@ -16,6 +16,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use tempfile::TempDir;
 
+use super::files::Archive;
 use super::{Loaded, load};
 use crate::study::{DataSettings, DataSource, PartArrays, ScalingKind, TestUse};
 
@@ -41,7 +42,8 @@ impl Folder {
 
     fn load(&self, settings: &DataSettings, loss: Loss) -> Result<Loaded, String> {
         let shown = format!("{}/", self.0.path().display());
-        load(settings, loss, 7, self.0.path()).map_err(|error| error.to_string().replace(&shown, ""))
+        load(settings, &Archive::default(), loss, 7, self.0.path())
+            .map_err(|error| error.to_string().replace(&shown, ""))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! what is bad
-//!   on csv                     (or replay, recorded: the study that is changed; `good` if left out)
+//!   on csv                     (or replay, recorded, program: the study that is changed; `good` if left out)
 //!   - what it says             (lines that stand in it once)
 //!   + what it says instead
 //!   > the first line of the error
@@ -11,7 +11,7 @@
 
 use std::fmt::Write as _;
 
-use super::{GOOD, RECORDED, REPLAY};
+use super::{GOOD, PROGRAM, RECORDED, REPLAY};
 use crate::study::parse;
 
 const CSV: &str = "name = 'a'
@@ -69,6 +69,7 @@ impl Case {
             "csv" => CSV,
             "replay" => REPLAY,
             "recorded" => RECORDED,
+            "program" => PROGRAM,
             "nothing" => return to,
             other => panic!("no study `{other}`"),
         };

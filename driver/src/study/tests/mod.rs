@@ -4,6 +4,7 @@ mod bad;
 mod changes;
 mod good;
 mod hostile;
+mod program;
 mod replay;
 mod sampling;
 
@@ -48,6 +49,26 @@ rate = { log_range = [0.01, 1], count = 3 }
 act = { values = ['relu', 'tanh'] }
 ";
 
+/// One that runs somebody's program.
+const PROGRAM: &str = "name = 'a'
+[trainer]
+kind = 'program'
+command = ['python', 'train.py', '--lr', '${rate}', '${args}']
+epochs = '$epochs'
+cost = 'epochs * units'
+[data]
+files = ['train.py', './data/']
+[search]
+sampler = 'grid'
+objective = 'val_accuracy'
+direction = 'maximize'
+[search.space]
+rate = { values = [0.1, 0.01] }
+units = { values = [16, 32] }
+epochs = { values = [2] }
+act = { values = ['relu', 'a b'] }
+";
+
 /// The examples, by the path from the workspace.
 const EXAMPLES: &[(&str, &str)] = &[
     ("examples/mnist/article.toml", include_str!("../../../../examples/mnist/article.toml")),
@@ -82,6 +103,7 @@ fn resolves(study: &Study, configuration: &Configuration) -> bool {
             model.resolve(configuration).is_ok() && training.resolve(configuration).is_ok()
         }
         TrainerDescription::Replay(replay) => replay.resolve(TrialId(0), configuration).is_ok(),
+        TrainerDescription::Program(program) => program.epochs.resolve(configuration, "epochs").is_ok(),
     }
 }
 

@@ -1,0 +1,146 @@
+//! Studies whose trials are trained by somebody's program.
+
+use std::time::Duration;
+
+use broadsweep_common::configuration::Value;
+use broadsweep_common::metrics::{Direction, MetricName, Objective};
+use broadsweep_common::model::Loss;
+use broadsweep_common::program::{Known, Piece, PrintedForm, ProgramDescription, Word};
+use broadsweep_common::setting::Setting;
+use broadsweep_common::task::{Select, TrainerDescription};
+
+use super::{PROGRAM, configurations, resolves};
+use crate::study::{Study, parse};
+use broadsweep_search::Domain;
+
+fn good(text: &str) -> Study {
+    parse(text, "s.toml").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn described(study: &Study) -> ProgramDescription {
+    let TrainerDescription::Program(program) = study.description(Vec::new()).trainer else { panic!("no program") };
+    program
+}
+
+#[test]
+fn a_program_has_its_command_its_files_and_its_objective() {
+    let study = good(PROGRAM);
+    let program = described(&study);
+    assert_eq!(program.command.len(), 5);
+    assert_eq!(program.command[3], Word::One(vec![Piece::Parameter("rate".to_owned())]));
+    assert_eq!(program.command[4], Word::AllParameters);
+    assert_eq!(program.epochs, Setting::Searched("epochs".to_owned()));
+    assert_eq!(study.files, ["train.py", "data"]);
+    assert!(study.data.is_none() && !study.watches_test() && !study.tests_the_best());
+    let accuracy = MetricName::new("val_accuracy").unwrap();
+    let objective = Objective { metric: accuracy.clone(), direction: Direction::Maximize };
+    assert_eq!((study.objective(), program.objective), (objective, accuracy));
+    assert_eq!((study.loss(), study.search.select), (Loss::CrossEntropy, Select::Validation));
+    let configurations = configurations(&study).unwrap();
+    assert_eq!(configurations.len(), 8);
+    assert!(configurations.iter().all(|one| resolves(&study, one)));
+}
+
+#[test]
+fn what_a_program_does_not_say_has_the_documented_defaults() {
+    let study = good("name = 'a'\ntrainer = { kind = 'program', command = ['./train'] }");
+    let expected = ProgramDescription {
+        command: vec![Word::One(vec![Piece::Text("./train".to_owned())])],
+        env_prefix: None,
+        epochs: Setting::Fixed(1),
+        printed: Vec::new(),
+        objective: MetricName::VALIDATION_ERROR,
+        outputs: Vec::new(),
+        grace_ms: Duration::from_secs(30).as_millis() as u64,
+        memory_bytes: None,
+        disk_bytes: 64 << 30,
+        worker_trials_max: None,
+        is_deterministic: false,
+    };
+    assert_eq!(described(&study), expected);
+    assert_eq!(study.objective(), Select::Validation.objective());
+    assert!(study.files.is_empty() && configurations(&study).unwrap().len() == 1);
+}
+
+#[test]
+fn all_of_a_program_can_be_written() {
+    let written = "epochs = 5
+env_prefix = '/opt/env'
+printed = ['assignments', 'tune-metric', 'keras']
+pattern = 'auc: (?<auc>[0-9.]+)'
+outputs = ['model.keras', 'logs/last.txt']
+grace_s = 0.5
+memory = '2GB'
+disk = '1 GiB'
+worker = true
+worker_trials = 7
+deterministic = true";
+    let program =
+        described(&good(&PROGRAM.replace("epochs = '$epochs'", written).replace("epochs = { values = [2] }", "")));
+    let forms = [PrintedForm::Assignments, PrintedForm::TuneMetric, PrintedForm::Keras];
+    assert_eq!(program.printed[..3], forms);
+    assert_eq!(program.printed[3], PrintedForm::Pattern("auc: (?<auc>[0-9.]+)".to_owned()));
+    assert_eq!(program.outputs, ["model.keras", "logs/last.txt"]);
+    assert_eq!((program.grace_ms, program.memory_bytes, program.disk_bytes), (500, Some(2_000_000_000), 1 << 30));
+    assert_eq!((program.epochs, program.env_prefix), (Setting::Fixed(5), Some("/opt/env".to_owned())));
+    assert_eq!((program.worker_trials_max, program.is_deterministic), (Some(7), true));
+}
+
+#[test]
+fn a_worker_takes_a_hundred_trials_unless_it_says_otherwise() {
+    let program = described(&good(&PROGRAM.replace("cost =", "worker = true\ncost =")));
+    assert_eq!(program.worker_trials_max, Some(100));
+}
+
+#[test]
+fn every_known_reference_may_stand_in_a_command_and_a_dollar_may_be_escaped() {
+    let references: String = Known::ALL.iter().map(|(name, _)| format!("'${{{name}}}', ")).collect();
+    let study = good(&PROGRAM.replace("'${args}'", &format!("{references}'${{envvar:HOME}}/$${{rate}}', ''")));
+    let program = described(&study);
+    assert_eq!(program.command.len(), 4 + Known::ALL.len() + 2);
+    let home = Piece::Variable("HOME".to_owned());
+    let expected = [home, Piece::Text("/${rate}".to_owned())];
+    assert_eq!(program.command[11], Word::One(expected.to_vec()));
+}
+
+#[test]
+fn parameters_of_a_program_can_be_anything_and_arrive_as_they_are_written() {
+    let study =
+        good(&PROGRAM.replace("rate = { values = [0.1, 0.01] }", "rate = { values = [1, 0.5, 'auto', true] }"));
+    let values = vec![Value::Integer(1), Value::Real(0.5), Value::Choice("auto".to_owned()), Value::Flag(true)];
+    assert_eq!(study.search.space["rate"], Domain::Values(values));
+}
+
+#[test]
+fn select_is_short_for_an_error_that_the_program_reports() {
+    let rows = [("select = 'test'", Select::Test.objective()), ("", Select::Validation.objective())];
+    for (written, objective) in rows {
+        let study = good(&PROGRAM.replace("objective = 'val_accuracy'\ndirection = 'maximize'", written));
+        assert_eq!((study.objective(), described(&study).objective), (objective.clone(), objective.metric));
+        assert!(!study.watches_test());
+    }
+}
+
+#[test]
+fn another_objective_is_another_search() {
+    let digest = |text: &str| good(text).search_digest();
+    let others = [
+        PROGRAM.replace("'maximize'", "'minimize'"),
+        PROGRAM.replace("val_accuracy", "accuracy"),
+        PROGRAM.replace("objective = 'val_accuracy'\ndirection = 'maximize'", ""),
+    ];
+    for other in others {
+        assert_ne!(digest(PROGRAM), digest(&other), "{other}");
+    }
+    assert_eq!(digest(PROGRAM), digest(&PROGRAM.replace("train.py", "other.py")));
+}
+
+#[test]
+fn a_program_may_have_rows_and_files() {
+    let rows = "format = 'npy'\ntrain_features = 'x'\ntrain_labels = 'y'\nfiles = ['train.py']";
+    let study = good(&PROGRAM.replace("files = ['train.py', './data/']", rows));
+    assert!(study.data.is_some());
+    assert_eq!(study.files, ["train.py"]);
+    let shown = study.at("data.files.0", "gone").to_string();
+    assert!(shown.starts_with("s.toml:11:10: gone"), "{shown}");
+}
