@@ -26,7 +26,6 @@ pub struct StudyDescription {
 
 /// What a trial does, with searched settings open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a study has one")]
 pub enum TrainerDescription {
     /// Trains a network.
     Network {

@@ -126,7 +126,8 @@ fn unknown_name(node: &Node<'_>, text: &str, name: &str, parameters: &[String]) 
     let near = near.map_or_else(String::new, |near| format!("; did you mean `${{{near}}}`?"));
     let reference = format!("${{{name}}}");
     let start = text.find(&reference).unwrap_or_default();
-    let message = format!("`{reference}` is neither a parameter of [search.space] nor a name that every trial has{near}");
+    let message =
+        format!("`{reference}` is neither a parameter of [search.space] nor a name that every trial has{near}");
     let names: Vec<_> = known().map(|name| format!("${{{name}}}")).collect();
     node.error_inside(text, start..start + reference.len(), message).with_note(format!(
         "besides parameters there are {} and ${{envvar:NAME}}; `$$` stands for `$`",
