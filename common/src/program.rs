@@ -205,6 +205,7 @@ pub fn all_parameters(configuration: &Configuration) -> Vec<String> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside errors in a table")]
     fn one(pieces: &[Piece]) -> Result<Word, WordError> {
         Ok(Word::One(pieces.to_vec()))
     }

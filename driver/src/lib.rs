@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`command`] | the command line |
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
+//! | [`import`] | sweep files of others, turned into studies; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
 //! | `text_file` | text that people write, however it is saved |
 //! | `path_text` | paths in files that people read |
@@ -22,6 +23,7 @@ pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod forecast;
+pub mod import;
 pub mod journal;
 pub mod ledger;
 mod path_text;

@@ -210,6 +210,31 @@ fn the_page_names_what_a_parameter_and_a_replay_have() {
     }
 }
 
+/// A study of a program, with these settings.
+fn program(text: &str) -> String {
+    format!("name = 'program'\n[trainer]\nkind = 'program'\n{text}")
+}
+
+/// What the settings of a program stand beside, so that `key` has an effect.
+fn beside(key: &str) -> &'static str {
+    if key == "worker_trials" { "command = ['a']\nworker = true\n" } else { "command = ['a']\n" }
+}
+
+#[test]
+fn the_page_names_what_a_program_has_what_it_accepts_and_what_is_not_written() {
+    let page = rows("`[trainer]` of a program");
+    let named = page.iter().map(|row| bare(&row[0]).to_owned()).chain(["kind".to_owned()]);
+    assert_eq!(named.collect::<BTreeSet<_>>(), known(&program("unknown_key = 1\n")));
+    for row in &page {
+        let key = bare(&row[0]);
+        assert_accepts("a program", key, &row[1], |wrong| program(&with(beside(key), key, wrong)));
+        if let Some(value) = default(&row[2]) {
+            let written = program(&with(beside(key), key, value));
+            assert_eq!(meaning(&program(beside(key))), meaning(&written), "{key}");
+        }
+    }
+}
+
 /// All that a study says, whatever stands where in its text.
 fn meaning(text: &str) -> String {
     let study = parse(text, "study.toml").unwrap_or_else(|error| panic!("{error}\n{text}"));

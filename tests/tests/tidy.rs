@@ -35,12 +35,13 @@ const PURE_CRATES: [&str; 4] = ["common", "executor/nn", "driver/search", "drive
 const IMPURE_PACKAGES: [&str; 5] = ["tokio", "tonic", "tracing", "async-trait", "hyper"];
 
 /// No IO, no clock, no thread, no order that differs from run to run.
-const PURE_FOLDERS: [&str; 8] = [
+const PURE_FOLDERS: [&str; 9] = [
     "common/src/",
     "driver/scheduler/src/",
     "driver/search/src/",
     "executor/nn/src/",
     "driver/src/study/",
+    "driver/src/import/",
     "driver/src/ledger/",
     "driver/src/forecast/",
     "driver/src/report/",

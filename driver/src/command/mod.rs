@@ -31,6 +31,7 @@ mod drive;
 mod executors;
 mod forecast;
 mod hint;
+mod import;
 mod interrupts;
 mod load;
 mod node_file;
@@ -107,6 +108,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
+    /// Turn a sweep file of W&B's into a study, and say what is left out
+    Import(import::ImportArgs),
     /// Lend this machine to drivers: train what they send
     Executor(ExecutorArgs),
     /// Show or clear the data sets that executors keep on this machine
@@ -171,6 +174,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Status(args) => status::run(args),
         Command::Check(args) => check::run(args),
+        Command::Import(args) => import::run(args),
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),
         Command::Cluster(command) => cluster::run(command),

@@ -174,7 +174,7 @@ struct Parser<'t> {
     depth: usize,
 }
 
-impl<'t> Parser<'t> {
+impl Parser<'_> {
     /// The next character that is no space.
     fn peek(&mut self) -> Option<char> {
         let rest = &self.text[self.at..];

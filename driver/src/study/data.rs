@@ -31,14 +31,12 @@ const TEST_USES: &[(&str, TestUse)] = &[("winner", TestUse::Winner), ("all", Tes
 /// Reads `[data]`: rows, and files as they are. Only a program may have the latter, and do without the former.
 pub(super) fn read(node: &Node<'_>, kind: TrainerKind) -> Result<(Option<DataSettings>, Vec<String>), Diagnostic> {
     let table = node.table("[data]", "[data] ")?;
-    let files = match table.get("files") {
-        Some(files) if kind == TrainerKind::Program => read_files(&files)?,
-        Some(files) => {
-            let message = "`files` are for programs: nothing else looks at them";
-            return Err(files.error(message).with_note("leave them out, or write kind = \"program\" in [trainer]"));
-        }
-        None => Vec::new(),
-    };
+    let files_node = table.get("files");
+    let files = files_node.as_ref().map_or(Ok(Vec::new()), read_files)?;
+    if let Some(node) = files_node.filter(|_| kind != TrainerKind::Program) {
+        let message = "`files` are for programs: nothing else looks at them";
+        return Err(node.error(message).with_note("leave them out, or write kind = \"program\" in [trainer]"));
+    }
     if table.get("format").is_none() && !files.is_empty() {
         table.allow(&["format", "files"], |key| {
             SHARED

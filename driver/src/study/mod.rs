@@ -143,11 +143,10 @@ impl Study {
     pub fn search_digest(&self) -> Digest {
         // What these types print tells their values apart, and they hold nothing but values.
         let SearchSettings { sampler, select, objective, space } = &self.search;
-        let mut told = format!("{:?}", (sampler, select, space, &self.control));
-        // Told where `select` does not say it, so that runs from before there were objectives go on.
-        if *objective != select.objective() {
-            told += &format!("{objective:?}");
-        }
+        let told = (sampler, select, space, &self.control);
+        // An objective is told where `select` does not say it, so that runs from before there were any go on.
+        let told =
+            if *objective == select.objective() { format!("{told:?}") } else { format!("{told:?}{objective:?}") };
         Digest::of(told.as_bytes())
     }
 
@@ -214,7 +213,6 @@ impl Study {
 
 /// What a trial does.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a study has one")]
 pub enum Trainer {
     /// Trains a network.
     Network {

@@ -91,7 +91,7 @@ pub(super) fn read(
 }
 
 fn read_command(node: &Node<'_>, parameters: &[String]) -> Result<Vec<Word>, Diagnostic> {
-    let words = node.array().map_err(|_| node.refused("a list of words, as in [\"python\", \"train.py\"]"))?;
+    let words = node.array().map_err(|_| node.refused("an array of words, as in [\"python\", \"train.py\"]"))?;
     let Some(first) = words.first() else { return Err(node.error("`command` is empty: there is nothing to run")) };
     if words.len() > WORDS_MAX {
         return Err(node.error(format!("`command` has {} words; {WORDS_MAX} are allowed", words.len())));

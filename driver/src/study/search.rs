@@ -104,13 +104,16 @@ fn misplaced(key: &str, uses: &[Use]) -> Option<String> {
 
 /// By what trials are compared: a metric and a direction, or their short form `select`.
 fn read_objective(table: &Table<'_>, comparable: Comparable) -> Result<(Select, Objective), Diagnostic> {
+    let direction_node = table.get("direction");
+    let direction = direction_node.as_ref().map_or(Ok(Direction::Minimize), |node| node.word(DIRECTIONS))?;
     let Some(node) = table.get("objective") else {
-        if let Some(direction) = table.get("direction") {
+        if let Some(direction) = direction_node {
             let message = "`direction` says which way `objective` is better, and there is none";
             return Err(direction.error(message).with_note("add, for example: objective = \"val_accuracy\""));
         }
         return read_select(table, comparable).map(|select| (select, select.objective()));
     };
+    let metric = MetricName::new(node.text()?).map_err(|error| node.error(error.to_string()))?;
     if !comparable.any {
         let message = "`objective` is for programs: all other trials are compared by their error";
         return Err(node.error(message).with_note("write select = \"validation\" or select = \"test\" instead"));
@@ -119,8 +122,6 @@ fn read_objective(table: &Table<'_>, comparable: Comparable) -> Result<(Select, 
         let message = "`select` has no effect with `objective`: it is short for an error";
         return Err(select.error(message).with_note("leave one of the two out"));
     }
-    let metric = MetricName::new(node.text()?).map_err(|error| node.error(error.to_string()))?;
-    let direction = table.get("direction").map_or(Ok(Direction::Minimize), |node| node.word(DIRECTIONS))?;
     Ok((Select::Validation, Objective { metric, direction }))
 }
 

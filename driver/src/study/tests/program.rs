@@ -94,7 +94,8 @@ fn a_worker_takes_a_hundred_trials_unless_it_says_otherwise() {
 
 #[test]
 fn every_known_reference_may_stand_in_a_command_and_a_dollar_may_be_escaped() {
-    let references: String = Known::ALL.iter().map(|(name, _)| format!("'${{{name}}}', ")).collect();
+    let references: Vec<_> = Known::ALL.iter().map(|(name, _)| format!("'${{{name}}}', ")).collect();
+    let references = references.concat();
     let study = good(&PROGRAM.replace("'${args}'", &format!("{references}'${{envvar:HOME}}/$${{rate}}', ''")));
     let program = described(&study);
     assert_eq!(program.command.len(), 4 + Known::ALL.len() + 2);
