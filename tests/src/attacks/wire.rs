@@ -23,18 +23,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// An identity as an attacker uses it, or none.
 #[derive(Clone, Debug)]
-pub struct Badge(pub Arc<ClientConfig>);
+pub(super) struct Badge(Arc<ClientConfig>);
 
 impl Badge {
     /// The identity in this file.
     #[must_use]
-    pub fn read(path: &Path) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
         Self(client_config(&Identity::read(path).unwrap()).unwrap())
     }
 
     /// The first message of its handshake.
     #[must_use]
-    pub fn hello(&self) -> Vec<u8> {
+    pub(super) fn hello(&self) -> Vec<u8> {
         let mut connection = ClientConnection::new(Arc::clone(&self.0), executor_name()).unwrap();
         let mut hello = Vec::new();
         connection.write_tls(&mut hello).unwrap();
