@@ -81,7 +81,7 @@ fn in_turn(executor: &Executor, attacks: &[(Attack, Option<&Path>)], driver: &Pr
         let (began, attacker) = (Instant::now(), Attacker::start(*attack, &executor.address, *identity));
         thread::sleep(turn);
         let after = taken(executor.process.id()).unwrap();
-        let cores = (after.cpu - before.cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+        let cores = after.cpu.saturating_sub(before.cpu).as_secs_f64() / began.elapsed().as_secs_f64();
         println!(
             "{attack:?}{}: {} rounds, the executor took {cores:.2} cores and had at most {} MiB so far",
             identity.map_or("", |_| " with an identity"),
