@@ -14,8 +14,8 @@ use broadsweep_tests::lab::{Executor, Lab, tiny_with};
 use broadsweep_tests::process::{Ended, Process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
-/// For another program, to see what attacks did to it: `tests/outside/run attacks` passes it on.
-const OTHER_PROGRAM: &str = "BROADSWEEP_ATTACKED";
+/// Names another executor's program for the one on loopback: one from before, to see what attacks did to it.
+const OTHER_EXECUTOR: &str = "BROADSWEEP_ATTACKED";
 /// Seconds that all attacks together take, where it is longer than the usual.
 const SECONDS: &str = "BROADSWEEP_ATTACK_SECONDS";
 /// How long each attack has its turn.
@@ -26,11 +26,6 @@ const MEMORY_MAX: u64 = 400 << 20;
 
 /// Runs, attacked or not, take a core each: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-
-fn program() -> &'static str {
-    static PROGRAM_UNDER_ATTACK: OnceLock<&str> = OnceLock::new();
-    PROGRAM_UNDER_ATTACK.get_or_init(|| std::env::var(OTHER_PROGRAM).map_or(PROGRAM, |path| path.leak()))
-}
 
 /// How long one run is to take, where that was said: three are attacked, and three are not.
 fn run_seconds() -> Option<u64> {
@@ -86,7 +81,7 @@ fn in_turn(executor: &Executor, attacks: &[(Attack, Option<&Path>)], driver: &Pr
         let (began, attacker) = (Instant::now(), Attacker::start(*attack, &executor.address, *identity));
         thread::sleep(turn);
         let after = taken(executor.process.id()).unwrap();
-        let cores = (after.cpu - before.cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+        let cores = after.cpu.saturating_sub(before.cpu).as_secs_f64() / began.elapsed().as_secs_f64();
         println!(
             "{attack:?}{}: {} rounds, the executor took {cores:.2} cores and had at most {} MiB so far",
             identity.map_or("", |_| " with an identity"),
@@ -126,8 +121,9 @@ fn report(what: &str, quiet: &Run, attacked: &Run) {
 #[test]
 fn an_executor_on_loopback_that_is_attacked_trains_on_to_the_same_bits() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new(program());
-    let executor = lab.executor("cache", 1);
+    let lab = Lab::new(PROGRAM);
+    let program = std::env::var(OTHER_EXECUTOR).unwrap_or(PROGRAM.to_owned());
+    let executor = lab.executor_on(&program, 0, "cache", 1);
     let attacks: Vec<_> = OF_STRANGERS.iter().chain(&OF_PEERS).map(|attack| (*attack, None)).collect();
     assert_unimpressed(&lab, &executor, &[], &attacks);
 }
@@ -135,7 +131,7 @@ fn an_executor_on_loopback_that_is_attacked_trains_on_to_the_same_bits() {
 #[test]
 fn a_closed_executor_trains_on_whether_strangers_attack_or_a_node_that_was_taken_over() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new(program());
+    let lab = Lab::new(PROGRAM);
     let cluster = lab.path("cluster");
     let init = ["cluster", "init", "--nodes", "good,taken", "--out", cluster.to_str().unwrap()];
     let made = lab.command(init).wait();
@@ -156,7 +152,7 @@ fn a_closed_executor_trains_on_whether_strangers_attack_or_a_node_that_was_taken
 #[test]
 fn a_driver_that_dials_nodes_which_attack_it_goes_on_with_the_good_one() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new(program());
+    let lab = Lab::new(PROGRAM);
     let executor = lab.executor("cache", 1);
     let undisturbed = quiet(&lab, &executor, &[]);
     let hostile = HostileNode::start_all();

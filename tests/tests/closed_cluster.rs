@@ -298,7 +298,9 @@ async fn assert_executors_believe_no_impostor(papers: &Papers, executor: &Execut
     };
     timeout(PATIENCE, everyone_was_asked).await.unwrap();
     sleep(Duration::from_millis(100)).await; // whoever believed it would speak now
-    impostors.iter().for_each(|impostor| impostor.assert_alone("the executor"));
+    for impostor in &impostors {
+        impostor.assert_alone("the executor");
+    }
 }
 
 #[test]
@@ -319,7 +321,9 @@ fn whoever_is_not_of_the_cluster_gets_nowhere_on_any_side_and_the_study_goes_on(
     runtime.block_on(assert_executors_believe_no_impostor(&papers, &other));
     let Ended { code, stderr, .. } = driver.wait();
     assert_eq!(code, Some(0), "{stderr}");
-    impostors.iter().for_each(|impostor| impostor.assert_alone("the driver"));
+    for impostor in &impostors {
+        impostor.assert_alone("the driver");
+    }
     let undisturbed = lab.tuned(&study, "undisturbed", &["--local", "1x1"]);
     assert_eq!(lab.outcome("disturbed").digest(), undisturbed.digest(), "{stderr}");
     for executor in [executor, other] {

@@ -290,7 +290,8 @@ mod tests {
         let share = Arc::new(Share::default());
         let calls: Vec<_> = (0..CALLS_OF_ONE_MAX).map(|_| CallGuard::new(Arc::clone(&share)).unwrap()).collect();
         assert_eq!(CallGuard::new(Arc::clone(&share)).unwrap_err().code(), tonic::Code::ResourceExhausted);
-        let bodies: Vec<_> = calls.into_iter().map(|call| call.until_end_of(Body::empty())).collect();
+        let answer = || Body::new(Pieces([Bytes::from_static(b"content")].into()));
+        let bodies: Vec<_> = calls.into_iter().map(|call| call.until_end_of(answer())).collect();
         assert!(CallGuard::new(Arc::clone(&share)).is_err(), "an answer under way counts");
         drop(bodies);
         CallGuard::new(share).unwrap();

@@ -30,9 +30,10 @@
 //! | headers of a call | [`HEADERS_BYTES_MAX`] |
 //! | frames in a second | what `frames` allows of each kind; who sends more is cut off and named |
 //!
-//! A connection holds less than 20 MiB: its window, one frame, and 16 KiB of headers for each of its calls. The messages
-//! of an address add 64 MiB at most. What was measured under attack is far below that: `tests/tests/attacks.rs` asserts
-//! a bound for the whole executor.
+//! What comes over a connection takes less than 21 MiB: its window, one frame, and 16 KiB of headers for each of its calls.
+//! The messages of an address add 64 MiB at most. Answers that a peer does not read are bounded where they are made, by
+//! the services. What was measured under attack is far below that: `tests/tests/attacks.rs` asserts a bound for the whole
+//! executor.
 
 use std::time::Duration;
 

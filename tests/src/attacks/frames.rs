@@ -67,5 +67,6 @@ pub(super) fn bomb(times: usize) -> Vec<u8> {
     // A length of 127 and more is written in groups of seven bits, the lowest first.
     let rest = value.len() - 127;
     let length = [0x7f, (rest & 0x7f) as u8 | 0x80, (rest >> 7) as u8];
-    [&[0x40, 1, b'x'], &length[..], &value, &vec![0x80 | 62; times]].concat()
+    // The newest of the table has number 62; the highest bit says that it is named.
+    [&[0x40, 1, b'x'], &length[..], &value, &vec![0xbe; times]].concat()
 }

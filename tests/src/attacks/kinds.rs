@@ -186,7 +186,9 @@ impl Attack {
                 let content: &[u8] = if self == Self::EmptyFrames { &[] } else { &[0] };
                 [opening, many(frame(DATA, 0, 1, content))].concat()
             }
-            Self::Oversize => [call(fresh(), FETCH), claiming((16 << 20) - 1, DATA, 0, 1, &[0; 65_536])].concat(),
+            Self::Oversize => {
+                [call(fresh(), FETCH), claiming((16 << 20) - 1, DATA, 0, 1, &vec![0; 64 << 10])].concat()
+            }
             Self::HalfMessages => {
                 let number = fresh();
                 let length = (4_u32 << 20).to_be_bytes();

@@ -23,7 +23,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// An identity as an attacker uses it, or none.
 #[derive(Clone, Debug)]
-pub(super) struct Badge(pub Arc<ClientConfig>);
+pub(super) struct Badge(Arc<ClientConfig>);
 
 impl Badge {
     /// The identity in this file.
