@@ -16,6 +16,7 @@
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
+//! | [`decoders`] | everything that reads bytes from outside, to be fuzzed |
 //! | [`simulation`] | whole runs over a simulated network and in simulated time |
 //!
 //! Everything here panics where a test would: what goes wrong is the test's failure.
@@ -29,6 +30,7 @@
 
 pub mod browser;
 pub mod chaos;
+pub mod decoders;
 pub mod forged;
 pub mod hostile_driver;
 pub mod hostile_executor;

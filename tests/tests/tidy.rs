@@ -21,7 +21,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("proto", &["common", "identity"]),
     ("executor", &["common", "identity", "nn", "proto"]),
     ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search"]),
-    ("tests", &["common", "driver", "executor", "nn", "proto", "scheduler", "search"]),
+    ("tests", &["common", "driver", "executor", "identity", "nn", "proto", "scheduler", "search"]),
 ];
 
 /// What their names begin with in manifests.
