@@ -6,6 +6,7 @@
 //! | [`configuration`] | one point of the search space, and its digest |
 //! | [`model`] | layers as a study writes them (with searched settings) and as a trial trains them |
 //! | [`training`] | optimizer, learning rate, batches and epochs, in the same two forms |
+//! | [`program`] | somebody's own program as the trainer: its command and how it tells what it measured |
 //! | [`replay`] | trials that wait instead of training, in the same two forms |
 //! | [`setting`] | a value that is either written in the study or searched |
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
@@ -39,6 +40,7 @@ pub mod heap;
 pub mod ids;
 pub mod metrics;
 pub mod model;
+pub mod program;
 pub mod refusal;
 pub mod replay;
 pub mod room;

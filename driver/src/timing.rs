@@ -261,6 +261,7 @@ mod tests {
             targets: TargetKind::Classes { count: 2 },
             rows,
             scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+            files_bytes: 0,
         };
         Dataset::open(Arc::new(DatasetBuilder::new(header).unwrap().finish())).unwrap()
     }

@@ -12,6 +12,7 @@ use broadsweep_proto::blocks::{
     Holdings, OfferReply, OfferRequest, PullReply, PullRequest, WatchRequest, pull_reply::Part,
 };
 use broadsweep_proto::bulk::{Bulk, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
+use broadsweep_proto::secure::Caller;
 use broadsweep_proto::wire;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -60,24 +61,30 @@ impl BlocksService {
         Self { hold, store, arrivals, peer_watchers, driver_watchers, fetches: Semaphore::new(FETCHES_MAX) }
     }
 
-    fn only_the_holder(&self, run: &str) -> Result<(), Status> {
-        if self.hold.is_held_by(run) {
+    fn only_the_holder(&self, run: &str, driver: Option<&str>) -> Result<(), Status> {
+        if self.hold.is_held_by(run, driver) {
             return Ok(());
         }
         Err(Status::failed_precondition(format!("run {run:?} does not hold this executor")))
     }
 }
 
+/// The name of the driver that asks, if that has an identity.
+fn driver_of<T>(request: &Request<T>) -> Option<String> {
+    request.extensions().get::<Caller>()?.driver().map(ToOwned::to_owned)
+}
+
 #[tonic::async_trait]
 impl Blocks for BlocksService {
     async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferReply>, Status> {
+        let driver = driver_of(&request);
         let request = request.into_inner();
         let medium = if request.cached { Medium::Cache } else { Medium::Memory };
         let manifest = wire::manifest(request.manifest).map_err(|bad| invalid(&bad))?;
         let offered = Instant::now();
         loop {
             // Asked again in every round, so that a lost driver's offer does not wait for ever.
-            self.only_the_holder(&request.run)?;
+            self.only_the_holder(&request.run, driver.as_deref())?;
             let here = (Arc::clone(&self.store), Arc::clone(&self.arrivals));
             let looked = tokio::spawn(look(here, manifest.clone(), medium));
             match tokio::time::timeout(BUSY_ANSWER, looked).await {
@@ -98,8 +105,9 @@ impl Blocks for BlocksService {
     type PullStream = ReceiverStream<Result<PullReply, Status>>;
 
     async fn pull(&self, request: Request<PullRequest>) -> Result<Response<Self::PullStream>, Status> {
+        let driver = driver_of(&request);
         let request = request.into_inner();
-        self.only_the_holder(&request.run)?;
+        self.only_the_holder(&request.run, driver.as_deref())?;
         let name = digest(&request.blob)?;
         let blob = self.store.get(name).ok_or_else(|| Status::not_found(format!("blob {name} is not here")))?;
         let (parts, stream) = mpsc::channel(2);
@@ -110,8 +118,9 @@ impl Blocks for BlocksService {
     type WatchStream = ReceiverStream<Result<Holdings, Status>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let driver = driver_of(&request);
         let request = request.into_inner();
-        self.only_the_holder(&request.run)?;
+        self.only_the_holder(&request.run, driver.as_deref())?;
         let blob = digest(&request.blob)?;
         let places = if request.by_peer { &self.peer_watchers } else { &self.driver_watchers };
         let place = Arc::clone(places).try_acquire_owned();
@@ -121,7 +130,7 @@ impl Blocks for BlocksService {
         let (hold, store, arrived) = (Arc::clone(&self.hold), Arc::clone(&self.store), self.arrivals.listen());
         tokio::spawn(async move {
             let _place = place;
-            let is_held = || hold.is_held_by(&request.run);
+            let is_held = || hold.is_held_by(&request.run, driver.as_deref());
             tokio::select! {
                 () = holdings.closed() => {} // the watcher has gone
                 told = tell(&store, blob, is_held, arrived, &holdings) => if let Err(status) = told {
@@ -138,7 +147,8 @@ impl Bulk for BlocksService {
     async fn push(&self, blocks: Messages<PushRequest>) -> Result<PushReply, Status> {
         let mut blocks = blocks;
         while let Some(block) = blocks.message().await? {
-            self.only_the_holder(&block.run)?;
+            // Content that is named by its digest can be anybody's.
+            self.only_the_holder(&block.run, None)?;
             let blob = digest(&block.blob)?;
             let encoded = wire::encoded(block.content, block.encoding).map_err(|bad| invalid(&bad))?;
             self.store.store_block(blob, block.index, encoded).map_err(|error| status(&error))?;
@@ -152,7 +162,7 @@ impl Bulk for BlocksService {
         let encoding = wire::encoding(request.encoding).map_err(|bad| invalid(&bad))?;
         // Each block that is on its way takes memory, whoever asks.
         let _place = self.fetches.acquire().await.map_err(|closed| Status::unavailable(closed.to_string()))?;
-        self.only_the_holder(&request.run)?;
+        self.only_the_holder(&request.run, None)?;
         let content = self.store.block(blob, index).map_err(|error| status(&error))?;
         let content =
             content.ok_or_else(|| Status::not_found(format!("block {index} of blob {blob} is not here")))?;

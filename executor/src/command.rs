@@ -16,7 +16,9 @@ use broadsweep_common::size::ByteSize;
 use broadsweep_identity::Role;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
-use broadsweep_proto::secure::{IdentityFile, door};
+use broadsweep_proto::guard::door;
+use broadsweep_proto::proof::{IdentityFile, Proof};
+use broadsweep_proto::secret::Secret;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
@@ -97,7 +99,8 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub about: bool,
 
-    /// End once a run was orphaned: a local executor has no other use
+    /// End once a run was orphaned: a local executor has no other use. It serves the driver that started it alone: that
+    /// one puts a secret on its standard input
     #[arg(long, hide = true)]
     pub ends_when_orphaned: bool,
 }
@@ -122,8 +125,8 @@ impl ExecutorArgs {
                 bail!("--memory {asked}: this machine has {there}; name an amount from 1 byte to that");
             }
         }
-        self.identity()?;
-        self.addresses().map(drop)
+        let identity = self.identity()?;
+        self.addresses(identity.is_some()).map(drop)
     }
 
     /// Who this executor is, if it has to say so. One that a driver started for itself has not.
@@ -136,12 +139,12 @@ impl ExecutorArgs {
 
     /// Where to listen: what the host's name stands for, and loopback alone unless more is wanted. IPv4 comes first,
     /// since that is what people dial.
-    fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+    fn addresses(&self, has_identity: bool) -> anyhow::Result<Vec<SocketAddr>> {
         let found = (self.listen.host(), self.listen.port()).to_socket_addrs();
         let found = found.with_context(|| format!("{} is no address of this machine", self.listen.host()))?;
         let mut addresses: Vec<_> = found.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
-        if self.insecure || self.identity()?.is_some() || addresses.iter().all(|address| address.ip().is_loopback()) {
+        if self.insecure || has_identity || addresses.iter().all(|address| address.ip().is_loopback()) {
             return Ok(addresses);
         }
         bail!(
@@ -208,19 +211,27 @@ fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
 }
 
 async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: SlotThreads) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(&args.addresses()?[..]).await.with_context(|| {
+    let identity = args.identity()?;
+    let addresses = args.addresses(identity.is_some())?;
+    let listener = TcpListener::bind(&addresses[..]).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen, or end what has it", args.listen)
     })?;
     let address = listener.local_addr()?;
-    let identity = args.identity()?;
     if !address.ip().is_loopback() && identity.is_none() {
         tracing::warn!(%address, "insecure: anyone who reaches this port can use this machine");
     }
+    let proof = match identity {
+        Some(identity) => Proof::Identity(identity),
+        None if args.ends_when_orphaned => {
+            Proof::Secret(Secret::read(io::stdin()).context("its driver did not hand it the secret of its run")?)
+        }
+        None => Proof::Nothing,
+    };
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
-    let incoming = ReceiverStream::new(door(listener, identity.clone()));
-    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp { identity }), orders()?).await?;
+    let incoming = ReceiverStream::new(door(listener, proof.clone()));
+    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp { proof }), orders()?).await?;
     Ok(())
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn bytes(rows: [u64; 3]) -> AlignedBytes {
         targets: TargetKind::Classes { count: 2 },
         rows,
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+        files_bytes: 0,
     };
     DatasetBuilder::new(header).unwrap().finish()
 }

@@ -27,6 +27,16 @@ pub(crate) struct Hold {
     freed: Notify,
 }
 
+/// Which driver of which run wants the executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) run: String,
+    /// Grows with each driver of the run.
+    pub(crate) generation: u64,
+    /// What the driver's identity calls it, if it has one: no other may go on with the run.
+    pub(crate) driver: Option<String>,
+}
+
 enum Occupancy {
     Free,
     /// A session has the run.
@@ -36,8 +46,7 @@ enum Occupancy {
 }
 
 struct Holder {
-    run: String,
-    generation: u64,
+    claim: Claim,
     since: Instant,
     /// Tells the session that it has to end.
     evicted: CancellationToken,
@@ -47,6 +56,7 @@ struct Holder {
 
 struct Rest {
     tenant: Tenant,
+    claim: Claim,
     since: Instant,
     /// The driver stayed away for too long: anybody may have the executor.
     orphaned: bool,
@@ -67,6 +77,12 @@ pub(crate) enum Held {
     /// The same run, taken up again by a later driver.
     #[error("a later driver of run {run} has taken the run up")]
     ByLaterDriver { run: String },
+    /// The same run, but of a driver with another identity.
+    #[error(
+        "held by run {run} of the driver whose identity is {holder}; go on with that identity, or end its hold with \
+         --take-over"
+    )]
+    ByAnotherIdentity { run: String, holder: String },
     /// The executor leaves.
     #[error("the executor is leaving")]
     Leaving,
@@ -77,6 +93,7 @@ pub(crate) struct Grip {
     hold: Arc<Hold>,
     /// There until the grip is dropped.
     tenant: Option<Tenant>,
+    claim: Claim,
     /// Cancelled when another session takes over.
     pub(crate) evicted: CancellationToken,
     ended: CancellationToken,
@@ -94,42 +111,36 @@ impl Hold {
         }
     }
 
-    /// Takes the executor for `run`, with all that the run already has here.
+    /// Takes the executor for a run, with all that the run already has here.
     ///
-    /// A session of the same run and at least the same generation replaces an older one: its driver came back before
-    /// the old connection was known to be dead. With `take_over`, any holder is replaced. Waits until the replaced
-    /// session has let go.
-    pub(crate) async fn take(self: &Arc<Self>, run: &str, generation: u64, take_over: bool) -> Result<Grip, Held> {
+    /// A session of the same run, of the same driver and at least the same generation replaces an older one: its driver
+    /// came back before the old connection was known to be dead. With `take_over`, any holder is replaced. Waits until the
+    /// replaced session has let go.
+    pub(crate) async fn take(self: &Arc<Self>, claim: &Claim, take_over: bool) -> Result<Grip, Held> {
         loop {
             let ended = {
                 let mut occupancy = self.occupancy();
                 match &mut *occupancy {
-                    Occupancy::Held(holder) if holder.run == run && holder.generation > generation => {
-                        return Err(Held::ByLaterDriver { run: run.to_owned() });
-                    }
-                    Occupancy::Held(holder) if take_over || holder.run == run => {
+                    Occupancy::Held(holder) => {
+                        holder.admits(claim, take_over)?;
                         holder.evicted.cancel();
                         holder.ended.clone()
                     }
-                    Occupancy::Held(holder) => {
-                        let seconds = holder.since.elapsed().as_secs();
-                        return Err(Held::ByAnother { run: holder.run.clone(), seconds });
-                    }
                     Occupancy::Resting(rest) => {
-                        rest.admits(run, generation, take_over, self.orphan_timeout)?;
+                        rest.admits(claim, take_over, self.orphan_timeout)?;
                         let Occupancy::Resting(rest) = std::mem::replace(&mut *occupancy, Occupancy::Free) else {
                             continue;
                         };
-                        if rest.tenant.run() == run {
+                        if rest.claim.is_of_the_same(claim) {
                             self.store.forget_supplies();
-                            return Ok(self.grip(&mut occupancy, rest.tenant, generation));
+                            return Ok(self.grip(&mut occupancy, rest.tenant, claim));
                         }
                         self.discard(&rest.tenant);
                         continue;
                     }
                     Occupancy::Free if self.draining.is_cancelled() => return Err(Held::Leaving),
                     Occupancy::Free => {
-                        return Ok(self.grip(&mut occupancy, Tenant::new(run, generation), generation));
+                        return Ok(self.grip(&mut occupancy, Tenant::new(&claim.run), claim));
                     }
                 }
             };
@@ -137,13 +148,14 @@ impl Hold {
         }
     }
 
-    /// Whether `run` holds the executor now.
-    pub(crate) fn is_held_by(&self, run: &str) -> bool {
-        match &*self.occupancy() {
-            Occupancy::Free => false,
-            Occupancy::Held(holder) => holder.run == run,
-            Occupancy::Resting(rest) => rest.tenant.run() == run,
-        }
+    /// Whether `run` holds the executor now. A driver with an identity asks for its own run alone.
+    pub(crate) fn is_held_by(&self, run: &str, driver: Option<&str>) -> bool {
+        let claim = match &*self.occupancy() {
+            Occupancy::Free => return false,
+            Occupancy::Held(holder) => holder.claim.clone(),
+            Occupancy::Resting(rest) => rest.claim.clone(),
+        };
+        claim.run == run && driver.is_none_or(|driver| claim.driver.as_deref() == Some(driver))
     }
 
     /// From now on the executor takes no other run, and what runs here stops after its epoch.
@@ -186,17 +198,15 @@ impl Hold {
         }
     }
 
-    fn grip(self: &Arc<Self>, occupancy: &mut Occupancy, mut tenant: Tenant, generation: u64) -> Grip {
+    fn grip(self: &Arc<Self>, occupancy: &mut Occupancy, tenant: Tenant, claim: &Claim) -> Grip {
         let (evicted, ended) = (CancellationToken::new(), CancellationToken::new());
-        tenant.generation = generation;
         *occupancy = Occupancy::Held(Holder {
-            run: tenant.run().to_owned(),
-            generation,
+            claim: claim.clone(),
             since: Instant::now(),
             evicted: evicted.clone(),
             ended: ended.clone(),
         });
-        Grip { hold: Arc::clone(self), tenant: Some(tenant), evicted, ended }
+        Grip { hold: Arc::clone(self), tenant: Some(tenant), claim: claim.clone(), evicted, ended }
     }
 
     /// The run has nothing here any more.
@@ -225,18 +235,45 @@ impl Hold {
     }
 }
 
+impl Claim {
+    /// Whether both are of one run and one driver.
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        (&self.run, &self.driver) == (&other.run, &other.driver)
+    }
+
+    /// Why another driver of the same run does not get what this one has, if so.
+    fn check_successor(&self, other: &Self, take_over: bool) -> Result<(), Held> {
+        if self.is_of_the_same(other) && self.generation > other.generation {
+            return Err(Held::ByLaterDriver { run: self.run.clone() });
+        }
+        if self.run == other.run && self.driver != other.driver && !take_over {
+            let holder = self.driver.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(Held::ByAnotherIdentity { run: self.run.clone(), holder });
+        }
+        Ok(())
+    }
+}
+
+impl Holder {
+    /// Whether a driver gets the executor while this one holds it.
+    fn admits(&self, claim: &Claim, take_over: bool) -> Result<(), Held> {
+        self.claim.check_successor(claim, take_over)?;
+        if take_over || self.claim.run == claim.run {
+            return Ok(());
+        }
+        Err(Held::ByAnother { run: self.claim.run.clone(), seconds: self.since.elapsed().as_secs() })
+    }
+}
+
 impl Rest {
     /// Whether a driver gets the executor while this run rests.
-    fn admits(&self, run: &str, generation: u64, take_over: bool, orphan_timeout: Duration) -> Result<(), Held> {
-        let held = self.tenant.run().to_owned();
-        if held == run && self.tenant.generation > generation {
-            return Err(Held::ByLaterDriver { run: held });
-        }
-        if held == run || take_over || self.orphaned {
+    fn admits(&self, claim: &Claim, take_over: bool, orphan_timeout: Duration) -> Result<(), Held> {
+        self.claim.check_successor(claim, take_over || self.orphaned)?;
+        if self.claim.run == claim.run || take_over || self.orphaned {
             return Ok(());
         }
         let (seconds, timeout_s) = (self.since.elapsed().as_secs(), orphan_timeout.as_secs());
-        Err(Held::ForAnother { run: held, seconds, timeout_s })
+        Err(Held::ForAnother { run: self.claim.run.clone(), seconds, timeout_s })
     }
 }
 
@@ -263,8 +300,8 @@ impl Drop for Grip {
         match self.tenant.take() {
             None => *occupancy = Occupancy::Free,
             Some(tenant) => {
-                let since = Instant::now();
-                *occupancy = Occupancy::Resting(Rest { tenant, since, orphaned: false });
+                let (since, claim) = (Instant::now(), self.claim.clone());
+                *occupancy = Occupancy::Resting(Rest { tenant, claim, since, orphaned: false });
                 let hold = Arc::clone(&self.hold);
                 tokio::spawn(async move {
                     tokio::time::sleep(hold.orphan_timeout).await;

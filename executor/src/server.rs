@@ -7,19 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::bulk::BulkServer;
 use broadsweep_proto::dial::Connect;
+use broadsweep_proto::guard::bounded_server;
 use broadsweep_proto::secure::Gate;
 use broadsweep_proto::session::session_server::SessionServer;
-use broadsweep_proto::{
-    CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
-    STREAM_WINDOW_BYTES,
-};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use crate::arrivals::Arrivals;
@@ -121,12 +118,7 @@ where
     };
     let blocks = Arc::new(BlocksService::new(Arc::clone(&hold), store, arrivals));
     let stopped = stopping.clone();
-    let served = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
+    let served = bounded_server()
         .layer(Gate)
         .add_service(SessionServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(BlocksServer::from_arc(Arc::clone(&blocks)).max_decoding_message_size(MESSAGE_BYTES_MAX))

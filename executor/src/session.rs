@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::arrivals::Sources;
 use crate::exchange::{Company, Exchange, Surroundings};
-use crate::hold::{Grip, Held, Hold};
+use crate::hold::{Claim, Grip, Held, Hold};
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
 use crate::trainers::{Means, trainer_of};
@@ -73,22 +73,32 @@ impl Session for SessionService {
     type HoldStream = ReceiverStream<Result<FromExecutor, Status>>;
 
     async fn hold(&self, request: Request<Streaming<FromDriver>>) -> Result<Response<Self::HoldStream>, Status> {
-        let peer = request.extensions().get::<Caller>().and_then(|caller| caller.address);
+        let caller = request.extensions().get::<Caller>().cloned();
+        let driver = caller.as_ref().and_then(Caller::driver).map(ToOwned::to_owned);
+        let peer = caller.and_then(|caller| caller.address);
         let mut inbound = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("the stream opened without a hello"))??
             .ok_or_else(|| Status::invalid_argument("the stream closed without a hello"))?;
         let hello = hello_of(&first)?;
-        let grip = self.hold.take(&first.run, first.generation, hello.take_over).await;
+        let claim = Claim { run: first.run.clone(), generation: first.generation, driver };
+        let grip = self.hold.take(&claim, hello.take_over).await;
         let grip = grip.map_err(|held| match held {
             Held::ByLaterDriver { .. } => Status::failed_precondition(held.to_string()),
             // All else passes: the driver may dial again.
-            Held::ByAnother { .. } | Held::ForAnother { .. } | Held::Leaving => {
+            Held::ByAnother { .. } | Held::ForAnother { .. } | Held::ByAnotherIdentity { .. } | Held::Leaving => {
                 Status::already_exists(held.to_string())
             }
         })?;
-        tracing::info!(run = first.run, generation = first.generation, ?peer, build = hello.build, "held");
+        tracing::info!(
+            run = first.run,
+            generation = first.generation,
+            driver = claim.driver,
+            ?peer,
+            build = hello.build,
+            "held"
+        );
 
         let (outbound, stream) = mpsc::channel(16);
         let session = Holding {

@@ -16,8 +16,6 @@ use crate::work::Prepared;
 /// One run's stay.
 pub(crate) struct Tenant {
     run: String,
-    /// Of the newest driver that took the run up.
-    pub(crate) generation: u64,
     pub(crate) prepared: Option<Arc<Prepared>>,
     /// The attempts that run here.
     live: HashMap<AttemptId, Arc<Stop>>,
@@ -34,11 +32,10 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     /// A run that has nothing here yet.
-    pub(crate) fn new(run: &str, generation: u64) -> Self {
+    pub(crate) fn new(run: &str) -> Self {
         let (slots, reported) = unbounded_channel();
         Self {
             run: run.to_owned(),
-            generation,
             prepared: None,
             live: HashMap::new(),
             slots,
@@ -173,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_is_handed_over_again_until_it_is_acknowledged() {
-        let mut tenant = Tenant::new("run", 1);
+        let mut tenant = Tenant::new("run");
         let slots = [0, 1, 2].map(|task| tenant.begin(attempt(task)).unwrap().1);
         slots[0].send(end(0)).unwrap();
         slots[1].send(end(1)).unwrap();
@@ -195,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_checkpoint_of_an_attempt_is_kept_until_its_end_is_acknowledged() {
-        let mut tenant = Tenant::new("run", 1);
+        let mut tenant = Tenant::new("run");
         let (_, slot) = tenant.begin(attempt(0)).unwrap();
         for epoch in 1..=2 {
             let checkpoint = Some(Digest::of(&[epoch as u8]));
@@ -213,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_waits_does_not_hold_back_those_after_it() {
-        let mut tenant = Tenant::new("run", 1);
+        let mut tenant = Tenant::new("run");
         for task in 0..3 {
             let (_, slot) = tenant.begin(attempt(task)).unwrap();
             let event =
@@ -241,14 +238,14 @@ mod tests {
 
     #[test]
     fn an_attempt_begins_once() {
-        let mut tenant = Tenant::new("run", 1);
+        let mut tenant = Tenant::new("run");
         assert!(tenant.begin(attempt(0)).is_some());
         assert!(tenant.begin(attempt(0)).is_none());
     }
 
     #[test]
     fn only_the_attempts_that_are_meant_are_told_to_stop() {
-        let mut tenant = Tenant::new("run", 1);
+        let mut tenant = Tenant::new("run");
         let stops = [0, 1].map(|task| tenant.begin(attempt(task)).unwrap().0);
         assert_eq!(tenant.running(), 2);
         assert!(tenant.stop_of(attempt(2)).is_none());

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::guard::bounded_endpoint;
+use crate::proof::Proof;
 use crate::safe_channel::SafeChannel;
-use crate::secure::{Dialler, IdentityFile};
-use crate::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
+use crate::secure::Dialler;
 
 /// What [`Connect::connect`] returns.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
@@ -24,16 +25,16 @@ pub trait Connect: Send + Sync {
     fn connect(&self, endpoint: Endpoint) -> Connecting;
 }
 
-/// Connects over TCP: without encryption, or as the owner of an identity.
+/// Connects over TCP.
 #[derive(Clone, Debug, Default)]
 pub struct Tcp {
-    /// Who this side is, if it has to say so.
-    pub identity: Option<Arc<IdentityFile>>,
+    /// How both ends know each other.
+    pub proof: Proof,
 }
 
 impl Connect for Tcp {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
-        let dialler = Dialler(self.identity.clone());
+        let dialler = Dialler(self.proof.clone());
         Box::pin(async move { endpoint.connect_with_connector(dialler).await })
     }
 }
@@ -66,15 +67,7 @@ impl From<&(dyn Error + 'static)> for Unreachable {
 pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) -> Result<SafeChannel, Unreachable> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static)))?;
-    let endpoint = endpoint
-        .connect_timeout(timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
+    let endpoint = bounded_endpoint(endpoint).connect_timeout(timeout);
     match tokio::time::timeout(timeout, connect.connect(endpoint)).await {
         Ok(Ok(channel)) => Ok(SafeChannel::from(channel)),
         Ok(Err(error)) => Err(Unreachable::from(&error as &(dyn Error + 'static))),

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 pub mod bulk;
 pub mod dial;
-pub mod secure;
-
+pub mod guard;
+pub mod line;
+pub mod proof;
 pub mod safe_channel;
+pub mod secret;
+pub mod secure;
 pub mod wire;
 
 /// Compared in every hello; grows with each change that an older peer would misread.

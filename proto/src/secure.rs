@@ -1,151 +1,59 @@
-//! Connections on which both sides know each other: an identity's file in use, the door of an executor, and the rule who
-//! may call what.
+//! Connections on which both sides know each other: what either side shows the other, and the rule who may call what.
 
-use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use broadsweep_identity::Role;
-use broadsweep_identity::identity::{Identity, role_of, usual_place};
-use broadsweep_identity::tls::{client_config, executor_name, server_config, why};
+use broadsweep_identity::identity::Owner;
+use broadsweep_identity::tls::executor_name;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::codegen::http::{self, Uri};
 use tonic::codegen::{BoxFuture, Service};
-use tonic::transport::server::Connected;
 use tonic::{Status, body::Body};
 
-/// How long a stranger may take to show who it is.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Handshakes at a time: who comes then has to wait.
-const HANDSHAKES_MAX: usize = 64;
-/// Connections that were let in and wait for the server.
-const WAITING_MAX: usize = 16;
-/// The wait after the system had no room for a connection.
-const REST: Duration = Duration::from_millis(100);
-/// How long somebody who is refused is listened to.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// The first byte of what TLS says, and of nothing that HTTP/2 does.
-const TLS_ALERT: u8 = 0x15;
-
-/// The file of an identity, read again when it changes: who is renewed or revoked need not start anything anew.
-#[derive(Debug)]
-pub struct IdentityFile {
-    path: PathBuf,
-    used: Mutex<Used>,
-}
-
-/// What a file held when it was read last.
-#[derive(Clone, Debug)]
-struct Used {
-    stamp: Stamp,
-    role: Role,
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-}
-
-/// By which a file is known to be the one that was read: its device, number, size and time of change.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let facts = fs::metadata(path)?;
-    Ok((facts.dev(), facts.ino(), facts.size(), facts.ctime(), facts.ctime_nsec()))
-}
-
-fn read(path: &Path) -> Result<Used, String> {
-    let stamp = stamp(path).map_err(|error| format!("cannot read the identity {}: {error}", path.display()))?;
-    let identity = Identity::read(path).map_err(|error| error.to_string())?;
-    let damaged = |error| format!("{}: {error}", path.display());
-    Ok(Used {
-        stamp,
-        role: identity.role,
-        server: server_config(&identity).map_err(damaged)?,
-        client: client_config(&identity).map_err(damaged)?,
-    })
-}
-
-impl IdentityFile {
-    /// Uses the identity in a file.
-    ///
-    /// # Errors
-    /// In words, with what to do.
-    pub fn open(path: &Path) -> Result<Self, String> {
-        let used = Mutex::new(read(path)?);
-        Ok(Self { path: path.to_owned(), used })
-    }
-
-    /// The identity for this role: in the file that is named, or in the usual place if there is one.
-    ///
-    /// # Errors
-    /// In words: it cannot be used, or is of the other role.
-    pub fn for_role(role: Role, named: Option<&Path>) -> Result<Option<Arc<Self>>, String> {
-        let usual = || usual_place(role).filter(|path| path.is_file());
-        let Some(path) = named.map(Path::to_owned).or_else(usual) else { return Ok(None) };
-        let file = Self::open(&path)?;
-        if file.role() == role {
-            return Ok(Some(Arc::new(file)));
-        }
-        let (path, other) = (path.display(), file.role());
-        Err(format!("{path} is the {other}'s identity, and the {role}'s is due: name its own file"))
-    }
-
-    /// What its owner is.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).role
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is in the file now. One that cannot be used any more changes nothing: it may be half copied.
-    fn current(&self) -> Used {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match stamp(&self.path) {
-            Ok(stamp) if stamp != used.stamp => match read(&self.path) {
-                Ok(newer) => *used = newer,
-                Err(error) => {
-                    tracing::warn!("{error}; going on with the identity that was there before");
-                    used.stamp = stamp;
-                }
-            },
-            Ok(_) | Err(_) => {}
-        }
-        used.clone()
-    }
-}
+use crate::guard::{CallGuard, Share, Side};
+use crate::line::{Line, NOT_YOURS, told};
+use crate::proof::Proof;
+use crate::secret::Secret;
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Nobody has to say who it is: on loopback, or by the word of whoever started the executor.
     Anyone,
+    /// A local executor's own driver, or another executor of that one.
+    Kin,
     /// The owner of an identity.
-    Known(Role),
+    Known(Owner),
 }
 
 /// What is known of whoever opened a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// From where.
     pub address: Option<SocketAddr>,
     /// Who.
     pub peer: Peer,
+    /// What calls from its address share.
+    pub(crate) share: Option<Arc<Share>>,
+}
+
+impl Caller {
+    /// The name of the driver that calls, if that has an identity.
+    #[must_use]
+    pub fn driver(&self) -> Option<&str> {
+        match &self.peer {
+            Peer::Known(owner) if owner.role == Role::Driver => Some(&owner.name),
+            Peer::Known(_) | Peer::Anyone | Peer::Kin => None,
+        }
+    }
 }
 
 /// What executors may call as well as drivers: what one of them needs to get blocks from another.
@@ -156,192 +64,53 @@ const OPEN_TO_EXECUTORS: [&str; 2] = ["/broadsweep.blocks.v1.Blocks/Watch", "/br
 /// # Errors
 /// `PERMISSION_DENIED`.
 pub fn check<B>(request: &http::Request<B>) -> Result<(), Status> {
-    match request.extensions().get::<Caller>().map(|caller| caller.peer) {
-        Some(Peer::Known(Role::Executor)) if !OPEN_TO_EXECUTORS.contains(&request.uri().path()) => {
+    match request.extensions().get::<Caller>().map(|caller| &caller.peer) {
+        Some(Peer::Known(Owner { role: Role::Executor, .. }))
+            if !OPEN_TO_EXECUTORS.contains(&request.uri().path()) =>
+        {
             Err(Status::permission_denied(
                 "the identity of an executor gives no orders; a driver needs its own, `driver.pem`",
             ))
         }
         // Without a caller there is no door either: a simulation.
-        Some(Peer::Known(_) | Peer::Anyone) | None => Ok(()),
+        Some(Peer::Known(_) | Peer::Anyone | Peer::Kin) | None => Ok(()),
     }
 }
 
-/// A connection, with or without encryption.
-#[derive(Debug)]
-pub struct Line {
-    stream: Either,
-    peer: Peer,
-    address: Option<SocketAddr>,
-    /// Whether this side dialled, without encryption, and has heard nothing yet.
-    is_unheard: bool,
-}
-
-#[derive(Debug)]
-enum Either {
-    Plain(TcpStream),
-    Secure(Box<TlsStream<TcpStream>>),
-}
-
-impl Line {
-    fn plain(stream: TcpStream, is_unheard: bool) -> Self {
-        let address = stream.peer_addr().ok();
-        Self { stream: Either::Plain(stream), peer: Peer::Anyone, address, is_unheard }
-    }
-}
-
-impl Connected for Line {
-    type ConnectInfo = Caller;
-
-    fn connect_info(&self) -> Caller {
-        Caller { address: self.address, peer: self.peer }
-    }
-}
-
-/// What TLS says of an error, in words that help.
-fn told(error: io::Error) -> io::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => io::Error::new(error.kind(), why(inner)),
-        None => error,
-    }
-}
-
-impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = match &mut this.stream {
-            Either::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Either::Secure(stream) => return Pin::new(stream).poll_read(context, buffer).map_err(told),
-        };
-        if this.is_unheard
-            && let Some(first) = buffer.filled().get(before)
-        {
-            this.is_unheard = false;
-            if *first == TLS_ALERT {
-                let reason = "the executor lets in only whom it knows: name your identity with --identity";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
-            }
+/// Asks a new connection for what it has to show.
+pub(crate) async fn welcome(mut stream: TcpStream, proof: &Proof) -> Result<Line, (io::Error, TcpStream)> {
+    match proof {
+        Proof::Nothing => match stream.readable().await {
+            // Whoever need not say who it is has to say anything at all.
+            Ok(()) => Ok(Line::plain(stream, Peer::Anyone, Side::Client)),
+            Err(error) => Err((error, stream)),
+        },
+        Proof::Identity(identity) => {
+            let accept = TlsAcceptor::from(identity.current().server).accept(stream);
+            Line::secure(accept.into_fallible().await?.into(), identity, Side::Client)
         }
-        read
+        Proof::Secret(secret) => match know(&mut stream, secret).await {
+            Ok(()) => Ok(Line::plain(stream, Peer::Kin, Side::Client)),
+            Err(error) => Err((error, stream)),
+        },
     }
 }
 
-impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Either::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Either::Secure(stream) => Pin::new(stream).poll_write(context, bytes).map_err(told),
-        }
+/// Whether the other end knows the secret. What it is told if it does not is in words on its side: see [`Line`].
+async fn know(stream: &mut TcpStream, secret: &Secret) -> io::Result<()> {
+    let mut shown = *secret.bytes();
+    shown.fill(0);
+    stream.read_exact(&mut shown).await?;
+    if secret.is(&shown) {
+        return Ok(());
     }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Either::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Either::Secure(stream) => Pin::new(stream).poll_flush(context).map_err(told),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Either::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Either::Secure(stream) => Pin::new(stream).poll_shutdown(context).map_err(told),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Either::Plain(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
-            Either::Secure(stream) => Pin::new(stream).poll_write_vectored(context, buffers).map_err(told),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Either::Plain(stream) => stream.is_write_vectored(),
-            Either::Secure(stream) => stream.is_write_vectored(),
-        }
-    }
-}
-
-/// The connections that come to `listener`: as they are, or, with an identity, those whose other end is known. Nobody who
-/// takes its time keeps others waiting.
-pub fn door(listener: TcpListener, identity: Option<Arc<IdentityFile>>) -> mpsc::Receiver<io::Result<Line>> {
-    let (let_in, incoming) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = let_in.closed() => return,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Of a connection that is gone already, or of a system that has no room: others may come.
-                    tracing::debug!(%error, "a connection was not accepted");
-                    sleep(REST).await;
-                    continue;
-                }
-            };
-            let _ = stream.set_nodelay(true);
-            let Some(identity) = identity.clone() else {
-                if let_in.send(Ok(Line::plain(stream, false))).await.is_err() {
-                    return;
-                }
-                continue;
-            };
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-            let let_in = let_in.clone();
-            tokio::spawn(async move {
-                let shaken = timeout(HANDSHAKE_MAX, welcome(stream, address, &identity)).await;
-                drop(permit);
-                match shaken {
-                    Ok(Ok(line)) => {
-                        let _ = let_in.send(Ok(line)).await; // the server may have ended
-                    }
-                    Ok(Err((error, stream))) => {
-                        tracing::info!(%address, "a connection was refused: {}", told(error));
-                        dismiss(stream).await;
-                    }
-                    Err(_) => tracing::info!(%address, "a connection was refused: it did not say who it is"),
-                }
-            });
-        }
-    });
-    incoming
-}
-
-async fn welcome(
-    stream: TcpStream,
-    address: SocketAddr,
-    identity: &IdentityFile,
-) -> Result<Line, (io::Error, TcpStream)> {
-    let accept = TlsAcceptor::from(identity.current().server).accept(stream);
-    let stream = accept.into_fallible().await?;
-    let shown = stream.get_ref().1.peer_certificates().and_then(|shown| shown.first());
-    let Some(role) = shown.and_then(role_of) else {
-        return Err((io::Error::other("its certificate has no role"), stream.into_inner().0));
-    };
-    let stream = Either::Secure(Box::new(stream.into()));
-    Ok(Line { stream, peer: Peer::Known(role), address: Some(address), is_unheard: false })
-}
-
-/// Lets somebody hear why it is refused: what it says meanwhile is read, or its system would drop what it was told.
-async fn dismiss(mut stream: TcpStream) {
-    let _ = stream.shutdown().await; // it may have gone
-    let mut heard = [0; 4096];
-    let listen = async { while stream.read(&mut heard).await.is_ok_and(|bytes| bytes > 0) {} };
-    let _ = timeout(GOODBYE_MAX, listen).await;
+    stream.write_all(&[NOT_YOURS]).await?;
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not the driver of this executor"))
 }
 
 /// Dials an executor: as `endpoint`'s connector.
 #[derive(Clone, Debug)]
-pub(crate) struct Dialler(pub(crate) Option<Arc<IdentityFile>>);
+pub(crate) struct Dialler(pub(crate) Proof);
 
 impl Service<Uri> for Dialler {
     type Response = TokioIo<Line>;
@@ -353,21 +122,27 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let identity = self.0.clone();
-        Box::pin(async move { Ok(TokioIo::new(dial(uri, identity).await?)) })
+        let proof = self.0.clone();
+        Box::pin(async move { Ok(TokioIo::new(dial(uri, proof).await?)) })
     }
 }
 
-async fn dial(uri: Uri, identity: Option<Arc<IdentityFile>>) -> io::Result<Line> {
+async fn dial(uri: Uri, proof: Proof) -> io::Result<Line> {
     let address = uri.authority().ok_or_else(|| io::Error::other("no host to connect to"))?;
-    let stream = TcpStream::connect(address.as_str()).await?;
+    let mut stream = TcpStream::connect(address.as_str()).await?;
     stream.set_nodelay(true)?;
-    let Some(identity) = identity else { return Ok(Line::plain(stream, true)) };
-    let address = stream.peer_addr().ok();
-    let connector = TlsConnector::from(identity.current().client);
-    let stream = connector.connect(executor_name(), stream).await.map_err(told)?;
-    let stream = Either::Secure(Box::new(stream.into()));
-    Ok(Line { stream, peer: Peer::Known(Role::Executor), address, is_unheard: false })
+    match proof {
+        Proof::Nothing => Ok(Line::plain(stream, Peer::Anyone, Side::Server)),
+        Proof::Identity(identity) => {
+            let connector = TlsConnector::from(identity.current().client);
+            let stream = connector.connect(executor_name(), stream).await.map_err(told)?;
+            Line::secure(stream.into(), &identity, Side::Server).map_err(|(error, _)| error)
+        }
+        Proof::Secret(secret) => {
+            stream.write_all(secret.bytes()).await?;
+            Ok(Line::plain(stream, Peer::Kin, Side::Server))
+        }
+    }
 }
 
 /// Lets calls through that their caller may make.
@@ -386,9 +161,9 @@ impl<S> tower_layer::Layer<S> for Gate {
     }
 }
 
-impl<S, B> Service<http::Request<B>> for Gated<S>
+impl<S> Service<http::Request<Body>> for Gated<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -400,9 +175,15 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match check(&request) {
-            Ok(()) => Box::pin(self.0.call(request)),
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let share = request.extensions().get::<Caller>().and_then(|caller| caller.share.clone());
+        let counted = check(&request).and_then(|()| share.map(CallGuard::new).transpose());
+        match counted {
+            Ok(Some(call)) => {
+                let answer = self.0.call(request.map(|body| call.bound(body)));
+                Box::pin(async move { Ok(answer.await?.map(|body| call.until_end_of(body))) })
+            }
+            Ok(None) => Box::pin(self.0.call(request)),
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
         }
     }

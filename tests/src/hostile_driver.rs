@@ -54,7 +54,14 @@ impl HostileDriver {
     /// # Errors
     /// What the executor says to that.
     pub async fn open(address: &str, first: FromDriver) -> Result<Self, Status> {
-        let channel = dial(address).await;
+        Self::open_on(dial(address).await, first).await
+    }
+
+    /// The same on a connection that is there.
+    ///
+    /// # Errors
+    /// What the executor says to that.
+    pub async fn open_on(channel: SafeChannel, first: FromDriver) -> Result<Self, Status> {
         let (stream, messages) = mpsc::channel(64);
         let (run, sequence) = (first.run.clone(), first.sequence);
         stream.send(first).await.unwrap();

@@ -17,6 +17,8 @@
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
 //! | [`decoders`] | everything that reads bytes from outside, to be fuzzed |
+//! | [`papers`] | identities that a closed cluster does not take |
+//! | [`attacks`] | floods an executor, or the driver that dials it |
 //! | [`simulation`] | whole runs over a simulated network and in simulated time |
 //!
 //! Everything here panics where a test would: what goes wrong is the test's failure.
@@ -28,6 +30,7 @@
     reason = "a test fails by a panic, and this is the tests' crate"
 )]
 
+pub mod attacks;
 pub mod browser;
 pub mod chaos;
 pub mod decoders;
@@ -38,6 +41,7 @@ pub mod lab;
 pub mod made_up;
 pub mod network;
 pub mod outcome;
+pub mod papers;
 pub mod process;
 pub mod results_v1;
 pub mod simulation;

@@ -391,8 +391,8 @@ fn a_node_that_is_no_executor_is_named_with_what_is_wrong() {
     }));
     let other = format!("it speaks protocol 99, this driver {PROTOCOL}; use one version");
     let rows = [
-        ("nobody there", format!("127.0.0.1:{}", free_port()), "does not answer"),
-        ("no such host", "nowhere.invalid:7717".to_owned(), "nowhere.invalid:7717 does not answer"),
+        ("nobody there", format!("127.0.0.1:{}", free_port()), "is an executor running there?"),
+        ("no such host", "nowhere.invalid:7717".to_owned(), "no connection to nowhere.invalid:7717"),
         ("a web server", serve_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), ""),
         ("noise", serve_bytes(&[0xa5; 512]), ""),
         ("it closes at once", serve(drop), ""),

@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use broadsweep_tests::hostile_driver::dial;
 use broadsweep_tests::lab::{Executor, Lab};
@@ -22,7 +23,7 @@ fn made(lab: &Lab, folder: &str) -> PathBuf {
     path
 }
 
-fn node(lab: &Lab, cluster: &std::path::Path, number: u32) -> Executor {
+fn node(lab: &Lab, cluster: &Path, number: u32) -> Executor {
     let file = cluster.join(format!("nodes/127.0.0.{number}.pem"));
     lab.executor_with(&format!("cache-{number}"), 1, &["--identity", file.to_str().unwrap()])
 }
@@ -79,6 +80,88 @@ fn an_executor_that_runs_takes_its_new_identity_and_refuses_one_that_was_revoked
     assert!(!cluster.join("nodes/127.0.0.2.pem").exists());
     let shown = lab.command(["cluster", "show", "--in", folder]).wait();
     assert!(shown.stdout.contains("127.0.0.2") && shown.stdout.contains("revoked"), "{}", shown.stdout);
+}
+
+/// Puts a new file into the place of an old one, as a copy from another machine does.
+fn copy(from: &Path, to: &Path) {
+    let beside = to.with_extension("new");
+    fs::copy(from, &beside).unwrap();
+    fs::rename(beside, to).unwrap();
+}
+
+#[test]
+fn a_driver_that_is_revoked_in_the_middle_of_a_run_loses_its_executors_and_another_one_may_have_them() {
+    let lab = Lab::new(PROGRAM);
+    let cluster = made(&lab, "cluster");
+    let folder = cluster.to_str().unwrap();
+    assert_eq!(lab.command(["cluster", "add", "anna", "--driver", "--in", folder]).wait().code, Some(0));
+    let (anna, nodes_file) = (lab.path("anna.pem"), lab.path("node.pem"));
+    fs::copy(cluster.join("drivers/anna.pem"), &anna).unwrap();
+    fs::copy(cluster.join("nodes/127.0.0.1.pem"), &nodes_file).unwrap();
+    let executor = lab.executor_with("cache", 1, &["--identity", nodes_file.to_str().unwrap()]);
+    let of_anna = ["--nodes", &executor.address, "--identity", anna.to_str().unwrap()];
+    let running = lab.tune(&lab.endless(), "hers", &of_anna);
+    running.until_file(&lab.path("hers/journal"));
+    let _ = running.line_with("epoch done");
+
+    // Nobody else goes on with her run: that it exists is no secret.
+    let driver = cluster.join("driver.pem");
+    let of_driver = ["--nodes", &executor.address, "--identity", driver.to_str().unwrap()];
+    let ended = tuned(&lab, "his", &of_driver);
+    assert!(ended.stderr.contains("held by run hers"), "{}", ended.stderr);
+
+    assert_eq!(lab.command(["cluster", "revoke", "anna", "--in", folder]).wait().code, Some(0));
+    copy(&cluster.join("nodes/127.0.0.1.pem"), &nodes_file);
+    // Whether it hears more than that depends on which side is the first to know that the connection has ended.
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no executor is left"), "{}", ended.stderr);
+    let taken = [&of_driver[..], &["--take-over"]].concat();
+    let _ = lab.tuned(&lab.short(), "his-own", &taken);
+}
+
+#[test]
+fn a_run_that_is_resumed_remembers_who_its_driver_was() {
+    let lab = Lab::new(PROGRAM);
+    let cluster = made(&lab, "cluster");
+    let executor = node(&lab, &cluster, 1);
+    let driver = cluster.join("driver.pem");
+    let own = ["--nodes", &executor.address, "--identity", driver.to_str().unwrap()];
+    let running = lab.tune(&lab.tiny(), "run", &own);
+    running.until_file(&lab.path("run/journal"));
+    running.kill();
+    let ended = lab.resume("run", &[]).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(lab.outcome("run").digest(), lab.tuned(&lab.tiny(), "whole", &["--local", "1"]).digest());
+}
+
+#[test]
+fn a_local_executor_serves_the_driver_that_started_it_and_nobody_else() {
+    let lab = Lab::new(PROGRAM);
+    let running = lab.tune(&lab.endless(), "run", &["--local", "1x1"]);
+    running.until_file(&lab.path("run/journal"));
+    let _ = running.line_with("epoch done");
+    let roster = lab.path("run/executors.json");
+    assert_eq!(fs::metadata(&roster).unwrap().mode() & 0o777, 0o600);
+    let roster: serde_json::Value = serde_json::from_slice(&fs::read(&roster).unwrap()).unwrap();
+    let local = &roster["crew"]["local"];
+    let child = &local["children"][0];
+    let (address, secret) = (child["address"].as_str().unwrap(), local["secret"].as_str().unwrap());
+    for said in ["cmdline", "environ"] {
+        let said = fs::read(format!("/proc/{}/{said}", child["pid"])).unwrap();
+        assert!(!String::from_utf8_lossy(&said).contains(secret), "others can see the secret");
+    }
+    let driver = made(&lab, "cluster").join("driver.pem");
+    let rows = [
+        ("plain", vec!["--insecure"], "a local executor of another driver"),
+        ("identity", vec!["--identity", driver.to_str().unwrap()], "the other side speaks without encryption"),
+    ];
+    for (out, flags, fragment) in rows {
+        let ended = tuned(&lab, out, &[&["--nodes", address, "--take-over"], &flags[..]].concat());
+        assert_eq!(ended.code, Some(1), "{out}: {}", ended.stderr);
+        assert!(ended.stderr.contains(fragment), "{out}: {}", ended.stderr);
+    }
+    running.kill();
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn a_replay_gives_the_same_digest_on_one_slot_and_on_sixteen() {
 fn ten_thousand_trials_of_no_time_are_over_soon() {
     let lab = Lab::new(PROGRAM);
     let outcome = lab.tuned(&studies().join("noop.toml"), "out", &["--local", "2x2"]);
-    assert_eq!((outcome.number("/trials/finished"), outcome.number("/attempts")), (10_000, 10_000));
+    // Slots with nothing left to do copy the last ones that run: one a slot, where these are slow to come back.
+    let copies = outcome.number("/attempts") - 10_000;
+    assert_eq!(outcome.number("/trials/finished"), 10_000);
+    assert!((0..=4).contains(&copies), "{copies} more attempts than trials");
 }
 
 #[test]

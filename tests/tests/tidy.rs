@@ -12,9 +12,10 @@ use toml::{Table, Value};
 
 /// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
 /// there.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("common", &[]),
     ("executor/nn", &["common"]),
+    ("executor/leash", &["common"]),
     ("driver/search", &["common"]),
     ("driver/scheduler", &["common"]),
     ("proto/identity", &[]),

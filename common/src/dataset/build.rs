@@ -1,6 +1,6 @@
 //! Lays a data set out: the driver's side.
 
-use super::header::{ALIGNMENT, MAGIC, PREFIX, Sections};
+use super::header::{ALIGNMENT, FILES, MAGIC, PREFIX, Sections};
 use super::{DatasetError, Header, Part};
 use crate::codec;
 
@@ -78,6 +78,12 @@ impl DatasetBuilder {
         let row_bytes = self.header.targets.row_bytes();
         let section = self.sections[3 + part as usize].clone();
         &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
+    }
+
+    /// The bytes of the archive of files, to be filled.
+    pub fn files(&mut self) -> &mut [u8] {
+        let section = self.sections[FILES].clone();
+        &mut self.bytes.as_mut()[section]
     }
 
     /// The finished bytes; [`Dataset::open`](super::Dataset::open) takes them.

@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::DatasetError;
 use crate::codec;
 
-pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x01";
+pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x02";
 pub(super) const ALIGNMENT: usize = 64;
 pub(super) const PREFIX: usize = 16;
 /// Values that one row may have.
 pub const ROW_VALUES_MAX: usize = 1 << 24;
 
-/// Where features, then targets of each part lie.
-pub(super) type Sections = [Range<usize>; 6];
+/// Where features, then targets of each part lie, then the files.
+pub(super) type Sections = [Range<usize>; 7];
+/// The place of the files among them.
+pub(super) const FILES: usize = 6;
 
 /// One of the three parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,6 +127,8 @@ pub struct Header {
     pub rows: [u64; 3],
     /// Applied to the features of all parts.
     pub scaling: Scaling,
+    /// Bytes of the archive (tar) of files that a program is given; 0 where the study names none.
+    pub files_bytes: u64,
 }
 
 impl Header {
@@ -163,23 +167,25 @@ impl Header {
         Ok(())
     }
 
-    /// Where the six sections lie, features first, and the length of the whole; `None` if it overflows.
+    /// Where the sections lie, features first, and the length of the whole; `None` if it overflows.
     pub(super) fn layout(&self, header_bytes: usize) -> Option<(Sections, usize)> {
         let mut end = PREFIX.checked_add(header_bytes)?;
         let mut ranges = std::array::from_fn(|_| 0..0);
         for (place, range) in ranges.iter_mut().enumerate() {
-            let row_bytes = match place {
-                0..3 => self.row_values() * self.element.bytes(),
-                _ => self.targets.row_bytes(),
+            let rows = || self.rows(Part::ALL[place % 3]);
+            let bytes = match place {
+                0..3 => (self.row_values() * self.element.bytes()).checked_mul(rows())?,
+                FILES => usize::try_from(self.files_bytes).ok()?,
+                _ => self.targets.row_bytes().checked_mul(rows())?,
             };
             let start = end.checked_next_multiple_of(ALIGNMENT)?;
-            end = start.checked_add(row_bytes.checked_mul(self.rows(Part::ALL[place % 3]))?)?;
+            end = start.checked_add(bytes)?;
             *range = start..end;
         }
         Some((ranges, end))
     }
 }
-/// The checked header, and where the six sections lie.
+/// The checked header, and where the sections lie.
 pub(super) fn read(all: &[u8]) -> Result<(Header, Sections), DatasetError> {
     let prefix = all.get(..PREFIX).filter(|prefix| prefix[..8] == MAGIC).ok_or(DatasetError::Magic)?;
     let mut length = [0; 8];

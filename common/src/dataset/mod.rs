@@ -1,8 +1,8 @@
 //! The data set as one aligned run of bytes, and typed views into it.
 //!
 //! ```text
-//! | magic, header length | header | train, validation, test features | train, validation, test targets |
-//!   16 bytes               bincode  each part starts at a multiple of 64 bytes, rows lie one after another
+//! | magic, header length | header | train, validation, test features | train, validation, test targets | files |
+//!   16 bytes               bincode  each part starts at a multiple of 64 bytes, rows lie one after another  tar
 //! ```
 //!
 //! The driver builds these bytes once ([`DatasetBuilder`]); they are broadcast as a blob, and every slot of an
@@ -19,7 +19,7 @@ use bytemuck::PodCastError;
 use ndarray::ArrayView2;
 
 use crate::codec::CodecError;
-use header::Sections;
+use header::{FILES, Sections};
 
 pub use build::{AlignedBytes, DatasetBuilder};
 pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind};
@@ -157,6 +157,12 @@ impl Dataset {
         }
     }
 
+    /// The archive (tar) of files that a program is given; empty where there are none.
+    #[must_use]
+    pub fn files(&self) -> &[u8] {
+        self.section(FILES)
+    }
+
     fn section(&self, place: usize) -> &[u8] {
         &(*self.bytes).as_ref()[self.sections[place].clone()]
     }
@@ -179,6 +185,7 @@ mod tests {
             targets,
             rows: [2, 1, 0],
             scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+            files_bytes: 0,
         })
         .unwrap()
     }
@@ -194,6 +201,21 @@ mod tests {
         let Targets::Classes(classes) = dataset.targets(Part::Train) else { panic!("classes became values") };
         assert_eq!(classes, [0, 1]);
         assert_eq!((dataset.rows(Part::Validation), dataset.rows(Part::Test)), (1, 0));
+    }
+
+    #[test]
+    fn files_lie_behind_the_rows_and_come_back_as_they_were() {
+        let rows = [2, 1, 0];
+        let (shape, element) = (vec![3], Element::U8);
+        let (targets, scaling) = (TargetKind::Classes { count: 2 }, Scaling::Uniform { factor: 1.0, offset: 0.0 });
+        let mut builder =
+            DatasetBuilder::new(Header { shape, element, targets, rows, scaling, files_bytes: 5 }).unwrap();
+        builder.files().copy_from_slice(b"files");
+        builder.target_row(Part::Validation, 0).copy_from_slice(&1_u32.to_ne_bytes());
+        let dataset = Dataset::open(Arc::new(builder.finish())).unwrap();
+        assert_eq!(dataset.files(), b"files");
+        let Targets::Classes(classes) = dataset.targets(Part::Validation) else { panic!("classes became values") };
+        assert_eq!(classes, [1]);
     }
 
     #[test]
@@ -213,6 +235,7 @@ mod tests {
                 targets: TargetKind::Values { width: 1 },
                 rows: [rows, 0, 0],
                 scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+                files_bytes: 0,
             };
             assert!(DatasetBuilder::new(header).is_err(), "{shape:?} with {rows} rows was accepted");
         }

@@ -6,7 +6,7 @@ use broadsweep_common::refusal::Refusal;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LinkError {
     /// Nothing answers there.
-    #[error("{address} does not answer: {reason}; is an executor running there?")]
+    #[error("no connection to {address}: {reason}{}", if *.nobody_listens { "; is an executor running there?" } else { "" })]
     Unreachable {
         /// The node.
         address: String,

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_executor::command::LISTENING;
 use broadsweep_executor::machine::{cores, memory_bytes};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use broadsweep_proto::secret::Secret;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -121,6 +122,7 @@ struct Start {
     memory_bytes: u64,
     orphan_timeout_s: u64,
     log: PathBuf,
+    secret: Secret,
     roster: Roster,
     /// Runs since an earlier driver.
     adopted: Option<ChildRecord>,
@@ -153,6 +155,7 @@ impl LocalExecutors {
                 memory_bytes: shape.memory_of(index, cores, memory_bytes),
                 orphan_timeout_s: crew.orphan_timeout_s,
                 log: logs.join(format!("executor-{index}.log")),
+                secret: crew.secret.clone(),
                 roster: roster.clone(),
                 adopted: known.filter(ChildRecord::is_alive),
             };
@@ -205,13 +208,17 @@ async fn spawn(start: &Start) -> io::Result<(Child, String)> {
         .arg("--cache-dir")
         .arg(&start.cache)
         .args(start.cache_bytes.map(|bytes| format!("--cache-bytes={bytes}")))
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(open_log(&start.log)?)
         // Ctrl-C reaches the whole foreground group; the driver decides when its executors end.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
+    // Where nobody else sees it: the arguments and the environment of a process can be read.
+    let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the child"))?;
+    stdin.write_all(start.secret.bytes()).await?;
+    drop(stdin);
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe to the child"))?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).await?;

@@ -7,11 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use broadsweep_identity::Role;
+use broadsweep_proto::proof::{IdentityFile, Proof};
+use broadsweep_proto::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::path_text;
-use crate::results::folder::write_whole;
+use crate::results::folder::write_whole_for_owner;
 
 /// The roster's file in the run folder.
 pub const ROSTER: &str = "executors.json";
@@ -29,10 +32,48 @@ struct Sheet {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Crew {
-    /// What `--nodes` was given, as it was written; the path of a file is made absolute.
-    Nodes(#[serde(with = "path_text")] OsString),
+    /// Executors that run elsewhere.
+    Nodes(NodeCrew),
     /// Executors that this machine lends.
     Local(LocalCrew),
+}
+
+/// Executors that run elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCrew {
+    /// What `--nodes` was given, as it was written; the path of a file is made absolute.
+    #[serde(with = "path_text")]
+    pub argument: OsString,
+    /// Who the driver is to them.
+    pub introduction: Introduction,
+}
+
+/// How a driver shows nodes who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Introduction {
+    /// With the identity in the usual place, if there is one.
+    #[default]
+    Usual,
+    /// With the identity in this file, from the root.
+    File(#[serde(with = "path_text")] PathBuf),
+    /// Not at all.
+    Insecure,
+}
+
+impl Introduction {
+    /// What to show when nodes are dialled.
+    ///
+    /// # Errors
+    /// In words: the identity cannot be used.
+    pub fn proof(&self) -> Result<Proof, String> {
+        let named = match self {
+            Self::Insecure => return Ok(Proof::Nothing),
+            Self::Usual => None,
+            Self::File(path) => Some(path.as_path()),
+        };
+        Ok(IdentityFile::for_role(Role::Driver, named)?.map_or(Proof::Nothing, Proof::Identity))
+    }
 }
 
 /// Executors that this machine lends.
@@ -50,6 +91,8 @@ pub struct LocalCrew {
     pub cold: bool,
     /// Seconds that they outlive their driver.
     pub orphan_timeout_s: u64,
+    /// By which they know the drivers of the run.
+    pub secret: Secret,
     /// The running ones, in their order.
     pub children: Vec<Option<ChildRecord>>,
 }
@@ -159,7 +202,7 @@ impl Roster {
 
     fn write(&self, sheet: &Sheet) -> io::Result<()> {
         let text = serde_json::to_string_pretty(sheet)? + "\n";
-        write_whole(&self.path, text.as_bytes()).map_err(io::Error::other)
+        write_whole_for_owner(&self.path, text.as_bytes()).map_err(io::Error::other)
     }
 
     fn sheet(&self) -> MutexGuard<'_, Sheet> {
@@ -170,6 +213,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -182,8 +226,10 @@ mod tests {
             cache_bytes: Some(1 << 30),
             cold: false,
             orphan_timeout_s: 600,
+            secret: Secret::draw().unwrap(),
             children: vec![None, None],
         };
+        let secret = local.secret.clone();
         let cache = local.cache.clone();
         let roster = Roster::create(folder.path(), PathBuf::from("/study"), Crew::Local(local)).unwrap();
         let child = ChildRecord { address: "127.0.0.1:7".to_owned(), pid: 1 };
@@ -191,7 +237,9 @@ mod tests {
         let read = Roster::open(folder.path()).unwrap();
         assert_eq!(read.study_folder(), Path::new("/study"));
         let Crew::Local(read) = read.crew() else { panic!("not local") };
-        assert_eq!((read.children, read.cache), (vec![None, Some(child.clone())], cache));
+        assert_eq!((read.children, read.cache, read.secret), (vec![None, Some(child.clone())], cache, secret));
+        let mode = fs::metadata(folder.path().join(ROSTER)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "others must not read the secret");
         assert!(!child.is_alive(), "process 1 is no executor of ours");
         assert!(Roster::open(&folder.path().join("elsewhere")).is_err());
     }

@@ -113,7 +113,7 @@ impl Session {
 
     /// The next item of a message that holds one.
     pub(super) async fn next_item(&mut self) -> Result<executor_item::Item, LinkError> {
-        let message = self.inbound.message().await.map_err(|status| self.broken(status.message()))?;
+        let message = self.inbound.message().await.map_err(|status| self.broken(&status_in_words(&status)))?;
         let message = message.ok_or_else(|| self.broken("closed the session"))?;
         self.check_sequence(message.sequence).map_err(|reason| self.broken(&reason))?;
         let item = message.items.into_iter().next().and_then(|item| item.item);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use broadsweep_identity::Role;
-use broadsweep_identity::folder::{ClusterFolder, Entry};
+use broadsweep_identity::folder::{ClusterFolder, DRIVER_NAME, Entry};
 use broadsweep_identity::identity::usual_place;
 use clap::{Args, Subcommand};
 
@@ -27,12 +27,13 @@ pub(super) enum ClusterCommand {
                       unless one is there; --identity names another."
     )]
     Init(InitArgs),
-    /// Make the identity of one more node
-    Add(NodeArgs),
+    /// Make the identity of one more node, or of one more driver
+    Add(AddArgs),
     /// Make all identities anew: each lasts for a year
     Renew(FolderArgs),
-    /// End the identity of a node: whoever has a file that was made later does not believe it any more
-    Revoke(NodeArgs),
+    /// End the identity of a node or a driver: whoever has a file that was made later does not believe it any more, and
+    /// ends the connections that it has with it
+    Revoke(RevokeArgs),
     /// List the identities, and until when they last
     Show(FolderArgs),
 }
@@ -49,9 +50,22 @@ pub(super) struct InitArgs {
 }
 
 #[derive(Args)]
-pub(super) struct NodeArgs {
-    /// The node's host
-    node: String,
+pub(super) struct AddArgs {
+    /// The node's host; for a driver, a name of your own choice
+    name: String,
+
+    /// Make it a driver's: nobody else can then go on with its runs, or end them but with --take-over
+    #[arg(long)]
+    driver: bool,
+
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+#[derive(Args)]
+pub(super) struct RevokeArgs {
+    /// What it is called in `broadsweep cluster show`
+    name: String,
 
     #[command(flatten)]
     folder: FolderArgs,
@@ -69,19 +83,26 @@ pub(super) fn run(command: &ClusterCommand) -> Result<ExitCode, Failure> {
     let open = |folder: &FolderArgs| ClusterFolder::open(&folder.folder).map_err(Failure::wrong_use);
     let said = match command {
         ClusterCommand::Init(args) => init(args, now)?,
-        ClusterCommand::Add(NodeArgs { node, folder }) => {
-            let file = open(folder)?.add(node, now).map_err(Failure::wrong_use)?;
-            format!("{}: copy it to {node}\n", file.display())
+        ClusterCommand::Add(AddArgs { name, driver, folder }) => {
+            let role = if *driver { Role::Driver } else { Role::Executor };
+            let file = open(folder)?.add(role, name, now).map_err(Failure::wrong_use)?;
+            let file = file.display();
+            match role {
+                Role::Driver => {
+                    format!("{file}: copy it to where {name} starts runs, and name it there with --identity\n")
+                }
+                Role::Executor => format!("{file}: copy it to {name}\n"),
+            }
         }
         ClusterCommand::Renew(folder) => {
             let files = open(folder)?.renew(now)?;
             let listed: Vec<_> = files.iter().map(|file| format!("{}\n", file.display())).collect();
             format!("{}copy them to their nodes: whoever runs takes the new one by itself\n", listed.concat())
         }
-        ClusterCommand::Revoke(NodeArgs { node, folder }) => {
-            open(folder)?.revoke(node, now).map_err(Failure::wrong_use)?;
+        ClusterCommand::Revoke(RevokeArgs { name, folder }) => {
+            open(folder)?.revoke(name, now).map_err(Failure::wrong_use)?;
             let folder = folder.folder.display();
-            format!("{node} is revoked; copy the files in {folder} again, so that the others know of it\n")
+            format!("{name} is revoked; copy the files in {folder} again, so that the others know of it\n")
         }
         ClusterCommand::Show(folder) => {
             let folder = open(folder)?;
@@ -99,7 +120,7 @@ fn init(InitArgs { nodes, out }: &InitArgs, now: SystemTime) -> Result<String, F
     let files = folder.entries().filter(|entry| entry.role == Role::Executor);
     let listed: Vec<_> =
         files.map(|entry| format!("{}\n", folder.file_of(entry.role, &entry.name).display())).collect();
-    let own = folder.file_of(Role::Driver, "driver");
+    let own = folder.file_of(Role::Driver, DRIVER_NAME);
     let driver = match usual_place(Role::Driver).filter(|place| !place.exists()) {
         Some(place) => {
             put(&own, &place).with_context(|| format!("cannot put the driver's identity to {}", place.display()))?;

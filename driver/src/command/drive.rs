@@ -21,7 +21,6 @@ use super::interrupts::Interrupts;
 use super::load::Job;
 use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
-use broadsweep_proto::secure::IdentityFile;
 
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
@@ -45,7 +44,6 @@ pub(super) struct Drive {
     pub(super) roster: Roster,
     pub(super) choice: Choice,
     /// Who the driver is to its nodes.
-    pub(super) identity: Option<Arc<IdentityFile>>,
     pub(super) flags: DriveFlags,
     /// Where the study's paths start from now, if an earlier driver began the run.
     pub(super) resumes: Option<PathBuf>,
@@ -120,7 +118,7 @@ pub(super) struct Ended {
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
-    let Drive { job, policy, mut folder, roster, choice, identity, flags, resumes } = drive;
+    let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, trials, search, header, data } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
@@ -158,7 +156,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         traffic: Arc::default(),
     });
     let vault = Arc::new(BlockingVault::new(storage));
-    let world = World { connect: Arc::new(Tcp { identity }), vault, witness: Arc::new(()) };
+    let world = World { connect: Arc::new(Tcp { proof: choice.proof() }), vault, witness: Arc::new(()) };
     let settings = RunSettings {
         nodes_min: flags.nodes_min,
         connect_timeout: flags.connect_timeout,

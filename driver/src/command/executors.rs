@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
@@ -11,8 +10,8 @@ use broadsweep_common::address::Address;
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S, default_cache_dir};
 use broadsweep_executor::machine::cores;
-use broadsweep_identity::Role;
-use broadsweep_proto::secure::IdentityFile;
+use broadsweep_proto::proof::Proof;
+use broadsweep_proto::secret::Secret;
 use clap::Args;
 use tokio::sync::mpsc;
 
@@ -20,7 +19,7 @@ use super::node_file::NodeFile;
 use super::say::say;
 use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
 use crate::cluster::nodes::read_nodes;
-use crate::cluster::roster::{Crew, LocalCrew, Roster};
+use crate::cluster::roster::{Crew, Introduction, LocalCrew, NodeCrew, Roster};
 use crate::cluster::{Member, Newcomer};
 use crate::results::folder::{make_folder, remove_empty};
 
@@ -86,12 +85,13 @@ pub(super) struct IdentityFlags {
 }
 
 impl IdentityFlags {
-    /// Who this driver is, if it has to say so. Executors that this machine lends do not ask.
-    pub(super) fn of(&self, are_nodes: bool) -> anyhow::Result<Option<Arc<IdentityFile>>> {
-        if self.insecure || !are_nodes {
-            return Ok(None);
+    /// How nodes are to be dialled, if the flags say so.
+    pub(super) fn introduction(&self) -> Option<Introduction> {
+        match &self.identity {
+            // A later driver may start in another folder.
+            Some(path) => Some(Introduction::File(std::path::absolute(path).unwrap_or_else(|_| path.clone()))),
+            None => self.insecure.then_some(Introduction::Insecure),
         }
-        IdentityFile::for_role(Role::Driver, self.identity.as_deref()).map_err(anyhow::Error::msg)
     }
 }
 
@@ -100,9 +100,11 @@ pub(super) enum Choice {
     /// Executors that run elsewhere.
     Nodes {
         /// What was asked for.
-        argument: OsString,
+        crew: NodeCrew,
         /// What that names now.
         nodes: Vec<Address>,
+        /// What they are shown.
+        proof: Proof,
     },
     /// Executors that this machine lends.
     Local {
@@ -171,7 +173,7 @@ impl Choice {
     /// What the flags ask for.
     pub(super) fn of(flags: &ExecutorFlags) -> anyhow::Result<Self> {
         let choice = match &flags.nodes {
-            Some(nodes) => Self::nodes(nodes)?,
+            Some(nodes) => Self::nodes(nodes, flags.identity.introduction().unwrap_or_default())?,
             None => Self::Local {
                 shape: flags.local,
                 crew: LocalCrew {
@@ -180,6 +182,7 @@ impl Choice {
                     cache_bytes: flags.cache_bytes.map(|size| size.0),
                     cold: flags.cold,
                     orphan_timeout_s: flags.orphan_timeout,
+                    secret: Secret::draw()?,
                     children: vec![None; flags.local.executors as usize],
                 },
                 made: MadeFolders::default(),
@@ -189,19 +192,28 @@ impl Choice {
         Ok(choice)
     }
 
-    /// Whether they run elsewhere.
-    pub(super) fn are_nodes(&self) -> bool {
-        matches!(self, Self::Nodes { .. })
+    /// How they and this driver know each other.
+    pub(super) fn proof(&self) -> Proof {
+        match self {
+            Self::Nodes { proof, .. } => proof.clone(),
+            Self::Local { crew, .. } => Proof::Secret(crew.secret.clone()),
+        }
     }
 
     /// What an earlier driver of the run used, but for what is to change.
-    pub(super) fn again(crew: Crew, changes: &LocalChanges) -> anyhow::Result<Self> {
+    pub(super) fn again(
+        crew: Crew,
+        changes: &LocalChanges,
+        introduction: Option<Introduction>,
+    ) -> anyhow::Result<Self> {
         let known = match crew {
             Crew::Nodes(_) if changes.shape.is_none() && changes.of_cache() => bail!(
                 "--cache-dir and --cache-bytes are for local executors, and this run has nodes; add --local to go on \
                  with this machine instead"
             ),
-            Crew::Nodes(argument) if changes.shape.is_none() => return Self::nodes(&argument),
+            Crew::Nodes(crew) if changes.shape.is_none() => {
+                return Self::nodes(&crew.argument, introduction.unwrap_or(crew.introduction));
+            }
             Crew::Nodes(_) => None,
             Crew::Local(crew) => Some(crew),
         };
@@ -217,6 +229,7 @@ impl Choice {
             cache,
             cache_bytes: changes.cache_bytes.map(|size| size.0).or(known.as_ref().and_then(|crew| crew.cache_bytes)),
             orphan_timeout_s: known.as_ref().map_or(ORPHAN_TIMEOUT_S, |crew| crew.orphan_timeout_s),
+            secret: known.as_ref().map_or_else(Secret::draw, |crew| Ok(crew.secret.clone()))?,
             children: vec![None; shape.executors as usize],
         };
         let children = known.filter(|known| are_alike(known, &crew)).map(|known| known.children);
@@ -234,11 +247,12 @@ impl Choice {
     }
 
     /// Executors that run elsewhere.
-    pub(super) fn nodes(argument: &OsStr) -> anyhow::Result<Self> {
+    pub(super) fn nodes(argument: &OsStr, introduction: Introduction) -> anyhow::Result<Self> {
         let nodes = read_nodes(argument)?;
+        let proof = introduction.proof().map_err(anyhow::Error::msg)?;
         // Resumed from another folder, the file has to be found all the same.
         let argument = fs::canonicalize(argument).map_or_else(|_| argument.to_owned(), PathBuf::into_os_string);
-        Ok(Self::Nodes { argument, nodes })
+        Ok(Self::Nodes { crew: NodeCrew { argument, introduction }, nodes, proof })
     }
 
     /// Whether there can be as many as are needed, with the executors that the run knows: its nodes are dialled too.
@@ -256,7 +270,7 @@ impl Choice {
     /// What the run folder says of it.
     pub(super) fn crew(&self) -> Crew {
         match self {
-            Self::Nodes { argument, .. } => Crew::Nodes(argument.clone()),
+            Self::Nodes { crew, .. } => Crew::Nodes(crew.clone()),
             Self::Local { crew, .. } => Crew::Local(crew.clone()),
         }
     }
@@ -277,7 +291,7 @@ impl Choice {
     pub(super) fn start(self, folder: &Path, roster: &Roster, known: &[String]) -> anyhow::Result<Executors> {
         let (told, newcomers) = mpsc::channel(16);
         match self {
-            Self::Nodes { argument, nodes } => {
+            Self::Nodes { crew: NodeCrew { argument, .. }, nodes, .. } => {
                 let names = node_names(known, &nodes);
                 let members = names.iter().map(|name| Member::node(name)).collect();
                 let members = in_known_order(known, members);
@@ -373,6 +387,7 @@ mod tests {
             cache_bytes,
             cold,
             orphan_timeout_s: 1,
+            secret: Secret::draw().unwrap(),
             children: vec![None],
         };
         Choice::Local { shape, crew, made: MadeFolders::default() }
@@ -406,7 +421,7 @@ mod tests {
 
     #[test]
     fn as_many_nodes_can_be_needed_as_are_named_or_known() {
-        let choice = Choice::nodes("c:1,b:1".as_ref()).unwrap();
+        let choice = Choice::nodes("c:1,b:1".as_ref(), Introduction::Insecure).unwrap();
         let known = ["a:1", "local 0", "b:1"].map(str::to_owned);
         assert!(choice.check(2, &[]).is_ok() && choice.check(3, &[]).is_err());
         assert!(choice.check(3, &known).is_ok());

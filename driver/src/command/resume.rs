@@ -15,7 +15,7 @@ use super::executors::{CONNECT_TIMEOUT_S, Choice, IdentityFlags, LocalChanges};
 use super::load::load_begun;
 use super::time_span::TimeSpan;
 use crate::cluster::local::LocalShape;
-use crate::cluster::roster::{ROSTER, Roster};
+use crate::cluster::roster::{Crew, Introduction, ROSTER, Roster};
 use crate::data::DataError;
 use crate::results::folder::RunFolder;
 use crate::run::read;
@@ -24,7 +24,7 @@ const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
 from its last checkpoint. The results are those of an undisturbed run, to the last bit.
 
-What --nodes, --local, --cache-dir, --cache-bytes and --data-dir say, the run remembers for the next time.
+What --nodes, --identity, --insecure, --local, --cache-dir, --cache-bytes and --data-dir say, the run remembers for the next time.
 
 Exit codes: as of `broadsweep tune`";
 
@@ -119,18 +119,26 @@ fn check_nodes_min(choice: &Choice, nodes_min: u32, folder: &Path) -> anyhow::Re
     })
 }
 
+/// Who the drivers of the run were to its nodes until now.
+fn known_introduction(roster: &Roster) -> Introduction {
+    match roster.crew() {
+        Crew::Nodes(crew) => crew.introduction,
+        Crew::Local(_) => Introduction::default(),
+    }
+}
+
 pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let shown = args.run.display();
     let folder = RunFolder::open(&args.run).map_err(Failure::of_folder)?;
     let roster = Roster::open(folder.path())
         .with_context(|| format!("cannot read {shown}/{ROSTER}, which says who executes the run"))
         .map_err(Failure::wrong_use)?;
+    let introduction = args.identity.introduction();
     let choice = match &args.nodes {
-        Some(nodes) => Choice::nodes(nodes),
-        None => Choice::again(roster.crew(), &args.changes()),
+        Some(nodes) => Choice::nodes(nodes, introduction.unwrap_or_else(|| known_introduction(&roster))),
+        None => Choice::again(roster.crew(), &args.changes(), introduction),
     };
     let mut choice = choice.map_err(Failure::wrong_use)?;
-    let identity = args.identity.of(choice.are_nodes()).map_err(Failure::wrong_use)?;
     check_nodes_min(&choice, args.nodes_min, folder.path()).map_err(Failure::wrong_use)?;
     let study_folder = match &args.data_dir {
         Some(folder) => checked_folder(folder).map_err(Failure::wrong_use)?,
@@ -148,5 +156,5 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         json: args.json,
     };
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-    drive(Drive { job, policy, folder, roster, choice, identity, flags, resumes: Some(study_folder) })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: Some(study_folder) })
 }

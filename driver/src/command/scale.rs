@@ -4,14 +4,12 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use broadsweep_common::size::ByteSize;
 use broadsweep_executor::command::{MAX_S, ORPHAN_TIMEOUT_S};
 use broadsweep_executor::machine::cores;
-use broadsweep_proto::secure::IdentityFile;
 use clap::Args;
 
 use super::drive::{Drive, DriveFlags, Ended, ShownProgress, run as drive_run, say_if_missing, write};
@@ -139,9 +137,9 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
     };
     series.check_study(folder.path()).map_err(Failure::wrong_use)?;
     let shown = ShownProgress::of(verbose, args.quiet);
-    let are_nodes = matches!(series.crew, SeriesCrew::Nodes(_));
-    let identity = args.identity.of(are_nodes).map_err(Failure::wrong_use)?;
-    let work = Work { folder, series, take_over: args.take_over, identity, shown };
+    let introduction = args.identity.introduction().unwrap_or_else(|| series.introduction.clone());
+    let series = Series { introduction, ..series };
+    let work = Work { folder, series, take_over: args.take_over, shown };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let ended = runtime.block_on(work.make_all());
     drop(runtime);
@@ -216,6 +214,7 @@ fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Serie
         cold: args.cold,
         connect_timeout_s: args.connect_timeout,
         kernel: args.kernel.map(ToOwned::to_owned),
+        introduction: args.identity.introduction().unwrap_or_default(),
         crew,
     };
     series.check()?;
@@ -227,7 +226,6 @@ struct Work {
     folder: RunFolder,
     series: Series,
     take_over: bool,
-    identity: Option<Arc<IdentityFile>>,
     shown: ShownProgress,
 }
 
@@ -311,7 +309,6 @@ impl Work {
             say(format_args!("{name} did not end, or cannot be read back: it is made anew"));
         }
         let mut choice = self.series.choice(size)?;
-        let identity = self.identity.clone();
         choice.prepare()?;
         let folder = RunFolder::create(Some(&path), Path::new(RUNS), &job.study.name, SystemTime::now())?;
         folder.write_study(job.study.text())?;
@@ -327,7 +324,7 @@ impl Work {
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-        let drive = Drive { job, policy, folder, roster, choice, identity, flags, resumes: None };
+        let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
         let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {

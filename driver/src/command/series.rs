@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use broadsweep_common::ids::Digest;
+use broadsweep_proto::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::executors::{Choice, MadeFolders, cold_cache, drop_cold_cache};
 use super::hint;
 use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
-use crate::cluster::nodes::read_nodes;
-use crate::cluster::roster::{LocalCrew, Roster};
+use crate::cluster::roster::{Introduction, LocalCrew, Roster};
 use crate::path_text;
 use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::{RunFolder, is_held};
@@ -46,6 +46,9 @@ pub struct Series {
     pub(super) cold: bool,
     pub(super) connect_timeout_s: u64,
     pub(super) kernel: Option<String>,
+    /// Who the driver is to nodes.
+    #[serde(default)]
+    pub(super) introduction: Introduction,
     pub(super) crew: SeriesCrew,
 }
 
@@ -164,7 +167,7 @@ impl Series {
         match &self.crew {
             SeriesCrew::Nodes(nodes) => {
                 let argument = nodes.iter().take(size as usize).cloned().collect::<Vec<_>>().join(",");
-                Ok(Choice::Nodes { nodes: read_nodes(argument.as_ref())?, argument: argument.into() })
+                Choice::nodes(argument.as_ref(), self.introduction.clone())
             }
             SeriesCrew::Local { slots, cache, cache_bytes, orphan_timeout_s } => {
                 let shape = LocalShape { executors: size, slots: Some(*slots) };
@@ -174,6 +177,7 @@ impl Series {
                     cache_bytes: *cache_bytes,
                     cold: self.cold,
                     orphan_timeout_s: *orphan_timeout_s,
+                    secret: Secret::draw()?,
                     children: vec![None; size as usize],
                 };
                 Ok(Choice::Local { shape, crew, made: MadeFolders::default() })

@@ -89,7 +89,6 @@ pub(super) fn study_folder(study: &Path) -> anyhow::Result<PathBuf> {
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
-    let identity = args.executors.identity.of(choice.are_nodes()).map_err(Failure::wrong_use)?;
     let job = load(&args.study, &args.changes)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
@@ -109,5 +108,5 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
         time_max: args.max_time.map(|span| span.0),
         json: args.json,
     };
-    drive(Drive { job, policy, folder, roster, choice, identity, flags, resumes: None })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None })
 }

@@ -109,6 +109,7 @@ pub fn load(settings: &DataSettings, loss: Loss, study_seed: u64, folder: &Path)
         targets,
         rows: [rows, settings.validation_rows, test.as_ref().map_or(0, |test| test.features.rows as u64)],
         scaling: scaling::of(settings.scaling, &train.features, &held_out),
+        files_bytes: 0,
     };
     let file = train.features.file.clone();
     let mut builder = DatasetBuilder::new(header.clone()).map_err(|source| DataError::Layout { file, source })?;
@@ -130,6 +131,7 @@ pub fn without_rows() -> Result<Loaded, DatasetError> {
         targets: TargetKind::Classes { count: 1 },
         rows: [0; 3],
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+        files_bytes: 0,
     };
     Ok(Loaded { bytes: DatasetBuilder::new(header.clone())?.finish(), header })
 }

@@ -1,8 +1,8 @@
 //! The folder of a run: made or refused, locked, and written so that no half-written file ever stands in it.
 
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::SystemTime;
@@ -18,6 +18,10 @@ use crate::records::run::RunRecord;
 
 /// Held while a run lives. Whoever takes it looks whether it still has this name: one that is removed holds nothing.
 const LOCK: &str = "lock";
+/// Who may do what with a file, before the user's mask: as all programs make them ...
+const FOR_ALL: u32 = 0o666;
+/// ... and what holds a secret.
+const FOR_OWNER: u32 = 0o600;
 /// How often a lock is tried that others only look at: far more often than there are any at once.
 const LOOKS_MAX: u32 = 10_000;
 /// Folders of one study that may begin in the same second.
@@ -358,6 +362,18 @@ pub fn is_held(folder: &Path) -> bool {
 /// # Errors
 /// [`FolderError`]; then no such file stands there, or the one that stood there before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    write_whole_with(path, bytes, FOR_ALL)
+}
+
+/// [`write_whole`], but nobody else can read the file.
+///
+/// # Errors
+/// As there.
+pub fn write_whole_for_owner(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    write_whole_with(path, bytes, FOR_OWNER)
+}
+
+fn write_whole_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| {
         let is_folder_none = error.kind() == io::ErrorKind::NotADirectory;
@@ -365,7 +381,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     };
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
     let partial = folder.join(format!(".{}.partial", name.display()));
-    let written = write_synced(&partial, bytes)
+    let written = write_synced(&partial, bytes, mode)
         .and_then(|()| fs::rename(&partial, path))
         .and_then(|()| File::open(folder)?.sync_all());
     written.map_err(|error| {
@@ -375,8 +391,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     })
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -163,6 +163,6 @@ fn the_error_lists_every_node_that_is_not_there() {
     executors.on_refused(ExecutorId(1), refusal());
     executors.update_deadline(Duration::ZERO);
     let error = executors.verdict(1, Instant::now() + Duration::from_secs(1)).unwrap().to_string();
-    assert!(error.contains("node0:1 does not answer: no answer so far"), "{error}");
+    assert!(error.contains("no connection to node0:1: no answer so far"), "{error}");
     assert!(error.contains("node1:1 refuses: held") && error.contains("node2:1"), "{error}");
 }

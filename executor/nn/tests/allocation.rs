@@ -67,6 +67,7 @@ fn data() -> Result<Dataset, DatasetError> {
         targets: TargetKind::Classes { count: 3 },
         rows: [50, 20, 0],
         scaling: Scaling::Uniform { factor: 1.0 / 255.0, offset: 0.0 },
+        files_bytes: 0,
     })?;
     for row in 0..50 {
         for (place, pixel) in builder.feature_row(Part::Train, row).iter_mut().enumerate() {

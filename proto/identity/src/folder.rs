@@ -5,6 +5,7 @@
 //! | `authority.pem` | key and certificate of the authority: whoever has them can make identities |
 //! | `issued` | a line for each identity that was ever made: serial number, role, end, whether it counts, name |
 //! | `driver.pem` | the driver's identity |
+//! | `drivers/NAME.pem` | the identity of one more driver |
 //! | `nodes/NODE.pem` | the identity of a node, to be copied there |
 //!
 //! All of it is for its owner alone. What changes is written whole beside the old file, and then takes its place.
@@ -22,9 +23,10 @@ use crate::authority::{Authority, AuthorityError, Serial};
 const AUTHORITY: &str = "authority.pem";
 const ISSUED: &str = "issued";
 const DRIVER: &str = "driver.pem";
+const DRIVERS: &str = "drivers";
 const NODES: &str = "nodes";
-/// What the driver is called: there is one.
-const DRIVER_NAME: &str = "driver";
+/// What the first driver is called.
+pub const DRIVER_NAME: &str = "driver";
 /// Stands in an identity between what its owner is and whom it believes.
 const BELIEVES: &str = "# It believes whom this authority signed, but for those that the list names.\n";
 /// Bytes of a node's name: as a host's.
@@ -77,15 +79,17 @@ pub enum FolderError {
         /// What is wrong.
         what: String,
     },
-    /// No name for a node.
-    #[error("{0:?} cannot name a node: letters, digits, `.`, `-`, `_` and `:` can, at most {NAME_BYTES_MAX} of them")]
+    /// No name for a node or a driver.
+    #[error(
+        "{0:?} cannot name a node or a driver: letters, digits, `.`, `-`, `_` and `:` can, at most {NAME_BYTES_MAX} of them"
+    )]
     Name(String),
-    /// The node has an identity.
+    /// The node or driver has an identity.
     #[error(
         "{0} has an identity; `broadsweep cluster renew` makes new ones, `broadsweep cluster revoke {0}` ends it"
     )]
     Known(String),
-    /// The node has none.
+    /// The node or driver has none.
     #[error("{0} has no identity that could be revoked; `broadsweep cluster show` lists them")]
     Unknown(String),
     /// The authority does not sign.
@@ -141,16 +145,19 @@ impl ClusterFolder {
         Ok(Self { path: path.to_owned(), authority, issued })
     }
 
-    /// Makes the identity of one more node. Returns its file.
+    /// Makes the identity of one more node or driver. Returns its file.
     ///
     /// # Errors
     /// [`FolderError`].
-    pub fn add(&mut self, node: &str, now: SystemTime) -> Result<PathBuf, FolderError> {
-        check_name(node)?;
-        if self.valid(node).is_some() {
-            return Err(FolderError::Known(node.to_owned()));
+    pub fn add(&mut self, role: Role, name: &str, now: SystemTime) -> Result<PathBuf, FolderError> {
+        check_name(name)?;
+        if self.valid(name).is_some() {
+            return Err(FolderError::Known(name.to_owned()));
         }
-        let file = self.issue(Role::Executor, node, now)?;
+        if role == Role::Driver {
+            make_folder(&self.path.join(DRIVERS))?;
+        }
+        let file = self.issue(role, name, now)?;
         self.write_issued()?;
         Ok(file)
     }
@@ -167,13 +174,14 @@ impl ClusterFolder {
         Ok(files)
     }
 
-    /// Ends all identities of a node: no side believes them that has a file from now on. All files are written anew.
+    /// Ends all identities of a node or a driver: no side believes them that has a file from now on. All files are written
+    /// anew.
     ///
     /// # Errors
     /// [`FolderError`].
-    pub fn revoke(&mut self, node: &str, now: SystemTime) -> Result<(), FolderError> {
-        self.valid(node).ok_or_else(|| FolderError::Unknown(node.to_owned()))?;
-        for entry in self.issued.iter_mut().filter(|entry| entry.role == Role::Executor && entry.name == node) {
+    pub fn revoke(&mut self, name: &str, now: SystemTime) -> Result<(), FolderError> {
+        self.valid(name).ok_or_else(|| FolderError::Unknown(name.to_owned()))?;
+        for entry in self.issued.iter_mut().filter(|entry| entry.name == name) {
             entry.is_revoked = true;
         }
         // First: whatever comes after can be made again from it.
@@ -205,13 +213,15 @@ impl ClusterFolder {
     #[must_use]
     pub fn file_of(&self, role: Role, name: &str) -> PathBuf {
         match role {
-            Role::Driver => self.path.join(DRIVER),
+            Role::Driver if name == DRIVER_NAME => self.path.join(DRIVER),
+            Role::Driver => self.path.join(DRIVERS).join(format!("{name}.pem")),
             Role::Executor => self.path.join(NODES).join(format!("{name}.pem")),
         }
     }
 
-    fn valid(&self, node: &str) -> Option<&Entry> {
-        self.issued.iter().find(|entry| entry.role == Role::Executor && entry.name == node && !entry.is_revoked)
+    /// The identity that an owner has: nodes and drivers share their names.
+    fn valid(&self, name: &str) -> Option<&Entry> {
+        self.issued.iter().find(|entry| entry.name == name && !entry.is_revoked)
     }
 
     fn issue(&mut self, role: Role, name: &str, now: SystemTime) -> Result<PathBuf, FolderError> {

@@ -1,6 +1,7 @@
 //! One identity: the file of a node or of a driver. PEM: its certificate, its key, the authority's certificate, and the
 //! list of those that count no more; lines before them say the same to people.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +11,7 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
+use webpki::EndEntityCert;
 
 use crate::Role;
 
@@ -57,6 +59,12 @@ pub enum IdentityError {
 }
 
 impl Identity {
+    /// Its certificate, which everybody may see.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// The identity in a file that its owner alone can read.
     ///
     /// # Errors
@@ -102,6 +110,43 @@ pub fn usual_place(role: Role) -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))?;
     Some(base.join("broadsweep").join(format!("{role}.pem")))
+}
+
+/// Whose a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// What it is.
+    pub role: Role,
+    /// What the authority calls it: the same in all certificates that it has one after the other.
+    pub name: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.role, self.name)
+    }
+}
+
+/// Whose a certificate is, as it says itself: believed only of one that the authority signed.
+#[must_use]
+pub fn owner_of(certificate: &CertificateDer<'_>) -> Option<Owner> {
+    let role = role_of(certificate)?;
+    let parsed = EndEntityCert::try_from(certificate).ok()?;
+    let name = common_name(parsed.subject())?.strip_prefix(&format!("{role} "))?.to_owned();
+    Some(Owner { role, name })
+}
+
+/// The common name in a subject as [`Authority::issue`](crate::authority::Authority::issue) writes it: the one attribute
+/// that there is.
+fn common_name(subject: &[u8]) -> Option<&str> {
+    // Object identifier 2.5.4.3 in DER (RFC 5280, appendix A.1).
+    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
+    /// A byte of length follows.
+    const LONG_FORM: u8 = 0x81;
+    let at = subject.windows(COMMON_NAME.len()).position(|window| window == COMMON_NAME)?;
+    let (_kind_of_text, rest) = subject.get(at + COMMON_NAME.len()..)?.split_first()?;
+    let ([LONG_FORM, length, text @ ..] | [length @ 0..=0x7f, text @ ..]) = rest else { return None };
+    str::from_utf8(text.get(..usize::from(*length))?).ok()
 }
 
 /// What the owner of a certificate is, as it says itself: believed only of one that the authority signed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 
@@ -32,16 +33,24 @@ fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(roots))
 }
 
+/// Who is believed: whoever has a certificate of the same authority that is not revoked, whatever its role.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn peer_verifier(identity: &Identity) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity)?, provider)
+        .with_crls([identity.revoked.clone()])
+        .only_check_end_entity_revocation();
+    Ok(verifier.build()?)
+}
+
 /// How an executor takes connections: from whoever shows a certificate of its authority that is not revoked.
 ///
 /// # Errors
 /// [`TlsError`].
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider))
-        .with_crls([identity.revoked.clone()])
-        .only_check_end_entity_revocation()
-        .build()?;
+    let (provider, verifier) = (Arc::new(ring::default_provider()), peer_verifier(identity)?);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)

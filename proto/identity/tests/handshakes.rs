@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use broadsweep_identity::Role;
 use broadsweep_identity::authority::IDENTITY_LASTS;
 use broadsweep_identity::folder::{ClusterFolder, FolderError};
-use broadsweep_identity::identity::{Identity, IdentityError, role_of};
+use broadsweep_identity::identity::{Identity, IdentityError, Owner, owner_of, role_of};
 use broadsweep_identity::tls::{client_config, executor_name, server_config, why};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, ServerConnection};
@@ -145,7 +145,7 @@ fn one_that_is_revoked_is_refused_by_all_that_have_a_newer_file() {
     assert!(client.contains("the other side's identity is revoked"), "{client}");
     // The others go on, and the node may come back with another identity.
     assert!(between(&cluster.driver(), &cluster.node("node-1")).client.is_ok());
-    cluster.folder.add("node-2", SystemTime::now()).unwrap();
+    cluster.folder.add(Role::Executor, "node-2", SystemTime::now()).unwrap();
     assert!(between(&cluster.driver(), &cluster.node("node-2")).server.is_ok());
     assert!(between(&revoked, &cluster.node("node-2")).server.is_err(), "its former one counts again");
 }
@@ -216,10 +216,10 @@ fn a_folder_is_opened_as_it_was_left_and_says_what_is_wrong() {
     ClusterFolder::init(&path, &["a".to_owned(), "a".to_owned()], now).unwrap();
     assert!(matches!(ClusterFolder::init(&path, &[], now), Err(FolderError::Exists(_))));
     let mut folder = open().unwrap();
-    folder.add("b:7717", now).unwrap();
-    assert!(matches!(folder.add("b:7717", now), Err(FolderError::Known(_))));
+    folder.add(Role::Executor, "b:7717", now).unwrap();
+    assert!(matches!(folder.add(Role::Executor, "b:7717", now), Err(FolderError::Known(_))));
     for name in ["", "..", "a/b", "a b", &"n".repeat(254)] {
-        assert!(matches!(folder.add(name, now), Err(FolderError::Name(_))), "{name}");
+        assert!(matches!(folder.add(Role::Executor, name, now), Err(FolderError::Name(_))), "{name}");
     }
     assert!(matches!(folder.revoke("c", now), Err(FolderError::Unknown(_))));
     folder.revoke("a", now).unwrap();
@@ -232,9 +232,19 @@ fn a_folder_is_opened_as_it_was_left_and_says_what_is_wrong() {
     assert_eq!(told(&open().unwrap()), expected);
     // What one made, another opens: the key is the same.
     let mut again = open().unwrap();
-    again.add("a", now).unwrap();
+    again.add(Role::Executor, "a", now).unwrap();
     let read = |role, name| Identity::read(&again.file_of(role, name)).unwrap();
     assert_eq!(between(&read(Role::Driver, "driver"), &read(Role::Executor, "a")).client, Ok(()));
+    // Drivers and nodes share their names, and each certificate says whose it is, in one that is renewed too.
+    assert!(matches!(again.add(Role::Driver, "a", now), Err(FolderError::Known(_))));
+    let anna = again.add(Role::Driver, "anna", now).unwrap();
+    for _renewed in [false, true] {
+        let owner = owner_of(Identity::read(&anna).unwrap().certificate());
+        assert_eq!(owner, Some(Owner { role: Role::Driver, name: "anna".to_owned() }));
+        again.renew(now).unwrap();
+    }
+    again.revoke("anna", now).unwrap();
+    assert!(!anna.exists());
     fs::write(path.join("issued"), "what nobody wrote\n").unwrap();
     assert!(matches!(open(), Err(FolderError::Damaged { .. })));
 }

@@ -85,6 +85,7 @@ pub(super) fn values(
         targets,
         rows,
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+        files_bytes: 0,
     })
     .unwrap();
     for (part, rows) in [Part::Train, Part::Validation, Part::Test].into_iter().zip(rows) {
