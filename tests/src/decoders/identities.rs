@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use broadsweep_identity::Role;
 use broadsweep_identity::folder::ClusterFolder;
-use broadsweep_identity::identity::{Identity, role_of};
-use broadsweep_identity::tls::{client_config, server_config};
+use broadsweep_identity::identity::{Identity, owner_of, role_of};
+use broadsweep_identity::tls::{client_config, peer_verifier, server_config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -21,13 +21,15 @@ const SEPARATOR: &str = "\n====\n";
 /// An identity file, to the point where connections can be made with it.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(identity) = Identity::parse(bytes) {
-        drop((server_config(&identity), client_config(&identity)));
+        drop((server_config(&identity), client_config(&identity), peer_verifier(&identity)));
     }
 }
 
 /// A certificate, as it comes in a handshake.
 pub(super) fn certificate(bytes: &[u8]) {
-    let _ = role_of(&CertificateDer::from(bytes));
+    let certificate = CertificateDer::from(bytes);
+    let owner = owner_of(&certificate);
+    assert!(owner.is_none() || role_of(&certificate).is_some(), "its owner is nothing");
 }
 
 /// The authority's file and the list of what it made; what can be opened can make one more.
@@ -38,7 +40,7 @@ pub(super) fn authority(bytes: &[u8]) {
     file("issued", issued.as_bytes());
     if let Ok(mut cluster) = ClusterFolder::open(folder()) {
         fs::create_dir_all(folder().join("nodes")).unwrap();
-        drop(cluster.add("node-9", SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)));
+        drop(cluster.add(Role::Executor, "node-9", SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)));
     }
 }
 

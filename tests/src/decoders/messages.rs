@@ -1,4 +1,5 @@
-//! What a driver and an executor say to each other: the messages of sessions, of blocks, and the frames of bulk.
+//! What a driver and an executor say to each other: the frames of a connection, the messages of sessions and of blocks,
+//! and those of bulk, which we read from frames ourselves.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -17,6 +18,7 @@ use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_proto::blocks::{Holdings, Manifest, OfferRequest, PullReply, pull_reply};
 use broadsweep_proto::bulk::{Bulk, BulkServer, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
+use broadsweep_proto::guard::frames::{Meter, Side};
 use broadsweep_proto::session::{
     Cancel, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepare, Prepared, Release, Welcome,
     driver_item, executor_item,
@@ -152,6 +154,19 @@ pub(super) fn block(mut bytes: &[u8]) {
     let encoded = Encoded { encoding: Encoding::Lz4, content: Bytes::copy_from_slice(bytes) };
     if let Ok(block) = encoded.decode(length) {
         assert_eq!(block.len(), length);
+    }
+}
+
+/// What a peer sends before anybody knows it, whole and in pieces: it is the same however it comes.
+pub(super) fn frames(bytes: &[u8]) {
+    let now = tokio::time::Instant::now();
+    for side in [Side::Client, Side::Server] {
+        let fed = |piece| {
+            let mut meter = Meter::new(side, now);
+            bytes.chunks(piece).try_for_each(|piece| meter.take(piece, now))
+        };
+        let whole = fed(bytes.len().max(1));
+        assert_eq!((fed(1), fed(7)), (whole, whole));
     }
 }
 
@@ -293,6 +308,17 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
 
 fn manifest() -> Manifest {
     Manifest { bytes: BLOCK_BYTES as u64 + 1, blocks: vec![name("a"), name("b")] }
+}
+
+pub(super) fn frames_seeds() -> Vec<Vec<u8>> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let frame = |kind: u8, flags: u8, payload: &[u8]| {
+        [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    };
+    let pieces =
+        [frame(4, 0, &[]), frame(1, 0, &[0x82]), frame(9, 4, &[0x84]), frame(0, 1, b"content"), frame(6, 0, &[0; 8])];
+    let frames = pieces.concat();
+    vec![[&preface[..], &frames].concat(), frames, frame(6, 0, &[0; 8]).repeat(51)]
 }
 
 pub(super) fn offer_seeds() -> Vec<Vec<u8>> {

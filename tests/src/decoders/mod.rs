@@ -71,6 +71,7 @@ const PACKED: Bound = Bound { fixed: 1 << 20, per_byte: 2 * 8 * 1032 };
 
 /// All of them.
 pub const ALL: &[Decoder] = &[
+    decoder("frames", messages::frames, messages::frames_seeds, PLAIN),
     decoder("from_driver", messages::from_driver, messages::from_driver_seeds, MESSAGE),
     decoder("from_executor", messages::from_executor, messages::from_executor_seeds, MESSAGE),
     decoder("offer", messages::offer, messages::offer_seeds, MESSAGE),

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use broadsweep_driver::cluster::roster::{Crew, LocalCrew, ROSTER, Roster};
+use broadsweep_driver::cluster::roster::{ChildRecord, Crew, Introduction, LocalCrew, NodeCrew, ROSTER, Roster};
 use broadsweep_driver::command::series::Series;
 use broadsweep_driver::journal::{MemoryStorage, Storage};
 use broadsweep_driver::run::{Chronicle, ReadError, read_from};
 use broadsweep_driver::study;
+use broadsweep_proto::secret::Secret;
 
 use super::{Bound, file, folder};
 use crate::simulation::{RunFolder, run_folder};
@@ -101,13 +102,15 @@ pub(super) fn executors_seeds() -> Vec<Vec<u8>> {
         cache_bytes: Some(1 << 30),
         cold: false,
         orphan_timeout_s: 600,
-        children: vec![None],
+        secret: Secret::read(&[0x5a; 32][..]).unwrap(),
+        children: vec![None, Some(ChildRecord { address: "127.0.0.1:7".to_owned(), pid: 1 })],
     };
+    let nodes = NodeCrew { argument: "a:1,b:2".into(), introduction: Introduction::File("/driver.pem".into()) };
     let written = |crew| {
         Roster::create(folder(), "/study".into(), crew).unwrap();
         std::fs::read(folder().join(ROSTER)).unwrap()
     };
-    [Crew::Local(local), Crew::Nodes("a:1,b:2".into())].map(written).into()
+    [Crew::Local(local), Crew::Nodes(nodes)].map(written).into()
 }
 
 pub(super) fn series_seeds() -> Vec<Vec<u8>> {
@@ -118,7 +121,7 @@ pub(super) fn series_seeds() -> Vec<Vec<u8>> {
     let text = |crew| {
         format!(
             r#"{{"study": "abc", "study_folder": "/s", "sizes": [1, 2], "repeats": 2, "cold": false,
-            "connect_timeout_s": 60, "kernel": null, "crew": {crew}}}"#
+            "connect_timeout_s": 60, "kernel": null, "introduction": "usual", "crew": {crew}}}"#
         )
     };
     crews.map(|crew| text(crew).into_bytes()).into()
