@@ -132,6 +132,7 @@ fn header() -> Header {
         targets: TargetKind::Classes { count: 2 },
         rows: [4, 2, 2],
         scaling: Scaling::Uniform { factor: 0.5, offset: -1.0 },
+        files_bytes: 100,
     }
 }
 
