@@ -35,6 +35,9 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// It runs nobody's programs.
+    #[error("runs no programs; start it with --allow-programs if whoever can reach it may run theirs")]
+    NoPrograms,
     /// The trainer has nothing to do with this data.
     #[error("cannot train so: {reason}")]
     Trainer {

@@ -6,6 +6,7 @@ use crate::dataset::Part;
 use crate::ids::{Digest, TrialId};
 use crate::metrics::{Direction, MetricName, Objective};
 use crate::model::ModelDescription;
+use crate::program::ProgramDescription;
 use crate::replay::ReplayDescription;
 use crate::training::TrainingDescription;
 
@@ -36,6 +37,8 @@ pub enum TrainerDescription {
     },
     /// Waits, and reports what it was given.
     Replay(ReplayDescription),
+    /// Runs somebody's own program.
+    Program(ProgramDescription),
 }
 
 impl TrainerDescription {
@@ -43,7 +46,7 @@ impl TrainerDescription {
     #[must_use]
     pub fn recorded(&self) -> usize {
         match self {
-            Self::Network { .. } => 0,
+            Self::Network { .. } | Self::Program(_) => 0,
             Self::Replay(replay) => replay.recorded(),
         }
     }

@@ -24,10 +24,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+pub use broadsweep_leash::supervise_if_asked;
+
 use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
 use crate::signals::{Asked, EndSignals};
 use crate::slots::SlotThreads;
+use crate::trainers::program::Programs;
 use broadsweep_nn::Kernel;
 
 /// Begins the line on standard output that says where an executor listens.
@@ -87,6 +90,10 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub insecure: bool,
 
+    /// Run the programs that studies bring: whoever may use this executor can then do here what its user can
+    #[arg(long)]
+    pub allow_programs: bool,
+
     /// Seconds that a run keeps this executor after its driver is gone; then what ran for it stops
     #[arg(long, value_name = "SECONDS", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
     pub orphan_timeout: u64,
@@ -126,7 +133,20 @@ impl ExecutorArgs {
             }
         }
         let identity = self.identity()?;
-        self.addresses(identity.is_some()).map(drop)
+        let addresses = self.addresses(identity.is_some())?;
+        if self.allow_programs && identity.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+            bail!(
+                "--allow-programs and --insecure together would let anyone who reaches {} run programs here: make an \
+                 identity with `broadsweep cluster init`, and name it with --identity",
+                self.listen
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether studies may bring programs. The driver that started this executor may in any case.
+    fn runs_programs(&self) -> bool {
+        self.allow_programs || self.ends_when_orphaned
     }
 
     /// Who this executor is, if it has to say so. One that a driver started for itself has not.
@@ -169,17 +189,24 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         Some(slots) => slots,
         None => cores(),
     };
+    let cache_dir = args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?;
+    let instance = RandomState::new().build_hasher().finish();
+    let programs = match args.runs_programs() {
+        true => Some(Arc::new(Programs::new(&cache_dir, instance).map_err(anyhow::Error::msg)?)),
+        false => None,
+    };
     let settings = Settings {
         slots,
         memory_bytes: args.memory_bytes(),
         kernels: Kernel::detect(),
-        cache_dir: args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?,
+        cache_dir,
         cache_bytes: args.cache_bytes.map(|size| size.0),
         advertise: args.advertise.as_ref().map(ToString::to_string),
-        instance: RandomState::new().build_hasher().finish(),
+        instance,
         orphan_timeout: Duration::from_secs(args.orphan_timeout),
         drain_timeout: Duration::from_secs(args.drain_timeout),
         ends_when_orphaned: args.ends_when_orphaned,
+        programs,
     };
     let threads = SlotThreads::start(slots).context("cannot start the slots' threads")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`archive`] | folders as bytes, and back |
 //! | [`command`] | the flags, and the process around the rest |
 //! | [`machine`] | cores and memory that this process may use |
 //! | [`signals`] | what asks a process to end, and what must not end it |
@@ -19,6 +20,7 @@
 //! | `control` | how the trainer is asked, timed and reported on there |
 //! | [`trainers`] | what a study trains with |
 
+pub mod archive;
 mod arrivals;
 mod blocks;
 pub mod command;

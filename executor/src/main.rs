@@ -17,6 +17,7 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    command::supervise_if_asked();
     let command = Command::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal();

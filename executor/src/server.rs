@@ -26,6 +26,7 @@ use crate::hold::Hold;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
 use crate::store::{BlobStore, Limits, StoreError};
+use crate::trainers::program::Programs;
 use broadsweep_nn::Kernel;
 
 /// How long open connections may take to end once the executor has to.
@@ -55,6 +56,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Whether the executor ends once a run was orphaned: nobody else will come.
     pub ends_when_orphaned: bool,
+    /// What programs need, where a study may bring its own.
+    pub programs: Option<Arc<Programs>>,
 }
 
 /// What tells an executor to end.
@@ -107,6 +110,7 @@ where
             kernels: settings.kernels.clone(),
             advertise: settings.advertise.clone().unwrap_or_default(),
             instance: settings.instance,
+            programs: settings.programs.clone(),
         },
         shutdown: stopping.clone(),
         surroundings: Surroundings {

@@ -30,8 +30,10 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::arrivals::Sources;
 use crate::exchange::{Company, Exchange, Surroundings};
 use crate::hold::{Claim, Grip, Held, Hold};
+use crate::machine::cores;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
+use crate::trainers::program::Programs;
 use crate::trainers::{Means, trainer_of};
 use crate::work::{Attempt, Prepared};
 use broadsweep_nn::Kernel;
@@ -56,6 +58,8 @@ pub(crate) struct Offering {
     pub(crate) advertise: String,
     /// Of this process, and of no other.
     pub(crate) instance: u64,
+    /// What programs need, where they are allowed.
+    pub(crate) programs: Option<Arc<Programs>>,
 }
 
 /// Accepts drivers, one at a time.
@@ -239,8 +243,9 @@ impl Holding {
 
     fn welcome(&self, grip: &mut Grip, draining: bool) -> Welcome {
         let held = grip.tenant().reattach();
+        let programs_allowed = self.offering.programs.is_some();
         let capabilities =
-            Capabilities { kernels: self.kernel_names(), programs_allowed: false, files_allowed: false, gpus: 0 };
+            Capabilities { kernels: self.kernel_names(), programs_allowed, files_allowed: false, gpus: 0 };
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -350,7 +355,12 @@ impl Holding {
         let data = data.map_err(|error| Refusal::Data { reason: error.to_string() })?;
         let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
         let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
-        let means = Means { kernel, memory_bytes: self.offering.memory_bytes / u64::from(slots.max(1)) };
+        let means = Means {
+            kernel,
+            memory_bytes: self.offering.memory_bytes / u64::from(slots.max(1)),
+            threads: (cores() / slots.max(1)).max(1),
+            programs: self.offering.programs.clone(),
+        };
         Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, data, means)?, slots })
     }
 

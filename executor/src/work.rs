@@ -207,7 +207,7 @@ mod tests {
         let set = Arc::new(AtomicBool::new(false));
         let bytes = fixtures::bytes([4, 2, 0]);
         let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: u64::MAX };
+        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: u64::MAX, threads: 1, programs: None };
         let trainer = trainer_of(fixtures::description(), data, means).unwrap();
         let prepared = Arc::new(Prepared { study_seed: 1, trainer, slots: 1 });
         let folder = tempfile::tempdir().unwrap();

@@ -50,7 +50,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use broadsweep_common::heap;
-use broadsweep_executor::command::{self as executor, ExecutorArgs};
+use broadsweep_executor::command::{self as executor, ExecutorArgs, supervise_if_asked};
 use broadsweep_executor::signals::survive_large_files;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -157,6 +157,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    supervise_if_asked();
     let cli = Cli::parse();
     start_log(&cli);
     survive_large_files();

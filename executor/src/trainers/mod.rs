@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `trainer` | what every trainer is |
 //! | `network` | the built-in networks |
+//! | [`program`] | somebody's own program, on a leash |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
 //! | [`in_time`] | the same in simulated time |
 //!
@@ -16,10 +17,12 @@ use broadsweep_common::task::{StudyDescription, TrainerDescription};
 
 pub mod in_time;
 mod network;
+pub mod program;
 pub mod replay;
 mod trainer;
 
 use network::NetworkTrainer;
+use program::ProgramTrainer;
 use replay::ReplayTrainer;
 
 pub(crate) use trainer::{Means, Trainer};
@@ -36,6 +39,7 @@ pub(crate) fn trainer_of(study: StudyDescription, data: Dataset, means: Means) -
             Ok(Box::new(trainer.checked()?))
         }
         TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),
+        TrainerDescription::Program(program) => Ok(Box::new(ProgramTrainer::new(seed, program, &data, means)?)),
     }
 }
 
@@ -50,9 +54,9 @@ mod tests {
 
     #[test]
     fn a_study_that_has_nothing_to_train_on_is_refused_before_anything_is_placed() {
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0 };
-        assert!(trainer_of(description(), data([1, 1, 1]), means).is_ok());
-        let refused = trainer_of(description(), data([0, 1, 1]), means).err();
+        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0, threads: 1, programs: None };
+        assert!(trainer_of(description(), data([1, 1, 1]), means.clone()).is_ok());
+        let refused = trainer_of(description(), data([0, 1, 1]), means.clone()).err();
         assert!(matches!(refused, Some(Refusal::Trainer { .. })), "{refused:?}");
         let given = GivenReplay { seconds: Fixed(1.0), epochs: Fixed(1), error: Fixed(0.5) };
         let trainer = TrainerDescription::Replay(ReplayDescription::Given(given));

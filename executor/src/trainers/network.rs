@@ -43,7 +43,7 @@ impl NetworkTrainer {
         has_rows(replicate)?;
         let model = self.model.resolve(configuration).map_err(in_words)?;
         let training = self.training.resolve(configuration).map_err(in_words)?;
-        let (header, Means { kernel, memory_bytes }) = (self.data.header(), self.means);
+        let (header, &Means { kernel, memory_bytes, .. }) = (self.data.header(), &self.means);
         let plan = nn::plan(&model, &header.shape, header.targets).map_err(in_words)?;
         let needed_bytes = nn::memory_bytes(&model, &plan, &training, kernel);
         if needed_bytes > memory_bytes {

@@ -1,6 +1,7 @@
 //! What every trainer is.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::configuration::Configuration;
@@ -9,6 +10,7 @@ use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_nn::Kernel;
 
+use super::program::Programs;
 use crate::control::SlotControl;
 use crate::store::Content;
 
@@ -40,11 +42,15 @@ pub(crate) trait Trainer: Send + Sync {
 }
 
 /// What a slot gives a trainer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Means {
     pub(crate) kernel: Kernel,
     /// Of one slot.
     pub(crate) memory_bytes: u64,
+    /// Threads that it may use: its share of the cores, at least one.
+    pub(crate) threads: u32,
+    /// What programs need, where they are allowed.
+    pub(crate) programs: Option<Arc<Programs>>,
 }
 
 /// The state to go on from. One that does not fit costs time, not the trial: the attempt starts at the beginning.

@@ -143,6 +143,7 @@ fn what_an_executor_answers_is_the_same_after_the_wire() {
         Err(Refusal::Data { reason: reason.clone() }),
         Err(Refusal::Study { reason: reason.clone() }),
         Err(Refusal::Trainer { reason }),
+        Err(Refusal::NoPrograms),
     ];
     for sent in answers {
         assert_eq!(answer(Some(answer_message(sent.clone()))), Ok(sent));
