@@ -1,5 +1,6 @@
-//! What a driver and its executors hand each other as blobs: study, data set, weights and checkpoints.
+//! What a driver and its executors hand each other as blobs: study, data set, files, weights and checkpoints.
 
+use std::fs;
 use std::sync::Arc;
 
 use broadsweep_common::codec;
@@ -12,10 +13,11 @@ use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_common::task::{Replicate, Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 use broadsweep_driver::study;
+use broadsweep_executor::archive::{Access, unpack};
 use broadsweep_executor::trainers::replay::ReplayState;
 use broadsweep_nn::{self as nn, Checkpoint, Control, EpochReport, Kernel, Phase, TrainTask, Weights};
 
-use super::{Bound, studies};
+use super::{Bound, folder, studies};
 
 /// What a short input may claim, in texts and lists within each other.
 pub(super) const STUDY: Bound = Bound { fixed: 4 << 20, per_byte: 256 };
@@ -37,6 +39,7 @@ pub(super) fn study(bytes: &[u8]) {
                 }
             }
         }
+        TrainerDescription::Program(program) => drop(program.epochs.resolve(&configuration, "epochs")),
         TrainerDescription::Replay(replays) => {
             if let Ok(replay) = replays.resolve(TrialId(0), &configuration) {
                 assert!(replay.is_possible(), "{replay:?}");
@@ -54,6 +57,17 @@ pub(super) fn data_set(bytes: &[u8]) {
         let (features, targets) = (dataset.features(part), dataset.targets(part));
         drop(format!("{features:?} {targets:?}"));
     }
+}
+
+/// An archive of files, as executors unpack it: whatever it says, nothing lies beside its folder.
+pub(super) fn archive(bytes: &[u8]) {
+    let beside = || fs::read_dir(folder()).unwrap().count();
+    let root = folder().join("unpacked");
+    fs::create_dir(&root).unwrap();
+    let before = beside();
+    drop(unpack(bytes, &root, Access::Writable));
+    assert_eq!(beside(), before, "it left its folder");
+    fs::remove_dir_all(root).unwrap();
 }
 
 /// Weights of the small network.
@@ -165,6 +179,23 @@ pub(super) fn data_set_seeds() -> Vec<Vec<u8>> {
     let scaling = Scaling::PerFeature { factors: vec![1.0, 2.0], offsets: vec![0.0, 3.0] };
     let values = Header { element: Element::F32, targets: TargetKind::Values { width: 2 }, scaling, ..header() };
     [header(), values].map(|header| filled(header).as_ref().to_vec()).into()
+}
+
+pub(super) fn archive_seeds() -> Vec<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let long = format!("data/{}/values.csv", "long-name/".repeat(15));
+    for (kind, name, content) in [
+        (tar::EntryType::Directory, "data", &b""[..]),
+        (tar::EntryType::Regular, "train.py", b"print(1)"),
+        (tar::EntryType::Regular, &long, b"1,2\n"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, content).unwrap();
+    }
+    vec![builder.into_inner().unwrap()]
 }
 
 pub(super) fn weights_seeds() -> Vec<Vec<u8>> {

@@ -9,7 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `messages` | what a driver and an executor say to each other |
-//! | `blobs` | what they hand each other: study, data set, weights, checkpoints |
+//! | `blobs` | what they hand each other: study, data set, files, weights, checkpoints |
 //! | `data_files` | IDX, NPY, NPZ, CSV, and recorded trials |
 //! | `studies` | study files, changes of them, lists of nodes, and words of the command line |
 //! | `run_folder` | the journal, its records, and the lists of executors |
@@ -81,6 +81,7 @@ pub const ALL: &[Decoder] = &[
     decoder("block", messages::block, messages::block_seeds, messages::BLOCK),
     decoder("study_blob", blobs::study, blobs::study_seeds, blobs::STUDY),
     decoder("data_set", blobs::data_set, blobs::data_set_seeds, PLAIN),
+    decoder("archive", blobs::archive, blobs::archive_seeds, PLAIN),
     decoder("weights", blobs::weights, blobs::weights_seeds, PLAIN),
     decoder("checkpoint", blobs::checkpoint, blobs::checkpoint_seeds, PLAIN),
     decoder("replay_checkpoint", blobs::replay_checkpoint, blobs::replay_checkpoint_seeds, PLAIN),
