@@ -14,6 +14,11 @@ use serde::de::DeserializeOwned;
 /// Bytes that one decoded value may claim.
 pub const DECODED_BYTES_MAX: usize = 64 << 20;
 
+/// A text of a forged length is allocated before its bytes are looked for, so short inputs have a limit of their own: 16
+/// times as much as they have, which is the largest whole number in one packed byte.
+const SHORT_BYTES: usize = 64 << 10;
+const SHORT_CLAIM_MAX: usize = 16 * SHORT_BYTES;
+
 const FIXED: Configuration<LittleEndian, Fixint, Limit<DECODED_BYTES_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODED_BYTES_MAX>();
 const PACKED: Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> =
@@ -49,7 +54,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Decode`] and [`CodecError::Surplus`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    decode_all(bytes, FIXED)
+    if bytes.len() <= SHORT_BYTES {
+        decode_all(bytes, FIXED.with_limit::<SHORT_CLAIM_MAX>())
+    } else {
+        decode_all(bytes, FIXED)
+    }
 }
 
 /// The bytes of `value`, each whole number in 1 to 9 of them by its size.
@@ -65,7 +74,11 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// As [`decode`].
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    decode_all(bytes, PACKED)
+    if bytes.len() <= SHORT_BYTES {
+        decode_all(bytes, PACKED.with_limit::<SHORT_CLAIM_MAX>())
+    } else {
+        decode_all(bytes, PACKED)
+    }
 }
 
 fn decode_all<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<T, CodecError> {
@@ -125,5 +138,17 @@ mod tests {
         assert!(decode::<String>(&bytes).is_err());
         let largest = [&[253][..], &[0xff; 8]].concat();
         assert!(unpack::<String>(&largest).is_err());
+        // Within what a long input may claim; the error says that nobody looked for the bytes.
+        bytes[..8].copy_from_slice(&(DECODED_BYTES_MAX as u64 / 2).to_le_bytes());
+        let refused = decode::<String>(&bytes).unwrap_err();
+        assert!(matches!(refused, CodecError::Decode(bincode::error::DecodeError::LimitExceeded)), "{refused}");
+    }
+
+    #[test]
+    fn what_packs_best_is_within_what_a_short_input_may_claim() {
+        let least: Vec<u128> = vec![0; SHORT_BYTES - 9];
+        let packed = pack(&least).unwrap();
+        assert!(packed.len() <= SHORT_BYTES, "{} bytes", packed.len());
+        assert_eq!(unpack::<Vec<u128>>(&packed).unwrap(), least);
     }
 }

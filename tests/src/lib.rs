@@ -16,6 +16,7 @@
 //! | [`forged`] | manifests that describe no honest blob |
 //! | [`hostile_driver`] | speaks to a real executor, badly |
 //! | [`hostile_executor`] | is dialled by a real driver, and answers badly |
+//! | [`decoders`] | everything that reads bytes from outside, to be fuzzed |
 //! | [`papers`] | identities that a closed cluster does not take |
 //! | [`attacks`] | floods an executor, or the driver that dials it |
 //! | [`simulation`] | whole runs over a simulated network and in simulated time |
@@ -32,6 +33,7 @@
 pub mod attacks;
 pub mod browser;
 pub mod chaos;
+pub mod decoders;
 pub mod forged;
 pub mod hostile_driver;
 pub mod hostile_executor;

@@ -40,7 +40,7 @@ mod report;
 mod resume;
 mod say;
 mod scale;
-mod series;
+pub mod series;
 mod sizes;
 mod status;
 mod time_span;

@@ -33,7 +33,7 @@ pub(super) const REPEATS_MAX: u32 = 100;
 
 /// What is compared, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Series {
+pub struct Series {
     /// The digest of the study's text: all runs are of the same.
     pub(super) study: String,
     /// Where the paths in the study start from.
@@ -84,9 +84,16 @@ impl Series {
             bail!("{shown} has {} bytes, more than such a file has", length.len());
         }
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
-        let series: Self = serde_json::from_str(&text)
-            .map_err(|error| anyhow!("{shown} is damaged: {error}; start a new comparison"))?;
-        series.check().map_err(|error| anyhow!("{shown} is damaged: {error}; start a new comparison"))?;
+        Self::parse(&text).map_err(|error| anyhow!("{shown} is damaged: {error}; start a new comparison"))
+    }
+
+    /// What the text of such a file says.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let series: Self = serde_json::from_str(text)?;
+        series.check()?;
         Ok(series)
     }
 

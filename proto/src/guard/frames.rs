@@ -35,7 +35,7 @@ const END_HEADERS: u8 = 4;
 
 /// Which side the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     /// It dialled, so it begins with the preface and soon makes a call.
     Client,
     /// It was dialled.
@@ -44,23 +44,30 @@ pub(crate) enum Side {
 
 /// Kinds of frames that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A call begins, or ends.
     Headers,
+    /// A call is taken back.
     Reset,
+    /// To be answered.
     Ping,
+    /// To be acknowledged.
     Settings,
+    /// More headers of a call.
     Continuation,
+    /// More may be sent.
     WindowUpdate,
     /// Without content, and not the end of anything.
     Empty,
     /// Of no use here: priorities, promises, farewells, and what HTTP/2 does not know.
     Useless,
+    /// A piece of a message.
     Data,
 }
 
 /// What a peer does that no good one would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flood {
+pub enum Flood {
     /// Too many of one kind in a second.
     TooMany(Kind),
     /// A frame is too long: it has so many bytes.
@@ -158,7 +165,7 @@ enum Due {
 
 /// The count of what one peer sends.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     next: Next,
     head: [u8; HEAD_BYTES],
     second_began: Instant,
@@ -167,7 +174,9 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(side: Side, now: Instant) -> Self {
+    /// Of a connection that was just made.
+    #[must_use]
+    pub fn new(side: Side, now: Instant) -> Self {
         let (next, due) = match side {
             Side::Client => (Next::Preface { seen: 0 }, Some((Due::FirstCall, now + FIRST_CALL_MAX))),
             Side::Server => (Next::Head { seen: 0 }, None),
@@ -176,12 +185,14 @@ impl Meter {
     }
 
     /// Until when the peer has to have said something, if it has to.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
         self.due.map(|(_, deadline)| deadline)
     }
 
     /// What the peer has done if its deadline passes.
-    pub(crate) fn overdue(&self) -> Flood {
+    #[must_use]
+    pub fn overdue(&self) -> Flood {
         match self.due {
             Some((Due::EndOfHeaders, _)) => Flood::SlowHeaders,
             Some((Due::FirstCall, _)) | None => Flood::NoCall,
@@ -192,7 +203,7 @@ impl Meter {
     ///
     /// # Errors
     /// [`Flood`]: the connection has to end.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+    pub fn take(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
         if now >= self.second_began + SECOND {
             (self.second_began, self.counts) = (now, [0; Kind::ALL]);
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `places` | how many connections there may be, in all and from one address, and how fast they may come |
 //! | `door` | lets connections in, one place each |
-//! | `frames` | counts what a peer sends, and says when it is a flood |
+//! | [`frames`] | counts what a peer sends, and says when it is a flood |
 //! | `calls` | bounds what unfinished calls of one address hold, and how long they may take |
 //! | `options` | what the gRPC library itself can bound |
 //!
@@ -39,7 +39,7 @@ use std::time::Duration;
 
 mod calls;
 mod door;
-mod frames;
+pub mod frames;
 mod options;
 mod places;
 

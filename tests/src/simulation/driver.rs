@@ -208,16 +208,21 @@ impl Campaign {
         Ok((Run::new(&self.study, settings, payload, cluster, chronicle, decides, progress), is_over))
     }
 
-    fn chronicle(&self, is_new: bool) -> Result<Chronicle, ChronicleError> {
+    /// What its drivers start from.
+    pub(super) fn start(&self) -> Start {
         let (data, study) = self.blobs();
-        let start = Start {
+        Start {
             run: format!("{}-run", self.who),
             kernel: Some(nn::Kernel::PORTABLE.name().to_owned()),
             data: data.manifest.digest(),
             study: study.manifest.digest(),
             search: self.study.search_digest(),
             partitions: self.partitions,
-        };
+        }
+    }
+
+    fn chronicle(&self, is_new: bool) -> Result<Chronicle, ChronicleError> {
+        let start = self.start();
         let storage: Arc<dyn Storage> = Arc::clone(&self.disk) as Arc<dyn Storage>;
         let objective = self.study.objective();
         if is_new {

@@ -41,6 +41,7 @@ mod yields;
 use std::time::Duration;
 
 use broadsweep_common::ids::Digest;
+use broadsweep_driver::run::Start;
 
 use scenario::{Fault, Scenario};
 use world::World;
@@ -66,6 +67,19 @@ pub struct Verdict {
     pub measured: usize,
     /// Writes to the run folder.
     pub writes: u64,
+    /// What the run folder had in the end.
+    pub left: RunFolder,
+}
+
+/// What a run left.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// The text of its study.
+    pub study: String,
+    /// What its drivers started from.
+    pub start: Start,
+    /// The bytes of its journal.
+    pub journal: Vec<u8>,
 }
 
 /// How a driver ends.
@@ -86,6 +100,12 @@ pub fn simulate_end(ending: Ending, write: u64, crash: Option<u64>) -> Verdict {
         Ending::After => Fault::EndDriver(write, crash),
     };
     World::new(Scenario::small(&[fault])).run()
+}
+
+/// What the run of the world of `seed` leaves.
+#[must_use]
+pub fn run_folder(seed: u64) -> RunFolder {
+    simulate(seed).left
 }
 
 /// Lives through the world of `seed`.

@@ -8,7 +8,6 @@ use broadsweep_common::ids::Digest;
 use tempfile::TempDir;
 use turmoil::Sim;
 
-use super::Verdict;
 use super::chance::Chance;
 use super::driver::Campaign;
 use super::node::{self, Node};
@@ -18,6 +17,7 @@ use super::slots::Malice;
 use super::studies::{DRIVER, RIVAL, campaign};
 use super::trace::Trace;
 use super::truth::Truth;
+use super::{RunFolder, Verdict};
 
 /// Beyond what its trainings take in all, a run may take so long after everything was mended.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -144,6 +144,7 @@ impl World {
             applied,
             measured,
             writes: self.driver.disk.memory.operations(),
+            left: RunFolder { study: self.driver.study.text().to_owned(), start: self.driver.start(), journal },
         }
     }
 
