@@ -40,13 +40,27 @@ git ls-files -z --cached --others --exclude-standard | while IFS= read -rd '' fi
     cmp -s "$file" "$tree/$file" || [[ ! -f $file ]] || { mkdir -p "$tree/$(dirname "$file")" && cp "$file" "$tree/$file"; }
 done
 
-# The crate of a file, and which of its unit tests are run: those of the folder, for the whole driver takes a minute.
-crate_and_tests() {
+# What runs against the mutants of a file: the tests of which package, which target of it, and which of these. All of them
+# would take minutes a mutant: of the driver's, those of the folder are run. What only a cluster shows (sessions, and their
+# parts that have no tests of their own) lives through some worlds of the simulation.
+tests_of() {
+    local module
+    module=$(basename "$1" .rs)
     case $1 in
-    driver/src/*/*) echo "broadsweep-driver $(cut -d/ -f3 <<<"$1")::" ;;
-    driver/src/*) echo "broadsweep-driver $(basename "$1" .rs)::" ;;
-    executor/nn/src/*) echo "broadsweep-nn" ;;
-    executor/src/*) echo "broadsweep-executor" ;;
+    */session.rs) echo "broadsweep-tests;--test=simulation;whatever_happens" ;;
+    driver/src/cluster/*)
+        if grep -q '^#\[cfg(test)\]' "$1"; then
+            echo "broadsweep-driver;--lib;cluster::"
+        else
+            echo "broadsweep-tests;--test=simulation;whatever_happens"
+        fi
+        ;;
+    driver/src/*/*) echo "broadsweep-driver;--lib;$(cut -d/ -f3 <<<"$1")::" ;;
+    driver/src/*) echo "broadsweep-driver;--lib;$module::" ;;
+    executor/nn/src/checkpoint.rs) echo "broadsweep-nn;--lib;tests::checkpoints checkpoint::" ;;
+    executor/nn/src/*) echo "broadsweep-nn;--lib;tests::training tests::checkpoints $module::" ;;
+    executor/src/store/*) echo "broadsweep-executor;--lib;store::" ;;
+    executor/src/*) echo "broadsweep-executor;--lib;" ;;
     *)
         echo "tests/outside/mutants.sh: it knows no tests for $1" >&2
         return 1
@@ -57,20 +71,22 @@ crate_and_tests() {
 declare -A files_of=()
 for file in "${places[@]}"; do
     [[ -f $file ]] || { echo "tests/outside/mutants.sh: there is no file $file" >&2; exit 1; }
-    group=$(crate_and_tests "$file")
+    group=$(tests_of "$file")
     files_of[$group]+=" --file $file"
 done
 
-# Each mutant is built once and runs for seconds, so the large crates are built fast, not to run fast; but not the trainer,
-# whose tests train.
-export CARGO_PROFILE_DEV_DEBUG=0
-fast=(--cargo-arg=--config=profile.dev.package.broadsweep-{driver,executor}.opt-level=0)
+# Each mutant is built once and runs for seconds, so the large crates are built fast, not to run fast.
+export CARGO_PROFILE_DEV_DEBUG=0 BROADSWEEP_SEEDS=${BROADSWEEP_SEEDS:-40}
+fast=(--cargo-arg=--config=profile.dev.package.broadsweep-{driver,executor,nn,tests}.opt-level=0)
+number=0
 for group in "${!files_of[@]}"; do
-    read -r crate tests <<<"$group"
-    echo "== $group"
+    IFS=';' read -r packages target tests <<<"$group"
+    echo "== $packages $target $tests"
+    into=$out/$((number += 1))
+    mkdir -p "$into"
     # 2: some survived, 3: some ran out of time. Both are told at the end; anything else ends this.
-    (mkdir -p "$out/$crate${tests:+-${tests%::}}" && cd "$tree" && cargo mutants --in-place --workspace --output "$out/$crate${tests:+-${tests%::}}" ${files_of[$group]} \
-        --test-package "$crate" "${fast[@]}" --cargo-arg=--lib --minimum-test-timeout 20 --timeout-multiplier 5 \
+    (cd "$tree" && cargo mutants --in-place --workspace --output "$into" ${files_of[$group]} \
+        --test-package "$packages" "${fast[@]}" --cargo-arg="$target" --minimum-test-timeout 20 --timeout-multiplier 5 \
         --no-shuffle --colors never "$@" -- $tests) || (($? == 2 || $? == 3))
 done
 

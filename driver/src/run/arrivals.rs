@@ -83,7 +83,10 @@ impl Run<'_> {
                 self.attempts.enter(attempt, Phase::Fetching(Fetching { executor, sequence, spent, awaited }));
                 return;
             }
-            Err(reason) => self.fail(executor, attempt, reason, spent),
+            Err(reason) => {
+                self.tell(executor, Order::Release(attempt, blob));
+                self.fail(executor, attempt, reason, spent);
+            }
         }
         self.mail.settle(executor, sequence);
     }
@@ -169,3 +172,7 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "arrivals_tests.rs"]
+mod tests;

@@ -16,6 +16,8 @@ use crate::run::record::{Decided, Input, NewTask, Record, Spent, TrialNeeds};
 
 #[path = "differing_tests.rs"]
 mod differing;
+#[path = "fold_tests.rs"]
+mod folding;
 #[path = "judge_tests.rs"]
 mod judging;
 
@@ -191,7 +193,9 @@ fn a_segment_goes_on_where_the_one_before_it_paused() {
     let (mut book, checkpoint) = paused();
     assert_eq!(book.ended().count(), 0, "a trial that has paused is not over");
     assert_eq!(book.checkpoints().collect::<Vec<_>>(), [(TaskId(0), checkpoint)]);
+    assert_eq!(book.paused_at(TrialId(0)), Some(1));
     applied(&mut book, &continued(checkpoint));
+    assert_eq!(book.paused_at(TrialId(0)), None);
     let task = book.task(TaskId(1)).unwrap();
     assert_eq!(
         (task.begins_after(), task.needs(TaskId(1))),
@@ -211,6 +215,7 @@ fn a_segment_goes_on_where_the_one_before_it_paused() {
     applied(&mut book, &[trained(1, 3, None)]);
     assert_eq!(book.ranking.best(), Some((TrialId(0), 0.3)));
     assert_eq!(book.checkpoints().count(), 0, "nobody needs what lies between two segments that are over");
+    assert_eq!(book.ended().count(), 1);
 }
 
 #[test]
@@ -349,6 +354,7 @@ fn a_compaction_keeps_decisions_segments_and_their_moments() {
             difference(0, Odd::Sought),
         ],
     );
+    assert_eq!(told.moments, [(0, VirtualTime(0)), (1, VirtualTime(1))]);
     assert_eq!(told.missing_checks().len(), 1, "one is not looked into");
     applied(&mut told, &[Record::AddingEnded]);
     assert_eq!(told.missing_checks().len(), 0, "it is too late");

@@ -293,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_remembered_of_a_task_of_which_nothing_is_left() {
+        let (mut checkpoints, now) = (checkpoints(3600, 1 << 30), Instant::now());
+        checkpoints.offered(offered(1), now);
+        checkpoints.fetched((ATTEMPT, 1), 0, now);
+        checkpoints.forget(ATTEMPT);
+        assert!(checkpoints.tasks.is_empty());
+        let next = Offered { attempt: AttemptId { number: 2, ..ATTEMPT }, ..offered(2) };
+        assert_eq!(checkpoints.offered(next, now), Some(next));
+    }
+
+    #[test]
     fn a_session_that_ends_takes_what_waits_of_its_executor_and_leaves_that_of_others() {
         let (mut checkpoints, now) = (checkpoints(0, 1 << 30), Instant::now());
         let on_other = |task| Offered { executor: ExecutorId(1), ..of(task) };

@@ -183,3 +183,7 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

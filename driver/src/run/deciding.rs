@@ -289,3 +289,7 @@ fn as_decision(decided: Decided) -> Decision {
         Decided::Ended => Decision::Ended,
     }
 }
+
+#[cfg(test)]
+#[path = "deciding_tests.rs"]
+mod tests;

@@ -147,6 +147,11 @@ fn what_an_executor_came_with_and_that_it_leaves_is_forgotten_with_its_session()
     let held = Ready { held: vec![attempt], ..ready(1) };
     executors.on_ready(executor, held, 2);
     assert!(!executors.is_known(executor), "nobody asked the scheduler about what it holds");
+    assert_eq!(admitted(&mut executors, 0, 1, 2), []);
+    assert!(executors.is_known(executor), "it holds nothing");
+    let held = Ready { held: vec![attempt], ..ready(1) };
+    executors.on_ready(executor, held, 1);
+    assert!(executors.is_known(executor), "the scheduler was asked");
     executors.on_draining(executor);
     assert!(executors.came_with(executor, attempt) && executors.is_draining(executor));
     executors.on_gone(executor, None);
@@ -165,4 +170,12 @@ fn the_error_lists_every_node_that_is_not_there() {
     let error = executors.verdict(1, Instant::now() + Duration::from_secs(1)).unwrap().to_string();
     assert!(error.contains("no connection to node0:1: no answer so far"), "{error}");
     assert!(error.contains("node1:1 refuses: held") && error.contains("node2:1"), "{error}");
+}
+
+#[test]
+fn time_in_which_nobody_was_listened_to_is_not_waited() {
+    let now = Instant::now();
+    let mut executors = executors(1, now + Duration::from_secs(10));
+    executors.on_stood_still(Duration::from_secs(5));
+    assert_eq!(executors.deadline(), Some(now + Duration::from_secs(15)));
 }

@@ -25,6 +25,7 @@
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
 //! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
+//! | `bench` | a run whose links are silent, for tests |
 //!
 //! A turn of the loop takes what has come, notes what is new, makes that safe with one write, and only then acts on
 //! it: launches, acknowledgements and what people are told wait in `mail` and `effects`, which give nothing away without
@@ -33,6 +34,8 @@
 mod acks;
 mod arrivals;
 mod attempts;
+#[cfg(test)]
+mod bench;
 mod book;
 mod checkpoints;
 mod chronicle;

@@ -408,3 +408,7 @@ fn blobs_of(event: &AttemptEvent) -> Vec<Digest> {
         AttemptEvent::Ended(ended) => ended.artifacts().iter().map(|artifact| artifact.blob).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "reports_tests.rs"]
+mod tests;

@@ -191,3 +191,7 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod tests;
