@@ -32,9 +32,6 @@ pub struct ProgramDescription {
     pub memory_bytes: Option<u64>,
     /// Disk that its working folder may take.
     pub disk_bytes: u64,
-    /// The most trials that one process trains which stays up and takes them one after the other; `None` starts a process
-    /// for each.
-    pub worker_trials_max: Option<u32>,
     /// Whether it gives the same numbers whenever it is given the same values.
     pub is_deterministic: bool,
 }

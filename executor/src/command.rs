@@ -46,6 +46,7 @@ pub const MAX_S: u64 = 604_800;
 
 /// The flags of `broadsweep executor` and `broadsweep-executor`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
     after_help = "It prints its address on standard output once it listens, and serves one driver at a time, for as \
                         many runs as come. SIGTERM or Ctrl-C makes it leave: it finishes or checkpoints what it runs, \
@@ -191,9 +192,10 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     };
     let cache_dir = args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?;
     let instance = RandomState::new().build_hasher().finish();
-    let programs = match args.runs_programs() {
-        true => Some(Arc::new(Programs::new(&cache_dir, instance).map_err(anyhow::Error::msg)?)),
-        false => None,
+    let programs = if args.runs_programs() {
+        Some(Arc::new(Programs::new(&cache_dir, instance).map_err(anyhow::Error::msg)?))
+    } else {
+        None
     };
     let settings = Settings {
         slots,

@@ -210,14 +210,12 @@ fn the_page_names_what_a_parameter_and_a_replay_have() {
     }
 }
 
+/// The one setting that a program cannot do without.
+const COMMAND: &str = "command = ['a']\n";
+
 /// A study of a program, with these settings.
 fn program(text: &str) -> String {
     format!("name = 'program'\n[trainer]\nkind = 'program'\n{text}")
-}
-
-/// What the settings of a program stand beside, so that `key` has an effect.
-fn beside(key: &str) -> &'static str {
-    if key == "worker_trials" { "command = ['a']\nworker = true\n" } else { "command = ['a']\n" }
 }
 
 #[test]
@@ -227,10 +225,10 @@ fn the_page_names_what_a_program_has_what_it_accepts_and_what_is_not_written() {
     assert_eq!(named.collect::<BTreeSet<_>>(), known(&program("unknown_key = 1\n")));
     for row in &page {
         let key = bare(&row[0]);
-        assert_accepts("a program", key, &row[1], |wrong| program(&with(beside(key), key, wrong)));
+        assert_accepts("a program", key, &row[1], |wrong| program(&with(COMMAND, key, wrong)));
         if let Some(value) = default(&row[2]) {
-            let written = program(&with(beside(key), key, value));
-            assert_eq!(meaning(&program(beside(key))), meaning(&written), "{key}");
+            let written = program(&with(COMMAND, key, value));
+            assert_eq!(meaning(&program(COMMAND)), meaning(&written), "{key}");
         }
     }
 }

@@ -222,7 +222,9 @@ impl Bench {
         let script = Script { decisions: setup.decisions.into(), ears: Arc::clone(&ears) };
         let decides = (Box::new(script) as Box<dyn Search>, planner);
         let mut run = Run::new(study, settings, payload, cluster, chronicle, decides, progress);
-        executors.iter().for_each(|name| run.join(Member::node(name)));
+        for name in executors {
+            run.join(Member::node(name));
+        }
         run.take_up();
         let mut bench = Self { run, storage, slots: 1, ears, sessions: 0, messages: 0 };
         assert_eq!(bench.turn(), [""; 0], "something was told to executors that are not there");

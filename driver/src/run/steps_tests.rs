@@ -17,7 +17,7 @@ fn held() -> LinkEvent {
 #[tokio::test(start_paused = true)]
 async fn a_driver_says_that_it_was_paused_if_a_turn_took_some_seconds() {
     let mut bench = Bench::new(1, &["a"]);
-    bench.run.on_turn(STILL_MIN - Duration::from_millis(1));
+    bench.run.on_turn(STILL_MIN.saturating_sub(Duration::from_millis(1)));
     bench.turn();
     assert_eq!(bench.said(), "");
     bench.run.on_turn(STILL_MIN);

@@ -29,8 +29,6 @@ pub(super) const KEYS: &[&str] = &[
     "grace_s",
     "memory",
     "disk",
-    "worker",
-    "worker_trials",
     "deterministic",
 ];
 
@@ -43,8 +41,6 @@ const EPOCHS: Bounds<u32> = Bounds::Within(1, PROGRAM_EPOCHS_MAX);
 const GRACE_S_DEFAULT: f64 = 30.0;
 const GRACE_S: Bounds<f64> = Bounds::Within(0.0, 3600.0);
 const DISK_BYTES_DEFAULT: u64 = 64 << 30;
-const WORKER_TRIALS_DEFAULT: u32 = 100;
-const WORKER_TRIALS_MAX: i64 = 1_000_000;
 const OUTPUTS_MAX: usize = 64;
 /// Bytes that a compiled pattern may take: executors apply it to each line.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -84,7 +80,6 @@ pub(super) fn read(
         grace_ms: (number(table, "grace_s", GRACE_S, GRACE_S_DEFAULT)? * 1000.0).round() as u64,
         memory_bytes: table.get("memory").map(|node| read_bytes(&node)).transpose()?,
         disk_bytes: table.get("disk").map_or(Ok(DISK_BYTES_DEFAULT), |node| read_bytes(&node))?,
-        worker_trials_max: read_worker(table)?,
         is_deterministic: flag(table, "deterministic")?,
     };
     Ok(ProgramSettings { description, cost })
@@ -220,19 +215,6 @@ fn read_bytes(node: &Node<'_>) -> Result<u64, Diagnostic> {
     let expected = || node.refused("a size in quotes, as in \"2GB\" or \"512MiB\"");
     let ByteSize(bytes) = node.text().map_err(|_| expected())?.parse().map_err(|_| expected())?;
     if bytes == 0 { Err(expected()) } else { Ok(bytes) }
-}
-
-fn read_worker(table: &Table<'_>) -> Result<Option<u32>, Diagnostic> {
-    let stays = flag(table, "worker")?;
-    let trials = table.get("worker_trials");
-    match (stays, trials) {
-        (false, None) => Ok(None),
-        (false, Some(trials)) => Err(trials
-            .error("`worker_trials` has no effect: each trial starts a process of its own")
-            .with_note("add: worker = true, if the program stays up and takes one trial after the other")),
-        (true, None) => Ok(Some(WORKER_TRIALS_DEFAULT)),
-        (true, Some(trials)) => trials.whole(1, WORKER_TRIALS_MAX).map(|trials| Some(trials as u32)),
-    }
 }
 
 /// False unless the study says otherwise.

@@ -23,7 +23,7 @@ fn load(source: &DataSource) {
     {
         let settings =
             DataSettings { source: source.clone(), shape: None, validation_rows: 1, scaling, test: TestUse::Winner };
-        if let Ok(loaded) = data::load(&settings, loss, 7, folder()) {
+        if let Ok(loaded) = data::load(&settings, &data::Archive::default(), loss, 7, folder()) {
             let header = loaded.header;
             assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);
         }
@@ -165,6 +165,6 @@ pub(super) fn csv_seeds() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn recorded_trials_seeds() -> Vec<Vec<u8>> {
-    let few: String = TRIALS.lines().take(4).map(|line| format!("{line}\n")).collect();
+    let few = TRIALS.split_inclusive('\n').take(4).collect::<String>();
     vec![gzip(few.as_bytes()), few.into_bytes()]
 }

@@ -129,7 +129,7 @@ impl Mutator {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// The next number of SplitMix64 (Steele, Lea and Flood, 2014).
+    /// The next number of `SplitMix64` (Steele, Lea and Flood, 2014).
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

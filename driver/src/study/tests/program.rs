@@ -54,7 +54,6 @@ fn what_a_program_does_not_say_has_the_documented_defaults() {
         grace_ms: Duration::from_secs(30).as_millis() as u64,
         memory_bytes: None,
         disk_bytes: 64 << 30,
-        worker_trials_max: None,
         is_deterministic: false,
     };
     assert_eq!(described(&study), expected);
@@ -72,8 +71,6 @@ outputs = ['model.keras', 'logs/last.txt']
 grace_s = 0.5
 memory = '2GB'
 disk = '1 GiB'
-worker = true
-worker_trials = 7
 deterministic = true";
     let program =
         described(&good(&PROGRAM.replace("epochs = '$epochs'", written).replace("epochs = { values = [2] }", "")));
@@ -83,13 +80,7 @@ deterministic = true";
     assert_eq!(program.outputs, ["model.keras", "logs/last.txt"]);
     assert_eq!((program.grace_ms, program.memory_bytes, program.disk_bytes), (500, Some(2_000_000_000), 1 << 30));
     assert_eq!((program.epochs, program.env_prefix), (Setting::Fixed(5), Some("/opt/env".to_owned())));
-    assert_eq!((program.worker_trials_max, program.is_deterministic), (Some(7), true));
-}
-
-#[test]
-fn a_worker_takes_a_hundred_trials_unless_it_says_otherwise() {
-    let program = described(&good(&PROGRAM.replace("cost =", "worker = true\ncost =")));
-    assert_eq!(program.worker_trials_max, Some(100));
+    assert!(program.is_deterministic);
 }
 
 #[test]

@@ -69,7 +69,9 @@ impl<'a> Course<'a> {
         self.excerpt.push(bytes);
         let mut told = Vec::new();
         self.lines.push(bytes, |line| told.extend(self.printed.read(&String::from_utf8_lossy(line))));
-        told.into_iter().for_each(|told| self.take(told));
+        for told in told {
+            self.take(&told);
+        }
     }
 
     /// Reads on in the metrics file. What was heard of an epoch is reported once it holds the objective and no more comes.
@@ -78,7 +80,7 @@ impl<'a> Course<'a> {
         let is_quiet = told.is_empty();
         for line in told {
             match line {
-                Ok(told) => self.take(told),
+                Ok(told) => self.take(&told),
                 Err(reason) => self.blame(reason),
             }
         }
@@ -91,7 +93,7 @@ impl<'a> Course<'a> {
     pub(super) fn close(&mut self) {
         let unfinished = String::from_utf8_lossy(self.lines.unfinished()).into_owned();
         if let Some(told) = self.printed.read(&unfinished) {
-            self.take(told);
+            self.take(&told);
         }
         loop {
             self.look();
@@ -100,7 +102,7 @@ impl<'a> Course<'a> {
             }
         }
         match self.metrics_file.end_line() {
-            Some(Ok(told)) => self.take(told),
+            Some(Ok(told)) => self.take(&told),
             Some(Err(reason)) => self.blame(reason),
             None => {}
         }
@@ -148,7 +150,7 @@ impl<'a> Course<'a> {
         self.fault.get_or_insert(reason);
     }
 
-    fn take(&mut self, told: Told) {
+    fn take(&mut self, told: &Told) {
         if self.fault.is_some() || !self.may_go_on {
             return;
         }

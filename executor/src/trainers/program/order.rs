@@ -108,7 +108,7 @@ impl Facts<'_> {
         for word in command {
             match word {
                 Word::AllParameters => {
-                    words.extend(all_parameters(self.configuration).into_iter().map(OsString::from))
+                    words.extend(all_parameters(self.configuration).into_iter().map(OsString::from));
                 }
                 Word::One(pieces) => {
                     let mut whole = OsString::new();
@@ -198,7 +198,6 @@ mod tests {
             grace_ms: 0,
             memory_bytes: None,
             disk_bytes: 1,
-            worker_trials_max: None,
             is_deterministic: false,
         }
     }
