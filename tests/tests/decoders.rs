@@ -56,7 +56,9 @@ fn check_all(decoder: Decoder, file: &Path) {
     let inputs = decoder.inputs();
     // What a decoder keeps for all inputs is no input's fault.
     (decoder.decode)(&inputs[0]);
-    inputs.iter().for_each(|input| check(decoder, input, file));
+    for input in inputs {
+        check(decoder, input, file);
+    }
     let (mut mutator, began) = (Mutator::new(1), Instant::now());
     for _ in 0..CHANGES_MAX {
         if began.elapsed() > CHANGES_LAST {
