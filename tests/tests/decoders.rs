@@ -56,7 +56,7 @@ fn check_all(decoder: Decoder, file: &Path) {
     let inputs = decoder.inputs();
     // What a decoder keeps for all inputs is no input's fault.
     (decoder.decode)(&inputs[0]);
-    for input in inputs {
+    for input in &inputs {
         check(decoder, input, file);
     }
     let (mut mutator, began) = (Mutator::new(1), Instant::now());

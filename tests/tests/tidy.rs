@@ -20,7 +20,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("driver/scheduler", &["common"]),
     ("proto/identity", &[]),
     ("proto", &["common", "identity"]),
-    ("executor", &["common", "identity", "nn", "proto"]),
+    ("executor", &["common", "identity", "leash", "nn", "proto"]),
     ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search"]),
     ("tests", &["common", "driver", "executor", "identity", "nn", "proto", "scheduler", "search"]),
 ];
