@@ -53,6 +53,8 @@ def new_model(steps):
 
 keras.utils.set_random_seed(options.seed % 2**32)
 images, labels = read_idx("train-images-idx3-ubyte"), read_idx("train-labels-idx1-ubyte")
+order = np.random.default_rng(1).permutation(len(images))  # the last rows of MNIST are easier than the others
+images, labels = images[order], labels[order]
 steps = -(-(len(images) - VALIDATION) // BATCH)
 
 saved = os.path.join(options.checkpoints or "", "model.keras")

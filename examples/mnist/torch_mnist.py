@@ -28,6 +28,8 @@ def read_idx(name):
 torch.manual_seed(options.seed % 2**63)
 images = read_idx("train-images-idx3-ubyte").flatten(1).float() / 255
 labels = read_idx("train-labels-idx1-ubyte").long()
+order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))  # MNIST's last rows are easier
+images, labels = images[order], labels[order]
 train_images, validation_images = images[:-VALIDATION], images[-VALIDATION:]
 train_labels, validation_labels = labels[:-VALIDATION], labels[-VALIDATION:]
 
@@ -65,7 +67,7 @@ for epoch in range(done + 1, options.epochs + 1):
     if options.checkpoints:
         state = {name: part.state_dict() for name, part in parts.items()}
         state |= {"random": torch.get_rng_state(), "epoch": epoch}
-        partial = os.path.join(options.checkpoints, ".partial")
+        partial = os.path.join(options.checkpoints, ".partial.pt")
         torch.save(state, partial)
         os.replace(partial, saved)
     print(f"epoch={epoch} loss={total / len(train_images):.4f} validation_error={wrong.float().mean().item():.4f}")

@@ -64,8 +64,8 @@ ask() { # QUESTION ARG...
     python3 "$here/tensorflow_runs.py" "$@"
 }
 
-child_of() { # PROCESS SLOT: the process of a local executor, in the order in which they were started
-    tr ' ' '\n' </proc/"$1"/task/"$1"/children | grep . | sed -n "$(($2 + 1))p"
+executor_of() { # DRIVER N: the process of its Nth local executor from 0, in the order in which they were started
+    cat /proc/"$1"/task/*/children | tr ' ' '\n' | sort -n | sed '/^$/d' | sed -n "$(($2 + 1))p"
 }
 
 # The executor is killed whose trial was the first to have a checkpoint; its trial has two epochs left.
@@ -78,10 +78,11 @@ until grep -q "checkpoint safe" "$work/killed.err" 2>/dev/null; do
     sleep 0.1
 done
 trial=$(sed -En 's/.*checkpoint safe.*task=t?([0-9]+).*/\1/p' "$work/killed.err" | head -n 1)
-slot=$(sed -En "s/.*launched executor=executor ([0-9]+) attempt=t$trial\.1 .*/\1/p" "$work/killed.err" | head -n 1)
-executor=$(child_of "$driver" "$slot")
+number=$(sed -En "s/.*launched executor=executor ([0-9]+) attempt=t$trial\.1 .*/\1/p" "$work/killed.err" | head -n 1)
+executor=$(executor_of "$driver" "$number")
+[[ -n $executor ]] || fail "its executor was not found"
 kill -KILL "$executor"
-echo "killed executor $slot, process $executor, which had trial $trial"
+echo "killed executor $number, process $executor, which had trial $trial"
 wait "$driver" || fail "the run with a killed executor failed: $(tail -n 5 "$work/killed.err")"
 driver=
 
