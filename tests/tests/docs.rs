@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const BROADSWEEP: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
-const PAGES: [&str; 4] = ["README.md", "examples/README.md", "examples/mnist/README.md", "deploy/README.md"];
+const PAGES: [&str; 5] = [
+    "README.md",
+    "examples/README.md",
+    "examples/any-program/README.md",
+    "examples/mnist/README.md",
+    "deploy/README.md",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -96,7 +96,7 @@ fn a_trial_whose_executor_is_killed_goes_on_from_what_its_program_committed() {
     let text = study(&lab, &script, "");
     let one = fs::read_to_string(&text).unwrap().replace("[0.5, 0.25, 0.125, 1.0]", "[0.5]");
     fs::write(&text, one).unwrap();
-    let running = lab.tune(&text, "run", &["--local", "1x1", "-v"]);
+    let running = lab.tune(&text, "run", &["--local", "1x1", "-vv"]);
     let _ = running.line_with("checkpoint safe");
     for child in running.children() {
         signal_to(child, Signal::KILL);
