@@ -112,6 +112,31 @@ fn a_trial_whose_executor_is_killed_goes_on_from_what_its_program_committed() {
 }
 
 #[test]
+fn a_program_that_commits_faster_than_it_is_looked_at_loses_nothing_with_its_executor() {
+    let lab = Lab::new(PROGRAM);
+    let script = r#"
+        last=$(cat "$BROADSWEEP_CHECKPOINT_DIR/epoch" 2>/dev/null || echo 0)
+        for epoch in $(seq $((last + 1)) 200); do
+            echo $epoch > "$BROADSWEEP_CHECKPOINT_DIR/.new" && mv "$BROADSWEEP_CHECKPOINT_DIR/.new" "$BROADSWEEP_CHECKPOINT_DIR/epoch"
+            echo "{\"epoch\": $epoch, \"validation_error\": 0.$epoch}" >> "$BROADSWEEP_METRICS"
+            sleep 0.005
+        done
+    "#;
+    let text = study(&lab, script, "");
+    let one = fs::read_to_string(&text).unwrap().replace("[0.5, 0.25, 0.125, 1.0]", "[0.5]");
+    fs::write(&text, one.replace("epochs = 3", "epochs = 200")).unwrap();
+    let running = lab.tune(&text, "run", &["--local", "1x1", "-vv"]);
+    let _ = running.line_with("epoch=50 ");
+    for child in running.children() {
+        signal_to(child, Signal::KILL);
+    }
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let epochs = String::from_utf8(lab.outcome("run").file("epochs.csv")).unwrap();
+    assert_eq!(epochs.lines().count(), 1 + 200, "each epoch once");
+}
+
+#[test]
 fn nothing_of_a_program_outlives_its_executor() {
     let lab = Lab::new(PROGRAM);
     let pids = lab.path("pids");

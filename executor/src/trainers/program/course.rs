@@ -32,6 +32,10 @@ pub(super) struct Course<'a> {
     /// Why its program cannot be believed any more.
     fault: Option<String>,
     may_go_on: bool,
+    /// Whether it goes on from a checkpoint, and has not reported anything yet.
+    is_resuming: bool,
+    /// Whether its checkpoint held more than was known when it was taken.
+    has_skipped: bool,
     metrics_file: MetricsFile,
     printed: Printed,
     lines: Lines,
@@ -39,11 +43,13 @@ pub(super) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    /// The course of an attempt that begins after epoch `from_epoch`.
+    /// The course of an attempt of which the epochs up to `known` were reported before; with `is_resuming` it goes on from
+    /// a checkpoint of the last one.
     pub(super) fn new(
         control: &'a mut SlotControl,
         (objective, printed): (&'a MetricName, Printed),
-        (from_epoch, until_epoch): (u32, u32),
+        (known, until_epoch): (u32, u32),
+        is_resuming: bool,
         metrics_file: &Path,
         checkpoints: Checkpoints,
     ) -> io::Result<Self> {
@@ -52,11 +58,13 @@ impl<'a> Course<'a> {
             objective,
             until_epoch,
             checkpoints,
-            last: from_epoch,
+            last: known,
             open: None,
-            has_objective: from_epoch > 0,
+            has_objective: known > 0,
             fault: None,
             may_go_on: true,
+            is_resuming,
+            has_skipped: false,
             metrics_file: MetricsFile { file: File::open(metrics_file)?, line: Vec::new(), is_too_long: false },
             printed,
             lines: Lines::default(),
@@ -124,6 +132,12 @@ impl<'a> Course<'a> {
         self.fault.as_deref()
     }
 
+    /// Whether the checkpoint that it went on from was of a later epoch than was known, so that an epoch is missing: a
+    /// program commits a checkpoint before it reports, and may be ended in between.
+    pub(super) fn has_skipped(&self) -> bool {
+        self.has_skipped
+    }
+
     /// What has to be reported.
     pub(super) fn objective(&self) -> &MetricName {
         self.objective
@@ -174,12 +188,17 @@ impl<'a> Course<'a> {
                 "it reported epoch {epoch}, and the study asks for {asked}; set `epochs` in [trainer]"
             ));
         }
+        if epoch > next && self.is_resuming {
+            (self.has_skipped, self.may_go_on) = (true, false);
+            return;
+        }
         if epoch > next {
             let before = next - 1;
             return self.blame(format!(
                 "it reported epoch {epoch} after epoch {before}; leave out \"epoch\" where not every epoch is reported"
             ));
         }
+        self.is_resuming = false;
         if open != Some(epoch) {
             self.report();
             self.open = Some((epoch, Metrics::default()));
@@ -195,7 +214,8 @@ impl<'a> Course<'a> {
         self.has_objective |= metrics.get(self.objective).is_some();
         self.last = epoch;
         let checkpoints = &self.checkpoints;
-        let has_none = checkpoints.is_empty();
+        // While more is told, what lies there is of a later epoch.
+        let has_none = checkpoints.is_empty() || self.metrics_file.has_more();
         self.may_go_on = self.control.epoch_done(epoch, metrics, (has_none, || checkpoints.pack(epoch)));
     }
 }

@@ -46,7 +46,8 @@ impl Bench {
         let printed = Printed::new(&[PrintedForm::Assignments]).unwrap();
         let metrics_file = self.folder.path().join("metrics");
         let named = (&MetricName::VALIDATION_ERROR, printed);
-        Course::new(&mut self.control, named, (from_epoch, UNTIL), &metrics_file, checkpoints).unwrap()
+        let is_resuming = from_epoch > 0;
+        Course::new(&mut self.control, named, (from_epoch, UNTIL), is_resuming, &metrics_file, checkpoints).unwrap()
     }
 
     /// The epochs that were reported, each with its metrics and the blob of its checkpoint.
@@ -104,6 +105,17 @@ fn an_attempt_that_goes_on_from_a_checkpoint_repeats_nothing() {
     assert!(course.has_objective(), "it was told before");
     course.close();
     assert_eq!(bench.told(), rows(&[(3, "validation_error=1")]));
+}
+
+#[test]
+fn a_checkpoint_that_was_committed_before_its_epoch_was_told_skips_it() {
+    let mut bench = Bench::new();
+    bench.tell("{\"epoch\": 3, \"validation_error\": 1}\n");
+    let mut course = bench.course(1);
+    course.look();
+    assert!(course.has_skipped() && !course.may_go_on() && course.fault().is_none());
+    course.close();
+    assert!(bench.told().is_empty());
 }
 
 #[test]

@@ -125,12 +125,33 @@ impl ProgramTrainer {
         checkpoint: Option<Content>,
         control: &mut SlotControl,
     ) -> Result<Ended, String> {
+        match self.try_once(segment, configuration, (checkpoint, 0), control)? {
+            Tried::Ended(ended) => Ok(ended),
+            Tried::Skipped { known } => {
+                tracing::warn!(after = known, "the checkpoint skips an epoch; starting at the beginning");
+                match self.try_once(segment, configuration, (None, known), control)? {
+                    Tried::Ended(ended) => Ok(ended),
+                    Tried::Skipped { .. } => Err("it skips epochs".to_owned()),
+                }
+            }
+        }
+    }
+
+    /// Runs the program once: from a checkpoint, or from the beginning, where the epochs up to `known` are known.
+    fn try_once(
+        &self,
+        segment: Segment,
+        configuration: &Configuration,
+        (checkpoint, known): (Option<Content>, u32),
+        control: &mut SlotControl,
+    ) -> Result<Tried, String> {
         let unusable = |error: io::Error| format!("its folder cannot be used: {error}");
         let folder = self.programs()?.folder().map_err(unusable)?;
         let workplace = Workplace::make(folder.path(), self.data.path()).map_err(unusable)?;
         workplace.write_parameters(configuration).map_err(unusable)?;
         let epochs = self.program.epochs.resolve(configuration, "epochs").map_err(in_words)?;
         let resumed_from = checkpoint.and_then(|content| resume(&content, &workplace.checkpoint_dir));
+        let known = resumed_from.unwrap_or(known);
         let facts = Facts {
             configuration,
             trial: segment.replicate.trial.0,
@@ -145,16 +166,20 @@ impl ProgramTrainer {
         let bytes_max = self.means.memory_bytes / 4;
         let checkpoints = Checkpoints { folder: workplace.checkpoint_dir.clone(), bytes_max };
         let printed = Printed::new(&self.program.printed).map_err(in_words)?;
-        let span = (resumed_from.unwrap_or(0), segment.until_epoch);
-        let named = (&self.program.objective, printed);
-        let mut course = Course::new(control, named, span, &workplace.metrics_file, checkpoints).map_err(unusable)?;
+        let (named, span) = ((&self.program.objective, printed), (known, segment.until_epoch));
+        let (is_resuming, metrics_file) = (resumed_from.is_some(), &workplace.metrics_file);
+        let course = Course::new(control, named, span, is_resuming, metrics_file, checkpoints);
+        let mut course = course.map_err(unusable)?;
         let left = self.run(&order, &mut course)?;
         course.close();
+        if course.has_skipped() {
+            return Ok(Tried::Skipped { known });
+        }
         if let Some(ended) = early_end(&left, &course) {
-            return Ok(ended);
+            return Ok(Tried::Ended(ended));
         }
         let epoch = course.epoch();
-        self.finished(&workplace, (epoch, segment.until_epoch < epochs), control)
+        self.finished(&workplace, (epoch, segment.until_epoch < epochs), control).map(Tried::Ended)
     }
 
     fn order(&self, facts: &Facts<'_>) -> Result<Order, String> {
@@ -220,6 +245,17 @@ impl ProgramTrainer {
         let packed = packed.map_err(|error| format!("its outputs cannot be kept: {error}"))?;
         Ok(control.trained(epoch, ArtifactName::Weights, packed))
     }
+}
+
+/// What came of running a program.
+enum Tried {
+    /// It is over.
+    Ended(Ended),
+    /// Its checkpoint was of a later epoch than was known.
+    Skipped {
+        /// The last epoch that is.
+        known: u32,
+    },
 }
 
 impl Trainer for ProgramTrainer {
