@@ -31,15 +31,29 @@ pub(super) struct Course<'a> {
     has_objective: bool,
     /// Why its program cannot be believed any more.
     fault: Option<String>,
-    may_go_on: bool,
-    /// Whether it goes on from a checkpoint, and has not reported anything yet.
-    is_resuming: bool,
-    /// Whether its checkpoint held more than was known when it was taken.
-    has_skipped: bool,
+    stage: Stage,
     metrics_file: MetricsFile,
     printed: Printed,
     lines: Lines,
     excerpt: Excerpt,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It goes on from a checkpoint, and has not reported anything yet.
+    Resuming,
+    Training,
+    /// No further epoch may begin.
+    Stopped,
+    /// Its checkpoint held more than was known when it was taken.
+    Skipped,
+}
+
+impl Stage {
+    fn goes_on(self) -> bool {
+        matches!(self, Self::Resuming | Self::Training)
+    }
 }
 
 impl<'a> Course<'a> {
@@ -62,9 +76,7 @@ impl<'a> Course<'a> {
             open: None,
             has_objective: known > 0,
             fault: None,
-            may_go_on: true,
-            is_resuming,
-            has_skipped: false,
+            stage: if is_resuming { Stage::Resuming } else { Stage::Training },
             metrics_file: MetricsFile { file: File::open(metrics_file)?, line: Vec::new(), is_too_long: false },
             printed,
             lines: Lines::default(),
@@ -119,7 +131,7 @@ impl<'a> Course<'a> {
 
     /// Whether the program may go on.
     pub(super) fn may_go_on(&self) -> bool {
-        self.may_go_on && self.fault.is_none() && self.control.allows_a_batch()
+        self.stage.goes_on() && self.fault.is_none() && self.control.allows_a_batch()
     }
 
     /// The epoch that was reported last.
@@ -135,7 +147,7 @@ impl<'a> Course<'a> {
     /// Whether the checkpoint that it went on from was of a later epoch than was known, so that an epoch is missing: a
     /// program commits a checkpoint before it reports, and may be ended in between.
     pub(super) fn has_skipped(&self) -> bool {
-        self.has_skipped
+        self.stage == Stage::Skipped
     }
 
     /// What has to be reported.
@@ -165,7 +177,7 @@ impl<'a> Course<'a> {
     }
 
     fn take(&mut self, told: &Told) {
-        if self.fault.is_some() || !self.may_go_on {
+        if self.fault.is_some() || !self.stage.goes_on() {
             return;
         }
         let open = self.open.as_ref().map(|(epoch, _)| *epoch);
@@ -188,8 +200,8 @@ impl<'a> Course<'a> {
                 "it reported epoch {epoch}, and the study asks for {asked}; set `epochs` in [trainer]"
             ));
         }
-        if epoch > next && self.is_resuming {
-            (self.has_skipped, self.may_go_on) = (true, false);
+        if epoch > next && self.stage == Stage::Resuming {
+            self.stage = Stage::Skipped;
             return;
         }
         if epoch > next {
@@ -198,7 +210,7 @@ impl<'a> Course<'a> {
                 "it reported epoch {epoch} after epoch {before}; leave out \"epoch\" where not every epoch is reported"
             ));
         }
-        self.is_resuming = false;
+        self.stage = Stage::Training;
         if open != Some(epoch) {
             self.report();
             self.open = Some((epoch, Metrics::default()));
@@ -216,7 +228,9 @@ impl<'a> Course<'a> {
         let checkpoints = &self.checkpoints;
         // While more is told, what lies there is of a later epoch.
         let has_none = checkpoints.is_empty() || self.metrics_file.has_more();
-        self.may_go_on = self.control.epoch_done(epoch, metrics, (has_none, || checkpoints.pack(epoch)));
+        if !self.control.epoch_done(epoch, metrics, (has_none, || checkpoints.pack(epoch))) {
+            self.stage = Stage::Stopped;
+        }
     }
 }
 
