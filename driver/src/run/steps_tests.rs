@@ -61,10 +61,10 @@ async fn people_hear_once_of_a_node_that_is_missing_for_long_or_new_or_held_by_a
     assert!(bench.said().contains("it is another run's; going on without it"));
     bench.run.join(Member::node("new"));
     bench.hear(3, unreachable(false));
-    assert!(bench.said().contains("does not answer"), "somebody waits for a new one");
+    assert!(bench.said().contains("no connection to"), "somebody waits for a new one");
     tokio::time::advance(CONNECT_TIMEOUT).await;
     bench.hear(2, unreachable(false));
-    assert!(bench.said().contains("does not answer"));
+    assert!(bench.said().contains("no connection to"));
     bench.hear(2, unreachable(false));
     assert_eq!(bench.said(), "");
 }
