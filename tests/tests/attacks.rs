@@ -145,7 +145,7 @@ fn a_closed_executor_trains_on_whether_strangers_attack_or_a_node_that_was_taken
     let attacks: Vec<_> = strangers.chain(peers).collect();
     assert_unimpressed(&lab, &executor, &["--identity", driver.to_str().unwrap()], &attacks);
     let said = executor.process.cut_off();
-    let named = "an executor at 127.0.1.";
+    let named = "executor taken at 127.0.1.";
     assert!([&said.stdout, &said.stderr].iter().any(|text| text.contains(named)), "{}", said.stderr);
 }
 
