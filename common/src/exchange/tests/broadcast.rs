@@ -131,7 +131,10 @@ proptest! {
     fn what_dies_with_its_only_holder_is_sent_again_and_nothing_else(plan in churned()) {
         let outcome = run(&plan);
         let needed = absent_blocks(&plan) + outcome.died + outcome.failed_pushes;
-        prop_assert!(outcome.sends() <= needed + slack(&plan), "{} sends, {needed} needed", outcome.sends());
+        // As above: a slow holder may try the driver's patience.
+        let fed = u64::from(outcome.fed());
+        prop_assert!(fed <= 2 * slack(&plan), "{fed} fed");
+        prop_assert!(outcome.sends() - fed <= needed + slack(&plan), "{} sends, {needed} needed", outcome.sends());
     }
 
     #[test]
