@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo test --workspace --test simulation` | the first 200 seeds |
 //! | `BROADSWEEP_SEEDS=20000 cargo test --workspace --test simulation` | as many; `1000..2000` is a range |
+//! | `BROADSWEEP_SEEDS_S=1800` before the latter, and `-- --nocapture` behind it | as many as half an hour allows, and says how far it is |
 //! | `BROADSWEEP_SEED=7 cargo test --workspace --test simulation -- --nocapture` | one seed, with all that happens in it; `RUST_LOG=debug` adds what the processes log |
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by a panic and talks to people")]
@@ -14,7 +15,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use broadsweep_tests::simulation::{Ending, Verdict, simulate, simulate_end};
 use tracing_subscriber::EnvFilter;
@@ -26,6 +27,8 @@ const SEEDS: Range<u64> = 0..200;
 const TWICE: u64 = 10;
 /// Lines of a failed world that are shown.
 const LINES_MAX: usize = 80;
+/// Worlds between two lines that say how far a long run is.
+const TOLD_EVERY: u64 = 250;
 
 /// The seeds that the environment asks for.
 fn seeds() -> Range<u64> {
@@ -34,6 +37,12 @@ fn seeds() -> Range<u64> {
         Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
         None => 0..asked.parse().unwrap(),
     }
+}
+
+/// How long worlds may begin, where that was said.
+fn patience() -> Option<Duration> {
+    let seconds = env::var("BROADSWEEP_SEEDS_S").ok()?;
+    Some(Duration::from_secs(seconds.parse().unwrap()))
 }
 
 /// Lives through many worlds, on as many threads as there are processors.
@@ -48,14 +57,20 @@ fn lives(
     check: impl Fn(Verdict) -> Option<String> + Sync,
 ) -> BTreeMap<u64, String> {
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
+    let (began, patience) = (Instant::now(), patience());
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    if seed >= seeds.end || patience.is_some_and(|patience| began.elapsed() > patience) {
                         return;
+                    }
+                    let begun = seed - seeds.start;
+                    if begun > 0 && begun.is_multiple_of(TOLD_EVERY) {
+                        let failed = failed.lock().unwrap().len();
+                        println!("{begun} worlds begun, up to seed {seed}; {failed} failed");
                     }
                     let lived = thread::scope(|scope| scope.spawn(|| live(seed)).join());
                     let wrong = match lived {
@@ -98,9 +113,10 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
         return;
     }
     let (began, seeds) = (Instant::now(), seeds());
-    let (count, simulated_ms) = (seeds.end - seeds.start, AtomicU64::new(0));
+    let (count, simulated_ms) = (AtomicU64::new(0), AtomicU64::new(0));
     let [moved, applied, measured] = [(); 3].map(|()| AtomicUsize::new(0));
     let failed = all(seeds, |verdict| {
+        count.fetch_add(1, Ordering::Relaxed);
         moved.fetch_add(verdict.moved, Ordering::Relaxed);
         applied.fetch_add(verdict.applied, Ordering::Relaxed);
         measured.fetch_add(verdict.measured, Ordering::Relaxed);
@@ -108,7 +124,7 @@ fn whatever_happens_every_trial_ends_once_with_its_own_numbers() {
         judge(&verdict)
     });
     let wall_s = began.elapsed().as_secs_f64();
-    let simulated_s = simulated_ms.into_inner() as f64 / 1e3;
+    let (count, simulated_s) = (count.into_inner(), simulated_ms.into_inner() as f64 / 1e3);
     println!("{count} worlds, {simulated_s:.0} s of their time, in {wall_s:.1} s; {} failed", failed.len());
     complain(&failed);
     let counts = [moved, applied, measured].map(AtomicUsize::into_inner);
