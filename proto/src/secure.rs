@@ -181,7 +181,11 @@ where
         match counted {
             Ok(Some(call)) => {
                 let answer = self.0.call(request.map(|body| call.bound(body)));
-                Box::pin(async move { Ok(answer.await?.map(|body| call.until_end_of(body))) })
+                Box::pin(async move {
+                    let (head, body) = answer.await?.into_parts();
+                    let body = call.until_end_of(body);
+                    Ok(body.map_or_else(Status::into_http, |body| http::Response::from_parts(head, body)))
+                })
             }
             Ok(None) => Box::pin(self.0.call(request)),
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),

@@ -227,10 +227,16 @@ impl Lab {
     /// An executor on a machine of a switch.
     #[must_use]
     pub fn executor_at(&self, machine: &Machine, cache: &str, slots: u32) -> Executor {
+        self.executor_at_with(machine, cache, slots, &["--insecure"])
+    }
+
+    /// Likewise, with flags that say who may speak to it.
+    #[must_use]
+    pub fn executor_at_with(&self, machine: &Machine, cache: &str, slots: u32, flags: &[&str]) -> Executor {
         let [ip, arguments @ ..] = machine.prefix();
         let mut command = self.prepare(ip);
         command.args(arguments).arg(self.program).arg("executor");
-        self.listening(command, &format!("{}:7717", machine.address), cache, slots, &["--insecure"])
+        self.listening(command, &format!("{}:7717", machine.address), cache, slots, flags)
     }
 
     /// `tune` on a machine of a switch.

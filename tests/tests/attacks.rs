@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use broadsweep_tests::attacks::{Attack, Attacker, HostileNode, OF_PEERS, OF_STRANGERS, taken};
 use broadsweep_tests::lab::{Executor, Lab, tiny_with};
+use broadsweep_tests::papers::Papers;
 use broadsweep_tests::process::{Ended, Process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
@@ -132,39 +133,31 @@ fn an_executor_on_loopback_that_is_attacked_trains_on_to_the_same_bits() {
 fn a_closed_executor_trains_on_whether_strangers_attack_or_a_node_that_was_taken_over() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new(PROGRAM);
-    let cluster = lab.path("cluster");
-    let init = ["cluster", "init", "--nodes", "good,taken", "--out", cluster.to_str().unwrap()];
-    let made = lab.command(init).wait();
-    assert_eq!(made.code, Some(0), "{}", made.stderr);
-    let of_node = |node: &str| cluster.join("nodes").join(format!("{node}.pem"));
-    let executor = lab.executor_with("cache", 1, &["--identity", of_node("good").to_str().unwrap()]);
-    let driver = cluster.join("driver.pem");
-    let taken_over = of_node("taken");
+    let papers = Papers::make(&lab.path(""));
+    let executor = lab.executor_with("cache", 1, &["--identity", papers.good.to_str().unwrap()]);
     let strangers = OF_STRANGERS.iter().map(|attack| (*attack, None));
-    let peers = OF_PEERS.iter().map(|attack| (*attack, Some(taken_over.as_path())));
+    let peers = OF_PEERS.iter().map(|attack| (*attack, Some(papers.other.as_path())));
     let attacks: Vec<_> = strangers.chain(peers).collect();
-    assert_unimpressed(&lab, &executor, &["--identity", driver.to_str().unwrap()], &attacks);
+    assert_unimpressed(&lab, &executor, &["--identity", papers.driver.to_str().unwrap()], &attacks);
     let said = executor.process.cut_off();
-    let named = "executor taken at 127.0.1.";
+    let named = "executor other at 127.0.1.";
     assert!([&said.stdout, &said.stderr].iter().any(|text| text.contains(named)), "{}", said.stderr);
 }
 
-#[test]
-fn a_driver_that_dials_nodes_which_attack_it_goes_on_with_the_good_one() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new(PROGRAM);
-    let executor = lab.executor("cache", 1);
-    let undisturbed = quiet(&lab, &executor, &[]);
-    let hostile = HostileNode::start_all();
+/// A driver whose node list is full of nodes that attack it, with these identities of its own and theirs, if any.
+fn assert_it_goes_on_with_the_good_one(lab: &Lab, executor: &Executor, flags: &[&str], theirs: Option<&Path>) {
+    let undisturbed = quiet(lab, executor, flags);
+    let hostile = HostileNode::start_all(theirs);
     let addresses = hostile.iter().map(|node| node.address.as_str()).chain([executor.address.as_str()]);
+    let addresses = addresses.collect::<Vec<_>>().join(",");
     let began = Instant::now();
-    let driver = lab.tune(&study(&lab), "attacked", &["--nodes", &addresses.collect::<Vec<_>>().join(",")]);
+    let driver = lab.tune(&study(lab), "attacked", &[&["--nodes", &addresses], flags].concat());
     let mut peak = 0;
     while !is_over(&driver) {
         peak = taken(driver.id()).map_or(peak, |taken| taken.memory_peak);
         thread::sleep(TURN / 8);
     }
-    let attacked = finish(&lab, driver, "attacked", began);
+    let attacked = finish(lab, driver, "attacked", began);
     assert_eq!(attacked.digest, undisturbed.digest, "{}", attacked.stderr);
     assert!(peak < MEMORY_MAX, "the driver took {peak} bytes");
     // Those that keep it waiting are told of after ten seconds, when the study may be over.
@@ -174,4 +167,22 @@ fn a_driver_that_dials_nodes_which_attack_it_goes_on_with_the_good_one() {
     assert!(attacked.stderr.contains("it floods: more than"), "{}", attacked.stderr);
     println!("the driver had at most {} MiB", peak >> 20);
     report("a driver", &undisturbed, &attacked);
+}
+
+#[test]
+fn a_driver_that_dials_nodes_which_attack_it_goes_on_with_the_good_one() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new(PROGRAM);
+    let executor = lab.executor("cache", 1);
+    assert_it_goes_on_with_the_good_one(&lab, &executor, &[], None);
+}
+
+#[test]
+fn a_driver_whose_nodes_were_taken_over_goes_on_with_the_good_one() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new(PROGRAM);
+    let papers = Papers::make(&lab.path(""));
+    let executor = lab.executor_with("cache", 1, &["--identity", papers.good.to_str().unwrap()]);
+    let flags = ["--identity", papers.driver.to_str().unwrap()];
+    assert_it_goes_on_with_the_good_one(&lab, &executor, &flags, Some(&papers.other));
 }

@@ -1,13 +1,17 @@
 //! The broadcast over real links: thirteen machines on one switch, each by 100 Mbit/s in either direction.
 
+#![expect(clippy::print_stdout, reason = "what encryption costs is for whoever measures it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
+use std::env;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use broadsweep_tests::lab::{Executor, Lab, examples, studies};
 use broadsweep_tests::network::Switch;
 use broadsweep_tests::outcome::Outcome;
+use broadsweep_tests::papers::Papers;
 use broadsweep_tests::process::Ended;
 use broadsweep_tests::skip::skip;
 use broadsweep_tests::wait::until;
@@ -26,7 +30,11 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// A machine for the driver and one for each of `nodes` executors; `None`, and a word about it, where that cannot be.
 fn switch(nodes: u32) -> Option<Switch> {
-    let made = Switch::new(nodes + 1, "100mbit");
+    switch_at(nodes, "100mbit")
+}
+
+fn switch_at(nodes: u32, rate: &str) -> Option<Switch> {
+    let made = Switch::new(nodes + 1, rate);
     made.map_err(|why| skip(&format!("there can be no network of several machines here: {why}"))).ok()
 }
 
@@ -138,5 +146,107 @@ fn nodes_that_cannot_reach_each_other_are_sent_a_copy_each_and_that_is_said_once
     for executor in &executors {
         let said = format!("{} gets no data from the other executors", executor.address);
         assert_eq!(tuned.stderr.matches(&said).count(), 1, "{}", tuned.stderr);
+    }
+}
+
+/// One run on thirteen fresh executors, all of them with the identity of a node and the driver with its own, or none with
+/// any.
+fn fresh_run(lab: &Lab, switch: &Switch, study: &Path, papers: Option<&Papers>) -> Outcome {
+    let of_node = papers.map(|papers| papers.good.to_str().unwrap());
+    let of_driver = papers.map(|papers| papers.driver.to_str().unwrap());
+    let flags = of_node.map_or(vec!["--insecure"], |identity| vec!["--identity", identity]);
+    let machines = switch.machines()[1..].iter().enumerate();
+    let cache = |number| format!("fresh-{number}");
+    let executors: Vec<_> =
+        machines.map(|(number, machine)| lab.executor_at_with(machine, &cache(number), 1, &flags)).collect();
+    let mut flags = vec!["--nodes-min", "13", "--nodes"];
+    let nodes = list(&executors);
+    flags.push(&nodes);
+    flags.extend(of_driver.iter().flat_map(|identity| ["--identity", identity]));
+    let ended = lab.tune_at(&switch.machines()[0], study, "fresh", &flags).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let outcome = lab.outcome("fresh");
+    drop(executors);
+    fs::remove_dir_all(lab.path("fresh")).unwrap();
+    (0..NODES as usize).for_each(|number| fs::remove_dir_all(lab.path(&cache(number))).unwrap());
+    outcome
+}
+
+/// Random rows of the size of MNIST's, which do not shrink on the way, and a study that only broadcasts them.
+fn random_rows(lab: &Lab) -> PathBuf {
+    const ROWS: u32 = 160_000;
+    let mut images = [&[0, 0, 8, 3][..], &ROWS.to_be_bytes(), &28_u32.to_be_bytes(), &28_u32.to_be_bytes()].concat();
+    let mut state = 1_u64;
+    images.extend((0..ROWS as usize * 784).map(|_| {
+        // Marsaglia's xorshift (2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    }));
+    lab.write("images", images);
+    let labels = (0..ROWS).map(|row| (row % 10) as u8);
+    lab.write("labels", [&[0, 0, 8, 1][..], &ROWS.to_be_bytes(), &labels.collect::<Vec<_>>()].concat());
+    lab.write(
+        "random.toml",
+        r#"
+name = "random"
+[data]
+format = "idx"
+train_features = "images"
+train_labels = "labels"
+validation_rows = 1000
+[trainer]
+kind = "replay"
+seconds = 0
+error = "$error"
+[search]
+sampler = "grid"
+[search.space]
+error = { values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.15, 0.25, 0.35, 0.45] }
+"#,
+    )
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// `tests/outside/run encrypted` does it in more pairs, over faster links, also with data that does not shrink, and says
+/// what it costs.
+#[test]
+fn an_encrypted_broadcast_sends_as_little_and_all_is_the_same() {
+    let pairs = env::var("BROADSWEEP_PAIRS").ok().map(|pairs| pairs.parse::<usize>().unwrap());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(switch) = switch_at(NODES, pairs.map_or("100mbit", |_| "1gbit")) else { return };
+    let lab = Lab::new(PROGRAM);
+    let papers = Papers::make(&lab.path(""));
+    let mut studies = vec![studies().join("glance.toml")];
+    studies.extend(pairs.map(|_| random_rows(&lab)));
+    for study in studies {
+        let mut both = [const { Vec::new() }; 2];
+        for pair in 0..pairs.unwrap_or(1) {
+            for side in [pair % 2, 1 - pair % 2] {
+                both[side].push(fresh_run(&lab, &switch, &study, [None, Some(&papers)][side]));
+            }
+        }
+        for (open, closed) in both[0].iter().zip(&both[1]) {
+            assert_eq!(closed.digest(), open.digest());
+            assert!((1.0..1.2).contains(&closed.sent_share()), "{}", closed.summary);
+        }
+        let broadcast_s = |outcome: &Outcome| outcome.summary["broadcast"]["wall_s"].as_f64().unwrap();
+        let rest_s = |outcome: &Outcome| outcome.summary["wall_s"].as_f64().unwrap() - broadcast_s(outcome);
+        for (what, seconds) in [("broadcast", &broadcast_s as &dyn Fn(&Outcome) -> f64), ("all else", &rest_s)] {
+            let [open, closed] = both.each_ref().map(|side| side.iter().map(seconds).collect::<Vec<_>>());
+            let ratios = closed.iter().zip(&open).map(|(closed, open)| closed / open).collect();
+            println!(
+                "{}, {what}: {:.3} s open, {:.3} s encrypted, medians; median of paired ratios {:.3}",
+                study.file_stem().unwrap().display(),
+                median(open),
+                median(closed),
+                median(ratios)
+            );
+        }
     }
 }

@@ -38,11 +38,21 @@ impl Drop for Executor {
     }
 }
 
-/// Starts an executor with the flags that `deploy/` writes, but on a free loopback port and with a cache of its own.
+/// Starts an executor with the flags that `deploy/` writes, but on a free loopback port, and with a cache and an identity
+/// that this machine has.
 fn starts(flags: &[&str]) {
+    assert!(!flags.contains(&"--insecure"), "{flags:?}");
     let cache = tempfile::tempdir().unwrap();
+    let cluster = cache.path().join("cluster");
+    let init = ["cluster", "init", "--nodes", "10.0.0.1", "--out", cluster.to_str().unwrap()];
+    let made =
+        Command::new(BROADSWEEP).args(init).env("HOME", cache.path()).env_remove("XDG_CONFIG_HOME").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let identity = cluster.join("nodes/10.0.0.1.pem");
     let mut flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    for (flag, value) in [("--listen", "127.0.0.1:0"), ("--cache-dir", cache.path().to_str().unwrap())] {
+    let places =
+        [("--cache-dir", cache.path()), ("--identity", &identity)].map(|(flag, path)| (flag, path.to_str().unwrap()));
+    for (flag, value) in [("--listen", "127.0.0.1:0")].into_iter().chain(places) {
         let place = flags.iter().position(|written| written == flag).unwrap_or_else(|| panic!("{flag} is not given"));
         value.clone_into(&mut flags[place + 1]);
     }

@@ -68,7 +68,8 @@ pub(super) struct ResumeArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
     cache_dir: Option<PathBuf>,
 
-    /// What the cache folder of local executors may have from now on, as 20GB or 512MiB [default: as before]
+    /// What the cache folder of local executors that start now may have, as 20GB or 512MiB; those that still run keep
+    /// their limit [default: as before]
     #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
     cache_bytes: Option<ByteSize>,
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use prost::{Message, encode_length_delimiter, length_delimiter_len};
 use tonic::Status;
 use tonic::body::Body;
@@ -83,12 +83,19 @@ fn started(bytes: usize, length: usize) -> BytesMut {
 pub(super) struct Outgoing<I> {
     messages: I,
     content: Bytes,
+    /// Bytes that are known to come.
+    known_bytes: u64,
     trailers: Option<HeaderMap>,
 }
 
 impl<I: Iterator<Item = [Bytes; 2]>> Outgoing<I> {
     pub(super) fn new(messages: I, trailers: Option<HeaderMap>) -> Self {
-        Self { messages, content: Bytes::new(), trailers }
+        Self { messages, content: Bytes::new(), known_bytes: 0, trailers }
+    }
+
+    /// Says how many bytes all messages have, for whoever bounds what waits to be read.
+    pub(super) fn of_bytes(self, known_bytes: u64) -> Self {
+        Self { known_bytes, ..self }
     }
 }
 
@@ -105,7 +112,15 @@ impl<I: Iterator<Item = [Bytes; 2]> + Unpin> http_body::Body for Outgoing<I> {
         } else {
             self.trailers.take().map(Frame::trailers)
         };
+        let bytes = frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        self.known_bytes = self.known_bytes.saturating_sub(bytes as u64);
         Poll::Ready(frame.map(Ok))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.known_bytes);
+        hint
     }
 }
 

@@ -89,7 +89,9 @@ async fn answer(service: &impl Bulk, request: Request<Body>) -> Result<Response<
 
 fn response(message: [Bytes; 2]) -> Response<Body> {
     let good = HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
-    let mut response = Response::new(Body::new(Outgoing::new(iter::once(message), Some(good))));
+    let bytes = message.iter().map(|piece| piece.len() as u64).sum();
+    let outgoing = Outgoing::new(iter::once(message), Some(good)).of_bytes(bytes);
+    let mut response = Response::new(Body::new(outgoing));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(super::CONTENT_TYPE));
     response
 }

@@ -1,6 +1,7 @@
 //! Bounds what unfinished calls hold: how many there are from one address, the bytes of messages of which only a part is
-//! here, and the time that a message may take. A decoder keeps the part that it has, and the sender gets new room for it
-//! in its window, so without this a connection could fill memory with the beginnings of messages.
+//! here, the time that a message may take, and the bytes of answers that nobody has read. A decoder keeps the part that it
+//! has, and the sender gets new room for it in its window, so without this a connection could fill memory with the
+//! beginnings of messages; and whoever asks and never reads could fill it with answers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,12 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::{CALLS_OF_ONE_MAX, MESSAGE_TIME_MAX, MESSAGES_BYTES_MAX, MESSAGES_OF_ONE_BYTES_MAX};
+use super::{
+    ANSWERS_BYTES_MAX, ANSWERS_OF_ONE_BYTES_MAX, CALLS_OF_ONE_MAX, MESSAGE_TIME_MAX, MESSAGES_BYTES_MAX,
+    MESSAGES_OF_ONE_BYTES_MAX,
+};
 
 /// Bytes before each message: whether it is compressed, and its length.
 const HEAD_BYTES: usize = 5;
@@ -24,7 +28,27 @@ const HEAD_BYTES: usize = 5;
 pub(crate) struct Share {
     calls: AtomicUsize,
     message_bytes: AtomicUsize,
+    answer_bytes: AtomicUsize,
     all: Option<Arc<Share>>,
+}
+
+/// What is counted in bytes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Parts of messages that are not whole yet.
+    Message,
+    /// Answers that nobody has read yet.
+    Answer,
+}
+
+impl Kind {
+    /// The most of it, from one address and from all.
+    fn most(self) -> (usize, usize) {
+        match self {
+            Self::Message => (MESSAGES_OF_ONE_BYTES_MAX, MESSAGES_BYTES_MAX),
+            Self::Answer => (ANSWERS_OF_ONE_BYTES_MAX, ANSWERS_BYTES_MAX),
+        }
+    }
 }
 
 impl Share {
@@ -33,23 +57,63 @@ impl Share {
         Self { all: Some(all), ..Self::default() }
     }
 
+    fn bytes(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Message => &self.message_bytes,
+            Kind::Answer => &self.answer_bytes,
+        }
+    }
+
     /// Room for so many bytes more.
-    fn claim(&self, bytes: usize) -> bool {
-        let most = if self.all.is_some() { MESSAGES_OF_ONE_BYTES_MAX } else { MESSAGES_BYTES_MAX };
-        if self.message_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > most
-            || self.all.as_ref().is_some_and(|all| !all.claim(bytes))
+    fn claim(&self, kind: Kind, bytes: usize) -> bool {
+        let (of_one, of_all) = kind.most();
+        let most = if self.all.is_some() { of_one } else { of_all };
+        if self.bytes(kind).fetch_add(bytes, Ordering::Relaxed) + bytes > most
+            || self.all.as_ref().is_some_and(|all| !all.claim(kind, bytes))
         {
-            self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.bytes(kind).fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
         true
     }
 
-    fn free(&self, bytes: usize) {
-        self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn free(&self, kind: Kind, bytes: usize) {
+        self.bytes(kind).fetch_sub(bytes, Ordering::Relaxed);
         if let Some(all) = &self.all {
-            all.free(bytes);
+            all.free(kind, bytes);
         }
+    }
+}
+
+/// Bytes of a share that are taken, until this is dropped.
+#[derive(Debug)]
+struct Claimed {
+    share: Arc<Share>,
+    kind: Kind,
+    bytes: usize,
+}
+
+impl Claimed {
+    fn nothing(share: Arc<Share>, kind: Kind) -> Self {
+        Self { share, kind, bytes: 0 }
+    }
+
+    /// Makes them as many. Without room for more nothing changes, and this is false.
+    #[must_use]
+    fn set(&mut self, bytes: usize) -> bool {
+        if bytes < self.bytes {
+            self.share.free(self.kind, self.bytes - bytes);
+        } else if !self.share.claim(self.kind, bytes - self.bytes) {
+            return false;
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.share.free(self.kind, self.bytes);
     }
 }
 
@@ -76,8 +140,7 @@ impl CallGuard {
         let share = Arc::clone(&self.0);
         Body::new(Bounded {
             body,
-            share,
-            claimed: 0,
+            claimed: Claimed::nothing(share, Kind::Message),
             head: [0; HEAD_BYTES],
             seen: 0,
             left: 0,
@@ -85,9 +148,15 @@ impl CallGuard {
         })
     }
 
-    /// The body of its answer, with which the call ends.
-    pub(crate) fn until_end_of(self, body: Body) -> Body {
-        Body::new(Answering { body, _call: self })
+    /// The body of its answer, bounded, with which the call ends.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`, if too many bytes wait for this address to read them.
+    pub(crate) fn until_end_of(self, body: Body) -> Result<Body, Status> {
+        let unread = Claimed::nothing(Arc::clone(&self.0), Kind::Answer);
+        let mut answering = Answering { body, unread, _call: self };
+        answering.wait_to_be_read(0)?;
+        Ok(Body::new(answering))
     }
 }
 
@@ -98,9 +167,24 @@ impl Drop for CallGuard {
 }
 
 /// The body of an answer, while which its call counts.
+///
+/// What counts as unread is the frame that was taken out last, and what is known to come after it. The connection takes
+/// out the next one when its peer has room for it, so the ones before have left.
 struct Answering {
     body: Body,
+    unread: Claimed,
     _call: CallGuard,
+}
+
+impl Answering {
+    /// Takes note that a frame of so many bytes was taken out.
+    fn wait_to_be_read(&mut self, bytes: usize) -> Result<(), Status> {
+        let known = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        if self.unread.set(bytes.saturating_add(known)) {
+            return Ok(());
+        }
+        Err(Status::resource_exhausted("the answers that one address has not read take too much memory"))
+    }
 }
 
 impl http_body::Body for Answering {
@@ -108,7 +192,11 @@ impl http_body::Body for Answering {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            self.wait_to_be_read(frame.data_ref().map_or(0, Bytes::len))?;
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -123,9 +211,8 @@ impl http_body::Body for Answering {
 /// The body of a request.
 struct Bounded {
     body: Body,
-    share: Arc<Share>,
     /// Bytes of the message that comes, as far as they are here.
-    claimed: usize,
+    claimed: Claimed,
     head: [u8; HEAD_BYTES],
     /// Bytes of the next message's head.
     seen: usize,
@@ -138,7 +225,7 @@ struct Bounded {
 impl Bounded {
     /// Takes note of bytes that came.
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
-        let before = self.claimed;
+        let mut claimed = self.claimed.bytes;
         while !bytes.is_empty() {
             if self.left == 0 {
                 let taken = bytes.len().min(HEAD_BYTES - self.seen);
@@ -152,23 +239,19 @@ impl Bounded {
             } else {
                 let taken = bytes.len().min(self.left);
                 self.left -= taken;
-                self.claimed += taken;
+                claimed += taken;
                 bytes = &bytes[taken..];
             }
             if self.left == 0 && self.seen == 0 {
-                self.claimed = 0;
+                claimed = 0;
             }
         }
-        // Nothing is counted twice where this fails: the body is not read again, and what was claimed before is freed.
-        let after = std::mem::replace(&mut self.claimed, before);
-        if after < before {
-            self.share.free(before - after);
-        } else if !self.share.claim(after - before) {
+        // Where this fails the body is not read again.
+        if !self.claimed.set(claimed) {
             return Err(Status::resource_exhausted("the unfinished messages of one address take too much memory"));
         }
-        self.claimed = after;
         match &self.patience {
-            _ if after == 0 && self.seen == 0 && self.left == 0 => self.patience = None,
+            _ if claimed == 0 && self.seen == 0 && self.left == 0 => self.patience = None,
             None => self.patience = Some(Box::pin(sleep(MESSAGE_TIME_MAX))),
             Some(_) => {}
         }
@@ -208,18 +291,10 @@ impl http_body::Body for Bounded {
     }
 }
 
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        self.share.free(self.claimed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
     use std::future::poll_fn;
-
-    use http_body::Body as _;
 
     use super::*;
 
@@ -291,9 +366,59 @@ mod tests {
         let calls: Vec<_> = (0..CALLS_OF_ONE_MAX).map(|_| CallGuard::new(Arc::clone(&share)).unwrap()).collect();
         assert_eq!(CallGuard::new(Arc::clone(&share)).unwrap_err().code(), tonic::Code::ResourceExhausted);
         let answer = || Body::new(Pieces([Bytes::from_static(b"content")].into()));
-        let bodies: Vec<_> = calls.into_iter().map(|call| call.until_end_of(answer())).collect();
+        let bodies: Vec<_> = calls.into_iter().map(|call| call.until_end_of(answer()).unwrap()).collect();
         assert!(CallGuard::new(Arc::clone(&share)).is_err(), "an answer under way counts");
         drop(bodies);
         CallGuard::new(share).unwrap();
+    }
+
+    /// An answer of one message whose length is known beforehand.
+    struct Known(Option<Bytes>);
+
+    impl http_body::Body for Known {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(self.0.take().map(|content| Ok(Frame::data(content))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.as_ref().map_or(0, Bytes::len) as u64)
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_count_from_their_making_until_they_are_read_or_nobody_wants_them() {
+        let (all, mebibyte) = (Arc::new(Share::default()), 1 << 20);
+        let share = Arc::new(Share::within(Arc::clone(&all)));
+        let ask = |share: &Arc<Share>| {
+            let call = CallGuard::new(Arc::clone(share)).unwrap();
+            call.until_end_of(Body::new(Known(Some(Bytes::from(vec![7; mebibyte])))))
+        };
+        let mut unread: Vec<_> = (0..ANSWERS_OF_ONE_BYTES_MAX / mebibyte).map(|_| ask(&share).unwrap()).collect();
+        assert_eq!(ask(&share).unwrap_err().code(), tonic::Code::ResourceExhausted);
+        assert_eq!(all.answer_bytes.load(Ordering::Relaxed), ANSWERS_OF_ONE_BYTES_MAX);
+        ask(&Arc::new(Share::within(Arc::clone(&all)))).unwrap();
+        // Taken out, a frame waits in the connection until the next one is asked for.
+        next(&mut unread[0]).await.unwrap().unwrap();
+        assert!(ask(&share).is_err());
+        assert!(next(&mut unread[0]).await.is_none());
+        unread.remove(0);
+        unread.push(ask(&share).unwrap());
+        drop(unread);
+        assert_eq!(share.answer_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(all.answer_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_answers_counts_one_frame_at_a_time() {
+        let share = Arc::new(Share::default());
+        let call = CallGuard::new(Arc::clone(&share)).unwrap();
+        let pieces = Pieces((0..1000).map(|_| Bytes::from(vec![7; 1 << 20])).collect());
+        let mut body = call.until_end_of(Body::new(pieces)).unwrap();
+        while let Some(frame) = next(&mut body).await {
+            assert_eq!(share.answer_bytes.load(Ordering::Relaxed), frame.unwrap().data_ref().unwrap().len());
+        }
     }
 }

@@ -27,12 +27,12 @@
 //! | bytes that came and wait for their reader | [`CONNECTION_WINDOW_BYTES`](crate::CONNECTION_WINDOW_BYTES) a connection |
 //! | calls at a time | [`STREAMS_MAX`] a connection, [`CALLS_OF_ONE_MAX`] from one address |
 //! | messages of which a part is here | [`MESSAGES_OF_ONE_BYTES_MAX`] from one address, [`MESSAGES_BYTES_MAX`] in all, each for [`MESSAGE_TIME_MAX`] |
+//! | answers that it has not read | [`ANSWERS_OF_ONE_BYTES_MAX`] from one address, [`ANSWERS_BYTES_MAX`] in all |
 //! | headers of a call | [`HEADERS_BYTES_MAX`] |
 //! | frames in a second | what `frames` allows of each kind; who sends more is cut off and named |
 //!
 //! What comes over a connection takes less than 21 MiB: its window, one frame, and 16 KiB of headers for each of its calls.
-//! The messages of an address add 64 MiB at most. Answers that a peer does not read are bounded where they are made, by
-//! the services. What was measured under attack is far below that: `tests/tests/attacks.rs` asserts a bound for the whole
+//! The messages of an address add 64 MiB at most, and its answers 128 MiB. What was measured under attack is far below that: `tests/tests/attacks.rs` asserts a bound for the whole
 //! executor.
 
 use std::time::Duration;
@@ -77,6 +77,10 @@ pub const CALLS_OF_ONE_MAX: usize = 1024;
 pub const MESSAGES_OF_ONE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of unfinished messages from all addresses.
 pub const MESSAGES_BYTES_MAX: usize = 256 << 20;
+/// Bytes of answers that one address has not read yet: 128 blocks.
+pub const ANSWERS_OF_ONE_BYTES_MAX: usize = 128 << 20;
+/// Bytes of answers that nobody has read yet.
+pub const ANSWERS_BYTES_MAX: usize = 512 << 20;
 /// How long a message may take from its first byte to its last, and a call until its first message: 4 MiB over
 /// 300 kbit/s.
 pub const MESSAGE_TIME_MAX: Duration = Duration::from_mins(2);

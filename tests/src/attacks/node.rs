@@ -1,15 +1,19 @@
-//! A node that attacks whoever dials it.
+//! A node that attacks whoever dials it, as a stranger or as a member of the cluster.
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use broadsweep_identity::identity::Identity;
+use broadsweep_identity::tls::server_config;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::be_nice;
 use super::frames::{
@@ -80,13 +84,18 @@ pub struct HostileNode {
 }
 
 impl HostileNode {
-    /// One for each flood, on free ports.
+    /// One for each flood, on free ports, each with this identity, if any.
+    ///
+    /// # Panics
+    /// If there is no identity in the file.
     #[must_use]
-    pub fn start_all() -> Vec<Self> {
-        FLOODS.into_iter().map(Self::start).collect()
+    pub fn start_all(identity: Option<&Path>) -> Vec<Self> {
+        let config = identity.map(|path| server_config(&Identity::read(path).unwrap()).unwrap());
+        let acceptor = config.map(TlsAcceptor::from);
+        FLOODS.into_iter().map(|flood| Self::start(flood, acceptor.clone())).collect()
     }
 
-    fn start((name, flood): Flood) -> Self {
+    fn start((name, flood): Flood, acceptor: Option<TlsAcceptor>) -> Self {
         let (tell, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::spawn(move || {
@@ -97,7 +106,7 @@ impl HostileNode {
                 tell.send(listener.local_addr().unwrap().to_string()).unwrap();
                 tokio::select! {
                     _ = stopped => {}
-                    () = serve(&listener, flood) => {}
+                    () = serve(&listener, acceptor, flood) => {}
                 }
             });
         });
@@ -105,19 +114,27 @@ impl HostileNode {
     }
 }
 
-async fn serve(listener: &TcpListener, flood: fn() -> (Vec<u8>, Vec<u8>)) {
+async fn serve(listener: &TcpListener, acceptor: Option<TlsAcceptor>, flood: fn() -> (Vec<u8>, Vec<u8>)) {
     while let Ok((stream, _)) = listener.accept().await {
-        let _ = attack(stream, flood()).await; // it is cut off
+        // However that ends, it goes on: it is cut off.
+        let _ = match &acceptor {
+            None => attack(stream, flood()).await,
+            Some(acceptor) => match timeout(HOLD, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => attack(stream, flood()).await,
+                _ => continue,
+            },
+        };
     }
 }
 
-async fn attack(stream: TcpStream, (first, then): (Vec<u8>, Vec<u8>)) -> io::Result<()> {
-    let (mut reader, mut writer) = stream.into_split();
+async fn attack(stream: impl AsyncRead + AsyncWrite, (first, then): (Vec<u8>, Vec<u8>)) -> io::Result<()> {
+    let (mut reader, mut writer) = split(stream);
     // Once the other side has made its call.
     let mut heard = vec![0; 64 << 10];
     let _ = timeout(HOLD, reader.read(&mut heard)).await?;
     let write = async {
         writer.write_all(&first).await?;
+        writer.flush().await?;
         loop {
             timeout(HOLD, writer.write_all(&then)).await??;
         }

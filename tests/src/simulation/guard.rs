@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use broadsweep_common::attempt::{AttemptEvent, Report};
-use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
+use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId};
 use broadsweep_driver::cluster::{LinkEvent, Needs, Order, SessionId, Witness};
 use broadsweep_driver::journal::{MemoryStorage, Storage};
 use broadsweep_driver::records::attempt::AttemptRecord;
 use broadsweep_driver::run::{ReadError, Reading, read_from};
 
+use super::odd::disputed;
 use super::trace::Trace;
 
 /// The guard of one run.
@@ -42,6 +43,8 @@ pub(super) struct State {
 struct Safe {
     attempts: BTreeMap<AttemptId, AttemptRecord>,
     files: BTreeSet<String>,
+    /// Tasks that train a trial of which other numbers were told: those that do not stand are not written down.
+    disputed: BTreeSet<TaskId>,
 }
 
 impl Guard {
@@ -67,8 +70,9 @@ impl Guard {
         left.write("study.toml", self.study.as_bytes()).unwrap();
         let safe = match read_from(&left, Path::new("memory")) {
             Ok(Reading { record, files, .. }) => {
+                let disputed = disputed(&record);
                 let attempts = record.attempts.into_iter().map(|attempt| (attempt.attempt, attempt)).collect();
-                Safe { attempts, files }
+                Safe { attempts, files, disputed }
             }
             Err(ReadError::NotBegun(_)) => Safe::default(),
             Err(error) => {
@@ -135,7 +139,7 @@ impl Guard {
         let is_told = match report.event {
             AttemptEvent::Epoch { epoch, .. } => {
                 let has_epoch = safe.attempts.get(&attempt).is_some_and(|known| known.epoch >= epoch);
-                has_epoch || has_ended(safe, executor, attempt)
+                has_epoch || has_ended(safe, executor, attempt) || safe.disputed.contains(&attempt.task)
             }
             AttemptEvent::Ended(_) => has_ended(safe, executor, attempt),
         };

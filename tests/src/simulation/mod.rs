@@ -18,6 +18,7 @@
 //! | `world` | all of them together, and what goes wrong |
 //! | `truth` | what really happened |
 //! | `yields` | what tasks leave besides their numbers |
+//! | `odd` | a machine that computes other numbers |
 //! | `oracle` | what has to be so in the end |
 //! | `trace` | what was seen, with its time |
 
@@ -28,6 +29,7 @@ mod guard;
 mod ice;
 mod network;
 mod node;
+mod odd;
 mod oracle;
 mod rungs;
 mod scenario;

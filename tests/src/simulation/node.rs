@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) orphan_timeout: Duration,
     /// What trainings leave here as anywhere.
     pub(super) yields: Yields,
+    /// Whether it computes other numbers than the others do.
+    pub(super) is_odd: bool,
     health: Mutex<Health>,
     /// Whether the next start of its software is that of an executor.
     pub(super) is_on: AtomicBool,
@@ -49,6 +51,7 @@ impl Node {
             folder,
             orphan_timeout: scenario.orphan_timeout,
             yields: scenario.yields,
+            is_odd: plan.is_odd,
             health: Mutex::new(plan.health),
             is_on: AtomicBool::new(true),
             is_powered: AtomicBool::new(true),

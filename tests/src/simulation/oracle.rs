@@ -19,6 +19,7 @@ use broadsweep_driver::run::{Reading, RunOutcome, read_from};
 use broadsweep_executor::trainers::replay;
 
 use super::driver::Campaign;
+use super::odd;
 use super::scenario::{Fate, Kind, Scenario};
 use super::trace::Trace;
 use super::truth::Truth;
@@ -98,10 +99,10 @@ fn candidates(scenario: &Scenario) -> Candidates {
 /// Checks a run that is over.
 pub(super) fn check(scenario: &Scenario, campaign: &Campaign, outcome: &RunOutcome, truth: &Truth, trace: &Trace) {
     let record = &outcome.record;
-    check_results(scenario, campaign, record, trace);
+    check_results(scenario, campaign, (record, truth), trace);
     check_best(scenario, outcome, trace);
     for attempt in &record.attempts {
-        check_attempt(campaign, record, attempt, truth, trace);
+        check_attempt((scenario, campaign), record, attempt, truth, trace);
     }
     if matches!(scenario.kind, Kind::Calm | Kind::DriverOnly) {
         if record.epochs_repeated != 0 {
@@ -115,6 +116,7 @@ pub(super) fn check(scenario: &Scenario, campaign: &Campaign, outcome: &RunOutco
         trace.violate(format!("{} attempts at {} tasks", record.attempts.len(), record.tasks.len()));
     }
     check_outputs(campaign, record, trace);
+    odd::check(scenario, record, trace);
 }
 
 /// The best trial comes with its own weights, and nothing that was to be measured was left out.
@@ -167,8 +169,11 @@ fn check_outputs(campaign: &Campaign, record: &RunRecord, trace: &Trace) {
     }
 }
 
-fn check_results(scenario: &Scenario, campaign: &Campaign, record: &RunRecord, trace: &Trace) {
+fn check_results(scenario: &Scenario, campaign: &Campaign, (record, truth): (&RunRecord, &Truth), trace: &Trace) {
     let mut wanted = expected(scenario, campaign);
+    for both in record.trials.iter().zip(&mut wanted) {
+        odd::allow(scenario, campaign, (record, truth), both);
+    }
     for (trial, fate) in record.trials.iter().zip(&scenario.fates) {
         if *fate != Fate::Ordinary {
             check_fate(scenario, record, trial, *fate, trace);
@@ -209,7 +214,13 @@ fn check_fate(scenario: &Scenario, record: &RunRecord, trial: &TrialRecord, fate
 }
 
 /// What is written of an attempt has to be what happened.
-fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecord, truth: &Truth, trace: &Trace) {
+fn check_attempt(
+    (scenario, campaign): (&Scenario, &Campaign),
+    record: &RunRecord,
+    attempt: &AttemptRecord,
+    truth: &Truth,
+    trace: &Trace,
+) {
     let id = attempt.attempt;
     let Some(stay) = truth.stay(campaign.study.seed, id) else {
         let is_possible = attempt.end.as_ref().is_some_and(AttemptEnd::may_still_run);
@@ -253,7 +264,9 @@ fn check_attempt(campaign: &Campaign, record: &RunRecord, attempt: &AttemptRecor
             )
         }
         (Some(AttemptEnd::Failed { .. }), Some(Ended::Failed { .. })) => true,
-        (Some(AttemptEnd::Failed { .. } | AttemptEnd::Doubted { .. }), _) => truth.is_slandered(id),
+        (Some(end @ (AttemptEnd::Failed { .. } | AttemptEnd::Doubted { .. })), _) => {
+            truth.is_slandered(id) || odd::may_be_doubted(scenario, end, &stay.node)
+        }
         (Some(AttemptEnd::Stopped), ended) => *ended == Some(Ended::Stopped),
         (None | Some(AttemptEnd::Refused { .. }), _) => false,
         (Some(_), _) => true,

@@ -88,10 +88,17 @@ pub(super) struct NodePlan {
     pub(super) slots: u32,
     pub(super) slowness: f64,
     pub(super) health: Health,
+    /// Whether it computes other numbers than the others do, and always the same ones.
+    pub(super) is_odd: bool,
     /// Whether it runs from the beginning.
     pub(super) starts_early: bool,
     /// Whether the driver knows it from the beginning.
     pub(super) is_member: bool,
+}
+
+/// What a machine is called.
+pub(super) fn node_name(number: usize) -> String {
+    format!("e{number}")
 }
 
 /// A world.
@@ -191,8 +198,18 @@ impl Scenario {
         if kind == Kind::Mixed && others > 0 && chance.one_in(4) {
             let sick = 1 + chance.below(others);
             scenario.nodes[sick].health = Health::DiesAtLaunch { comes_back_the_same: chance.one_in(2) };
+        } else if kind == Kind::Mixed && others > 0 && chance.one_in(3) {
+            // Where others lie about it, nobody could tell who is odd.
+            scenario.lies = 0;
+            let odd = chance.below(scenario.nodes.len());
+            scenario.nodes[odd].is_odd = true;
         }
         scenario
+    }
+
+    /// The name of the machine that computes other numbers, if there is one.
+    pub(super) fn odd_node(&self) -> Option<String> {
+        self.nodes.iter().position(|node| node.is_odd).map(node_name)
     }
 
     /// A small world, always the same, with all kinds of tasks: nothing goes wrong but what `faults` say from the very
@@ -203,7 +220,14 @@ impl Scenario {
         for trial in &mut trials {
             trial.wait = trial.wait.min(Duration::from_secs(2));
         }
-        let node = NodePlan { slots: 2, slowness: 1.0, health: Health::Sound, starts_early: true, is_member: true };
+        let node = NodePlan {
+            slots: 2,
+            slowness: 1.0,
+            health: Health::Sound,
+            is_odd: false,
+            starts_early: true,
+            is_member: true,
+        };
         Self {
             seed,
             kind: Kind::DriverOnly,
@@ -364,6 +388,7 @@ fn nodes(chance: &mut Chance, kind: Kind, is_wide: bool) -> Vec<NodePlan> {
             },
             slowness: if chance.one_in(3) { chance.log_range(0.7, 3.0) } else { 1.0 },
             health: Health::Sound,
+            is_odd: false,
             starts_early: is_first || !chance.one_in(5),
             is_member: is_first || !chance.one_in(5),
         }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::chance::Chance;
 use super::node::Node;
+use super::odd::odd;
 use super::scenario::Fate;
 use super::trace::Trace;
 use super::truth::Truth;
@@ -143,8 +144,13 @@ impl Teller {
         }
     }
 
-    fn tell(&self, told: &UnboundedSender<Report>, report: Report) {
+    fn tell(&self, told: &UnboundedSender<Report>, mut report: Report) {
         let attempt = report.attempt;
+        if let AttemptEvent::Epoch { metrics, .. } = &mut report.event
+            && self.node.is_odd
+        {
+            *metrics = odd(metrics);
+        }
         match &report.event {
             AttemptEvent::Epoch { epoch, checkpoint, .. } => {
                 let kept = if checkpoint.is_some() { ", with a checkpoint" } else { "" };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use broadsweep_common::attempt::{AttemptEvent, Ended, Report};
-use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::ids::{AttemptId, Digest, TaskId};
 
 use super::trace::Trace;
 
@@ -73,6 +73,15 @@ impl Truth {
         let state = self.state.lock().unwrap();
         let stays = state.stays.iter().filter(|((known, _), stay)| *known == study && stay.node != node);
         stays.map(|((_, attempt), stay)| (*attempt, stay.last)).collect()
+    }
+
+    /// Whether a machine trained an epoch in an attempt at one of these tasks.
+    pub(super) fn has_trained(&self, study: u64, node: &str, tasks: &BTreeSet<TaskId>, epoch: u32) -> bool {
+        let state = self.state.lock().unwrap();
+        state.stays.iter().any(|((known, attempt), stay)| {
+            let epochs = stay.first.unwrap_or(u32::MAX)..=stay.last;
+            *known == study && stay.node == node && tasks.contains(&attempt.task) && epochs.contains(&epoch)
+        })
     }
 
     pub(super) fn slander(&self, attempt: AttemptId) {

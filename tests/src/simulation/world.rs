@@ -12,7 +12,7 @@ use super::chance::Chance;
 use super::driver::Campaign;
 use super::node::{self, Node};
 use super::oracle;
-use super::scenario::{Fault, Scenario};
+use super::scenario::{Fault, Scenario, node_name};
 use super::slots::Malice;
 use super::studies::{DRIVER, RIVAL, campaign};
 use super::trace::Trace;
@@ -53,7 +53,7 @@ impl World {
         let mut chance = Chance::new(!scenario.seed);
         let truth = Arc::new(Truth::new(Arc::clone(&trace)));
         let nodes = scenario.nodes.iter().enumerate().map(|(number, plan)| {
-            let name = format!("e{number}");
+            let name = node_name(number);
             let node = Node::new(name.clone(), plan, folder.path().join(name), &scenario);
             node.is_on.store(plan.starts_early, Ordering::Relaxed);
             node.slow_down(plan.slowness);
