@@ -11,6 +11,7 @@
 //! | [`setting`] | a value that is either written in the study or searched |
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
+//! | [`log`] | what programs print, on its way to the driver |
 //! | [`metrics`] | what a trial reports |
 //! | [`capabilities`] | what an executor can do and allows |
 //! | [`refusal`] | why an executor does not take part in a study |
@@ -38,6 +39,7 @@ pub mod encoding;
 pub mod exchange;
 pub mod heap;
 pub mod ids;
+pub mod log;
 pub mod metrics;
 pub mod model;
 pub mod program;

@@ -12,6 +12,7 @@
 //! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
+//! | [`logs`] | what programs printed, in files beside the journal |
 //! | [`journal`] | what happened in a run, in records that survive a crash |
 //! | [`forecast`] | what a run would take elsewhere, and what the rest of one will take; pure |
 //! | [`ledger`] | where the time of a run's slots went; pure |
@@ -26,6 +27,7 @@ pub mod forecast;
 pub mod import;
 pub mod journal;
 pub mod ledger;
+pub mod logs;
 mod path_text;
 pub mod plan;
 pub mod records;

@@ -9,6 +9,7 @@ use broadsweep_common::metrics::Metrics;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::log::AttemptLog;
 use crate::stop::Stop;
 use crate::store::{Made, Shelf, StoreError};
 use broadsweep_nn::{Checkpoint, Control, EpochReport, Phase};
@@ -24,6 +25,7 @@ pub(crate) struct SlotControl {
     stop: Arc<Stop>,
     shelf: Shelf,
     reports: UnboundedSender<Report>,
+    log: Arc<AttemptLog>,
     phase: Option<(Phase, Instant)>,
     unreported: Durations,
     /// The newest checkpoint, which the store keeps for the driver.
@@ -38,10 +40,11 @@ impl SlotControl {
         until_epoch: u32,
         stop: Arc<Stop>,
         shelf: Shelf,
-        reports: UnboundedSender<Report>,
+        (reports, log): (UnboundedSender<Report>, Arc<AttemptLog>),
     ) -> Self {
         let unreported = Durations::default();
-        Self { attempt, until_epoch, stop, shelf, reports, phase: None, unreported, checkpoint: None, taken: None }
+        let (phase, checkpoint, taken) = (None, None, None);
+        Self { attempt, until_epoch, stop, shelf, reports, log, phase, unreported, checkpoint, taken }
     }
 
     /// The time since the last report, by phase.
@@ -61,6 +64,11 @@ impl SlotControl {
     pub(crate) fn send(&self, report: Report) {
         // The run may be over: then nobody waits for the report.
         let _ = self.reports.send(report);
+    }
+
+    /// Adds to the attempt's log.
+    pub(crate) fn log(&self, text: &[u8]) {
+        self.log.push(text);
     }
 
     /// How a segment ends that made this: the store keeps it for the driver.
@@ -181,7 +189,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(BlobStore::open(folder.path()).unwrap());
         let (stop, (reports, reported)) = (Arc::<Stop>::default(), unbounded_channel());
-        let control = SlotControl::new(ATTEMPT, 9, Arc::clone(&stop), store.shelf(), reports);
+        let log = Arc::new(AttemptLog::new(Arc::default()));
+        let control = SlotControl::new(ATTEMPT, 9, Arc::clone(&stop), store.shelf(), (reports, log));
         Bench { control, stop, store, reported, _folder: folder }
     }
 

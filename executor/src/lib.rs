@@ -8,6 +8,7 @@
 //! | [`signals`] | what asks a process to end, and what must not end it |
 //! | [`server`] | listens, and puts the parts below together |
 //! | `session` | one connection of a driver: hello, launches, reports |
+//! | `checks` | what is checked of a driver's messages |
 //! | `hold` | which run has the executor, with or without a connection |
 //! | `tenant` | what runs for it, and the reports that its driver does not know yet |
 //! | `stop` | how an attempt is told to end |
@@ -17,18 +18,21 @@
 //! | [`store`] | the blobs: cache files and memory |
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
+//! | `log` | what its program prints, until the session has sent it |
 //! | `control` | how the trainer is asked, timed and reported on there |
 //! | [`trainers`] | what a study trains with |
 
 pub mod archive;
 mod arrivals;
 mod blocks;
+mod checks;
 pub mod command;
 mod control;
 mod exchange;
 #[cfg(test)]
 mod fixtures;
 mod hold;
+mod log;
 pub mod machine;
 pub mod server;
 mod session;

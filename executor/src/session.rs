@@ -12,24 +12,28 @@ use broadsweep_common::dataset::Dataset;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
+use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX};
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
+use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::secure::Caller;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
-    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepared as PreparedMessage,
+    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Peers, Prepared as PreparedMessage,
     Release, Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire;
-use broadsweep_proto::{PROTOCOL, SETTLED_MAX};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::arrivals::Sources;
+use crate::checks::{FIRST_SEQUENCE, check_acknowledged, hello_of};
 use crate::exchange::{Company, Exchange, Surroundings};
 use crate::hold::{Claim, Grip, Held, Hold};
+use crate::log::messages_of;
 use crate::machine::cores;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
@@ -40,12 +44,11 @@ use broadsweep_nn::Kernel;
 
 /// How long a new stream may keep silent.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Each side counts its messages from here.
-const FIRST_SEQUENCE: u64 = 1;
-/// Bytes that the name of a run may have: it stands in every message and in what others are told of the holder.
-const RUN_BYTES_MAX: usize = 1024;
 /// Reports that are sent together at most.
 const BATCH_MAX: usize = 256;
+/// How often logs are sent, and so many bytes of all attempts together: 256 KiB a second, however much they print.
+const LOG_INTERVAL: Duration = Duration::from_millis(250);
+const LOG_BYTES_MAX: usize = PIECE_BYTES_MAX;
 /// How often an executor that leaves looks whether its last results were fetched.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -113,6 +116,7 @@ impl Session for SessionService {
             outbound,
             is_prepared: false,
             is_over: false,
+            logs_due: Instant::now(),
             draining: self.hold.draining.clone(),
             store: Arc::clone(&self.store),
             runner: Arc::clone(&self.runner),
@@ -122,40 +126,6 @@ impl Session for SessionService {
         };
         tokio::spawn(session.serve(inbound, grip, self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-/// The hello that has to come first.
-fn hello_of(first: &FromDriver) -> Result<&Hello, Status> {
-    let Some(DriverItem { item: Some(driver_item::Item::Hello(hello)) }) = first.items.first() else {
-        return Err(Status::invalid_argument("the first item has to be a hello"));
-    };
-    if first.sequence != FIRST_SEQUENCE {
-        return Err(Status::invalid_argument(format!("the first message has number {}", first.sequence)));
-    }
-    if first.run.len() > RUN_BYTES_MAX {
-        return Err(Status::invalid_argument(format!("the name of a run has at most {RUN_BYTES_MAX} bytes")));
-    }
-    if hello.protocol != PROTOCOL {
-        return Err(Status::failed_precondition(format!(
-            "this executor (broadsweep {}) speaks protocol {PROTOCOL}, the driver (broadsweep {}) {}; use one version",
-            env!("CARGO_PKG_VERSION"),
-            wire::bounded(&hello.build),
-            hello.protocol,
-        )));
-    }
-    Ok(hello)
-}
-
-/// Says what is wrong with what a message acknowledges: this executor has sent so many.
-fn check_acknowledged(message: &FromDriver, sent: u64) -> Result<(), String> {
-    if message.settled.len() > SETTLED_MAX {
-        return Err(format!("{} settled messages; at most {SETTLED_MAX} are allowed", message.settled.len()));
-    }
-    let mut numbers = message.settled.iter().chain([&message.acknowledged]);
-    match numbers.find(|number| **number > sent) {
-        Some(unsent) => Err(format!("message {unsent} is acknowledged, and only {sent} were sent")),
-        None => Ok(()),
     }
 }
 
@@ -170,6 +140,8 @@ struct Holding {
     is_prepared: bool,
     /// Whether the driver dismissed the run.
     is_over: bool,
+    /// When logs may be sent again.
+    logs_due: Instant,
     draining: CancellationToken,
     store: Arc<BlobStore>,
     runner: Arc<dyn SlotRunner>,
@@ -220,6 +192,7 @@ impl Holding {
         }
         let welcome = self.welcome(grip, told_to_leave);
         let mut said = self.send(vec![executor_item::Item::Welcome(welcome)]).await;
+        let bell = grip.tenant().logs.bell();
         while said.is_ok() && !self.is_over {
             let draining = self.draining.clone();
             // In this order, so that the same things happen in the same order.
@@ -235,6 +208,7 @@ impl Holding {
                     Ok(None) | Err(_) => return None,
                 },
                 () = grip.tenant().wait_for_reports(), if self.is_prepared => self.report(grip).await,
+                () = bell.wait(self.logs_due), if self.is_prepared => self.send_logs(grip).await,
                 () = tokio::time::sleep(DRAIN_POLL), if told_to_leave => self.leave_if_done(grip),
             };
         }
@@ -381,12 +355,31 @@ impl Holding {
             stop.now(); // it crossed the news that the executor leaves: it stops before its first batch
         }
         let shelf = self.store.shelf_of(launch.attempt);
-        Ok(Attempt { launch, prepared, shelf, stop, reports })
+        let log = tenant.logs.open(launch.attempt);
+        Ok(Attempt { launch, prepared, shelf, stop, reports, log })
     }
 
+    /// Reports; the log of an attempt goes before its end, so that it is whole where the end is known.
     async fn report(&mut self, grip: &mut Grip) -> Result<(), End> {
+        for pieces in messages_of(grip.tenant().take_ended_logs(BATCH_MAX)) {
+            self.send_pieces(pieces).await?;
+        }
         let items = grip.tenant().send_next(BATCH_MAX, self.sent + 1).iter().map(wire::report_item).collect();
         self.send(items).await
+    }
+
+    /// Sends what waits of the logs, unless the driver has not even taken what was sent before.
+    async fn send_logs(&mut self, grip: &mut Grip) -> Result<(), End> {
+        self.logs_due = Instant::now() + LOG_INTERVAL;
+        if self.outbound.capacity() < self.outbound.max_capacity() {
+            return Ok(());
+        }
+        let pieces = grip.tenant().logs.take(LOG_BYTES_MAX);
+        if pieces.is_empty() { Ok(()) } else { self.send_pieces(pieces).await }
+    }
+
+    async fn send_pieces(&mut self, pieces: Vec<LogPiece>) -> Result<(), End> {
+        self.send(pieces.into_iter().map(wire::log_item).collect()).await
     }
 
     async fn send(&mut self, items: Vec<executor_item::Item>) -> Result<(), End> {
@@ -399,30 +392,5 @@ impl Holding {
             items: items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect(),
         };
         self.outbound.send(Ok(message)).await.map_err(|_| None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_messages_that_were_sent_can_be_acknowledged() {
-        let rows = [
-            ("nothing", 0, vec![], Ok(())),
-            ("all", 5, vec![], Ok(())),
-            ("some early", 2, vec![4, 5, 4, 0], Ok(())),
-            ("one too many", 6, vec![], Err("message 6 is acknowledged, and only 5 were sent")),
-            ("one too many early", 2, vec![4, u64::MAX], Err("is acknowledged, and only 5 were sent")),
-            ("too long a list", 2, vec![4; SETTLED_MAX + 1], Err("257 settled messages; at most 256 are allowed")),
-        ];
-        for (name, acknowledged, settled, wanted) in rows {
-            let found = check_acknowledged(&FromDriver { acknowledged, settled, ..FromDriver::default() }, 5);
-            match (wanted, found) {
-                (Ok(()), Ok(())) => {}
-                (Err(fragment), Err(reason)) => assert!(reason.contains(fragment), "{name}: {reason}"),
-                (_, found) => panic!("{name}: {found:?}"),
-            }
-        }
     }
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use broadsweep_common::attempt::{AttemptEvent, Report};
 use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::log::LogPiece;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::log::Logs;
 use crate::stop::Stop;
 use crate::work::Prepared;
 
@@ -26,6 +28,8 @@ pub(crate) struct Tenant {
     unsent: VecDeque<Report>,
     /// Reports that it sent, by the number of their message, until that is acknowledged.
     unacknowledged: BTreeMap<u64, Vec<Report>>,
+    /// What attempts print, until all before their end is sent.
+    pub(crate) logs: Box<Logs>,
     /// The newest checkpoint of each attempt whose end was not acknowledged.
     checkpoints: HashMap<AttemptId, Digest>,
 }
@@ -42,6 +46,7 @@ impl Tenant {
             reported,
             unsent: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
+            logs: Box::default(),
             checkpoints: HashMap::new(),
         }
     }
@@ -104,6 +109,15 @@ impl Tenant {
         let stop = Arc::new(Stop::default());
         self.live.insert(attempt, Arc::clone(&stop));
         Some((stop, self.slots.clone()))
+    }
+
+    /// The rest of the logs of those among the next `max` attempts to be told of that have ended.
+    pub(crate) fn take_ended_logs(&mut self, max: usize) -> Vec<LogPiece> {
+        let mut pieces = Vec::new();
+        for report in self.unsent.iter().take(max).filter(|report| matches!(report.event, AttemptEvent::Ended(_))) {
+            pieces.extend(self.logs.close(report.attempt));
+        }
+        pieces
     }
 
     /// How many attempts run here.

@@ -13,6 +13,7 @@ use broadsweep_common::task::{Segment, TaskKind};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::control::SlotControl;
+use crate::log::AttemptLog;
 use crate::stop::Stop;
 use crate::store::{Content, Shelf};
 use crate::trainers::Trainer;
@@ -34,6 +35,7 @@ pub struct Attempt {
     pub(crate) shelf: Shelf,
     pub(crate) stop: Arc<Stop>,
     pub(crate) reports: UnboundedSender<Report>,
+    pub(crate) log: Arc<AttemptLog>,
 }
 
 impl Attempt {
@@ -124,7 +126,7 @@ impl Attempt {
             }
             TaskKind::Measure { .. } | TaskKind::Apply { .. } => 0,
         };
-        SlotControl::new(self.launch.attempt, until_epoch, stop, shelf, self.reports.clone())
+        SlotControl::new(self.launch.attempt, until_epoch, stop, shelf, (self.reports.clone(), Arc::clone(&self.log)))
     }
 
     /// Reports the end.
@@ -228,6 +230,7 @@ mod tests {
                 shelf: store.shelf(),
                 stop: Arc::default(),
                 reports: reports.clone(),
+                log: Arc::new(AttemptLog::new(Arc::default())),
             }]);
             end_of_next(&mut reported)
         });

@@ -13,13 +13,14 @@ use broadsweep_common::blob::{BLOCK_BYTES, Blob};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::exchange::BlockSet;
 use broadsweep_common::ids::Digest;
+use broadsweep_common::log::PIECE_BYTES_MAX;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::{Holdings, Manifest, PullReply, pull_reply::Part};
 use broadsweep_proto::bulk::FetchReply;
 use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
-    Applied, Artifact, ArtifactName, Attempt, AttemptEnded, Diverged, Durations, EpochEnded, Failed, Launch,
+    Applied, Artifact, ArtifactName, Attempt, AttemptEnded, Diverged, Durations, EpochEnded, Failed, Launch, Logged,
     Measured, Metric, Prepared, Train, Trained, Welcome, launch::Kind, prepared::Answer,
 };
 use broadsweep_tests::chaos::ended_so;
@@ -63,12 +64,17 @@ fn artifact(name: ArtifactName, blob: &[u8]) -> Artifact {
     Artifact { name: name.into(), blob: Bytes::copy_from_slice(blob) }
 }
 
+/// So many bytes of a log.
+fn logged(attempt: Option<Attempt>, offset: u64, bytes: usize) -> Item {
+    Item::Logged(Logged { attempt, offset, text: Bytes::from(vec![b'x'; bytes]) })
+}
+
 /// An end with weights that it does not have.
 fn trained(epoch: u32) -> Outcome {
     Outcome::Trained(Trained { epoch, artifacts: vec![artifact(ArtifactName::Weights, &[9; 32])] })
 }
 
-const LIES: [(&str, Lie); 26] = [
+const LIES: [(&str, Lie); 30] = [
     ("an unknown attempt", |_| ended(Some(Attempt { task: u32::MAX, number: 1 }), trained(1))),
     ("a stale attempt", |launch| ended(launch.attempt.map(|it| Attempt { number: it.number + 1, ..it }), trained(1))),
     ("an epoch of an attempt that never was", |launch| {
@@ -116,6 +122,10 @@ const LIES: [(&str, Lie); 26] = [
     ("an epoch of nothing", |launch| {
         Item::EpochEnded(EpochEnded { attempt: launch.attempt, epoch: 1, ..EpochEnded::default() })
     }),
+    ("a log that cannot be counted", |launch| logged(launch.attempt, u64::MAX, 1)),
+    ("a log with holes", |launch| logged(launch.attempt, 1 << 60, 5)),
+    ("a log of nothing", |_| logged(None, 0, 5)),
+    ("a piece of a log that is too large", |launch| logged(launch.attempt, 0, PIECE_BYTES_MAX + 1)),
     ("weights that it does not have", |launch| ended(launch.attempt, trained(1))),
 ];
 

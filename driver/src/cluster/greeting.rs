@@ -24,7 +24,7 @@ use super::dial::{ANSWER_TIMEOUT, dial};
 use super::ending::{SessionEnd, broadcast_error, status_in_words};
 use super::errands::Errands;
 use super::outbound::Outbound;
-use super::session::{PULLS_OF_ONE_MAX, Session};
+use super::session::{LOG_BYTES_MAX, PULLS_OF_ONE_MAX, Session};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Ready, SessionId};
 
@@ -220,6 +220,7 @@ async fn greet(desk: &Desk, channel: SafeChannel, address: &str) -> Result<(Sess
         supplies: Arc::default(),
         errands: Errands::default(),
         pulls: Arc::new(Semaphore::new(PULLS_OF_ONE_MAX)),
+        log_room: Arc::new(Semaphore::new(LOG_BYTES_MAX)),
     };
     Ok((session, welcome))
 }

@@ -17,6 +17,7 @@
 //! | `greeting` | how a session begins: hello, broadcast, prepare |
 //! | `session` | a session that is ready: orders out, reports in |
 //! | `errands` | what goes on beside it |
+//! | `payload` | what every executor gets once, and what that took |
 //! | `outbound` | the driver's half of its stream |
 //! | `transfer` | blobs pushed to and pulled from an executor |
 //! | `vault` | where pulled blobs are made safe |
@@ -39,6 +40,7 @@ mod node_names;
 pub mod nodes;
 mod orders;
 mod outbound;
+mod payload;
 pub mod roster;
 mod session;
 mod teller;
@@ -47,15 +49,15 @@ mod vault;
 mod world;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
+use broadsweep_common::log::LogPiece;
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +72,7 @@ use teller::Teller;
 pub use broadsweep_proto::dial::{Connect, Tcp};
 pub use error::LinkError;
 pub use kernel::KernelChoice;
+pub use payload::{Payload, Traffic};
 pub use vault::{BlockingVault, Vault, VaultFuture, load};
 pub use world::{Witness, World};
 
@@ -79,40 +82,6 @@ const EVENTS_MAX: usize = 4_096;
 const PULLS_MAX: usize = 8;
 /// How long executors may take to hear that the run is over.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
-
-/// What every executor of a run gets once.
-#[derive(Debug)]
-pub struct Payload {
-    /// The run that holds the executors.
-    pub run: String,
-    /// Which driver of the run this is, counted from 1: executors believe the newest.
-    pub generation: u64,
-    /// Ends the hold of another run.
-    pub take_over: bool,
-    /// The data set.
-    pub data: Blob<Bytes>,
-    /// The encoded description of the study.
-    pub study: Blob<Bytes>,
-    /// The kernel that all of them train with.
-    pub kernel: KernelChoice,
-    /// What it took to get data and description there.
-    pub traffic: Arc<Traffic>,
-}
-
-/// Block bytes by where executors had them from.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// What this driver put on the wire, for data and description: encoded, where that pays.
-    pub sent: AtomicU64,
-    /// The same blocks before they were encoded.
-    pub sent_raw: AtomicU64,
-    /// Blocks of the data that have come to executors, from wherever.
-    pub arrived: AtomicU64,
-    /// What executors say that they fetched from each other, as it was on the wire.
-    pub from_peers: AtomicU64,
-    /// What they say that they had, as it is in their caches.
-    pub from_cache: AtomicU64,
-}
 
 /// Counts the sessions of one executor: an order for an earlier one is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,6 +111,13 @@ pub enum LinkEvent {
         sequence: u64,
         /// In order.
         reports: Vec<Report>,
+    },
+    /// Something of what programs print there.
+    Logged {
+        /// In order.
+        pieces: Vec<LogPiece>,
+        /// What they take of the room that their executor has: it gets it back when this is dropped.
+        room: OwnedSemaphorePermit,
     },
     /// The executor will leave.
     Draining,
@@ -409,6 +385,11 @@ impl Cluster {
         }
     }
 
+    /// Keeps a piece of a log, without waiting.
+    pub fn keep_log(&self, piece: LogPiece) {
+        self.world.logs.keep(piece);
+    }
+
     /// Passes orders on, without waiting. An executor so far behind that they find no room is as good as lost: its
     /// session ends, and the orders with it.
     pub fn tell(&self, executor: ExecutorId, session: SessionId, orders: Vec<Order>) {
@@ -416,30 +397,5 @@ impl Cluster {
         if let Some(link) = self.orders.get(executor.0 as usize) {
             link.send(session, orders);
         }
-    }
-}
-
-impl Payload {
-    /// Bytes of one copy of the data set.
-    #[must_use]
-    pub fn data_bytes(&self) -> u64 {
-        self.data.manifest.bytes()
-    }
-}
-
-impl Traffic {
-    /// One of its counts.
-    #[must_use]
-    pub fn read(count: &AtomicU64) -> u64 {
-        count.load(Ordering::Relaxed)
-    }
-
-    /// What one copy of `raw_bytes` takes on the wire: as the blocks that were sent took it. If none was, nobody knows,
-    /// and it is what it is without an encoding.
-    #[must_use]
-    pub fn encoded(&self, raw_bytes: u64) -> u64 {
-        let (sent, sent_raw) = (Self::read(&self.sent), Self::read(&self.sent_raw));
-        let encoded = u128::from(raw_bytes) * u128::from(sent) / u128::from(sent_raw.max(1));
-        if sent_raw == 0 { raw_bytes } else { u64::try_from(encoded).unwrap_or(raw_bytes) }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use broadsweep_common::attempt::{Launch, Report};
 use broadsweep_common::blob::{ARRIVING_MAX, Blob};
 use broadsweep_common::ids::AttemptId;
-use broadsweep_proto::session::{Cancel, Dismiss, FromExecutor, Release, driver_item, executor_item};
+use broadsweep_common::log::PIECES_BYTES_MAX;
+use broadsweep_proto::session::{Cancel, Dismiss, FromExecutor, Logged, Release, driver_item, executor_item};
 use broadsweep_proto::wire;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -25,6 +26,8 @@ use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vaul
 const SUPPLIES_MAX: usize = ARRIVING_MAX / 4;
 /// Blobs that are fetched from one executor at once.
 pub(super) const PULLS_OF_ONE_MAX: usize = 2;
+/// Bytes of logs of one executor that may wait for the run loop: two messages.
+pub(super) const LOG_BYTES_MAX: usize = 2 * PIECES_BYTES_MAX;
 
 /// A connection that an executor has welcomed.
 pub(super) struct Session {
@@ -40,6 +43,8 @@ pub(super) struct Session {
     pub(super) errands: Errands,
     /// Blobs that are fetched at once from this executor.
     pub(super) pulls: Arc<Semaphore>,
+    /// For bytes of logs on their way to the run loop.
+    pub(super) log_room: Arc<Semaphore>,
 }
 
 /// Launches that wait for what they need.
@@ -129,11 +134,12 @@ impl Session {
         let message = message.map_err(|status| lost(status_in_words(&status)))?;
         let message = message.ok_or_else(|| lost("closed the session".to_owned()))?;
         self.check_sequence(message.sequence).map_err(lost)?;
-        let mut reports = Vec::with_capacity(message.items.len());
+        let (mut reports, mut logged) = (Vec::with_capacity(message.items.len()), Vec::new());
         for item in message.items {
             match item.item {
                 Some(executor_item::Item::EpochEnded(message)) => reports.push(wire::epoch_ended(message)),
                 Some(executor_item::Item::AttemptEnded(message)) => reports.push(wire::attempt_ended(message)),
+                Some(executor_item::Item::Logged(piece)) => logged.push(piece),
                 Some(executor_item::Item::Draining(_)) => desk.tell(LinkEvent::Draining).await?,
                 Some(executor_item::Item::Welcome(_) | executor_item::Item::Prepared(_)) => {
                     return Err(lost("greeted twice".to_owned()));
@@ -141,12 +147,25 @@ impl Session {
                 None => {} // of a newer version
             }
         }
+        if !logged.is_empty() {
+            self.pass_on_logs(desk, logged).await?;
+        }
         let reports: Vec<Report> =
             reports.into_iter().collect::<Result<_, _>>().map_err(|bad| lost(bad.to_string()))?;
         if !reports.is_empty() {
             desk.tell(LinkEvent::Reports { sequence: message.sequence, reports }).await?;
         }
         Ok(())
+    }
+
+    /// Logs have to wait for a run loop that is behind, as reports do.
+    async fn pass_on_logs(&self, desk: &Desk, logged: Vec<Logged>) -> Result<(), SessionEnd> {
+        let lost = |reason: String| SessionEnd::Lost { reason };
+        let pieces = wire::log_pieces(logged).map_err(|bad| lost(bad.to_string()))?;
+        let bytes = pieces.iter().map(|piece| piece.text.len()).sum::<usize>();
+        let room = Arc::clone(&self.log_room).acquire_many_owned(bytes as u32).await;
+        let room = room.map_err(|closed| lost(closed.to_string()))?;
+        Ok(desk.tell(LinkEvent::Logged { pieces, room }).await?)
     }
 
     /// Takes note of the next message's number.

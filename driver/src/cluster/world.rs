@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broadsweep_common::ids::ExecutorId;
 
 use super::{Connect, LinkEvent, Order, SessionId, Vault};
+use crate::logs::LogKeeper;
 
 /// The world around the links.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub struct World {
     pub connect: Arc<dyn Connect>,
     /// The run's files.
     pub vault: Arc<dyn Vault>,
+    /// Where what programs print is kept: `()` for nowhere.
+    pub logs: Arc<dyn LogKeeper>,
     /// Who looks on: `()` for nobody.
     pub witness: Arc<dyn Witness>,
 }

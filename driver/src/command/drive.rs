@@ -19,12 +19,14 @@ use super::executors::Choice;
 use super::hint;
 use super::interrupts::Interrupts;
 use super::load::Job;
+use super::logs;
 use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
+use crate::logs::{LogFiles, LogKeeper};
 use crate::plan::Planner;
 use crate::records::run::RunRecord;
 use crate::report::Report;
@@ -156,7 +158,9 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         traffic: Arc::default(),
     });
     let vault = Arc::new(BlockingVault::new(storage));
-    let world = World { connect: Arc::new(Tcp { proof: choice.proof() }), vault, witness: Arc::new(()) };
+    let log_files = Arc::new(LogFiles::start(folder.path()).context("cannot start the thread that keeps logs")?);
+    let kept = Arc::clone(&log_files) as Arc<dyn LogKeeper>;
+    let world = World { connect: Arc::new(Tcp { proof: choice.proof() }), vault, logs: kept, witness: Arc::new(()) };
     let settings = RunSettings {
         nodes_min: flags.nodes_min,
         connect_timeout: flags.connect_timeout,
@@ -181,6 +185,9 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         drop(executors.local);
         ended
     };
+    if let Some(error) = log_files.close() {
+        say(format_args!("warning: some of what programs printed was not kept: {error}"));
+    }
     Ok(Ended { folder, outcome, error, is_time_over: interrupts.is_time_over() })
 }
 
@@ -246,6 +253,7 @@ fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Re
         let path = folder.path().display();
         print(format!("{}\nresults in {path}\n", table(record, false).trim_end()))
     };
+    logs::hints(folder.path(), record).into_iter().for_each(say);
     if !record.is_over() {
         let time = flags.time_max.filter(|_| is_time_over).map(duration_text);
         match time {

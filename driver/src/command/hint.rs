@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use broadsweep_common::ids::AttemptId;
+
 /// Goes on with a run.
 pub(super) fn resume(run: &Path) -> String {
     of(&["resume"], run, &[])
@@ -12,6 +14,12 @@ pub(super) fn resume(run: &Path) -> String {
 /// Shows what a run, or a comparison, found.
 pub(super) fn report(run: &Path) -> String {
     of(&["report"], run, &[])
+}
+
+/// Shows what an attempt printed, or lists what there is.
+pub(super) fn logs(run: &Path, attempt: Option<AttemptId>) -> String {
+    let attempt = attempt.map(|attempt| attempt.to_string());
+    of(&["logs"], run, attempt.as_deref().as_slice())
 }
 
 /// Makes the page of a run again.
@@ -62,6 +70,7 @@ fn quoted(word: &OsStr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::ids::TaskId;
     use clap::Parser;
 
     use super::*;
@@ -87,9 +96,9 @@ mod tests {
     #[test]
     fn every_hint_is_a_command_that_there_is() {
         for run in ["run", "-x"].map(Path::new) {
-            let hints =
-                [resume(run), report(run), report_page(run), resume_scale(run), resume_scale_and_take_over(run)];
-            for hint in hints {
+            let attempt = AttemptId { task: TaskId(7), number: 2 };
+            let of_runs = [resume(run), report(run), report_page(run), logs(run, None), logs(run, Some(attempt))];
+            for hint in of_runs.into_iter().chain([resume_scale(run), resume_scale_and_take_over(run)]) {
                 let parsed = Cli::try_parse_from(hint.split(' '));
                 assert!(parsed.is_ok(), "{hint}: {:?}", parsed.err().map(|error| error.to_string()));
             }

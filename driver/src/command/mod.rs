@@ -13,6 +13,7 @@
 //! | `time_span` | spans of time |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `status` | `broadsweep status`: how far a run is |
+//! | `logs` | `broadsweep logs`: what programs printed |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
 //! | `cluster` | `broadsweep cluster`: the identities of a driver and its nodes |
@@ -34,6 +35,7 @@ mod hint;
 mod import;
 mod interrupts;
 mod load;
+mod logs;
 mod node_file;
 mod program;
 mod report;
@@ -106,6 +108,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Say how far a run is: going on, interrupted or over, and what is best so far
     Status(status::StatusArgs),
+    /// Show what the programs of a run printed, attempt by attempt
+    Logs(logs::LogsArgs),
     /// Check a study and its data, and say what it will take
     Check(check::CheckArgs),
     /// Turn a sweep file of W&B's into a study, and say what is left out
@@ -173,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),
         Command::Status(args) => status::run(args),
+        Command::Logs(args) => logs::run(args),
         Command::Check(args) => check::run(args),
         Command::Import(args) => import::run(args),
         Command::Executor(args) => execute(args),

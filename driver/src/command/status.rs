@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::logs::hints;
 use super::report::read_run;
-use super::say::{print, print_json};
+use super::say::{print, print_json, say};
 use super::{Failure, hint};
 use crate::records::run::Stage;
 use crate::results::status::{status, status_json};
@@ -39,6 +40,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         print_json(status_json(&record, &next))?;
     } else {
         print(status(&record, &format!("{why}: {next}")))?;
+        hints(&args.run, &record).into_iter().for_each(say);
     }
     Ok(ExitCode::SUCCESS)
 }

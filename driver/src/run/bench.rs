@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{Digest, TaskId};
+use broadsweep_common::log::LogPiece;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_proto::dial::Connecting;
 use broadsweep_scheduler::SchedulingConfig;
@@ -21,6 +22,7 @@ use crate::cluster::{
 };
 use crate::data;
 use crate::journal::{MemoryStorage, Storage};
+use crate::logs::LogKeeper;
 use crate::records::attempt::AttemptEnd;
 use crate::study;
 
@@ -55,6 +57,7 @@ struct Ears {
     lines: Mutex<Vec<u8>>,
     shown: Mutex<Vec<(u64, Vec<Seen>)>>,
     recalled: Mutex<Vec<Decision>>,
+    logged: Mutex<Vec<u8>>,
 }
 
 /// What a run begins with.
@@ -73,6 +76,12 @@ impl Witness for Ears {
                 if matches!(order, Order::Acknowledge { .. }) { &self.acknowledgements } else { &self.orders };
             heard.lock().unwrap().push(format!("{}: {}", executor.0, words(order)));
         }
+    }
+}
+
+impl LogKeeper for Ears {
+    fn keep(&self, piece: LogPiece) {
+        self.logged.lock().unwrap().extend_from_slice(&piece.text);
     }
 }
 
@@ -208,7 +217,10 @@ impl Bench {
         });
         let vault = Arc::new(BlockingVault::new(Arc::clone(&storage) as Arc<dyn Storage>));
         let witness = Arc::clone(&ears) as Arc<dyn Witness>;
-        let cluster = Cluster::new(Arc::clone(&payload), World { connect: Arc::new(Silence), vault, witness });
+        let cluster = Cluster::new(
+            Arc::clone(&payload),
+            World { connect: Arc::new(Silence), vault, logs: Arc::clone(&ears) as Arc<dyn LogKeeper>, witness },
+        );
         let scheduling =
             SchedulingConfig { backoff_ms: 0, exclude_after: 1000, copies: false, ..SchedulingConfig::default() };
         let settings = RunSettings {
@@ -235,6 +247,14 @@ impl Bench {
     pub(super) fn hear(&mut self, executor: u32, event: LinkEvent) -> Vec<String> {
         self.run.on_link(ExecutorId(executor), event);
         self.turn()
+    }
+
+    /// An executor sends this piece of an attempt's log; returns what is kept of it.
+    pub(super) fn logs(&mut self, executor: u32, attempt: AttemptId, text: &'static str) -> String {
+        let pieces = vec![LogPiece { attempt, offset: 0, text: text.as_bytes().into() }];
+        let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        self.hear(executor, LinkEvent::Logged { pieces, room });
+        String::from_utf8(std::mem::take(&mut *self.ears.logged.lock().unwrap())).unwrap()
     }
 
     /// A turn of the loop comes to its end.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId};
+use broadsweep_common::log::LogPiece;
 use tokio::time::Instant;
 
 use super::Run;
@@ -77,6 +78,7 @@ impl Run<'_> {
                 self.on_reports(executor, sequence, reports);
             }
             LinkEvent::Reports { sequence, reports } => self.mail.keep_early(executor, sequence, reports),
+            LinkEvent::Logged { pieces, room: _room } => self.on_logged(executor, pieces),
             LinkEvent::Draining => {
                 self.executors.on_draining(executor);
                 self.say(format!("{} is leaving; it takes no new trials", self.cluster.name(executor)));
@@ -84,6 +86,14 @@ impl Run<'_> {
             }
             LinkEvent::Pulled { attempt, cargo, content } => self.on_pulled(executor, attempt, cargo, content),
         }
+    }
+
+    /// Keeps what an executor says of the logs of attempts that were launched there, whether they are over or not.
+    fn on_logged(&self, executor: ExecutorId, pieces: Vec<LogPiece>) {
+        let book = self.chronicle.book();
+        let is_its_own =
+            |piece: &LogPiece| book.attempt(piece.attempt).is_some_and(|known| known.executor == executor);
+        pieces.into_iter().filter(is_its_own).for_each(|piece| self.cluster.keep_log(piece));
     }
 
     fn on_ready(&mut self, executor: ExecutorId, ready: Ready) {

@@ -149,3 +149,17 @@ async fn how_an_executor_stands_is_written_down() {
     bench.hear(0, session_end());
     assert_eq!(stands(&bench), Standing::Gone);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_kept_of_attempts_that_were_launched_on_its_executor_also_after_their_end() {
+    let mut bench = Bench::new(2, &["a", "b"]);
+    bench.is_ready(0, 1, &[]);
+    bench.is_ready(1, 1, &[]);
+    let (own, others) = (attempt(0, 1), attempt(1, 1));
+    assert_eq!(bench.logs(0, own, "own"), "own");
+    for (executor, attempt) in [(1, own), (0, others), (0, NOBODYS)] {
+        assert_eq!(bench.logs(executor, attempt, "a lie"), "", "{attempt}");
+    }
+    bench.tells(0, own, failed());
+    assert_eq!(bench.logs(0, own, "late"), "late");
+}

@@ -15,11 +15,13 @@ use broadsweep_common::metrics::BadMetricName;
 mod greeting;
 mod holdings;
 mod launch;
+mod log;
 mod report;
 
 pub use greeting::{answer, answer_message, capabilities, capabilities_message};
 pub use holdings::Told;
 pub use launch::{launch, launch_item};
+pub use log::{log_item, log_pieces};
 pub use report::{attempt_ended, epoch_ended, report_item};
 
 /// Bytes of a reason in words; longer ones are cut.
@@ -53,6 +55,9 @@ pub enum WireError {
     /// A block that is not in the manifest, or a list for another one.
     #[error("it tells of blocks that there are not")]
     NoSuchBlock,
+    /// A piece of a log that reaches beyond what can be counted.
+    #[error("a log of more than 2^64 bytes")]
+    LogTooLong,
     /// Slots that no executor has.
     #[error("it says that it has {0} slots; an executor has 1 to {SLOTS_MAX}")]
     Slots(u32),

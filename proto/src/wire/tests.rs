@@ -9,6 +9,7 @@ use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::TrialId;
+use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX, PIECES_BYTES_MAX, PIECES_MAX};
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
@@ -229,5 +230,32 @@ proptest! {
         if let Ok(message) = session::Prepared::decode(&bytes[..]) { let _ = answer(message.answer); }
         if let Ok(message) = session::Welcome::decode(&bytes[..]) { let _ = capabilities(message.capabilities); }
         if let Ok(message) = blocks::Manifest::decode(&bytes[..]) { let _ = manifest(Some(message)); }
+    }
+}
+
+#[test]
+fn a_log_comes_in_pieces_that_are_bounded_one_by_one_and_together() {
+    let piece = |offset, bytes| session::Logged {
+        attempt: Some(attempt_message(attempt_id())),
+        offset,
+        text: vec![b'x'; bytes].into(),
+    };
+    let read = LogPiece { attempt: attempt_id(), offset: 5, text: vec![b'x'; 3].into() };
+    let executor_item::Item::Logged(message) = log_item(read.clone()) else { panic!("another item") };
+    assert_eq!(log_pieces(vec![message]), Ok(vec![read]));
+    assert!(log_pieces(vec![piece(0, PIECE_BYTES_MAX); PIECES_BYTES_MAX / PIECE_BYTES_MAX]).is_ok());
+    let many = |what, got, max| Err(WireError::TooMany { what, got, max });
+    let rows = [
+        (vec![piece(0, 1); PIECES_MAX + 1], many("pieces of logs", PIECES_MAX + 1, PIECES_MAX)),
+        (vec![piece(0, 1 << 20)], many("bytes of logs", 1 << 20, PIECES_BYTES_MAX)),
+        (
+            vec![piece(0, PIECE_BYTES_MAX + 1)],
+            many("bytes in a piece of a log", PIECE_BYTES_MAX + 1, PIECE_BYTES_MAX),
+        ),
+        (vec![piece(u64::MAX, 1)], Err(WireError::LogTooLong)),
+        (vec![session::Logged::default()], Err(WireError::Missing("attempt"))),
+    ];
+    for (messages, expected) in rows {
+        assert_eq!(log_pieces(messages), expected);
     }
 }

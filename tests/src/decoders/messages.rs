@@ -13,6 +13,7 @@ use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::dataset::Part;
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::ids::{AttemptId, Digest, TaskId, TrialId};
+use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
@@ -20,8 +21,8 @@ use broadsweep_proto::blocks::{Holdings, Manifest, OfferRequest, PullReply, pull
 use broadsweep_proto::bulk::{Bulk, BulkServer, FetchReply, FetchRequest, Messages, PushReply, PushRequest};
 use broadsweep_proto::guard::frames::{Meter, Side};
 use broadsweep_proto::session::{
-    Cancel, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Peers, Prepare, Prepared, Release, Welcome,
-    driver_item, executor_item,
+    Cancel, DriverItem, ExecutorItem, FromDriver, FromExecutor, Hello, Logged, Peers, Prepare, Prepared, Release,
+    Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire::{self, Told, WireError};
 use bytes::{Buf, Bytes};
@@ -98,6 +99,7 @@ pub(super) fn from_executor(bytes: &[u8]) {
             }
             executor_item::Item::EpochEnded(message) => check_report(wire::epoch_ended(message)),
             executor_item::Item::AttemptEnded(message) => check_report(wire::attempt_ended(message)),
+            executor_item::Item::Logged(message) => check_piece(message),
             executor_item::Item::Draining(_) => {}
         }
     }
@@ -112,6 +114,16 @@ fn check_report(report: Result<Report, WireError>) {
         other => panic!("a report became {other:?}"),
     };
     assert_eq!(same(&again.unwrap()), same(&report));
+}
+
+/// A piece of a log is within its bounds, and is what is read when it is sent again.
+fn check_piece(message: Logged) {
+    let Ok(pieces) = wire::log_pieces(vec![message]) else { return };
+    for piece in pieces {
+        assert!(piece.text.len() <= PIECE_BYTES_MAX && piece.offset.checked_add(piece.text.len() as u64).is_some());
+        let executor_item::Item::Logged(again) = wire::log_item(piece.clone()) else { panic!("another item") };
+        assert_eq!(wire::log_pieces(vec![again]), Ok(vec![piece]));
+    }
 }
 
 /// As text, in which NaN is itself.
@@ -295,7 +307,8 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
         held: vec![wire::attempt_message(attempt())],
         draining: true,
     });
-    let items = reports.into_iter().chain(answers).chain([welcome]);
+    let logged = wire::log_item(LogPiece { attempt: attempt(), offset: 9, text: Bytes::from_static(b"epoch 1\n") });
+    let items = reports.into_iter().chain(answers).chain([welcome, logged]);
     let message = |item| FromExecutor {
         run: "r".into(),
         generation: 1,

@@ -191,7 +191,7 @@ impl Campaign {
             Some(guard) => Arc::clone(guard) as Arc<dyn Witness>,
             None => Arc::new(()),
         };
-        let world = World { connect: Arc::new(connect), vault: Arc::new(vault), witness };
+        let world = World { connect: Arc::new(connect), vault: Arc::new(vault), logs: Arc::new(()), witness };
         let settings = RunSettings {
             nodes_min: 1,
             connect_timeout: Duration::from_secs(20),

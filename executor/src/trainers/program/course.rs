@@ -87,8 +87,13 @@ impl<'a> Course<'a> {
     /// Takes in what the program printed.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         self.excerpt.push(bytes);
-        let mut told = Vec::new();
-        self.lines.push(bytes, |line| told.extend(self.printed.read(&String::from_utf8_lossy(line))));
+        let (mut told, mut folded) = (Vec::new(), Vec::with_capacity(bytes.len()));
+        self.lines.push(bytes, |line| {
+            told.extend(self.printed.read(&String::from_utf8_lossy(line)));
+            folded.extend_from_slice(line);
+            folded.push(b'\n');
+        });
+        self.control.log(&folded);
         for told in told {
             self.take(&told);
         }
@@ -112,6 +117,7 @@ impl<'a> Course<'a> {
     /// The program has ended: nothing more comes.
     pub(super) fn close(&mut self) {
         let unfinished = String::from_utf8_lossy(self.lines.unfinished()).into_owned();
+        self.control.log(self.lines.unfinished());
         if let Some(told) = self.printed.read(&unfinished) {
             self.take(&told);
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::archive::{Access, unpack};
+use crate::log::AttemptLog;
 use crate::stop::Stop;
 use crate::store::BlobStore;
 
@@ -32,7 +33,8 @@ impl Bench {
         fs::write(folder.path().join("metrics"), b"").unwrap();
         let store = Arc::new(BlobStore::open(&folder.path().join("blobs")).unwrap());
         let (stop, (reports, reported)) = (Arc::<Stop>::default(), unbounded_channel());
-        let control = SlotControl::new(ATTEMPT, UNTIL, Arc::clone(&stop), store.shelf_of(ATTEMPT), reports);
+        let log = Arc::new(AttemptLog::new(Arc::default()));
+        let control = SlotControl::new(ATTEMPT, UNTIL, Arc::clone(&stop), store.shelf_of(ATTEMPT), (reports, log));
         Self { folder, control, reported, store, stop }
     }
 
