@@ -38,6 +38,12 @@ pub enum Refusal {
     /// It runs nobody's programs.
     #[error("runs no programs; start it with --allow-programs if whoever can reach it may run theirs")]
     NoPrograms,
+    /// The program of the study cannot be started there.
+    #[error("cannot start the study's program: {reason}")]
+    Program {
+        /// What is missing, where it was looked for, and what to do.
+        reason: String,
+    },
     /// The trainer has nothing to do with this data.
     #[error("cannot train so: {reason}")]
     Trainer {

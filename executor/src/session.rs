@@ -273,8 +273,11 @@ impl Holding {
             driver_item::Item::Prepare(prepare) => {
                 let digest = |name: &[u8]| Digest::try_from(name).map_err(|bad| invalid(&bad));
                 let (data, study) = (digest(&prepare.data)?, digest(&prepare.study)?);
+                let mut program = String::new();
                 let slots = self.prepare(data, study, &prepare.kernel).map(|prepared| {
                     let slots = prepared.slots;
+                    let found = prepared.trainer.program();
+                    program = found.map(|path| path.display().to_string()).unwrap_or_default();
                     grip.tenant().prepared = Some(Arc::new(prepared));
                     self.is_prepared = true;
                     self.exchange = None;
@@ -285,6 +288,7 @@ impl Holding {
                     answer: Some(wire::answer_message(slots)),
                     from_peers_bytes: peers,
                     from_cache_bytes: cache,
+                    program: wire::bounded(&program).to_owned(),
                 }));
             }
             driver_item::Item::Launch(launch) => {

@@ -216,3 +216,30 @@ fn names_and_values_arrive_as_they_were() {
     let parameters: serde_json::Value = serde_json::from_str(&read("parameters")).unwrap();
     assert_eq!(parameters["word"], word);
 }
+
+#[test]
+fn where_the_program_is_found_is_told_and_where_it_is_not_nothing_is_placed() {
+    let lab = Lab::new(PROGRAM);
+    let text = study(&lab, SCRIPT, "");
+    let written = fs::read_to_string(&text).unwrap();
+    let prefix = lab.path("venv");
+    fs::create_dir_all(prefix.join("bin")).unwrap();
+    let shell = prefix.join("bin/sh");
+    std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+    let with_prefix = format!("epochs = 3\nenv_prefix = '{}'", prefix.display());
+    let found = lab.write("found.toml", written.replace("epochs = 3", &with_prefix));
+    let ended = lab.tune(&found, "found", &["--local", "2x1", "--nodes-min", "2"]).wait();
+    let told = format!("program: {} on 2 executors", shell.display());
+    assert!(ended.code == Some(0) && ended.stderr.contains(&told), "{}", ended.stderr);
+    let rows = [
+        (written.replace("'sh', ", "'no-such-shell', "), "no-such-shell is not there (looked in /"),
+        (written.replace("epochs = 3", "epochs = 3\nenv_prefix = '/no/such/environment'"), "make that environment"),
+        (written.replace("'sh', 'train.sh'", "'./train.sh'"), "may not be executed; allow it (chmod +x)"),
+    ];
+    for (number, (text, reason)) in rows.into_iter().enumerate() {
+        let (study, out) = (lab.write("missing.toml", text), format!("missing-{number}"));
+        let ended = lab.tune(&study, &out, &["--local", "1x1"]).wait();
+        assert!(ended.code == Some(1) && ended.stderr.contains(reason), "{reason}: {}", ended.stderr);
+        assert!(!lab.path(&out).join("attempts.csv").exists(), "{reason}: something was placed");
+    }
+}

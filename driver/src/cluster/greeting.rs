@@ -44,7 +44,14 @@ struct Accepted {
     seat: Seat,
     held: Vec<AttemptId>,
     kernel: String,
+    prepared: Preparation,
+}
+
+/// What an executor answered when it was to prepare.
+struct Preparation {
     slots: u32,
+    /// Where it has found the study's program, if it told that.
+    program: Option<String>,
     /// Whether it told meanwhile that it leaves.
     leaves: bool,
 }
@@ -71,9 +78,9 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
     if over.is_cancelled() {
         return Err(dismiss_unless_spared(&mut session, desk, &welcome).await);
     }
-    let Accepted { seat, held, kernel, slots, leaves } = prepared?;
+    let Accepted { seat, held, kernel, prepared: Preparation { slots, program, leaves } } = prepared?;
     let Welcome { instance, draining, .. } = welcome;
-    let ready = Ready { session: id, slots, instance, kernel, held, draining: draining || leaves };
+    let ready = Ready { session: id, slots, instance, kernel, program, held, draining: draining || leaves };
     Ok(Opened { session, ready, seat })
 }
 
@@ -115,13 +122,12 @@ async fn accept(
     desk.tell(LinkEvent::Connected).await?;
     let seat = take_data(session, desk, reached_at).await?;
     let kernel = desk.payload.kernel.agreed().await;
-    let (slots, leaves) = prepare(session, desk, &kernel).await?;
-    Ok(Accepted { seat, held, kernel, slots, leaves })
+    let prepared = prepare(session, desk, &kernel).await?;
+    Ok(Accepted { seat, held, kernel, prepared })
 }
 
-/// Sees to it that the executor has the description, and that it can use it and the data. Says how many slots it has
-/// for the study, and whether it told meanwhile that it leaves.
-async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<(u32, bool), SessionEnd> {
+/// Sees to it that the executor has the description, and that it can use it and the data.
+async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<Preparation, SessionEnd> {
     let address = session.address.clone();
     let payload = &desk.payload;
     let refused = |status: Status| broadcast_error(&address, &status);
@@ -136,7 +142,7 @@ async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<(u3
     let mut leaves = false;
     loop {
         match within(&address, "the request to prepare", session.next_item()).await?? {
-            executor_item::Item::Prepared(Prepared { answer, from_peers_bytes, from_cache_bytes }) => {
+            executor_item::Item::Prepared(Prepared { answer, from_peers_bytes, from_cache_bytes, program }) => {
                 let slots = match wire::answer(answer) {
                     Ok(Ok(slots)) => slots,
                     Ok(Err(refusal)) => return Err(LinkError::Unprepared { address, refusal }.into()),
@@ -144,7 +150,8 @@ async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<(u3
                 };
                 payload.traffic.from_peers.fetch_add(from_peers_bytes.min(payload.data_bytes()), Ordering::Relaxed);
                 payload.traffic.from_cache.fetch_add(from_cache_bytes.min(payload.data_bytes()), Ordering::Relaxed);
-                return Ok((slots, leaves));
+                let program = Some(wire::bounded(&program).to_owned()).filter(|program| !program.is_empty());
+                return Ok(Preparation { slots, program, leaves });
             }
             executor_item::Item::Draining(_) => leaves = true,
             _ => return Err(session.broken("reported on attempts before it was ready").into()),

@@ -143,6 +143,8 @@ pub struct Ready {
     pub instance: u64,
     /// What it trains with.
     pub kernel: String,
+    /// Where it has found the study's program, if it told that.
+    pub program: Option<String>,
     /// Attempts that run there, or whose end was not acknowledged.
     pub held: Vec<AttemptId>,
     /// Whether it is about to leave.

@@ -44,6 +44,8 @@ pub(super) struct Bench {
     pub(super) storage: Arc<MemoryStorage>,
     /// Of the executors that come.
     pub(super) slots: u32,
+    /// Where they find the study's program.
+    pub(super) programs: Vec<&'static str>,
     ears: Arc<Ears>,
     sessions: u64,
     messages: u64,
@@ -238,7 +240,7 @@ impl Bench {
             run.join(Member::node(name));
         }
         run.take_up();
-        let mut bench = Self { run, storage, slots: 1, ears, sessions: 0, messages: 0 };
+        let mut bench = Self { run, storage, slots: 1, programs: Vec::new(), ears, sessions: 0, messages: 0 };
         assert_eq!(bench.turn(), [""; 0], "something was told to executors that are not there");
         bench
     }
@@ -268,7 +270,8 @@ impl Bench {
     pub(super) fn is_ready(&mut self, executor: u32, instance: u64, held: &[AttemptId]) -> Vec<String> {
         self.sessions += 1;
         let (session, slots, kernel) = (SessionId(self.sessions), self.slots, "portable".to_owned());
-        let ready = Ready { session, slots, instance, kernel, held: held.to_vec(), draining: false };
+        let program = self.programs.get(executor as usize).map(|program| (*program).to_owned());
+        let ready = Ready { session, slots, instance, kernel, program, held: held.to_vec(), draining: false };
         self.hear(executor, LinkEvent::Ready(ready))
     }
 

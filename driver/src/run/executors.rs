@@ -6,6 +6,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId};
 use tokio::time::Instant;
 
 use super::RunError;
+use super::programs::Programs;
 use crate::cluster::{LinkError, Ready, SessionId};
 
 /// All of where one executor stands.
@@ -107,11 +108,12 @@ pub(super) struct Executors {
     admitted: bool,
     /// When too few executors are too few for too long.
     deadline: Option<Instant>,
+    programs: Programs,
 }
 
 impl Executors {
     pub(super) fn new(deadline: Instant) -> Self {
-        Self { entries: Vec::new(), admitted: false, deadline: Some(deadline) }
+        Self { entries: Vec::new(), admitted: false, deadline: Some(deadline), programs: Programs::default() }
     }
 
     /// One more executor is dialled. One that is named in the middle of a run is announced when it is there.
@@ -156,6 +158,14 @@ impl Executors {
         }
         self.admitted = true;
         self.ready().filter_map(|executor| Some((executor, self.ready_one(executor)?.clone()))).collect()
+    }
+
+    /// What people are told of where executors that are used from now on have found the study's program.
+    pub(super) fn tell_programs(&mut self, used: &[(ExecutorId, Ready)]) -> Vec<String> {
+        let found = used.iter().filter_map(|(executor, ready)| {
+            Some((self.entries.get(executor.0 as usize)?.name.as_str(), ready.program.as_deref()?))
+        });
+        self.programs.tell(found)
     }
 
     /// Whether enough nodes have been ready for anything to be placed.

@@ -16,6 +16,7 @@ fn ready(slots: u32) -> Ready {
         slots,
         instance: 7,
         kernel: "portable".to_owned(),
+        program: None,
         held: Vec::new(),
         draining: false,
     }

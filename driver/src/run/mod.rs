@@ -13,6 +13,7 @@
 //! | `judge` | which reports can be believed |
 //! | `differing` | what follows where two executors tell different numbers |
 //! | `executors` | where each executor stands |
+//! | `programs` | where executors have found the study's program |
 //! | `attempts` | where an attempt stands between its launch and its end |
 //! | `effects` | what people are told, and which files go, once the journal has what led to it |
 //! | `mailbox`, `acks` | what waits on the way from and to executors, and which messages are safe |
@@ -51,6 +52,7 @@ mod left;
 mod mailbox;
 mod names;
 mod outcome;
+mod programs;
 mod read;
 mod record;
 mod reports;

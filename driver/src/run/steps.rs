@@ -111,7 +111,9 @@ impl Run<'_> {
             self.say(format!("{} is there, with {slots}", self.cluster.name(executor)));
         }
         self.mail.session_began(executor);
-        for (executor, ready) in self.executors.on_ready(executor, ready, self.settings.nodes_min) {
+        let used = self.executors.on_ready(executor, ready, self.settings.nodes_min);
+        self.executors.tell_programs(&used).into_iter().for_each(|line| self.say(line));
+        for (executor, ready) in used {
             let restarted = self.admit(executor, ready.instance);
             let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();
             self.feed(Event::ExecutorReady { executor, slots: ready.slots, held, restarted });

@@ -163,3 +163,16 @@ async fn a_log_is_kept_of_attempts_that_were_launched_on_its_executor_also_after
     bench.tells(0, own, failed());
     assert_eq!(bench.logs(0, own, "late"), "late");
 }
+
+#[tokio::test(start_paused = true)]
+async fn people_hear_where_the_program_is_before_anything_is_placed() {
+    let mut bench = Bench::new(3, &["a", "b", "c"]);
+    bench.programs = vec!["/venv/bin/python", "/venv/bin/python", "/usr/bin/python"];
+    bench.run.settings.nodes_min = 2;
+    bench.is_ready(0, 1, &[]);
+    assert_eq!(bench.said(), "");
+    bench.is_ready(1, 1, &[]);
+    assert!(bench.said().contains("program: /venv/bin/python on 2 executors\n"));
+    bench.is_ready(2, 1, &[]);
+    assert!(bench.said().contains("program: /usr/bin/python on c\n"));
+}

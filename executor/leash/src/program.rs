@@ -16,7 +16,7 @@ use crate::order::{Order, READS_FROM, WRITES_TO};
 use crate::sys;
 
 /// Where programs are looked for if the order's environment has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// If the machine runs out of memory, the program goes before the executor does. Of -1000 to 1000.
 const OUT_OF_MEMORY_SCORE: &str = "500";
 

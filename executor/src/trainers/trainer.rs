@@ -1,6 +1,7 @@
 //! What every trainer is.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 
 use broadsweep_common::attempt::Ended;
@@ -34,6 +35,11 @@ pub(crate) trait Trainer: Send + Sync {
         on: (Content, Part),
         control: &mut SlotControl,
     ) -> Ended;
+
+    /// Where the program is that attempts start, if that is known before them.
+    fn program(&self) -> Option<&Path> {
+        None
+    }
 
     /// What is replayed, where that is all: it can be simulated.
     fn replays(&self) -> Option<&ReplayDescription> {

@@ -65,6 +65,7 @@ fn reason_message(refusal: Refusal) -> Reason {
         }
         Refusal::Data { reason } => Reason::Data(cut(&reason)),
         Refusal::Study { reason } => Reason::Study(cut(&reason)),
+        Refusal::Program { reason } => Reason::Program(cut(&reason)),
         Refusal::Trainer { reason } => Reason::Trainer(cut(&reason)),
         Refusal::NoPrograms => Reason::NoPrograms(session::NoPrograms {}),
     }
@@ -88,6 +89,7 @@ fn reason(message: Reason) -> Result<Refusal, WireError> {
         }
         Reason::Data(reason) => Refusal::Data { reason: cut(&reason) },
         Reason::Study(reason) => Refusal::Study { reason: cut(&reason) },
+        Reason::Program(reason) => Refusal::Program { reason: cut(&reason) },
         Reason::Trainer(reason) => Refusal::Trainer { reason: cut(&reason) },
         Reason::NoPrograms(session::NoPrograms {}) => Refusal::NoPrograms,
     })

@@ -290,10 +290,16 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
         Err(Refusal::Kernel { wanted: "avx512".into(), has: vec!["portable".into()] }),
         Err(Refusal::Missing { what: StudyPart::Data, blob: Digest::of(b"d") }),
         Err(Refusal::Trainer { reason: "no rows".into() }),
+        Err(Refusal::Program { reason: "no python".into() }),
     ];
     let answers = refusals.map(|answer| {
         let answer = Some(wire::answer_message(answer));
-        executor_item::Item::Prepared(Prepared { answer, from_peers_bytes: 1, from_cache_bytes: 2 })
+        executor_item::Item::Prepared(Prepared {
+            answer,
+            from_peers_bytes: 1,
+            from_cache_bytes: 2,
+            program: "/bin/sh".into(),
+        })
     });
     let capabilities =
         Capabilities { kernels: vec!["avx2".into()], programs_allowed: true, files_allowed: true, gpus: 1 };

@@ -5,10 +5,12 @@
 //! | `order` | what the program is given: words, environment, files |
 //! | `course` | what becomes of what it tells: epochs, in order |
 //! | `telling` | lines of metrics, in their forms |
+//! | `found` | where the program is, before anything is placed |
 //! | `folders` | folders that go when nobody uses them |
 
 mod course;
 mod folders;
+mod found;
 mod order;
 mod telling;
 
@@ -81,6 +83,8 @@ pub(crate) struct ProgramTrainer {
     seed: u64,
     program: ProgramDescription,
     data: UsedFolder,
+    /// Where the program is, unless only an attempt knows, or it is a file of the study.
+    found: Option<PathBuf>,
     means: Means,
     /// Slots whose supervisors wait for the next attempt.
     slots: Mutex<Vec<Slot>>,
@@ -96,7 +100,7 @@ impl ProgramTrainer {
     /// The trainer of a study whose files are here.
     ///
     /// # Errors
-    /// [`Refusal`], if programs are not allowed here, or the study's files cannot be unpacked.
+    /// [`Refusal`], if programs are not allowed here, the study's files cannot be unpacked, or this one cannot be started.
     pub(crate) fn new(seed: u64, program: ProgramDescription, data: &Dataset, means: Means) -> Result<Self, Refusal> {
         let programs = means.programs.as_ref().ok_or(Refusal::NoPrograms)?;
         Printed::new(&program.printed).map_err(|error| Refusal::Study { reason: error.to_string() })?;
@@ -105,7 +109,8 @@ impl ProgramTrainer {
         let filled = UsedFolder::filled(&programs.base, &name, |folder| unpack(files, folder, Access::ReadOnly));
         let data =
             filled.map_err(|error| Refusal::Data { reason: format!("its files cannot be unpacked: {error}") })?;
-        Ok(Self { seed, program, data, means, slots: Mutex::default() })
+        let found = found::find(&program, data.path()).map_err(|reason| Refusal::Program { reason })?;
+        Ok(Self { seed, program, data, found, means, slots: Mutex::default() })
     }
 
     fn programs(&self) -> Result<&Programs, String> {
@@ -272,6 +277,10 @@ impl Trainer for ProgramTrainer {
 
     fn measure(&self, _: Replicate, _: &Configuration, _: (Content, Part), _: &mut SlotControl) -> Ended {
         Ended::failed("a program measures by itself")
+    }
+
+    fn program(&self) -> Option<&Path> {
+        self.found.as_deref()
     }
 }
 

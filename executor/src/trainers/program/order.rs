@@ -171,7 +171,7 @@ impl Facts<'_> {
 }
 
 /// The executor's own path, behind `first`.
-fn path_with(first: &Path) -> OsString {
+pub(super) fn path_with(first: &Path) -> OsString {
     let mut path = OsString::from(first);
     if let Some(rest) = std::env::var_os("PATH") {
         path.push(":");
@@ -180,27 +180,26 @@ fn path_with(first: &Path) -> OsString {
     path
 }
 
+/// A program that is started by this command, for tests.
+#[cfg(test)]
+pub(super) fn described(command: &[&str]) -> ProgramDescription {
+    ProgramDescription {
+        command: command.iter().map(|word| Word::parse(word).unwrap()).collect(),
+        env_prefix: Some("/opt/venv".to_owned()),
+        epochs: broadsweep_common::setting::Setting::Fixed(5),
+        printed: Vec::new(),
+        objective: broadsweep_common::metrics::MetricName::VALIDATION_ERROR,
+        outputs: Vec::new(),
+        grace_ms: 0,
+        memory_bytes: None,
+        disk_bytes: 1,
+        is_deterministic: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::metrics::MetricName;
-    use broadsweep_common::setting::Setting::Fixed;
-
     use super::*;
-
-    fn described(command: &[&str]) -> ProgramDescription {
-        ProgramDescription {
-            command: command.iter().map(|word| Word::parse(word).unwrap()).collect(),
-            env_prefix: Some("/opt/venv".to_owned()),
-            epochs: Fixed(5),
-            printed: Vec::new(),
-            objective: MetricName::VALIDATION_ERROR,
-            outputs: Vec::new(),
-            grace_ms: 0,
-            memory_bytes: None,
-            disk_bytes: 1,
-            is_deterministic: false,
-        }
-    }
 
     #[test]
     fn a_command_is_told_all_that_is_known_of_its_attempt() {
