@@ -139,11 +139,52 @@ pub enum ArtifactName {
     Output,
 }
 
-/// Monotonic time by phase, by the executor's clock.
+/// What was spent since the report before: monotonic time by phase, by the executor's clock, and what programs used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durations {
     /// Fitting weights.
     pub training: Duration,
     /// Measuring them.
     pub evaluation: Duration,
+    /// What the processes of a program used, which is known once they have ended.
+    pub used: Option<Used>,
+}
+
+/// What processes used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Processor time of all of them, user and system, in microseconds.
+    pub cpu_us: u64,
+    /// The most memory at one time.
+    pub memory_peak_bytes: u64,
+}
+
+impl Used {
+    /// What these used that ran after each other, where any of it is known.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Option<Self>>) -> Option<Self> {
+        all.into_iter().flatten().reduce(|before, after| Self {
+            cpu_us: before.cpu_us.saturating_add(after.cpu_us),
+            memory_peak_bytes: before.memory_peak_bytes.max(after.memory_peak_bytes),
+        })
+    }
+
+    /// The processor time, in seconds.
+    #[must_use]
+    pub fn cpu_s(self) -> f64 {
+        self.cpu_us as f64 / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ran_after_each_other_took_all_of_the_time_and_the_largest_memory() {
+        let used = |cpu_us, memory_peak_bytes| Some(Used { cpu_us, memory_peak_bytes });
+        assert_eq!(Used::sum([None, used(2, 9), None, used(3, 4)]), used(5, 9));
+        assert_eq!(Used::sum([used(u64::MAX, 1), used(1, 1)]), used(u64::MAX, 1), "whatever an executor says");
+        assert_eq!(Used::sum([None, None]), None);
+    }
 }

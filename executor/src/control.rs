@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
+use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report, Used};
 use broadsweep_common::ids::{AttemptId, Digest};
 use broadsweep_common::metrics::Metrics;
 use tokio::sync::mpsc::UnboundedSender;
@@ -59,6 +59,11 @@ impl SlotControl {
             *since = now;
         }
         std::mem::take(&mut self.unreported)
+    }
+
+    /// The processes of a program have used this, and have ended.
+    pub(crate) fn used(&mut self, used: Used) {
+        self.unreported.used = Used::sum([self.unreported.used, Some(used)]);
     }
 
     pub(crate) fn send(&self, report: Report) {

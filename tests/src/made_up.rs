@@ -133,6 +133,7 @@ fn add_trial(run: &mut RunRecord, trial: u32, dice: &mut Dice, free_at: &mut [f6
         executor: Some(ExecutorId(slot as u32 / 2)),
         training_s: 3.0,
         evaluation_s: 0.2,
+        used: None,
         started_s,
         ended_s: free_at[slot],
         measured: Metrics::default(),
@@ -180,6 +181,7 @@ fn attempt_of(
         ended_s: from + seconds,
         training_s: (seconds - 0.02) * 0.9,
         evaluation_s: (seconds - 0.02) * 0.06,
+        used: None,
         end: Some(end),
     }
 }

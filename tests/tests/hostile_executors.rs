@@ -21,7 +21,7 @@ use broadsweep_proto::session::attempt_ended::Outcome;
 use broadsweep_proto::session::executor_item::Item;
 use broadsweep_proto::session::{
     Applied, Artifact, ArtifactName, Attempt, AttemptEnded, Diverged, Durations, EpochEnded, Failed, Launch, Logged,
-    Measured, Metric, Prepared, Train, Trained, Welcome, launch::Kind, prepared::Answer,
+    Measured, Metric, Prepared, Train, Trained, Used, Welcome, launch::Kind, prepared::Answer,
 };
 use broadsweep_tests::chaos::ended_so;
 use broadsweep_tests::forged::{forged, name_of};
@@ -384,7 +384,11 @@ fn an_executor_that_reports_nan_and_one_that_leaves_with_every_launch_end_no_dri
                 attempt: launch.attempt,
                 epoch: 1,
                 metrics: metrics(f64::NAN),
-                durations: Some(Durations { training_us: u64::MAX, evaluation_us: u64::MAX }),
+                durations: Some(Durations {
+                    training_us: u64::MAX,
+                    evaluation_us: u64::MAX,
+                    used: Some(Used { cpu_us: u64::MAX, memory_peak_bytes: u64::MAX }),
+                }),
                 checkpoint: Bytes::new(),
             });
             talk.say(vec![report, ended(launch.attempt, trained(1))]).await;

@@ -48,6 +48,18 @@ fn a_script_is_tuned_as_it_is_and_what_it_made_comes_to_best() {
     let epochs = String::from_utf8(outcome.file("epochs.csv")).unwrap();
     assert_eq!(epochs.lines().count(), 1 + 4 * 3, "{epochs}");
     assert!(epochs.lines().next().unwrap().contains("loss"), "a metric of its own name is there: {epochs}");
+    for (table, rows) in [("attempts.csv", 4), ("trials.csv", 4)] {
+        let mut reader = csv::Reader::from_reader(&outcome.file(table)[..]);
+        let header = reader.headers().unwrap().clone();
+        let of = |row: &csv::StringRecord, name| -> f64 {
+            let place = header.iter().position(|column| column == name).unwrap();
+            row[place].parse().unwrap()
+        };
+        let used = reader.records().map(|row| row.unwrap());
+        let used: Vec<_> = used.map(|row| (of(&row, "cpu_s"), of(&row, "memory_peak_bytes"))).collect();
+        let is_told = |(cpu_s, bytes): &(f64, f64)| *cpu_s > 0.0 && *cpu_s < 60.0 && *bytes > 4096.0;
+        assert!(used.len() == rows && used.iter().all(is_told), "{table}: {used:?}");
+    }
     let model = fs::read_to_string(outcome.folder.join("best/outputs/model")).unwrap();
     assert_eq!(model, "model of --lr=0.125\n");
     let alone = lab.tuned(&study, "alone", &["--local", "1x1"]);

@@ -97,6 +97,7 @@ fn a_forecast_has_what_the_run_had_beside_its_work() {
         ended_s: started_s + 2.5,
         training_s: 2.0,
         evaluation_s: 0.0,
+        used: None,
         end: Some(AttemptEnd::Completed),
     };
     let trial =

@@ -34,6 +34,7 @@ fn attempt(
         ended_s,
         training_s: work_s,
         evaluation_s: 0.0,
+        used: None,
         end: Some(end),
     }
 }

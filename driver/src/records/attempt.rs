@@ -1,5 +1,6 @@
 //! One attempt as it is remembered: where it ran, how far it came, and how it ended.
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 use broadsweep_scheduler::Outcome;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct AttemptRecord {
     pub training_s: f64,
     /// Spent in measuring errors, likewise.
     pub evaluation_s: f64,
+    /// What its program used, where it is one and that was told.
+    pub used: Option<Used>,
     /// How it ended; `None` while it runs.
     pub end: Option<AttemptEnd>,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr;
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics, Objective};
@@ -40,6 +41,8 @@ pub struct TrialRecord {
     pub training_s: f64,
     /// Seconds spent in measuring errors, likewise.
     pub evaluation_s: f64,
+    /// What its programs used, those of all attempts together.
+    pub used: Option<Used>,
     /// Seconds from the run's start to the launch of its first attempt, by the driver's clock.
     pub started_s: f64,
     /// Seconds from the run's start to its end, by the driver's clock.

@@ -1,6 +1,7 @@
 //! A run as one JSON object, for programs: the summary, every trial with its epochs, and every attempt. What is absent
 //! is `null`; so is a number that JSON cannot hold.
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Value as Plain;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use serde::{Serialize, Serializer};
@@ -83,6 +84,7 @@ fn trial(run: &RunRecord, trial: &TrialRecord) -> Value {
         "epochs": trial.curves.iter().map(|(number, metrics)| epoch(number, &metrics)).collect::<Vec<_>>(),
         "attempts": trial.attempts, "executor": trial.executor.map(|executor| run.executor_name(executor)),
         "started_s": trial.started_s, "ended_s": trial.ended_s, "training_s": trial.training_s, "evaluation_s": trial.evaluation_s,
+        "cpu_s": trial.used.map(Used::cpu_s), "memory_peak_bytes": trial.used.map(|used| used.memory_peak_bytes),
     });
     let own = own_metrics(trial);
     if !own.is_empty() {
@@ -123,7 +125,8 @@ fn attempt(run: &RunRecord, attempt: &AttemptRecord) -> Value {
         "attempt": attempt.attempt.to_string(), "task": attempt.attempt.task.0, "number": attempt.attempt.number,
         "executor": run.executor_name(attempt.executor), "from_epoch": attempt.from_epoch, "epoch": attempt.epoch,
         "started_s": attempt.started_s, "ended_s": attempt.ended_s, "training_s": attempt.training_s,
-        "evaluation_s": attempt.evaluation_s, "end": end.map(AttemptEnd::word),
+        "evaluation_s": attempt.evaluation_s, "cpu_s": attempt.used.map(Used::cpu_s),
+        "memory_peak_bytes": attempt.used.map(|used| used.memory_peak_bytes), "end": end.map(AttemptEnd::word),
         "reason": end.map(AttemptEnd::reason).filter(|reason| !reason.is_empty()),
     })
 }

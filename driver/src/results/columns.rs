@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Value;
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
@@ -62,7 +63,12 @@ fn columns(run: &RunRecord) -> Vec<(String, Column)> {
 
 impl Column {
     fn integers(run: &RunRecord, cell: impl Fn(&TrialRecord) -> Option<u64>) -> Self {
-        Self::Integers(run.trials.iter().map(|trial| cell(trial).map(|integer| integer as i64)).collect())
+        Self::Integers(
+            run.trials
+                .iter()
+                .map(|trial| cell(trial).map(|integer| i64::try_from(integer).unwrap_or(i64::MAX)))
+                .collect(),
+        )
     }
 
     fn reals(run: &RunRecord, cell: impl Fn(&TrialRecord) -> Option<f64>) -> Self {
@@ -100,6 +106,8 @@ impl Column {
             "ended_s" => Self::reals(run, |trial| Some(trial.ended_s)),
             "training_s" => Self::reals(run, |trial| Some(trial.training_s)),
             "evaluation_s" => Self::reals(run, |trial| Some(trial.evaluation_s)),
+            "cpu_s" => Self::reals(run, |trial| trial.used.map(Used::cpu_s)),
+            "memory_peak_bytes" => Self::integers(run, |trial| trial.used.map(|used| used.memory_peak_bytes)),
             _ => Self::texts(run, |trial| Some(outcome_cells(trial).1).filter(|reason| !reason.is_empty())),
         }
     }

@@ -84,6 +84,7 @@ fn add_number(hasher: &mut Sha256, number: u32) {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::attempt::Used;
     use broadsweep_common::configuration::Value;
     use broadsweep_common::ids::TrialId;
 
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(changed(|record| record.executor = None), expected, "executor");
         assert_eq!(changed(|record| record.training_s = 9.0), expected, "training_s");
         assert_eq!(changed(|record| record.evaluation_s = 9.0), expected, "evaluation_s");
+        assert_eq!(changed(|record| record.used = Some(Used::default())), expected, "used");
         assert_eq!(changed(|record| record.started_s = 9.0), expected, "started_s");
         assert_eq!(changed(|record| record.ended_s = 9.0), expected, "ended_s");
     }

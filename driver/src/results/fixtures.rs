@@ -68,6 +68,7 @@ pub(crate) fn finished(trial: u32, error: f64) -> TrialRecord {
         executor: Some(ExecutorId(0)),
         training_s: 1.5,
         evaluation_s: 0.25,
+        used: None,
         started_s: 0.5,
         ended_s: 2.5,
         measured: Metrics::default(),
@@ -105,6 +106,7 @@ fn attempts(trial: &TrialRecord) -> impl Iterator<Item = AttemptRecord> {
         ended_s,
         training_s: 1.5,
         evaluation_s: 0.25,
+        used: None,
         end: Some(if number == count {
             AttemptEnd::Completed
         } else {

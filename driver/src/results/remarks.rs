@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::metrics::MetricName;
 
 use super::measured::{is_error, metric_text, title};
@@ -84,6 +85,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.extend(differences(run));
     sentences.extend(unfinished(run));
     sentences.extend(given_up(run));
+    sentences.extend(used_sentence(run));
     sentences.extend(stage_sentence(run));
     sentences.push(broadcast_sentence(run));
     sentences.extend(ledger::sentences(&Ledger::of(run), run));
@@ -121,6 +123,18 @@ fn differences(run: &RunRecord) -> Vec<String> {
 #[must_use]
 pub fn without_an_end(run: &RunRecord) -> &'static str {
     if run.stage == Stage::GoingOn { "not over yet" } else { "not run" }
+}
+
+/// What programs used, where that is known.
+fn used_sentence(run: &RunRecord) -> Option<String> {
+    let all = Used::sum(run.attempts.iter().map(|attempt| attempt.used))?;
+    let largest = run.attempts.iter().max_by_key(|attempt| attempt.used.map(|used| used.memory_peak_bytes))?;
+    Some(format!(
+        "programs used {} of processor time, and {} of memory at most, in attempt {}",
+        duration_text(seconds(all.cpu_s())),
+        bytes_text(all.memory_peak_bytes),
+        largest.attempt
+    ))
 }
 
 /// Why there is not all that was planned.

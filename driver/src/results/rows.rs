@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
 use std::io;
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::MetricName;
 
@@ -23,11 +24,20 @@ pub(super) const TRIAL: &str = "trial";
 /// The columns between the parameters' and the metrics'.
 pub(super) const ENDED: [&str; 3] = ["outcome", "counted_epoch", "epochs"];
 /// The columns after the metrics'.
-pub(super) const TOOK: [&str; 7] =
-    ["attempts", "executor", "started_s", "ended_s", "training_s", "evaluation_s", "reason"];
+pub(super) const TOOK: [&str; 9] = [
+    "attempts",
+    "executor",
+    "started_s",
+    "ended_s",
+    "training_s",
+    "evaluation_s",
+    "cpu_s",
+    "memory_peak_bytes",
+    "reason",
+];
 /// The second column of epochs.
 const EPOCH: &str = "epoch";
-const ATTEMPT_COLUMNS: [&str; 12] = [
+const ATTEMPT_COLUMNS: [&str; 14] = [
     "attempt",
     "task",
     "number",
@@ -38,6 +48,8 @@ const ATTEMPT_COLUMNS: [&str; 12] = [
     "ended_s",
     "training_s",
     "evaluation_s",
+    "cpu_s",
+    "memory_peak_bytes",
     "end",
     "reason",
 ];
@@ -76,6 +88,7 @@ pub fn trials_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
         for seconds in [trial.started_s, trial.ended_s, trial.training_s, trial.evaluation_s] {
             rows.real(seconds)?;
         }
+        rows.used(trial.used)?;
         rows.text(&reason)?;
         rows.end()?;
     }
@@ -111,6 +124,7 @@ pub fn attempts_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
         for seconds in [attempt.started_s, attempt.ended_s, attempt.training_s, attempt.evaluation_s] {
             rows.shown(&seconds)?;
         }
+        rows.used(attempt.used)?;
         let end = attempt.end.as_ref();
         rows.text(end.map_or("", AttemptEnd::word))?;
         rows.text(&end.map(AttemptEnd::reason).unwrap_or_default())?;
@@ -184,6 +198,15 @@ impl Rows {
             Some(Value::Real(real)) => self.real(*real),
             Some(Value::Choice(word)) => self.text(word),
             Some(other @ (Value::Integer(_) | Value::Flag(_))) => self.shown(other),
+            None => self.text(""),
+        }
+    }
+
+    /// The cells of what programs used.
+    fn used(&mut self, used: Option<Used>) -> csv::Result<()> {
+        self.real(used.map(Used::cpu_s))?;
+        match used {
+            Some(used) => self.shown(&used.memory_peak_bytes),
             None => self.text(""),
         }
     }
@@ -282,6 +305,7 @@ mod tests {
             ("ended_s", "2.5"),
             ("training_s", "1.5"),
             ("evaluation_s", "0.25"),
+            ("cpu_s", ""),
             ("reason", ""),
         ] {
             assert_eq!(row[column], cell, "{column}");
@@ -354,13 +378,15 @@ mod tests {
     fn every_attempt_has_a_row_with_the_reason_of_its_end() {
         let mut trial = finished(4, 0.1);
         trial.attempts = 2;
-        let bytes = attempts_csv(&run(vec![trial, not_run(5)])).unwrap();
+        let mut record = run(vec![trial, not_run(5)]);
+        record.attempts[1].used = Some(Used { cpu_us: 2_500_000, memory_peak_bytes: 4096 });
+        let bytes = attempts_csv(&record).unwrap();
         assert_eq!(header(&bytes), ATTEMPT_COLUMNS);
         let shown: Vec<_> = parse(&bytes)
             .iter()
-            .map(|row| [&row["attempt"], &row["end"], &row["reason"]].map(String::clone))
+            .map(|row| ["attempt", "cpu_s", "memory_peak_bytes", "end", "reason"].map(|name| row[name].clone()))
             .collect();
-        assert_eq!(shown, [["t4.1", "failed", "out of luck"], ["t4.2", "completed", ""]]);
+        assert_eq!(shown, [["t4.1", "", "", "failed", "out of luck"], ["t4.2", "2.5", "4096", "completed", ""]]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How records add up to a book.
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::MetricName;
 use broadsweep_common::task::Replicate;
@@ -208,6 +209,7 @@ impl Book {
             ended_s: at.seconds(),
             training_s: 0.0,
             evaluation_s: 0.0,
+            used: None,
             end: None,
         });
         Ok(())
@@ -220,6 +222,7 @@ impl Book {
         record.epoch = epoch;
         record.training_s += spent.training_s();
         record.evaluation_s += spent.evaluation_s();
+        record.used = Used::sum([record.used, spent.used]);
         if self.replicate_mut(replicate)?.curves.epochs() < epoch {
             self.push_epoch(replicate, row)?;
         } else {
@@ -251,6 +254,7 @@ impl Book {
         record.ended_s = at.seconds();
         record.training_s += spent.training_s();
         record.evaluation_s += spent.evaluation_s();
+        record.used = Used::sum([record.used, spent.used]);
         let executor = record.executor;
         // As the scheduler counts: also one that comes back.
         if end.blames() == Blame::Executor {

@@ -77,7 +77,8 @@ fn those_took_part_that_were_ever_ready_with_the_slots_that_they_had_last() {
 #[test]
 fn an_attempt_took_what_its_epochs_and_its_end_took() {
     let mut book = with_executors(1);
-    let spent = Spent::from(Durations { training: Duration::from_secs(4), evaluation: Duration::from_secs(1) });
+    let spent =
+        Spent::from(Durations { training: Duration::from_secs(4), evaluation: Duration::from_secs(1), used: None });
     let of_epoch = |number| {
         let row = Row { names: 0, values: vec![2.0, 0.5] };
         Record::Epoch { attempt: attempt(0, 1), epoch: number, row, spent }

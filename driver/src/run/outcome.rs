@@ -1,5 +1,6 @@
 //! What is left at the end of a run, as plain data.
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::Metrics;
 
@@ -111,6 +112,7 @@ impl Book {
             executor: last.map(|attempt| attempt.executor),
             training_s: took(|attempt| attempt.training_s),
             evaluation_s: took(|attempt| attempt.evaluation_s),
+            used: Used::sum(segments().flat_map(|task| &task.attempts).map(|attempt| attempt.used)),
             started_s: first.map_or(0.0, |attempt| attempt.started_s),
             ended_s: finish.map_or(0.0, |(_, at)| at.seconds()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broadsweep_common::attempt::Durations;
+use broadsweep_common::attempt::{Durations, Used};
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
@@ -288,11 +288,12 @@ pub(super) struct Begun {
     pub(super) at: Moment,
 }
 
-/// Time by phase, in microseconds.
+/// What was spent: time by phase, in microseconds, and what programs used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spent {
     training_us: u64,
     evaluation_us: u64,
+    pub(super) used: Option<Used>,
 }
 
 impl Spent {
@@ -308,7 +309,11 @@ impl Spent {
 impl From<Durations> for Spent {
     fn from(durations: Durations) -> Self {
         let microseconds = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self { training_us: microseconds(durations.training), evaluation_us: microseconds(durations.evaluation) }
+        Self {
+            training_us: microseconds(durations.training),
+            evaluation_us: microseconds(durations.evaluation),
+            used: durations.used,
+        }
     }
 }
 

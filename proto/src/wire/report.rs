@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use broadsweep_common::attempt::{ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
+use broadsweep_common::attempt::{
+    ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report, Used,
+};
 use broadsweep_common::ids::Digest;
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
 
@@ -16,6 +18,10 @@ pub fn report_item(report: &Report) -> executor_item::Item {
     let durations = Some(session::Durations {
         training_us: microseconds(report.durations.training),
         evaluation_us: microseconds(report.durations.evaluation),
+        used: report
+            .durations
+            .used
+            .map(|Used { cpu_us, memory_peak_bytes }| session::Used { cpu_us, memory_peak_bytes }),
     });
     match &report.event {
         AttemptEvent::Epoch { epoch, metrics, checkpoint } => executor_item::Item::EpochEnded(session::EpochEnded {
@@ -174,6 +180,7 @@ fn durations(message: Option<session::Durations>) -> Durations {
     Durations {
         training: Duration::from_micros(message.training_us),
         evaluation: Duration::from_micros(message.evaluation_us),
+        used: message.used.map(|session::Used { cpu_us, memory_peak_bytes }| Used { cpu_us, memory_peak_bytes }),
     }
 }
 

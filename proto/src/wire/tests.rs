@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broadsweep_common::attempt::{
-    ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report,
+    ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report, Used,
 };
 use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
@@ -61,7 +61,8 @@ fn a_launch_is_the_same_after_the_wire() {
 
 #[test]
 fn a_report_is_the_same_after_the_wire() {
-    let durations = Durations { training: Duration::from_micros(5), evaluation: Duration::from_micros(6) };
+    let used = Some(Used { cpu_us: 8, memory_peak_bytes: 1 << 40 });
+    let durations = Durations { training: Duration::from_micros(5), evaluation: Duration::from_micros(6), used };
     let ends = [
         Ended::Trained { epoch: 2, artifacts: artifacts() },
         Ended::Trained { epoch: 2, artifacts: Vec::new() },

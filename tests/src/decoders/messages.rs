@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report};
+use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report, Used};
 use broadsweep_common::blob::BLOCK_BYTES;
 use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::configuration::{Configuration, Value};
@@ -283,7 +283,8 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
         AttemptEvent::Ended(Ended::Diverged { epoch: 3 }),
         AttemptEvent::Ended(Ended::Failed { reason: "out of luck".into() }),
     ];
-    let durations = Durations { training: Duration::from_micros(5), evaluation: Duration::from_micros(6) };
+    let used = Some(Used { cpu_us: 8, memory_peak_bytes: 9 });
+    let durations = Durations { training: Duration::from_micros(5), evaluation: Duration::from_micros(6), used };
     let reports = events.map(|event| wire::report_item(&Report { attempt: attempt(), durations, event }));
     let refusals = [
         Ok(4),

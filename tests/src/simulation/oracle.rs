@@ -53,6 +53,7 @@ fn expected(scenario: &Scenario, campaign: &Campaign) -> Vec<TrialRecord> {
             executor: None,
             training_s: 0.0,
             evaluation_s: 0.0,
+            used: None,
             started_s: 0.0,
             ended_s: 0.0,
         }

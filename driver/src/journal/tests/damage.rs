@@ -156,12 +156,12 @@ fn damage_is_told_with_the_file_the_record_the_byte_and_what_to_do() {
 #[test]
 fn a_journal_of_another_format_is_refused_with_both_named() {
     // The one before wrote all numbers at their full width.
-    for (version, named) in [(VERSION + 5, "has format 10"), (VERSION - 1, "has format 4")] {
+    for (version, named) in [(VERSION + 5, "has format 11"), (VERSION - 1, "has format 5")] {
         let (mut bytes, ..) = sample();
         bytes[..HEADER_BYTES].copy_from_slice(&header(version));
         let (opened, storage) = opened(&bytes);
         let error = opened.unwrap_err().to_string();
-        assert!(error.contains(&format!("{named}, and this broadsweep reads format 5")), "{error}");
+        assert!(error.contains(&format!("{named}, and this broadsweep reads format 6")), "{error}");
         assert_eq!(storage.journal().unwrap(), bytes);
     }
 }

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use broadsweep_common::attempt::Used;
 use broadsweep_common::metrics::{MetricName, Metrics};
-use broadsweep_leash::{Excerpt, Lines};
+use broadsweep_leash::{Excerpt, Lines, Usage};
 
 use super::telling::{Printed, Told, of_json};
 use crate::archive::pack;
@@ -133,6 +134,12 @@ impl<'a> Course<'a> {
             None => {}
         }
         self.report();
+    }
+
+    /// What its processes used, now that none of them is left.
+    pub(super) fn used(&mut self, usage: Usage) {
+        let cpu_us = u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX);
+        self.control.used(Used { cpu_us, memory_peak_bytes: usage.peak_memory_bytes });
     }
 
     /// Whether the program may go on.

@@ -177,6 +177,7 @@ impl ProgramTrainer {
         let mut course = course.map_err(unusable)?;
         let left = self.run(&order, &mut course)?;
         course.close();
+        course.used(left.usage);
         if course.has_skipped() {
             return Ok(Tried::Skipped { known });
         }
