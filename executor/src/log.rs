@@ -220,7 +220,9 @@ mod tests {
         let mut logs = Logs::default();
         let attempts = [0, 1, 2].map(|task| AttemptId { task: TaskId(task), number: 1 });
         let open = attempts.map(|attempt| logs.open(attempt));
-        open.iter().for_each(|log| log.push(&[b'x'; 10]));
+        for log in &open {
+            log.push(&[b'x'; 10]);
+        }
         let took =
             |pieces: Vec<LogPiece>| pieces.iter().map(|it| (it.attempt.task.0, it.text.len())).collect::<Vec<_>>();
         assert_eq!(took(logs.take(15)), [(0, 10), (1, 5)]);

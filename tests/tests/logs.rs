@@ -86,7 +86,9 @@ fn each_attempt_has_its_own_log_and_a_failed_one_is_pointed_to() {
     }
     let status = lab.command(["status", "run"]).wait();
     assert!(status.stderr.contains("what t0.1 printed: broadsweep logs run t0.1"), "{status:?}");
-    files(&run).iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in files(&run) {
+        fs::remove_file(file).unwrap();
+    }
     let ended = logs(&lab, &["run", "t0.1"]);
     assert!(ended.code == Some(0) && ended.stderr.starts_with("t0.1 printed nothing"), "{ended:?}");
 }

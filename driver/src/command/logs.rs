@@ -285,10 +285,9 @@ impl Screen {
     /// Text as a terminal may have it. A tab is no harm, and tables need it.
     fn shown(&mut self, text: Vec<u8>) -> String {
         self.held.extend(text);
-        let whole = match str::from_utf8(&self.held) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Ok(_) | Err(_) => self.held.len(),
-        };
+        let end = self.held.utf8_chunks().last().map_or(&[][..], |last| last.invalid());
+        let is_begun = str::from_utf8(end).is_err_and(|error| error.error_len().is_none());
+        let whole = self.held.len() - if is_begun { end.len() } else { 0 };
         let text: Vec<u8> = self.held.drain(..whole).collect();
         let text = String::from_utf8_lossy(&text);
         text.split('\t').map(printable_lines).collect::<Vec<_>>().join("\t")

@@ -300,6 +300,7 @@ fn attempts() -> impl Strategy<Value = Vec<AttemptRecord>> {
                     ended_s: started_s + took_s,
                     training_s,
                     evaluation_s,
+                    used: None,
                     end,
                 }
             })

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(words(reader.read().unwrap()), "two\nthree\n");
         write(&run, "t7.2.log.100", "four\n");
         assert_eq!(words(reader.read().unwrap()), "\n[86 bytes left out]\nfour\n");
-        assert_eq!(words(LogReader::new(run.path(), ATTEMPT).read().unwrap()).len(), 8 + 6 + 23 + 5);
+        assert_eq!(words(LogReader::new(run.path(), ATTEMPT).read().unwrap()).len(), 8 + 6 + 21 + 5);
         let sizes = sizes(run.path()).unwrap().into_values();
         assert_eq!(sizes.collect::<Vec<_>>(), [8 + 6 + 5, 10]);
     }

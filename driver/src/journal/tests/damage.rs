@@ -193,7 +193,7 @@ fn a_commit_stands_in_the_file_as_the_format_says() {
     };
     let first = frame_of(0, &record(&said("a")));
     let second = frame_of(1, &[record(&Event::Ended), record(&said("b"))].concat());
-    let header = b"bswp-jnl\x05\0\0\0".to_vec();
+    let header = b"bswp-jnl\x06\0\0\0".to_vec();
     let checked = [&header[..], &crc32c::crc32c(&header).to_le_bytes()].concat();
     assert_eq!(storage.journal().unwrap(), [checked, first, second].concat());
 }
