@@ -172,3 +172,31 @@ fn lists_of_metrics_have_an_end() {
     }
     assert!(!book.has_room_for_names() && book.apply(&list(4096)).is_err());
 }
+
+#[test]
+fn a_run_is_known_up_to_whatever_happened_last() {
+    let mut book = book(1, false);
+    assert_eq!(book.latest(), Moment(0));
+    applied(&mut book, &one_epoch(0, 0.5));
+    assert_eq!(book.latest(), Moment(1));
+    applied(&mut book, &[trained(0, 1, None)]);
+    assert_eq!(book.latest(), Moment(9));
+    applied(&mut book, &[Record::Closed(Moment(5))]);
+    assert_eq!(book.latest(), Moment(9), "a clock that goes back takes nothing away");
+}
+
+#[test]
+fn what_came_out_of_partitions_stays_in_the_folder() {
+    let mut book = book(1, false);
+    let partition =
+        |partition| NewTask { kind: TaskKind::Apply { partition }, ..training(segment(0, 0, EPOCHS), Vec::new()) };
+    let finish = Finish::Applied { output: Digest::of(b"rows") };
+    applied(
+        &mut book,
+        &[
+            Record::TasksAdded { first: TaskId(1), tasks: vec![partition(0), partition(1)] },
+            Record::Finished { task: TaskId(2), finish, at: Moment(2) },
+        ],
+    );
+    assert_eq!(book.outputs().collect::<Vec<_>>(), [TaskId(2)]);
+}

@@ -124,6 +124,38 @@ fn commits_taken_out_put_in_or_exchanged_are_damage() {
     assert_eq!(twice.unwrap().1, commits()[0]);
 }
 
+/// A commit of these bytes, whatever they are, under the checksum that fits.
+fn forged(number: u64, payload: &[u8]) -> Vec<u8> {
+    let (length, number) = ((payload.len() as u32).to_le_bytes(), number.to_le_bytes());
+    let crc = crc32c::crc32c(&[&number[..], &length, payload].concat()).to_le_bytes();
+    [&length[..], &crc, &number, payload].concat()
+}
+
+#[test]
+fn a_commit_that_its_records_do_not_fill_is_none_though_its_checksum_fits() {
+    let (good, _, events) = sample();
+    let record = broadsweep_common::codec::pack(&Event::Ended).unwrap();
+    let whole = [&(record.len() as u32).to_le_bytes()[..], &record].concat();
+    let (read, _) = opened(&[&good[..], &forged(6, &whole)].concat());
+    assert_eq!(read.unwrap().1, [&events[..], &[Event::Ended]].concat());
+    for cut in [[&whole[..], &[9]].concat(), whole[..3].to_vec(), [&[9, 0, 0, 0], &record[..]].concat()] {
+        let (read, _) = opened(&[&good[..], &forged(6, &cut)].concat());
+        let (recovered, left) = read.unwrap();
+        assert_eq!(left, events);
+        assert_eq!(recovered.torn.unwrap().bytes, (format::HEAD_BYTES + cut.len()) as u64);
+    }
+}
+
+#[test]
+fn whoever_only_reads_is_told_what_is_left_out() {
+    let torn = Torn { path: "runs/a/journal".into(), offset: 70, bytes: 12, records: 3 };
+    assert_eq!(
+        torn.left_out(),
+        "the journal runs/a/journal ends in an unfinished commit, as a crash leaves it: 12 bytes after its first 3 \
+         records, from byte 70 on, are left out"
+    );
+}
+
 #[test]
 fn more_bytes_behind_than_one_commit_can_leave_are_damage() {
     let (good, ends, _) = sample();

@@ -128,6 +128,28 @@ fn a_folder_that_is_not_there_is_named() {
     assert!(error.to_string().contains("/nonexistent/run/journal"), "{error}");
 }
 
+#[test]
+fn whoever_only_reads_a_journal_cannot_write_it() {
+    let folder = tempfile::tempdir().unwrap();
+    Journal::<Event>::create(Arc::new(FolderStorage::new(folder.path()))).unwrap();
+    let reader = FolderStorage::for_reading(folder.path());
+    let bytes = reader.journal_bytes().unwrap().unwrap();
+    assert!(reader.append_journal(bytes, b"more").is_err());
+    assert_eq!(reader.journal_bytes().unwrap(), Some(bytes));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_told_and_does_not_pass_for_an_empty_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("weights"), "").unwrap();
+    let storage = FolderStorage::new(folder.path());
+    let done =
+        [storage.read("weights/t1", 9).map(drop), storage.remove("weights/t1"), storage.list("weights").map(drop)];
+    for (done, doing) in done.into_iter().zip(["read", "remove", "list"]) {
+        assert!(done.is_err(), "{doing}");
+    }
+}
+
 /// Set in the process that has the limit.
 const LIMITED: &str = "BROADSWEEP_TEST_LIMITED_FOLDER";
 
