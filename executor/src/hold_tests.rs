@@ -125,6 +125,19 @@ async fn an_executor_that_nobody_wants_knows_it_after_a_while() {
     assert!(waited.is_err(), "it is held");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_executor_that_was_let_go_a_moment_ago_is_not_forsaken_yet() {
+    let (hold, _folder) = hold();
+    let grip = hold.take(&claim("first", 1), false).await.unwrap();
+    let looking = Arc::clone(&hold);
+    let forsaken = tokio::spawn(async move { looking.until_forsaken().await });
+    tokio::time::sleep(ORPHAN_TIMEOUT * 9 / 10).await;
+    grip.dismiss();
+    let free_since = Instant::now();
+    forsaken.await.unwrap();
+    assert!(free_since.elapsed() >= ORPHAN_TIMEOUT);
+}
+
 #[tokio::test]
 async fn taking_over_waits_until_the_old_session_has_let_go() {
     for (run, generation, take_over) in [("second", 1, true), ("first", 1, false), ("first", 2, false)] {

@@ -117,8 +117,10 @@ fn serve(queue: &Queue) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Barrier;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+    use std::time::Duration;
 
     use super::*;
 
@@ -151,5 +153,22 @@ mod tests {
         let mut finished: Vec<i32> = results.iter().collect();
         finished.sort_unstable();
         assert_eq!(finished, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn threads_without_work_end_with_their_slots() {
+        thread_local!(static KEPT: Cell<Option<Sender<()>>> = const { Cell::new(None) });
+        let slots = SlotThreads::start(2).unwrap();
+        let (kept, ended) = channel();
+        let together = Arc::new(Barrier::new(2));
+        for _ in 0..2 {
+            let (kept, together) = (kept.clone(), Arc::clone(&together));
+            slots.perform([Box::new(move || {
+                together.wait();
+                KEPT.set(Some(kept)); // dropped as the thread ends
+            }) as Work]);
+        }
+        drop((kept, slots));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
     }
 }

@@ -196,6 +196,7 @@ fn a_segment_goes_on_where_the_one_before_it_paused() {
     assert_eq!(book.paused_at(TrialId(0)), Some(1));
     applied(&mut book, &continued(checkpoint));
     assert_eq!(book.paused_at(TrialId(0)), None);
+    assert_eq!(book.trial(TrialId(0)).unwrap().segments().collect::<Vec<_>>(), [TaskId(0), TaskId(1)]);
     let task = book.task(TaskId(1)).unwrap();
     assert_eq!(
         (task.begins_after(), task.needs(TaskId(1))),

@@ -157,14 +157,16 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use broadsweep_common::codec;
-    use broadsweep_common::ids::AttemptId;
+    use broadsweep_common::configuration::{Configuration, Value};
+    use broadsweep_common::ids::{AttemptId, TrialId};
     use broadsweep_common::metrics::{Direction, MetricName, Objective};
     use broadsweep_common::task::TaskKind;
     use broadsweep_scheduler::{Cost, Moment, Priority};
+    use broadsweep_search::Origin;
 
     use super::*;
     use crate::records::attempt::AttemptEnd;
-    use crate::run::record::Spent;
+    use crate::run::record::{Spent, TrialNeeds};
 
     /// An executor and a task.
     fn book(records: &[Record]) -> Book {
@@ -219,6 +221,47 @@ mod tests {
         read.apply(&process(8)).unwrap();
         assert_eq!(refused_on(&read), []);
         assert_eq!(refused_on(&told_again(&read).1), []);
+    }
+
+    /// The number of the first decision of each record, and how many there are.
+    fn told(decisions: Vec<(VirtualTime, Decided)>) -> Vec<(u32, usize)> {
+        let told = decided(5, decisions.into_iter()).map(|record| match record {
+            Record::Decided { first, decisions, .. } => (first, decisions.len()),
+            other => panic!("{other:?}"),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn decisions_of_one_moment_share_a_record_as_far_as_it_goes() {
+        let go_on = |v| (VirtualTime(v), Decided::Continue { trial: TrialId(0), until_epoch: 1 });
+        assert_eq!(told(vec![go_on(0), go_on(0), go_on(1)]), [(5, 2), (7, 1)]);
+        let pieces = [(5, PIECE), (5 + PIECE as u32, PIECE), (5 + 2 * PIECE as u32, 1)];
+        assert_eq!(told(vec![go_on(0); 2 * PIECE + 1]), pieces);
+
+        let start = |letters: usize| Decided::Start {
+            configuration: Configuration::from_iter([("name", Value::Choice("x".repeat(letters)))]),
+            origin: Origin::Point(0),
+            until_epoch: None,
+            needs: TrialNeeds::default(),
+        };
+        let letters = Value::Choice(String::new()).to_string().len();
+        assert_eq!(bytes_of(&start(3)), DECISION_BYTES + PARAMETER_BYTES + "name".len() + letters + 3);
+        let quarter = start(PIECE_BYTES / 4 - bytes_of(&start(0)));
+        assert_eq!(told(vec![(VirtualTime(0), quarter); 9]), [(5, 4), (9, 4), (13, 1)]);
+    }
+
+    #[test]
+    fn tasks_fill_records_that_say_which_is_the_first() {
+        let kind = TaskKind::Apply { partition: 0 };
+        let task = NewTask { kind, cost: 1, priority: Priority::longest_first(Cost(1)), inputs: Vec::new() };
+        let told = added(TaskId(5), vec![task; 2 * PIECE + 1]).map(|record| match record {
+            Record::TasksAdded { first, tasks } => (first.0, tasks.len()),
+            other => panic!("{other:?}"),
+        });
+        let pieces = [(5, PIECE), (5 + PIECE as u32, PIECE), (5 + 2 * PIECE as u32, 1)];
+        assert_eq!(told.collect::<Vec<_>>(), pieces);
+        assert_eq!(added(TaskId(5), Vec::new()).count(), 0);
     }
 
     #[test]

@@ -174,6 +174,19 @@ async fn a_writer_that_gives_up_leaves_what_arrived_to_the_next_and_no_empty_fil
 }
 
 #[tokio::test]
+async fn a_blob_that_is_given_up_where_the_disk_is_full_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blob, path) = (blob(2), folder.path().join("half.part"));
+    let file = fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let part = assembly::PartFile::new(file, path.clone(), false);
+    let mut assembly = Assembly::in_file(blob.manifest.clone(), part).await;
+    let block = Bytes::copy_from_slice(blob.block(0).unwrap());
+    assembly.write(0, block.clone(), Digest::of(&block)).unwrap();
+    assembly.discard();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
 async fn memory_that_a_manifest_asks_for_is_bounded_before_it_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlobStore::open(folder.path()).unwrap();
