@@ -169,6 +169,18 @@ fn a_validation_loss_that_is_not_finite_is_a_divergence() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_on_either_of_two_parts_that_count_is_a_divergence() {
+    let class = |_, row: usize| vec![(row as u32 % 2).to_ne_bytes()];
+    let (model, training) = (classifier(vec![dense(2, Activation::Linear)]), sgd(0.5, 5, 3));
+    for infinite in [Part::Validation, Part::Test] {
+        let feature = |part: Part, row| vec![if part == infinite { f32::INFINITY } else { wave(row) }];
+        let data = values(&[1], TargetKind::Classes { count: 2 }, [20, 4, 4], feature, class);
+        let task = TrainTask { select: Select::Test, ..task(&model, &training) };
+        assert_eq!(run(&task, &data).0.training, TrainingEnd::Diverged { epoch: 1 }, "{infinite}");
+    }
+}
+
+#[test]
 fn a_last_step_into_infinity_is_a_divergence() {
     let class = |_, row: usize| vec![(row as u32 % 2).to_ne_bytes()];
     let data = values(&[1], TargetKind::Classes { count: 2 }, [4, 0, 0], |_, row| vec![1e37 * wave(row)], class);
