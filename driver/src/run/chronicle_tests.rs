@@ -1,13 +1,16 @@
-//! What a chronicle leaves when its machine crashes within a commit, and the files that were to go with it.
+//! What a chronicle is after a restart: what it goes on with, which files it needs, and what a crash within a commit leaves
+//! of it and of the files that were to go with that.
 
 use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::{AttemptId, ExecutorId};
 use broadsweep_common::metrics::{Direction, MetricName};
+use broadsweep_scheduler::Moment;
 use broadsweep_search::Origin;
 
 use super::*;
 use crate::journal::{COMPACTION_SLACK_BYTES, MemoryStorage};
 use crate::run::effects::{Effect, Effects};
-use crate::run::record::SafeCheckpoint;
+use crate::run::record::{Finish, Row, SafeCheckpoint, Spent};
 
 const TASK: TaskId = TaskId(0);
 
@@ -101,4 +104,134 @@ fn a_file_goes_only_after_the_commit_that_replaces_it_whenever_the_machine_crash
             }
         }
     }
+}
+
+/// The same run under its next driver.
+fn resumed(storage: &Arc<MemoryStorage>, start: Start) -> Result<Chronicle, ChronicleError> {
+    let shared = Arc::clone(storage) as Arc<dyn Storage>;
+    Chronicle::resume(shared, objective(), start).map(|(chronicle, _)| chronicle)
+}
+
+fn other() -> Digest {
+    Digest::of(b"other")
+}
+
+#[test]
+fn a_run_goes_on_with_what_it_began_with_and_with_nothing_else() {
+    let storage = Arc::new(MemoryStorage::new());
+    let with_kernel = |kernel: &str| Start { kernel: Some(kernel.to_owned()), ..start() };
+    assert_eq!(begun(&storage).generation(), 1);
+    let second = resumed(&storage, Start { run: "another".to_owned(), ..with_kernel("fast") }).unwrap();
+    assert_eq!((second.generation(), second.run(), second.kernel()), (2, "run", Some("fast")));
+    let journal = storage.journal();
+    for (start, wanted) in [
+        (Start { study: other(), ..start() }, "the study"),
+        (Start { search: other(), ..start() }, "the study"),
+        (Start { data: other(), ..start() }, "the data set"),
+        (with_kernel("portable"), "the kernel"),
+    ] {
+        let refused = resumed(&storage, start).err();
+        assert!(matches!(refused, Some(ChronicleError::Changed { what }) if what == wanted), "{wanted}: {refused:?}");
+        assert_eq!(storage.journal(), journal);
+    }
+    let third = resumed(&storage, start()).unwrap();
+    assert_eq!(
+        (third.generation(), third.kernel()),
+        (3, Some("fast")),
+        "a driver that asks for no kernel takes that one"
+    );
+}
+
+/// The only trial is over, with these weights, which are not in the folder yet.
+fn trained(chronicle: &mut Chronicle, weights: &Blob<Bytes>) {
+    let (attempt, executor) = (AttemptId { task: TASK, number: 1 }, ExecutorId(0));
+    let finish = Finish::Trained { epoch: 1, weights: Some(weights.manifest.digest()) };
+    for record in [
+        Record::Executor { executor, name: "node:1".to_owned() },
+        Record::Names(vec![MetricName::VALIDATION_ERROR]),
+        Record::Launched { attempt, executor, from_epoch: 0, at: Moment(1) },
+        Record::Epoch { attempt, epoch: 1, row: Row { names: 0, values: vec![0.5] }, spent: Spent::default() },
+        Record::Finished { task: TASK, finish, at: Moment(9) },
+    ] {
+        chronicle.note(&record).unwrap();
+    }
+    chronicle.commit().unwrap();
+}
+
+#[test]
+fn the_best_weights_are_those_that_the_journal_names_or_the_run_does_not_go_on() {
+    let (storage, name) = (Arc::new(MemoryStorage::new()), names::weights(TrialId(0)));
+    let weights = state_after(1);
+    trained(&mut begun(&storage), &weights);
+    assert!(matches!(resumed(&storage, start()).err(), Some(ChronicleError::Storage(_))), "they are not there");
+    storage.write(&name, b"others").unwrap();
+    let refused = resumed(&storage, start()).err();
+    assert!(matches!(&refused, Some(ChronicleError::Damaged { name: found }) if *found == name), "{refused:?}");
+    storage.write(&name, &weights.content).unwrap();
+    let chronicle = resumed(&storage, start()).unwrap();
+    let best = chronicle.book().best_weights().map(|(trial, weights)| (trial, weights.content.clone()));
+    assert_eq!(best, Some((TrialId(0), weights.content)));
+}
+
+#[test]
+fn files_that_nothing_speaks_of_go_when_a_run_is_taken_up_and_no_others() {
+    let storage = Arc::new(MemoryStorage::new());
+    let weights = state_after(1);
+    trained(&mut begun(&storage), &weights);
+    let needed = names::weights(TrialId(0));
+    for name in [&needed, "weights/7", "checkpoints/t0-1", "outputs/t3"] {
+        storage.write(name, &weights.content).unwrap();
+    }
+    resumed(&storage, start()).unwrap();
+    let left = [names::WEIGHTS, names::CHECKPOINTS, names::OUTPUTS].map(|folder| storage.list(folder).unwrap());
+    assert_eq!(left, [vec!["0".to_owned()], vec![], vec![]]);
+}
+
+#[test]
+fn partitions_are_tasks_once_and_a_run_is_over_when_no_more_tasks_come_and_all_have_ended() {
+    let storage = Arc::new(MemoryStorage::new());
+    let (weights, start) = (state_after(1), Start { partitions: 2, ..start() });
+    let shared = Arc::clone(&storage) as Arc<dyn Storage>;
+    let mut chronicle = Chronicle::begin(shared, Vec::new(), objective(), start.clone()).unwrap();
+    assert_eq!((chronicle.book().tasks().count(), chronicle.trials()), (2, (0, 0)));
+    chronicle.note(&Record::AddingEnded).unwrap();
+    for task in [0, 1].map(TaskId) {
+        assert!(!chronicle.is_over());
+        let finish = Finish::Applied { output: weights.manifest.digest() };
+        chronicle.note(&Record::Finished { task, finish, at: Moment(1) }).unwrap();
+    }
+    chronicle.commit().unwrap();
+    let next = resumed(&storage, start).unwrap();
+    assert_eq!((next.book().tasks().count(), next.is_over()), (2, true));
+}
+
+#[test]
+fn trials_are_counted_and_nothing_is_written_where_nothing_was_noted() {
+    let storage = Arc::new(MemoryStorage::new());
+    let mut chronicle = begun(&storage);
+    assert_eq!((chronicle.trials(), chronicle.is_over()), ((1, 0), false));
+    trained(&mut chronicle, &state_after(1));
+    assert_eq!((chronicle.trials(), chronicle.is_over()), ((1, 1), false), "more may come");
+    let before = storage.operations();
+    chronicle.commit().unwrap();
+    assert_eq!(storage.operations(), before);
+}
+
+#[test]
+fn records_that_contradict_each_other_are_named_unless_another_study_explains_them() {
+    let storage = Arc::new(MemoryStorage::new());
+    let first = begun(&storage);
+    let begun = first.book().begun.clone().unwrap();
+    let number = first.journal.records();
+    drop(first);
+    let mut journal = Journal::open(Arc::clone(&storage) as Arc<dyn Storage>, |_, _: Record| {}).unwrap().journal;
+    let unknown = AttemptId { task: TASK, number: 9 };
+    for record in [Record::Adopted(unknown), Record::Begun(Begun { study: other(), ..begun })] {
+        journal.append(&record).unwrap();
+    }
+    journal.commit().unwrap();
+    let found = resumed(&storage, Start { study: other(), ..start() }).err();
+    assert!(matches!(found, Some(ChronicleError::Unfit { number: found, .. }) if found == number), "{found:?}");
+    let found = resumed(&storage, start()).err();
+    assert!(matches!(found, Some(ChronicleError::Changed { what: "the study" })), "{found:?}");
 }

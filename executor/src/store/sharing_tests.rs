@@ -281,3 +281,15 @@ async fn entries_say_what_they_are_and_foreign_files_are_left_alone() {
     assert!(folder.path().join("blobs/readme").exists());
     assert!(CacheFolder::find(&folder.path().join("elsewhere")).unwrap().is_none());
 }
+
+#[test]
+fn a_sealed_file_that_somebody_keeps_to_himself_is_told_and_does_not_pass_for_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, blob) = (store(&folder, 3), blob_of(1, 0));
+    let path = path_of(folder.path(), &blob, "");
+    fs::write(&path, &blob.content).unwrap();
+    let kept = File::open(&path).unwrap();
+    kept.lock().unwrap();
+    let taken = store.cache.take(&blob.manifest.digest().to_string());
+    assert!(matches!(&taken, Err(StoreError::File { path: found, .. }) if *found == path), "{taken:?}");
+}
