@@ -8,6 +8,8 @@ use crate::setting::Setting;
 
 /// Words that a command may have.
 pub const WORDS_MAX: usize = 4096;
+/// GPUs that an attempt may need.
+pub const GPUS_MAX: u32 = 64;
 /// Epochs that a program may be asked for.
 pub const PROGRAM_EPOCHS_MAX: u32 = 1_000_000;
 
@@ -32,8 +34,22 @@ pub struct ProgramDescription {
     pub memory_bytes: Option<u64>,
     /// Disk that its working folder may take.
     pub disk_bytes: u64,
+    /// Whether it stays up and takes one trial after the other; otherwise a process is started for each attempt.
+    pub worker: Option<WorkerDescription>,
+    /// GPUs that an attempt needs for itself, so that no other one sees them; 0 if it is to see none. Unless the study says
+    /// so, an executor's attempts share what it has.
+    pub gpus: Option<u32>,
     /// Whether it gives the same numbers whenever it is given the same values.
     pub is_deterministic: bool,
+}
+
+/// How long a program stays up that takes one trial after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerDescription {
+    /// Trials until it is started anew.
+    pub trials_max: u32,
+    /// Memory that it may hold between two trials, or it is started anew; by default half of what an attempt may take.
+    pub memory_bytes: Option<u64>,
 }
 
 /// A word of a command.

@@ -30,7 +30,7 @@ use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
 use crate::signals::{Asked, EndSignals};
 use crate::slots::SlotThreads;
-use crate::trainers::program::Programs;
+use crate::trainers::program::{GpuName, Programs};
 use broadsweep_nn::Kernel;
 
 /// Begins the line on standard output that says where an executor listens.
@@ -95,6 +95,11 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub allow_programs: bool,
 
+    /// GPUs that programs may use, by their numbers as `nvidia-smi` has them or by UUIDs: 0,1. Slots share them evenly; a
+    /// study whose trials need some for themselves (`requires`) gets fewer slots
+    #[arg(long, value_name = "GPU,..", value_delimiter = ',')]
+    pub gpus: Vec<GpuName>,
+
     /// Seconds that a run keeps this executor after its driver is gone; then what ran for it stops
     #[arg(long, value_name = "SECONDS", default_value_t = ORPHAN_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=MAX_S))]
     pub orphan_timeout: u64,
@@ -133,6 +138,7 @@ impl ExecutorArgs {
                 bail!("--memory {asked}: this machine has {there}; name an amount from 1 byte to that");
             }
         }
+        self.check_gpus()?;
         let identity = self.identity()?;
         let addresses = self.addresses(identity.is_some())?;
         if self.allow_programs && identity.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
@@ -141,6 +147,17 @@ impl ExecutorArgs {
                  identity with `broadsweep cluster init`, and name it with --identity",
                 self.listen
             );
+        }
+        Ok(())
+    }
+
+    fn check_gpus(&self) -> anyhow::Result<()> {
+        let mut earlier = self.gpus.iter().enumerate();
+        if let Some((_, twice)) = earlier.find(|(place, gpu)| self.gpus[..*place].contains(gpu)) {
+            bail!("--gpus names {twice} twice: each GPU has to be named once");
+        }
+        if !self.gpus.is_empty() && !self.runs_programs() {
+            bail!("--gpus lends GPUs to programs, and this executor runs none; add --allow-programs");
         }
         Ok(())
     }
@@ -193,7 +210,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
     let cache_dir = args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?;
     let instance = RandomState::new().build_hasher().finish();
     let programs = if args.runs_programs() {
-        Some(Arc::new(Programs::new(&cache_dir, instance).map_err(anyhow::Error::msg)?))
+        Some(Arc::new(Programs::new(&cache_dir, args.gpus.clone(), instance).map_err(anyhow::Error::msg)?))
     } else {
         None
     };
@@ -225,12 +242,14 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
 /// What a driver would be told.
 fn about(args: &ExecutorArgs) -> anyhow::Result<()> {
     let kernels: Vec<_> = Kernel::detect().into_iter().map(Kernel::name).collect();
+    let gpus: Vec<_> = args.gpus.iter().map(ToString::to_string).collect();
     let text = format!(
-        "version  {}, protocol {PROTOCOL}\nslots    {}\nmemory   {:.1} GiB\nkernels  {} (the fastest first)\n",
+        "version  {}, protocol {PROTOCOL}\nslots    {}\nmemory   {:.1} GiB\nkernels  {} (the fastest first)\ngpus     {}\n",
         env!("CARGO_PKG_VERSION"),
         args.slots.unwrap_or_else(cores),
         args.memory_bytes() as f64 / f64::from(1 << 30),
-        kernels.join(", ")
+        kernels.join(", "),
+        if gpus.is_empty() { "none are lent".to_owned() } else { gpus.join(", ") }
     );
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no further has what it wanted.

@@ -47,6 +47,11 @@ impl SlotControl {
         Self { attempt, until_epoch, stop, shelf, reports, log, phase, unreported, checkpoint, taken }
     }
 
+    /// Which attempt it is.
+    pub(crate) fn attempt(&self) -> AttemptId {
+        self.attempt
+    }
+
     /// The time since the last report, by phase.
     pub(crate) fn durations(&mut self) -> Durations {
         let now = Instant::now();

@@ -38,7 +38,7 @@ use crate::machine::cores;
 use crate::slots::SlotRunner;
 use crate::store::BlobStore;
 use crate::trainers::program::Programs;
-use crate::trainers::{Means, trainer_of};
+use crate::trainers::{Means, slots_of, trainer_of};
 use crate::work::{Attempt, Prepared};
 use broadsweep_nn::Kernel;
 
@@ -218,8 +218,9 @@ impl Holding {
     fn welcome(&self, grip: &mut Grip, draining: bool) -> Welcome {
         let held = grip.tenant().reattach();
         let programs_allowed = self.offering.programs.is_some();
+        let gpus = self.offering.programs.as_ref().map_or(0, |programs| programs.gpus() as u32);
         let capabilities =
-            Capabilities { kernels: self.kernel_names(), programs_allowed, files_allowed: false, gpus: 0 };
+            Capabilities { kernels: self.kernel_names(), programs_allowed, files_allowed: false, gpus };
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -325,21 +326,23 @@ impl Holding {
 
     /// Gets ready for a study, or says why that cannot be.
     fn prepare(&self, data: Digest, study: Digest, kernel: &str) -> Result<Prepared, Refusal> {
-        let (kernels, slots) = (&self.offering.kernels, self.offering.slots);
+        let kernels = &self.offering.kernels;
         let found = kernels.iter().find(|known| known.name() == kernel).copied();
         let kernel = found.ok_or_else(|| Refusal::Kernel { wanted: kernel.to_owned(), has: self.kernel_names() })?;
         let content = |what, blob| Ok(self.store.get(blob).ok_or(Refusal::Missing { what, blob })?.content);
-        let data = Dataset::open(content(StudyPart::Data, data)?);
-        let data = data.map_err(|error| Refusal::Data { reason: error.to_string() })?;
+        let rows = Dataset::open(content(StudyPart::Data, data)?);
+        let rows = rows.map_err(|error| Refusal::Data { reason: error.to_string() })?;
         let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
         let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
+        let slots = slots_of(&study, self.offering.slots, self.offering.programs.as_deref())?;
         let means = Means {
             kernel,
             memory_bytes: self.offering.memory_bytes / u64::from(slots.max(1)),
+            slots,
             threads: (cores() / slots.max(1)).max(1),
             programs: self.offering.programs.clone(),
         };
-        Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, data, means)?, slots })
+        Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, rows), means)?, slots })
     }
 
     fn kernel_names(&self) -> Vec<String> {

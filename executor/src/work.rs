@@ -209,8 +209,8 @@ mod tests {
         let set = Arc::new(AtomicBool::new(false));
         let bytes = fixtures::bytes([4, 2, 0]);
         let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: u64::MAX, threads: 1, programs: None };
-        let trainer = trainer_of(fixtures::description(), data, means).unwrap();
+        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: u64::MAX, slots: 1, threads: 1, programs: None };
+        let trainer = trainer_of(fixtures::description(), (Digest::of(b"rows"), data), means).unwrap();
         let prepared = Arc::new(Prepared { study_seed: 1, trainer, slots: 1 });
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(BlobStore::open(folder.path()).unwrap());

@@ -11,6 +11,8 @@
 #                       (unset: in a temporary folder, which goes afterwards)
 #     BROADSWEEP=FILE   the program (unset: built in release mode)
 #     SCALE=1           compares one executor with two as well, which takes three times as long again
+#     LOOP=2            compares a plain Python loop over eight trainings, a program that stays up and one that is started
+#                       for each trial, on one core, so many times in turn; nothing else may run meanwhile
 set -euo pipefail
 export LC_ALL=C # a point in decimal numbers
 
@@ -97,6 +99,36 @@ if [[ -n ${SCALE:-} ]]; then
     echo "Keras on one executor and on two"
     "$BROADSWEEP" scale "$study" --sizes 1,2 --local 2x1 --repeats 1 --cache-dir "$work/cache" --out "$work/scale" --quiet ||
         fail "the comparison failed"
+fi
+
+seconds_of() { # COMMAND...: how long it takes on one core, and what else the machine did
+    python3 - "$@" <<'END'
+import os, subprocess, sys, time
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+began = time.monotonic()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(f"{time.monotonic() - began:.1f} s (load {os.getloadavg()[0]:.1f})")
+END
+}
+
+compare_once() { # NUMBER
+    local eight=(--set search.space.learning_rate.count=4 --local 1x1 --cache-dir "$work/cache" --quiet)
+    echo "plain loop: $(cd "$root/examples/mnist" && seconds_of python3 "$here/tensorflow_runs.py" loop "$work/looped")"
+    for name in keras_worker keras; do
+        # Without the control: eight trainings, as in the loop.
+        sed '/^\[control\]/,$d' "$root/examples/mnist/$name.toml" >"$work/files/$name.toml"
+        echo "$name: $(seconds_of "$BROADSWEEP" tune "$work/files/$name.toml" "${eight[@]}" --out "$work/$name-$1")"
+    done
+}
+
+if [[ -n ${LOOP:-} ]]; then
+    echo "eight trainings on one core"
+    mkdir "$work/files"
+    cp -r "$root/examples/mnist/"{keras_mnist.py,data} "$work/files"
+    for number in $(seq "$LOOP"); do
+        compare_once "$number" 2>"$work/loop.err" || fail "the comparison failed: $(tail -n 5 "$work/loop.err")"
+    done
 fi
 
 echo

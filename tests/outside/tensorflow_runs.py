@@ -2,11 +2,13 @@
 
     built-in DATA                     prints the study of the network and the grid of examples/mnist/keras.toml
     table KERAS OURS                  errors and times of two runs, a line a trial
+    loop FOLDER                       trains eight networks of examples/mnist/keras_mnist.py one after the other, there
     check KILLED KERAS OURS TRIAL     a line for each thing that should be so; fails if one is not
 """
 
 import csv
 import json
+import os
 import pathlib
 import sys
 
@@ -109,10 +111,28 @@ def checks(killed, keras, ours, trial):
     yield f"errors with a kill and without are at most {apart:.2f} points apart", agree
 
 
+def loop(folder):
+    """What one would write without Broadsweep. It runs where the script and its data are."""
+    pathlib.Path(folder).mkdir(exist_ok=True)
+    source = pathlib.Path("keras_mnist.py").read_text()
+    script = {}
+    exec(source[: source.index("\nif os.environ.get")], script)  # all but its own beginning
+    os.chdir(folder)
+    for number in range(8):
+        rate, units = 0.001 * 100 ** (number // 2 / 3), (32, 128)[number % 2]
+        words = [f"--learning_rate={rate}", f"--units={units}", f"--seed={number}", f"--checkpoints={folder}"]
+        for left in pathlib.Path(folder).iterdir():
+            left.unlink()
+        script["train"](script["parser"].parse_args(words))
+        script["keras"].backend.clear_session()
+
+
 def main():
     question, *arguments = sys.argv[1:]
     if question == "built-in":
         print(BUILT_IN.format(data=arguments[0]), end="")
+    elif question == "loop":
+        loop(*arguments)
     elif question == "table":
         table(*arguments)
     else:

@@ -7,10 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::until;
+
+/// How long anything of an attempt may run after its end.
+pub const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A running child. Dropping it ends it with `kill -9`.
 #[derive(Debug)]
@@ -52,6 +56,10 @@ impl Pipe {
 
     fn find(&self, fragment: &str) -> Option<String> {
         self.lines.lock().unwrap().iter().find(|line| line.contains(fragment)).cloned()
+    }
+
+    fn all_with(&self, fragment: &str) -> Vec<String> {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(fragment)).cloned().collect()
     }
 
     fn count(&self, fragment: &str) -> usize {
@@ -96,6 +104,12 @@ impl Process {
             );
             line
         })
+    }
+
+    /// All lines so far with `fragment` in them, on either output.
+    #[must_use]
+    pub fn lines_with(&self, fragment: &str) -> Vec<String> {
+        [&self.stdout, &self.stderr].into_iter().flat_map(|pipe| pipe.all_with(fragment)).collect()
     }
 
     /// Waits until so many lines have `fragment` in them, or until it has ended.
@@ -180,6 +194,33 @@ pub fn is_running(id: u32) -> bool {
     parent_of_running(id).is_some()
 }
 
+/// All processes below one.
+#[must_use]
+pub fn descendants(of: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut next = vec![of];
+    while let Some(parent) = next.pop() {
+        let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let listed = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            next.extend(listed.split_whitespace().map(|id| id.parse::<u32>().unwrap()));
+        }
+        found.push(parent);
+    }
+    found.retain(|id| *id != of);
+    found
+}
+
+/// None of these runs any more, or will in two seconds: what is promised of an attempt that has ended.
+pub fn assert_gone_in_time(ids: &[u32]) {
+    let deadline = Instant::now() + GONE_WITHIN;
+    while ids.iter().any(|id| is_running(*id)) {
+        let left: Vec<_> = ids.iter().filter(|id| is_running(**id)).collect();
+        assert!(Instant::now() < deadline, "of {ids:?} these still run: {left:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// `kill -9` to every process that has a path in `folder` among its arguments.
 pub fn end_all_that_name(folder: &Path) {
     let folder = folder.as_os_str().as_bytes();
@@ -191,7 +232,8 @@ pub fn end_all_that_name(folder: &Path) {
     }
 }
 
-fn all_processes() -> impl Iterator<Item = u32> {
+/// The processes of this machine, as far as they are seen from here.
+pub fn all_processes() -> impl Iterator<Item = u32> {
     let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -2,19 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_driver::{data, study};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
-use broadsweep_tests::process::{is_running, signal_to};
+use broadsweep_tests::process::{assert_gone_in_time, descendants, signal_to};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
 /// A study of four learning rates and the script that it brings.
-fn study(lab: &Lab, script: &str, more: &str) -> PathBuf {
+fn script_study(lab: &Lab, script: &str, more: &str) -> PathBuf {
     lab.write("train.sh", script);
     let text = format!(
         "name = 'program'\n\
@@ -42,7 +45,7 @@ fn reasons(outcome: &Outcome) -> String {
 #[test]
 fn a_script_is_tuned_as_it_is_and_what_it_made_comes_to_best() {
     let lab = Lab::new(PROGRAM);
-    let study = study(&lab, SCRIPT, "outputs = ['model']\ndeterministic = true");
+    let study = script_study(&lab, SCRIPT, "outputs = ['model']\ndeterministic = true");
     let outcome = lab.tuned(&study, "run", &["--local", "2x1"]);
     assert_eq!(outcome.number("/trials/finished"), 4);
     let epochs = String::from_utf8(outcome.file("epochs.csv")).unwrap();
@@ -81,7 +84,7 @@ fn a_program_that_fails_is_named_with_its_last_words() {
         ("rm -rf ../* ; cd / ; exit 0", "never reported", ""),
     ];
     for (number, (script, what, words)) in rows.into_iter().enumerate() {
-        let study = study(&lab, script, "grace_s = 0.1\n[scheduling]\nfailures_max = 1");
+        let study = script_study(&lab, script, "grace_s = 0.1\n[scheduling]\nfailures_max = 1");
         let ended = lab.tune(&study, &format!("run-{number}"), &["--local", "1x2"]).wait();
         assert_eq!(ended.code, Some(3), "{script}: {}", ended.stderr);
         let told = reasons(&lab.outcome(&format!("run-{number}")));
@@ -105,7 +108,7 @@ fn a_trial_whose_executor_is_killed_goes_on_from_what_its_program_committed() {
     "#;
     let log = lab.path("log");
     let script = script.replace("$0.log", log.to_str().unwrap());
-    let text = study(&lab, &script, "");
+    let text = script_study(&lab, &script, "");
     let one = fs::read_to_string(&text).unwrap().replace("[0.5, 0.25, 0.125, 1.0]", "[0.5]");
     fs::write(&text, one).unwrap();
     let running = lab.tune(&text, "run", &["--local", "1x1", "-vv"]);
@@ -134,7 +137,7 @@ fn a_program_that_commits_faster_than_it_is_looked_at_loses_nothing_with_its_exe
             sleep 0.005
         done
     "#;
-    let text = study(&lab, script, "");
+    let text = script_study(&lab, script, "");
     let one = fs::read_to_string(&text).unwrap().replace("[0.5, 0.25, 0.125, 1.0]", "[0.5]");
     fs::write(&text, one.replace("epochs = 3", "epochs = 200")).unwrap();
     let running = lab.tune(&text, "run", &["--local", "1x1", "-vv"]);
@@ -156,7 +159,7 @@ fn nothing_of_a_program_outlives_its_executor() {
         "sleep 600 & setsid sleep 601 & echo ready >> {0}; trap '' TERM; sleep 602; sleep 603",
         pids.display()
     );
-    let study = study(&lab, &script, "");
+    let study = script_study(&lab, &script, "");
     let running = lab.tune(&study, "run", &["--local", "1x1"]);
     running.until_file(&pids);
     let executors = running.children();
@@ -166,33 +169,13 @@ fn nothing_of_a_program_outlives_its_executor() {
         signal_to(*executor, Signal::KILL);
     }
     running.kill();
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while held.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < deadline, "something of {held:?} still runs");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// All processes below one.
-fn descendants(of: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut next = vec![of];
-    while let Some(parent) = next.pop() {
-        let children = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-        for task in children {
-            let listed = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            next.extend(listed.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
-        }
-        found.push(parent);
-    }
-    found.retain(|pid| *pid != of);
-    found
+    assert_gone_in_time(&held);
 }
 
 #[test]
 fn an_executor_runs_programs_only_where_that_is_allowed() {
     let lab = Lab::new(PROGRAM);
-    let study = study(&lab, SCRIPT, "");
+    let study = script_study(&lab, SCRIPT, "");
     let closed = lab.executor("closed", 1);
     let ended = lab.tune(&study, "refused", &["--nodes", &closed.address, "--insecure"]).wait();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -213,7 +196,7 @@ fn names_and_values_arrive_as_they_were() {
         cat "$BROADSWEEP_ARGS_JSON_FILE" > parameters
         echo '{"validation_error": 0}' >> "$BROADSWEEP_METRICS"
     "#;
-    let text = study(&lab, script, "outputs = ['words', 'parameters', 'count']");
+    let text = script_study(&lab, script, "outputs = ['words', 'parameters', 'count']");
     let text = {
         let written = fs::read_to_string(&text).unwrap();
         let space = "lr = { values = [0.5, 0.25, 0.125, 1.0] }";
@@ -232,7 +215,7 @@ fn names_and_values_arrive_as_they_were() {
 #[test]
 fn where_the_program_is_found_is_told_and_where_it_is_not_nothing_is_placed() {
     let lab = Lab::new(PROGRAM);
-    let text = study(&lab, SCRIPT, "");
+    let text = script_study(&lab, SCRIPT, "");
     let written = fs::read_to_string(&text).unwrap();
     let prefix = lab.path("venv");
     fs::create_dir_all(prefix.join("bin")).unwrap();
@@ -254,4 +237,165 @@ fn where_the_program_is_found_is_told_and_where_it_is_not_nothing_is_placed() {
         assert!(ended.code == Some(1) && ended.stderr.contains(reason), "{reason}: {}", ended.stderr);
         assert!(!lab.path(&out).join("attempts.csv").exists(), "{reason}: something was placed");
     }
+}
+
+/// The data that the built-in trainer would have of a study.
+fn rows_of(study: &Path) -> Dataset {
+    let study_text = fs::read_to_string(study).unwrap();
+    let parsed = study::parse(&study_text, "study.toml").unwrap();
+    let folder = study.parent().unwrap();
+    let archive = data::Archive::of(&parsed.files, folder).unwrap();
+    let loaded = data::load(parsed.data.as_ref().unwrap(), &archive, parsed.seed, folder).unwrap();
+    Dataset::open(Arc::new(loaded.bytes)).unwrap()
+}
+
+/// What stands in a `.npy` file: its header, and its values.
+fn array(path: &Path) -> (String, Vec<u8>) {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
+    let (header, values) = bytes[10..].split_at(usize::from(u16::from_le_bytes([bytes[8], bytes[9]])));
+    (String::from_utf8(header.to_vec()).unwrap(), values.to_vec())
+}
+
+/// A table of so many rows with two features, in which each row is another one.
+fn table(rows: u32, label: impl Fn(u32) -> String) -> String {
+    let lines = (0..rows).map(|row| format!("{row},{}.5,{}\n", row * 2, label(row)));
+    format!("a,b,y\n{}", lines.collect::<String>())
+}
+
+/// Keeps the arrays that it finds, which are the same by both ways, and which nobody can write.
+const ARRAYS: &str = r#"
+mkdir rows && cp "$BROADSWEEP_DATA_DIR"/*.npy rows/ || exit 7
+for name in rows/*.npy; do
+    cmp "$name" "$(basename "$name")" || exit 8
+    [ "$(stat -L -c %a "$(basename "$name")")" = 444 ] || exit 9
+done
+rows=$(tail -c +129 train_features.npy | od -A n -t f4 -w8 -v | wc -l)
+echo "{\"validation_error\": $rows}" >> "$BROADSWEEP_METRICS"
+"#;
+
+#[test]
+fn the_rows_of_a_study_reach_its_program_as_arrays_split_as_for_a_network() {
+    let lab = Lab::new(PROGRAM);
+    lab.write("classes.csv", table(20, |row| (row % 3).to_string()));
+    lab.write("numbers.csv", table(20, |row| format!("-{row}.25")));
+    let test_parts: &[_] = &Part::ALL;
+    for (name, more, parts, label_type) in [
+        ("classes", "", &test_parts[..2], "'<i4'"),
+        ("numbers", "labels = 'numbers'\ntest = 'all'", test_parts, "'<f4'"),
+    ] {
+        lab.write("train.sh", ARRAYS);
+        let study = lab.write(
+            &format!("{name}.toml"),
+            format!(
+                "name = 'arrays'\nseed = 3\n[data]\nformat = 'csv'\ntrain_file = '{name}.csv'\ntest_file = '{name}.csv'\n\
+                 label_column = 'y'\nvalidation_rows = 6\nfiles = ['train.sh']\n{more}\n\
+                 [trainer]\nkind = 'program'\ncommand = ['sh', 'train.sh']\noutputs = ['rows']\n"
+            ),
+        );
+        let outcome = lab.tuned(&study, name, &["--local", "2x1"]);
+        let (rows, found) = (rows_of(&study), outcome.folder.join("best/outputs/rows"));
+        assert_eq!(fs::read_dir(&found).unwrap().count(), 2 * parts.len(), "{name}: no test rows unless asked for");
+        for part in parts {
+            let [features, labels] = part.file_names().map(|file| array(&found.join(file)));
+            let sides = format!("'shape': ({}, 2,)", rows.rows(*part));
+            assert!(features.0.contains("'<f4'") && features.0.contains(&sides), "{name}: {}", features.0);
+            assert!(labels.0.contains(label_type), "{name}: {}", labels.0);
+            assert_eq!(features.1, rows.feature_bytes(*part), "{name}: the {part} rows");
+            assert_eq!(labels.1, rows.target_bytes(*part), "{name}: the {part} labels");
+        }
+        let told = outcome.summary.pointer("/best/validation_error");
+        assert_eq!(told.and_then(serde_json::Value::as_f64), Some(14.0), "{}", outcome.summary);
+    }
+    let left = fs::read_dir(lab.path("cache/programs")).unwrap().count();
+    assert_eq!(left, 0, "the arrays go with the run");
+}
+
+/// The most attempts that see each GPU at the same time.
+type SeenAtOnce = &'static [(&'static str, u32)];
+
+/// Notes which GPUs it sees when it begins and when it ends, and ends once so many have begun beside it.
+const GPUS: &str = r#"
+echo "+ ${CUDA_VISIBLE_DEVICES-unset}" >> "$LOG"
+[ "${ROCR_VISIBLE_DEVICES-unset}" = "${CUDA_VISIBLE_DEVICES-unset}" ] || exit 7
+until [ "$(grep -c + "$LOG")" -ge "$TOGETHER" ]; do sleep 0.01; done
+sleep 0.02
+echo "- ${CUDA_VISIBLE_DEVICES-unset}" >> "$LOG"
+echo '{"validation_error": 0.5}' >> "$BROADSWEEP_METRICS"
+"#;
+
+/// The lines that the program of a study left, run on four slots with these GPUs; what `tune` said, if it was not made.
+fn gpus_seen(lab: &Lab, name: &str, lent: &[&str], requires: &str, together: u32) -> Result<Vec<String>, String> {
+    let log = lab.path(&format!("{name}.log"));
+    let script = GPUS.replace("$LOG", log.to_str().unwrap()).replace("$TOGETHER", &together.to_string());
+    let more = format!("{requires}\n[scheduling]\nfailures_max = 1\ncopies = false");
+    let text = fs::read_to_string(script_study(lab, &script, &more)).unwrap();
+    let text = text.replace("values = [0.5, 0.25, 0.125, 1.0]", "range = [0.0, 1.0], count = 12");
+    let study = lab.write(&format!("{name}.toml"), text);
+    let executor = lab.executor_with(name, 4, &[&["--allow-programs"], lent].concat());
+    let ended = lab.tune(&study, &format!("{name}-run"), &["--nodes", &executor.address, "--insecure"]).wait();
+    match ended.code {
+        Some(0) => Ok(fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect()),
+        _ => Err(ended.stderr),
+    }
+}
+
+/// For each GPU that was seen, the most attempts that saw it at the same time; and the most attempts at the same time.
+fn seen_at_once(lines: &[String]) -> (BTreeMap<&str, u32>, u32) {
+    let (mut now, mut most) = (BTreeMap::new(), BTreeMap::new());
+    let (mut running, mut running_most) = (0_u32, 0);
+    for line in lines {
+        let (mark, seen) = line.split_once(' ').unwrap();
+        running = if mark == "+" { running + 1 } else { running - 1 };
+        running_most = running_most.max(running);
+        for gpu in seen.split(',') {
+            let count = now.entry(gpu).or_insert(0_u32);
+            *count = if mark == "+" { *count + 1 } else { *count - 1 };
+            let known = most.entry(gpu).or_insert(0);
+            *known = (*known).max(*count);
+        }
+    }
+    (most, running_most)
+}
+
+#[test]
+fn attempts_share_gpus_evenly_or_have_them_for_themselves() {
+    let lab = Lab::new(PROGRAM);
+    let two = ["--gpus", "0,GPU-8e"];
+    let rows: [(&str, &[&str], &str, u32, SeenAtOnce); 5] = [
+        ("shared", &two, "", 4, &[("0", 2), ("GPU-8e", 2)]),
+        ("one", &two, "requires = { gpus = 1 }", 2, &[("0", 1), ("GPU-8e", 1)]),
+        ("both", &two, "requires = { gpus = 2 }", 1, &[("0", 1), ("GPU-8e", 1)]),
+        ("none", &two, "requires = { gpus = 0 }", 4, &[("", 4)]),
+        ("unsaid", &[], "", 4, &[("unset", 4)]),
+    ];
+    for (name, lent, requires, together, expected) in rows {
+        let lines = gpus_seen(&lab, name, lent, requires, together).unwrap();
+        assert_eq!(lines.len(), 24, "{name}: twelve trials, each once: {lines:?}");
+        assert_eq!(seen_at_once(&lines), (expected.iter().copied().collect(), together), "{name}: {lines:?}");
+    }
+    for (name, lent, told) in [
+        ("too-few", &two[..], "each trial needs 3 GPUs, and it lends 2"),
+        ("nothing", &[], "and it lends none; start it with --gpus"),
+    ] {
+        let refused = gpus_seen(&lab, name, lent, "requires = { gpus = 3 }", 1).unwrap_err();
+        assert!(refused.contains(told), "{name}: {refused}");
+    }
+}
+
+#[test]
+fn gpus_that_cannot_be_lent_are_refused_and_the_others_are_told() {
+    let lab = Lab::new(PROGRAM);
+    for (flags, told) in [
+        (["--allow-programs", "--gpus=0,1,0"], "names 0 twice"),
+        (["--allow-programs", "--gpus=0,,1"], "write 0,1"),
+        (["--slots=2", "--gpus=0"], "add --allow-programs"),
+    ] {
+        let ended = lab.command([&["executor", "--listen=127.0.0.1:0"], &flags[..]].concat()).wait();
+        assert!(ended.code == Some(2) && ended.stderr.contains(told), "{flags:?}: {ended:?}");
+    }
+    let about = lab.command(["executor", "--about", "--allow-programs", "--gpus", "0,MIG-8e"]).wait();
+    assert!(about.stdout.contains("gpus     0, MIG-8e\n"), "{about:?}");
+    let about = lab.command(["executor", "--about"]).wait();
+    assert!(about.stdout.contains("gpus     none are lent\n"), "{about:?}");
 }

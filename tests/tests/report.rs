@@ -16,6 +16,7 @@ use broadsweep_driver::records::curves::Curves;
 use broadsweep_driver::records::run::{RunRecord, TrialOutcome};
 use broadsweep_driver::report::Report;
 use broadsweep_driver::results::comparison::{Comparison, Member};
+use broadsweep_driver::results::spread::Sameness;
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::made_up::{by_accuracy, hostile, plain, searched};
@@ -48,7 +49,7 @@ fn compared() -> Comparison {
         record.wall_s *= if repeat == 1 { 1.0 } else { 1.03 };
         Member { size, repeat, folder: format!("{size}-{repeat}"), record }
     };
-    Comparison::of("mnist-search", false, None, sizes.map(member).collect())
+    Comparison::of("mnist-search", Sameness::Bits, false, None, sizes.map(member).collect())
 }
 
 /// The browser, or `None` where there is none and nobody insists (`CI` does).

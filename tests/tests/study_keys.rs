@@ -231,6 +231,29 @@ fn the_page_names_what_a_program_has_what_it_accepts_and_what_is_not_written() {
             assert_eq!(meaning(&program(COMMAND)), meaning(&written), "{key}");
         }
     }
+    let worker = |text: &str| program(&format!("{COMMAND}worker = {{ {text} }}\n"));
+    let page = rows("`[trainer] worker`");
+    let named: BTreeSet<_> = page.iter().map(|row| bare(&row[0]).to_owned()).collect();
+    assert_eq!(named, known(&worker("unknown_key = 1")));
+    for row in &page {
+        let key = bare(&row[0]);
+        assert_accepts("a worker", key, &row[1], |wrong| worker(&format!("{key} = {wrong}")));
+        if let Some(value) = default(&row[2]) {
+            assert_eq!(meaning(&worker("")), meaning(&worker(&format!("{key} = {value}"))), "{key}");
+        }
+    }
+    assert_eq!(meaning(&worker("")), meaning(&program(&format!("{COMMAND}worker = true\n"))));
+}
+
+#[test]
+fn the_page_names_what_a_program_requires() {
+    let page = rows("`[trainer] requires`");
+    let requires = |text: &str| program(&format!("{COMMAND}requires = {{ {text} }}\n"));
+    let named: BTreeSet<_> = page.iter().map(|row| bare(&row[0]).to_owned()).collect();
+    assert_eq!(named, known(&requires("unknown_key = 1")));
+    for row in &page {
+        assert_accepts("requires", &row[0], &row[1], |wrong| requires(&format!("{} = {wrong}", bare(&row[0]))));
+    }
 }
 
 /// All that a study says, whatever stands where in its text.

@@ -31,7 +31,18 @@ pub enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+    /// All three, in their order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// The files in which a program finds its features and its labels.
+    #[must_use]
+    pub fn file_names(self) -> [&'static str; 2] {
+        match self {
+            Self::Train => ["train_features.npy", "train_labels.npy"],
+            Self::Validation => ["validation_features.npy", "validation_labels.npy"],
+            Self::Test => ["test_features.npy", "test_labels.npy"],
+        }
+    }
 }
 
 impl fmt::Display for Part {

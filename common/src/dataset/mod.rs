@@ -110,9 +110,9 @@ impl Dataset {
     fn check_views(&self) -> Result<(), DatasetError> {
         for part in Part::ALL {
             if self.header.element == Element::F32 {
-                bytemuck::try_cast_slice::<u8, f32>(self.section(part as usize)).map_err(DatasetError::Alignment)?;
+                bytemuck::try_cast_slice::<u8, f32>(self.feature_bytes(part)).map_err(DatasetError::Alignment)?;
             }
-            let targets = self.section(3 + part as usize);
+            let targets = self.target_bytes(part);
             let classes = bytemuck::try_cast_slice::<u8, u32>(targets).map_err(DatasetError::Alignment)?;
             let TargetKind::Classes { count } = self.header.targets else { continue };
             if let Some((row, &class)) = classes.iter().enumerate().find(|(_, class)| **class >= count) {
@@ -137,7 +137,7 @@ impl Dataset {
     /// The features of `part`, unscaled.
     #[must_use]
     pub fn features(&self, part: Part) -> Features<'_> {
-        let bytes = self.section(part as usize);
+        let bytes = self.feature_bytes(part);
         let shape = (self.rows(part), self.header.row_values());
         match self.header.element {
             Element::U8 => Features::U8(view(shape, bytes)),
@@ -148,13 +148,25 @@ impl Dataset {
     /// The targets of `part`.
     #[must_use]
     pub fn targets(&self, part: Part) -> Targets<'_> {
-        let bytes = self.section(3 + part as usize);
+        let bytes = self.target_bytes(part);
         match self.header.targets {
             TargetKind::Classes { .. } => Targets::Classes(bytemuck::cast_slice(bytes)),
             TargetKind::Values { width } => {
                 Targets::Values(view((self.rows(part), width as usize), bytemuck::cast_slice(bytes)))
             }
         }
+    }
+
+    /// The features of `part` as they lie: `rows` times `row_values` elements, row after row.
+    #[must_use]
+    pub fn feature_bytes(&self, part: Part) -> &[u8] {
+        self.section(part as usize)
+    }
+
+    /// The targets of `part` as they lie: a `u32` a row for classes, or `width` times an `f32`.
+    #[must_use]
+    pub fn target_bytes(&self, part: Part) -> &[u8] {
+        self.section(3 + part as usize)
     }
 
     /// The archive (tar) of files that a program is given; empty where there are none.

@@ -53,6 +53,9 @@ fn describe(job: &Job) -> String {
         None => String::new(),
     };
     let mut data = match &job.study.data {
+        Some(_) if keeps_test_rows_back(job) => {
+            format!("{}; no trial is given the test rows", describe_data(&job.header))
+        }
         Some(_) => describe_data(&job.header),
         None => "none".to_owned(),
     };
@@ -69,6 +72,12 @@ fn describe(job: &Job) -> String {
         count = counted(trials.len() as u64, "trial"),
         broadcast = bytes_text(job.data.as_ref().len() as u64),
     )
+}
+
+/// Whether there are test rows that a program does not get to see.
+fn keeps_test_rows_back(job: &Job) -> bool {
+    let is_program = matches!(job.study.trainer, Trainer::Program(_));
+    is_program && job.header.rows(Part::Test) > 0 && !job.study.watches_test()
 }
 
 /// Trains a little, to tell the time.

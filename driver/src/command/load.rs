@@ -95,7 +95,7 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     let study = study::parse(text, name).map_err(Failure::wrong_use)?;
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {
-        Some(settings) => data::load(settings, &files, study.loss(), study.seed, folder),
+        Some(settings) => data::load(settings, &files, study.seed, folder),
         None => data::of_files(&files),
     };
     let loaded = loaded.map_err(|error| match error {

@@ -6,7 +6,7 @@ use broadsweep_common::program::{Known, Piece, PrintedForm, ProgramDescription, 
 
 use super::check::{costs, range};
 use crate::plan::TrialPlan;
-use crate::results::show::{bytes_text, printable, value_text as short_text};
+use crate::results::show::{bytes_text, counted, printable, value_text as short_text};
 use crate::study::{ProgramSettings, Study};
 
 /// Characters of a command that are shown.
@@ -23,12 +23,17 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
     };
     let (all, at_best) = costs(trials, |trial| trial.flops as f64 / 1e6);
     let cost = settings.cost.as_ref().map_or("epochs", |cost| cost.text());
+    let gpus = match program.gpus {
+        None => String::new(),
+        Some(0) => "; it sees no GPU".to_owned(),
+        Some(gpus) => format!("; {} for itself", counted(gpus.into(), "GPU")),
+    };
     let memory = program.memory_bytes.map_or("its slot's share".to_owned(), bytes_text);
     format!(
         "\x20 command      {command}\n\
          \x20 compared by  {metric}, {direction}; read from the metrics file{printed}\n\
          \x20 cost         {costs} a trial ({cost}), {total} in all, at best {spread} on the busiest of 13 slots\n\
-         \x20 memory       {memory} an attempt, {disk} of disk\n\
+         \x20 memory       {memory} an attempt, {disk} of disk{gpus}\n\
          \x20 time         unknown: no program is timed beforehand; `broadsweep forecast` tells it for other clusters, once \
          a run has been measured\n",
         metric = printable(objective.metric.as_str(), usize::MAX),
@@ -110,6 +115,7 @@ cost = "epochs * units"
 printed = ["keras"]
 pattern = 'auc: (?<auc>\S+)'
 memory = "2GiB"
+requires = { gpus = 1 }
 [search]
 sampler = "grid"
 objective = "auc"
@@ -127,7 +133,7 @@ word = { values = ["a b"] }
         let expected = r"  command      python 'my train.py' --units=10 '--word=a b' -n3 --out=${slot_dir} 'it'\''s 0' 'a b'
   compared by  auc, the larger the better; read from the metrics file and the progress of Keras and lines like auc: (?<auc>\S+)
   cost         30 to 60 a trial (epochs * units), 90 in all, at best 60 on the busiest of 13 slots
-  memory       2.0 GiB an attempt, 64.0 GiB of disk
+  memory       2.0 GiB an attempt, 64.0 GiB of disk; 1 GPU for itself
   time         unknown: no program is timed beforehand; `broadsweep forecast` tells it for other clusters, once a run has been measured
 ";
         assert_eq!(shown, expected);

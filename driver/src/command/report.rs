@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::Failure;
 use super::say::{print, print_bytes, print_json, say, unless_closed};
-use super::series::{SERIES, first_contact, members};
+use super::series::{SERIES, Series, first_contact, members};
 use crate::cluster::roster::ROSTER;
 use crate::records::run::RunRecord;
 use crate::report::Report;
@@ -141,7 +141,8 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
     }
     let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
     let record = smallest.context("a comparison has a run")?;
-    let comparison = Comparison::of(&record.study, series.cold, first_contact(path), members);
+    let sameness = Series::sameness(path).map_err(Failure::wrong_use)?;
+    let comparison = Comparison::of(&record.study, sameness, series.cold, first_contact(path), members);
     Ok((record, Some(comparison)))
 }
 

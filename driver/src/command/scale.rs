@@ -46,7 +46,8 @@ Examples:
 
 All nodes of a size take part, or the run fails. Sizes take turns, so that what goes on beside them hits all. Before the \
 first run that is measured, all executors get the data once; with --cold none of them has it when a run begins. If the \
-results are not the same on all sizes, to the last bit, the command fails and names the runs.
+results are not the same on all sizes, to the last bit, the command fails and names the runs. Of a program that is not \
+deterministic, the same configurations have to have a result on all sizes, and how far their numbers are apart is told.
 
 Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing. If the driver was killed, its nodes stay held for a while: add --take-over.
 
@@ -359,7 +360,8 @@ impl Work {
         let is_suspect = members.iter().any(|member| member.record.is_suspect());
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
-        let comparison = Comparison::of(&study, self.series.cold, self.first_contact(), members);
+        let sameness = Series::sameness(self.folder.path())?;
+        let comparison = Comparison::of(&study, sameness, self.series.cold, self.first_contact(), members);
         self.folder.write_file("scale.csv", comparison.csv().as_bytes())?;
         self.folder.write_file("scale.json", (comparison.json() + "\n").as_bytes())?;
         if let Some(run) = &smallest {

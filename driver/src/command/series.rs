@@ -18,7 +18,9 @@ use crate::path_text;
 use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::{RunFolder, is_held};
 use crate::results::show::counted;
+use crate::results::spread::Sameness;
 use crate::run::read;
+use crate::study;
 
 /// What the folder says of the comparison.
 pub(super) const SERIES: &str = "series.json";
@@ -138,6 +140,13 @@ impl Series {
             );
         }
         Ok(())
+    }
+
+    /// What the runs of the study in the comparison's folder have to have in common.
+    pub(super) fn sameness(folder: &Path) -> anyhow::Result<Sameness> {
+        let path = folder.join("study.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Sameness::of(&study::parse(&text, &path.display().to_string())?))
     }
 
     /// The runs that are not over, or cannot be read back, by their names.

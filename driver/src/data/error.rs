@@ -204,10 +204,11 @@ pub enum DataError {
     /// Repair the value, or leave the row out.
     #[error("{place}: {value:e} is not a finite 32-bit number; replace it, or leave the row out")]
     NotFinite { place: ValuePlace, value: f64 },
-    /// Number the classes anew.
+    /// Number the classes anew, or say that labels are numbers.
     #[error(
-        "{place}: {value} is not a class; for `cross_entropy`, labels are whole numbers from 0 to the number of \
-         classes less 1, of at most {CLASSES_MAX} classes"
+        "{place}: {value} is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most \
+         {CLASSES_MAX}; if labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program \
+         labels = \"numbers\" in [data]"
     )]
     Class { place: ValuePlace, value: f64 },
     /// Repair the row, or record the run again.

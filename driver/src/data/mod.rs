@@ -39,9 +39,8 @@ use std::path::Path;
 use broadsweep_common::dataset::{
     AlignedBytes, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind,
 };
-use broadsweep_common::model::Loss;
 
-use crate::study::{DataSettings, DataSource, PartArrays, ScalingKind};
+use crate::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind};
 
 pub use error::DataError;
 use error::{Origin, Sides};
@@ -93,14 +92,8 @@ enum Values {
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
-pub fn load(
-    settings: &DataSettings,
-    files: &Archive,
-    loss: Loss,
-    study_seed: u64,
-    folder: &Path,
-) -> Result<Loaded, DataError> {
-    let (mut train, mut test) = read(&settings.source, loss, folder)?;
+pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
+    let (mut train, mut test) = read(&settings.source, settings.labels, folder)?;
     train.check_counts()?;
     train.features.reshape(settings.shape.as_deref())?;
     if let Some(test) = &mut test {
@@ -108,7 +101,7 @@ pub fn load(
         test.features.reshape(settings.shape.as_deref())?;
         train.features.agree(&mut test.features)?;
     }
-    let targets = targets::kind(loss, &train.labels, test.as_ref().map(|test| &test.labels))?;
+    let targets = targets::kind(settings.labels, &train.labels, test.as_ref().map(|test| &test.labels))?;
     let held_out = train.held_out(study_seed, settings.validation_rows)?;
     train.features.check_scaling(settings.scaling)?;
     let rows = train.features.rows as u64 - settings.validation_rows;
@@ -162,18 +155,18 @@ fn header_without_rows(files_bytes: u64) -> Header {
 }
 
 /// The training rows, and the test rows if the study names some.
-fn read(source: &DataSource, loss: Loss, folder: &Path) -> Result<(RawPart, Option<RawPart>), DataError> {
+fn read(source: &DataSource, kind: LabelKind, folder: &Path) -> Result<(RawPart, Option<RawPart>), DataError> {
     let file = |path: &Path| Origin::file(folder.join(path));
     match source {
-        DataSource::Idx(paths) => read_arrays(paths, loss, |path| idx::open(file(path))),
-        DataSource::Npy(paths) => read_arrays(paths, loss, |path| npy::open(file(path))),
+        DataSource::Idx(paths) => read_arrays(paths, kind, |path| idx::open(file(path))),
+        DataSource::Npy(paths) => read_arrays(paths, kind, |path| npy::open(file(path))),
         DataSource::Npz { file, arrays } => {
             let path = folder.join(file);
-            read_arrays(arrays, loss, |name| npz::open(&path, name))
+            read_arrays(arrays, kind, |name| npz::open(&path, name))
         }
         DataSource::Csv { train_file, test_file, label_column, feature_columns } => {
-            let (train, names) = table::read(file(train_file), label_column, feature_columns.as_deref(), loss)?;
-            let test = test_file.as_ref().map(|test| table::read(file(test), label_column, Some(&names), loss));
+            let (train, names) = table::read(file(train_file), label_column, feature_columns.as_deref(), kind)?;
+            let test = test_file.as_ref().map(|test| table::read(file(test), label_column, Some(&names), kind));
             Ok((train, test.transpose()?.map(|(test, _)| test)))
         }
     }
@@ -181,12 +174,12 @@ fn read(source: &DataSource, loss: Loss, folder: &Path) -> Result<(RawPart, Opti
 
 fn read_arrays<T>(
     arrays: &PartArrays<T>,
-    loss: Loss,
+    kind: LabelKind,
     open: impl Fn(&T) -> Result<array::Array, DataError>,
 ) -> Result<(RawPart, Option<RawPart>), DataError> {
     let read = |features: &T, labels: &T| {
         let labels = open(labels)?.labels()?;
-        labels.check(loss)?;
+        labels.check(kind)?;
         Ok(RawPart { features: open(features)?.features()?, labels })
     };
     let train = read(&arrays.train_features, &arrays.train_labels)?;

@@ -7,13 +7,13 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use broadsweep_common::dataset::ROW_VALUES_MAX;
-use broadsweep_common::model::Loss;
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator, Trim};
 
 use super::error::{self, Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
 use super::targets::{self, Labels};
 use super::{Features, RawPart, Values};
+use crate::study::LabelKind;
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -23,7 +23,7 @@ pub(super) fn read(
     file: Origin,
     label: &str,
     features: Option<&[String]>,
-    loss: Loss,
+    kind: LabelKind,
 ) -> Result<(RawPart, Vec<String>), DataError> {
     let mut table = Table::open(file)?;
     let names = match features {
@@ -42,7 +42,7 @@ pub(super) fn read(
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     while table.next()? {
         let class = table.number(label_place)?;
-        if loss == Loss::CrossEntropy && !targets::is_class(class) {
+        if kind == LabelKind::Classes && !targets::is_class(class) {
             return Err(DataError::Class { place: table.place(label_place), value: class });
         }
         if labels.len() == u32::MAX as usize

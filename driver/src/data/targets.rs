@@ -1,9 +1,9 @@
 //! What is predicted: labels as files hold them, and as classes or values.
 
 use broadsweep_common::dataset::TargetKind;
-use broadsweep_common::model::Loss;
 
 use super::error::{CLASSES_MAX, DataError, Origin, Sides, ValuePlace};
+use crate::study::LabelKind;
 
 /// The labels of one part, finite, row after row.
 #[derive(Debug)]
@@ -20,13 +20,13 @@ pub(super) struct Labels {
 
 impl Labels {
     /// Checks labels that came from an array; a table's are checked line by line.
-    pub(super) fn check(&self, loss: Loss) -> Result<(), DataError> {
-        if loss == Loss::MeanSquaredError {
+    pub(super) fn check(&self, kind: LabelKind) -> Result<(), DataError> {
+        if kind == LabelKind::Numbers {
             return Ok(());
         }
         if self.width != 1 {
             let shape = Sides([self.rows as u64, u64::from(self.width)].into());
-            let want = "for `cross_entropy`, labels are one class a row, (rows,); of one-hot rows, take the argmax";
+            let want = "labels of classes are one class a row, (rows,); of one-hot rows, take the argmax";
             return Err(DataError::Shape { file: self.file.clone(), shape, want });
         }
         match self.values.iter().position(|&value| !is_class(value)) {
@@ -45,14 +45,14 @@ pub(super) fn is_class(value: f64) -> bool {
 }
 
 /// What the targets of a study are, from the labels of its parts.
-pub(super) fn kind(loss: Loss, train: &Labels, test: Option<&Labels>) -> Result<TargetKind, DataError> {
-    match loss {
-        Loss::CrossEntropy => {
+pub(super) fn kind(kind: LabelKind, train: &Labels, test: Option<&Labels>) -> Result<TargetKind, DataError> {
+    match kind {
+        LabelKind::Classes => {
             let values = train.values.iter().chain(test.iter().flat_map(|labels| &labels.values));
             let largest = values.fold(0, |largest, &value| largest.max(value as u32));
             Ok(TargetKind::Classes { count: (largest + 1).max(2) })
         }
-        Loss::MeanSquaredError => match test {
+        LabelKind::Numbers => match test {
             Some(test) if test.width != train.width => {
                 let row = |labels: &Labels| Sides([u64::from(labels.width)].into());
                 let (train_shape, test_shape) = (row(train), row(test));

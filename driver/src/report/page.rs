@@ -22,7 +22,7 @@ use crate::records::run::{RunRecord, TrialRecord};
 use crate::results::digest::results_sha256;
 use crate::results::measured::{is_error, metric_text, title};
 use crate::results::remarks::{best_sentence, remarks};
-use crate::results::show::{counted, duration_text};
+use crate::results::show::{counted, duration_text, short_real};
 
 /// plotly.js as its makers publish it, in the bundle with lines, points and bars, which is a quarter of the whole and
 /// the part that needs no WebGL and makes no code at run time. Compressed: it would be the largest part of the program.
@@ -133,7 +133,12 @@ fn cards(report: &Report<'_>) -> String {
         cards.extend(comparison.sizes.last().map(|size| ("speedup there".into(), format!("{:.1}", size.speedup))));
         cards.push((
             "results of all sizes".into(),
-            if comparison.agree { "the same" } else { "not the same" }.to_owned(),
+            match &comparison.spread {
+                Some(spread) if comparison.agree => {
+                    format!("{} apart at most", short_real(spread.largest))
+                }
+                _ => if comparison.agree { "the same" } else { "not the same" }.to_owned(),
+            },
         ));
         return cards_html(cards);
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::digest::results_sha256;
 use super::show::{bytes_text, counted};
+use super::spread::{Lacking, Sameness, Spread};
 use super::summary::lines_by_key;
 use super::table::{words, wrap};
 use crate::forecast::{Basis, Cluster, Schedule};
@@ -36,9 +37,15 @@ pub struct Comparison {
     pub study: String,
     /// Whether each run began without the data.
     pub cold: bool,
-    /// Whether all runs gave the same results, to the last bit.
+    /// What the runs have to have in common.
+    pub compared_by: Sameness,
+    /// Whether they have that.
     pub agree: bool,
-    /// The digest of the results, if they agree.
+    /// How far apart they are, where they need not give the same numbers.
+    pub spread: Option<Spread>,
+    /// Runs without a result of configurations of which others have one, likewise.
+    pub lacking: Vec<Lacking>,
+    /// The digest of the results, if all runs gave the same.
     pub results_sha256: Option<String>,
     /// What it took to bring the data to all executors before anything was measured; `None` if each run began without it.
     pub first_contact: Option<FirstContact>,
@@ -154,7 +161,13 @@ pub struct RunRow {
 impl Comparison {
     /// Compares runs of one study, of any sizes and repeats.
     #[must_use]
-    pub fn of(study: &str, cold: bool, first_contact: Option<FirstContact>, mut members: Vec<Member>) -> Self {
+    pub fn of(
+        study: &str,
+        compared_by: Sameness,
+        cold: bool,
+        first_contact: Option<FirstContact>,
+        mut members: Vec<Member>,
+    ) -> Self {
         members.sort_by_key(|member| (member.size, member.repeat));
         let mut sizes: Vec<SizeRow> = members.chunk_by(|one, other| one.size == other.size).map(size_row).collect();
         let first = members.first().map(|member| member.size);
@@ -183,14 +196,37 @@ impl Comparison {
                 .map(|basis| basis.forecast(cluster, Schedule::Queue).wall_us as f64 / 1e6);
         }
         let digests: Vec<_> = sizes.iter().flat_map(|row| &row.runs).map(|run| &run.results_sha256).collect();
-        let agree = digests.iter().all(|digest| *digest == digests[0]);
-        let results_sha256 = digests.first().filter(|_| agree).map(|digest| (*digest).clone());
-        Self { study: study.to_owned(), cold, agree, results_sha256, first_contact, sizes }
+        let are_equal = digests.iter().all(|digest| *digest == digests[0]);
+        let results_sha256 = digests.first().filter(|_| are_equal).map(|digest| (*digest).clone());
+        let (agree, spread, lacking) = match compared_by {
+            Sameness::Bits => (are_equal, None, Vec::new()),
+            Sameness::Configurations => {
+                let lacking = Lacking::of(&members);
+                (lacking.is_empty(), Spread::of(&members), lacking)
+            }
+        };
+        let study = study.to_owned();
+        Self { study, cold, compared_by, agree, spread, lacking, results_sha256, first_contact, sizes }
     }
 
-    /// Which runs gave which results, if not all gave the same.
+    /// Which runs gave which results, or lack some, if they have not in common what they should.
     #[must_use]
     pub fn disagreement(&self) -> Option<String> {
+        match self.compared_by {
+            _ if self.agree => None,
+            Sameness::Bits => self.differing_digests(),
+            Sameness::Configurations => {
+                let lacking = self.lacking.iter().map(|lacking| format!("\n  {}", lacking.words()));
+                Some(format!(
+                    "not the same configurations have a result on all clusters, so their times cannot be compared:{}\n\
+                     look for these trials in attempts.csv of these runs: it says how they ended",
+                    lacking.collect::<String>()
+                ))
+            }
+        }
+    }
+
+    fn differing_digests(&self) -> Option<String> {
         let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for run in self.sizes.iter().flat_map(|row| &row.runs) {
             groups.entry(&run.results_sha256).or_default().push(&run.folder);
@@ -220,7 +256,8 @@ impl Comparison {
             sentences.extend(remarks.cloned());
         }
         sentences.extend(self.first_contact.as_ref().map(FirstContact::sentence));
-        if let Some(digest) = &self.results_sha256 {
+        sentences.extend(self.spread.as_ref().map(Spread::sentence));
+        if let Some(digest) = self.results_sha256.as_ref().filter(|_| self.compared_by == Sameness::Bits) {
             let shown = digest.get(..16).unwrap_or(digest);
             let same = if self.sizes.iter().map(|row| row.runs.len()).sum::<usize>() > 1 {
                 "the results are the same to the last bit: "
@@ -315,7 +352,7 @@ fn lost(run: &RunRecord) -> u32 {
 }
 
 /// Of an even number, the mean of the two in the middle; of none, 0.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -352,93 +389,5 @@ fn table(sizes: &[SizeRow]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::results::fixtures::{finished, run};
-
-    fn member(size: u32, repeat: u32, wall_s: f64, error: f64) -> Member {
-        let record = RunRecord { wall_s, ..run(vec![finished(0, error)]) };
-        Member { size, repeat, folder: format!("{size}-{repeat}"), record }
-    }
-
-    #[test]
-    fn medians_are_compared_with_the_smallest_size() {
-        let walls = [(1, 1, 60.0), (1, 2, 90.0), (1, 3, 61.0), (4, 1, 20.0), (4, 2, 10.0)];
-        let members = walls.map(|(size, repeat, wall_s)| member(size, repeat, wall_s, 0.1));
-        let comparison = Comparison::of("s", false, None, members.to_vec());
-        let rows: Vec<_> =
-            comparison.sizes.iter().map(|row| (row.executors, row.wall_s, row.median_run.as_str())).collect();
-        assert_eq!(rows, [(1, 61.0, "1-3"), (4, 15.0, "4-2")]);
-        assert!((comparison.sizes[1].speedup - 61.0 / 15.0).abs() < 1e-12);
-        assert!((comparison.sizes[1].efficiency - 61.0 / 60.0).abs() < 1e-12);
-        assert_eq!((comparison.sizes[0].forecast_wall_s, comparison.disagreement()), (None, None));
-        assert!(comparison.sizes[1].forecast_wall_s.is_some());
-        let two = Comparison::of("s", false, None, vec![member(2, 1, 30.0, 0.1), member(4, 1, 15.0, 0.1)]);
-        assert!((two.sizes[1].speedup - 4.0).abs() < 1e-12, "two executors stand for two");
-    }
-
-    #[test]
-    fn sentences_name_their_run_where_the_table_has_medians_of_several() {
-        let walls = [(1, 1, 60.0), (4, 1, 20.0), (4, 2, 10.0)];
-        let members = walls.map(|(size, repeat, wall_s)| member(size, repeat, wall_s, 0.1));
-        let tried = FirstContact::of(&members[0].record, true);
-        let text = Comparison::of("s", false, Some(tried), members.to_vec()).text();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in [
-            "4 15.00 s",
-            "on 1 executor, of 4 slots x 60.0 s:",
-            "on 4 executors, in its run 4-2, of 4 slots x 10.0 s:",
-            "is not known, as a first try was broken off; after it, before the first run, 1000 B of data came to",
-        ] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-    }
-
-    #[test]
-    fn results_that_differ_are_named_run_by_run() {
-        let members = vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1), member(2, 2, 30.0, 0.2)];
-        let comparison = Comparison::of("s", false, None, members);
-        assert!(!comparison.agree && comparison.results_sha256.is_none());
-        let told = comparison.disagreement().unwrap();
-        assert!(told.contains(": 1-1, 2-1") && told.contains(": 2-2"), "{told}");
-    }
-
-    #[test]
-    fn work_that_takes_longer_on_more_executors_is_told() {
-        let mut slower = member(2, 1, 30.0, 0.1);
-        slower.record.attempts[0].ended_s = 4.0;
-        slower.record.attempts[0].training_s = 3.25;
-        let comparison = Comparison::of("s", false, None, vec![member(1, 1, 60.0, 0.1), slower]);
-        assert!((comparison.sizes[1].work_ratio - 2.0).abs() < 1e-9, "{comparison:?}");
-        let told =
-            |row: &SizeRow| row.remarks.iter().any(|remark| remark.contains("took 2.00 times as long as on 1"));
-        assert_eq!(comparison.sizes.iter().map(told).collect::<Vec<_>>(), [false, true]);
-    }
-
-    #[test]
-    fn the_files_have_a_row_a_size() {
-        let comparison = Comparison::of(
-            "s",
-            true,
-            Some(FirstContact::of(&run(vec![finished(0, 0.1)]), false)),
-            vec![member(1, 1, 60.0, 0.1), member(2, 1, 30.0, 0.1)],
-        );
-        let csv = comparison.csv();
-        let mut reader = csv::Reader::from_reader(csv.as_bytes());
-        let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
-        assert_eq!((rows.len(), rows[1]["executors"].as_str(), rows[1]["speedup"].as_str()), (2, "2", "2"));
-        assert!(rows[1].contains_key("slot_training_s") && rows[0]["forecast_wall_s"].is_empty(), "{rows:?}");
-        let json: serde_json::Value = serde_json::from_str(&comparison.json()).unwrap();
-        assert_eq!((&json["agree"], &json["cold"]), (&true.into(), &true.into()));
-        assert_eq!(
-            (&json["sizes"][1]["runs"][0]["folder"], &json["first_contact"]["sent_bytes"]),
-            (&"2-1".into(), &2000.into())
-        );
-        let text = comparison.text();
-        assert!(!text.contains("not known"), "{text}");
-        assert!(
-            text.contains("on 1 executor, of 4 slots x 60.0 s:") && text.contains("the same to the last bit"),
-            "{text}"
-        );
-    }
-}
+#[path = "comparison_tests.rs"]
+mod tests;

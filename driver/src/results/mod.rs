@@ -7,6 +7,7 @@
 //! | [`columns`] | `trials.parquet` |
 //! | [`summary`] | `summary.json` |
 //! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
+//! | [`spread`] | how far apart runs are that do not give the same numbers twice |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
 //! | [`calendar`] | the time in the folder's name |
 //! | `measured` | which metrics tables show, and what they are called there |
@@ -30,6 +31,7 @@ pub mod progress;
 pub mod remarks;
 pub mod rows;
 pub mod show;
+pub mod spread;
 pub mod status;
 pub mod summary;
 pub mod table;

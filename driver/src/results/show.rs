@@ -126,7 +126,7 @@ pub fn counted(count: u64, noun: &str) -> String {
 }
 
 /// `real` as it is where that is short, else with four digits.
-pub(super) fn short_real(real: f64) -> String {
+pub(crate) fn short_real(real: f64) -> String {
     let exact = real.to_string();
     if exact.len() <= 8 || !real.is_finite() {
         return exact;

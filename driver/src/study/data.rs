@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use broadsweep_common::dataset::Part;
+
 use super::diagnostic::Diagnostic;
 use super::program::is_below;
 use super::reader::{Node, Table};
 use super::trainer::TrainerKind;
-use super::{DataSettings, DataSource, PartArrays, ScalingKind, TestUse};
+use super::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind, TestUse};
 
 /// Sides of a row's shape, and their size at most.
 const SIDE_MAX: i64 = 16_777_216;
 
 const ARRAYS: &[&str] = &["train_features", "train_labels", "test_features", "test_labels"];
-const SHARED: &[&str] = &["shape", "validation_rows", "scaling", "test"];
+const SHARED: &[&str] = &["shape", "validation_rows", "scaling", "test", "labels"];
 const FORMATS: &[(&str, &[&str])] = &[
     ("idx", ARRAYS),
     ("csv", &["train_file", "test_file", "label_column", "feature_columns"]),
@@ -27,6 +29,8 @@ const SCALINGS: &[(&str, ScalingKind)] = &[
     ("standard", ScalingKind::Standard),
 ];
 const TEST_USES: &[(&str, TestUse)] = &[("winner", TestUse::Winner), ("all", TestUse::All)];
+
+const LABELS: &[(&str, LabelKind)] = &[("classes", LabelKind::Classes), ("numbers", LabelKind::Numbers)];
 
 /// Reads `[data]`: rows, and files as they are. Only a program may have the latter, and do without the former.
 pub(super) fn read(node: &Node<'_>, kind: TrainerKind) -> Result<(Option<DataSettings>, Vec<String>), Diagnostic> {
@@ -45,7 +49,20 @@ pub(super) fn read(node: &Node<'_>, kind: TrainerKind) -> Result<(Option<DataSet
         })?;
         return Ok((None, files));
     }
-    read_rows(&table).map(|rows| (Some(rows), files))
+    let rows = read_rows(&table, kind)?;
+    if let Some(taken) = files.iter().position(|file| is_of_rows(file)) {
+        let message = format!("{:?} is a name that the rows have where a program finds its files", files[taken]);
+        let nodes = table.get("files").map_or(Ok(Vec::new()), |node| node.array())?;
+        let node = nodes.get(taken).ok_or_else(|| table.error(&message))?;
+        return Err(node.error(message).with_note("give it another name, or leave the rows to it: without `format`"));
+    }
+    Ok((Some(rows), files))
+}
+
+/// Whether a file would lie where a program finds the rows.
+fn is_of_rows(file: &str) -> bool {
+    let first = file.split('/').next().unwrap_or_default();
+    Part::ALL.into_iter().any(|part| part.file_names().contains(&first))
 }
 
 /// Paths are looked at when they are packed; here, whether they stay below the study's folder.
@@ -65,7 +82,7 @@ fn read_files(node: &Node<'_>) -> Result<Vec<String>, Diagnostic> {
     if files.is_empty() { Err(node.error("`files` is empty; leave it out")) } else { Ok(files) }
 }
 
-fn read_rows(table: &Table<'_>) -> Result<DataSettings, Diagnostic> {
+fn read_rows(table: &Table<'_>, kind: TrainerKind) -> Result<DataSettings, Diagnostic> {
     let formats: Vec<_> = FORMATS.iter().map(|(format, keys)| (*format, (*format, *keys))).collect();
     let (format, keys) = table.require("format", "one of \"idx\", \"csv\", \"npy\", \"npz\"")?.word(&formats)?;
     let allowed: Vec<_> =
@@ -88,11 +105,8 @@ fn read_rows(table: &Table<'_>) -> Result<DataSettings, Diagnostic> {
             Some(rows) => rows.whole(0, i64::MAX)? as u64,
             None => 0,
         },
-        scaling: match table.get("scaling") {
-            Some(scaling) => scaling.word(SCALINGS)?,
-            None if pixels => ScalingKind::Unit,
-            None => ScalingKind::None,
-        },
+        scaling: read_scaling(table, kind, pixels)?,
+        labels: read_labels(table, kind)?,
         test: match table.get("test") {
             Some(test) => test.word(TEST_USES)?,
             None => TestUse::Winner,
@@ -106,6 +120,31 @@ fn read_rows(table: &Table<'_>) -> Result<DataSettings, Diagnostic> {
         }
         _ => Ok(settings),
     }
+}
+
+/// A program gets rows as they are in the files: what it makes of them is its own.
+fn read_scaling(table: &Table<'_>, kind: TrainerKind, pixels: bool) -> Result<ScalingKind, Diagnostic> {
+    let written = table.get("scaling").map(|node| node.word(SCALINGS).map(|scaling| (node, scaling))).transpose()?;
+    match written {
+        Some((node, scaling)) if kind == TrainerKind::Program && scaling != ScalingKind::None => {
+            let message = "`scaling` has no effect for a program: it gets values as the files have them";
+            Err(node.error(message).with_note("leave it out, and scale in the program"))
+        }
+        Some((_, scaling)) => Ok(scaling),
+        None if pixels && kind != TrainerKind::Program => Ok(ScalingKind::Unit),
+        None => Ok(ScalingKind::None),
+    }
+}
+
+/// Classes, unless the study says otherwise; of a network, its loss says it once that is read.
+fn read_labels(table: &Table<'_>, kind: TrainerKind) -> Result<LabelKind, Diagnostic> {
+    let Some(node) = table.get("labels") else { return Ok(LabelKind::Classes) };
+    let labels = node.word(LABELS)?;
+    if kind == TrainerKind::Network {
+        let message = "`labels` is for programs: of a network, `loss` in [model] says what labels are";
+        return Err(node.error(message).with_note("leave it out; loss = \"mean_squared_error\" is over numbers"));
+    }
+    Ok(labels)
 }
 
 fn test_keys(format: &str) -> &'static str {

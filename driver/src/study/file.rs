@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
 use super::search::Comparable;
 use super::trainer::TrainerKind;
-use super::{CheckpointSettings, Study, Trainer, data, scheduling, search, space, trainer, training};
+use super::{CheckpointSettings, LabelKind, Study, Trainer, data, scheduling, search, space, trainer, training};
 use broadsweep_scheduler::SchedulingConfig;
 
 const KEYS: &[&str] =
@@ -56,14 +56,20 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         TrainerKind::Network => Some(document.require("data", "a table with the files")?),
         TrainerKind::Replay | TrainerKind::Program => document.get("data"),
     };
-    let (data, files) = match data {
+    let (mut data, files) = match data {
         Some(node) => data::read(&node, kind)?,
         None => (None, Vec::new()),
     };
     let mut trainer = trainer::read(document, kind, &mut uses)?;
     let search = search::read(document, Comparable::of(&trainer, data.as_ref()), &uses, source)?;
-    if let Trainer::Program(program) = &mut trainer {
-        program.description.objective = search.objective.metric.clone();
+    match &mut trainer {
+        Trainer::Network { model, .. } => {
+            if let Some(data) = &mut data {
+                data.labels = LabelKind::of(model.loss);
+            }
+        }
+        Trainer::Program(program) => program.description.objective = search.objective.metric.clone(),
+        Trainer::Replay(_) => {}
     }
     let control = document
         .get("control")

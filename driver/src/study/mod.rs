@@ -33,7 +33,7 @@ use std::path::PathBuf;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::metrics::Objective;
+use broadsweep_common::metrics::{MetricName, Objective};
 use broadsweep_common::model::{Loss, ModelDescription};
 use broadsweep_common::program::ProgramDescription;
 use broadsweep_common::replay::{GivenReplay, Recording, Replay, ReplayDescription};
@@ -96,12 +96,16 @@ impl Study {
         StudyDescription { seed: self.seed, trainer, select, test_every_trial }
     }
 
-    /// Whether every trial looks at the test rows after each epoch.
+    /// Whether every trial looks at the test rows after each epoch; of a program, whether it is given them.
     #[must_use]
     pub fn watches_test(&self) -> bool {
-        let trained = matches!(self.trainer, Trainer::Network { .. });
+        let has_test = self.data.as_ref().is_some_and(|data| data.source.has_test());
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
-        trained && (asked || self.search.select == Select::Test)
+        match &self.trainer {
+            Trainer::Network { .. } => asked || self.search.select == Select::Test,
+            Trainer::Program(_) => has_test && (asked || self.search.objective.metric == MetricName::TEST_ERROR),
+            Trainer::Replay(_) => false,
+        }
     }
 
     /// Whether the best and the control look at the test rows once, after the search.
@@ -121,12 +125,14 @@ impl Study {
         }
     }
 
-    /// What errors are errors of. Those of a replay are fractions, as of classes, and so are those that a program reports.
+    /// What errors are errors of. Those of a replay are fractions, as of classes, and so are those that a program reports,
+    /// unless its labels are numbers.
     #[must_use]
     pub fn loss(&self) -> Loss {
-        match &self.trainer {
-            Trainer::Network { model, .. } => model.loss,
-            Trainer::Replay(_) | Trainer::Program(_) => Loss::CrossEntropy,
+        match (&self.trainer, &self.data) {
+            (Trainer::Network { model, .. }, _) => model.loss,
+            (Trainer::Program(_), Some(data)) => data.labels.loss(),
+            (Trainer::Replay(_) | Trainer::Program(_), _) => Loss::CrossEntropy,
         }
     }
 
@@ -274,8 +280,10 @@ pub struct DataSettings {
     pub shape: Option<Vec<u32>>,
     /// Training rows that are drawn (by the study's seed) and held out for validation.
     pub validation_rows: u64,
-    /// How features are scaled.
+    /// How features are scaled: for a program not at all.
     pub scaling: ScalingKind,
+    /// What labels are.
+    pub labels: LabelKind,
     /// When the test rows are looked at.
     pub test: TestUse,
 }
@@ -347,6 +355,35 @@ pub enum ScalingKind {
     Centered,
     /// Each feature to mean 0 and variance 1 over the training rows; a constant feature to 0.
     Standard,
+}
+
+/// What labels are: a network's loss says it, and else `[data] labels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelKind {
+    /// One class a row.
+    Classes,
+    /// One number a row, or several.
+    Numbers,
+}
+
+impl LabelKind {
+    /// What a loss is taken over.
+    #[must_use]
+    pub fn of(loss: Loss) -> Self {
+        match loss {
+            Loss::CrossEntropy => Self::Classes,
+            Loss::MeanSquaredError => Self::Numbers,
+        }
+    }
+
+    /// The loss over them.
+    #[must_use]
+    pub fn loss(self) -> Loss {
+        match self {
+            Self::Classes => Loss::CrossEntropy,
+            Self::Numbers => Loss::MeanSquaredError,
+        }
+    }
 }
 
 /// `[data] test`: when the test rows are looked at.

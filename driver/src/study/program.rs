@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::MetricName;
 use broadsweep_common::program::{
-    Known, PROGRAM_EPOCHS_MAX, Piece, PrintedForm, ProgramDescription, WORDS_MAX, Word,
+    GPUS_MAX, Known, PROGRAM_EPOCHS_MAX, Piece, PrintedForm, ProgramDescription, WORDS_MAX, Word, WorkerDescription,
 };
 use broadsweep_common::setting::Bounds;
 use broadsweep_common::size::ByteSize;
@@ -29,8 +29,15 @@ pub(super) const KEYS: &[&str] = &[
     "grace_s",
     "memory",
     "disk",
+    "worker",
+    "requires",
     "deterministic",
 ];
+/// All keys of `requires`.
+const REQUIRES_KEYS: &[&str] = &["gpus"];
+
+/// All keys of a worker's table.
+const WORKER_KEYS: &[&str] = &["trials", "memory"];
 
 /// Forms of what a program prints that have a name; a pattern has a key of its own.
 const PRINTED: &[(&str, Form)] =
@@ -41,6 +48,8 @@ const EPOCHS: Bounds<u32> = Bounds::Within(1, PROGRAM_EPOCHS_MAX);
 const GRACE_S_DEFAULT: f64 = 30.0;
 const GRACE_S: Bounds<f64> = Bounds::Within(0.0, 3600.0);
 const DISK_BYTES_DEFAULT: u64 = 64 << 30;
+const WORKER_TRIALS_DEFAULT: u32 = 100;
+const WORKER_TRIALS_MAX: i64 = 1_000_000;
 const OUTPUTS_MAX: usize = 64;
 /// Bytes that a compiled pattern may take: executors apply it to each line.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -80,6 +89,8 @@ pub(super) fn read(
         grace_ms: (number(table, "grace_s", GRACE_S, GRACE_S_DEFAULT)? * 1000.0).round() as u64,
         memory_bytes: table.get("memory").map(|node| read_bytes(&node)).transpose()?,
         disk_bytes: table.get("disk").map_or(Ok(DISK_BYTES_DEFAULT), |node| read_bytes(&node))?,
+        worker: table.get("worker").map_or(Ok(None), |node| read_worker(&node))?,
+        gpus: table.get("requires").map_or(Ok(None), |node| read_requires(&node))?,
         is_deterministic: flag(table, "deterministic")?,
     };
     Ok(ProgramSettings { description, cost })
@@ -211,10 +222,35 @@ pub(super) fn is_below(path: &str) -> bool {
         && Path::new(path).components().next().is_some()
 }
 
+/// How many GPUs an attempt needs for itself, if that is said.
+fn read_requires(node: &Node<'_>) -> Result<Option<u32>, Diagnostic> {
+    let table = node.table("[trainer] requires", "[trainer] requires.")?;
+    table.allow(REQUIRES_KEYS, |_| None)?;
+    table.get("gpus").map(|gpus| gpus.whole(0, GPUS_MAX.into()).map(|gpus| gpus as u32)).transpose()
+}
+
 fn read_bytes(node: &Node<'_>) -> Result<u64, Diagnostic> {
     let expected = || node.refused("a size in quotes, as in \"2GB\" or \"512MiB\"");
     let ByteSize(bytes) = node.text().map_err(|_| expected())?.parse().map_err(|_| expected())?;
     if bytes == 0 { Err(expected()) } else { Ok(bytes) }
+}
+
+/// `true` or a table; each key of it may be left out.
+fn read_worker(node: &Node<'_>) -> Result<Option<WorkerDescription>, Diagnostic> {
+    let mut worker = WorkerDescription { trials_max: WORKER_TRIALS_DEFAULT, memory_bytes: None };
+    if !node.is_table() {
+        return match node.scalar() {
+            Ok(Value::Flag(stays)) => Ok(stays.then_some(worker)),
+            _ => Err(node.refused("true, false, or a table")),
+        };
+    }
+    let table = node.table("[trainer] worker", "[trainer] worker.")?;
+    table.allow(WORKER_KEYS, |_| None)?;
+    if let Some(trials) = table.get("trials") {
+        worker.trials_max = trials.whole(1, WORKER_TRIALS_MAX)? as u32;
+    }
+    worker.memory_bytes = table.get("memory").map(|node| read_bytes(&node)).transpose()?;
+    Ok(Some(worker))
 }
 
 /// False unless the study says otherwise.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::ended::{Ended, How, Usage};
 use crate::slot::{Idle, SupervisorProcess};
+use crate::tree;
 use crate::wire::{Reply, Request, receive, send};
 
 /// Bytes that may wait for a worker to read them.
@@ -36,6 +37,8 @@ pub(crate) struct WorkerPipes {
     pub(crate) to: OwnedFd,
     pub(crate) from: OwnedFd,
     pub(crate) unsent: Vec<u8>,
+    /// Whether it has closed its end of what it reads.
+    pub(crate) is_deaf: bool,
 }
 
 /// A program that runs. What it prints waits in a pipe of 64 KiB until [`Running::wait`] is called again; it waits too,
@@ -64,20 +67,24 @@ impl Running {
         Self { supervisor, idle, output, worker, answers_are_open, deadline: None, ended: None }
     }
 
-    /// Listens until the program has ended and all is heard, or until `until`: then `None`. Call it again and again;
-    /// after the end it returns the same at once.
+    /// Listens until the program has ended and all is heard, or until `until`, or until some of a worker's answer came:
+    /// then `None`. Call it again and again; after the end it returns the same at once.
     ///
     /// If the supervisor dies, the attempt is [`How::Lost`], and whatever was running is killed before this returns.
     pub fn wait(&mut self, until: Instant, mut hear: impl FnMut(Heard<'_>)) -> Option<Ended> {
         let mut buffer = vec![0; READ_BYTES];
         while self.ended.is_none() {
-            let is_answered = match self.poll(until) {
-                Ok(is_answered) => is_answered,
+            let has_reply = match self.poll(until) {
+                Ok(has_reply) => has_reply,
                 Err(error) => return Some(self.lose(&error.to_string())),
             };
-            self.read(&mut buffer, &mut hear);
+            let mut has_answered = false;
+            self.read(&mut buffer, &mut |heard| {
+                has_answered |= matches!(heard, Heard::Answer(_));
+                hear(heard);
+            });
             self.write();
-            if is_answered {
+            if has_reply {
                 let answer = self.socket().and_then(receive);
                 let ended = match answer {
                     Ok((Reply::Ended(ended), _)) => ended,
@@ -95,7 +102,7 @@ impl Running {
             if self.ended.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Some(self.lose("it could not be killed, or its supervisor does not answer"));
             }
-            if now >= until {
+            if now >= until || has_answered {
                 break;
             }
         }
@@ -126,7 +133,20 @@ impl Running {
         }
         worker.unsent.extend_from_slice(bytes);
         self.write();
-        self.worker.as_ref().map(drop).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        let hears = self.worker.as_ref().is_some_and(|worker| !worker.is_deaf);
+        if hears { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    /// Whether a worker's own pipe is still open at its end, so that an answer may come.
+    #[must_use]
+    pub fn may_answer(&self) -> bool {
+        self.answers_are_open
+    }
+
+    /// Memory of all its processes that is no copy of a file, in bytes: what they would need if nothing was shared.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.supervisor.as_ref().map_or(0, |supervisor| tree::memory_bytes_below(supervisor.id()))
     }
 
     /// The supervisor's process.
@@ -193,7 +213,10 @@ impl Running {
         match rustix::io::write(worker.to.as_fd(), &worker.unsent) {
             Ok(count) => drop(worker.unsent.drain(..count)),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => worker.unsent.clear(),
+            Err(_) => {
+                worker.unsent.clear();
+                worker.is_deaf = true;
+            }
         }
     }
 

@@ -128,7 +128,7 @@ impl Slot {
         }
         let supervisor = self.deliver(order, &ends)?;
         drop(output_end);
-        let worker = worker.map(|((_, to), (from, _))| WorkerPipes { to, from, unsent: Vec::new() });
+        let worker = worker.map(|((_, to), (from, _))| WorkerPipes { to, from, unsent: Vec::new(), is_deaf: false });
         let own_ends = std::iter::once(&output).chain(worker.iter().flat_map(|worker| [&worker.to, &worker.from]));
         for end in own_ends {
             rustix::io::ioctl_fionbio(end, true).map_err(|error| LeashError::Order(error.into()))?;

@@ -1,4 +1,4 @@
-//! Finds processes by walking `/proc`: those that descend from this one, and those that bear a mark.
+//! Finds processes by walking `/proc`: those that descend from one, and those that bear a mark.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +26,33 @@ pub(crate) fn parent_in(stat: &str) -> Option<Pid> {
 
 /// Kills every descendant of this process. Those that were forked meanwhile remain: call it until there are no children.
 pub(crate) fn kill_descendants() {
+    for pid in descendants(getpid()) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// What the descendants of a process hold in memory that is no copy of a file.
+pub(crate) fn memory_bytes_below(parent: u32) -> u64 {
+    let parent = i32::try_from(parent).ok().and_then(Pid::from_raw);
+    let statuses = parent
+        .map(descendants)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|pid| fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default());
+    statuses.map(|status| memory_bytes_in(&status)).sum()
+}
+
+/// Of one process, by the text of its `/proc/<pid>/status`.
+fn memory_bytes_in(status: &str) -> u64 {
+    let kib = |name: &str| -> u64 {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    };
+    (kib("RssAnon:") + kib("RssShmem:")) << 10
+}
+
+/// All processes below one, each after its parent.
+fn descendants(of: Pid) -> Vec<Pid> {
     let mut children: BTreeMap<i32, Vec<Pid>> = BTreeMap::new();
     for pid in processes() {
         let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
@@ -33,13 +60,14 @@ pub(crate) fn kill_descendants() {
             children.entry(parent.as_raw_nonzero().get()).or_default().push(pid);
         }
     }
-    let mut parents = vec![getpid()];
+    let mut found = Vec::new();
+    let mut parents = vec![of];
     while let Some(parent) = parents.pop() {
-        for child in children.remove(&parent.as_raw_nonzero().get()).unwrap_or_default() {
-            let _ = kill_process(child, Signal::KILL);
-            parents.push(child);
-        }
+        let below = children.remove(&parent.as_raw_nonzero().get()).unwrap_or_default();
+        parents.extend(&below);
+        found.extend(below);
     }
+    found
 }
 
 /// Kills every process in whose first environment `mark` is, until there is none for two looks.
@@ -70,5 +98,13 @@ mod tests {
         assert_eq!(parent_in("7 (a) S 3) R 5 7 7 0"), Pid::from_raw(5));
         assert_eq!(parent_in("1 (init) S 0 1"), None);
         assert_eq!(parent_in("nonsense"), None);
+    }
+
+    #[test]
+    fn memory_is_what_a_status_says_of_it() {
+        let status =
+            "Name:\tRssAnon: 9 kB\nVmRSS:\t    300 kB\nRssAnon:\t     100 kB\nRssFile:\t 190 kB\nRssShmem:\t 10 kB\n";
+        assert_eq!(memory_bytes_in(status), 110 << 10);
+        assert_eq!(memory_bytes_in("RssAnon: much"), 0);
     }
 }

@@ -12,6 +12,7 @@
 //! of an attempt later.
 
 use broadsweep_common::dataset::Dataset;
+use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
 
@@ -22,16 +23,33 @@ pub mod replay;
 mod trainer;
 
 use network::NetworkTrainer;
-use program::ProgramTrainer;
+use program::{ProgramTrainer, Programs};
 use replay::ReplayTrainer;
 
 pub(crate) use trainer::{Means, Trainer};
 
-/// The trainer of a study.
+/// How many attempts of a study run at the same time on an executor of so many slots: fewer, if each needs for itself what
+/// there is less of.
+///
+/// # Errors
+/// [`Refusal`], if there is not enough of it for one.
+pub(crate) fn slots_of(study: &StudyDescription, slots: u32, programs: Option<&Programs>) -> Result<u32, Refusal> {
+    match (&study.trainer, programs) {
+        (TrainerDescription::Program(program), Some(programs)) => programs.slots(program, slots),
+        (TrainerDescription::Program(_), None) => Err(Refusal::NoPrograms),
+        (TrainerDescription::Network { .. } | TrainerDescription::Replay(_), _) => Ok(slots),
+    }
+}
+
+/// The trainer of a study, on the data set of this name.
 ///
 /// # Errors
 /// [`Refusal`], if it has nothing to do with this data.
-pub(crate) fn trainer_of(study: StudyDescription, data: Dataset, means: Means) -> Result<Box<dyn Trainer>, Refusal> {
+pub(crate) fn trainer_of(
+    study: StudyDescription,
+    (name, data): (Digest, Dataset),
+    means: Means,
+) -> Result<Box<dyn Trainer>, Refusal> {
     let StudyDescription { seed, trainer, select, test_every_trial } = study;
     match trainer {
         TrainerDescription::Network { model, training } => {
@@ -39,7 +57,9 @@ pub(crate) fn trainer_of(study: StudyDescription, data: Dataset, means: Means) -
             Ok(Box::new(trainer.checked()?))
         }
         TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),
-        TrainerDescription::Program(program) => Ok(Box::new(ProgramTrainer::new(seed, program, &data, means)?)),
+        TrainerDescription::Program(program) => {
+            Ok(Box::new(ProgramTrainer::new(seed, program, (name, &data, test_every_trial), means)?))
+        }
     }
 }
 
@@ -52,15 +72,19 @@ mod tests {
     use super::*;
     use crate::fixtures::{data, description};
 
+    fn named(rows: [u64; 3]) -> (Digest, Dataset) {
+        (Digest::of(b"rows"), data(rows))
+    }
+
     #[test]
     fn a_study_that_has_nothing_to_train_on_is_refused_before_anything_is_placed() {
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0, threads: 1, programs: None };
-        assert!(trainer_of(description(), data([1, 1, 1]), means.clone()).is_ok());
-        let refused = trainer_of(description(), data([0, 1, 1]), means.clone()).err();
+        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0, slots: 1, threads: 1, programs: None };
+        assert!(trainer_of(description(), named([1, 1, 1]), means.clone()).is_ok());
+        let refused = trainer_of(description(), named([0, 1, 1]), means.clone()).err();
         assert!(matches!(refused, Some(Refusal::Trainer { .. })), "{refused:?}");
         let given = GivenReplay { seconds: Fixed(1.0), epochs: Fixed(1), error: Fixed(0.5) };
         let trainer = TrainerDescription::Replay(ReplayDescription::Given(given));
-        let replays = trainer_of(StudyDescription { trainer, ..description() }, data([0, 0, 0]), means);
+        let replays = trainer_of(StudyDescription { trainer, ..description() }, named([0, 0, 0]), means);
         assert!(replays.is_ok_and(|trainer| trainer.replays().is_some()), "a replay looks at no rows");
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Means {
     pub(crate) kernel: Kernel,
     /// Of one slot.
     pub(crate) memory_bytes: u64,
+    /// How many there are of them: attempts of the study at the same time.
+    pub(crate) slots: u32,
     /// Threads that it may use: its share of the cores, at least one.
     pub(crate) threads: u32,
     /// What programs need, where they are allowed.

@@ -4,11 +4,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::Dataset;
-use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 use broadsweep_driver::data;
 use broadsweep_driver::data::recording;
-use broadsweep_driver::study::{DataSettings, DataSource, PartArrays, ScalingKind, TestUse};
+use broadsweep_driver::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind, TestUse};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 
@@ -19,11 +18,10 @@ const TRIALS: &str = include_str!("../../studies/original.csv");
 
 /// Loads the study's data, once as classes and once as values; what is loaded can be opened.
 fn load(source: &DataSource) {
-    for (loss, scaling) in [(Loss::CrossEntropy, ScalingKind::Standard), (Loss::MeanSquaredError, ScalingKind::Unit)]
-    {
-        let settings =
-            DataSettings { source: source.clone(), shape: None, validation_rows: 1, scaling, test: TestUse::Winner };
-        if let Ok(loaded) = data::load(&settings, &data::Archive::default(), loss, 7, folder()) {
+    for (labels, scaling) in [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)] {
+        let (source, test) = (source.clone(), TestUse::Winner);
+        let settings = DataSettings { source, shape: None, validation_rows: 1, scaling, test, labels };
+        if let Ok(loaded) = data::load(&settings, &data::Archive::default(), 7, folder()) {
             let header = loaded.header;
             assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);
         }

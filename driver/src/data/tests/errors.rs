@@ -1,14 +1,12 @@
 //! Every error, with its exact message; file names stand without their folder.
 
-use broadsweep_common::model::Loss;
-
 use super::*;
 
-const LOSS: Loss = Loss::CrossEntropy;
+const LABELS: LabelKind = LabelKind::Classes;
 
 /// The error of loading these files.
-fn error(files: &[(&str, Vec<u8>)], settings: &DataSettings, loss: Loss) -> String {
-    Folder::with(files).load(settings, loss).unwrap_err()
+fn error(files: &[(&str, Vec<u8>)], settings: &DataSettings, labels: LabelKind) -> String {
+    Folder::with(files).load(settings, labels).unwrap_err()
 }
 
 fn labels(classes: &[u8]) -> Vec<u8> {
@@ -41,7 +39,7 @@ fn files_that_cannot_be_read_say_what_to_do() {
         (vec![0, 0, 8], "x is no IDX file: it starts with 00 00 08; check `format` and the path in [data]"),
         (good[..7].to_vec(), "x: its header is damaged: it ends after 0 of 2 sides; copy or write the file again"),
     ] {
-        assert_eq!(error(&[("x", x), ("y", labels(&[0, 1]))], &idx_xy(), LOSS), want);
+        assert_eq!(error(&[("x", x), ("y", labels(&[0, 1]))], &idx_xy(), LABELS), want);
     }
 }
 
@@ -49,12 +47,12 @@ fn files_that_cannot_be_read_say_what_to_do() {
 fn a_missing_file_a_folder_and_a_device_are_refused() {
     let folder = Folder::with(&[("y", labels(&[0]))]);
     let want = "x: no such file; relative paths start at the study file's folder";
-    assert_eq!(folder.load(&idx_xy(), LOSS).unwrap_err(), want);
+    assert_eq!(folder.load(&idx_xy(), LABELS).unwrap_err(), want);
     std::fs::create_dir(folder.path("x")).unwrap();
-    assert_eq!(folder.load(&idx_xy(), LOSS).unwrap_err(), "x is a folder; name a file in it");
+    assert_eq!(folder.load(&idx_xy(), LABELS).unwrap_err(), "x is a folder; name a file in it");
     let null = settings(DataSource::Idx(PartArrays { train_features: "/dev/null".into(), ..xy() }));
     let want = "/dev/null is neither a file nor a folder; copy its contents into a file";
-    assert_eq!(folder.load(&null, LOSS).unwrap_err(), want);
+    assert_eq!(folder.load(&null, LABELS).unwrap_err(), want);
 }
 
 #[test]
@@ -66,7 +64,7 @@ fn a_size_that_the_header_denies_is_refused_packed_or_not() {
     for (values, want) in [(5, short), (7, long)] {
         let x = idx(8, &[2, 3], &vec![1; values]);
         for (name, x) in [("plain", x.clone()), ("packed", gz(&x))] {
-            assert_eq!(error(&[("x", x), ("y", labels(&[0, 1]))], &idx_xy(), LOSS), want, "{name} {values}");
+            assert_eq!(error(&[("x", x), ("y", labels(&[0, 1]))], &idx_xy(), LABELS), want, "{name} {values}");
         }
     }
 }
@@ -77,14 +75,14 @@ fn sizes_that_no_memory_holds_are_refused_before_memory_is_taken() {
     let want = "x is too short: its header says (4000000000, 16777216) of f64, 536870912000000000 bytes of values, but \
                 8 follow; copy or download it again";
     for (name, x) in [("plain", claim.clone()), ("packed", gz(&claim))] {
-        assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &idx_xy(), LOSS), want, "{name}");
+        assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &idx_xy(), LABELS), want, "{name}");
     }
     let wide = idx(8, &[1, 1 << 24, 2], &[]);
     let want = "x is too large: rows of (16777216, 2) values; at most 16777216 are read";
-    assert_eq!(error(&[("x", wide), ("y", labels(&[0]))], &idx_xy(), LOSS), want);
+    assert_eq!(error(&[("x", wide), ("y", labels(&[0]))], &idx_xy(), LABELS), want);
     let many = npy("|u1", false, "(4294967296, 1)", &[]);
     let want = "x is too large: 4294967296 rows; at most 4294967295 are read";
-    assert_eq!(error(&[("x", many), ("y", npy("|u1", false, "(1,)", &[0]))], &npy_xy(), LOSS), want);
+    assert_eq!(error(&[("x", many), ("y", npy("|u1", false, "(1,)", &[0]))], &npy_xy(), LABELS), want);
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn a_file_that_unpacks_to_more_than_its_header_says_is_not_unpacked_to_its_end()
     (0..1024).for_each(|_| bomb.extend(&member));
     let want = "x is too long: its header says (1, 1) of u8, 1 bytes of values, but more follow; copy or download it \
                 again";
-    assert_eq!(error(&[("x", bomb), ("y", labels(&[0]))], &idx_xy(), LOSS), want);
+    assert_eq!(error(&[("x", bomb), ("y", labels(&[0]))], &idx_xy(), LABELS), want);
 }
 
 #[test]
@@ -125,7 +123,7 @@ fn shapes_that_do_not_fit_name_the_files() {
             &idx_xy(),
             &x,
             &idx(8, &[2, 2], &[0, 1, 1, 0]),
-            "y has shape (2, 2); for `cross_entropy`, labels are one class a row, (rows,); of one-hot rows, take the \
+            "y has shape (2, 2); labels of classes are one class a row, (rows,); of one-hot rows, take the \
              argmax",
         ),
         (&idx_xy(), &idx(8, &[2, 0], &[]), &y, "x has shape (2, 0); rows need at least one value"),
@@ -140,7 +138,7 @@ fn shapes_that_do_not_fit_name_the_files() {
         ),
     ] {
         let files = [("x", x.clone()), ("y", y.clone()), ("u", idx(8, &[2, 2, 2], &[0; 8]))];
-        assert_eq!(error(&files, settings, LOSS), want);
+        assert_eq!(error(&files, settings, LABELS), want);
     }
 }
 
@@ -150,25 +148,26 @@ fn values_that_are_no_finite_number_or_no_class_are_named_with_their_place() {
     let y = |values: [f64; 2]| npy("<f8", false, "(2,)", &values.map(f64::to_le_bytes).concat());
     let numbers = x([1.0, 2.0, 3.0, 4.0]);
     let finite = "is not a finite 32-bit number; replace it, or leave the row out";
-    let class = "is not a class; for `cross_entropy`, labels are whole numbers from 0 to the number of classes less 1, \
-                 of at most 65536 classes";
-    let squared = Loss::MeanSquaredError;
+    let class = "is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most 65536; if \
+                 labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program labels = \"numbers\" \
+                 in [data]";
+    let squared = LabelKind::Numbers;
     for (x, y, loss, want) in [
         (
             x([1.0, f64::NAN, 3.0, 4.0]),
             y([0.0, 1.0]),
-            LOSS,
+            LABELS,
             format!("x, row 0, column 1 (counted from 0): NaN {finite}"),
         ),
-        (x([1.0, 2.0, 1e39, 4.0]), y([0.0, 1.0]), LOSS, {
+        (x([1.0, 2.0, 1e39, 4.0]), y([0.0, 1.0]), LABELS, {
             format!("x, row 1, column 0 (counted from 0): inf {finite}")
         }),
         (numbers.clone(), y([0.0, -f64::INFINITY]), squared, {
             format!("y, row 1, column 0 (counted from 0): -inf {finite}")
         }),
-        (numbers.clone(), y([0.0, 1.5]), LOSS, format!("y, row 1, column 0 (counted from 0): 1.5 {class}")),
-        (numbers.clone(), y([-1.0, 1.0]), LOSS, format!("y, row 0, column 0 (counted from 0): -1 {class}")),
-        (numbers.clone(), y([0.0, 65_536.0]), LOSS, format!("y, row 1, column 0 (counted from 0): 65536 {class}")),
+        (numbers.clone(), y([0.0, 1.5]), LABELS, format!("y, row 1, column 0 (counted from 0): 1.5 {class}")),
+        (numbers.clone(), y([-1.0, 1.0]), LABELS, format!("y, row 0, column 0 (counted from 0): -1 {class}")),
+        (numbers.clone(), y([0.0, 65_536.0]), LABELS, format!("y, row 1, column 0 (counted from 0): 65536 {class}")),
     ] {
         assert_eq!(error(&[("x", x), ("y", y)], &npy_xy(), loss), want);
     }
@@ -199,7 +198,7 @@ fn arrays_of_other_kinds_are_refused_with_what_is_read() {
             "x is no NPY file: it starts with 00 00 08 01 00 00; check `format` and the path in [data]".to_owned()
         }),
     ] {
-        assert_eq!(error(&[("x", x), ("y", y.clone())], &npy_xy(), LOSS), want);
+        assert_eq!(error(&[("x", x), ("y", y.clone())], &npy_xy(), LABELS), want);
     }
 }
 
@@ -238,14 +237,15 @@ fn archives_name_the_array() {
         }),
         (x.clone(), "xy.npz is no NPZ file: it starts with 93 4e 55 4d; check `format` and the path in [data]"),
     ] {
-        assert_eq!(error(&[("xy.npz", archive)], &npz_xy(), LOSS), want);
+        assert_eq!(error(&[("xy.npz", archive)], &npz_xy(), LABELS), want);
     }
 }
 
 #[test]
 fn tables_name_line_and_column() {
-    let class = "is not a class; for `cross_entropy`, labels are whole numbers from 0 to the number of classes less 1, \
-                 of at most 65536 classes";
+    let class = "is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most 65536; if \
+                 labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program labels = \"numbers\" \
+                 in [data]";
     let number = "is not a number; repair it, or leave its row or its column out";
     let finite = "is not a finite 32-bit number; replace it, or leave the row out";
     for (text, want) in [
@@ -271,22 +271,22 @@ fn tables_name_line_and_column() {
         ("a,label\n1,inf\n", format!("train.csv, line 2, column `label`: inf {finite}")),
         ("a,label\n1,0.5\n", format!("train.csv, line 2, column `label`: 0.5 {class}")),
     ] {
-        assert_eq!(error(&[("train.csv", text.into())], &csv(false), LOSS), want, "{text:?}");
+        assert_eq!(error(&[("train.csv", text.into())], &csv(false), LABELS), want, "{text:?}");
     }
     let tables = [("train.csv", b"a,label\n1,0\n".to_vec()), ("test.csv", b"A,label\n1,0\n".to_vec())];
     let want = "test.csv has no column `a`; did you mean `A`? It has: A, label";
-    assert_eq!(error(&tables, &csv(true), LOSS), want);
+    assert_eq!(error(&tables, &csv(true), LABELS), want);
     let packed = gz(["a,label\n", &"1,0\n".repeat(9)].concat().as_bytes());
     let cut = packed[..packed.len() - 9].to_vec();
     let want = "train.csv ends in the middle of its compressed data; copy or download it again";
-    assert_eq!(error(&[("train.csv", cut)], &csv(false), LOSS), want);
+    assert_eq!(error(&[("train.csv", cut)], &csv(false), LABELS), want);
 }
 
 #[test]
 fn a_quote_that_is_never_closed_does_not_fill_the_memory() {
     let text = ["a,label\n\"".to_owned(), " ".repeat(65 << 20)].concat();
     let want = "train.csv is too large: a line of more than 67108864 bytes; is a quote not closed?";
-    assert_eq!(error(&[("train.csv", gz(text.as_bytes()))], &csv(false), LOSS), want);
+    assert_eq!(error(&[("train.csv", gz(text.as_bytes()))], &csv(false), LABELS), want);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn targets_of_another_width_in_the_test_rows_name_both_files() {
     let v = npy("|u1", false, "(2, 2)", &[0, 1, 2, 3]);
     let settings = settings(DataSource::Npy(PartArrays { test: Some(("x".into(), "v".into())), ..xy() }));
     let want = "y has rows of (1,), but v has rows of (2,); training and test rows need one shape";
-    assert_eq!(error(&[("x", x), ("y", y), ("v", v)], &settings, Loss::MeanSquaredError), want);
+    assert_eq!(error(&[("x", x), ("y", y), ("v", v)], &settings, LabelKind::Numbers), want);
 }
 
 #[test]
@@ -303,5 +303,5 @@ fn rows_too_wide_for_a_scaling_of_each_value_are_refused() {
     let x = idx(8, &[1, (1 << 22) + 1], &vec![0; (1 << 22) + 1]);
     let standard = DataSettings { scaling: ScalingKind::Standard, ..idx_xy() };
     let want = "x is too large: rows of 4194305 values; `scaling = \"standard\"` takes at most 4194304";
-    assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &standard, LOSS), want);
+    assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &standard, LABELS), want);
 }

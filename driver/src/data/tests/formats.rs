@@ -1,7 +1,6 @@
 //! What is read from each format, and how parts fit together.
 
 use broadsweep_common::dataset::{Element, Part, TargetKind};
-use broadsweep_common::model::Loss;
 use ndarray::{Array2, ShapeBuilder as _, array};
 use ndarray_npy::{NpzWriter, WriteNpyExt as _};
 
@@ -30,7 +29,7 @@ fn idx_types_are_read_in_their_order_of_bytes_and_only_u8_stays_as_it_is() {
         ),
     ] {
         let files = [("x", idx(type_code, &[2, 1], &bytes)), ("y", idx(8, &[2], &[0, 2]))];
-        let loaded = Folder::with(&files).load(&idx_xy(), Loss::CrossEntropy).unwrap();
+        let loaded = Folder::with(&files).load(&idx_xy(), LabelKind::Classes).unwrap();
         assert_eq!(
             (loaded.header.element, loaded.header.targets),
             (element, TargetKind::Classes { count: 3 }),
@@ -43,12 +42,12 @@ fn idx_types_are_read_in_their_order_of_bytes_and_only_u8_stays_as_it_is() {
 #[test]
 fn gzip_is_known_by_its_first_bytes_and_gives_the_same_bytes_as_the_file_itself() {
     let (x, y) = (idx(8, &[3, 2, 2], &[7; 12]), idx(8, &[3], &[0, 1, 0]));
-    let plain = Folder::with(&[("x", x.clone()), ("y", y.clone())]).load(&idx_xy(), Loss::CrossEntropy).unwrap();
-    let packed = Folder::with(&[("x", gz(&x)), ("y", gz(&y))]).load(&idx_xy(), Loss::CrossEntropy).unwrap();
+    let plain = Folder::with(&[("x", x.clone()), ("y", y.clone())]).load(&idx_xy(), LabelKind::Classes).unwrap();
+    let packed = Folder::with(&[("x", gz(&x)), ("y", gz(&y))]).load(&idx_xy(), LabelKind::Classes).unwrap();
     assert_eq!(plain.bytes.as_ref(), packed.bytes.as_ref());
     // Two members in one file, as parallel packers write them.
     let two = [gz(&x[..9]), gz(&x[9..])].concat();
-    let joined = Folder::with(&[("x", two), ("y", y)]).load(&idx_xy(), Loss::CrossEntropy).unwrap();
+    let joined = Folder::with(&[("x", two), ("y", y)]).load(&idx_xy(), LabelKind::Classes).unwrap();
     assert_eq!(plain.bytes.as_ref(), joined.bytes.as_ref());
 }
 
@@ -63,7 +62,7 @@ fn rows_have_one_side_or_three() {
     ] {
         let folder = Folder::with(&[("x", idx(8, &sides, &[0; 24])), ("y", idx(8, &[2], &[0, 1]))]);
         let settings = DataSettings { shape: setting, ..idx_xy() };
-        assert_eq!(folder.load(&settings, Loss::CrossEntropy).unwrap().header.shape, want, "{name}");
+        assert_eq!(folder.load(&settings, LabelKind::Classes).unwrap().header.shape, want, "{name}");
     }
 }
 
@@ -77,7 +76,7 @@ fn arrays_that_ndarray_npy_writes_are_read_in_both_orders() {
         x.write_npy(&mut x_bytes).unwrap();
         array![1_i64, 0].write_npy(&mut y_bytes).unwrap();
         let folder = Folder::with(&[("x", x_bytes), ("y", gz(&y_bytes))]);
-        let loaded = folder.load(&npy_xy(), Loss::CrossEntropy).unwrap();
+        let loaded = folder.load(&npy_xy(), LabelKind::Classes).unwrap();
         assert_eq!(values(loaded, Part::Train), (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![1.0, 0.0]), "{name}");
     }
 }
@@ -86,7 +85,7 @@ fn arrays_that_ndarray_npy_writes_are_read_in_both_orders() {
 fn fortran_images_are_turned_to_row_major() {
     let x = npy("|u1", true, "(2, 2, 2)", &[0, 4, 2, 6, 1, 5, 3, 7]);
     let folder = Folder::with(&[("x", x), ("y", npy("|b1", false, "(2,)", &[0, 1]))]);
-    let loaded = folder.load(&npy_xy(), Loss::CrossEntropy).unwrap();
+    let loaded = folder.load(&npy_xy(), LabelKind::Classes).unwrap();
     assert_eq!((loaded.header.element, loaded.header.shape.as_slice()), (Element::U8, [2, 2, 1].as_slice()));
     assert_eq!(values(loaded, Part::Train).0, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
 }
@@ -111,7 +110,7 @@ fn archives_are_read_stored_and_deflated_with_names_with_and_without_npy() {
                 test: Some(("x".to_owned(), "y".to_owned())),
             };
             let settings = settings(DataSource::Npz { file: "xy.npz".into(), arrays });
-            let loaded = folder.load(&settings, Loss::CrossEntropy).unwrap();
+            let loaded = folder.load(&settings, LabelKind::Classes).unwrap();
             assert_eq!(loaded.header.rows, [2, 0, 2], "{name}{ending}");
             assert_eq!(values(loaded, Part::Test), (vec![0.5, 1.5], vec![1.0, 0.0]), "{name}{ending}");
         }
@@ -127,7 +126,7 @@ fn squared_error_takes_one_number_a_row_or_some() {
             ("x", npy("|u1", false, "(2, 1)", &[3, 4])),
             ("y", npy("<f4", false, sides, &f32_bytes(&want))),
         ]);
-        let loaded = folder.load(&npy_xy(), Loss::MeanSquaredError).unwrap();
+        let loaded = folder.load(&npy_xy(), LabelKind::Numbers).unwrap();
         assert_eq!(loaded.header.targets, TargetKind::Values { width }, "{name}");
         assert_eq!(values(loaded, Part::Train).1, want, "{name}");
     }
@@ -140,7 +139,7 @@ fn classes_are_counted_over_training_and_test_rows_and_are_at_least_two() {
         let ((x, y), (u, v)) = (one(0), one(test_label));
         let folder = Folder::with(&[("x", x), ("y", y), ("u", u), ("v", v)]);
         let settings = settings(DataSource::Idx(PartArrays { test: Some(("u".into(), "v".into())), ..xy() }));
-        let targets = folder.load(&settings, Loss::CrossEntropy).unwrap().header.targets;
+        let targets = folder.load(&settings, LabelKind::Classes).unwrap().header.targets;
         assert_eq!(targets, TargetKind::Classes { count }, "test label {test_label}");
     }
 }
@@ -153,7 +152,7 @@ fn pixels_are_widened_if_the_other_part_has_numbers() {
         ("u", npy("<f4", false, "(1, 1)", &f32_bytes(&[0.5]))),
     ]);
     let settings = settings(DataSource::Npy(PartArrays { test: Some(("u".into(), "y".into())), ..xy() }));
-    let loaded = folder.load(&settings, Loss::CrossEntropy).unwrap();
+    let loaded = folder.load(&settings, LabelKind::Classes).unwrap();
     assert_eq!(loaded.header.element, Element::F32);
     assert_eq!(values(loaded, Part::Train).0, [200.0]);
 }
@@ -165,16 +164,16 @@ fn columns_of_tables_are_found_by_name_in_each_file() {
         ("train.csv", gz(train.as_bytes())),
         ("test.csv", b"\"b, c\",other,label,a\n\n7,text,2,8".to_vec()),
     ]);
-    let loaded = folder.load(&csv(true), Loss::CrossEntropy).unwrap();
+    let loaded = folder.load(&csv(true), LabelKind::Classes).unwrap();
     assert_eq!((loaded.header.rows, loaded.header.targets), ([2, 0, 1], TargetKind::Classes { count: 3 }));
     assert_eq!(values(loaded, Part::Train), (vec![1.0, 2.5, -30.0, 4.0], vec![0.0, 1.0]));
-    let loaded = folder.load(&csv(true), Loss::CrossEntropy).unwrap();
+    let loaded = folder.load(&csv(true), LabelKind::Classes).unwrap();
     assert_eq!(values(loaded, Part::Test), (vec![8.0, 7.0], vec![2.0]));
 
     let mut chosen = csv(false);
     let DataSource::Csv { feature_columns, .. } = &mut chosen.source else { panic!("csv() is no table") };
     *feature_columns = Some(vec!["b, c".to_owned()]);
-    let loaded = folder.load(&chosen, Loss::MeanSquaredError).unwrap();
+    let loaded = folder.load(&chosen, LabelKind::Numbers).unwrap();
     assert_eq!(values(loaded, Part::Train), (vec![2.5, 4.0], vec![0.0, 1.0]));
 }
 
@@ -183,7 +182,7 @@ fn the_same_files_and_seed_give_the_same_bytes_with_every_row_in_one_part() {
     let rows: Vec<u8> = (0..50).collect();
     let folder = Folder::with(&[("x", idx(8, &[50, 1], &rows)), ("y", idx(8, &[50], &rows))]);
     let settings = DataSettings { validation_rows: 20, scaling: ScalingKind::Standard, ..idx_xy() };
-    let load = || folder.load(&settings, Loss::CrossEntropy).unwrap();
+    let load = || folder.load(&settings, LabelKind::Classes).unwrap();
     assert_eq!(load().bytes.as_ref(), load().bytes.as_ref());
     let (train, validation) = (values(load(), Part::Train), values(load(), Part::Validation));
     assert!(train.0.is_sorted() && validation.0.is_sorted(), "a part left the file's order");

@@ -1,7 +1,6 @@
 //! Whatever the bytes of a file, loading ends with data or with an error.
 
 use broadsweep_common::dataset::Dataset;
-use broadsweep_common::model::Loss;
 use proptest::prelude::*;
 
 use super::*;
@@ -30,8 +29,7 @@ fn load_is_total(name: &str, bytes: Vec<u8>, settings: &DataSettings) -> bool {
     };
     let folder = Folder::with(&[("y", labels), (name, bytes)]);
     let mut loaded_any = false;
-    for (loss, scaling) in [(Loss::CrossEntropy, ScalingKind::Standard), (Loss::MeanSquaredError, ScalingKind::Unit)]
-    {
+    for (loss, scaling) in [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)] {
         let settings = DataSettings { scaling, validation_rows: 1, ..settings.clone() };
         if let Ok(loaded) = folder.load(&settings, loss) {
             let header = loaded.header;

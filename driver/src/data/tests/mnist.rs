@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Element, Features, Part, Scaling, TargetKind, Targets};
-use broadsweep_common::model::Loss;
 
 use super::{Archive, DataSource, PartArrays, ScalingKind, load, settings};
 
@@ -21,8 +20,7 @@ fn mnist(validation_rows: u64) -> Dataset {
     settings.validation_rows = validation_rows;
     settings.scaling = ScalingKind::Centered;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Dataset::open(Arc::new(load(&settings, &Archive::default(), Loss::CrossEntropy, 1, folder).unwrap().bytes))
-        .unwrap()
+    Dataset::open(Arc::new(load(&settings, &Archive::default(), 1, folder).unwrap().bytes)).unwrap()
 }
 
 fn classes(dataset: &Dataset, part: Part) -> Vec<u32> {

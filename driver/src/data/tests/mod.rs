@@ -11,14 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Features, Part, Targets};
-use broadsweep_common::model::Loss;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use tempfile::TempDir;
 
 use super::files::Archive;
 use super::{Loaded, load};
-use crate::study::{DataSettings, DataSource, PartArrays, ScalingKind, TestUse};
+use crate::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind, TestUse};
 
 /// A folder with data files.
 struct Folder(TempDir);
@@ -40,16 +39,16 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    fn load(&self, settings: &DataSettings, loss: Loss) -> Result<Loaded, String> {
+    fn load(&self, settings: &DataSettings, labels: LabelKind) -> Result<Loaded, String> {
         let shown = format!("{}/", self.0.path().display());
-        load(settings, &Archive::default(), loss, 7, self.0.path())
-            .map_err(|error| error.to_string().replace(&shown, ""))
+        let settings = DataSettings { labels, ..settings.clone() };
+        load(&settings, &Archive::default(), 7, self.0.path()).map_err(|error| error.to_string().replace(&shown, ""))
     }
 }
 
 fn settings(source: DataSource) -> DataSettings {
     let (shape, scaling, test) = (None, ScalingKind::None, TestUse::Winner);
-    DataSettings { source, shape, validation_rows: 0, scaling, test }
+    DataSettings { source, shape, validation_rows: 0, scaling, test, labels: LabelKind::Classes }
 }
 
 /// Training rows of `x`, with their labels in `y`.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::{Direction, MetricName, Objective};
 use broadsweep_common::model::Loss;
-use broadsweep_common::program::{Known, Piece, PrintedForm, ProgramDescription, Word};
+use broadsweep_common::program::{Known, Piece, PrintedForm, ProgramDescription, Word, WorkerDescription};
 use broadsweep_common::setting::Setting;
 use broadsweep_common::task::{Select, TrainerDescription};
 
 use super::{PROGRAM, configurations, resolves};
-use crate::study::{Study, parse};
+use crate::study::{LabelKind, ScalingKind, Study, parse};
 use broadsweep_search::Domain;
 
 fn good(text: &str) -> Study {
@@ -54,6 +54,8 @@ fn what_a_program_does_not_say_has_the_documented_defaults() {
         grace_ms: Duration::from_secs(30).as_millis() as u64,
         memory_bytes: None,
         disk_bytes: 64 << 30,
+        worker: None,
+        gpus: None,
         is_deterministic: false,
     };
     assert_eq!(described(&study), expected);
@@ -71,6 +73,8 @@ outputs = ['model.keras', 'logs/last.txt']
 grace_s = 0.5
 memory = '2GB'
 disk = '1 GiB'
+worker = { trials = 7, memory = '1GB' }
+requires = { gpus = 2 }
 deterministic = true";
     let program =
         described(&good(&PROGRAM.replace("epochs = '$epochs'", written).replace("epochs = { values = [2] }", "")));
@@ -80,7 +84,17 @@ deterministic = true";
     assert_eq!(program.outputs, ["model.keras", "logs/last.txt"]);
     assert_eq!((program.grace_ms, program.memory_bytes, program.disk_bytes), (500, Some(2_000_000_000), 1 << 30));
     assert_eq!((program.epochs, program.env_prefix), (Setting::Fixed(5), Some("/opt/env".to_owned())));
-    assert!(program.is_deterministic);
+    assert_eq!(program.worker, Some(WorkerDescription { trials_max: 7, memory_bytes: Some(1_000_000_000) }));
+    assert!(program.is_deterministic && program.gpus == Some(2));
+}
+
+#[test]
+fn a_worker_takes_a_hundred_trials_unless_it_says_otherwise() {
+    let worker =
+        |text: &str| described(&good(&PROGRAM.replace("cost =", &format!("worker = {text}\ncost =")))).worker;
+    let by_default = WorkerDescription { trials_max: 100, memory_bytes: None };
+    assert_eq!((worker("true"), worker("{}"), worker("false")), (Some(by_default), Some(by_default), None));
+    assert_eq!(worker("{ memory = '8B' }"), Some(WorkerDescription { memory_bytes: Some(8), ..by_default }));
 }
 
 #[test]
@@ -131,8 +145,46 @@ fn another_objective_is_another_search() {
 fn a_program_may_have_rows_and_files() {
     let rows = "format = 'npy'\ntrain_features = 'x'\ntrain_labels = 'y'\nfiles = ['train.py']";
     let study = good(&PROGRAM.replace("files = ['train.py', './data/']", rows));
-    assert!(study.data.is_some());
+    assert_eq!(
+        study.data.as_ref().map(|data| (data.labels, data.scaling)),
+        Some((LabelKind::Classes, ScalingKind::None))
+    );
     assert_eq!(study.files, ["train.py"]);
     let shown = study.at("data.files.0", "gone").to_string();
     assert!(shown.starts_with("s.toml:11:10: gone"), "{shown}");
+}
+
+#[test]
+fn a_program_is_given_test_rows_only_if_its_study_says_so() {
+    let rows = |more: &str| {
+        let text =
+            "format = 'idx'\ntrain_features = 'x'\ntrain_labels = 'y'\nfiles = ['train.py']\n".to_owned() + more;
+        PROGRAM.replace("files = ['train.py', './data/']", &text)
+    };
+    let test = "test_features = 'v'\ntest_labels = 'w'\n";
+    let by_test = |text: &str| text.replace("'val_accuracy'", "'test_error'");
+    for (name, text, given) in [
+        ("none are named", rows(""), false),
+        ("nothing is said", rows(test), false),
+        ("all", rows(&format!("{test}test = 'all'\n")), true),
+        ("by their error", by_test(&rows(test)), true),
+        ("by their error, of which the program knows", by_test(&rows("")), false),
+    ] {
+        let study = good(&text);
+        assert_eq!(study.description(Vec::new()).test_every_trial, given, "{name}");
+        assert!(!study.tests_the_best(), "{name}");
+    }
+}
+
+#[test]
+fn labels_of_a_program_are_what_its_study_says() {
+    for (written, labels, loss) in [
+        ("", LabelKind::Classes, Loss::CrossEntropy),
+        ("labels = 'classes'", LabelKind::Classes, Loss::CrossEntropy),
+        ("labels = 'numbers'", LabelKind::Numbers, Loss::MeanSquaredError),
+    ] {
+        let rows = format!("format = 'csv'\ntrain_file = 'x'\nlabel_column = 'y'\n{written}");
+        let study = good(&PROGRAM.replace("files = ['train.py', './data/']", &rows));
+        assert_eq!((study.data.as_ref().unwrap().labels, study.loss()), (labels, loss), "{written}");
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use broadsweep_leash::{Heard, How, Order, Tree};
 
-use crate::world::{STAND_IN, Way, new_mark, order, os, run, shell, ways};
+use crate::world::{STAND_IN, Way, listen_for, new_mark, order, os, run, shell, ways};
 
 #[test]
 fn arguments_variables_and_folder_arrive_as_they_were() {
@@ -107,6 +107,23 @@ fn a_program_that_is_no_worker_or_does_not_read_is_not_sent_more_than_a_bound() 
     let piece = vec![b'x'; 1 << 19];
     let refused = (0..10).find_map(|_| running.send(&piece).err());
     assert_eq!(refused.unwrap().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_worker_that_closes_its_pipes_is_told_no_more_and_what_it_holds_is_known() {
+    for way in ways() {
+        let mut slot = way.leash.slot();
+        let script = "x=$(head -c 9000000 /dev/zero | tr '\\0' x); exec 3<&- 4>&-; echo ready; sleep 1000";
+        let order = Order { has_worker_pipes: true, ..shell(script, &new_mark()) };
+        let mut running = slot.start(&order).unwrap();
+        assert!(running.may_answer());
+        listen_for(&mut running, "ready");
+        assert_eq!(running.send(b"x\n").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe, "{way:?}");
+        running.wait(Instant::now(), |_| ());
+        assert!(!running.may_answer(), "{way:?}");
+        let held = running.memory_bytes();
+        assert!((9_000_000..60_000_000).contains(&held), "{way:?}: {held} bytes");
+    }
 }
 
 #[test]

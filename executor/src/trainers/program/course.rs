@@ -142,6 +142,11 @@ impl<'a> Course<'a> {
         self.control.used(Used { cpu_us, memory_peak_bytes: usage.peak_memory_bytes });
     }
 
+    /// How far it is: the epoch that was reported last, and whether anything of the next one was told.
+    pub(super) fn progress(&self) -> (u32, bool) {
+        (self.last, self.open.is_some())
+    }
+
     /// Whether the program may go on.
     pub(super) fn may_go_on(&self) -> bool {
         self.stage.goes_on() && self.fault.is_none() && self.control.allows_a_batch()

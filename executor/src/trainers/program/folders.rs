@@ -44,7 +44,8 @@ impl UsedFolder {
                 let partial = path.with_added_extension(PARTIAL);
                 remove(&partial)?;
                 DirBuilder::new().mode(PRIVATE).create(&partial)?;
-                fill(&partial)?;
+                // What is half there can be large, and its disk full.
+                fill(&partial).inspect_err(|_| remove(&partial).unwrap_or_default())?;
                 fs::rename(&partial, &path)?;
             }
         }

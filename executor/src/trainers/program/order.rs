@@ -1,4 +1,5 @@
-//! What an attempt's program is given: its words, its environment, and the files that say the same.
+//! What an attempt's program is given: its words, its environment, and the files that say the same; or, if it stays up, a
+//! line of JSON for each attempt.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -6,8 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::ids::AttemptId;
 use broadsweep_common::program::{Known, Piece, ProgramDescription, Word, all_parameters, value_text};
-use serde_json::{Map, Number};
+use broadsweep_leash::{READS_FROM, WRITES_TO};
+use serde_json::{Map, Number, json};
 
 /// Variables by which libraries are told how many threads to use.
 const THREADS: [&str; 7] = [
@@ -20,7 +23,19 @@ const THREADS: [&str; 7] = [
     "TF_NUM_INTEROP_THREADS",
 ];
 
-/// The folder of one attempt, and what lies in it.
+/// Says to a program that it stays up.
+const WORKER: &str = "BROADSWEEP_WORKER";
+/// Variables of the executor's own that would tell a program something wrong.
+const NOT_INHERITED: [&str; 2] = ["PYTHONHOME", WORKER];
+
+/// Variables that say which GPUs a program sees: all those that are named, and none if nothing is.
+const VISIBLE_GPUS: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+/// How CUDA numbers GPUs: unless it is told, the fastest is 0, and `nvidia-smi` says something else.
+const GPU_ORDER: &str = "CUDA_DEVICE_ORDER";
+/// Variables that choose once more among those that are visible.
+const HIDING_GPUS: [&str; 2] = ["HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"];
+
+/// The folder of one attempt, or of a worker, and what lies in it.
 #[derive(Clone, Debug)]
 pub(super) struct Workplace {
     /// All of it: this is what may become too large.
@@ -60,12 +75,15 @@ impl Workplace {
 
     /// Writes down the parameters.
     pub(super) fn write_parameters(&self, configuration: &Configuration) -> io::Result<()> {
-        let members = configuration.iter().map(|(name, value)| (name.to_owned(), json(value)));
-        fs::write(&self.args_file, serde_json::to_vec(&members.collect::<Map<_, _>>())?)
+        fs::write(&self.args_file, serde_json::to_vec(&members(configuration))?)
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
+fn members(configuration: &Configuration) -> Map<String, serde_json::Value> {
+    configuration.iter().map(|(name, value)| (name.to_owned(), member(value))).collect()
+}
+
+fn member(value: &Value) -> serde_json::Value {
     match value {
         Value::Integer(integer) => (*integer).into(),
         Value::Real(real) => Number::from_f64(*real).map_or(serde_json::Value::Null, Into::into),
@@ -77,6 +95,7 @@ fn json(value: &Value) -> serde_json::Value {
 /// What is known of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
+    pub(super) attempt: AttemptId,
     pub(super) configuration: &'a Configuration,
     pub(super) trial: u32,
     pub(super) seed: u64,
@@ -85,6 +104,8 @@ pub(super) struct Facts<'a> {
     pub(super) resumed_from: Option<u32>,
     /// Threads that it may use.
     pub(super) threads: u32,
+    /// GPUs that it may see; `None` for what the executor itself sees.
+    pub(super) gpus: Option<&'a str>,
     pub(super) data_dir: &'a Path,
     pub(super) workplace: &'a Workplace,
 }
@@ -139,9 +160,36 @@ impl Facts<'_> {
         })
     }
 
+    /// The line by which a worker is told of this attempt.
+    ///
+    /// # Errors
+    /// What JSON cannot hold.
+    pub(super) fn line(&self, command: &[Word]) -> Result<Vec<u8>, String> {
+        let words = self.words(command)?;
+        let words = words.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
+        let mut line = json!({
+            "attempt": self.attempt.to_string(),
+            "command": words,
+            "metrics": text(self.workplace.metrics_file.as_ref())?,
+            "parameters": members(self.configuration),
+            "resume": self.resumed_from,
+        });
+        for (name, known) in Known::ALL {
+            line[name] = match known {
+                Known::Trial => self.trial.into(),
+                Known::Seed => self.seed.into(),
+                Known::Epochs => self.epochs.into(),
+                Known::SlotDir | Known::DataDir | Known::CheckpointDir | Known::ArgsJsonFile => {
+                    text(&self.known(known))?.into()
+                }
+            };
+        }
+        Ok(format!("{line}\n").into_bytes())
+    }
+
     /// All variables: what the executor has, and over it what is known of the attempt.
     pub(super) fn environment(&self, program: &ProgramDescription) -> Vec<(OsString, OsString)> {
-        let mut set: Vec<(OsString, OsString)> = Vec::new();
+        let mut set = surroundings(program, (self.threads, self.gpus), self.workplace);
         let mut put = |name: &str, value: OsString| set.push((name.into(), value));
         for (name, known) in Known::ALL {
             put(&format!("BROADSWEEP_{}", name.to_uppercase()), self.known(known));
@@ -153,21 +201,62 @@ impl Facts<'_> {
         for (name, value) in self.configuration.iter().filter(|(name, _)| !name.contains(['=', '\0'])) {
             put(&format!("BROADSWEEP_PARAM_{name}"), value_text(value).into());
         }
-        for name in THREADS {
-            put(name, self.threads.to_string().into());
-        }
-        put("PYTHONUNBUFFERED", "1".into());
-        put("TMPDIR", self.workplace.temporary.clone().into());
-        if let Some(prefix) = &program.env_prefix {
-            put("PATH", path_with(&Path::new(prefix).join("bin")));
-            put("VIRTUAL_ENV", prefix.into());
-            put("CONDA_PREFIX", prefix.into());
-        }
-        let is_set = |name: &OsStr| set.iter().any(|(known, _)| known == name);
-        let inherited = std::env::vars_os().filter(|(name, _)| !is_set(name) && name != "PYTHONHOME");
-        let inherited: Vec<_> = inherited.collect();
-        inherited.into_iter().chain(set).collect()
+        over_inherited(set, self.gpus)
     }
+}
+
+/// All variables of a worker, which is told of attempts later: nothing in them is of the first one.
+pub(super) fn worker_environment(
+    program: &ProgramDescription,
+    (threads, gpus): (u32, Option<&str>),
+    workplace: &Workplace,
+) -> Vec<(OsString, OsString)> {
+    let mut set = surroundings(program, (threads, gpus), workplace);
+    let numbers = [("BROADSWEEP_WORKER_READS", READS_FROM), ("BROADSWEEP_WORKER_WRITES", WRITES_TO), (WORKER, 1)];
+    set.extend(numbers.map(|(name, number)| (name.into(), number.to_string().into())));
+    over_inherited(set, gpus)
+}
+
+/// What a program is told wherever it runs.
+fn surroundings(
+    program: &ProgramDescription,
+    (threads, gpus): (u32, Option<&str>),
+    workplace: &Workplace,
+) -> Vec<(OsString, OsString)> {
+    let mut set: Vec<(OsString, OsString)> = Vec::new();
+    let mut put = |name: &str, value: OsString| set.push((name.into(), value));
+    for name in THREADS {
+        put(name, threads.to_string().into());
+    }
+    if let Some(gpus) = gpus {
+        for name in VISIBLE_GPUS {
+            put(name, gpus.into());
+        }
+        put(GPU_ORDER, std::env::var_os(GPU_ORDER).unwrap_or_else(|| "PCI_BUS_ID".into()));
+    }
+    put("PYTHONUNBUFFERED", "1".into());
+    put("TMPDIR", workplace.temporary.clone().into());
+    if let Some(prefix) = &program.env_prefix {
+        put("PATH", path_with(&Path::new(prefix).join("bin")));
+        put("VIRTUAL_ENV", prefix.into());
+        put("CONDA_PREFIX", prefix.into());
+    }
+    set
+}
+
+/// What the executor has, and these over it.
+fn over_inherited(set: Vec<(OsString, OsString)>, gpus: Option<&str>) -> Vec<(OsString, OsString)> {
+    let is_set = |name: &OsStr| set.iter().any(|(known, _)| known == name);
+    // These count within what the others leave visible: here they would hide what is lent.
+    let is_hiding = |name: &OsStr| gpus.is_some() && HIDING_GPUS.iter().any(|hiding| name == *hiding);
+    let is_inherited =
+        |name: &OsStr| !is_set(name) && !is_hiding(name) && NOT_INHERITED.iter().all(|known| name != *known);
+    let inherited: Vec<_> = std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
+    inherited.into_iter().chain(set).collect()
+}
+
+fn text(words: &OsStr) -> Result<&str, String> {
+    words.to_str().ok_or_else(|| format!("a worker cannot be told of \"{}\", which is no UTF-8", words.display()))
 }
 
 /// The executor's own path, behind `first`.
@@ -193,12 +282,16 @@ pub(super) fn described(command: &[&str]) -> ProgramDescription {
         grace_ms: 0,
         memory_bytes: None,
         disk_bytes: 1,
+        worker: None,
+        gpus: None,
         is_deterministic: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::ids::TaskId;
+
     use super::*;
 
     #[test]
@@ -212,12 +305,14 @@ mod tests {
                 .collect();
         workplace.write_parameters(&configuration).unwrap();
         let facts = Facts {
+            attempt: AttemptId { task: TaskId(7), number: 2 },
             configuration: &configuration,
             trial: 7,
             seed: 42,
             epochs: 5,
             resumed_from: Some(2),
             threads: 3,
+            gpus: Some("1,GPU-8e"),
             data_dir: data.path(),
             workplace: &workplace,
         };
@@ -238,6 +333,8 @@ mod tests {
             ("BROADSWEEP_PARAM_lr", "0.1"),
             ("BROADSWEEP_RESUME", "2"),
             ("OMP_NUM_THREADS", "3"),
+            ("CUDA_VISIBLE_DEVICES", "1,GPU-8e"),
+            ("ROCR_VISIBLE_DEVICES", "1,GPU-8e"),
             ("PYTHONUNBUFFERED", "1"),
         ] {
             assert_eq!(of(name).as_deref(), Some(value), "{name}");
@@ -247,5 +344,22 @@ mod tests {
             let error = facts.words(&described(&[missing]).command).unwrap_err();
             assert!(error.contains("the command names"), "{error}");
         }
+
+        let line = facts.line(&program.command).unwrap();
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "one line");
+        let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let expected = json!({
+            "attempt": "t7.2", "trial": 7, "seed": 42, "epochs": 5, "resume": 2,
+            "parameters": { "kind": "a b", "lr": 0.1 },
+            "command": words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>(),
+            "slot_dir": root.path().join("work"), "checkpoint_dir": root.path().join("checkpoint"),
+            "metrics": root.path().join("metrics.jsonl"), "args_json_file": root.path().join("parameters.json"),
+            "data_dir": data.path(),
+        });
+        assert_eq!(told, expected);
+        let environment = worker_environment(&program, (3, None), &workplace);
+        let names: Vec<_> = environment.iter().filter_map(|(name, _)| name.to_str()).collect();
+        assert!(names.contains(&WORKER) && names.contains(&"OMP_NUM_THREADS"));
+        assert!(!names.contains(&"BROADSWEEP_TRIAL"), "no attempt has begun: {names:?}");
     }
 }
