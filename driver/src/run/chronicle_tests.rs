@@ -120,9 +120,12 @@ fn other() -> Digest {
 fn a_run_goes_on_with_what_it_began_with_and_with_nothing_else() {
     let storage = Arc::new(MemoryStorage::new());
     let with_kernel = |kernel: &str| Start { kernel: Some(kernel.to_owned()), ..start() };
-    assert_eq!(begun(&storage).generation(), 1);
+    let first = begun(&storage);
+    assert_eq!((first.generation(), first.is_new()), (1, true));
+    drop(first);
     let second = resumed(&storage, Start { run: "another".to_owned(), ..with_kernel("fast") }).unwrap();
     assert_eq!((second.generation(), second.run(), second.kernel()), (2, "run", Some("fast")));
+    assert!(!second.is_new());
     let journal = storage.journal();
     for (start, wanted) in [
         (Start { study: other(), ..start() }, "the study"),
@@ -169,6 +172,7 @@ fn the_best_weights_are_those_that_the_journal_names_or_the_run_does_not_go_on()
     assert!(matches!(&refused, Some(ChronicleError::Damaged { name: found }) if *found == name), "{refused:?}");
     storage.write(&name, &weights.content).unwrap();
     let chronicle = resumed(&storage, start()).unwrap();
+    assert_eq!(chronicle.executors(), ["node:1"]);
     let best = chronicle.book().best_weights().map(|(trial, weights)| (trial, weights.content.clone()));
     assert_eq!(best, Some((TrialId(0), weights.content)));
 }

@@ -199,4 +199,5 @@ fn what_came_out_of_partitions_stays_in_the_folder() {
         ],
     );
     assert_eq!(book.outputs().collect::<Vec<_>>(), [TaskId(2)]);
+    assert_eq!(crate::run::names::needed(&book).into_iter().collect::<Vec<_>>(), ["outputs/t2"]);
 }

@@ -293,3 +293,62 @@ fn a_sealed_file_that_somebody_keeps_to_himself_is_told_and_does_not_pass_for_mi
     let taken = store.cache.take(&blob.manifest.digest().to_string());
     assert!(matches!(&taken, Err(StoreError::File { path: found, .. }) if *found == path), "{taken:?}");
 }
+
+#[test]
+fn what_is_no_blob_by_its_name_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::open(folder.path(), None).unwrap();
+    let names = ["abc".to_owned(), "z".repeat(64), "a".repeat(65)];
+    let paths = names.map(|name| folder.path().join("blobs").join(name));
+    for path in &paths {
+        fs::write(path, "somebody's").unwrap();
+    }
+    assert_eq!(cache.clear().unwrap().gone.len(), 0);
+    assert!(paths.iter().all(|path| path.exists()));
+}
+
+#[tokio::test]
+async fn a_blob_as_large_as_the_cache_has_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = blob_of(1, 0);
+    let limits = Limits { cache_bytes: Some(blob.manifest.bytes()), memory_bytes: MEMORY_BLOB_BYTES_MAX };
+    fill(&BlobStore::with_limits(folder.path(), limits).unwrap(), &blob).await;
+}
+
+#[tokio::test]
+async fn as_many_files_go_as_a_large_one_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = [1, 2].map(|fill| blob_of(1, fill));
+    for blob in &blobs {
+        fill(&store(&folder, 2), blob).await;
+    }
+    assert_eq!(blobs.each_ref().map(|blob| is_kept(&folder, blob)), [true, true]);
+    fill(&store(&folder, 2), &blob_of(2, 3)).await;
+    assert_eq!(blobs.each_ref().map(|blob| is_kept(&folder, blob)), [false, false]);
+}
+
+#[test]
+fn a_file_that_goes_while_the_folder_is_read_is_passed_over_and_one_that_cannot_be_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::open(folder.path(), None).unwrap();
+    let path = folder.path().join("blobs").join("a".repeat(64));
+    symlink(folder.path().join("gone"), &path).unwrap();
+    assert!(cache.entries().unwrap().is_empty());
+    fs::remove_file(&path).unwrap();
+    symlink(&path, &path).unwrap();
+    assert!(matches!(cache.entries(), Err(StoreError::File { path: found, .. }) if found == path));
+}
+
+#[test]
+fn a_file_that_is_being_written_counts_whole_and_one_that_was_given_up_as_far_as_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::open(folder.path(), None).unwrap();
+    let blob = blob_of(2, 0);
+    leave(&folder, &blob, &[]);
+    let bytes = || cache.entries().unwrap()[0].bytes;
+    let writer = File::open(path_of(folder.path(), &blob, ".part")).unwrap();
+    writer.lock().unwrap();
+    assert_eq!(bytes(), blob.manifest.bytes());
+    drop(writer);
+    assert!(bytes() < blob.manifest.bytes());
+}

@@ -304,6 +304,38 @@ async fn what_a_session_was_sending_is_dropped_with_it_and_half_of_the_data_stay
 }
 
 #[tokio::test]
+async fn of_a_run_whose_driver_stayed_away_only_what_was_made_here_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let (data, supply) = (blob(1), blob(2));
+    for (blob, medium) in [(&data, Medium::Cache), (&supply, Medium::Memory)] {
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
+        push(&store, blob, 0).unwrap();
+    }
+    let made = store.shelf().keep(vec![1], Made::Result).unwrap();
+    store.forget_inputs();
+    assert!(store.get(data.manifest.digest()).is_none() && store.missing(supply.manifest.digest()).is_none());
+    assert!(store.get(made).is_some() && store.holds_results());
+}
+
+#[tokio::test]
+async fn what_is_arriving_takes_its_memory_and_a_checkpoint_beside_which_a_result_just_fits_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
+    let store = Arc::new(BlobStore::with_limits(folder.path(), limits).unwrap());
+    let manifest = |fill| Manifest::of(&[fill; 600]).unwrap();
+    store.offer(manifest(1), Medium::Memory).await.unwrap();
+    assert!(matches!(store.offer(manifest(2), Medium::Memory).await, Err(StoreError::NoRoom { .. })));
+    store.forget_run();
+    let shelf = store.shelf();
+    let checkpoint = shelf.keep(vec![1; 400], Made::Checkpoint).unwrap();
+    shelf.keep(vec![2; 600], Made::Result).unwrap();
+    assert!(shelf.get(checkpoint).is_some());
+    shelf.release(checkpoint);
+    assert!(store.get(checkpoint).is_none());
+}
+
+#[tokio::test]
 async fn a_result_takes_the_room_of_checkpoints_and_of_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { cache_bytes: None, memory_bytes: 1000 };
