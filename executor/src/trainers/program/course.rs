@@ -36,6 +36,7 @@ pub(super) struct Course<'a> {
     metrics_file: MetricsFile,
     printed: Printed,
     lines: Lines,
+    used: Option<Used>,
     excerpt: Excerpt,
 }
 
@@ -81,6 +82,7 @@ impl<'a> Course<'a> {
             metrics_file: MetricsFile { file: File::open(metrics_file)?, line: Vec::new(), is_too_long: false },
             printed,
             lines: Lines::default(),
+            used: None,
             excerpt: Excerpt::new(0, SHOWN_BYTES),
         })
     }
@@ -134,12 +136,15 @@ impl<'a> Course<'a> {
             None => {}
         }
         self.report();
+        if let Some(used) = self.used.take() {
+            self.control.used(used);
+        }
     }
 
-    /// What its processes used, now that none of them is left.
+    /// What its processes used, now that none of them is left: told with its end, which is all that takes it.
     pub(super) fn used(&mut self, usage: Usage) {
         let cpu_us = u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX);
-        self.control.used(Used { cpu_us, memory_peak_bytes: usage.peak_memory_bytes });
+        self.used = Some(Used { cpu_us, memory_peak_bytes: usage.peak_memory_bytes });
     }
 
     /// How far it is: the epoch that was reported last, and whether anything of the next one was told.
