@@ -58,7 +58,9 @@ fn a_script_is_tuned_as_it_is_and_what_it_made_comes_to_best() {
             let place = header.iter().position(|column| column == name).unwrap();
             row[place].parse().unwrap()
         };
-        let used = reader.records().map(|row| row.unwrap());
+        // A copy that was beaten may not have ended before its run had.
+        let is_beaten = |row: &csv::StringRecord| row.iter().any(|cell| cell == "beaten");
+        let used = reader.records().map(|row| row.unwrap()).filter(|row| !is_beaten(row));
         let used: Vec<_> = used.map(|row| (of(&row, "cpu_s"), of(&row, "memory_peak_bytes"))).collect();
         let is_told = |(cpu_s, bytes): &(f64, f64)| *cpu_s > 0.0 && *cpu_s < 60.0 && *bytes > 4096.0;
         assert!(used.len() == rows && used.iter().all(is_told), "{table}: {used:?}");
