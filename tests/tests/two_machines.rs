@@ -65,6 +65,6 @@ fn three_commands_and_one_copied_file_lead_from_two_bare_machines_to_a_finished_
     let _ = executor.line_with(LISTENING);
     fs::remove_dir_all(own_home.join(".config")).unwrap();
     let refused = typed(own, own_home, &words("tune study.toml --nodes nodes.txt --out stranger")).wait();
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     assert!(refused.stderr.contains("--identity"), "{}", refused.stderr);
 }
