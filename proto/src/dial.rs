@@ -9,15 +9,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::guard::bounded_endpoint;
+use crate::line::Verdict;
 use crate::proof::Proof;
 use crate::safe_channel::SafeChannel;
 use crate::secure::Dialler;
 
 /// What [`Connect::connect`] returns.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+pub type Connecting = Pin<Box<dyn Future<Output = Result<SafeChannel, tonic::transport::Error>> + Send>>;
 
 /// Opens the connection of an endpoint. The seam at which a simulation puts its own network.
 pub trait Connect: Send + Sync {
@@ -34,8 +35,9 @@ pub struct Tcp {
 
 impl Connect for Tcp {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
-        let dialler = Dialler(self.proof.clone());
-        Box::pin(async move { endpoint.connect_with_connector(dialler).await })
+        let verdict = Verdict::default();
+        let dialler = Dialler { proof: self.proof.clone(), verdict: verdict.clone() };
+        Box::pin(async move { Ok(SafeChannel::new(endpoint.connect_with_connector(dialler).await?, verdict)) })
     }
 }
 
@@ -69,7 +71,7 @@ pub async fn dial(connect: &Arc<dyn Connect>, address: &str, timeout: Duration) 
     let endpoint = endpoint.map_err(|error| Unreachable::from(&error as &(dyn Error + 'static)))?;
     let endpoint = bounded_endpoint(endpoint).connect_timeout(timeout);
     match tokio::time::timeout(timeout, connect.connect(endpoint)).await {
-        Ok(Ok(channel)) => Ok(SafeChannel::from(channel)),
+        Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(Unreachable::from(&error as &(dyn Error + 'static))),
         Err(_) => {
             let reason = format!("no connection within {} s", timeout.as_secs());

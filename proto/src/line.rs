@@ -3,7 +3,7 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use broadsweep_identity::identity::owner_of;
@@ -29,14 +29,27 @@ pub(crate) const NOT_YOURS: u8 = 0x7f;
 pub struct Line {
     stream: Either,
     caller: Caller,
-    /// Whether this side dialled, without encryption, and has heard nothing yet.
-    is_unheard: bool,
+    /// Where it is noted that the other side does not let this one in, until it has said anything else. Of lines that this
+    /// side dialled.
+    refusal: Option<Verdict>,
     /// What the other side has sent.
     meter: Meter,
     /// Rings when the other side has been silent for too long.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Its place among those that came in; a line that this side dialled has none.
     visit: Option<Visit>,
+}
+
+/// Why whoever was dialled does not let this side in, if it said so. A call that was on its way then ends with whatever the
+/// gRPC library saw last, often no more than that the connection is closed; this is the reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict(Arc<OnceLock<String>>);
+
+impl Verdict {
+    /// What was said.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
 }
 
 #[derive(Debug)]
@@ -57,8 +70,7 @@ struct Belief {
 
 impl Line {
     fn new(stream: Either, caller: Caller, other: Side) -> Self {
-        let is_unheard = matches!((&stream, other), (Either::Plain(_), Side::Server));
-        Self { stream, caller, is_unheard, meter: Meter::new(other, Instant::now()), alarm: None, visit: None }
+        Self { stream, caller, refusal: None, meter: Meter::new(other, Instant::now()), alarm: None, visit: None }
     }
 
     /// One that came, or was dialled, without encryption; the other end is the client or the server of it.
@@ -89,9 +101,35 @@ impl Line {
         Ok(Self::new(Either::Secure(Box::new((stream, belief))), caller, other))
     }
 
+    /// Notes there why the other side does not let this one in.
+    pub(crate) fn with_verdict(self, verdict: Verdict) -> Self {
+        Self { refusal: Some(verdict), ..self }
+    }
+
     /// Gives it its place.
     pub(crate) fn with_visit(self, visit: Visit) -> Self {
         Self { visit: Some(visit), ..self }
+    }
+
+    /// The same read, or why the other side does not let this one in, if that is the first that it says.
+    fn heard(&mut self, read: io::Result<()>, came: &[u8]) -> io::Result<()> {
+        let Some(verdict) = self.refusal.take() else { return read };
+        let read = read.and_then(|()| {
+            match came.first() {
+                Some(&TLS_ALERT) => Err("it lets in only whom it knows: name your identity with --identity"),
+                Some(&NOT_YOURS) => {
+                    Err("it is a local executor of another driver, and takes orders from that one alone")
+                }
+                _ => Ok(()),
+            }
+            .map_err(|reason| io::Error::new(io::ErrorKind::PermissionDenied, reason))
+        });
+        if let Err(error) = &read
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            let _ = verdict.0.set(error.to_string()); // it says the same of every connection
+        }
+        read
     }
 
     /// Takes note of what came, or of nothing.
@@ -142,7 +180,7 @@ impl Connected for Line {
 /// What TLS says of an error, in words that help.
 pub(crate) fn told(error: io::Error) -> io::Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => io::Error::new(error.kind(), why(inner)),
+        Some(inner) => io::Error::new(io::ErrorKind::PermissionDenied, why(inner)),
         // What TLS says of it is for people who write TLS.
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             io::Error::new(error.kind(), "the connection was cut")
@@ -159,24 +197,14 @@ impl AsyncRead for Line {
             Either::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Either::Secure(secure) => {
                 let (stream, belief) = &mut **secure;
-                belief.check()?;
-                Pin::new(stream).poll_read(context, buffer).map_err(told)
+                match belief.check() {
+                    Ok(()) => Pin::new(stream).poll_read(context, buffer).map_err(told),
+                    Err(revoked) => Poll::Ready(Err(revoked)),
+                }
             }
         };
         let came = &buffer.filled()[before..];
-        if this.is_unheard
-            && let Some(first) = came.first()
-        {
-            this.is_unheard = false;
-            let reason = match *first {
-                TLS_ALERT => Some("the executor lets in only whom it knows: name your identity with --identity"),
-                NOT_YOURS => Some("it is a local executor of another driver, and takes orders from that one alone"),
-                _ => None,
-            };
-            if let Some(reason) = reason {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
-            }
-        }
+        let read = read.map(|read| this.heard(read, came));
         let heard = read.is_ready().then_some(came).map_or(Poll::Pending, Poll::Ready);
         match this.note(heard, context) {
             Ok(()) => read,

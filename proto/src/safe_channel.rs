@@ -1,8 +1,9 @@
-//! A channel on which no answer can end whoever reads it.
+//! A channel on which no answer can end whoever reads it, and no refusal gets lost.
 //!
 //! The gRPC library reads `grpc-status-details-bin` from headers and trailers of an answer, and panics where that is not
 //! base64. Nobody here reads details, so they are taken out before the library sees them.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,35 +13,52 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{BoxFuture, Service};
-use tonic::transport::{Channel, Error};
+use tonic::transport::Channel;
+
+use crate::line::Verdict;
 
 const DETAILS: &str = "grpc-status-details-bin";
 
-/// A [`Channel`] whose answers carry no details of their status.
+/// A [`Channel`] whose answers carry no details of their status, and whose errors say why its owner is not let in.
 #[derive(Clone, Debug)]
-pub struct SafeChannel(Channel);
+pub struct SafeChannel {
+    channel: Channel,
+    verdict: Verdict,
+}
 
 /// The body of an answer, whose trailers carry none either.
 struct Answer(Body);
 
 impl From<Channel> for SafeChannel {
     fn from(channel: Channel) -> Self {
-        Self(channel)
+        Self::new(channel, Verdict::default())
+    }
+}
+
+impl SafeChannel {
+    /// One whose connections note there that they are refused.
+    pub(crate) fn new(channel: Channel, verdict: Verdict) -> Self {
+        Self { channel, verdict }
     }
 }
 
 impl Service<Request<Body>> for SafeChannel {
     type Response = Response<Body>;
-    type Error = Error;
+    type Error = Box<dyn Error + Send + Sync>;
     type Future = BoxFuture<Self::Response, Self::Error>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.0.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let response = self.0.call(request);
-        Box::pin(async { response.await.map(without_details) })
+        let (response, verdict) = (self.channel.call(request), self.verdict.clone());
+        Box::pin(async move {
+            response.await.map(without_details).map_err(|error| match verdict.reason() {
+                Some(reason) => Status::permission_denied(reason).into(),
+                None => error.into(),
+            })
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::{Status, body::Body};
 
 use crate::guard::{CallGuard, Share, Side};
-use crate::line::{Line, NOT_YOURS, told};
+use crate::line::{Line, NOT_YOURS, Verdict, told};
 use crate::proof::Proof;
 use crate::secret::Secret;
 
@@ -110,7 +110,12 @@ async fn know(stream: &mut TcpStream, secret: &Secret) -> io::Result<()> {
 
 /// Dials an executor: as `endpoint`'s connector.
 #[derive(Clone, Debug)]
-pub(crate) struct Dialler(pub(crate) Proof);
+pub(crate) struct Dialler {
+    /// What it shows.
+    pub(crate) proof: Proof,
+    /// Where it is noted that the executor does not let it in.
+    pub(crate) verdict: Verdict,
+}
 
 impl Service<Uri> for Dialler {
     type Response = TokioIo<Line>;
@@ -122,8 +127,8 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let proof = self.0.clone();
-        Box::pin(async move { Ok(TokioIo::new(dial(uri, proof).await?)) })
+        let Self { proof, verdict } = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(dial(uri, proof).await?.with_verdict(verdict))) })
     }
 }
 

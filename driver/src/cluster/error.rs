@@ -37,6 +37,14 @@ pub enum LinkError {
         /// How it answered.
         reason: String,
     },
+    /// The executor does not know this driver.
+    #[error("{address} does not let this driver in: {reason}")]
+    NotLetIn {
+        /// The node.
+        address: String,
+        /// What this side or the other one lacks.
+        reason: String,
+    },
     /// The executor is in the list already, under another name.
     #[error("{address} is the same executor as {other}; name each executor once")]
     Twice {
@@ -92,8 +100,13 @@ impl LinkError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            // A frozen executor cannot be told from something else that listens there: it may wake.
-            Self::Unreachable { .. } | Self::NotAnExecutor { .. } | Self::Held { .. } | Self::Broken { .. } => true,
+            // A frozen executor cannot be told from something else that listens there: it may wake. Identities are
+            // renewed while a run goes on.
+            Self::Unreachable { .. }
+            | Self::NotAnExecutor { .. }
+            | Self::NotLetIn { .. }
+            | Self::Held { .. }
+            | Self::Broken { .. } => true,
             Self::NotStarted { .. }
             | Self::Panicked { .. }
             | Self::Twice { .. }
@@ -112,7 +125,7 @@ impl LinkError {
             | Self::Refused { .. }
             | Self::Panicked { .. } => Some(true),
             Self::Unreachable { nobody_listens, .. } => nobody_listens.then_some(false),
-            Self::NotAnExecutor { .. } => None,
+            Self::NotAnExecutor { .. } | Self::NotLetIn { .. } => None,
             // Under its other name, the executor is the concern of another link.
             Self::NotStarted { .. } | Self::Twice { .. } | Self::Held { .. } => Some(false),
         }

@@ -237,6 +237,7 @@ fn greeting_error(address: &str, status: &Status) -> LinkError {
     match status.code() {
         Code::FailedPrecondition => LinkError::Refused { address, reason },
         Code::AlreadyExists => LinkError::Held { address, reason },
+        Code::PermissionDenied => LinkError::NotLetIn { address, reason },
         Code::Unavailable | Code::Aborted | Code::Cancelled => LinkError::Broken { address, reason },
         _ => LinkError::NotAnExecutor { address, reason },
     }

@@ -69,7 +69,7 @@ pub(super) struct Dialler {
 impl Connect for Dialler {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
         let dialler = self.clone();
-        Box::pin(async move { endpoint.connect_with_connector(dialler).await })
+        Box::pin(async move { Ok(endpoint.connect_with_connector(dialler).await?.into()) })
     }
 }
 
