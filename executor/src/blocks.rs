@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 use crate::arrivals::{Arrival, Arrivals};
 use crate::exchange::what_is_here;
 use crate::hold::Hold;
-use crate::store::{BlobStore, Content, Medium, Offer, StoreError};
+use broadsweep_store::{BlobStore, Content, Medium, Offer, StoreError};
 
 /// How often a file that another process is writing is looked at again.
 const BUSY_POLL: Duration = Duration::from_millis(20);

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::log::AttemptLog;
 use crate::stop::Stop;
-use crate::store::{Made, Shelf, StoreError};
 use broadsweep_nn::{Checkpoint, Control, EpochReport, Phase};
+use broadsweep_store::{Made, Shelf, StoreError};
 
 /// Checkpoints may cost one part of so many of a training's time.
 const CHECKPOINT_SHARE: u32 = 20;
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures;
-    use crate::store::BlobStore;
+    use broadsweep_store::BlobStore;
 
     const ATTEMPT: AttemptId = AttemptId { task: TaskId(3), number: 1 };
     const SECOND: Duration = Duration::from_secs(1);
@@ -200,7 +200,7 @@ mod tests {
         let store = Arc::new(BlobStore::open(folder.path()).unwrap());
         let (stop, (reports, reported)) = (Arc::<Stop>::default(), unbounded_channel());
         let log = Arc::new(AttemptLog::new(Arc::default()));
-        let control = SlotControl::new(ATTEMPT, 9, Arc::clone(&stop), store.shelf(), (reports, log));
+        let control = SlotControl::new(ATTEMPT, 9, Arc::clone(&stop), store.shelf_of(ATTEMPT), (reports, log));
         Bench { control, stop, store, reported, _folder: folder }
     }
 

@@ -30,7 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use crate::arrivals::{Arrival, Arrivals};
-use crate::store::{BlobStore, StoreError};
+use broadsweep_store::{BlobStore, StoreError};
 
 /// How long a dial, or the first word of a peer, may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use tokio_stream::iter;
 use tonic::transport::Endpoint;
 
 use super::*;
-use crate::store::Medium;
+use broadsweep_store::Medium;
 
 /// Tells who is dialled; nobody answers.
 struct Silence(UnboundedSender<String>);

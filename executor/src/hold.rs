@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::BlobStore;
 use crate::tenant::Tenant;
+use broadsweep_store::BlobStore;
 
 /// How often a leaving executor looks whether a run without a driver is done here.
 const REST_POLL: Duration = Duration::from_millis(200);

@@ -182,10 +182,10 @@ async fn a_run_without_a_driver_keeps_a_leaving_executor_only_while_it_would_los
     tenant.reattach();
     assert_eq!(tenant.send_next(8, 1).len(), 1);
     tenant.acknowledge(1, &[]);
-    let weights = hold.store.shelf().keep(vec![1], crate::store::Made::Result).unwrap();
+    let weights = hold.store.shelf_of(ATTEMPT).keep(vec![1], broadsweep_store::Made::Result).unwrap();
     drop(grip);
     assert!(left().await.is_err(), "weights wait to be fetched");
-    hold.store.let_go(weights);
+    hold.store.release(ATTEMPT, weights);
     assert!(left().await.is_ok(), "nothing of it is left");
 }
 
@@ -193,10 +193,10 @@ async fn a_run_without_a_driver_keeps_a_leaving_executor_only_while_it_would_los
 async fn what_an_attempt_makes_after_its_run_was_replaced_keeps_nobody_waiting() {
     let (hold, _folder) = hold();
     let grip = hold.take(&claim("first", 1), false).await.unwrap();
-    let shelf = hold.store.shelf();
+    let shelf = hold.store.shelf_of(ATTEMPT);
     drop(grip);
     let grip = hold.take(&claim("second", 1), true).await.unwrap();
-    let _ = shelf.keep(vec![1], crate::store::Made::Checkpoint); // its attempt ends the epoch only now
+    let _ = shelf.keep(vec![1], broadsweep_store::Made::Checkpoint); // its attempt ends the epoch only now
     hold.drain();
     drop(grip);
     let left = tokio::time::timeout(ORPHAN_TIMEOUT / 2, hold.until_unneeded()).await;

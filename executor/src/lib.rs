@@ -15,7 +15,6 @@
 //! | `blocks` | bulk: offers, pushes, pulls, and what peers ask for |
 //! | `exchange` | what is fetched from peers |
 //! | `arrivals` | what of a blob has come, and from where |
-//! | [`store`] | the blobs: cache files and memory |
 //! | [`slots`] | the training threads |
 //! | `work` | what a slot does with one attempt |
 //! | `log` | what its program prints, until the session has sent it |
@@ -39,7 +38,6 @@ mod session;
 pub mod signals;
 pub mod slots;
 mod stop;
-pub mod store;
 mod tenant;
 pub mod trainers;
 mod work;

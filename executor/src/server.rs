@@ -25,9 +25,9 @@ use crate::exchange::Surroundings;
 use crate::hold::Hold;
 use crate::session::{Offering, SessionService};
 use crate::slots::SlotRunner;
-use crate::store::{BlobStore, Limits, StoreError};
 use crate::trainers::program::Programs;
 use broadsweep_nn::Kernel;
+use broadsweep_store::{BlobStore, Limits, StoreError};
 
 /// How long open connections may take to end once the executor has to.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ pub struct Settings {
     pub kernels: Vec<Kernel>,
     /// Where data sets are kept across runs.
     pub cache_dir: PathBuf,
-    /// What the cache folder may have; [`CacheFolder::open`](crate::store::CacheFolder::open) says what there is without
+    /// What the cache folder may have; [`CacheFolder::open`](broadsweep_store::CacheFolder::open) says what there is without
     /// a limit.
     pub cache_bytes: Option<u64>,
     /// Where peers reach this executor, if not where the driver dials it.

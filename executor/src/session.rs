@@ -36,11 +36,11 @@ use crate::hold::{Claim, Grip, Held, Hold};
 use crate::log::messages_of;
 use crate::machine::cores;
 use crate::slots::SlotRunner;
-use crate::store::BlobStore;
 use crate::trainers::program::Programs;
 use crate::trainers::{Means, slots_of, trainer_of};
 use crate::work::{Attempt, Prepared};
 use broadsweep_nn::Kernel;
+use broadsweep_store::BlobStore;
 
 /// How long a new stream may keep silent.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

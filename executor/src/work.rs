@@ -15,10 +15,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::control::SlotControl;
 use crate::log::AttemptLog;
 use crate::stop::Stop;
-use crate::store::{Content, Shelf};
 use crate::trainers::Trainer;
 use crate::trainers::in_time::{Bulk, rest_in_time, train_in_time};
 use broadsweep_nn::{Control as _, Phase};
+use broadsweep_store::{Content, Shelf};
 
 /// What all attempts of a run share.
 pub(crate) struct Prepared {
@@ -188,8 +188,8 @@ mod tests {
     use super::*;
     use crate::fixtures;
     use crate::slots::{SlotRunner, SlotThreads};
-    use crate::store::BlobStore;
     use crate::trainers::{Means, trainer_of};
+    use broadsweep_store::BlobStore;
 
     /// Data that can be opened, and panics when it is read once the trap is set.
     struct Trap {
@@ -219,15 +219,16 @@ mod tests {
         let attempts = trapped.iter().zip(1..).map(|(trap, number)| {
             set.store(*trap, Ordering::Relaxed);
             let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 0, until_epoch: 1 };
+            let attempt = AttemptId { task: TaskId(0), number };
             slots.start(vec![Attempt {
                 launch: Launch {
-                    attempt: AttemptId { task: TaskId(0), number },
+                    attempt,
                     kind: TaskKind::Train(segment),
                     configuration: Configuration::default(),
                     checkpoint: None,
                 },
                 prepared: Arc::clone(&prepared),
-                shelf: store.shelf(),
+                shelf: store.shelf_of(attempt),
                 stop: Arc::default(),
                 reports: reports.clone(),
                 log: Arc::new(AttemptLog::new(Arc::default())),

@@ -27,7 +27,7 @@ from collections import Counter, defaultdict
 
 PLACES = [
     "driver/src/journal/*.rs",
-    "executor/src/store/*.rs",
+    "executor/store/src/*.rs",
     *(f"executor/src/{name}.rs" for name in ["hold", "slots", "control", "tenant"]),
     *(f"executor/nn/src/{name}.rs" for name in ["train", "evaluate", "batch", "optimizer", "checkpoint"]),
     "driver/src/run/*.rs",
@@ -53,7 +53,7 @@ pub fn active_mutant() -> u32 {{
 # Our crates are built fast, not to run fast; all others are as for `cargo test`, and may be copied from there.
 SETTINGS = [
     f"profile.dev.package.broadsweep-{name}.{setting}=0"
-    for name in ["driver", "executor", "nn", "tests", "proto", "common", "leash", "identity", "scheduler", "search"]
+    for name in ["driver", "executor", "nn", "tests", "proto", "common", "leash", "store", "identity", "scheduler", "search"]
     for setting in ["opt-level", "debug"]
 ]
 TARGETS = ["--lib", "--test=simulation"]
@@ -81,8 +81,8 @@ def tests_of(file):
     if file.startswith("executor/nn/src/"):
         tests = ("tests::training", "tests::checkpoints", module + "::")
         return [("broadsweep_nn", (*tests, *SKIP_LONG_TRAININGS)), ("broadsweep_nn", tests)]
-    if file.startswith("executor/src/store/"):
-        return [("broadsweep_executor", ("store::",))]
+    if file.startswith("executor/store/src/"):
+        return [("broadsweep_store", ())]
     if file.startswith("executor/src/"):
         return [("broadsweep_executor", (module + "::",)), ("broadsweep_executor", ())]
     sys.exit(f"tests/outside/mutants.py: it knows no tests for {file}")

@@ -12,16 +12,17 @@ use toml::{Table, Value};
 
 /// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
 /// there.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("common", &[]),
     ("executor/nn", &["common"]),
     ("executor/leash", &["common"]),
+    ("executor/store", &["common"]),
     ("driver/search", &["common"]),
     ("driver/scheduler", &["common"]),
     ("proto/identity", &[]),
     ("proto", &["common", "identity"]),
-    ("executor", &["common", "identity", "leash", "nn", "proto"]),
-    ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search"]),
+    ("executor", &["common", "identity", "leash", "nn", "proto", "store"]),
+    ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search", "store"]),
     ("tests", &["common", "driver", "executor", "identity", "nn", "proto", "scheduler", "search"]),
 ];
 

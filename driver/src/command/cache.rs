@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use broadsweep_executor::command::default_cache_dir;
-use broadsweep_executor::store::{CacheFolder, Cleared, Entry};
+use broadsweep_store::{CacheFolder, Cleared, Entry};
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::json;

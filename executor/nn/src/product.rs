@@ -1,8 +1,12 @@
-//! The `gemm` crate behind one safe function.
+//! The `gemm-f32` crate behind one safe function.
+//!
+//! The crate above it, `gemm`, is the same for five types of numbers: half a minute of every fresh build for four that
+//! nobody here has.
 
-#![expect(unsafe_code, reason = "`gemm::gemm` takes raw pointers")]
+#![expect(unsafe_code, reason = "`gemm-f32` takes raw pointers")]
 
-use gemm::Parallelism;
+use gemm_common::Parallelism;
+use gemm_f32::gemm::f32::get_gemm_fn;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// What happens to the values that a product is written over.
@@ -22,10 +26,10 @@ pub(super) enum Write {
 /// | `right` | `(k, n)` |
 /// | `output` | `(m, n)` |
 ///
-/// Any strides will do, so `.t()` transposes for free.
+/// Any strides will do that do not walk backwards, so `.t()` transposes for free.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not fit, or a stride is negative.
 pub(super) fn multiply(
     left: &ArrayView2<'_, f32>,
     right: &ArrayView2<'_, f32>,
@@ -39,18 +43,26 @@ pub(super) fn multiply(
     if m == 0 || n == 0 {
         return;
     }
-    let read_output = write == Write::Add;
+    let (left, right, mut output) = if output.strides()[1] < output.strides()[0] {
+        // The kernels fill columns: they are given the same product, transposed, where a column is a row of the output.
+        (right.t(), left.t(), output.view_mut().reversed_axes())
+    } else {
+        (left.view(), right.view(), output.view_mut())
+    };
+    let strides = [left.strides(), right.strides(), output.strides()];
+    assert!(strides.iter().all(|of_one| of_one.iter().all(|stride| *stride >= 0)), "a view walks backwards");
+    let (m, n) = output.dim();
     // SAFETY: the three views hold every element that these sizes and strides reach (the shapes were compared
     // above), `output` is borrowed mutably and so overlaps neither input, and all are f32.
     unsafe {
-        gemm::gemm(
+        get_gemm_fn()(
             m,
             n,
             k,
             output.as_mut_ptr(),
             output.strides()[1],
             output.strides()[0],
-            read_output,
+            write == Write::Add,
             left.as_ptr(),
             left.strides()[1],
             left.strides()[0],

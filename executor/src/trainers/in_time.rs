@@ -14,7 +14,7 @@ use broadsweep_common::task::Segment;
 
 use super::replay::{Audience, ReplayState, Replayed, begin, end, ended, pause, segment};
 use crate::control::SlotControl;
-use crate::store::Content;
+use broadsweep_store::Content;
 
 /// How long a wait lasts before the control is asked again: each slice costs an event.
 const SLICE: Duration = Duration::from_millis(50);

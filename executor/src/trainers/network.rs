@@ -12,7 +12,7 @@ use broadsweep_nn::{self as nn, Checkpoint, Control as _, Phase, TrainTask, Trai
 
 use super::trainer::{Means, Trainer, checkpoint_of, in_words};
 use crate::control::SlotControl;
-use crate::store::Content;
+use broadsweep_store::Content;
 
 /// The networks of a study.
 pub(super) struct NetworkTrainer {

@@ -14,7 +14,7 @@ use broadsweep_nn::{Control as _, Phase};
 
 use super::trainer::{Trainer, checkpoint_of, in_words};
 use crate::control::SlotControl;
-use crate::store::Content;
+use broadsweep_store::Content;
 
 /// How long a wait lasts before the control is asked again.
 const SLICE: Duration = Duration::from_millis(10);

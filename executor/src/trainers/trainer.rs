@@ -13,7 +13,7 @@ use broadsweep_nn::Kernel;
 
 use super::program::Programs;
 use crate::control::SlotControl;
-use crate::store::Content;
+use broadsweep_store::Content;
 
 /// Trains and measures for all attempts of a study.
 pub(crate) trait Trainer: Send + Sync {

@@ -13,7 +13,7 @@ use super::*;
 use crate::archive::{Access, unpack};
 use crate::log::AttemptLog;
 use crate::stop::Stop;
-use crate::store::BlobStore;
+use broadsweep_store::BlobStore;
 
 const ATTEMPT: AttemptId = AttemptId { task: TaskId(3), number: 1 };
 const UNTIL: u32 = 4;

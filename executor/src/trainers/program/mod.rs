@@ -49,7 +49,7 @@ use self::worker::{Worker, WorkerAnswer};
 use super::trainer::{Means, Trainer, in_words};
 use crate::archive::{Access, pack, unpack};
 use crate::control::SlotControl;
-use crate::store::Content;
+use broadsweep_store::Content;
 
 pub use self::gpus::GpuName;
 pub use self::slots::Programs;

@@ -33,7 +33,7 @@ use cache::Begun;
 
 pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
 pub use error::StoreError;
-pub(crate) use shelf::Shelf;
+pub use shelf::Shelf;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 4 << 30;

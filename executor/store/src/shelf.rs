@@ -13,7 +13,7 @@ use super::{BlobStore, Content, Made, Medium, State, StoreError, Stored};
 /// What one attempt has here. It may end an epoch after its run has gone: what it makes then is nobody's, and what it lets
 /// go may be another run's.
 #[derive(Clone)]
-pub(crate) struct Shelf {
+pub struct Shelf {
     store: Arc<BlobStore>,
     /// Which of the runs that were here it belongs to.
     stay: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Shelf {
 
 impl BlobStore {
     /// For this attempt of the run that is here now.
-    pub(crate) fn shelf_of(self: &Arc<Self>, attempt: AttemptId) -> Shelf {
+    pub fn shelf_of(self: &Arc<Self>, attempt: AttemptId) -> Shelf {
         Shelf { store: Arc::clone(self), stay: self.state().stay, attempt }
     }
 }
@@ -32,7 +32,7 @@ impl Shelf {
     ///
     /// # Errors
     /// [`StoreError::NoRoom`], [`StoreError::Manifest`] and [`StoreError::RunOver`].
-    pub(crate) fn keep(&self, content: Vec<u8>, made: Made) -> Result<Digest, StoreError> {
+    pub fn keep(&self, content: Vec<u8>, made: Made) -> Result<Digest, StoreError> {
         let manifest = Manifest::of(&content)?;
         let (digest, bytes) = (manifest.digest(), manifest.bytes());
         let mut state = self.state().ok_or(StoreError::RunOver)?;
@@ -55,19 +55,19 @@ impl Shelf {
     }
 
     /// Drops a blob that the attempt made here, unless another one needs it.
-    pub(crate) fn release(&self, blob: Digest) {
+    pub fn release(&self, blob: Digest) {
         if let Some(mut state) = self.state() {
             state.release(self.attempt, blob);
         }
     }
 
     /// A whole blob that was offered for several attempts.
-    pub(crate) fn get(&self, blob: Digest) -> Option<Content> {
+    pub fn get(&self, blob: Digest) -> Option<Content> {
         Some(self.state()?.whole.get(&blob)?.blob.content.clone())
     }
 
     /// A whole blob that was offered for one attempt: it is dropped once nothing else needs it.
-    pub(crate) fn take_in(&self, blob: Digest) -> Option<Content> {
+    pub fn take_in(&self, blob: Digest) -> Option<Content> {
         let mut state = self.state()?;
         let content = state.whole.get(&blob)?.blob.content.clone();
         state.change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
@@ -85,12 +85,12 @@ impl BlobStore {
     const MAKER: AttemptId = AttemptId { task: TaskId(0), number: 1 };
 
     /// For the attempt of a test that has one.
-    pub(crate) fn shelf(self: &Arc<Self>) -> Shelf {
+    pub(super) fn shelf(self: &Arc<Self>) -> Shelf {
         self.shelf_of(Self::MAKER)
     }
 
     /// As if that attempt's blob were needed no longer.
-    pub(crate) fn let_go(&self, blob: Digest) {
+    pub(super) fn let_go(&self, blob: Digest) {
         self.release(Self::MAKER, blob);
     }
 }
