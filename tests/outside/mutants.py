@@ -101,6 +101,11 @@ class Mutant:
         self.plain_name = re.sub(r":\d+:\d+: ", ": ", self.name, count=1)
 
 
+def root_of(path):
+    """The file that a crate begins with, which tells all others of it which mutant acts."""
+    return str(next(up for up in pathlib.PurePath(path).parents if up.name == "src") / "lib.rs")
+
+
 def positions(text):
     starts = [0]
     for line in text.split("\n"):
@@ -119,6 +124,7 @@ class File:
     def __init__(self, path, mutants):
         self.path = path
         self.text = (ROOT / path).read_text()
+        self.more = ACTIVE if path == root_of(path) else ""
         self.at = positions(self.text)
         self.functions, self.alone, self.iterators = {}, [], set()
         of_function = defaultdict(list)
@@ -188,7 +194,7 @@ class File:
             self.arms.append((function_line, line, (start, end), None))
             place = end
         put(self.text[place:])
-        update(TREE / self.path, "".join(pieces))
+        update(TREE / self.path, "".join(pieces) + self.more)
 
     def digest(self):
         return hashlib.sha256(self.text.encode()).hexdigest()
@@ -364,9 +370,9 @@ def main(given):
     for mutant in mutants:
         by_file[mutant.file].append(mutant)
     files = {path: File(path, by_file[path]) for path in paths if path in by_file}
-    roots = {str(next(up for up in pathlib.PurePath(path).parents if up.name == "src") / "lib.rs") for path in files}
+    roots = {root_of(path) for path in files}
     copy_tree(set(files) | roots)
-    for path in roots:
+    for path in roots - set(files):
         update(TREE / path, (ROOT / path).read_text() + ACTIVE)
     executables, impossible = build_all(files)
 
@@ -397,7 +403,7 @@ def main(given):
         if file.alone:
             tell(f"{file.path}: {len(file.alone)} mutants that are built one at a time")
         for mutant in file.alone:
-            update(TREE / file.path, replaced(file.text, file.at, mutant))
+            update(TREE / file.path, replaced(file.text, file.at, mutant) + file.more)
             alone, _ = build()
             if alone:
                 decide(mutant, alone, 0)
