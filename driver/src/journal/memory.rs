@@ -388,3 +388,15 @@ impl Chance {
         self.next().is_multiple_of(2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_the_generator_that_others_call_split_mix() {
+        let mut chance = Chance(0);
+        let first = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        assert_eq!([(); 3].map(|()| chance.next()), first);
+    }
+}

@@ -59,4 +59,14 @@ mod tests {
             ["no executor is left", "  node:1 refuses: no\\n  node2:1: all is well", "  node:1 refuses: not now"]
         );
     }
+
+    #[test]
+    fn of_many_reasons_some_are_told_and_the_others_counted() {
+        let refused = |number| LinkError::Refused { address: format!("node:{number}"), reason: "no".to_owned() };
+        for (errors, lines, last) in [(20, 20, "  node:19 refuses: no"), (22, 21, "  and 2 more")] {
+            let told = list(&(0..errors).map(refused).collect::<Vec<_>>());
+            let told: Vec<_> = told.lines().skip(1).collect();
+            assert_eq!((told.len(), told.last()), (lines, Some(&last)), "{errors} errors");
+        }
+    }
 }

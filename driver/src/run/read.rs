@@ -244,6 +244,15 @@ mod tests {
         assert!(error.to_string().contains("has only just begun"), "{error}");
     }
 
+    #[test]
+    fn a_folder_without_a_journal_is_that_of_a_run_that_has_just_begun_where_its_driver_has_its_roster_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || told_by_a_living_driver(read_from(&MemoryStorage::new(), folder.path()), folder.path());
+        assert!(matches!(read(), Err(ReadError::NoRun { .. })), "a comparison's folder is no run's");
+        std::fs::write(folder.path().join(ROSTER), "").unwrap();
+        assert!(matches!(read(), Err(ReadError::JustBegun(_))));
+    }
+
     /// What a row is called, the study and the journal that are there, and a part of what is said.
     type Row<'a> = (&'a str, Option<&'a [u8]>, Option<Vec<u8>>, &'a str);
 

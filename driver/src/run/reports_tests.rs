@@ -1,6 +1,6 @@
 //! What follows from each report.
 
-use broadsweep_common::attempt::ArtifactName;
+use broadsweep_common::attempt::{ArtifactName, Durations};
 use broadsweep_common::ids::{TaskId, TrialId};
 use broadsweep_common::metrics::MetricName;
 use broadsweep_common::task::Replicate;
@@ -305,6 +305,28 @@ async fn the_end_of_an_attempt_that_stopped_waits_for_its_last_state() {
     let told = bench.acknowledged();
     assert_eq!((bench.end(FIRST), told), (Some(AttemptEnd::Stopped), vec!["0: 3 []".to_owned()]));
     assert_eq!(bench.safe_epoch(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_waits_to_be_fetched_is_released_when_its_attempt_is_over() {
+    let (mut bench, states) = (training(&["a"]), [1, 2].map(content));
+    bench.tells(0, FIRST, epoch_with(1, 0.5, &states[0]));
+    bench.tells(0, FIRST, epoch_with(2, 0.5, &states[1]));
+    let told = bench.tells(0, FIRST, failed());
+    assert_eq!(told, [release(0, FIRST, &states[1]), "0: launch t0.2".to_owned()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_spent_is_written_down_by_phase() {
+    let mut bench = training(&["a"]);
+    let seconds = std::time::Duration::from_secs;
+    let durations = Durations { training: seconds(3), evaluation: seconds(2), ..Durations::default() };
+    bench.hear(
+        0,
+        LinkEvent::Reports { sequence: 1, reports: vec![Report { attempt: FIRST, durations, event: failed() }] },
+    );
+    let known = bench.run.chronicle.book().attempt(FIRST).unwrap();
+    assert_eq!((known.training_s, known.evaluation_s), (3.0, 2.0));
 }
 
 #[tokio::test(start_paused = true)]

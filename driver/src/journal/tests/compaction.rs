@@ -28,6 +28,15 @@ fn a_compacted_journal_holds_the_new_records_and_is_appended_to() {
 }
 
 #[test]
+fn a_journal_of_no_records_is_compacted_to_its_header_and_one_empty_frame() {
+    let storage = memory();
+    let mut journal = journal_of(&storage, &[&[said("a")]]);
+    journal.compact([].into_iter()).unwrap();
+    assert_eq!(journal.bytes(), (format::HEADER_BYTES + format::HEAD_BYTES) as u64);
+    assert_eq!(events(&storage), []);
+}
+
+#[test]
 fn a_compaction_takes_its_records_one_by_one_and_writes_them_in_bounded_pieces() {
     let storage = memory();
     let mut journal = Journal::create(Watched::new(&storage)).unwrap();
@@ -52,6 +61,20 @@ fn a_journal_wants_compaction_once_it_has_doubled_and_remembers_that_when_opened
     }
     assert!(journal.bytes() > 2 * compacted + COMPACTION_SLACK_BYTES);
     assert!(open(&storage).unwrap().0.journal.wants_compaction());
+}
+
+#[test]
+fn a_journal_that_is_as_compact_as_it_can_be_waits_until_it_has_doubled_from_there() {
+    let mut journal = journal_of(&memory(), &[]);
+    while !journal.wants_compaction() {
+        commit(&mut journal, &[long(RECORD_BYTES_MAX / 2)]).unwrap();
+    }
+    journal.is_compact();
+    let compact = journal.bytes();
+    while !journal.wants_compaction() {
+        commit(&mut journal, &[long(RECORD_BYTES_MAX / 2)]).unwrap();
+    }
+    assert!(journal.bytes() > 2 * compact + COMPACTION_SLACK_BYTES);
 }
 
 /// Appends `records` records and compacts when asked; `kept` says how many of so many a compaction keeps. Bytes that

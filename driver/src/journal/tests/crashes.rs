@@ -110,6 +110,18 @@ proptest! {
 }
 
 #[test]
+fn what_any_crash_leaves_of_a_journal_in_memory_is_what_was_synced() {
+    let storage = memory();
+    assert_eq!(storage.durable_journal(), None);
+    let mut journal = journal_of(&storage, &[&[said("a")]]);
+    let synced = storage.journal();
+    storage.halt_after(1);
+    assert!(commit(&mut journal, &[said("b")]).is_err());
+    assert_eq!(storage.durable_journal(), synced);
+    assert_ne!(storage.journal(), synced, "what was not synced is not there while the machine runs");
+}
+
+#[test]
 fn a_commit_that_a_crash_tears_is_there_whole_or_not_at_all() {
     let before = [said("before")];
     let group: Vec<_> = (0..200).map(|number| said(&format!("record {number}"))).collect();

@@ -157,6 +157,19 @@ fn whoever_only_reads_is_told_what_is_left_out() {
 }
 
 #[test]
+fn whoever_only_reads_a_torn_journal_is_shown_its_records_and_cuts_nothing() {
+    let (bytes, ends, wanted) = sample();
+    let torn = [&bytes[..], &[7; 9]].concat();
+    let storage = memory();
+    storage.set_journal(torn.clone());
+    let mut shown = Vec::new();
+    let left_out = Journal::read(&*storage, |_, event: Event| shown.push(event)).unwrap().unwrap();
+    assert_eq!(shown, wanted);
+    assert_eq!((left_out.offset, left_out.bytes), (ends[ends.len() - 1] as u64, 9));
+    assert_eq!(storage.journal(), Some(torn));
+}
+
+#[test]
 fn more_bytes_behind_than_one_commit_can_leave_are_damage() {
     let (good, ends, _) = sample();
     let most = format::HEAD_BYTES + format::PAYLOAD_BYTES_MAX;

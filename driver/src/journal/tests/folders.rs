@@ -96,6 +96,44 @@ proptest! {
 }
 
 #[test]
+fn a_file_that_is_longer_than_whoever_reads_it_takes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let storages: [Arc<dyn Storage>; 2] = [Arc::new(FolderStorage::new(folder.path())), memory()];
+    for storage in storages {
+        storage.write("weights/t1", b"one").unwrap();
+        assert_eq!(storage.read("weights/t1", 3).unwrap().unwrap(), b"one");
+        let refused = storage.read("weights/t1", 2).unwrap_err();
+        assert!(refused.to_string().contains("it has 3 bytes, more than the 2 that it may have"), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_folder_refuses_is_told_by_what_people_can_do_about_it() {
+    use std::io::{Error, ErrorKind};
+    for (refusal, wanted) in [
+        (ErrorKind::StorageFull, "full"),
+        (ErrorKind::PermissionDenied, "denied"),
+        (ErrorKind::ReadOnlyFilesystem, "denied"),
+        (ErrorKind::NotFound, "failed"),
+    ] {
+        let error = StorageError::from_io("write", "runs/a".as_ref(), Error::from(refusal));
+        assert_eq!(kind(&error), wanted, "{error}");
+    }
+}
+
+#[test]
+fn a_folder_in_memory_takes_as_many_bytes_as_it_has_room_for_and_those_of_a_journal_given_up_are_free_again() {
+    let storage = MemoryStorage::new();
+    storage.set_capacity(4);
+    let mut new = storage.new_journal().unwrap();
+    new.append(b"four").unwrap();
+    assert!(new.append(b"!").is_err());
+    drop(new);
+    storage.write("weights/t1", b"four").unwrap();
+    assert!(storage.write("weights/t2", b"!").is_err());
+}
+
+#[test]
 fn an_unfinished_file_is_not_listed_and_is_overwritten_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Arc::new(FolderStorage::new(folder.path()));
