@@ -184,6 +184,7 @@ mod tests {
             ),
             (StoreError::NoRoom { bytes, bytes_max }, ["3.0 MiB more", "2.0 MiB here", "fewer --slots"]),
             (file(io::ErrorKind::StorageFull), ["/cache/blobs", "free some space", "--cache-dir"]),
+            (file(io::ErrorKind::FileTooLarge), ["/cache/blobs", "(ulimit -f), or use", "this size, or name"]),
             (file(io::ErrorKind::PermissionDenied), ["/cache/blobs", "permission denied; let", "--cache-dir"]),
             (file(io::ErrorKind::OutOfMemory), ["/cache/blobs", "out of memory; it", "address space"]),
         ] {

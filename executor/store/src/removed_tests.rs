@@ -1,9 +1,11 @@
 //! The cache folder against whoever removes it while an executor stands.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 
 use tempfile::TempDir;
 
+use super::cache::is_at;
 use super::tests::{blob_of, content_of, path_of, push};
 use super::*;
 
@@ -21,6 +23,17 @@ async fn offer(store: &BlobStore, blob: &Blob) -> Offer {
 
 fn remove(folder: &TempDir) {
     fs::remove_dir_all(folder.path().join("cache")).unwrap();
+}
+
+#[test]
+fn a_file_whose_place_cannot_be_looked_at_does_not_pass_for_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let file = File::create(&path).unwrap();
+    assert!(is_at(&file, &path).unwrap());
+    assert_eq!(is_at(&file, &path.join("below")).unwrap_err().kind(), ErrorKind::NotADirectory);
+    fs::remove_file(&path).unwrap();
+    assert!(!is_at(&file, &path).unwrap());
 }
 
 #[tokio::test]

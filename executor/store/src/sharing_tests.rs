@@ -77,6 +77,17 @@ async fn what_was_not_used_for_longest_goes_first_and_no_more_than_has_to() {
 }
 
 #[tokio::test]
+async fn a_file_counts_as_used_until_it_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, blob) = (store(&folder, 3), blob_of(1, 0));
+    fill(&store, &blob).await;
+    used_ago(&folder, &blob, 2);
+    store.forget_run();
+    let used = store.cache.entries().unwrap()[0].last_used;
+    assert!(used > SystemTime::now() - Duration::from_hours(1), "{used:?}");
+}
+
+#[tokio::test]
 async fn what_another_process_uses_stays_and_goes_once_that_ends() {
     let folder = tempfile::tempdir().unwrap();
     let [user, newcomer] = [(); 2].map(|()| store(&folder, 3));
