@@ -131,3 +131,96 @@ impl Book {
         self.measured_tasks().filter(is_given_up).count() as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
+
+    use broadsweep_common::attempt::{ArtifactName, AttemptEvent, Ended};
+    use broadsweep_common::configuration::{Configuration, Value};
+    use broadsweep_common::ids::{AttemptId, TaskId};
+    use broadsweep_common::metrics::MetricName;
+    use broadsweep_search::{Decision, Origin};
+
+    use super::*;
+    use crate::cluster::Cargo;
+    use crate::run::bench::{Bench, EPOCHS, attempt, content, epoch, failed, trained};
+
+    const FIRST: AttemptId = AttemptId { task: TaskId(0), number: 1 };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_broadcasts_took_is_added_up_over_the_drivers_of_a_run() {
+        let mut bench = Bench::new(1, &["a", "b", "c"]);
+        let data_raw_bytes = bench.run.payload.data_bytes();
+        let nothing_sent =
+            BroadcastRecord { data_bytes: data_raw_bytes, data_raw_bytes, ..BroadcastRecord::default() };
+        bench.is_ready(0, 1, &[]);
+        assert_eq!(bench.run.chronicle.book().broadcast, nothing_sent, "a copy is as it is in memory");
+        let half = data_raw_bytes / 2;
+        for (executor, sent, data_bytes, sent_bytes, others, wall_s) in [
+            (1, data_raw_bytes, half, half, (2, 5), 3.0),
+            (2, 0, half, half, (4, 10), 6.0), // one that sent nothing knows from the one before what a copy takes
+            (3, half, data_raw_bytes, data_raw_bytes, (6, 15), 9.0),
+        ] {
+            let traffic = &bench.run.payload.traffic;
+            traffic.sent.store(half.min(sent), Relaxed);
+            traffic.sent_raw.store(sent, Relaxed);
+            traffic.from_peers.store(2, Relaxed);
+            traffic.from_cache.store(5, Relaxed);
+            tokio::time::advance(Duration::from_secs(3)).await;
+            bench.is_ready(executor, 1, &[]);
+            let (from_peers_bytes, from_cache_bytes) = others;
+            let wanted = BroadcastRecord {
+                data_bytes,
+                data_raw_bytes,
+                sent_bytes,
+                from_peers_bytes,
+                from_cache_bytes,
+                wall_s,
+            };
+            assert_eq!(bench.run.chronicle.book().broadcast, wanted, "executor {executor}");
+            bench = bench.resumed(&["a", "b", "c", "d"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_is_told_with_each_epoch_after_which_it_was_continued() {
+        let configuration = Configuration::from_iter([("n", Value::Integer(i64::from(EPOCHS)))]);
+        let start = Decision::Start { configuration, origin: Origin::Point(0), until_epoch: Some(1) };
+        let further = |until_epoch| Decision::Continue { trial: TrialId(0), until_epoch };
+        let decisions = vec![start, Decision::Wait, further(2), Decision::Wait, further(3), Decision::Wait];
+        let mut bench = Bench::scripted(decisions, &["a"]);
+        bench.is_ready(0, 1, &[]);
+        for number in 1..EPOCHS {
+            let (own, state) = (attempt(number - 1, 1), content(number as u8));
+            bench.tells(0, own, epoch(number, 0.5));
+            bench.tells(0, own, trained(number, ArtifactName::Checkpoint, &state));
+            bench.brings_state(0, own, number, &state);
+        }
+        let (outcome, _) = bench.run.outcome();
+        let [trial] = &outcome.record.trials[..] else { panic!("there is one trial") };
+        assert_eq!((&trial.rungs[..], trial.attempts), (&[1, 2][..], 3), "it is in its last segment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_whose_test_error_could_not_be_had_is_counted_and_its_weights_are_there() {
+        for fails in [false, true] {
+            let (mut bench, weights) = (Bench::measuring(1, &["a"]), content(1));
+            bench.is_ready(0, 1, &[]);
+            bench.tells(0, FIRST, epoch(1, 0.25));
+            bench.tells(0, FIRST, trained(1, ArtifactName::Weights, &weights));
+            bench.brings(0, FIRST, (Cargo::Weights, "weights/0"), &weights);
+            let measured = Metrics::from_iter([(MetricName::TEST_LOSS, 1.0), (MetricName::TEST_ERROR, 0.3)]);
+            if fails {
+                (1..=4).for_each(|number| drop(bench.tells(0, attempt(1, number), failed())));
+            } else {
+                bench.tells(0, attempt(1, 1), AttemptEvent::Ended(Ended::Measured(measured.clone())));
+            }
+            let (outcome, _) = bench.run.outcome();
+            assert_eq!(outcome.unmeasured, u32::from(fails));
+            assert_eq!(outcome.record.trials[0].measured, if fails { Metrics::default() } else { measured });
+            assert_eq!(outcome.best, Some((TrialId(0), weights.content.to_vec())));
+        }
+    }
+}

@@ -1,13 +1,10 @@
 //! What follows from each event of a link.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use broadsweep_common::attempt::{Durations, Report};
 use broadsweep_common::ids::TaskId;
 
 use super::*;
 use crate::cluster::Member;
-use crate::records::run::BroadcastRecord;
 use crate::run::bench::{Bench, CONNECT_TIMEOUT, attempt, failed, session_end, stopped, unreachable};
 
 /// It was never launched, so that what is told of it is taken in at once: its acknowledgement shows when.
@@ -90,34 +87,6 @@ async fn the_broadcast_took_until_each_executor_was_ready_for_the_first_time() {
         bench.is_ready(0, 1, &[]);
         assert_eq!(bench.run.broadcast_s as u64, broadcast_s);
         bench.hear(0, session_end());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_broadcasts_took_is_added_up_over_the_drivers_of_a_run() {
-    let mut bench = Bench::new(1, &["a", "b", "c"]);
-    let data_raw_bytes = bench.run.payload.data_bytes();
-    let nothing_sent = BroadcastRecord { data_bytes: data_raw_bytes, data_raw_bytes, ..BroadcastRecord::default() };
-    bench.is_ready(0, 1, &[]);
-    assert_eq!(bench.run.chronicle.book().broadcast, nothing_sent, "a copy is as it is in memory");
-    let half = data_raw_bytes / 2;
-    for (executor, sent, data_bytes, sent_bytes, others, wall_s) in [
-        (1, data_raw_bytes, half, half, (2, 5), 3.0),
-        (2, 0, half, half, (4, 10), 6.0), // one that sent nothing knows from the one before what a copy takes
-        (3, half, data_raw_bytes, data_raw_bytes, (6, 15), 9.0),
-    ] {
-        let traffic = &bench.run.payload.traffic;
-        traffic.sent.store(half.min(sent), Relaxed);
-        traffic.sent_raw.store(sent, Relaxed);
-        traffic.from_peers.store(2, Relaxed);
-        traffic.from_cache.store(5, Relaxed);
-        tokio::time::advance(Duration::from_secs(3)).await;
-        bench.is_ready(executor, 1, &[]);
-        let (from_peers_bytes, from_cache_bytes) = others;
-        let wanted =
-            BroadcastRecord { data_bytes, data_raw_bytes, sent_bytes, from_peers_bytes, from_cache_bytes, wall_s };
-        assert_eq!(bench.run.chronicle.book().broadcast, wanted, "executor {executor}");
-        bench = bench.resumed(&["a", "b", "c", "d"]);
     }
 }
 

@@ -147,6 +147,22 @@ fn a_commit_that_its_records_do_not_fill_is_none_though_its_checksum_fits() {
 }
 
 #[test]
+fn a_commit_behind_shows_damage_only_if_its_number_can_follow_from_what_fits_before_it() {
+    let (good, _, events) = sample();
+    let before = [9; 5];
+    let number = (events.len() + before.len()) as u64;
+    for (number, is_damage) in [(number, true), (number + 1, false)] {
+        let (read, _) = opened(&[&good[..], &before, &forged(number, &[])].concat());
+        match read {
+            Ok((recovered, left)) => {
+                assert_eq!((left, recovered.torn.is_some(), is_damage), (events.clone(), true, false))
+            }
+            Err(error) => assert!(is_damage && matches!(error, JournalError::Corrupt { .. }), "{number}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn whoever_only_reads_is_told_what_is_left_out() {
     let torn = Torn { path: "runs/a/journal".into(), offset: 70, bytes: 12, records: 3 };
     assert_eq!(
