@@ -59,6 +59,8 @@ mod reports;
 mod retell;
 mod steps;
 mod task;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
