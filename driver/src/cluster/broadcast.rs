@@ -236,6 +236,7 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::blob::BLOCK_BYTES;
     use broadsweep_common::exchange::PEERS_MAX;
 
     use super::*;
@@ -266,5 +267,50 @@ mod tests {
         drop(seats.swap_remove(500));
         let told = lists(&mut seats);
         assert!((1..=PEERS_MAX).contains(&told), "{told} nodes heard that one left");
+    }
+
+    /// A broadcast of two blocks, the second of nine bytes.
+    fn two_blocks() -> Arc<Broadcast> {
+        Arc::new(Broadcast::new(Blob::new(Bytes::from(vec![7; BLOCK_BYTES + 9])).unwrap()))
+    }
+
+    /// Which blocks an executor's link is to push.
+    fn asked(seat: &mut Seat) -> Vec<u32> {
+        std::iter::from_fn(|| seat.pushes.try_recv().ok()).map(|push| push.index).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_block_goes_to_one_executor_and_to_another_where_that_fails_and_after_a_while_to_the_same() {
+        let (broadcast, traffic) = (two_blocks(), Arc::default());
+        let join = |number| broadcast.join(ExecutorId(number), "node:1", (BlockSet::empty(2), &traffic));
+        let mut first = join(0);
+        assert_eq!(asked(&mut first), [0, 1]);
+        let mut second = join(1);
+        assert_eq!(asked(&mut second), [0; 0], "both are on their way");
+        first.pushed(0, false);
+        assert_eq!((asked(&mut first), asked(&mut second)), (vec![], vec![0]));
+        drop(second);
+        first.pushed(0, false);
+        assert_eq!(asked(&mut first), [0; 0]);
+        broadcast.patience().await;
+        broadcast.change(|_, _| {});
+        assert_eq!(asked(&mut first), [0]);
+    }
+
+    #[test]
+    fn bytes_are_counted_as_their_blocks_come_and_once() {
+        let (broadcast, traffic) = (two_blocks(), Arc::default());
+        let mut seat = broadcast.join(ExecutorId(0), "node:1", (BlockSet::empty(2), &traffic));
+        for (index, arrived) in [(1, 9), (1, 9), (0, BLOCK_BYTES as u64 + 9)] {
+            seat.came([index].into_iter());
+            assert_eq!(Traffic::read(&traffic.arrived), arrived);
+        }
+    }
+
+    #[test]
+    fn blocks_are_encoded_where_that_pays_and_a_network_lies_between() {
+        let broadcast = two_blocks();
+        let encodings = ["127.0.0.1:7717", "node:7717"].map(|address| broadcast.encoding_to(address));
+        assert_eq!(encodings, [Encoding::Raw, Encoding::Lz4]);
     }
 }
