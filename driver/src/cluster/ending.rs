@@ -48,3 +48,29 @@ pub(super) fn broadcast_error(address: &str, status: &Status) -> LinkError {
         _ => LinkError::Broken { address, reason },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executor_that_cannot_take_the_data_is_told_apart_from_a_connection_that_broke() {
+        for (code, cannot_take_it) in [
+            (Code::ResourceExhausted, true),
+            (Code::InvalidArgument, true),
+            (Code::DataLoss, true),
+            (Code::Unavailable, false),
+        ] {
+            let error = broadcast_error("node:1", &Status::new(code, "the disk is full"));
+            assert_eq!(matches!(error, LinkError::Broadcast { .. }), cannot_take_it, "{code}");
+            let said = error.to_string();
+            assert!(said.starts_with("node:1") && said.ends_with("the disk is full"), "{said}");
+        }
+    }
+
+    #[test]
+    fn of_a_connection_that_died_the_cause_is_told() {
+        let died = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(status_in_words(&Status::from_error(Box::new(died))), "connection reset");
+    }
+}

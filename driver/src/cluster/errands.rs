@@ -38,3 +38,49 @@ impl Errands {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot::channel;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_errand_that_panics_says_so_and_one_that_ends_does_not() {
+        let mut errands = Errands::default();
+        let ((one, one_has_ended), (other, other_has_ended)) = (channel(), channel());
+        errands.begin(async move { one.send(()).unwrap() });
+        errands.begin_lasting(async move { other.send(()).unwrap() });
+        (one_has_ended.await.unwrap(), other_has_ended.await.unwrap());
+        assert!(timeout(LONG, errands.panicked()).await.is_err());
+        errands.begin(async { panic!("it broke") });
+        errands.begin_lasting(async { panic!("it broke, too") });
+        for _ in 0..2 {
+            let told = timeout(LONG, errands.panicked()).await.unwrap();
+            assert!(told.contains("it broke"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn errands_end_with_their_session_but_for_those_that_last() {
+        let mut errands = Errands::default();
+        let ((kept, has_ended), (go_on, goes_on), (done, is_done)) = (channel::<()>(), channel(), channel());
+        errands.begin(async move {
+            pending::<()>().await;
+            drop(kept);
+        });
+        errands.begin_lasting(async move {
+            goes_on.await.unwrap();
+            done.send(()).unwrap();
+        });
+        drop(errands);
+        assert!(has_ended.await.is_err());
+        go_on.send(()).unwrap();
+        is_done.await.unwrap();
+    }
+}

@@ -131,3 +131,29 @@ impl LinkError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_says_whether_to_dial_again_and_whether_the_executor_may_hold_the_run() {
+        let [address, reason, name, other] = [(); 4].map(|()| String::new());
+        let unreachable = |nobody_listens| {
+            let (address, reason) = (address.clone(), reason.clone());
+            LinkError::Unreachable { address, reason, nobody_listens }
+        };
+        for (error, is_transient, leaves_a_hold) in [
+            (unreachable(true), true, Some(false)),
+            (unreachable(false), true, None),
+            (LinkError::NotLetIn { address: address.clone(), reason: reason.clone() }, true, None),
+            (LinkError::Held { address: address.clone(), reason: reason.clone() }, true, Some(false)),
+            (LinkError::Broken { address: address.clone(), reason: reason.clone() }, true, Some(true)),
+            (LinkError::NotStarted { name }, false, Some(false)),
+            (LinkError::Twice { address: address.clone(), other }, false, Some(false)),
+            (LinkError::Broadcast { address, reason }, false, Some(true)),
+        ] {
+            assert_eq!((error.is_transient(), error.leaves_a_hold()), (is_transient, leaves_a_hold), "{error:?}");
+        }
+    }
+}

@@ -68,3 +68,47 @@ impl OrderReceiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const EARLIER: SessionId = SessionId(1);
+    const NOW: SessionId = SessionId(2);
+
+    fn orders(count: usize) -> Vec<Order> {
+        (0..count).map(|_| Order::HangUp { reason: "for a test" }).collect()
+    }
+
+    #[tokio::test]
+    async fn orders_are_for_one_session_and_what_waits_can_be_forgotten() {
+        let (sender, mut receiver) = order_channel();
+        sender.send(EARLIER, orders(1));
+        sender.send(NOW, orders(2));
+        assert_eq!(receiver.next(NOW).await.map(|orders| orders.len()), Some(2));
+        sender.send(NOW, orders(3));
+        receiver.forget_earlier();
+        sender.send(NOW, orders(4));
+        assert_eq!(receiver.next(NOW).await.map(|orders| orders.len()), Some(4));
+        drop(sender);
+        assert!(receiver.next(NOW).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_whose_orders_find_no_room_is_overrun_and_no_other() {
+        let (sender, receiver) = order_channel();
+        let overrun = async |session| timeout(Duration::from_hours(1), receiver.overrun(session)).await.is_ok();
+        for _ in 0..ORDERS_MAX {
+            sender.send(NOW, Vec::new());
+        }
+        assert!(!overrun(NOW).await);
+        sender.send(NOW, Vec::new());
+        assert!(overrun(NOW).await && !overrun(EARLIER).await);
+        drop(sender);
+        assert!(!overrun(EARLIER).await, "the run loop has gone");
+    }
+}
