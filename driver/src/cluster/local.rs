@@ -193,9 +193,14 @@ async fn supervise(start: Arc<Start>, here: watch::Sender<Option<String>>) {
             Err(error) => tracing::warn!(log = %start.log.display(), %error, "a local executor did not start"),
         }
         here.send_replace(None);
-        bad_starts = if began.elapsed() > STARTED_WELL { 0 } else { bad_starts + 1 };
+        bad_starts = bad_starts_after(bad_starts, began.elapsed());
     }
     tracing::error!(log = %start.log.display(), "a local executor ended {BAD_STARTS_MAX} times at once; given up");
+}
+
+/// Bad starts in a row by now: so many came before the last child, which lived for so long.
+fn bad_starts_after(before: u32, lived: Duration) -> u32 {
+    if lived > STARTED_WELL { 0 } else { before + 1 }
 }
 
 /// A child, and the address that it prints once it listens.
@@ -235,6 +240,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::roster::Crew;
 
     #[test]
     fn the_cores_are_shared_among_the_executors() {
@@ -263,6 +269,53 @@ mod tests {
         assert_eq!(share("13x1", 2, 1300), [100; 13]);
         assert_eq!(share("3", 8, 8000), [3000, 3000, 2000]);
         assert_eq!(share("1", 4, 4003), [4000]);
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_ends_whenever_it_is_started_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = Secret::draw().unwrap();
+        let crew = LocalCrew {
+            shape: "1".to_owned(),
+            cache: folder.path().to_owned(),
+            cache_bytes: None,
+            cold: false,
+            orphan_timeout_s: 600,
+            secret: secret.clone(),
+            children: vec![None],
+        };
+        let roster = Roster::create(folder.path(), "/study".into(), Crew::Local(crew)).unwrap();
+        let start = Start {
+            index: 0,
+            program: "sh".into(), // which finds no script called `executor`, and says so in a line
+            cache: folder.path().to_owned(),
+            cache_bytes: None,
+            slots: 1,
+            memory_bytes: 1 << 30,
+            orphan_timeout_s: 600,
+            log: folder.path().join("executor-0.log"),
+            secret,
+            roster,
+            adopted: None,
+        };
+        let (log, (here, whereabouts)) = (start.log.clone(), watch::channel(None));
+        supervise(Arc::new(start), here).await;
+        assert_eq!(std::fs::read_to_string(log).unwrap().lines().count(), BAD_STARTS_MAX as usize);
+        assert!(whereabouts.has_changed().is_err(), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn a_start_is_bad_if_the_child_did_not_live_long_and_counts_until_one_does() {
+        let long = STARTED_WELL + Duration::from_millis(1);
+        let counts =
+            [(0, STARTED_WELL), (3, STARTED_WELL), (3, long)].map(|(before, lived)| bad_starts_after(before, lived));
+        assert_eq!(counts, [1, 4, 0]);
+    }
+
+    #[test]
+    fn local_executors_are_told_from_nodes_by_their_names() {
+        let names = ["local 0", "local 12", "local", "local x", "node1:7717"];
+        assert_eq!(names.map(is_local), [true, true, false, false, false]);
     }
 
     #[test]

@@ -82,6 +82,9 @@ mod tests {
         {
             assert_eq!(expand(name, 100), None, "{name}");
         }
+        assert_eq!(expand("n[1-100]", 100).unwrap().len(), 100);
+        let longest = format!("n{}[1]", "n".repeat(NAME_BYTES_MAX - 4));
+        assert_eq!(expand(&longest, 100).unwrap().len(), 1);
         assert_eq!(expand("n[0-4294967295]m[0-4294967295]", 100), None);
     }
 }

@@ -270,6 +270,18 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_cannot_be_used_count_too_and_each_says_what_it_is_about() {
+        let list = NodeList::of_argument(&format!("{}node1", ":80,".repeat(NODES_MAX)));
+        assert!(list.nodes.is_empty());
+        let told: Vec<_> = list.unusable[NODES_MAX - 1..].iter().map(NodesError::entry).collect();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].starts_with("`:80` is not host:port"), "{told:?}");
+        assert_eq!(told[1], "--nodes names more than 10000 nodes");
+        let twice = NodeList::of_argument("node1,node1");
+        assert_eq!(twice.unusable[0].entry(), "node1:7717");
+    }
+
+    #[test]
     fn what_can_be_used_does_not_depend_on_what_cannot() {
         let list = NodeList::of_file("nodes", "node1\nhttp://node2\nnode3\nnode1:7717\n");
         let nodes: Vec<_> = list.nodes.iter().map(ToString::to_string).collect();

@@ -199,13 +199,29 @@ mod tests {
         let (first, second) = (outgoing.next().await.unwrap(), outgoing.next().await.unwrap());
         assert_eq!(([first.acknowledged, second.acknowledged], first.settled.len()), ([1, 1], SETTLED_MAX));
         assert!([first.settled, second.settled].concat().into_iter().eq(3..3 + many));
-        acknowledged.add(1, vec![400, 402]);
+        acknowledged.add(1, vec![400, 401, 402]);
         acknowledged.add(401, Vec::new());
         items.try_send(Vec::new()).unwrap();
         let message = outgoing.next().await.unwrap();
-        assert_eq!((message.acknowledged, message.settled), (401, vec![402]), "400 is told by the other number");
+        assert_eq!((message.acknowledged, message.settled), (401, vec![402]), "the others are told by their number");
         drop(items);
         assert_eq!(outgoing.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_told_while_nothing_waits() {
+        let (_items, mut outgoing) = outgoing(4);
+        assert!(tokio::time::timeout(std::time::Duration::from_hours(1), outgoing.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_told_unless_the_stream_is_closed() {
+        let (items, mut outgoing) = outgoing(0);
+        let outbound = Outbound(items);
+        assert!(outbound.send(vec![driver_item::Item::Cancel(cancel(7, true))]).await.is_ok());
+        assert_eq!(outgoing.next().await.unwrap().items.len(), 1);
+        drop(outgoing);
+        assert!(matches!(outbound.send(Vec::new()).await, Err(SessionEnd::Lost { .. })));
     }
 
     #[tokio::test]
