@@ -214,21 +214,27 @@ impl Roster {
 mod tests {
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
-    #[test]
-    fn a_roster_reads_back_and_follows_its_children() {
-        let folder = tempfile::tempdir().unwrap();
-        let local = LocalCrew {
+    fn local(children: Vec<Option<ChildRecord>>) -> LocalCrew {
+        LocalCrew {
             shape: "2x1".to_owned(),
             cache: OsString::from_vec(b"/ca\xffche \n'".to_vec()).into(),
             cache_bytes: Some(1 << 30),
             cold: false,
             orphan_timeout_s: 600,
             secret: Secret::draw().unwrap(),
-            children: vec![None, None],
-        };
+            children,
+        }
+    }
+
+    #[test]
+    fn a_roster_reads_back_and_follows_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = local(vec![None, None]);
         let secret = local.secret.clone();
         let cache = local.cache.clone();
         let roster = Roster::create(folder.path(), PathBuf::from("/study"), Crew::Local(local)).unwrap();
@@ -242,5 +248,43 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600, "others must not read the secret");
         assert!(!child.is_alive(), "process 1 is no executor of ours");
         assert!(Roster::open(&folder.path().join("elsewhere")).is_err());
+    }
+
+    #[test]
+    fn a_run_that_changes_its_executors_is_resumed_with_the_new_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let roster = Roster::create(folder.path(), PathBuf::from("/study"), Crew::Local(local(vec![None]))).unwrap();
+        let nodes = NodeCrew { argument: "node1".into(), introduction: Introduction::Insecure };
+        roster.change(PathBuf::from("/elsewhere"), Crew::Nodes(nodes.clone())).unwrap();
+        for roster in [roster, Roster::open(folder.path()).unwrap()] {
+            assert_eq!(
+                (roster.study_folder(), roster.crew()),
+                (PathBuf::from("/elsewhere"), Crew::Nodes(nodes.clone()))
+            );
+        }
+    }
+
+    #[test]
+    fn children_that_are_executors_are_ended_and_other_processes_with_their_numbers_are_not() {
+        let begun = |argument| {
+            let waits = ["-c", "read line", "sh", argument];
+            Command::new("sh").args(waits).stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let [mut executor, mut other] = ["--ends-when-orphaned", "--other"].map(begun);
+        let children =
+            [&executor, &other].map(|child| ChildRecord { address: String::new(), pid: child.id() as i32 });
+        assert_eq!(children.each_ref().map(ChildRecord::is_alive), [true, false]);
+        let folder = tempfile::tempdir().unwrap();
+        let crew = Crew::Local(local(children.map(Some).to_vec()));
+        Roster::create(folder.path(), PathBuf::from("/study"), crew).unwrap().kill_children();
+        let ends = [&mut executor, &mut other].map(|child| child.wait().unwrap().signal());
+        assert_eq!(ends, [Some(9), None], "the other one went on until nobody wrote to it any more");
+    }
+
+    #[test]
+    fn an_identity_that_is_named_is_shown_or_told_to_be_missing() {
+        assert!(matches!(Introduction::Insecure.proof(), Ok(Proof::Nothing)));
+        let missing = Introduction::File(PathBuf::from("/nonexistent/identity")).proof().err().unwrap();
+        assert!(missing.contains("/nonexistent/identity"), "{missing}");
     }
 }
