@@ -401,3 +401,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
