@@ -239,6 +239,8 @@ fn open_log(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::cluster::roster::Crew;
 
@@ -271,20 +273,36 @@ mod tests {
         assert_eq!(share("1", 4, 4003), [4000]);
     }
 
-    #[tokio::test]
-    async fn an_executor_that_ends_whenever_it_is_started_is_given_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let secret = Secret::draw().unwrap();
+    /// The roster of a run with one local executor.
+    fn roster(folder: &Path, child: Option<ChildRecord>) -> Roster {
         let crew = LocalCrew {
             shape: "1".to_owned(),
-            cache: folder.path().to_owned(),
+            cache: folder.to_owned(),
             cache_bytes: None,
             cold: false,
             orphan_timeout_s: 600,
-            secret: secret.clone(),
-            children: vec![None],
+            secret: Secret::draw().unwrap(),
+            children: vec![child],
         };
-        let roster = Roster::create(folder.path(), "/study".into(), Crew::Local(crew)).unwrap();
+        Roster::create(folder, "/study".into(), Crew::Local(crew)).unwrap()
+    }
+
+    #[test]
+    fn local_executors_end_with_their_run_whoever_started_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let waits = ["-c", "read line", "sh", "--ends-when-orphaned"];
+        let mut child = std::process::Command::new("sh").args(waits).stdin(Stdio::piped()).spawn().unwrap();
+        let record = ChildRecord { address: String::new(), pid: child.id() as i32 };
+        let roster = roster(folder.path(), Some(record));
+        drop(LocalExecutors { _supervisors: JoinSet::new(), roster });
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_ends_whenever_it_is_started_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let roster = roster(folder.path(), None);
+        let Crew::Local(LocalCrew { secret, .. }) = roster.crew() else { unreachable!() };
         let start = Start {
             index: 0,
             program: "sh".into(), // which finds no script called `executor`, and says so in a line
