@@ -56,7 +56,8 @@ mod tests {
         let ((one, one_has_ended), (other, other_has_ended)) = (channel(), channel());
         errands.begin(async move { one.send(()).unwrap() });
         errands.begin_lasting(async move { other.send(()).unwrap() });
-        (one_has_ended.await.unwrap(), other_has_ended.await.unwrap());
+        one_has_ended.await.unwrap();
+        other_has_ended.await.unwrap();
         assert!(timeout(LONG, errands.panicked()).await.is_err());
         errands.begin(async { panic!("it broke") });
         errands.begin_lasting(async { panic!("it broke, too") });

@@ -111,6 +111,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether there may be room in a moment: what is in use is let go when its run ends.
+    #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::CacheFull { bytes, bytes_max, .. } if bytes <= bytes_max)
     }

@@ -62,11 +62,13 @@ impl Shelf {
     }
 
     /// A whole blob that was offered for several attempts.
+    #[must_use]
     pub fn get(&self, blob: Digest) -> Option<Content> {
         Some(self.state()?.whole.get(&blob)?.blob.content.clone())
     }
 
     /// A whole blob that was offered for one attempt: it is dropped once nothing else needs it.
+    #[must_use]
     pub fn take_in(&self, blob: Digest) -> Option<Content> {
         let mut state = self.state()?;
         let content = state.whole.get(&blob)?.blob.content.clone();

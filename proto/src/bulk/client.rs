@@ -58,8 +58,8 @@ impl BulkClient {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(super::CONTENT_TYPE));
         let ready = poll_fn(|context| self.channel.poll_ready(context)).await;
-        ready.map_err(|error| Status::from_error(error.into()))?;
-        let response = self.channel.call(request).await.map_err(|error| Status::from_error(error.into()))?;
+        ready.map_err(Status::from_error)?;
+        let response = self.channel.call(request).await.map_err(Status::from_error)?;
         answer(response).await
     }
 }

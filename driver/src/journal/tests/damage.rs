@@ -155,7 +155,7 @@ fn a_commit_behind_shows_damage_only_if_its_number_can_follow_from_what_fits_bef
         let (read, _) = opened(&[&good[..], &before, &forged(number, &[])].concat());
         match read {
             Ok((recovered, left)) => {
-                assert_eq!((left, recovered.torn.is_some(), is_damage), (events.clone(), true, false))
+                assert_eq!((left, recovered.torn.is_some(), is_damage), (events.clone(), true, false));
             }
             Err(error) => assert!(is_damage && matches!(error, JournalError::Corrupt { .. }), "{number}: {error}"),
         }
