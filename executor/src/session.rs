@@ -335,13 +335,8 @@ impl Holding {
         let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
         let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
         let slots = slots_of(&study, self.offering.slots, self.offering.programs.as_deref())?;
-        let means = Means {
-            kernel,
-            memory_bytes: self.offering.memory_bytes / u64::from(slots.max(1)),
-            slots,
-            threads: (cores() / slots.max(1)).max(1),
-            programs: self.offering.programs.clone(),
-        };
+        let (memory_bytes, threads) = share(self.offering.memory_bytes, cores(), slots);
+        let means = Means { kernel, memory_bytes, slots, threads, programs: self.offering.programs.clone() };
         Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, rows), means)?, slots })
     }
 
@@ -399,5 +394,23 @@ impl Holding {
             items: items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect(),
         };
         self.outbound.send(Ok(message)).await.map_err(|_| None)
+    }
+}
+
+/// What each of so many slots may use of the memory and the cores that are there.
+fn share(memory_bytes: u64, cores: u32, slots: u32) -> (u64, u32) {
+    let slots = slots.max(1);
+    (memory_bytes / u64::from(slots), (cores / slots).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_share_memory_and_cores_and_each_has_a_thread() {
+        for (slots, of_each) in [(1, (900, 8)), (3, (300, 2)), (9, (100, 1)), (0, (900, 8))] {
+            assert_eq!(share(900, 8, slots), of_each, "{slots} slots");
+        }
     }
 }

@@ -70,7 +70,7 @@ def tests_of(file):
     module = pathlib.PurePath(file).stem
     simulation = ("simulation", ("whatever_happens",))
     if file == "executor/src/session.rs":
-        return [simulation]
+        return [("broadsweep_executor", ("session::",)), simulation]
     if file.startswith("driver/src/cluster/") or file == "driver/src/run/mod.rs":
         return [("broadsweep_driver", (pathlib.PurePath(file).parts[2] + "::",)), simulation]
     if match := re.match(r"driver/src/(\w+)/", file):
