@@ -150,12 +150,13 @@ pub struct Durations {
     pub used: Option<Used>,
 }
 
-/// What processes used.
+/// What processes used. Of a worker's attempts: from its line to its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// Processor time of all of them, user and system, in microseconds.
     pub cpu_us: u64,
-    /// The most memory at one time.
+    /// The most memory at one time: of all processes together where an attempt has its own control group, else of the
+    /// largest one.
     pub memory_peak_bytes: u64,
 }
 

@@ -101,6 +101,36 @@ fn a_worker_gives_the_same_bits_as_a_process_for_each_trial_on_any_slots() {
 }
 
 #[test]
+fn what_a_worker_uses_is_told_trial_by_trial() {
+    const MUCH: f64 = 45e6;
+    let lab = Lab::new(PROGRAM);
+    // One of the four reads 30 MB into a variable: the shell holds them twice, and once for ever.
+    let grow = "[ $lr != 0.25 ] || { much=$(head -c 30000000 /dev/zero | tr '\\0' x); unset much; }\n        PAUSE";
+    let script = SCRIPT.replacen("PAUSE", grow, 1);
+    let (study, log) = study(&lab, "used", &script, &[GOOD, "worker = true"].concat());
+    let outcome = lab.tuned(&study, "used", &["--local", "1x1"]);
+    assert_eq!(starts(&log), 1, "all of them are of one worker");
+    let table = outcome.file("trials.csv");
+    let mut reader = csv::Reader::from_reader(&table[..]);
+    let header = reader.headers().unwrap().clone();
+    let rows: Vec<[f64; 3]> = reader
+        .records()
+        .map(|row| {
+            let row = row.unwrap();
+            ["lr", "cpu_s", "memory_peak_bytes"]
+                .map(|name| row[header.iter().position(|column| column == name).unwrap()].parse().unwrap())
+        })
+        .collect();
+    let (large, small): (Vec<[f64; 3]>, Vec<[f64; 3]>) = rows.iter().partition(|[lr, ..]| *lr == 0.25);
+    assert!(
+        matches!(large[..], [[_, cpu_s, bytes]] if cpu_s > 0.03 && bytes > MUCH && bytes < 10.0 * MUCH),
+        "{rows:?}"
+    );
+    let least = large[0][1];
+    assert!(small.len() == 3 && small.iter().all(|[_, cpu_s, bytes]| *cpu_s < least && *bytes < MUCH), "{rows:?}");
+}
+
+#[test]
 fn trials_of_a_worker_that_died_with_its_executor_go_on_elsewhere_with_the_same_bits() {
     let lab = Lab::new(PROGRAM);
     let (once, _) = study(&lab, "once", SCRIPT, GOOD);

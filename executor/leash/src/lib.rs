@@ -54,5 +54,5 @@ pub use isolation::{Allowed, Isolation, Memory, Tree};
 pub use order::{DiskLimit, Limits, Order, READS_FROM, WRITES_TO};
 pub use output::{Excerpt, Lines};
 pub use program::DEFAULT_PATH;
-pub use running::{Heard, Running, UNSENT_BYTES_MAX};
+pub use running::{Account, Heard, Running, UNSENT_BYTES_MAX};
 pub use slot::{Leash, LeashError, Slot, supervise_if_asked};

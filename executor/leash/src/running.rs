@@ -41,6 +41,13 @@ pub(crate) struct WorkerPipes {
     pub(crate) is_deaf: bool,
 }
 
+/// When a worker's attempt began, and what the worker had used before.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    began: Instant,
+    cpu: Duration,
+}
+
 /// A program that runs. What it prints waits in a pipe of 64 KiB until [`Running::wait`] is called again; it waits too,
 /// then. Dropped, it is killed if it still runs, and its slot has its supervisor again.
 #[derive(Debug)]
@@ -147,6 +154,26 @@ impl Running {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.supervisor.as_ref().map_or(0, |supervisor| tree::memory_bytes_below(supervisor.id()))
+    }
+
+    /// Begins an account of what a worker uses for one attempt.
+    #[must_use]
+    pub fn open_account(&self) -> Account {
+        let supervisor = self.supervisor();
+        supervisor.into_iter().for_each(tree::forget_peaks_below);
+        Account { began: Instant::now(), cpu: supervisor.map_or(Duration::ZERO, tree::cpu_below) }
+    }
+
+    /// What it has used since; peak memory is that of its largest process, and time is counted in hundredths of a second.
+    #[must_use]
+    pub fn used_since(&self, account: &Account) -> Usage {
+        let (cpu, peak_memory_bytes) = match (&self.ended, self.supervisor()) {
+            (Some(ended), _) => (ended.usage.cpu, ended.usage.peak_memory_bytes),
+            (None, Some(supervisor)) => (tree::cpu_below(supervisor), tree::peak_bytes_below(supervisor)),
+            (None, None) => (Duration::ZERO, 0),
+        };
+        let cpu = cpu.saturating_sub(account.cpu);
+        Usage { wall: account.began.elapsed(), cpu, peak_memory_bytes, memory_kills: 0 }
     }
 
     /// The supervisor's process.

@@ -5,6 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// The variable that marks what a supervisor starts where there are no PID namespaces.
@@ -33,22 +34,51 @@ pub(crate) fn kill_descendants() {
 
 /// What the descendants of a process hold in memory that is no copy of a file.
 pub(crate) fn memory_bytes_below(parent: u32) -> u64 {
-    let parent = i32::try_from(parent).ok().and_then(Pid::from_raw);
-    let statuses = parent
-        .map(descendants)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|pid| fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default());
-    statuses.map(|status| memory_bytes_in(&status)).sum()
+    let held = |status: &str| kib_in(status, "RssAnon:") + kib_in(status, "RssShmem:");
+    files_below(parent, "status").map(|status| held(&status) << 10).sum()
 }
 
-/// Of one process, by the text of its `/proc/<pid>/status`.
-fn memory_bytes_in(status: &str) -> u64 {
-    let kib = |name: &str| -> u64 {
-        let value = status.lines().find_map(|line| line.strip_prefix(name));
-        value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-    };
-    (kib("RssAnon:") + kib("RssShmem:")) << 10
+/// The most that one of the descendants of a process held in memory since [`forget_peaks_below`].
+pub(crate) fn peak_bytes_below(parent: u32) -> u64 {
+    files_below(parent, "status").map(|status| kib_in(&status, "VmHWM:") << 10).max().unwrap_or(0)
+}
+
+/// What the descendants of a process hold now is the most that they held.
+pub(crate) fn forget_peaks_below(parent: u32) {
+    for pid in below(parent) {
+        // One that has ended meanwhile held nothing.
+        let _ = fs::write(format!("/proc/{}/clear_refs", pid.as_raw_nonzero()), "5");
+    }
+}
+
+/// Processor time of the descendants of a process so far, and of those that they have outlived.
+pub(crate) fn cpu_below(parent: u32) -> Duration {
+    let ticks: u64 = files_below(parent, "stat").map(|stat| ticks_in(&stat)).sum();
+    Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
+}
+
+/// A number in the text of `/proc/<pid>/status`.
+fn kib_in(status: &str, name: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// Processor time in the text of `/proc/<pid>/stat`: its own in user and system mode, then that of its ended children.
+fn ticks_in(stat: &str) -> u64 {
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    behind_name.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+fn below(parent: u32) -> Vec<Pid> {
+    i32::try_from(parent).ok().and_then(Pid::from_raw).map(descendants).unwrap_or_default()
+}
+
+/// A file of each process below one.
+fn files_below(parent: u32, name: &str) -> impl Iterator<Item = String> {
+    below(parent).into_iter().map(move |pid| {
+        let content = fs::read(format!("/proc/{}/{name}", pid.as_raw_nonzero())).unwrap_or_default();
+        String::from_utf8_lossy(&content).into_owned()
+    })
 }
 
 /// All processes below one, each after its parent.
@@ -101,10 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn processor_time_is_that_of_a_process_and_of_its_ended_children() {
+        assert_eq!(ticks_in("7 (a) S 3) R 5 7 7 0 -1 4 9 9 9 9 1 20 300 4000 20 0 1"), 4321);
+        assert_eq!(ticks_in("nonsense"), 0);
+    }
+
+    #[test]
     fn memory_is_what_a_status_says_of_it() {
         let status =
             "Name:\tRssAnon: 9 kB\nVmRSS:\t    300 kB\nRssAnon:\t     100 kB\nRssFile:\t 190 kB\nRssShmem:\t 10 kB\n";
-        assert_eq!(memory_bytes_in(status), 110 << 10);
-        assert_eq!(memory_bytes_in("RssAnon: much"), 0);
+        assert_eq!(kib_in(status, "RssAnon:"), 100);
+        assert_eq!(kib_in(status, "VmHWM:"), 0);
+        assert_eq!(kib_in("RssAnon: much", "RssAnon:"), 0);
     }
 }

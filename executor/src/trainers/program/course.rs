@@ -141,7 +141,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// What its processes used, now that none of them is left: told after its last epoch, with its end.
+    /// What its processes used, now that they are through with it: told after its last epoch, with its end.
     pub(super) fn used(&mut self, usage: Usage) {
         let cpu_us = u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX);
         self.used = Some(Used { cpu_us, memory_peak_bytes: usage.peak_memory_bytes });

@@ -59,6 +59,13 @@ impl Worker {
     /// Has it train what `line` says, and hears what comes of it. It is asked to end where the course may not go on, and
     /// has `grace` for it.
     pub(super) fn train(&mut self, line: &[u8], course: &mut Course<'_>, grace: Duration) -> WorkerAnswer {
+        let account = self.running.open_account();
+        let answer = self.answer_to(line, course, grace);
+        course.used(self.running.used_since(&account));
+        answer
+    }
+
+    fn answer_to(&mut self, line: &[u8], course: &mut Course<'_>, grace: Duration) -> WorkerAnswer {
         if let Err(error) = self.running.send(line) {
             return WorkerAnswer::Nonsense(format!("its worker reads nothing: {error}"));
         }
