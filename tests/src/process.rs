@@ -221,6 +221,19 @@ pub fn assert_gone_in_time(ids: &[u32]) {
     }
 }
 
+/// `kill -9` to a driver's local executors, and to it. All that the executors have started, which is at least so many
+/// processes, ends with them.
+pub fn assert_nothing_outlives_its_executors(driver: Process, held_min: usize) {
+    let executors = driver.children();
+    let held: Vec<u32> = executors.iter().flat_map(|executor| descendants(*executor)).collect();
+    assert!(held.len() >= held_min, "{held:?}");
+    for executor in &executors {
+        signal_to(*executor, Signal::KILL);
+    }
+    driver.kill();
+    assert_gone_in_time(&held);
+}
+
 /// `kill -9` to every process that has a path in `folder` among its arguments.
 pub fn end_all_that_name(folder: &Path) {
     let folder = folder.as_os_str().as_bytes();

@@ -11,7 +11,7 @@ use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_driver::{data, study};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
-use broadsweep_tests::process::{assert_gone_in_time, descendants, signal_to};
+use broadsweep_tests::process::{assert_nothing_outlives_its_executors, signal_to};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
@@ -164,14 +164,7 @@ fn nothing_of_a_program_outlives_its_executor() {
     let study = script_study(&lab, &script, "");
     let running = lab.tune(&study, "run", &["--local", "1x1"]);
     running.until_file(&pids);
-    let executors = running.children();
-    let held: Vec<u32> = executors.iter().flat_map(|executor| descendants(*executor)).collect();
-    assert!(held.len() >= 3, "the script and what it started: {held:?}");
-    for executor in &executors {
-        signal_to(*executor, Signal::KILL);
-    }
-    running.kill();
-    assert_gone_in_time(&held);
+    assert_nothing_outlives_its_executors(running, 3); // the script, and what it started
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
-use broadsweep_tests::process::{assert_gone_in_time, descendants, signal_to};
+use broadsweep_tests::process::{assert_gone_in_time, assert_nothing_outlives_its_executors, descendants, signal_to};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
@@ -265,14 +265,7 @@ fn a_worker_that_waits_ends_with_its_executor() {
     let (study, _) = study(&lab, "study", &script, "worker = true\n[scheduling]\ncopies = false");
     let running = lab.tune(&study, "run", &["--local", "1x2"]);
     running.until_file(&lab.path("study.log.idle"));
-    let executors = running.children();
-    let held: Vec<u32> = executors.iter().flat_map(|executor| descendants(*executor)).collect();
-    assert!(held.len() >= 8, "two workers and what they started: {held:?}");
-    for executor in &executors {
-        signal_to(*executor, Signal::KILL);
-    }
-    running.kill();
-    assert_gone_in_time(&held);
+    assert_nothing_outlives_its_executors(running, 8); // two workers, and what they started
 }
 
 #[test]
