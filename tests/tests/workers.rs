@@ -121,7 +121,7 @@ fn what_a_worker_uses_is_told_trial_by_trial() {
                 .map(|name| row[header.iter().position(|column| column == name).unwrap()].parse().unwrap())
         })
         .collect();
-    let (large, small): (Vec<[f64; 3]>, Vec<[f64; 3]>) = rows.iter().partition(|[lr, ..]| *lr == 0.25);
+    let (large, small): (Vec<[f64; 3]>, Vec<[f64; 3]>) = rows.iter().partition(|[lr, ..]| (*lr - 0.25).abs() < 1e-9);
     assert!(
         matches!(large[..], [[_, cpu_s, bytes]] if cpu_s > 0.03 && bytes > MUCH && bytes < 10.0 * MUCH),
         "{rows:?}"
