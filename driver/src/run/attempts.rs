@@ -12,8 +12,8 @@ pub(super) enum Phase {
     Doubted {
         /// What is wrong, for people.
         reason: String,
-        /// Whether only its numbers differ from what stands: that need not be its fault.
-        differs: bool,
+        /// The epoch in which its numbers differ from those that stand, if that is all: it need not be its fault.
+        differs: Option<u32>,
     },
     /// It ended, and its end counts once a blob is here.
     Fetching(Fetching),
@@ -74,8 +74,9 @@ impl Attempts {
         }
     }
 
-    /// Why an attempt that has just ended is not believed, and whether only its numbers differ. It is over with that.
-    pub(super) fn take_doubt(&mut self, attempt: AttemptId) -> Option<(String, bool)> {
+    /// Why an attempt that has just ended is not believed, and in which epoch its numbers differ, if that is all. It is over
+    /// with that.
+    pub(super) fn take_doubt(&mut self, attempt: AttemptId) -> Option<(String, Option<u32>)> {
         match self.0.remove(&attempt)? {
             Phase::Doubted { reason, differs } => Some((reason, differs)),
             fetching @ Phase::Fetching(_) => {
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn doubted() -> Phase {
-        Phase::Doubted { reason: "odd".into(), differs: false }
+        Phase::Doubted { reason: "odd".into(), differs: None }
     }
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
         attempts.enter(attempt(1), doubted());
         assert_eq!(attempts.take_doubt(attempt(0)), None);
         assert!(attempts.take_fetching(attempt(1)).is_none());
-        assert_eq!(attempts.take_doubt(attempt(1)), Some(("odd".to_owned(), false)));
+        assert_eq!(attempts.take_doubt(attempt(1)), Some(("odd".to_owned(), None)));
         assert_eq!(attempts.take_fetching(attempt(0)).map(|one| one.sequence), Some(7));
         assert!(attempts.take_doubt(attempt(1)).is_none() && attempts.take_fetching(attempt(0)).is_none());
     }

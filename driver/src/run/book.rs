@@ -60,7 +60,7 @@ pub(super) struct Book {
     /// The columns that the trials' curves share.
     pub(super) columns: Columns,
     /// Where executors told different numbers: at most once a replicate.
-    pub(super) differences: BTreeMap<Replicate, Difference>,
+    pub(super) differences: BTreeMap<(Replicate, u32), Difference>,
     /// Epochs that were reported by a second attempt.
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.

@@ -28,27 +28,46 @@ impl Book {
         if let Some(row) = &difference.row {
             self.names_of(row)?;
         }
-        self.differences.insert(replicate, difference.clone());
+        self.differences.insert((replicate, difference.told.epoch), difference.clone());
         Ok(())
+    }
+
+    /// What is known of a replicate, by epochs. One of them is looked into at a time.
+    fn differences_of(&self, replicate: Replicate) -> impl Iterator<Item = &Difference> {
+        self.differences.range((replicate, 0)..=(replicate, u32::MAX)).map(|(_, known)| known)
+    }
+
+    /// That of which it is not known yet who is right.
+    fn open_difference(&self, replicate: Replicate) -> Option<&Difference> {
+        self.differences_of(replicate).find(|known| known.told.odd == Odd::Sought)
+    }
+
+    /// Whether other numbers of an epoch than those that stand are to be looked into. If an odd one was found already, it is
+    /// the one to blame, but for an epoch that it was the first to tell.
+    pub(super) fn is_question(&self, replicate: Replicate, epoch: u32) -> bool {
+        let first = self.tellers(replicate, epoch).first().copied();
+        self.differences_of(replicate).all(|known| known.told.odd == Odd::Other && known.told.epoch != epoch)
+            && (self.differences_of(replicate).next().is_none()
+                || self.differences_of(replicate).any(|known| Some(known.told.other) == first))
     }
 
     /// Those that a check is about, and which are not asked: none for any other task.
     pub(super) fn parties_of(&self, kind: TaskKind) -> Vec<ExecutorId> {
         let TaskKind::Check(segment) = kind else { return Vec::new() };
-        let difference = self.differences.get(&segment.replicate);
+        let difference = self.differences.get(&(segment.replicate, segment.until_epoch));
         difference.into_iter().flat_map(|known| [known.told.first, known.told.other]).collect()
     }
 
     /// The checks that their driver had no time to add.
     pub(super) fn missing_checks(&self) -> Vec<NewTask> {
         let sought = self.differences.iter().filter(|(_, known)| known.told.odd == Odd::Sought);
-        let is_there = |replicate: Replicate| {
+        let is_there = |of: (Replicate, u32)| {
             let checks =
-                |task: &TaskBook| matches!(task.kind(), TaskKind::Check(segment) if segment.replicate == replicate);
+                |task: &TaskBook| matches!(task.kind(), TaskKind::Check(it) if (it.replicate, it.until_epoch) == of);
             self.tasks.iter().any(checks)
         };
-        let missing = sought.filter(|(replicate, _)| !self.adding_ended && !is_there(**replicate));
-        missing.filter_map(|(replicate, known)| self.check_of(*replicate, known.told.epoch)).collect()
+        let missing = sought.filter(|(of, _)| !self.adding_ended && !is_there(**of));
+        missing.filter_map(|((replicate, epoch), _)| self.check_of(*replicate, *epoch)).collect()
     }
 
     fn check_of(&self, replicate: Replicate, epoch: u32) -> Option<NewTask> {
@@ -66,16 +85,15 @@ impl Book {
 
     /// Whether numbers of a replicate may differ from those that stand: nobody can say that these are right.
     pub(super) fn may_differ(&self, replicate: Replicate) -> bool {
-        let odd = self.differences.get(&replicate).map(|known| known.told.odd);
-        matches!(odd, Some(Odd::First | Odd::Unknown))
+        self.differences_of(replicate).any(|known| matches!(known.told.odd, Odd::First | Odd::Unknown))
     }
 
-    /// Why an attempt is not believed that this driver never heard differ: an earlier one did, and it was to stop there.
-    pub(super) fn disbelieved(&self, attempt: AttemptId) -> Option<String> {
+    /// Why an attempt is not believed that this driver never heard differ, and in which epoch it did: an earlier driver
+    /// heard it, and it was to stop there.
+    pub(super) fn disbelieved(&self, attempt: AttemptId) -> Option<(String, u32)> {
         let replicate = self.task(attempt.task)?.segment()?.replicate;
-        let known = self.differences.get(&replicate)?;
-        let differs = known.attempt == attempt && !self.may_differ(replicate);
-        differs.then(|| other_numbers(attempt, replicate, known.told.epoch))
+        let epoch = self.differences_of(replicate).find(|known| known.attempt == attempt)?.told.epoch;
+        (!self.may_differ(replicate)).then(|| (other_numbers(attempt, replicate, epoch), epoch))
     }
 
     fn metrics_of(&self, row: &Row) -> Option<Metrics> {
@@ -86,9 +104,9 @@ impl Book {
     /// What the numbers of another executor say of a difference that is open: those of a third one in the epoch in question
     /// tell who is right.
     pub(super) fn odd_by(&self, third: ExecutorId, replicate: Replicate, (epoch, metrics): Told<'_>) -> Option<Odd> {
-        let known = self.differences.get(&replicate)?;
-        let DifferenceRecord { first, other, odd, .. } = known.told;
-        if odd != Odd::Sought || third == other {
+        let known = self.open_difference(replicate)?;
+        let DifferenceRecord { first, other, .. } = known.told;
+        if third == other {
             return None;
         }
         let standing = self.trial(replicate.trial)?.replicate(replicate)?.curves.at(epoch)?;
@@ -129,7 +147,7 @@ impl Run<'_> {
         replicate: Replicate,
         told: Told<'_>,
     ) -> bool {
-        if !self.chronicle.book().differences.contains_key(&replicate) {
+        if self.chronicle.book().is_question(replicate, told.0) {
             let row = told.1.map(|metrics| self.row_of(executor, metrics));
             if row == Some(None) {
                 self.doubt(executor, attempt, "it reports other metrics at each epoch".to_owned());
@@ -144,15 +162,17 @@ impl Run<'_> {
         let reason = other_numbers(attempt, replicate, told.0);
         tracing::warn!(%executor, "{reason}");
         self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
-        self.attempts.enter(attempt, Phase::Doubted { reason, differs: true });
+        self.attempts.enter(attempt, Phase::Doubted { reason, differs: Some(told.0) });
         false
     }
 
-    /// What an attempt ends with whose numbers differ: it has failed where those that stand were found to be right.
-    pub(super) fn end_of_other_numbers(&self, attempt: AttemptId, reason: String) -> AttemptEnd {
+    /// What an attempt ends with whose numbers of an epoch differ: it has failed where those that stand were found to be
+    /// right, or those of another epoch and nobody asked about this one.
+    pub(super) fn end_of_other_numbers(&self, attempt: AttemptId, epoch: u32, reason: String) -> AttemptEnd {
         let book = self.chronicle.book();
         let replicate = book.task(attempt.task).and_then(TaskBook::segment).map(|segment| segment.replicate);
-        let known = replicate.and_then(|replicate| book.differences.get(&replicate));
+        let known =
+            replicate.and_then(|of| book.differences.get(&(of, epoch)).or_else(|| book.differences_of(of).next()));
         if known.is_some_and(|known| known.told.odd == Odd::Other) {
             AttemptEnd::Failed { reason }
         } else {
@@ -206,14 +226,14 @@ impl Run<'_> {
     /// A task is over; if it was a check that found nothing out, nobody will.
     pub(super) fn end_check(&mut self, task: TaskId) {
         let Some(TaskKind::Check(segment)) = self.chronicle.book().task(task).map(TaskBook::kind) else { return };
-        let known = self.chronicle.book().differences.get(&segment.replicate);
-        if known.is_some_and(|known| known.told.odd == Odd::Sought) {
+        let known = self.chronicle.book().open_difference(segment.replicate);
+        if known.is_some_and(|known| known.told.epoch == segment.until_epoch) {
             self.conclude_difference(segment.replicate, Odd::Unknown, None);
         }
     }
 
     fn conclude_difference(&mut self, replicate: Replicate, odd: Odd, third: Option<ExecutorId>) {
-        let Some(mut difference) = self.chronicle.book().differences.get(&replicate).cloned() else { return };
+        let Some(mut difference) = self.chronicle.book().open_difference(replicate).cloned() else { return };
         difference.told.odd = odd;
         let DifferenceRecord { trial, epoch, first, other, .. } = difference.told;
         self.note(&Record::Differs { replicate, difference });

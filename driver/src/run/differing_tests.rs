@@ -81,6 +81,42 @@ fn those_that_told_an_epoch_are_known_in_order() {
 }
 
 #[test]
+fn an_epoch_that_the_odd_one_was_the_first_to_tell_is_looked_into_too() {
+    let told_two_epochs_first = |odd, executor| {
+        let mut book = differing(odd);
+        let (executor, at) = (ExecutorId(executor), Moment(2));
+        let launched = Record::Launched { attempt: attempt(0, 2), executor, from_epoch: 0, at };
+        applied(&mut book, &[launched, epoch(attempt(0, 2), 1, 0.5), epoch(attempt(0, 2), 2, 0.25)]);
+        book
+    };
+    for (odd, executor, is_question) in [
+        (Odd::Other, 1, true),
+        (Odd::Other, 2, false),
+        (Odd::Sought, 1, false),
+        (Odd::First, 1, false),
+        (Odd::Unknown, 1, false),
+    ] {
+        let book = told_two_epochs_first(odd, executor);
+        assert_eq!(book.is_question(REPLICATE, 2), is_question, "{odd:?}, told by {executor}");
+        assert!(!book.is_question(REPLICATE, 1), "{odd:?}: it was asked");
+    }
+    let mut book = told_two_epochs_first(Odd::Other, 1);
+    assert!(book.is_question(Replicate::first(TrialId(1)), 1), "of that trial nobody told other numbers yet");
+    let Record::Differs { mut difference, .. } = told_by(2, Odd::Sought) else { unreachable!() };
+    (difference.told.epoch, difference.told.first, difference.attempt) = (2, ExecutorId(1), attempt(0, 3));
+    applied(&mut book, &[Record::Differs { replicate: REPLICATE, difference }]);
+    let known: Vec<_> = book.differences.values().map(|known| (known.told.epoch, known.told.odd)).collect();
+    assert_eq!(known, [(1, Odd::Other), (2, Odd::Sought)], "what was found stands beside what is looked into");
+    assert_eq!(
+        book.missing_checks().iter().map(|task| task.kind).collect::<Vec<_>>(),
+        [TaskKind::Check(segment(0, 0, 2))]
+    );
+    assert_eq!(book.parties_of(TaskKind::Check(segment(0, 0, 2))), [ExecutorId(1), ExecutorId(2)]);
+    assert_eq!(book.disbelieved(attempt(0, 3)).map(|(_, epoch)| epoch), Some(2));
+    assert_eq!(book.odd_by(ExecutorId(0), REPLICATE, (2, Some(&metrics(0.25)))), Some(Odd::Other));
+}
+
+#[test]
 fn a_third_executor_names_the_odd_one_and_nobody_else_does() {
     let (standing, others, new) = (metrics(0.5), metrics(0.75), metrics(0.25));
     let book = differing(Odd::Sought);
@@ -121,7 +157,8 @@ fn the_attempt_that_differed_is_not_believed_later_and_every_other_is() {
         applied(&mut book, &[Record::Launched { attempt: attempt(0, 2), executor, from_epoch: 0, at }]);
         let reason = book.disbelieved(attempt(0, number));
         assert_eq!(reason.is_none(), is_believed, "{odd:?}, attempt {number}: {reason:?}");
-        if let Some(reason) = reason {
+        if let Some((reason, epoch)) = reason {
+            assert_eq!(epoch, 1);
             assert!(reason.contains("epoch 1") && reason.contains("other numbers"), "{reason}");
         }
     }

@@ -198,7 +198,7 @@ impl Run<'_> {
     pub(super) fn doubt(&mut self, executor: ExecutorId, attempt: AttemptId, reason: String) {
         self.say(format!("{}: {reason}", self.cluster.name(executor)));
         self.tell(executor, Order::Cancel { attempt, at_epoch_end: false });
-        self.attempts.enter(attempt, Phase::Doubted { reason, differs: false });
+        self.attempts.enter(attempt, Phase::Doubted { reason, differs: None });
     }
 
     fn on_end(
@@ -209,10 +209,11 @@ impl Run<'_> {
         (sequence, spent): (u64, Spent),
     ) -> Settled {
         let book = self.chronicle.book();
-        let doubt = self.attempts.take_doubt(attempt).or_else(|| Some((book.disbelieved(attempt)?, true)));
+        let disbelieved = || book.disbelieved(attempt).map(|(reason, epoch)| (reason, Some(epoch)));
+        let doubt = self.attempts.take_doubt(attempt).or_else(disbelieved);
         let judged = match doubt {
-            Some((reason, true)) => Err(self.end_of_other_numbers(attempt, reason)),
-            Some((reason, false)) => Err(AttemptEnd::Failed { reason }),
+            Some((reason, Some(epoch))) => Err(self.end_of_other_numbers(attempt, epoch, reason)),
+            Some((reason, None)) => Err(AttemptEnd::Failed { reason }),
             None => book.judge_end(attempt.task, ended).map_err(|reason| AttemptEnd::Failed { reason }),
         };
         let judged = match judged {
@@ -261,7 +262,7 @@ impl Run<'_> {
             return self.complete(executor, attempt, Finish::Diverged { epoch }, spent);
         }
         let (reason, _) = self.attempts.take_doubt(attempt).unwrap_or_default();
-        let end = self.end_of_other_numbers(attempt, reason);
+        let end = self.end_of_other_numbers(attempt, epoch, reason);
         self.end_without(executor, attempt, end, spent);
     }
 

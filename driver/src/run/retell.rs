@@ -87,7 +87,7 @@ impl Book {
         let differences = self
             .differences
             .iter()
-            .map(|(replicate, known)| Record::Differs { replicate: *replicate, difference: known.clone() });
+            .map(|((replicate, _), known)| Record::Differs { replicate: *replicate, difference: known.clone() });
         let adding_ended = self.adding_ended.then_some(Record::AddingEnded);
         let decided = decided(0, self.decided());
         // What was reported stands before the ends, by which trials are ranked.
