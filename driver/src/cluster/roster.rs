@@ -212,6 +212,7 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::ExitStatusExt;
@@ -267,8 +268,12 @@ mod tests {
     #[test]
     fn children_that_are_executors_are_ended_and_other_processes_with_their_numbers_are_not() {
         let begun = |argument| {
-            let waits = ["-c", "read line", "sh", argument];
-            Command::new("sh").args(waits).stdin(Stdio::piped()).spawn().unwrap()
+            let waits = ["-c", "echo here; read line", "sh", argument];
+            let mut command = Command::new("sh");
+            let mut child = command.args(waits).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            // A process has its arguments only when it runs, which is a moment after it was made.
+            child.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+            child
         };
         let [mut executor, mut other] = ["--ends-when-orphaned", "--other"].map(begun);
         let children =
