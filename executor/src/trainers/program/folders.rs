@@ -2,10 +2,12 @@
 //! lock beside it, which whoever uses it shares; what nobody uses any more goes.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// What a lock's name ends with.
 const LOCK: &str = "lock";
@@ -13,6 +15,8 @@ const LOCK: &str = "lock";
 const PARTIAL: &str = "partial";
 /// Its owner may do all with a folder, and nobody else anything: programs put secrets there.
 const PRIVATE: u32 = 0o700;
+/// The wait before a folder is looked at again that somebody else makes, or has just made.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// A folder that stays while somebody uses it.
 #[derive(Debug)]
@@ -38,7 +42,15 @@ impl UsedFolder {
                 return Ok(Self { path, lock });
             }
             lock.unlock()?;
-            lock.lock()?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                // Nobody waits for that one: whoever makes the folder then uses it, for as long as its study is there.
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(RETRY);
+                    continue;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
             // Another one may have made it meanwhile, or have removed it with its lock.
             if is_still_named(&lock, &path)? && !path.is_dir() {
                 let partial = path.with_added_extension(PARTIAL);
@@ -136,6 +148,9 @@ fn allow(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     #[test]
@@ -151,6 +166,37 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o500)).unwrap();
         drop(second);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0, "nothing is left of it");
+    }
+
+    #[test]
+    fn all_who_come_together_get_the_folder_while_the_one_that_made_it_keeps_it() {
+        const USERS: usize = 4;
+        let base = tempfile::tempdir().unwrap().keep();
+        let (done, rounds) = channel();
+        let rival = base.clone();
+        // Its threads are left behind if they wait for each other.
+        thread::spawn(move || {
+            for round in 0..200 {
+                let together = Barrier::new(USERS);
+                let use_it = || {
+                    let fill = |path: &Path| fs::write(path.join("data"), b"rows");
+                    together.wait();
+                    let folder = UsedFolder::filled(&rival, &format!("study-{round}"), fill).unwrap();
+                    together.wait();
+                    folder.path().join("data").is_file()
+                };
+                let used: Vec<_> = thread::scope(|scope| {
+                    let users: Vec<_> = (0..USERS).map(|_| scope.spawn(use_it)).collect();
+                    users.into_iter().map(|user| user.join().unwrap()).collect()
+                });
+                done.send(used).unwrap();
+            }
+        });
+        for round in 0..200 {
+            let used = rounds.recv_timeout(Duration::from_secs(20));
+            assert_eq!(used, Ok(vec![true; USERS]), "round {round}: they wait for each other");
+        }
+        fs::remove_dir_all(base).unwrap();
     }
 
     #[test]
