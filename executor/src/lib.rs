@@ -33,6 +33,7 @@ mod fixtures;
 mod hold;
 mod log;
 pub mod machine;
+mod preparing;
 pub mod server;
 mod session;
 pub mod signals;

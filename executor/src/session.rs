@@ -2,25 +2,22 @@
 //!
 //! The end of the stream, however it comes about, leaves the run resting: see `hold` and `tenant`.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::Launch;
 use broadsweep_common::capabilities::Capabilities;
-use broadsweep_common::codec;
-use broadsweep_common::dataset::Dataset;
 use broadsweep_common::encoding::Encoding;
 use broadsweep_common::exchange::PEERS_MAX;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX};
-use broadsweep_common::refusal::{Refusal, StudyPart};
-use broadsweep_common::task::StudyDescription;
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::secure::Caller;
 use broadsweep_proto::session::session_server::Session;
 use broadsweep_proto::session::{
-    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Peers, Prepared as PreparedMessage,
-    Release, Welcome, driver_item, executor_item,
+    Cancel, Draining, DriverItem, ExecutorItem, FromDriver, FromExecutor, Peers, Prepare,
+    Prepared as PreparedMessage, Release, Welcome, driver_item, executor_item,
 };
 use broadsweep_proto::wire;
 use tokio::sync::mpsc;
@@ -34,12 +31,9 @@ use crate::checks::{FIRST_SEQUENCE, check_acknowledged, hello_of};
 use crate::exchange::{Company, Exchange, Surroundings};
 use crate::hold::{Claim, Grip, Held, Hold};
 use crate::log::messages_of;
-use crate::machine::cores;
+use crate::preparing::{self, Offering, Wanted};
 use crate::slots::SlotRunner;
-use crate::trainers::program::Programs;
-use crate::trainers::{Means, slots_of, trainer_of};
-use crate::work::{Attempt, Prepared};
-use broadsweep_nn::Kernel;
+use crate::work::Attempt;
 use broadsweep_store::BlobStore;
 
 /// How long a new stream may keep silent.
@@ -51,19 +45,6 @@ const LOG_INTERVAL: Duration = Duration::from_millis(250);
 const LOG_BYTES_MAX: usize = PIECE_BYTES_MAX;
 /// How often an executor that leaves looks whether its last results were fetched.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-
-/// What this executor offers to any driver.
-#[derive(Clone)]
-pub(crate) struct Offering {
-    pub(crate) slots: u32,
-    pub(crate) memory_bytes: u64,
-    pub(crate) kernels: Vec<Kernel>,
-    pub(crate) advertise: String,
-    /// Of this process, and of no other.
-    pub(crate) instance: u64,
-    /// What programs need, where they are allowed.
-    pub(crate) programs: Option<Arc<Programs>>,
-}
 
 /// Accepts drivers, one at a time.
 pub(crate) struct SessionService {
@@ -220,7 +201,7 @@ impl Holding {
         let programs_allowed = self.offering.programs.is_some();
         let gpus = self.offering.programs.as_ref().map_or(0, |programs| programs.gpus() as u32);
         let capabilities =
-            Capabilities { kernels: self.kernel_names(), programs_allowed, files_allowed: false, gpus };
+            Capabilities { kernels: self.offering.kernel_names(), programs_allowed, files_allowed: false, gpus };
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -256,7 +237,13 @@ impl Holding {
             self.store.release(attempt, checkpoint);
         }
         let mut done = Done::default();
-        let obeyed = message.items.into_iter().try_for_each(|item| self.obey(item, grip, &mut done));
+        let mut obeyed = Ok(());
+        for item in message.items {
+            obeyed = self.obey(item, grip, &mut done).await;
+            if obeyed.is_err() {
+                break;
+            }
+        }
         // Also if an item made no sense, and before anything that waits: what has begun is started.
         self.runner.start(done.begun);
         if !done.answers.is_empty() {
@@ -266,32 +253,12 @@ impl Holding {
     }
 
     /// Does what one item asks. An item that makes no sense ends the session: the driver is at fault.
-    fn obey(&mut self, item: DriverItem, grip: &mut Grip, done: &mut Done) -> Result<(), End> {
+    async fn obey(&mut self, item: DriverItem, grip: &mut Grip, done: &mut Done) -> Result<(), End> {
         let invalid = |bad: &dyn ToString| Some(Status::invalid_argument(bad.to_string()));
         let Some(item) = item.item else { return Ok(()) }; // of a newer version
         match item {
             driver_item::Item::Hello(_) => return Err(invalid(&"a second hello")),
-            driver_item::Item::Prepare(prepare) => {
-                let digest = |name: &[u8]| Digest::try_from(name).map_err(|bad| invalid(&bad));
-                let (data, study) = (digest(&prepare.data)?, digest(&prepare.study)?);
-                let mut program = String::new();
-                let slots = self.prepare(data, study, &prepare.kernel).map(|prepared| {
-                    let slots = prepared.slots;
-                    let found = prepared.trainer.program();
-                    program = found.map(|path| path.display().to_string()).unwrap_or_default();
-                    grip.tenant().prepared = Some(Arc::new(prepared));
-                    self.is_prepared = true;
-                    self.exchange = None;
-                    slots
-                });
-                let Sources { peers, cache } = self.surroundings.arrivals.take_sources(data);
-                done.answers.push(executor_item::Item::Prepared(PreparedMessage {
-                    answer: Some(wire::answer_message(slots)),
-                    from_peers_bytes: peers,
-                    from_cache_bytes: cache,
-                    program: wire::bounded(&program).to_owned(),
-                }));
-            }
+            driver_item::Item::Prepare(prepare) => self.prepare(prepare, grip, done).await?,
             driver_item::Item::Launch(launch) => {
                 let launch = wire::launch(launch).map_err(|bad| invalid(&bad))?;
                 done.begun.push(self.launch(launch, grip).map_err(|bad| invalid(&bad))?);
@@ -324,24 +291,33 @@ impl Holding {
         Ok(())
     }
 
-    /// Gets ready for a study, or says why that cannot be.
-    fn prepare(&self, data: Digest, study: Digest, kernel: &str) -> Result<Prepared, Refusal> {
-        let kernels = &self.offering.kernels;
-        let found = kernels.iter().find(|known| known.name() == kernel).copied();
-        let kernel = found.ok_or_else(|| Refusal::Kernel { wanted: kernel.to_owned(), has: self.kernel_names() })?;
-        let content = |what, blob| Ok(self.store.get(blob).ok_or(Refusal::Missing { what, blob })?.content);
-        let rows = Dataset::open(content(StudyPart::Data, data)?);
-        let rows = rows.map_err(|error| Refusal::Data { reason: error.to_string() })?;
-        let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
-        let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
-        let slots = slots_of(&study, self.offering.slots, self.offering.programs.as_deref())?;
-        let (memory_bytes, threads) = share(self.offering.memory_bytes, cores(), slots);
-        let means = Means { kernel, memory_bytes, slots, threads, programs: self.offering.programs.clone() };
-        Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, rows), means)?, slots })
-    }
-
-    fn kernel_names(&self) -> Vec<String> {
-        self.offering.kernels.iter().map(|kernel| kernel.name().to_owned()).collect()
+    /// Gets ready for a study. What was asked before it is begun first, since this may take long.
+    async fn prepare(&mut self, prepare: Prepare, grip: &mut Grip, done: &mut Done) -> Result<(), End> {
+        self.runner.start(mem::take(&mut done.begun));
+        let digest =
+            |name: &[u8]| Digest::try_from(name).map_err(|bad| Some(Status::invalid_argument(bad.to_string())));
+        let (data, study) = (digest(&prepare.data)?, digest(&prepare.study)?);
+        let wanted = Wanted { data, study, kernel: prepare.kernel };
+        let prepared = preparing::prepare(&*self.runner, &self.store, &self.offering, wanted).await;
+        let prepared = prepared.map_err(|failed| Some(Status::internal(failed)))?;
+        let mut program = String::new();
+        let slots = prepared.map(|prepared| {
+            let slots = prepared.slots;
+            let found = prepared.trainer.program();
+            program = found.map(|path| path.display().to_string()).unwrap_or_default();
+            grip.tenant().prepared = Some(Arc::new(prepared));
+            self.is_prepared = true;
+            self.exchange = None;
+            slots
+        });
+        let Sources { peers, cache } = self.surroundings.arrivals.take_sources(data);
+        done.answers.push(executor_item::Item::Prepared(PreparedMessage {
+            answer: Some(wire::answer_message(slots)),
+            from_peers_bytes: peers,
+            from_cache_bytes: cache,
+            program: wire::bounded(&program).to_owned(),
+        }));
+        Ok(())
     }
 
     /// Begins an attempt. The driver knows the slots and what runs on them: a launch that does not fit is its fault.
@@ -394,23 +370,5 @@ impl Holding {
             items: items.into_iter().map(|item| ExecutorItem { item: Some(item) }).collect(),
         };
         self.outbound.send(Ok(message)).await.map_err(|_| None)
-    }
-}
-
-/// What each of so many slots may use of the memory and the cores that are there.
-fn share(memory_bytes: u64, cores: u32, slots: u32) -> (u64, u32) {
-    let slots = slots.max(1);
-    (memory_bytes / u64::from(slots), (cores / slots).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_share_memory_and_cores_and_each_has_a_thread() {
-        for (slots, of_each) in [(1, (900, 8)), (3, (300, 2)), (9, (100, 1)), (0, (900, 8))] {
-            assert_eq!(share(900, 8, slots), of_each, "{slots} slots");
-        }
     }
 }

@@ -7,19 +7,23 @@ use std::thread;
 
 pub use crate::work::Attempt;
 
-/// Something that a slot does from start to end.
-type Work = Box<dyn FnOnce() + Send>;
+/// Something that a thread does from start to end. It catches its own panics.
+pub type Work = Box<dyn FnOnce() + Send>;
 
 /// Runs attempts beside the session. The seam at which a simulation puts its own: the rest of the executor starts no
 /// thread.
 pub trait SlotRunner: Send + Sync {
     /// Starts each of these on a free slot, or as soon as one is free.
     fn start(&self, attempts: Vec<Attempt>);
+
+    /// Does what may take long and is no attempt, one after the other, while all slots may be taken.
+    fn aside(&self, work: Work);
 }
 
-/// One thread a slot.
+/// One thread a slot, and one for what is no attempt.
 pub struct SlotThreads {
     queue: Arc<Queue>,
+    aside: Arc<Queue>,
 }
 
 /// What waits for a slot. Many launches may come in one message: whoever takes one wakes the next thread only if more
@@ -46,20 +50,18 @@ impl SlotThreads {
     /// # Errors
     /// If the system starts no more threads.
     pub fn start(slots: u32) -> io::Result<Self> {
-        let threads = Self { queue: Arc::default() };
-        for slot in 0..slots {
-            let queue = Arc::clone(&threads.queue);
-            thread::Builder::new().name(format!("slot-{slot}")).spawn(move || serve(&queue))?;
-        }
+        let threads = Self { queue: Arc::default(), aside: Arc::default() };
+        let start = |name: String, queue: &Arc<Queue>| {
+            let queue = Arc::clone(queue);
+            thread::Builder::new().name(name).spawn(move || serve(&queue)).map(drop)
+        };
+        (0..slots).try_for_each(|slot| start(format!("slot-{slot}"), &threads.queue))?;
+        start("aside".to_owned(), &threads.aside)?;
         Ok(threads)
     }
 
     fn perform(&self, works: impl IntoIterator<Item = Work>) {
-        let mut state = self.queue.state();
-        state.waiting.extend(works);
-        if !state.waiting.is_empty() {
-            self.queue.wake_one(&mut state);
-        }
+        self.queue.add(works);
     }
 }
 
@@ -67,18 +69,32 @@ impl SlotRunner for SlotThreads {
     fn start(&self, attempts: Vec<Attempt>) {
         self.perform(attempts.into_iter().map(|attempt| Box::new(move || attempt.run()) as Work));
     }
+
+    fn aside(&self, work: Work) {
+        self.aside.add([work]);
+    }
 }
 
 impl Drop for SlotThreads {
     fn drop(&mut self) {
-        self.queue.state().closed = true;
-        self.queue.changed.notify_all();
+        for queue in [&self.queue, &self.aside] {
+            queue.state().closed = true;
+            queue.changed.notify_all();
+        }
     }
 }
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, works: impl IntoIterator<Item = Work>) {
+        let mut state = self.state();
+        state.waiting.extend(works);
+        if !state.waiting.is_empty() {
+            self.wake_one(&mut state);
+        }
     }
 
     fn wake_one(&self, state: &mut State) {
@@ -111,7 +127,7 @@ impl Queue {
 
 fn serve(queue: &Queue) {
     while let Some(work) = queue.next() {
-        work(); // catches its own panics
+        work();
     }
 }
 
@@ -135,6 +151,17 @@ mod tests {
             }
             (0..=burst % 9).for_each(|_| results.recv().unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_no_attempt_is_done_while_all_slots_are_taken() {
+        let slots = SlotThreads::start(1).unwrap();
+        let (hold, held) = channel::<()>();
+        slots.perform([Box::new(move || held.recv().unwrap_or_default()) as Work]);
+        let (done, results) = channel();
+        slots.aside(Box::new(move || done.send(()).unwrap()));
+        assert_eq!(results.recv_timeout(Duration::from_secs(20)), Ok(()));
+        drop(hold);
     }
 
     #[test]

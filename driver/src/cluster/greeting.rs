@@ -30,6 +30,8 @@ use super::{LinkError, LinkEvent, Ready, SessionId};
 
 /// How long an executor may take to check what it has of the data, or to open it.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
+/// Bytes of the data in a second that it gets ready at least, beside that time: a program's rows go to its disk once more.
+const PREPARE_RATE_MIN: u64 = 8 << 20;
 
 /// A session whose executor has all it needs.
 pub(super) struct Opened {
@@ -141,7 +143,7 @@ async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<Pre
     session.outbound.send(vec![driver_item::Item::Prepare(prepare)]).await?;
     let mut leaves = false;
     loop {
-        match within(&address, "the request to prepare", session.next_item()).await?? {
+        match within(&address, payload.data_bytes(), session.next_item()).await?? {
             executor_item::Item::Prepared(Prepared { answer, from_peers_bytes, from_cache_bytes, program }) => {
                 let slots = match wire::answer(answer) {
                     Ok(Ok(slots)) => slots,
@@ -182,10 +184,12 @@ async fn take_data(session: &mut Session, desk: &Desk, reached_at: &str) -> Resu
     Ok(seat)
 }
 
-async fn within<T>(address: &str, what: &str, answer: impl Future<Output = T>) -> Result<T, LinkError> {
-    tokio::time::timeout(PREPARE_TIMEOUT, answer).await.map_err(|_| LinkError::Broken {
+/// What an executor answers once it has got this much data ready.
+async fn within<T>(address: &str, data_bytes: u64, answer: impl Future<Output = T>) -> Result<T, LinkError> {
+    let patience = PREPARE_TIMEOUT + Duration::from_secs(data_bytes / PREPARE_RATE_MIN);
+    tokio::time::timeout(patience, answer).await.map_err(|_| LinkError::Broken {
         address: address.to_owned(),
-        reason: format!("no answer to {what} within {} s", PREPARE_TIMEOUT.as_secs()),
+        reason: format!("no answer to the request to prepare within {} s", patience.as_secs()),
     })
 }
 

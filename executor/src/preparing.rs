@@ -1,0 +1,153 @@
+//! Gets an executor ready for a study. It takes a thread for it that nobody else waits for: the rows of a large data set
+//! take minutes to write where a program wants them as files.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use broadsweep_common::codec;
+use broadsweep_common::dataset::Dataset;
+use broadsweep_common::ids::Digest;
+use broadsweep_common::refusal::{Refusal, StudyPart};
+use broadsweep_common::task::StudyDescription;
+use broadsweep_nn::Kernel;
+use broadsweep_store::{BlobStore, Content};
+use tokio::sync::oneshot;
+
+use crate::machine::cores;
+use crate::slots::SlotRunner;
+use crate::trainers::program::Programs;
+use crate::trainers::{Means, slots_of, trainer_of};
+use crate::work::Prepared;
+
+/// What this executor offers to any driver.
+#[derive(Clone)]
+pub(crate) struct Offering {
+    pub(crate) slots: u32,
+    pub(crate) memory_bytes: u64,
+    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) advertise: String,
+    /// Of this process, and of no other.
+    pub(crate) instance: u64,
+    /// What programs need, where they are allowed.
+    pub(crate) programs: Option<Arc<Programs>>,
+}
+
+impl Offering {
+    /// The names of its kernels, the fastest first.
+    pub(crate) fn kernel_names(&self) -> Vec<String> {
+        self.kernels.iter().map(|kernel| kernel.name().to_owned()).collect()
+    }
+}
+
+/// What a driver wants an executor to be ready for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) data: Digest,
+    pub(crate) study: Digest,
+    pub(crate) kernel: String,
+}
+
+/// Gets ready, or says why that cannot be. Dropped before it has begun, it does nothing.
+///
+/// # Errors
+/// In words, if it panicked: a mistake of ours.
+pub(crate) async fn prepare(
+    runner: &dyn SlotRunner,
+    store: &Arc<BlobStore>,
+    offering: &Offering,
+    wanted: Wanted,
+) -> Result<Result<Prepared, Refusal>, &'static str> {
+    let (tell, told) = oneshot::channel();
+    let (store, offering) = (Arc::clone(store), offering.clone());
+    runner.aside(Box::new(move || {
+        if tell.is_closed() {
+            return;
+        }
+        // Its message and place are in the log by then.
+        if let Ok(prepared) = catch_unwind(AssertUnwindSafe(|| get_ready(&store, &offering, &wanted))) {
+            drop(tell.send(prepared)); // the session may have ended
+        }
+    }));
+    told.await.map_err(|_| "the executor failed while it prepared the study; its log says where")
+}
+
+fn get_ready(store: &BlobStore, offering: &Offering, wanted: &Wanted) -> Result<Prepared, Refusal> {
+    let found = offering.kernels.iter().find(|known| known.name() == wanted.kernel).copied();
+    let kernel =
+        found.ok_or_else(|| Refusal::Kernel { wanted: wanted.kernel.clone(), has: offering.kernel_names() })?;
+    let content = |what, blob| -> Result<Content, Refusal> {
+        Ok(store.get(blob).ok_or(Refusal::Missing { what, blob })?.content)
+    };
+    let rows = Dataset::open(content(StudyPart::Data, wanted.data)?);
+    let rows = rows.map_err(|error| Refusal::Data { reason: error.to_string() })?;
+    let study = codec::decode((*content(StudyPart::Description, wanted.study)?).as_ref());
+    let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
+    let slots = slots_of(&study, offering.slots, offering.programs.as_deref())?;
+    let (memory_bytes, threads) = share(offering.memory_bytes, cores(), slots);
+    let means = Means { kernel, memory_bytes, slots, threads, programs: offering.programs.clone() };
+    Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (wanted.data, rows), means)?, slots })
+}
+
+/// What each of so many slots may use of the memory and the cores that are there.
+fn share(memory_bytes: u64, cores: u32, slots: u32) -> (u64, u32) {
+    let slots = slots.max(1);
+    (memory_bytes / u64::from(slots), (cores / slots).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::slots::Work;
+    use crate::work::Attempt;
+
+    /// Keeps what it is to do until somebody asks for it.
+    #[derive(Default)]
+    struct Idler(Mutex<Vec<Work>>);
+
+    impl SlotRunner for Idler {
+        fn start(&self, _: Vec<Attempt>) {}
+
+        fn aside(&self, work: Work) {
+            self.0.lock().unwrap().push(work);
+        }
+    }
+
+    #[test]
+    fn who_prepares_waits_aside_and_hears_of_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        let offering = Offering {
+            slots: 1,
+            memory_bytes: 1,
+            kernels: Vec::new(),
+            advertise: String::new(),
+            instance: 1,
+            programs: None,
+        };
+        let nothing = Digest([0; 32]);
+        let wanted = Wanted { data: nothing, study: nothing, kernel: "any".to_owned() };
+        let idler = Idler::default();
+        let work = || idler.0.lock().unwrap().pop().unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut prepared = pin!(prepare(&idler, &store, &offering, wanted.clone()));
+        assert!(prepared.as_mut().poll(&mut context).is_pending());
+        work()();
+        let told = prepared.poll(&mut context);
+        assert!(matches!(told, Poll::Ready(Ok(Err(Refusal::Kernel { .. })))));
+        let mut lost = pin!(prepare(&idler, &store, &offering, wanted));
+        assert!(lost.as_mut().poll(&mut context).is_pending());
+        drop(work()); // as the end of a work that panics does
+        assert!(matches!(lost.poll(&mut context), Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn slots_share_memory_and_cores_and_each_has_a_thread() {
+        for (slots, of_each) in [(1, (900, 8)), (3, (300, 2)), (9, (100, 1)), (0, (900, 8))] {
+            assert_eq!(share(900, 8, slots), of_each, "{slots} slots");
+        }
+    }
+}
