@@ -33,7 +33,7 @@ use crate::hold::{Claim, Grip, Held, Hold};
 use crate::log::messages_of;
 use crate::preparing::{self, Offering, Wanted};
 use crate::slots::SlotRunner;
-use crate::work::Attempt;
+use crate::work::{Attempt, input_of};
 use broadsweep_store::BlobStore;
 
 /// How long a new stream may keep silent.
@@ -334,7 +334,8 @@ impl Holding {
         }
         let shelf = self.store.shelf_of(launch.attempt);
         let log = tenant.logs.open(launch.attempt);
-        Ok(Attempt { launch, prepared, shelf, stop, reports, log })
+        let input = input_of(&launch, &shelf);
+        Ok(Attempt { launch, input, prepared, shelf, stop, reports, log })
     }
 
     /// Reports; the log of an attempt goes before its end, so that it is whole where the end is known.

@@ -21,6 +21,8 @@ const FRESH_BLOCKS_MAX: usize = 8;
 /// A blob that is still arriving.
 pub(super) struct Assembly {
     pub(super) manifest: Manifest,
+    /// How often it was offered: for so many attempts.
+    pub(super) offers: u32,
     arrived: Vec<bool>,
     target: Target,
 }
@@ -59,7 +61,7 @@ pub(super) enum BlockPlace {
 impl Assembly {
     pub(super) fn in_memory(manifest: Manifest) -> Self {
         let target = Target::Memory(vec![Bytes::new(); manifest.blocks().len()]);
-        Self { arrived: vec![false; manifest.blocks().len()], manifest, target }
+        Self { arrived: vec![false; manifest.blocks().len()], manifest, offers: 1, target }
     }
 
     /// Goes on with a file of the blob's length that we have locked: what is right in it has arrived.
@@ -68,7 +70,7 @@ impl Assembly {
         let arrived =
             if part.stays { right_blocks(&part.file, &manifest).await } else { vec![false; manifest.blocks().len()] };
         part.stays = arrived.contains(&true);
-        Self { arrived, manifest, target: Target::File(part, Fresh::default()) }
+        Self { arrived, manifest, offers: 1, target: Target::File(part, Fresh::default()) }
     }
 
     /// Indices of the blocks that have not arrived.

@@ -6,6 +6,7 @@
 //! | `assembly` | a blob that is still arriving, and the check of its blocks |
 //! | `map` | the memory map of a sealed file |
 //! | `shelf` | the store as the attempts of one run see it |
+//! | `state` | which blobs are whole, which arrive, and who needs them |
 //! | `error` | why something cannot be stored |
 //!
 //! Every block is checked against its digest before it counts; a file of an earlier run is checked again before it
@@ -17,8 +18,8 @@ mod cache;
 mod error;
 mod map;
 mod shelf;
+mod state;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,7 @@ use bytes::Bytes;
 
 use assembly::{Assembled, Assembly, BlockPlace, is_whole};
 use cache::Begun;
+use state::{State, Stored};
 
 pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
 pub use error::StoreError;
@@ -82,28 +84,6 @@ pub struct BlobStore {
     cache: CacheFolder,
     memory_bytes_max: u64,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    whole: HashMap<Digest, Stored>,
-    arriving: HashMap<Digest, (Medium, Assembly)>,
-    /// Offered, and being looked for in the cache folder.
-    sought: HashSet<Digest>,
-    /// How often a run's blobs were forgotten: what was looked for before that is not wanted any more.
-    forgotten: u64,
-    /// How many runs have gone.
-    stay: u64,
-}
-
-struct Stored {
-    medium: Medium,
-    /// Who made it here, and as what: attempts at one task make the same bytes, and each is released by itself.
-    makers: BTreeMap<AttemptId, Made>,
-    /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
-    /// checkpoint that an attempt left here, and that the next one goes on from.
-    inputs: u32,
-    blob: Blob<Content>,
 }
 
 /// Marks a blob as looked for, and no longer once this is dropped: also when nobody waits for the answer any more.
@@ -199,7 +179,7 @@ impl BlobStore {
         }
         let missing = match found {
             Found::Whole(blob) => {
-                state.whole.insert(search.digest, Stored::given(medium, blob));
+                state.whole.insert(search.digest, Stored::given(medium, blob, 1));
                 Vec::new()
             }
             Found::Arriving(assembly) => {
@@ -298,19 +278,18 @@ impl BlobStore {
         self.state().release(attempt, blob);
     }
 
-    /// Drops what was on its way for attempts: the session that sent it is over, and its launches with it.
+    /// Drops what came or was on its way for attempts that were not launched: the session that sent it is over.
     pub fn forget_supplies(&self) {
-        self.state().arriving.retain(|_, (medium, _)| *medium == Medium::Cache);
+        let mut state = self.state();
+        state.arriving.retain(|_, (medium, _)| *medium == Medium::Cache);
+        state.whole.retain(|_, stored| stored.medium == Medium::Cache || stored.is_made_without_inputs());
     }
 
     /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
     /// next run goes on with them.
     pub fn forget_inputs(&self) {
         let mut state = self.state();
-        state.whole.retain(|_, stored| {
-            stored.inputs = 0;
-            stored.is_made_here()
-        });
+        state.whole.retain(|_, stored| stored.is_made_without_inputs());
         state.forget_arriving();
     }
 
@@ -333,12 +312,12 @@ impl BlobStore {
             return Ok(());
         }
         let Some((medium, assembly)) = state.arriving.remove(&digest) else { return Ok(()) };
-        let manifest = assembly.manifest.clone();
+        let (manifest, offers) = (assembly.manifest.clone(), assembly.offers);
         let content: Content = match assembly.finish() {
             Assembled::Memory(bytes) => Arc::new(bytes),
             Assembled::File(part) => self.cache.seal(&digest.to_string(), part)?,
         };
-        state.whole.insert(digest, Stored::given(medium, Blob { manifest, content }));
+        state.whole.insert(digest, Stored::given(medium, Blob { manifest, content }, offers));
         Ok(())
     }
 
@@ -352,78 +331,6 @@ impl BlobStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stored {
-    /// What came from outside.
-    fn given(medium: Medium, blob: Blob<Content>) -> Self {
-        Self { medium, makers: BTreeMap::new(), inputs: 1, blob }
-    }
-
-    fn is_made_here(&self) -> bool {
-        !self.makers.is_empty()
-    }
-
-    /// Whether it is a checkpoint and nothing else, that no attempt here goes on from.
-    fn is_spare(&self) -> bool {
-        let is_checkpoint = self.makers.values().all(|made| *made == Made::Checkpoint);
-        self.is_made_here() && is_checkpoint && self.inputs == 0
-    }
-}
-
-impl State {
-    /// Changes who needs a blob in memory, and drops it if nobody does.
-    fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
-        let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.medium == Medium::Memory) else { return };
-        change(stored);
-        if !stored.is_made_here() && stored.inputs == 0 {
-            self.whole.remove(&blob);
-        }
-    }
-
-    /// A blob that an attempt made here is needed no longer.
-    fn release(&mut self, attempt: AttemptId, blob: Digest) {
-        self.change(blob, |stored| {
-            stored.makers.remove(&attempt);
-        });
-    }
-
-    /// What is known of a blob that is offered once more.
-    fn known(&mut self, digest: Digest) -> Option<Offer> {
-        if let Some(stored) = self.whole.get_mut(&digest) {
-            stored.inputs = stored.inputs.saturating_add(1);
-            return Some(Offer::Missing(Vec::new()));
-        }
-        self.arriving.get(&digest).map(|(_, assembly)| Offer::Missing(assembly.missing()))
-    }
-
-    /// Drops checkpoints that nothing else needs, the largest first, until blobs in memory take no more than this, or none
-    /// is left.
-    fn drop_checkpoints_until(&mut self, bytes_max: u64) {
-        while self.bytes_in_memory() > bytes_max {
-            let spare = |(_, stored): &(&Digest, &Stored)| stored.is_spare();
-            let bytes = |(digest, stored): &(&Digest, &Stored)| (stored.blob.manifest.bytes(), **digest);
-            let Some(largest) = self.whole.iter().filter(spare).max_by_key(bytes).map(|(digest, _)| *digest) else {
-                return;
-            };
-            tracing::warn!(checkpoint = %largest, "dropped for a result, which needs its room");
-            self.whole.remove(&largest);
-        }
-    }
-
-    fn forget_arriving(&mut self) {
-        self.arriving.clear();
-        self.forgotten += 1;
-    }
-
-    fn bytes_in_memory(&self) -> u64 {
-        let in_memory = self.whole.values().filter(|stored| stored.medium == Medium::Memory);
-        let arriving = self.arriving.values().filter(|(medium, _)| *medium == Medium::Memory);
-        in_memory
-            .map(|stored| stored.blob.manifest.bytes())
-            .chain(arriving.map(|(_, assembly)| assembly.manifest.bytes()))
-            .sum()
     }
 }
 

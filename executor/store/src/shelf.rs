@@ -8,7 +8,8 @@ use broadsweep_common::blob::{Blob, Manifest};
 use broadsweep_common::ids::TaskId;
 use broadsweep_common::ids::{AttemptId, Digest};
 
-use super::{BlobStore, Content, Made, Medium, State, StoreError, Stored};
+use super::state::{State, Stored};
+use super::{BlobStore, Content, Made, Medium, StoreError};
 
 /// What one attempt has here. It may end an epoch after its run has gone: what it makes then is nobody's, and what it lets
 /// go may be another run's.
@@ -45,11 +46,16 @@ impl Shelf {
         if made == Made::Result && bytes <= memory_bytes_max {
             state.drop_checkpoints_until(memory_bytes_max - bytes);
         }
+        // What comes of the same bytes need not come any more; who it was offered for has it here.
+        let inputs = match state.arriving.remove(&digest) {
+            Some((_, assembly)) => assembly.offers,
+            None => 0,
+        };
         self.store.room_for(&state, bytes)?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
         state.whole.insert(
             digest,
-            Stored { medium: Medium::Memory, makers: BTreeMap::from([(self.attempt, made)]), inputs: 0, blob },
+            Stored { medium: Medium::Memory, makers: BTreeMap::from([(self.attempt, made)]), inputs, blob },
         );
         Ok(digest)
     }

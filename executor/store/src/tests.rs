@@ -209,6 +209,54 @@ async fn what_was_offered_for_an_attempt_outlives_the_result_of_the_same_bytes()
     assert!(store.get(digest).is_none());
 }
 
+#[tokio::test]
+async fn what_was_offered_and_is_made_here_before_it_came_is_there_for_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let blob = Blob::new(vec![7; 10]).unwrap();
+    let digest = blob.manifest.digest();
+    assert_eq!(store.offer(blob.manifest.clone(), Medium::Memory).await.unwrap(), Offer::Missing(vec![0]));
+    store.shelf().keep(blob.content.clone(), Made::Result).unwrap();
+    push(&store, &blob, 0).unwrap();
+    store.let_go(digest);
+    assert!(store.shelf().take_in(digest).is_some(), "the result's end took what was sent with it");
+    assert!(store.get(digest).is_none() && store.missing(digest).is_none());
+}
+
+#[tokio::test]
+async fn what_is_offered_for_two_while_it_comes_is_there_for_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let blob = blob(2);
+    let digest = blob.manifest.digest();
+    for missing in [vec![0, 1], vec![1]] {
+        assert_eq!(
+            store.offer(blob.manifest.clone(), Medium::Memory).await.unwrap(),
+            Offer::Missing(missing.clone())
+        );
+        push(&store, &blob, missing[0]).unwrap();
+    }
+    assert!(store.shelf().take_in(digest).is_some() && store.shelf().take_in(digest).is_some());
+    assert!(store.get(digest).is_none());
+}
+
+#[tokio::test]
+async fn what_came_for_attempts_that_were_never_launched_is_dropped_with_the_session_that_sent_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+    let (data, supply) = (blob(1), blob_of(1, 1));
+    for (blob, medium) in [(&data, Medium::Cache), (&supply, Medium::Memory)] {
+        store.offer(blob.manifest.clone(), medium).await.unwrap();
+        push(&store, blob, 0).unwrap();
+    }
+    let made = store.shelf().keep(vec![1], Made::Checkpoint).unwrap();
+    store.offer(store.get(made).unwrap().manifest, Medium::Memory).await.unwrap();
+    store.forget_supplies();
+    assert!(store.get(data.manifest.digest()).is_some() && store.get(supply.manifest.digest()).is_none());
+    store.let_go(made);
+    assert!(store.get(made).is_none(), "it waits for an attempt that does not come");
+}
+
 #[test]
 fn what_two_attempts_made_alike_stays_until_both_are_done_with_it() {
     let folder = tempfile::tempdir().unwrap();
