@@ -132,10 +132,14 @@ impl Book {
                 Ok(JudgedEnd::Checked { diverged: Some(*epoch) })
             }
             (Ended::Diverged { epoch }, Some(TaskKind::Train(segment))) => {
-                let is_an_epoch = (1..=segment.until_epoch).contains(epoch);
-                is_an_epoch
+                let trial = segment.replicate.trial;
+                let replicate = self.trial(trial).and_then(|book| book.replicate(segment.replicate));
+                // The epochs before it have numbers. They may have gone to a driver that had not taken the attempt on.
+                let told = replicate.ok_or_else(foreign)?.curves.epochs();
+                (1..=segment.until_epoch.min(told.saturating_add(1)))
+                    .contains(epoch)
                     .then_some(JudgedEnd::Diverged { epoch: *epoch })
-                    .ok_or_else(|| format!("it ended with epoch {epoch}, which its training does not have"))
+                    .ok_or_else(|| Contradiction { trial, epoch: *epoch }.to_string())
             }
             (Ended::Measured(metrics), Some(TaskKind::Measure { part, .. })) => {
                 let is_whole = metrics.iter().map(|(name, _)| name).eq(&MetricName::of_part(part));

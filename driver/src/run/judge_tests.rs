@@ -140,13 +140,18 @@ fn a_training_without_a_network_ends_without_weights() {
 }
 
 #[test]
-fn a_training_diverges_in_one_of_its_epochs() {
-    let book = book(1, false);
-    for epoch in [1, EPOCHS] {
-        assert_eq!(book.judge_end(TaskId(0), &Ended::Diverged { epoch }), Ok(JudgedEnd::Diverged { epoch }));
-    }
-    for epoch in [0, EPOCHS + 1] {
-        assert!(book.judge_end(TaskId(0), &Ended::Diverged { epoch }).is_err(), "epoch {epoch} was believed");
+fn a_training_diverges_in_one_of_its_epochs_after_all_before_it_were_told() {
+    let mut book = book(1, false);
+    applied(&mut book, &[launched(attempt(0, 1), 0)]);
+    for told in 0..=EPOCHS {
+        for epoch in 0..=EPOCHS + 1 {
+            let judged = book.judge_end(TaskId(0), &Ended::Diverged { epoch });
+            let expected = (1..=EPOCHS.min(told + 1)).contains(&epoch).then_some(JudgedEnd::Diverged { epoch });
+            assert_eq!(judged.ok(), expected, "epoch {epoch} after {told}");
+        }
+        if told < EPOCHS {
+            applied(&mut book, &[epoch(attempt(0, 1), told + 1, 0.5)]);
+        }
     }
 }
 
