@@ -51,6 +51,17 @@ impl Book {
                 || self.differences_of(replicate).any(|known| Some(known.told.other) == first))
     }
 
+    /// Whether other numbers of an epoch than those that stand are known to be wrong: where those that stand were found to
+    /// be right, or those of all epochs that were asked about, and this one was not.
+    pub(super) fn are_wrong(&self, replicate: Replicate, epoch: u32) -> bool {
+        let is_settled = |known: &Difference| known.told.odd == Odd::Other;
+        let mut all = self.differences_of(replicate).peekable();
+        match self.differences.get(&(replicate, epoch)) {
+            Some(asked) => is_settled(asked),
+            None => all.peek().is_some() && all.all(is_settled),
+        }
+    }
+
     /// Those that a check is about, and which are not asked: none for any other task.
     pub(super) fn parties_of(&self, kind: TaskKind) -> Vec<ExecutorId> {
         let TaskKind::Check(segment) = kind else { return Vec::new() };
@@ -166,14 +177,11 @@ impl Run<'_> {
         false
     }
 
-    /// What an attempt ends with whose numbers of an epoch differ: it has failed where those that stand were found to be
-    /// right, or those of another epoch and nobody asked about this one.
+    /// What an attempt ends with whose numbers of an epoch differ: it has failed where they are known to be wrong.
     pub(super) fn end_of_other_numbers(&self, attempt: AttemptId, epoch: u32, reason: String) -> AttemptEnd {
         let book = self.chronicle.book();
         let replicate = book.task(attempt.task).and_then(TaskBook::segment).map(|segment| segment.replicate);
-        let known =
-            replicate.and_then(|of| book.differences.get(&(of, epoch)).or_else(|| book.differences_of(of).next()));
-        if known.is_some_and(|known| known.told.odd == Odd::Other) {
+        if replicate.is_some_and(|of| book.are_wrong(of, epoch)) {
             AttemptEnd::Failed { reason }
         } else {
             AttemptEnd::Doubted { reason }

@@ -44,6 +44,20 @@ fn a_difference_is_between_executors_and_of_a_trial_that_are_there() {
 }
 
 #[test]
+fn other_numbers_are_wrong_once_all_that_was_asked_about_is_settled() {
+    let mut book = differing(Odd::Sought);
+    let wrong = |book: &Book| (1..=3).filter(|epoch| book.are_wrong(REPLICATE, *epoch)).collect::<Vec<_>>();
+    assert!(wrong(&book).is_empty());
+    applied(&mut book, &[told_by(1, Odd::Other)]);
+    assert_eq!(wrong(&book), [1, 2, 3]);
+    let Record::Differs { replicate, mut difference } = told_by(1, Odd::Sought) else { unreachable!() };
+    difference.told.epoch = 3;
+    book.differ(replicate, &difference).unwrap();
+    assert_eq!(wrong(&book), [1], "epoch 2 waits for what is found out of epoch 3");
+    assert!(!book.are_wrong(Replicate::first(TrialId(1)), 1));
+}
+
+#[test]
 fn a_check_is_not_asked_of_those_that_differ() {
     let book = differing(Odd::Sought);
     assert_eq!(book.parties_of(TaskKind::Check(segment(0, 0, 1))), [ExecutorId(0), ExecutorId(1)]);
