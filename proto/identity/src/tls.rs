@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
@@ -27,6 +27,18 @@ pub enum TlsError {
     Revocations(#[from] VerifierBuilderError),
 }
 
+/// What both sides compute with: the cipher that costs least first, since a broadcast is limited by it on a fast network.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites = [
+        ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ]
+    .into();
+    Arc::new(provider)
+}
+
 fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(identity.authority.clone())?;
@@ -38,8 +50,7 @@ fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, Error> {
 /// # Errors
 /// [`TlsError`].
 pub fn peer_verifier(identity: &Identity) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity)?, provider)
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity)?, provider())
         .with_crls([identity.revoked.clone()])
         .only_check_end_entity_revocation();
     Ok(verifier.build()?)
@@ -50,8 +61,8 @@ pub fn peer_verifier(identity: &Identity) -> Result<Arc<dyn ClientCertVerifier>,
 /// # Errors
 /// [`TlsError`].
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
-    let (provider, verifier) = (Arc::new(ring::default_provider()), peer_verifier(identity)?);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let verifier = peer_verifier(identity)?;
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
@@ -67,12 +78,11 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError>
 /// # Errors
 /// [`TlsError`].
 pub fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider))
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(identity)?, provider())
         .with_crls([identity.revoked.clone()])
         .only_check_end_entity_revocation()
         .build()?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
