@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use broadsweep_identity::identity::owner_of;
 use broadsweep_identity::tls::why;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::TlsStream;
@@ -23,6 +23,17 @@ use crate::secure::{Caller, Peer};
 const TLS_ALERT: u8 = 0x15;
 /// What a local executor answers to whoever does not know its secret. Nothing in HTTP/2 or TLS begins with it.
 pub(crate) const NOT_YOURS: u8 = 0x7f;
+
+/// Bytes that are read of an encrypted connection at once. The TLS library asks for 4 KiB at a time: a quarter of a record.
+const READ_BYTES: usize = 64 << 10;
+
+/// What TLS reads from and writes to.
+pub(crate) type Wire = BufReader<TcpStream>;
+
+/// One for a connection.
+pub(crate) fn wire(stream: TcpStream) -> Wire {
+    BufReader::with_capacity(READ_BYTES, stream)
+}
 
 /// A connection, with or without encryption.
 #[derive(Debug)]
@@ -55,7 +66,7 @@ impl Verdict {
 #[derive(Debug)]
 enum Either {
     Plain(TcpStream),
-    Secure(Box<(TlsStream<TcpStream>, Belief)>),
+    Secure(Box<(TlsStream<Wire>, Belief)>),
 }
 
 /// Whether the owner of a certificate is believed.
@@ -81,12 +92,12 @@ impl Line {
 
     /// One whose handshake is over; otherwise what is wrong with the certificate that was shown.
     pub(crate) fn secure(
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Wire>,
         identity: &Arc<IdentityFile>,
         other: Side,
     ) -> Result<Self, (io::Error, TcpStream)> {
         let (transport, session) = stream.get_ref();
-        let address = transport.peer_addr().ok();
+        let address = transport.get_ref().peer_addr().ok();
         let certificate = session.peer_certificates().and_then(|shown| shown.first()).cloned();
         let owner = certificate.as_ref().and_then(owner_of);
         let (Some(certificate), Some(owner)) = (certificate, owner) else {
@@ -94,6 +105,7 @@ impl Line {
                 TlsStream::Client(stream) => stream.into_inner().0,
                 TlsStream::Server(stream) => stream.into_inner().0,
             };
+            let transport = transport.into_inner();
             return Err((io::Error::other("its certificate does not say what its owner is"), transport));
         };
         let belief = Belief { certificate, identity: Arc::clone(identity), version: None };

@@ -19,7 +19,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::{Status, body::Body};
 
 use crate::guard::{CallGuard, Share, Side};
-use crate::line::{Line, NOT_YOURS, Verdict, told};
+use crate::line::{Line, NOT_YOURS, Verdict, told, wire};
 use crate::proof::Proof;
 use crate::secret::Secret;
 
@@ -86,8 +86,11 @@ pub(crate) async fn welcome(mut stream: TcpStream, proof: &Proof) -> Result<Line
             Err(error) => Err((error, stream)),
         },
         Proof::Identity(identity) => {
-            let accept = TlsAcceptor::from(identity.current().server).accept(stream);
-            Line::secure(accept.into_fallible().await?.into(), identity, Side::Client)
+            let accept = TlsAcceptor::from(identity.current().server).accept(wire(stream)).into_fallible();
+            match accept.await {
+                Ok(stream) => Line::secure(stream.into(), identity, Side::Client),
+                Err((error, wire)) => Err((error, wire.into_inner())),
+            }
         }
         Proof::Secret(secret) => match know(&mut stream, secret).await {
             Ok(()) => Ok(Line::plain(stream, Peer::Kin, Side::Client)),
@@ -140,7 +143,7 @@ async fn dial(uri: Uri, proof: Proof) -> io::Result<Line> {
         Proof::Nothing => Ok(Line::plain(stream, Peer::Anyone, Side::Server)),
         Proof::Identity(identity) => {
             let connector = TlsConnector::from(identity.current().client);
-            let stream = connector.connect(executor_name(), stream).await.map_err(told)?;
+            let stream = connector.connect(executor_name(), wire(stream)).await.map_err(told)?;
             Line::secure(stream.into(), &identity, Side::Server).map_err(|(error, _)| error)
         }
         Proof::Secret(secret) => {

@@ -13,11 +13,11 @@
 //! | of | at most |
 //! |---|---|
 //! | connections that have not shown who they are | [`STRANGERS_MAX`] in all, [`STRANGERS_OF_ONE_MAX`] from one address: who comes then pushes out the oldest of the address that has most |
-//! | memory of one of them | 128 KiB: a TLS handshake message of 64 KiB twice |
+//! | memory of one of them | 192 KiB: a TLS handshake message of 64 KiB twice, and what is read ahead |
 //! | time | [`HANDSHAKE_MAX`] until it has shown who it is, or, where nobody has to, [`FIRST_CALL_MAX`] until its first call |
 //! | new connections | [`COMING_BURST`] from one address, then [`COMING_RATE`] a second; one that floods counts as many |
 //!
-//! So strangers hold at most 32 MiB, and where nobody says who it is, each peer is bounded as those that are known.
+//! So strangers hold at most 48 MiB, and where nobody says who it is, each peer is bounded as those that are known.
 //!
 //! # What a peer can hold
 //!
