@@ -128,7 +128,7 @@ impl Line {
         let Some(verdict) = self.refusal.take() else { return read };
         let read = read.and_then(|()| {
             match came.first() {
-                Some(&TLS_ALERT) => Err("it lets in only whom it knows: name your identity with --identity"),
+                Some(&TLS_ALERT) => Err("it lets in only whom it knows; name your identity with --identity"),
                 Some(&NOT_YOURS) => {
                     Err("it is a local executor of another driver, and takes orders from that one alone")
                 }

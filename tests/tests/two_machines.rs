@@ -66,6 +66,6 @@ fn three_commands_and_one_copied_file_lead_from_two_bare_machines_to_a_finished_
     fs::remove_dir_all(own_home.join(".config")).unwrap();
     let refused = typed(own, own_home, &words("tune study.toml --nodes nodes.txt --out stranger")).wait();
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-    let reason = "does not let this driver in: it lets in only whom it knows: name your identity with --identity";
+    let reason = "does not let this driver in: it lets in only whom it knows; name your identity with --identity";
     assert!(refused.stderr.contains(reason), "{}", refused.stderr);
 }

@@ -46,9 +46,14 @@ impl Book {
     /// the one to blame, but for an epoch that it was the first to tell.
     pub(super) fn is_question(&self, replicate: Replicate, epoch: u32) -> bool {
         let first = self.tellers(replicate, epoch).first().copied();
-        self.differences_of(replicate).all(|known| known.told.odd == Odd::Other && known.told.epoch != epoch)
-            && (self.differences_of(replicate).next().is_none()
-                || self.differences_of(replicate).any(|known| Some(known.told.other) == first))
+        let mut known = self.differences_of(replicate).map(|known| &known.told).peekable();
+        let is_first_time = known.peek().is_none();
+        // `None` once one is open, or is about this epoch; otherwise whether the first to tell was found odd before.
+        let first_is_odd = known.try_fold(false, |is_odd, told| {
+            let is_settled = told.odd == Odd::Other && told.epoch != epoch;
+            is_settled.then_some(is_odd || Some(told.other) == first)
+        });
+        is_first_time || first_is_odd == Some(true)
     }
 
     /// Whether other numbers of an epoch than those that stand are known to be wrong: where those that stand were found to
