@@ -1,5 +1,5 @@
-//! Gets an executor ready for a study. It takes a thread for it that nobody else waits for: the rows of a large data set
-//! take minutes to write where a program wants them as files.
+//! Gets an executor ready for a study, beside its session: the rows of a large data set take minutes to write where a
+//! program wants them as files. One study is prepared at a time; what nobody waits for any more is given up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use broadsweep_common::task::StudyDescription;
 use broadsweep_nn::Kernel;
 use broadsweep_store::{BlobStore, Content};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::machine::cores;
 use crate::slots::SlotRunner;
@@ -47,7 +48,8 @@ pub(crate) struct Wanted {
     pub(crate) kernel: String,
 }
 
-/// Gets ready, or says why that cannot be. Dropped before it has begun, it does nothing.
+/// Gets ready, or says why that cannot be. Once this is dropped, a preparation that has not begun never does, and one that
+/// writes files stops.
 ///
 /// # Errors
 /// In words, if it panicked: a mistake of ours.
@@ -57,35 +59,46 @@ pub(crate) async fn prepare(
     offering: &Offering,
     wanted: Wanted,
 ) -> Result<Result<Prepared, Refusal>, &'static str> {
+    let found = offering.kernels.iter().find(|known| known.name() == wanted.kernel).copied();
+    let Some(kernel) = found else {
+        return Ok(Err(Refusal::Kernel { wanted: wanted.kernel, has: offering.kernel_names() }));
+    };
     let (tell, told) = oneshot::channel();
+    let given_up = CancellationToken::new();
+    let _gives_up = given_up.clone().drop_guard();
+    let blobs = [wanted.data, wanted.study];
     let (store, offering) = (Arc::clone(store), offering.clone());
     runner.aside(Box::new(move || {
-        if tell.is_closed() {
+        if given_up.is_cancelled() {
             return;
         }
         // Its message and place are in the log by then.
-        if let Ok(prepared) = catch_unwind(AssertUnwindSafe(|| get_ready(&store, &offering, &wanted))) {
+        if let Ok(prepared) =
+            catch_unwind(AssertUnwindSafe(|| get_ready(&store, &offering, (kernel, blobs), given_up)))
+        {
             drop(tell.send(prepared)); // the session may have ended
         }
     }));
     told.await.map_err(|_| "the executor failed while it prepared the study; its log says where")
 }
 
-fn get_ready(store: &BlobStore, offering: &Offering, wanted: &Wanted) -> Result<Prepared, Refusal> {
-    let found = offering.kernels.iter().find(|known| known.name() == wanted.kernel).copied();
-    let kernel =
-        found.ok_or_else(|| Refusal::Kernel { wanted: wanted.kernel.clone(), has: offering.kernel_names() })?;
+fn get_ready(
+    store: &BlobStore,
+    offering: &Offering,
+    (kernel, [data, study]): (Kernel, [Digest; 2]),
+    given_up: CancellationToken,
+) -> Result<Prepared, Refusal> {
     let content = |what, blob| -> Result<Content, Refusal> {
         Ok(store.get(blob).ok_or(Refusal::Missing { what, blob })?.content)
     };
-    let rows = Dataset::open(content(StudyPart::Data, wanted.data)?);
+    let rows = Dataset::open(content(StudyPart::Data, data)?);
     let rows = rows.map_err(|error| Refusal::Data { reason: error.to_string() })?;
-    let study = codec::decode((*content(StudyPart::Description, wanted.study)?).as_ref());
+    let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
     let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
     let slots = slots_of(&study, offering.slots, offering.programs.as_deref())?;
     let (memory_bytes, threads) = share(offering.memory_bytes, cores(), slots);
-    let means = Means { kernel, memory_bytes, slots, threads, programs: offering.programs.clone() };
-    Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (wanted.data, rows), means)?, slots })
+    let means = Means { kernel, memory_bytes, slots, threads, programs: offering.programs.clone(), given_up };
+    Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, rows), means)?, slots })
 }
 
 /// What each of so many slots may use of the memory and the cores that are there.
@@ -123,13 +136,13 @@ mod tests {
         let offering = Offering {
             slots: 1,
             memory_bytes: 1,
-            kernels: Vec::new(),
+            kernels: vec![Kernel::PORTABLE],
             advertise: String::new(),
             instance: 1,
             programs: None,
         };
         let nothing = Digest([0; 32]);
-        let wanted = Wanted { data: nothing, study: nothing, kernel: "any".to_owned() };
+        let wanted = Wanted { data: nothing, study: nothing, kernel: Kernel::PORTABLE.name().to_owned() };
         let idler = Idler::default();
         let work = || idler.0.lock().unwrap().pop().unwrap();
         let mut context = Context::from_waker(Waker::noop());
@@ -137,7 +150,10 @@ mod tests {
         assert!(prepared.as_mut().poll(&mut context).is_pending());
         work()();
         let told = prepared.poll(&mut context);
-        assert!(matches!(told, Poll::Ready(Ok(Err(Refusal::Kernel { .. })))));
+        assert!(matches!(told, Poll::Ready(Ok(Err(Refusal::Missing { .. })))));
+        let other = Wanted { kernel: "other".to_owned(), ..wanted.clone() };
+        let refused = pin!(prepare(&idler, &store, &offering, other)).poll(&mut context);
+        assert!(matches!(refused, Poll::Ready(Ok(Err(Refusal::Kernel { .. })))));
         let mut lost = pin!(prepare(&idler, &store, &offering, wanted));
         assert!(lost.as_mut().poll(&mut context).is_pending());
         drop(work()); // as the end of a work that panics does

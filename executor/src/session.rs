@@ -294,11 +294,19 @@ impl Holding {
     /// Gets ready for a study. What was asked before it is begun first, since this may take long.
     async fn prepare(&mut self, prepare: Prepare, grip: &mut Grip, done: &mut Done) -> Result<(), End> {
         self.runner.start(mem::take(&mut done.begun));
+        if !done.answers.is_empty() {
+            return Err(Some(Status::invalid_argument("a second request to prepare in one message")));
+        }
         let digest =
             |name: &[u8]| Digest::try_from(name).map_err(|bad| Some(Status::invalid_argument(bad.to_string())));
         let (data, study) = (digest(&prepare.data)?, digest(&prepare.study)?);
         let wanted = Wanted { data, study, kernel: prepare.kernel };
-        let prepared = preparing::prepare(&*self.runner, &self.store, &self.offering, wanted).await;
+        let prepared = tokio::select! {
+            biased;
+            // Its driver has gone.
+            () = self.outbound.closed() => return Err(None),
+            prepared = preparing::prepare(&*self.runner, &self.store, &self.offering, wanted) => prepared,
+        };
         let prepared = prepared.map_err(|failed| Some(Status::internal(failed)))?;
         let mut program = String::new();
         let slots = prepared.map(|prepared| {
@@ -334,8 +342,10 @@ impl Holding {
         }
         let shelf = self.store.shelf_of(launch.attempt);
         let log = tenant.logs.open(launch.attempt);
-        let input = input_of(&launch, &shelf);
-        Ok(Attempt { launch, input, prepared, shelf, stop, reports, log })
+        if let Some(input) = input_of(&launch) {
+            shelf.claim(input);
+        }
+        Ok(Attempt { launch, prepared, shelf, stop, reports, log })
     }
 
     /// Reports; the log of an attempt goes before its end, so that it is whole where the end is known.

@@ -1,4 +1,4 @@
-//! Training threads: as many as the executor has slots, each with one attempt at a time.
+//! Training threads: as many as the executor has slots, each with one attempt at a time; and one for what is no attempt.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,7 +7,7 @@ use std::thread;
 
 pub use crate::work::Attempt;
 
-/// Something that a thread does from start to end. It catches its own panics.
+/// Something that a thread does from start to end. The work catches its own panics.
 pub type Work = Box<dyn FnOnce() + Send>;
 
 /// Runs attempts beside the session. The seam at which a simulation puts its own: the rest of the executor starts no
@@ -26,7 +26,7 @@ pub struct SlotThreads {
     aside: Arc<Queue>,
 }
 
-/// What waits for a slot. Many launches may come in one message: whoever takes one wakes the next thread only if more
+/// What waits for threads. Many launches may come in one message: whoever takes one wakes the next thread only if more
 /// are left, so that a burst of short attempts costs few wake-ups.
 #[derive(Default)]
 struct Queue {
@@ -45,7 +45,7 @@ struct State {
 }
 
 impl SlotThreads {
-    /// Starts `slots` threads. They end when this is dropped and their work is done.
+    /// Starts `slots` threads, and the one beside them. They end when this is dropped and their work is done.
     ///
     /// # Errors
     /// If the system starts no more threads.

@@ -31,8 +31,6 @@ pub(crate) struct Prepared {
 /// One attempt, with all that its slot needs for it.
 pub struct Attempt {
     pub(crate) launch: Launch,
-    /// What [`input_of`] gave for it.
-    pub(crate) input: Option<Content>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) shelf: Shelf,
     pub(crate) stop: Arc<Stop>,
@@ -42,13 +40,12 @@ pub struct Attempt {
 
 impl Attempt {
     /// Does what it was launched for and reports how that ended. A panic ends the attempt, not the executor.
-    pub fn run(mut self) {
-        let input = self.input.take();
+    pub fn run(self) {
         let launch = &self.launch;
         let span = tracing::debug_span!("attempt", attempt = %launch.attempt, kind = ?launch.kind);
         let _entered = span.enter();
         let mut control = self.control();
-        let performed = catch_unwind(AssertUnwindSafe(|| self.perform(input, &mut control)));
+        let performed = catch_unwind(AssertUnwindSafe(|| self.perform(&mut control)));
         let ended = performed
             .unwrap_or_else(|panic| Ended::failed(format!("the training program panicked: {}", words_of(&*panic))));
         self.conclude(&mut control, ended);
@@ -56,12 +53,12 @@ impl Attempt {
 
     /// As [`Self::run`], for a simulation: `sleep` does the waiting of a replay, which leaves `bulk`. No other training can
     /// be simulated.
-    pub async fn run_in_time<S: Future<Output = ()>>(mut self, bulk: &Bulk, sleep: impl Fn(Duration) -> S) {
-        let checkpoint = self.input.take();
+    pub async fn run_in_time<S: Future<Output = ()>>(self, bulk: &Bulk, sleep: impl Fn(Duration) -> S) {
         let mut control = self.control();
         let ended = match (self.launch.kind, self.prepared.trainer.replays()) {
             (TaskKind::Train(segment) | TaskKind::Check(segment), Some(replays)) => {
-                let (configuration, replays) = (&self.launch.configuration, (replays, bulk));
+                let (configuration, checkpoint) = (&self.launch.configuration, self.checkpoint());
+                let replays = (replays, bulk);
                 train_in_time(replays, segment, configuration, checkpoint, (&mut control, sleep)).await
             }
             _ => Ended::failed("only replays are simulated"),
@@ -95,9 +92,9 @@ impl Attempt {
         let goes_on = rest_in_time(wait, &mut control, sleep).await;
         let ended = match self.launch.kind {
             _ if !goes_on => Ended::Stopped,
-            TaskKind::Measure { weights, .. } => match &self.input {
-                Some(content) => Ended::Measured(measured((**content).as_ref())),
-                None => without(weights),
+            TaskKind::Measure { weights, .. } => match self.weights(weights) {
+                Ok(content) => Ended::Measured(measured((*content).as_ref())),
+                Err(ended) => ended,
             },
             TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => Ended::failed("it measures nothing"),
         };
@@ -137,48 +134,52 @@ impl Attempt {
         if matches!(ended, Ended::Trained { .. } | Ended::Diverged { .. }) {
             control.drop_checkpoint();
         }
+        // One that was stopped early did not take it in.
+        if let Some(input) = input_of(&self.launch) {
+            self.shelf.disclaim(input);
+        }
         tracing::debug!(?ended, "attempt ended");
         let durations = control.durations();
         control.send(Report { attempt: self.launch.attempt, durations, event: AttemptEvent::Ended(ended) });
     }
 
-    fn perform(&self, input: Option<Content>, control: &mut SlotControl) -> Ended {
+    fn perform(&self, control: &mut SlotControl) -> Ended {
         let (trainer, configuration) = (&self.prepared.trainer, &self.launch.configuration);
         match self.launch.kind {
             TaskKind::Train(segment) | TaskKind::Check(segment) => {
-                trainer.train(segment, configuration, input, control)
+                trainer.train(segment, configuration, self.checkpoint(), control)
             }
-            TaskKind::Measure { replicate, weights, part } => match input {
-                Some(content) => trainer.measure(replicate, configuration, (content, part), control),
-                None => without(weights),
+            TaskKind::Measure { replicate, weights, part } => match self.weights(weights) {
+                Ok(content) => trainer.measure(replicate, configuration, (content, part), control),
+                Err(ended) => ended,
             },
             TaskKind::Apply { .. } => Ended::failed("this executor applies no models"),
         }
     }
-}
 
-/// What an attempt needs of the blobs that were sent: the checkpoint to go on from, or the weights to measure. It is taken
-/// when the launch comes, since the session that had it sent may be over before a slot is free.
-///
-/// A checkpoint that is not there costs time, not the trial: the attempt starts at the beginning.
-pub(crate) fn input_of(launch: &Launch, shelf: &Shelf) -> Option<Content> {
-    match launch.kind {
-        TaskKind::Train(_) | TaskKind::Check(_) => {
-            let name = launch.checkpoint?;
-            let content = shelf.take_in(name);
-            if content.is_none() {
-                tracing::warn!(checkpoint = %name, "the checkpoint is not here; starting at the beginning");
-            }
-            content
+    /// The weights to measure; how the attempt ends where they are not here.
+    fn weights(&self, weights: Digest) -> Result<Content, Ended> {
+        self.shelf.take_in(weights).ok_or_else(|| Ended::failed(format!("the weights {weights} are not here")))
+    }
+
+    /// The checkpoint to go on from. One that is not there costs time, not the trial: the attempt starts at the beginning.
+    fn checkpoint(&self) -> Option<Content> {
+        let name = self.launch.checkpoint?;
+        let content = self.shelf.take_in(name);
+        if content.is_none() {
+            tracing::warn!(checkpoint = %name, "the checkpoint is not here; starting at the beginning");
         }
-        TaskKind::Measure { weights, .. } => shelf.get(weights),
-        TaskKind::Apply { .. } => None,
+        content
     }
 }
 
-/// How a measurement ends whose weights are not here.
-fn without(weights: Digest) -> Ended {
-    Ended::failed(format!("the weights {weights} are not here"))
+/// The blob that an attempt goes on from, or measures.
+pub(crate) fn input_of(launch: &Launch) -> Option<Digest> {
+    match launch.kind {
+        TaskKind::Train(_) | TaskKind::Check(_) => launch.checkpoint,
+        TaskKind::Measure { weights, .. } => Some(weights),
+        TaskKind::Apply { .. } => None,
+    }
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {
@@ -196,6 +197,8 @@ mod tests {
     use broadsweep_common::task::Replicate;
     use broadsweep_nn::Kernel;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::fixtures;
@@ -221,7 +224,14 @@ mod tests {
         let set = Arc::new(AtomicBool::new(false));
         let bytes = fixtures::bytes([4, 2, 0]);
         let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: u64::MAX, slots: 1, threads: 1, programs: None };
+        let means = Means {
+            kernel: Kernel::PORTABLE,
+            memory_bytes: u64::MAX,
+            slots: 1,
+            threads: 1,
+            programs: None,
+            given_up: CancellationToken::new(),
+        };
         let trainer = trainer_of(fixtures::description(), (Digest::of(b"rows"), data), means).unwrap();
         let prepared = Arc::new(Prepared { study_seed: 1, trainer, slots: 1 });
         let folder = tempfile::tempdir().unwrap();
@@ -239,7 +249,6 @@ mod tests {
                     configuration: Configuration::default(),
                     checkpoint: None,
                 },
-                input: None,
                 prepared: Arc::clone(&prepared),
                 shelf: store.shelf_of(attempt),
                 stop: Arc::default(),

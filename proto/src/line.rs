@@ -30,7 +30,7 @@ const READ_BYTES: usize = 64 << 10;
 /// What TLS reads from and writes to.
 pub(crate) type Wire = BufReader<TcpStream>;
 
-/// One for a connection.
+/// The [`Wire`] of a connection. What it reads into is taken at once, before the handshake.
 pub(crate) fn wire(stream: TcpStream) -> Wire {
     BufReader::with_capacity(READ_BYTES, stream)
 }

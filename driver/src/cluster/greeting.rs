@@ -28,9 +28,9 @@ use super::session::{LOG_BYTES_MAX, PULLS_OF_ONE_MAX, Session};
 use super::transfer::Transfer;
 use super::{LinkError, LinkEvent, Ready, SessionId};
 
-/// How long an executor may take to check what it has of the data, or to open it.
+/// How long an executor may take to check what it has of the data, and to get it ready for the study.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(2);
-/// Bytes of the data in a second that it gets ready at least, beside that time: a program's rows go to its disk once more.
+/// It may take a second more for each so many bytes of the data: a program's rows are written to its disk once more.
 const PREPARE_RATE_MIN: u64 = 8 << 20;
 
 /// A session whose executor has all it needs.

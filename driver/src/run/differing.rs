@@ -48,22 +48,23 @@ impl Book {
         let first = self.tellers(replicate, epoch).first().copied();
         let mut known = self.differences_of(replicate).map(|known| &known.told).peekable();
         let is_first_time = known.peek().is_none();
-        // `None` once one is open, or is about this epoch; otherwise whether the first to tell was found odd before.
+        // Whether the first to tell this epoch was found odd; `None` if the epoch was asked about before, or if what stands
+        // of another one was not found right.
         let first_is_odd = known.try_fold(false, |is_odd, told| {
-            let is_settled = told.odd == Odd::Other && told.epoch != epoch;
-            is_settled.then_some(is_odd || Some(told.other) == first)
+            let stands = told.odd == Odd::Other && told.epoch != epoch;
+            stands.then_some(is_odd || Some(told.other) == first)
         });
         is_first_time || first_is_odd == Some(true)
     }
 
-    /// Whether other numbers of an epoch than those that stand are known to be wrong: where those that stand were found to
-    /// be right, or those of all epochs that were asked about, and this one was not.
+    /// Whether numbers of an epoch that differ from those that stand are known to be wrong. If that epoch was asked about,
+    /// the answer says so; otherwise what stands must have been found right in all epochs that were, and in one at least.
     pub(super) fn are_wrong(&self, replicate: Replicate, epoch: u32) -> bool {
-        let is_settled = |known: &Difference| known.told.odd == Odd::Other;
+        let stands = |known: &Difference| known.told.odd == Odd::Other;
         let mut all = self.differences_of(replicate).peekable();
         match self.differences.get(&(replicate, epoch)) {
-            Some(asked) => is_settled(asked),
-            None => all.peek().is_some() && all.all(is_settled),
+            Some(asked) => stands(asked),
+            None => all.peek().is_some() && all.all(stands),
         }
     }
 

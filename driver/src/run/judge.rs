@@ -134,7 +134,8 @@ impl Book {
             (Ended::Diverged { epoch }, Some(TaskKind::Train(segment))) => {
                 let trial = segment.replicate.trial;
                 let replicate = self.trial(trial).and_then(|book| book.replicate(segment.replicate));
-                // The epochs before it have numbers. They may have gone to a driver that had not taken the attempt on.
+                // The epochs before it have to have numbers; they may have been told to a driver that had not taken the
+                // attempt on.
                 let told = replicate.ok_or_else(foreign)?.curves.epochs();
                 (1..=segment.until_epoch.min(told.saturating_add(1)))
                     .contains(epoch)

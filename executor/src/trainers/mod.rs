@@ -69,6 +69,8 @@ mod tests {
     use broadsweep_common::setting::Setting::Fixed;
     use broadsweep_nn::Kernel;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::fixtures::{data, description};
 
@@ -78,7 +80,14 @@ mod tests {
 
     #[test]
     fn a_study_that_has_nothing_to_train_on_is_refused_before_anything_is_placed() {
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 0, slots: 1, threads: 1, programs: None };
+        let means = Means {
+            kernel: Kernel::PORTABLE,
+            memory_bytes: 0,
+            slots: 1,
+            threads: 1,
+            programs: None,
+            given_up: CancellationToken::new(),
+        };
         assert!(trainer_of(description(), named([1, 1, 1]), means.clone()).is_ok());
         let refused = trainer_of(description(), named([0, 1, 1]), means.clone()).err();
         assert!(matches!(refused, Some(Refusal::Trainer { .. })), "{refused:?}");

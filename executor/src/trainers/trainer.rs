@@ -10,6 +10,7 @@ use broadsweep_common::dataset::Part;
 use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_nn::Kernel;
+use tokio_util::sync::CancellationToken;
 
 use super::program::Programs;
 use crate::control::SlotControl;
@@ -59,6 +60,8 @@ pub(crate) struct Means {
     pub(crate) threads: u32,
     /// What programs need, where they are allowed.
     pub(crate) programs: Option<Arc<Programs>>,
+    /// Cancelled once nobody waits for the study to be prepared.
+    pub(crate) given_up: CancellationToken,
 }
 
 /// The state to go on from. One that does not fit costs time, not the trial: the attempt starts at the beginning.

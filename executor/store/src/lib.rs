@@ -20,6 +20,7 @@ mod map;
 mod shelf;
 mod state;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -179,7 +180,7 @@ impl BlobStore {
         }
         let missing = match found {
             Found::Whole(blob) => {
-                state.whole.insert(search.digest, Stored::given(medium, blob, 1));
+                state.whole.insert(search.digest, Stored::new(medium, blob, 1));
                 Vec::new()
             }
             Found::Arriving(assembly) => {
@@ -282,14 +283,20 @@ impl BlobStore {
     pub fn forget_supplies(&self) {
         let mut state = self.state();
         state.arriving.retain(|_, (medium, _)| *medium == Medium::Cache);
-        state.whole.retain(|_, stored| stored.medium == Medium::Cache || stored.is_made_without_inputs());
+        state.whole.retain(|_, stored| {
+            stored.offers = 0;
+            stored.medium == Medium::Cache || stored.is_needed()
+        });
     }
 
     /// Drops what a run was given here, and keeps what was made for it. Cache files stay, half-written ones too: the
     /// next run goes on with them.
     pub fn forget_inputs(&self) {
         let mut state = self.state();
-        state.whole.retain(|_, stored| stored.is_made_without_inputs());
+        state.whole.retain(|_, stored| {
+            (stored.offers, stored.takers) = (0, BTreeSet::new());
+            stored.is_made_here()
+        });
         state.forget_arriving();
     }
 
@@ -317,7 +324,7 @@ impl BlobStore {
             Assembled::Memory(bytes) => Arc::new(bytes),
             Assembled::File(part) => self.cache.seal(&digest.to_string(), part)?,
         };
-        state.whole.insert(digest, Stored::given(medium, Blob { manifest, content }, offers));
+        state.whole.insert(digest, Stored::new(medium, Blob { manifest, content }, offers));
         Ok(())
     }
 

@@ -42,21 +42,17 @@ impl Shelf {
             *known = made.max(*known);
             return Ok(digest);
         }
+        // What comes of the same bytes need not come any more; who it was offered for has it here.
+        let arriving = state.arriving.remove(&digest);
+        let offers = arriving.map_or(0, |(_, assembly)| assembly.offers);
         let memory_bytes_max = self.store.memory_bytes_max;
         if made == Made::Result && bytes <= memory_bytes_max {
             state.drop_checkpoints_until(memory_bytes_max - bytes);
         }
-        // What comes of the same bytes need not come any more; who it was offered for has it here.
-        let inputs = match state.arriving.remove(&digest) {
-            Some((_, assembly)) => assembly.offers,
-            None => 0,
-        };
         self.store.room_for(&state, bytes)?;
         let blob = Blob { manifest, content: Arc::new(content) as Content };
-        state.whole.insert(
-            digest,
-            Stored { medium: Medium::Memory, makers: BTreeMap::from([(self.attempt, made)]), inputs, blob },
-        );
+        let makers = BTreeMap::from([(self.attempt, made)]);
+        state.whole.insert(digest, Stored { makers, ..Stored::new(Medium::Memory, blob, offers) });
         Ok(digest)
     }
 
@@ -67,19 +63,30 @@ impl Shelf {
         }
     }
 
-    /// A whole blob that was offered for several attempts.
-    #[must_use]
-    pub fn get(&self, blob: Digest) -> Option<Content> {
-        Some(self.state()?.whole.get(&blob)?.blob.content.clone())
+    /// A blob was offered for this attempt, which is launched now: it stays until the attempt has taken it in, whatever
+    /// becomes of the session that had it sent.
+    pub fn claim(&self, blob: Digest) {
+        let Some(mut state) = self.state() else { return };
+        state.change(blob, |stored| {
+            stored.offers = stored.offers.saturating_sub(1);
+            stored.takers.insert(self.attempt);
+        });
     }
 
-    /// A whole blob that was offered for one attempt: it is dropped once nothing else needs it.
+    /// A blob that was claimed: it is dropped once nothing else needs it. `None` if it did not get here.
     #[must_use]
     pub fn take_in(&self, blob: Digest) -> Option<Content> {
-        let mut state = self.state()?;
-        let content = state.whole.get(&blob)?.blob.content.clone();
-        state.change(blob, |stored| stored.inputs = stored.inputs.saturating_sub(1));
+        let content = self.state()?.whole.get(&blob)?.blob.content.clone();
+        self.disclaim(blob);
         Some(content)
+    }
+
+    /// A blob that was claimed is not needed after all, or was taken in.
+    pub fn disclaim(&self, blob: Digest) {
+        let Some(mut state) = self.state() else { return };
+        state.change(blob, |stored| {
+            stored.takers.remove(&self.attempt);
+        });
     }
 
     /// What there is, unless the run has gone.

@@ -1,6 +1,6 @@
 //! What the store knows of the blobs of a run: which are whole, which arrive, and who needs them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest};
@@ -26,22 +26,27 @@ pub(super) struct Stored {
     pub(super) medium: Medium,
     /// Who made it here, and as what: attempts at one task make the same bytes, and each is released by itself.
     pub(super) makers: BTreeMap<AttemptId, Made>,
-    /// Attempts that it was offered for and that have not taken it in. The same bytes may be a result as well: the
+    /// How often it was offered for an attempt that was not launched yet. The same bytes may be a result as well: the
     /// checkpoint that an attempt left here, and that the next one goes on from.
-    pub(super) inputs: u32,
+    pub(super) offers: u32,
+    /// Attempts that were launched with it, and have not taken it in.
+    pub(super) takers: BTreeSet<AttemptId>,
     pub(super) blob: Blob<Content>,
 }
 
 impl Stored {
-    /// What came from outside, for so many attempts.
-    pub(super) fn given(medium: Medium, blob: Blob<Content>, inputs: u32) -> Self {
-        Self { medium, makers: BTreeMap::new(), inputs, blob }
+    /// One that was offered so often, and that nobody made here yet.
+    pub(super) fn new(medium: Medium, blob: Blob<Content>, offers: u32) -> Self {
+        Self { medium, makers: BTreeMap::new(), offers, takers: BTreeSet::new(), blob }
     }
 
-    /// Forgets whom it was offered for. Whether it was made here as well.
-    pub(super) fn is_made_without_inputs(&mut self) -> bool {
-        self.inputs = 0;
-        self.is_made_here()
+    /// Whether anybody needs it here.
+    pub(super) fn is_needed(&self) -> bool {
+        self.is_made_here() || self.is_input()
+    }
+
+    fn is_input(&self) -> bool {
+        self.offers > 0 || !self.takers.is_empty()
     }
 
     pub(super) fn is_made_here(&self) -> bool {
@@ -51,7 +56,7 @@ impl Stored {
     /// Whether it is a checkpoint and nothing else, that no attempt here goes on from.
     pub(super) fn is_spare(&self) -> bool {
         let is_checkpoint = self.makers.values().all(|made| *made == Made::Checkpoint);
-        self.is_made_here() && is_checkpoint && self.inputs == 0
+        self.is_made_here() && is_checkpoint && !self.is_input()
     }
 }
 
@@ -60,7 +65,7 @@ impl State {
     pub(super) fn change(&mut self, blob: Digest, change: impl FnOnce(&mut Stored)) {
         let Some(stored) = self.whole.get_mut(&blob).filter(|stored| stored.medium == Medium::Memory) else { return };
         change(stored);
-        if !stored.is_made_here() && stored.inputs == 0 {
+        if !stored.is_needed() {
             self.whole.remove(&blob);
         }
     }
@@ -75,7 +80,7 @@ impl State {
     /// What is known of a blob that is offered once more.
     pub(super) fn known(&mut self, digest: Digest) -> Option<Offer> {
         if let Some(stored) = self.whole.get_mut(&digest) {
-            stored.inputs = stored.inputs.saturating_add(1);
+            stored.offers = stored.offers.saturating_add(1);
             return Some(Offer::Missing(Vec::new()));
         }
         let (_, assembly) = self.arriving.get_mut(&digest)?;

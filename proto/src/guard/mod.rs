@@ -31,7 +31,8 @@
 //! | headers of a call | [`HEADERS_BYTES_MAX`] |
 //! | frames in a second | what `frames` allows of each kind; who sends more is cut off and named |
 //!
-//! What comes over a connection takes less than 21 MiB: its window, one frame, and 16 KiB of headers for each of its calls.
+//! What comes over a connection takes less than 21 MiB: its window, one frame, 64 KiB that are read ahead, and 16 KiB of
+//! headers for each of its calls.
 //! The messages of an address add 64 MiB at most, and its answers 128 MiB. What was measured under attack is far below that: `tests/tests/attacks.rs` asserts a bound for the whole
 //! executor.
 

@@ -124,6 +124,7 @@ impl Guard {
                 for need in needs.iter().filter(|_| !is_over) {
                     if let Needs::Checkpoint { name, .. } = need
                         && !safe.files.contains(name)
+                        && !has_newer(&safe, name)
                     {
                         self.trace.violate(format!("{attempt} is to go on from {name}, which is not safe"));
                     }
@@ -147,6 +148,17 @@ impl Guard {
             self.trace.violate(format!("{report:?} is acknowledged, and not in the durable journal"));
         }
     }
+}
+
+/// Whether a later checkpoint of the same task is safe: it may come in the very commit that the launch waits for, and the
+/// attempt then begins anew.
+fn has_newer(safe: &Safe, name: &str) -> bool {
+    let parts = |name: &str| {
+        let (task, epoch) = name.rsplit_once('-')?;
+        Some((task.to_owned(), epoch.parse::<u32>().ok()?))
+    };
+    let Some((task, epoch)) = parts(name) else { return false };
+    safe.files.iter().filter_map(|file| parts(file)).any(|(other, newer)| other == task && newer > epoch)
 }
 
 /// Whether the end of an attempt is written down, or it is none of this executor's.

@@ -15,8 +15,10 @@ const LOCK: &str = "lock";
 const PARTIAL: &str = "partial";
 /// Its owner may do all with a folder, and nobody else anything: programs put secrets there.
 const PRIVATE: u32 = 0o700;
-/// The wait before a folder is looked at again that somebody else makes, or has just made.
+/// The wait before a folder is looked at again whose lock somebody else has for a moment.
 const RETRY: Duration = Duration::from_millis(1);
+/// Looks at a folder that is not there, and whose lock somebody keeps: a program may have removed it.
+const RETRIES_MAX: u32 = 5000;
 
 /// A folder that stays while somebody uses it.
 #[derive(Debug)]
@@ -35,8 +37,10 @@ impl UsedFolder {
     pub(super) fn filled(base: &Path, name: &str, fill: impl Fn(&Path) -> io::Result<()>) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(PRIVATE).create(base)?;
         let path = base.join(name);
+        let mut retries = 0;
         loop {
             let lock = open_lock(&path)?;
+            // As long as another one fills it.
             lock.lock_shared()?;
             if is_still_named(&lock, &path)? && path.is_dir() {
                 return Ok(Self { path, lock });
@@ -45,10 +49,12 @@ impl UsedFolder {
             match lock.try_lock() {
                 Ok(()) => {}
                 // Nobody waits for that one: whoever makes the folder then uses it, for as long as its study is there.
-                Err(TryLockError::WouldBlock) => {
+                Err(TryLockError::WouldBlock) if retries < RETRIES_MAX => {
+                    retries += 1;
                     thread::sleep(RETRY);
                     continue;
                 }
+                Err(TryLockError::WouldBlock) => return Err(io::Error::other("it was removed while it was used")),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // Another one may have made it meanwhile, or have removed it with its lock.

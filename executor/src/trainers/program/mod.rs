@@ -104,7 +104,7 @@ impl ProgramTrainer {
             (format!("study-{data_name}"), &[Part::Train, Part::Validation])
         };
         let filled = UsedFolder::filled(&programs.base, &name, |folder| {
-            rows::write(data, parts, folder)?;
+            rows::write(data, parts, folder, &|| means.given_up.is_cancelled())?;
             unpack(data.files(), folder, Access::ReadOnly)
         });
         let data = filled

@@ -21,13 +21,15 @@ use broadsweep_common::dataset::{Dataset, Element, Part, TargetKind};
 const READ_ONLY: u32 = 0o444;
 /// A header ends at a multiple of this, so that what follows is aligned in a map.
 const ALIGNMENT: usize = 64;
+/// Bytes between two looks at whether anybody still waits for them.
+const PIECE_BYTES: usize = 16 << 20;
 /// `\x93NUMPY`, version 1.0.
 const MAGIC: [u8; 8] = *b"\x93NUMPY\x01\x00";
 /// Of the numbers in the cache: those of this machine.
 const ORDER: char = if cfg!(target_endian = "little") { '<' } else { '>' };
 
-/// Writes these parts of `data` into `folder`, which has no such files.
-pub(super) fn write(data: &Dataset, parts: &[Part], folder: &Path) -> io::Result<()> {
+/// Writes these parts of `data` into `folder`, which has no such files, until `is_given_up`.
+pub(super) fn write(data: &Dataset, parts: &[Part], folder: &Path, is_given_up: &dyn Fn() -> bool) -> io::Result<()> {
     let header = data.header();
     let features_type = match header.element {
         Element::U8 => "|u1".to_owned(),
@@ -40,16 +42,40 @@ pub(super) fn write(data: &Dataset, parts: &[Part], folder: &Path) -> io::Result
     };
     for part in parts.iter().copied().filter(|part| data.rows(*part) > 0) {
         let [features, labels] = part.file_names().map(|name| folder.join(name));
-        write_array(&features, &features_type, (data.rows(part), &header.shape), data.feature_bytes(part))?;
-        write_array(&labels, &labels_type, (data.rows(part), width.as_slice()), data.target_bytes(part))?;
+        write_array(
+            &features,
+            &features_type,
+            (data.rows(part), &header.shape),
+            data.feature_bytes(part),
+            is_given_up,
+        )?;
+        write_array(
+            &labels,
+            &labels_type,
+            (data.rows(part), width.as_slice()),
+            data.target_bytes(part),
+            is_given_up,
+        )?;
     }
     Ok(())
 }
 
-fn write_array(path: &Path, element: &str, (rows, row): (usize, &[u32]), bytes: &[u8]) -> io::Result<()> {
+fn write_array(
+    path: &Path,
+    element: &str,
+    (rows, row): (usize, &[u32]),
+    bytes: &[u8],
+    is_given_up: &dyn Fn() -> bool,
+) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(path)?;
     file.write_all(&array_header(element, rows, row))?;
-    file.write_all(bytes)
+    for piece in bytes.chunks(PIECE_BYTES) {
+        if is_given_up() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "nobody waits for it any more"));
+        }
+        file.write_all(piece)?;
+    }
+    Ok(())
 }
 
 /// The header of an array of `rows` rows, each of shape `row`: nothing for a single value.
@@ -104,7 +130,7 @@ mod tests {
     fn pixels_and_classes_are_written_as_they_lie_and_no_part_but_those_that_are_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let data = data(&[1, 2, 1], Element::U8, TargetKind::Classes { count: 100 }, [2, 0, 1]);
-        write(&data, &[Part::Train, Part::Validation], folder.path()).unwrap();
+        write(&data, &[Part::Train, Part::Validation], folder.path(), &|| false).unwrap();
         let header =
             |dtype: &str, shape: &str| format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
         let features = read(&folder.path().join("train_features.npy"));
@@ -112,7 +138,12 @@ mod tests {
         let labels = read(&folder.path().join("train_labels.npy"));
         assert_eq!(labels, (header("<i4", "(2,)"), vec![1, 0, 0, 0, 2, 0, 0, 0]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no rows, no file; and no test rows");
-        assert!(write(&data, &[Part::Train], folder.path()).is_err(), "nothing that is there is overwritten");
+        assert!(
+            write(&data, &[Part::Train], folder.path(), &|| false).is_err(),
+            "nothing that is there is overwritten"
+        );
+        let unwanted = tempfile::tempdir().unwrap();
+        assert!(write(&data, &[Part::Train], unwanted.path(), &|| true).is_err(), "nobody waits for it");
     }
 
     #[test]
@@ -120,7 +151,7 @@ mod tests {
         for (width, shape) in [(1, "(3,)"), (2, "(3, 2,)")] {
             let folder = tempfile::tempdir().unwrap();
             let data = data(&[4], Element::F32, TargetKind::Values { width }, [1, 1, 3]);
-            write(&data, &Part::ALL, folder.path()).unwrap();
+            write(&data, &Part::ALL, folder.path(), &|| false).unwrap();
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
             let (labels, bytes) = read(&folder.path().join("test_labels.npy"));
             assert!(labels.contains("'<f4'") && labels.contains(shape), "{labels}");
