@@ -207,7 +207,10 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         Some(slots) => slots,
         None => cores(),
     };
+    // From the root: programs run in folders below it, and whoever starts them works elsewhere.
     let cache_dir = args.cache_dir.clone().map_or_else(default_cache_dir, Ok)?;
+    let cache_dir =
+        std::path::absolute(&cache_dir).with_context(|| format!("cannot tell where {} is", cache_dir.display()))?;
     let instance = RandomState::new().build_hasher().finish();
     let programs = if args.runs_programs() {
         Some(Arc::new(Programs::new(&cache_dir, args.gpus.clone(), instance).map_err(anyhow::Error::msg)?))

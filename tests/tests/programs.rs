@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_driver::{data, study};
+use broadsweep_executor::command::LISTENING;
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::{assert_nothing_outlives_its_executors, signal_to};
@@ -69,6 +70,17 @@ fn a_script_is_tuned_as_it_is_and_what_it_made_comes_to_best() {
     assert_eq!(model, "model of --lr=0.125\n");
     let alone = lab.tuned(&study, "alone", &["--local", "1x1"]);
     assert_eq!(outcome.digest(), alone.digest(), "the same numbers on one slot and on two executors");
+}
+
+#[test]
+fn programs_run_below_a_cache_folder_that_is_named_from_where_their_executor_was_started() {
+    let lab = Lab::new(PROGRAM);
+    let study = script_study(&lab, SCRIPT, "");
+    let flags = ["--listen=127.0.0.1:0", "--slots=1", "--allow-programs", "--cache-dir=node"];
+    let executor = lab.command([&["executor"], &flags[..]].concat());
+    let greeting = executor.line_with(LISTENING);
+    let outcome = lab.tuned(&study, "run", &["--nodes", greeting.trim_start_matches(LISTENING)]);
+    assert_eq!(outcome.number("/trials/finished"), 4);
 }
 
 #[test]
