@@ -61,6 +61,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 pub(crate) struct ProgramTrainer {
     seed: u64,
     program: ProgramDescription,
+    /// What reads its output, as it is before an attempt: making it takes longer than a small program runs.
+    printed: Printed,
     /// Where the program is, unless only an attempt knows, or it is a file of the study.
     found: Option<PathBuf>,
     means: Means,
@@ -97,7 +99,8 @@ impl ProgramTrainer {
         means: Means,
     ) -> Result<Self, Refusal> {
         let programs = means.programs.as_ref().ok_or(Refusal::NoPrograms)?;
-        Printed::new(&program.printed).map_err(|error| Refusal::Study { reason: error.to_string() })?;
+        let printed = Printed::new(&program.printed);
+        let printed = printed.map_err(|error| Refusal::Study { reason: error.to_string() })?;
         let (name, parts): (_, &[_]) = if with_test {
             (format!("study-{data_name}-with-test"), &Part::ALL)
         } else {
@@ -110,7 +113,7 @@ impl ProgramTrainer {
         let data = filled
             .map_err(|error| Refusal::Data { reason: format!("its rows and files cannot be written: {error}") })?;
         let found = found::find(&program, data.path()).map_err(|reason| Refusal::Program { reason })?;
-        Ok(Self { seed, program, found, means, slots: Mutex::default(), data })
+        Ok(Self { seed, program, printed, found, means, slots: Mutex::default(), data })
     }
 
     fn programs(&self) -> Result<&Programs, String> {
@@ -195,8 +198,7 @@ impl ProgramTrainer {
         };
         let bytes_max = self.means.memory_bytes / 4;
         let checkpoints = Checkpoints { folder: workplace.checkpoint_dir.clone(), bytes_max };
-        let printed = Printed::new(&self.program.printed).map_err(in_words)?;
-        let (named, span) = ((&self.program.objective, printed), (known, segment.until_epoch));
+        let (named, span) = ((&self.program.objective, self.printed.clone()), (known, segment.until_epoch));
         let (is_resuming, metrics_file) = (resumed_from.is_some(), &workplace.metrics_file);
         let course = Course::new(control, named, span, is_resuming, metrics_file, checkpoints);
         let mut course = course.map_err(unusable)?;

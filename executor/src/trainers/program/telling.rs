@@ -101,14 +101,14 @@ fn with_words_for_no_numbers(line: &str) -> String {
 }
 
 /// Reads what a program prints, in the forms that its study names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Printed {
     forms: Vec<Form>,
     /// What Keras said last of where it is.
     keras_epoch: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Form {
     Assignments(Regex),
     TuneMetric,
