@@ -1,5 +1,6 @@
 //! Folders of programs in the cache folder: the study's files and data, once a node, and one for each attempt. Each has a
-//! lock beside it, which whoever uses it shares; what nobody uses any more goes.
+//! lock beside it, which whoever uses it shares; what nobody uses any more goes. What is in a slot's folder goes with it, and
+//! needs no lock of its own.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -77,6 +78,35 @@ impl UsedFolder {
 impl Drop for UsedFolder {
     fn drop(&mut self) {
         if let Err(error) = remove_unused(&self.path, &self.lock) {
+            tracing::warn!(folder = %self.path.display(), %error, "a program's folder could not be removed");
+        }
+    }
+}
+
+/// A folder in one that is used: of one attempt or worker, which nobody else looks for.
+#[derive(Debug)]
+pub(super) struct InnerFolder {
+    path: PathBuf,
+}
+
+impl InnerFolder {
+    /// A new folder of this name, for its user alone.
+    pub(super) fn new(outer: &UsedFolder, name: &str) -> io::Result<Self> {
+        let path = outer.path.join(name);
+        // A program may have removed more than its own folder.
+        DirBuilder::new().recursive(true).mode(PRIVATE).create(&outer.path)?;
+        DirBuilder::new().mode(PRIVATE).create(&path)?;
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for InnerFolder {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
             tracing::warn!(folder = %self.path.display(), %error, "a program's folder could not be removed");
         }
     }
@@ -212,6 +242,14 @@ mod tests {
         assert!(UsedFolder::filled(base.path(), "study", full).is_err());
         let used = UsedFolder::new(base.path(), "study").unwrap();
         assert_eq!(fs::read_dir(used.path()).unwrap().count(), 0, "what was half there is gone");
+        let inner = InnerFolder::new(&used, "attempt").unwrap();
+        assert!(InnerFolder::new(&used, "attempt").is_err(), "nobody else has it");
+        fs::create_dir(inner.path().join("locked")).unwrap();
+        fs::set_permissions(inner.path().join("locked"), Permissions::from_mode(0o000)).unwrap();
+        drop(inner);
+        assert_eq!(fs::read_dir(used.path()).unwrap().count(), 0, "it goes with its user");
+        fs::remove_dir(used.path()).unwrap();
+        assert!(InnerFolder::new(&used, "next").is_ok(), "what a program removed is made again");
         fs::create_dir(base.path().join("killed")).unwrap();
         fs::write(base.path().join("killed.lock"), b"").unwrap();
         sweep(base.path());

@@ -10,7 +10,7 @@ use broadsweep_common::refusal::Refusal;
 use broadsweep_leash::{Allowed, Leash, Slot};
 
 use super::super::trainer::in_words;
-use super::folders::{UsedFolder, sweep};
+use super::folders::{InnerFolder, UsedFolder, sweep};
 use super::gpus::{GpuName, GpuPool, Lent};
 use super::worker::Worker;
 
@@ -67,8 +67,8 @@ impl Programs {
     }
 
     /// A folder on this slot that nothing else had.
-    pub(super) fn folder_on(&self, slot: &ProgramSlot, kind: &str) -> Result<UsedFolder, String> {
-        UsedFolder::new(slot.home.path(), &format!("{kind}-{}", self.next_number())).map_err(unusable)
+    pub(super) fn folder_on(&self, slot: &ProgramSlot, kind: &str) -> Result<InnerFolder, String> {
+        InnerFolder::new(&slot.home, &format!("{kind}-{}", self.next_number())).map_err(unusable)
     }
 
     fn next_number(&self) -> u64 {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::LOOK_INTERVAL;
 use super::course::Course;
-use super::folders::UsedFolder;
+use super::folders::InnerFolder;
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -27,7 +27,7 @@ pub(super) struct Worker {
     answers: AnswerLine,
     trials: u32,
     /// Where it was started; goes after what runs there.
-    _folder: UsedFolder,
+    _folder: InnerFolder,
 }
 
 /// What a worker did with an attempt.
@@ -45,7 +45,7 @@ pub(super) enum WorkerAnswer {
 
 impl Worker {
     /// Starts it, in a folder of its own. What it cannot do is told at its first attempt.
-    pub(super) fn start(slot: &mut Slot, order: &Order, folder: UsedFolder) -> Result<Self, LeashError> {
+    pub(super) fn start(slot: &mut Slot, order: &Order, folder: InnerFolder) -> Result<Self, LeashError> {
         let running = slot.start(order)?;
         Ok(Self { running, answers: AnswerLine::default(), trials: 0, _folder: folder })
     }
