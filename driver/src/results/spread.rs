@@ -86,11 +86,14 @@ impl Spread {
     /// In words.
     pub(super) fn sentence(&self) -> String {
         let Self { metric, configurations, median, largest, farthest } = self;
+        let have = if *configurations == 1 { "has" } else { "have" };
+        let all = format!("{} {have} a result in every run", counted(*configurations as u64, "configuration"));
+        if *largest == 0.0 {
+            return format!("{all}, and the same {metric} in all of them");
+        }
         format!(
-            "{} {} a result in every run; from run to run, {metric} of one configuration differs by {} in the median, and \
-             by {} at most ({farthest}): this program does not give the same numbers twice",
-            counted(*configurations as u64, "configuration"),
-            if *configurations == 1 { "has" } else { "have" },
+            "{all}; from run to run, {metric} of one configuration differs by {} in the median, and by {} at most \
+             ({farthest}): this program does not give the same numbers twice",
             short_real(*median),
             short_real(*largest),
         )
@@ -172,6 +175,11 @@ mod tests {
             told.contains("3 configurations have a result") && told.contains("by 0.125 in the median, and by 0.25")
         );
         assert_eq!(Spread::of(&runs[..1]), None, "of one run there is none");
+        let equal = Spread { largest: 0.0, median: 0.0, ..spread }.sentence();
+        assert!(
+            equal.ends_with("have a result in every run, and the same validation_error in all of them"),
+            "{equal}"
+        );
         assert!(Lacking::of(&runs).is_empty());
     }
 
