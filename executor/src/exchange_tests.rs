@@ -1,23 +1,12 @@
 //! Who is watched, and what one that is watched may make this executor keep.
 
 use broadsweep_common::blob::Manifest;
-use broadsweep_proto::dial::Connecting;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_stream::iter;
-use tonic::transport::Endpoint;
 
 use super::*;
+use crate::fixtures::Silence;
 use broadsweep_store::Medium;
-
-/// Tells who is dialled; nobody answers.
-struct Silence(UnboundedSender<String>);
-
-impl Connect for Silence {
-    fn connect(&self, endpoint: Endpoint) -> Connecting {
-        self.0.send(endpoint.uri().to_string()).unwrap();
-        Box::pin(pending())
-    }
-}
 
 fn company(addresses: [&str; 2]) -> Company {
     Company { addresses: addresses.map(str::to_owned).to_vec(), encoding: Encoding::Raw }

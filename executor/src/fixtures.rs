@@ -1,5 +1,6 @@
-//! A study and its data, as small as they can be: for tests.
+//! A study and its data, as small as they can be, and a network on which nobody answers: for tests.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{AlignedBytes, Dataset, DatasetBuilder, Element, Header, Scaling, TargetKind};
@@ -7,6 +8,19 @@ use broadsweep_common::model::{Activation, Initialization, LayerDescription, Los
 use broadsweep_common::setting::Setting::Fixed;
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::{OptimizerKind, TrainingDescription};
+use broadsweep_proto::dial::{Connect, Connecting};
+use tokio::sync::mpsc::UnboundedSender;
+use tonic::transport::Endpoint;
+
+/// Tells who is dialled; nobody answers.
+pub(crate) struct Silence(pub(crate) UnboundedSender<String>);
+
+impl Connect for Silence {
+    fn connect(&self, endpoint: Endpoint) -> Connecting {
+        let _ = self.0.send(endpoint.uri().to_string()); // the test may be over
+        Box::pin(pending())
+    }
+}
 
 /// A network of one layer that is trained for one epoch.
 pub(crate) fn description() -> StudyDescription {

@@ -383,3 +383,7 @@ impl Holding {
         self.outbound.send(Ok(message)).await.map_err(|_| None)
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
