@@ -113,7 +113,11 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Poll, Waker};
 
+    use broadsweep_common::ids::{AttemptId, TaskId};
+    use broadsweep_store::Made;
+
     use super::*;
+    use crate::fixtures::{bytes, description};
     use crate::slots::Work;
     use crate::work::Attempt;
 
@@ -129,18 +133,44 @@ mod tests {
         }
     }
 
+    fn offering(kernels: Vec<Kernel>) -> Offering {
+        let (memory_bytes, advertise) = (1 << 30, String::new());
+        Offering { slots: 3, memory_bytes, kernels, advertise, instance: 1, programs: None }
+    }
+
+    #[test]
+    fn a_study_is_prepared_with_the_kernel_it_names_and_what_is_missing_or_unknown_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(BlobStore::open(folder.path()).unwrap());
+        let shelf = store.shelf_of(AttemptId { task: TaskId(0), number: 1 });
+        let keep = |content: &[u8]| shelf.keep(content.to_vec(), Made::Result).unwrap();
+        let (data, study) = (keep(bytes([4, 2, 0]).as_ref()), keep(&codec::encode(&description()).unwrap()));
+        let (nowhere, has) = (Digest::of(b"nothing"), vec!["portable".to_owned()]);
+        let offering = offering(vec![Kernel::PORTABLE]);
+        assert_eq!(offering.kernel_names(), has);
+        for (kernel, data, study, wanted) in [
+            ("portable", data, study, Ok((1, 3))),
+            ("avx2", data, study, Err(Refusal::Kernel { wanted: "avx2".to_owned(), has })),
+            ("portable", nowhere, study, Err(Refusal::Missing { what: StudyPart::Data, blob: nowhere })),
+            ("portable", data, nowhere, Err(Refusal::Missing { what: StudyPart::Description, blob: nowhere })),
+        ] {
+            let wished = Wanted { data, study, kernel: kernel.to_owned() };
+            let idler = Idler::default();
+            let mut context = Context::from_waker(Waker::noop());
+            let mut prepared = pin!(prepare(&idler, &store, &offering, wished));
+            let told = prepared.as_mut().poll(&mut context);
+            idler.0.lock().unwrap().drain(..).for_each(|work| work());
+            let told = if told.is_ready() { told } else { prepared.poll(&mut context) };
+            let Poll::Ready(Ok(told)) = told else { panic!("it was not prepared") };
+            assert_eq!(told.map(|prepared| (prepared.study_seed, prepared.slots)), wanted);
+        }
+    }
+
     #[test]
     fn who_prepares_waits_aside_and_hears_of_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(BlobStore::open(folder.path()).unwrap());
-        let offering = Offering {
-            slots: 1,
-            memory_bytes: 1,
-            kernels: vec![Kernel::PORTABLE],
-            advertise: String::new(),
-            instance: 1,
-            programs: None,
-        };
+        let offering = offering(vec![Kernel::PORTABLE]);
         let nothing = Digest([0; 32]);
         let wanted = Wanted { data: nothing, study: nothing, kernel: Kernel::PORTABLE.name().to_owned() };
         let idler = Idler::default();

@@ -18,7 +18,6 @@ use crate::trainers::{Means, trainer_of};
 use crate::work::Prepared;
 
 const ATTEMPT: AttemptId = AttemptId { task: TaskId(0), number: 1 };
-/// Where the driver of a test is in its count: it has said hello.
 const RUN: &str = "run";
 
 /// Begins nothing.

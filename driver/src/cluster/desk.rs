@@ -59,3 +59,42 @@ impl Desk {
         self.teller.executor
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::played::{EXECUTOR, stage};
+
+    #[tokio::test]
+    async fn a_process_that_answers_under_two_names_has_the_first_one() {
+        let (mut desk, _stage) = stage();
+        for (name, instance, wanted) in [
+            ("a:1", 7, Ok(())),
+            ("a:1", 7, Ok(())), // in its next session
+            ("b:1", 7, Err("a:1".to_owned())),
+            ("b:1", 8, Ok(())),
+            ("a:1", 9, Ok(())), // started again
+            ("a:1", 8, Err("b:1".to_owned())),
+        ] {
+            name.clone_into(&mut desk.name);
+            assert_eq!(desk.claim(instance), wanted, "{name}, {instance}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_executor_is_spared_if_it_was_named_and_the_run_loop_is_told_of_it_while_it_is_there() {
+        for (spared, is_spared) in
+            [(None, false), (Some(vec![]), false), (Some(vec![ExecutorId(9)]), false), (Some(vec![EXECUTOR]), true)]
+        {
+            let (desk, mut stage) = stage();
+            if let Some(spared) = spared {
+                desk.spared.set(spared.into_iter().collect()).unwrap();
+            }
+            assert_eq!(desk.is_spared(), is_spared);
+            assert!(desk.tell(LinkEvent::Draining).await.is_ok());
+            assert!(matches!(stage.events.recv().await, Some((EXECUTOR, LinkEvent::Draining))));
+            drop(stage.events);
+            assert!(desk.tell(LinkEvent::Draining).await.is_err());
+        }
+    }
+}

@@ -246,3 +246,7 @@ fn greeting_error(address: &str, status: &Status) -> LinkError {
         _ => LinkError::NotAnExecutor { address, reason },
     }
 }
+
+#[cfg(test)]
+#[path = "greeting_tests.rs"]
+mod tests;

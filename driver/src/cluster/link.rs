@@ -134,3 +134,7 @@ async fn hold(desk: &mut Desk, id: SessionId, address: &str) -> SessionEnd {
     }
     end
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -41,6 +41,8 @@ pub mod nodes;
 mod orders;
 mod outbound;
 mod payload;
+#[cfg(test)]
+mod played;
 pub mod roster;
 mod session;
 mod teller;

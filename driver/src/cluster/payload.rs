@@ -66,3 +66,40 @@ impl Traffic {
         if sent_raw == 0 { raw_bytes } else { u64::try_from(encoded).unwrap_or(raw_bytes) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_takes_on_the_wire_what_the_blocks_took_that_were_sent() {
+        for (sent, sent_raw, raw_bytes, wanted) in [
+            (0, 0, 100, 100), // nobody knows
+            (50, 200, 100, 25),
+            (200, 200, 100, 100),
+            (1, 3, 2, 0),
+            (1 << 40, 1 << 40, u64::MAX, u64::MAX),
+            (0, 200, 100, 0),
+        ] {
+            let traffic =
+                Traffic { sent: AtomicU64::new(sent), sent_raw: AtomicU64::new(sent_raw), ..Traffic::default() };
+            assert_eq!(traffic.encoded(raw_bytes), wanted, "{sent} for {sent_raw}");
+            assert_eq!(Traffic::read(&traffic.sent), sent);
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_copy_are_those_of_the_data() {
+        let blob = |content: &'static [u8]| Blob::new(Bytes::from_static(content)).unwrap();
+        let payload = Payload {
+            run: "run".to_owned(),
+            generation: 1,
+            take_over: false,
+            data: blob(b"data"),
+            study: blob(b"the study"),
+            kernel: KernelChoice::fixed("portable"),
+            traffic: Arc::default(),
+        };
+        assert_eq!(payload.data_bytes(), 4);
+    }
+}

@@ -281,6 +281,10 @@ fn in_words(error: impl ToString) -> String {
 }
 
 #[cfg(test)]
+#[path = "session_tests.rs"]
+mod talk_tests;
+
+#[cfg(test)]
 mod tests {
     use broadsweep_common::configuration::Configuration;
     use broadsweep_common::ids::{TaskId, TrialId};

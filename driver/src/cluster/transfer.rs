@@ -164,3 +164,7 @@ impl Transfer {
         Ok(Blob { manifest, content: Bytes::from(content) })
     }
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;
