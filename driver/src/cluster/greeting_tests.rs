@@ -33,7 +33,7 @@ fn reason(opened: Result<Opened, SessionEnd>) -> String {
     match opened {
         Err(SessionEnd::Failed(error)) => error.to_string(),
         Err(SessionEnd::RunOver) => "the run is over".to_owned(),
-        Err(_) => panic!("it was never ready"),
+        Err(SessionEnd::Unheard | SessionEnd::Lost { .. }) => panic!("it was never ready"),
         Ok(_) => panic!("it is ready"),
     }
 }
