@@ -92,7 +92,7 @@ mod tests {
             }
             assert_eq!(desk.is_spared(), is_spared);
             assert!(desk.tell(LinkEvent::Draining).await.is_ok());
-            assert!(matches!(stage.events.recv().await, Some((EXECUTOR, LinkEvent::Draining))));
+            assert!(matches!(stage.events.try_recv(), Ok((EXECUTOR, LinkEvent::Draining))));
             drop(stage.events);
             assert!(desk.tell(LinkEvent::Draining).await.is_err());
         }

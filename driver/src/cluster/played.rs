@@ -23,7 +23,7 @@ use broadsweep_proto::wire::manifest_message;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::Service;
@@ -38,6 +38,9 @@ use crate::journal::MemoryStorage;
 pub(super) const ADDRESS: &str = "node:1";
 /// Whose link it is.
 pub(super) const EXECUTOR: ExecutorId = ExecutorId(0);
+
+/// How long something is waited for, in the time of a test, before that fails.
+const LONG: Duration = Duration::from_hours(1);
 
 /// All around one link.
 pub(super) struct Stage {
@@ -144,12 +147,14 @@ pub(super) fn parts_of(blob: &Blob<Bytes>, wait: Duration) -> Vec<(Duration, Pul
 impl Stage {
     /// What the link tells next.
     pub(super) async fn told(&mut self) -> LinkEvent {
-        self.events.recv().await.expect("the link goes on").1
+        let told = timeout(LONG, self.events.recv()).await;
+        told.ok().flatten().expect("the link goes on, and tells something").1
     }
 
     /// The session that the link opens next; it has said hello.
     pub(super) async fn session(&mut self) -> Played {
-        self.sessions.recv().await.expect("the network is there")
+        let session = timeout(LONG, self.sessions.recv()).await;
+        session.ok().flatten().expect("the link dials, and says hello")
     }
 }
 
