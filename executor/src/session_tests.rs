@@ -89,7 +89,14 @@ impl Alone {
 
     /// As if a study had been prepared for two slots.
     fn prepared(&mut self) {
-        let means = Means { kernel: Kernel::PORTABLE, memory_bytes: 1 << 20, slots: 2, threads: 1, programs: None };
+        let means = Means {
+            kernel: Kernel::PORTABLE,
+            memory_bytes: 1 << 20,
+            slots: 2,
+            threads: 1,
+            programs: None,
+            given_up: CancellationToken::new(),
+        };
         let trainer = trainer_of(description(), (Digest::of(b"rows"), data([4, 2, 0])), means).unwrap();
         self.grip.tenant().prepared = Some(Arc::new(Prepared { study_seed: 1, trainer, slots: 2 }));
         self.session.is_prepared = true;
