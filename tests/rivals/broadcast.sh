@@ -22,54 +22,20 @@
 #     BROADSWEEP=FILE   the program to measure (unset: built in release mode)
 #     TIMES=N           broadcasts of each array and side in a round (3)
 set -euo pipefail
-export LC_ALL=C # a point in decimal numbers
+# shellcheck source=tests/rivals/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
 rounds=${1:-3}
 times=${TIMES:-3}
 arrays=(mnist random)
 
-fail() {
-    echo "broadcast.sh: $*" >&2
-    exit 1
-}
-
-need() { # PROGRAM WHAT-TO-DO
-    command -v "$1" >/dev/null || fail "$1 is missing: $2"
-}
-
 for number in "$rounds" "$times"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || fail "ROUNDS and TIMES are numbers from 1, not '$number'"
 done
-need "${JAVA_HOME:+$JAVA_HOME/bin/}java" "Spark needs Java 17; install it, or set JAVA_HOME"
-"${JAVA_HOME:+$JAVA_HOME/bin/}java" -version >/dev/null 2>&1 || fail "java does not start: Spark needs Java 17"
-need python3 "Spark is driven by a Python program; install Python 3.10 or later, with its venv module"
+need_java
 
-# What is measured runs in the background of this shell, and nothing else does: so it can be ended on any way out.
-end_processes() {
-    local running
-    mapfile -t running < <(jobs -pr)
-    ((${#running[@]} == 0)) || kill "${running[@]}" 2>/dev/null || true
-    wait
-}
-work=$(mktemp -d)
-trap 'end_processes; rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-if ! "$venv/bin/python" -c 'import numpy, pyspark' 2>/dev/null; then
-    echo "installing Spark into $venv (about 0.5 GB)"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    grep -E '^(pyspark|numpy)[=<]' "$here/requirements.txt" >"$work/requirements.txt"
-    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "Spark could not be installed"
-fi
-
-if [[ -z ${BROADSWEEP:-} ]]; then
-    need cargo "Broadsweep is built from source; install Rust, or name a built program in BROADSWEEP"
-    (cd "$root" && cargo build --release --locked --package broadsweep-driver)
-    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
-fi
-[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
+need_packages "Spark" "0.5 GB" numpy pyspark
+need_broadsweep
 
 "$venv/bin/python" - "$root/examples/mnist/data/train-images-idx3-ubyte.gz" "$work" <<'PYTHON'
 import gzip, sys

@@ -11,48 +11,18 @@
 #     BROADSWEEP=FILE   the program to measure (unset: built in release mode)
 #     CORE=N            the core that both are kept on (0)
 set -euo pipefail
+# shellcheck source=tests/rivals/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
 pairs=${1:-3}
 core=${CORE:-0}
 
-fail() {
-    echo "compare.sh: $*" >&2
-    exit 1
-}
-
-need() { # PROGRAM WHAT-TO-DO
-    command -v "$1" >/dev/null || fail "$1 is missing: $2"
-}
-
 [[ $pairs =~ ^[1-9][0-9]*$ ]] || fail "PAIRS is a number from 1, not '$pairs'"
 need taskset "it keeps both sides on one core (package util-linux)"
-need "${JAVA_HOME:+$JAVA_HOME/bin/}java" "Spark needs Java 17; install it, or set JAVA_HOME"
-"${JAVA_HOME:+$JAVA_HOME/bin/}java" -version >/dev/null 2>&1 || fail "java does not start: Spark needs Java 17"
-need python3 "Spark's side is a Python program; install Python 3.10 or later, with its venv module"
+need_java
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-has_packages() {
-    "$venv/bin/python" -c 'import importlib.util as u, sys
-sys.exit(not all(map(u.find_spec, ("numpy", "pyspark", "tensorflow"))))' 2>/dev/null
-}
-if ! has_packages; then
-    echo "installing TensorFlow and Spark into $venv (about 2 GB)"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    grep -E '^(numpy|pyspark|tensorflow-cpu)[<=]' "$here/requirements.txt" >"$work/requirements.txt"
-    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "TensorFlow and Spark could not be installed"
-fi
-
-if [[ -z ${BROADSWEEP:-} ]]; then
-    need cargo "Broadsweep is built from source; install Rust, or name a built program in BROADSWEEP"
-    (cd "$root" && cargo build --release --locked --package broadsweep-driver)
-    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
-fi
-[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
+need_packages "TensorFlow and Spark" "2 GB" numpy pyspark tensorflow-cpu
+need_broadsweep
 
 seconds_since() { # START, of the kernel's clock in nanoseconds
     awk -v start="$1" -v end="$(date +%s%N)" 'BEGIN { printf "%.2f", (end - start) / 1e9 }'

@@ -20,53 +20,20 @@
 #     TASKS=N           trials of ours, and tasks of HyperQueue, in a round (2000)
 #     SLOTS=N           how many run at once (2)
 set -euo pipefail
-export LC_ALL=C # a point in decimal numbers
+# shellcheck source=tests/rivals/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
 rounds=${1:-3}
 tasks=${TASKS:-2000}
 slots=${SLOTS:-2}
-
-fail() {
-    echo "programs.sh: $*" >&2
-    exit 1
-}
-
-need() { # PROGRAM WHAT-TO-DO
-    command -v "$1" >/dev/null || fail "$1 is missing: $2"
-}
 
 for number in "$rounds" "$tasks" "$slots"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || fail "ROUNDS, TASKS and SLOTS are numbers from 1, not '$number'"
 done
 ((tasks > 1)) || fail "a study needs two trials at least"
-need python3 "HyperQueue is driven by a Python program; install Python 3.10 or later, with its venv module"
 
-# What is measured runs in the background of this shell, and nothing else does: so it can be ended on any way out.
-end_processes() {
-    local running
-    mapfile -t running < <(jobs -pr)
-    ((${#running[@]} == 0)) || kill "${running[@]}" 2>/dev/null || true
-    wait
-}
-work=$(mktemp -d)
-trap 'end_processes; rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-if ! "$venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("hyperqueue"))' 2>/dev/null; then
-    echo "installing HyperQueue into $venv (about 30 MB)"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    grep '^hyperqueue==' "$here/requirements.txt" >"$work/requirements.txt"
-    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "HyperQueue could not be installed"
-fi
-
-if [[ -z ${BROADSWEEP:-} ]]; then
-    need cargo "Broadsweep is built from source; install Rust, or name a built program in BROADSWEEP"
-    (cd "$root" && cargo build --release --locked --package broadsweep-driver)
-    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
-fi
-[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
+need_packages "HyperQueue" "30 MB" hyperqueue
+need_broadsweep
 
 echo 'echo validation_error=0.5' >"$work/trial.sh"
 cat >"$work/programs.toml" <<END_OF_STUDY

@@ -17,10 +17,9 @@
 #     TASKS=N           our tasks in a round (100000); RAY_TASKS (10000) and SPARK_TASKS (1000) are theirs
 #     MAKESPAN=1        also run tests/studies/tenths.toml on one executor of 16 slots, on all cores: a minute more
 set -euo pipefail
-export LC_ALL=C # a point in decimal numbers
+# shellcheck source=tests/rivals/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
 rounds=${1:-3}
 tasks=${TASKS:-100000}
 ray_tasks=${RAY_TASKS:-10000}
@@ -29,51 +28,14 @@ on=(taskset -c "${CORE:-0}")
 slots=16 # of each executor
 latency_runs=10 # in each round
 
-fail() {
-    echo "throughput.sh: $*" >&2
-    exit 1
-}
-
-need() { # PROGRAM WHAT-TO-DO
-    command -v "$1" >/dev/null || fail "$1 is missing: $2"
-}
-
 for number in "$rounds" "$tasks" "$ray_tasks" "$spark_tasks"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || fail "ROUNDS, TASKS, RAY_TASKS and SPARK_TASKS are numbers from 1, not '$number'"
 done
 need taskset "it keeps all sides on one core (package util-linux)"
-need "${JAVA_HOME:+$JAVA_HOME/bin/}java" "Spark needs Java 17; install it, or set JAVA_HOME"
-"${JAVA_HOME:+$JAVA_HOME/bin/}java" -version >/dev/null 2>&1 || fail "java does not start: Spark needs Java 17"
-need python3 "Ray and Spark are driven by Python programs; install Python 3.10 or later, with its venv module"
+need_java
 
-# What is measured runs in the background of this shell, and nothing else does: so it can be ended on any way out.
-end_processes() {
-    local running
-    mapfile -t running < <(jobs -pr)
-    ((${#running[@]} == 0)) || kill "${running[@]}" 2>/dev/null || true
-    wait
-}
-work=$(mktemp -d)
-trap 'end_processes; rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-has_packages() {
-    "$venv/bin/python" -c 'import importlib.util as u, sys
-sys.exit(not all(map(u.find_spec, ("pyspark", "ray"))))' 2>/dev/null
-}
-if ! has_packages; then
-    echo "installing Ray and Spark into $venv (about 0.8 GB)"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    grep -E '^(pyspark|ray)==' "$here/requirements.txt" >"$work/requirements.txt"
-    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "Ray and Spark could not be installed"
-fi
-
-if [[ -z ${BROADSWEEP:-} ]]; then
-    need cargo "Broadsweep is built from source; install Rust, or name a built program in BROADSWEEP"
-    (cd "$root" && cargo build --release --locked --package broadsweep-driver)
-    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
-fi
-[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
+need_packages "Ray and Spark" "0.8 GB" pyspark ray
+need_broadsweep
 
 grid='{ range = \[0.0, 1.0\], count = 10000 }'
 grep -q "$grid" "$root/tests/studies/noop.toml" || fail "tests/studies/noop.toml has another grid"

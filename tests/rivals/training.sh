@@ -18,10 +18,9 @@
 #     TENSORFLOW_MODES="graph loop xla", TORCH_MODES="plain channels_last"
 #     RAW=FILE       where the measurements are added, a JSON object a line (unset: they go)
 set -euo pipefail
-export LC_ALL=C # a point in decimal numbers
+# shellcheck source=tests/rivals/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
 on=(taskset -c "${CORE:-0}")
 read -ra tensorflow_modes <<<"${TENSORFLOW_MODES:-graph loop xla}"
 read -ra torch_modes <<<"${TORCH_MODES:-plain channels_last}"
@@ -45,36 +44,13 @@ else
     rounds=${1:-3} passes=${PASSES:-5} pass_s=${PASS_S:-1}
 fi
 
-fail() {
-    echo "training.sh: $*" >&2
-    exit 1
-}
-
-need() { # PROGRAM WHAT-TO-DO
-    command -v "$1" >/dev/null || fail "$1 is missing: $2"
-}
-
 for number in "$rounds" "$passes"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || fail "ROUNDS and PASSES are numbers from 1, not '$number'"
 done
 [[ $pass_s =~ ^[0-9]+([.][0-9]+)?$ ]] || fail "PASS_S is a number of seconds, not '$pass_s'"
 need taskset "it keeps all sides on one core (package util-linux)"
-need python3 "TensorFlow and PyTorch are driven by Python programs; install Python 3.10 or later, with its venv module"
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-has_packages() {
-    "$venv/bin/python" -c 'import importlib.util as u, sys
-sys.exit(not all(map(u.find_spec, ("numpy", "tensorflow", "torch"))))' 2>/dev/null
-}
-if ! has_packages; then
-    echo "installing TensorFlow and PyTorch into $venv (about 7 GB, most of it PyTorch's libraries for GPUs)"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    grep -E '^(numpy|tensorflow-cpu|torch)[<=]' "$here/requirements.txt" >"$work/requirements.txt"
-    "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "TensorFlow and PyTorch could not be installed"
-fi
+need_packages "TensorFlow and PyTorch" "7 GB, most of it PyTorch's libraries for GPUs" numpy tensorflow-cpu torch
 
 if [[ -z ${BENCH:-} ]]; then
     need cargo "Broadsweep is built from source; install Rust, or name the built bench in BENCH"

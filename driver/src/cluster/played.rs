@@ -85,10 +85,10 @@ pub(super) struct Played {
     sequence: u64,
 }
 
-/// The desk of a link for a run with this kernel, and all else around the link.
-pub(super) fn stage_with(kernel: KernelChoice) -> (Desk, Stage) {
+/// What the executors of a run with this kernel get.
+pub(super) fn payload(kernel: KernelChoice) -> Payload {
     let blob = Blob::new(Bytes::from_static(b"data")).unwrap();
-    let payload = Payload {
+    Payload {
         run: "run".to_owned(),
         generation: 1,
         take_over: false,
@@ -96,7 +96,12 @@ pub(super) fn stage_with(kernel: KernelChoice) -> (Desk, Stage) {
         study: blob,
         kernel,
         traffic: Arc::default(),
-    };
+    }
+}
+
+/// The desk of a link for a run with this kernel, and all else around the link.
+pub(super) fn stage_with(kernel: KernelChoice) -> (Desk, Stage) {
+    let payload = payload(kernel);
     let (told, sessions) = unbounded_channel();
     let network = Arc::new(Network {
         is_there: AtomicBool::new(true),

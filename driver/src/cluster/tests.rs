@@ -3,6 +3,7 @@
 use broadsweep_proto::dial::Connecting;
 use tonic::transport::Endpoint;
 
+use super::played::payload;
 use super::*;
 use crate::journal::MemoryStorage;
 
@@ -16,19 +17,9 @@ impl Connect for Silence {
 }
 
 fn cluster() -> Cluster {
-    let blob = Blob::new(Bytes::from_static(b"data")).unwrap();
-    let payload = Payload {
-        run: "run".to_owned(),
-        generation: 1,
-        take_over: false,
-        data: blob.clone(),
-        study: blob,
-        kernel: KernelChoice::fixed("portable"),
-        traffic: Arc::default(),
-    };
     let vault = Arc::new(BlockingVault::new(Arc::new(MemoryStorage::new())));
     let world = World { connect: Arc::new(Silence), vault, logs: Arc::new(()), witness: Arc::new(()) };
-    Cluster::new(Arc::new(payload), world)
+    Cluster::new(Arc::new(payload(KernelChoice::fixed("portable"))), world)
 }
 
 #[tokio::test]

@@ -55,7 +55,9 @@ impl UsedFolder {
                     thread::sleep(RETRY);
                     continue;
                 }
-                Err(TryLockError::WouldBlock) => return Err(io::Error::other("it was removed while it was used")),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::other(format!("{} was removed while it was used", path.display())));
+                }
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // Another one may have made it meanwhile, or have removed it with its lock.
