@@ -15,6 +15,7 @@
 //! | [`metrics`] | what a trial reports |
 //! | [`capabilities`] | what an executor can do and allows |
 //! | [`refusal`] | why an executor does not take part in a study |
+//! | [`schema`] | how rows of files become rows of a network |
 //! | [`dataset`] | the data set as one aligned run of bytes, and typed views into it |
 //! | [`blob`] | bytes cut into digest-named blocks, and the manifest that lists them |
 //! | [`encoding`] | how a block looks on the wire, and whether it shrinks |
@@ -46,6 +47,7 @@ pub mod program;
 pub mod refusal;
 pub mod replay;
 pub mod room;
+pub mod schema;
 pub mod seeds;
 pub mod setting;
 pub mod size;
