@@ -262,6 +262,7 @@ mod tests {
             rows,
             scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
             files_bytes: 0,
+            target_scaling: Vec::new(),
         };
         Dataset::open(Arc::new(DatasetBuilder::new(header).unwrap().finish())).unwrap()
     }

@@ -56,6 +56,7 @@ pub(crate) fn bytes(rows: [u64; 3]) -> AlignedBytes {
         rows,
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
         files_bytes: 0,
+        target_scaling: Vec::new(),
     };
     DatasetBuilder::new(header).unwrap().finish()
 }

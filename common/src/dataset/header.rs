@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::DatasetError;
 use crate::codec;
 
-pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x02";
+pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x03";
 pub(super) const ALIGNMENT: usize = 64;
 pub(super) const PREFIX: usize = 16;
 /// Values that one row may have.
@@ -125,6 +125,24 @@ pub enum Scaling {
     },
 }
 
+/// How one output of a regression was standardised: `(y - center) / scale` lies in the data set, as `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetScaling {
+    /// What was taken off, in the file's units.
+    pub center: f64,
+    /// What the rest was divided by, in the file's units; above 0.
+    pub scale: f64,
+}
+
+impl TargetScaling {
+    /// Of targets that lie in the file's units.
+    pub const NONE: Self = Self { center: 0.0, scale: 1.0 };
+
+    fn is_usable(&self) -> bool {
+        self.center.is_finite() && self.scale.is_finite() && self.scale > 0.0
+    }
+}
+
 /// Shapes and types of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -140,9 +158,17 @@ pub struct Header {
     pub scaling: Scaling,
     /// Bytes of the archive (tar) of files that a program is given; 0 where the study names none.
     pub files_bytes: u64,
+    /// How each output of [`TargetKind::Values`] was standardised; empty where targets lie in the file's units.
+    pub target_scaling: Vec<TargetScaling>,
 }
 
 impl Header {
+    /// How output number `output`, counted from 0, was standardised.
+    #[must_use]
+    pub fn target_scaling(&self, output: usize) -> TargetScaling {
+        self.target_scaling.get(output).copied().unwrap_or(TargetScaling::NONE)
+    }
+
     /// Values in one row of features.
     #[must_use]
     pub fn row_values(&self) -> usize {
@@ -174,6 +200,18 @@ impl Header {
             && (factors.len() != self.row_values() || offsets.len() != self.row_values())
         {
             return bad("the length of the scaling");
+        }
+        self.check_target_scaling()
+    }
+
+    fn check_target_scaling(&self) -> Result<(), DatasetError> {
+        let bad = |what: &'static str| Err(DatasetError::Header { what });
+        let of_values = matches!(self.targets, TargetKind::Values { .. });
+        if !self.target_scaling.is_empty() && !(of_values && self.target_scaling.len() == self.targets.outputs()) {
+            return bad("the number of target scalings");
+        }
+        if !self.target_scaling.iter().all(TargetScaling::is_usable) {
+            return bad("the scaling of a target");
         }
         Ok(())
     }

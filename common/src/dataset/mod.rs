@@ -22,7 +22,7 @@ use crate::codec::CodecError;
 use header::{FILES, Sections};
 
 pub use build::{AlignedBytes, DatasetBuilder};
-pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind};
+pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind, TargetScaling};
 
 /// Bytes that are no data set.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +198,7 @@ mod tests {
             rows: [2, 1, 0],
             scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
             files_bytes: 0,
+            target_scaling: Vec::new(),
         })
         .unwrap()
     }
@@ -220,8 +221,16 @@ mod tests {
         let rows = [2, 1, 0];
         let (shape, element) = (vec![3], Element::U8);
         let (targets, scaling) = (TargetKind::Classes { count: 2 }, Scaling::Uniform { factor: 1.0, offset: 0.0 });
-        let mut builder =
-            DatasetBuilder::new(Header { shape, element, targets, rows, scaling, files_bytes: 5 }).unwrap();
+        let mut builder = DatasetBuilder::new(Header {
+            shape,
+            element,
+            targets,
+            rows,
+            scaling,
+            files_bytes: 5,
+            target_scaling: Vec::new(),
+        })
+        .unwrap();
         builder.files().copy_from_slice(b"files");
         builder.target_row(Part::Validation, 0).copy_from_slice(&1_u32.to_ne_bytes());
         let dataset = Dataset::open(Arc::new(builder.finish())).unwrap();
@@ -239,6 +248,32 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_standardised_for_each_output_or_for_none() {
+        let build = |targets, target_scaling: &[TargetScaling]| {
+            let (shape, element, scaling) = (vec![1], Element::U8, Scaling::Uniform { factor: 1.0, offset: 0.0 });
+            let target_scaling = target_scaling.to_vec();
+            let rows = [1, 0, 0];
+            DatasetBuilder::new(Header { shape, element, targets, rows, scaling, files_bytes: 0, target_scaling })
+                .map(|builder| Dataset::open(Arc::new(builder.finish())).unwrap())
+        };
+        let of = |center, scale| TargetScaling { center, scale };
+        let values = TargetKind::Values { width: 2 };
+        let kept = build(values, &[of(-3.5, 0.25), of(1e300, 2.0)]).unwrap();
+        assert_eq!(kept.header().target_scaling(1), of(1e300, 2.0));
+        assert_eq!(build(values, &[]).unwrap().header().target_scaling(1), TargetScaling::NONE);
+        for (targets, scaling, what) in [
+            (values, vec![of(0.0, 1.0)], "the number of target scalings"),
+            (TargetKind::Classes { count: 2 }, vec![of(0.0, 1.0); 2], "the number of target scalings"),
+            (values, vec![of(0.0, 1.0), of(0.0, 0.0)], "the scaling of a target"),
+            (values, vec![of(0.0, -1.0), of(0.0, 1.0)], "the scaling of a target"),
+            (values, vec![of(f64::NAN, 1.0), of(0.0, 1.0)], "the scaling of a target"),
+            (values, vec![of(0.0, f64::INFINITY), of(0.0, 1.0)], "the scaling of a target"),
+        ] {
+            assert_eq!(build(targets, &scaling).unwrap_err().to_string(), format!("the header is wrong in {what}"));
+        }
+    }
+
+    #[test]
     fn a_header_with_impossible_sizes_is_refused() {
         for (shape, rows) in [(vec![], 1), (vec![0], 1), (vec![u32::MAX, u32::MAX], 1), (vec![1], u64::MAX)] {
             let header = Header {
@@ -248,6 +283,7 @@ mod tests {
                 rows: [rows, 0, 0],
                 scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
                 files_bytes: 0,
+                target_scaling: Vec::new(),
             };
             assert!(DatasetBuilder::new(header).is_err(), "{shape:?} with {rows} rows was accepted");
         }

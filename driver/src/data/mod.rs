@@ -112,6 +112,7 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
         rows: [rows, settings.validation_rows, test.as_ref().map_or(0, |test| test.features.rows as u64)],
         scaling: scaling::of(settings.scaling, &train.features, &held_out),
         files_bytes: files.bytes().map_err(DataError::File)?,
+        target_scaling: Vec::new(),
     };
     let file = train.features.file.clone();
     let mut builder = DatasetBuilder::new(header.clone()).map_err(|source| DataError::Layout { file, source })?;
@@ -151,6 +152,7 @@ fn header_without_rows(files_bytes: u64) -> Header {
         rows: [0; 3],
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
         files_bytes,
+        target_scaling: Vec::new(),
     }
 }
 

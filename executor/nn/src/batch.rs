@@ -195,8 +195,15 @@ mod tests {
     }
 
     fn data(element: Element, targets: TargetKind, scaling: Scaling) -> Dataset {
-        let header =
-            Header { shape: vec![2, 2, 3], element, targets, rows: [ROWS.into(), 0, 0], scaling, files_bytes: 0 };
+        let header = Header {
+            shape: vec![2, 2, 3],
+            element,
+            targets,
+            rows: [ROWS.into(), 0, 0],
+            scaling,
+            files_bytes: 0,
+            target_scaling: Vec::new(),
+        };
         let mut builder = DatasetBuilder::new(header).unwrap();
         for row in 0..ROWS as usize {
             let values = (0..VALUES).map(|index| raw(row, index));

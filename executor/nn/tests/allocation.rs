@@ -68,6 +68,7 @@ fn data() -> Result<Dataset, DatasetError> {
         rows: [50, 20, 0],
         scaling: Scaling::Uniform { factor: 1.0 / 255.0, offset: 0.0 },
         files_bytes: 0,
+        target_scaling: Vec::new(),
     })?;
     for row in 0..50 {
         for (place, pixel) in builder.feature_row(Part::Train, row).iter_mut().enumerate() {

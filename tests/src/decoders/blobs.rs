@@ -147,6 +147,7 @@ fn header() -> Header {
         rows: [4, 2, 2],
         scaling: Scaling::Uniform { factor: 0.5, offset: -1.0 },
         files_bytes: 100,
+        target_scaling: Vec::new(),
     }
 }
 

@@ -102,6 +102,7 @@ fn random(network: &Network, rows: [usize; 2]) -> Result<Dataset> {
         rows: [rows[0] as u64, rows[1] as u64, 0],
         scaling: Scaling::Uniform { factor: 1.0 / 255.0, offset: 0.0 },
         files_bytes: 0,
+        target_scaling: Vec::new(),
     })?;
     let mut state = 1;
     for (part, rows) in [Part::Train, Part::Validation].into_iter().zip(rows) {

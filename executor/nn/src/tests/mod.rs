@@ -86,6 +86,7 @@ pub(super) fn values(
         rows,
         scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
         files_bytes: 0,
+        target_scaling: Vec::new(),
     })
     .unwrap();
     for (part, rows) in [Part::Train, Part::Validation, Part::Test].into_iter().zip(rows) {

@@ -105,7 +105,15 @@ mod tests {
 
     fn data(shape: &[u32], element: Element, targets: TargetKind, rows: [u64; 3]) -> Dataset {
         let scaling = Scaling::Uniform { factor: 0.5, offset: 1.0 };
-        let header = Header { shape: shape.to_vec(), element, targets, rows, scaling, files_bytes: 0 };
+        let header = Header {
+            shape: shape.to_vec(),
+            element,
+            targets,
+            rows,
+            scaling,
+            files_bytes: 0,
+            target_scaling: Vec::new(),
+        };
         let mut builder = DatasetBuilder::new(header).unwrap();
         for part in Part::ALL {
             for row in 0..rows[part as usize] as usize {
