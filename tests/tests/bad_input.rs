@@ -188,7 +188,7 @@ fn tables_that_cannot_be_used_are_refused() {
         ("a missing column", "rooms,price\n1,2\n2,3\n", "has no column `age`"),
         ("a ragged row", "rooms,age,price\n1,2,3\n1,2\n", "line 3: 2 fields, but the header line has 3"),
         ("a text", "rooms,age,price\n1,2,3\n1,old,3\n", "line 3, column `age`: \"old\" is not a number"),
-        ("NaN", "rooms,age,price\n1,2,3\nNaN,2,3\n", "line 3, column `rooms`: NaN is not a finite"),
+        ("NaN", "rooms,age,price\n1,2,3\nNaN,2,3\n", "line 3, column `rooms`: the value is missing"),
         ("an infinite target", "rooms,age,price\n1,2,3\n1,2,inf\n", "line 3, column `price`: inf is not a finite"),
         ("no rows", "rooms,age,price\n", "has no rows"),
     ];

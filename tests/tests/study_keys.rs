@@ -26,7 +26,11 @@ fn rows(title: &str) -> Vec<Vec<String>> {
     let section = page[start + 1..].split("\n## ").next().unwrap();
     let tables = section.split("\n\n").filter(|part| part.starts_with("| "));
     let rows = tables.flat_map(|table| table.lines().skip(2));
-    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    let cells = |row: &str| {
+        let row = row.replace("\\|", "\u{1}");
+        let cells = row.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|"));
+        cells.collect()
+    };
     rows.map(cells).collect()
 }
 
@@ -107,16 +111,38 @@ fn assert_told(title: &str, table: &str, text_for: impl Fn(&str) -> String) {
     assert_eq!(named, expected, "{title}");
 }
 
+/// A `[data]` in which `key` can stand.
+fn text_of_data(key: &str) -> String {
+    const TABLE: &str = "format = 'csv'\ntrain_file = 'a'\nlabel_column = 'b'\n";
+    const IMAGES: &str = "format = 'images'\ntrain_folder = 'a'\n";
+    let pair = |text: &str, part: &str| {
+        let text = text.replace("validation_rows = 10\n", "");
+        let text = with(&text, &format!("{part}_features"), "'c'");
+        format!(
+            "{}validation_rows = {}\n",
+            with(&text, &format!("{part}_labels"), "'d'"),
+            if part == "test" { 10 } else { 0 }
+        )
+    };
+    match key {
+        "validation_file" => TABLE.to_owned(),
+        "train_file" | "test_file" | "label_column" | "feature_columns" | "leave_out" | "group_column"
+        | "category_columns" | "categories" | "delimiter" | "decimal" | "header" | "encoding" => {
+            format!("{TABLE}validation_rows = 10\n")
+        }
+        "validation_folder" => IMAGES.to_owned(),
+        "train_folder" | "test_folder" => format!("{IMAGES}validation_rows = 10\n"),
+        "file" => with(&DATA.replace("'idx'", "'npz'"), "file", "'c'"),
+        "test_features" | "test_labels" => pair(DATA, "test"),
+        "validation_features" | "validation_labels" => pair(DATA, "validation"),
+        "range" => with(DATA, "scaling", "'unit'"),
+        _ => DATA.to_owned(),
+    }
+}
+
 #[test]
 fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
-    assert_told("`[data]`", "data", |key| match key {
-        "train_file" | "test_file" | "label_column" | "feature_columns" => {
-            "format = 'csv'\ntrain_file = 'a'\nlabel_column = 'b'\nvalidation_rows = 10\n".to_owned()
-        }
-        "file" => with(&DATA.replace("'idx'", "'npz'"), "file", "'c'"),
-        "test_features" | "test_labels" => with(&with(DATA, "test_features", "'c'"), "test_labels", "'d'"),
-        _ => DATA.to_owned(),
-    });
+    assert_told("`[data]`", "data", text_of_data);
     assert_told("`[training]`", "training", |key| {
         let optimizer =
             if ["beta1", "beta2", "epsilon", "weight_decay"].contains(&key) { "'adamw'" } else { "'sgd'" };

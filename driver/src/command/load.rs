@@ -10,6 +10,7 @@ use broadsweep_search::{Sampled, TRIALS_MAX};
 use clap::Args;
 
 use super::Failure;
+use super::say::say;
 use crate::data::files::{Archive, FileError};
 use crate::data::{self, DataError, recording};
 use crate::plan::{Planner, TrialPlan};
@@ -105,6 +106,7 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
+    loaded.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     let (header, data) = (loaded.header, loaded.bytes);
     Ok(Job { study, description, trials: Vec::new(), search, header, data, files: files.files() })
 }

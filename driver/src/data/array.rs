@@ -3,11 +3,10 @@
 use broadsweep_common::dataset::ROW_VALUES_MAX;
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
-use super::error::{DataError, Origin, Sides, ValuePlace};
+use super::error::{DataError, Origin, Sides};
 use super::number::Number;
+use super::rows::Cells;
 use super::source::{BUFFER_BYTES, Length, Source};
-use super::targets::Labels;
-use super::{Features, Values};
 
 /// What an array's header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +29,10 @@ pub(super) struct Array {
     header: ArrayHeader,
     rows: usize,
     row_values: usize,
+    rows_left: usize,
+    /// The values of an array whose first side varies fastest, turned: bytes of them, row after row.
+    turned: Option<Vec<u8>>,
+    buffer: Vec<u8>,
 }
 
 impl Array {
@@ -54,7 +57,9 @@ impl Array {
         let row_values = row_values.filter(|&values| values <= ROW_VALUES_MAX as u64).ok_or_else(|| {
             too_large(format!("rows of {} values; at most {ROW_VALUES_MAX} are read", Sides(row_sides.into())))
         })?;
-        let array = Self { rows: rows as usize, row_values: row_values as usize, source, header };
+        let (rows, row_values) = (rows as usize, row_values as usize);
+        let (turned, buffer) = (None, Vec::new());
+        let array = Self { rows, row_values, rows_left: rows, source, header, turned, buffer };
         array.check_length()?;
         Ok(array)
     }
@@ -75,111 +80,147 @@ impl Array {
         self.rows as u128 * self.row_values as u128 * self.header.number.bytes() as u128
     }
 
-    /// The values as features of rows of 1 or 3 sides.
-    pub(super) fn features(self) -> Result<Features, DataError> {
-        let shape = match *self.header.sides.0 {
-            [_, values] => vec![values as u32],
-            [_, height, width] => vec![height as u32, width as u32, 1],
-            [_, height, width, channels] => vec![height as u32, width as u32, channels as u32],
-            _ => {
-                let want = "features are (rows, values), (rows, height, width) or (rows, height, width, channels)";
-                let shape = self.header.sides;
-                return Err(DataError::Shape { file: self.source.file, shape, want });
-            }
-        };
-        let (file, rows, row_values) = (self.source.file.clone(), self.rows, self.row_values);
-        let values = if self.header.number == Number::U8 {
-            Values::U8(self.read(|_, bytes, values| values.extend_from_slice(bytes))?)
-        } else {
-            let numbers = self.decode(|number| number as f32)?;
-            check_finite(&file, row_values, numbers.iter().map(|&number| f64::from(number)))?;
-            Values::F32(numbers)
-        };
-        Ok(Features { file, shape, rows, values })
+    pub(super) fn file(&self) -> &Origin {
+        &self.source.file
     }
 
-    /// The values as labels: one a row, or some numbers a row.
-    pub(super) fn labels(self) -> Result<Labels, DataError> {
-        let width = match *self.header.sides.0 {
-            [_] => 1,
-            [_, width] => width as u32,
-            _ => {
-                let want = "labels are (rows,) or (rows, outputs)";
-                let shape = self.header.sides;
-                return Err(DataError::Shape { file: self.source.file, shape, want });
-            }
-        };
-        let (file, rows, row_values) = (self.source.file.clone(), self.rows, self.row_values);
-        let values = self.decode(|number| number)?;
-        check_finite(&file, row_values, values.iter().copied())?;
-        Ok(Labels { file, rows, width, values })
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// Reads all values as numbers.
-    fn decode<T: Copy>(self, convert: impl Fn(f64) -> T) -> Result<Vec<T>, DataError> {
-        self.read(|header, bytes, values| {
-            header.number.decode(bytes, header.big_endian, |number| values.push(convert(number)));
+    /// Rows first.
+    pub(super) fn sides(&self) -> &Sides {
+        &self.header.sides
+    }
+
+    pub(super) fn number(&self) -> Number {
+        self.header.number
+    }
+
+    /// Adds the values of the next rows, at most so many, to `cells`, which hold bytes where the array does; tells how
+    /// many rows these are. Behind the last one, the end of the file has been seen too.
+    pub(super) fn take(&mut self, rows_max: usize, cells: &mut Cells) -> Result<usize, DataError> {
+        let ArrayHeader { number, big_endian, .. } = self.header;
+        self.read(rows_max, |bytes| match cells {
+            Cells::Bytes(values) if number == Number::Bool => {
+                values.extend(bytes.iter().map(|&byte| u8::from(byte != 0)))
+            }
+            Cells::Bytes(values) => values.extend_from_slice(bytes),
+            Cells::Numbers(values) => number.decode(bytes, big_endian, |number| values.push(number)),
         })
     }
 
-    /// Reads all values, a buffer of whole ones at a time, and finds the end of the file behind them.
-    fn read<T: Copy>(mut self, take: impl Fn(&ArrayHeader, &[u8], &mut Vec<T>)) -> Result<Vec<T>, DataError> {
-        let number_bytes = self.header.number.bytes();
-        let mut left = self.bytes();
-        let mut values = Vec::new();
+    /// The same of an array of words.
+    pub(super) fn take_words(&mut self, rows_max: usize, words: &mut Vec<String>) -> Result<usize, DataError> {
+        let ArrayHeader { number, big_endian, .. } = self.header;
+        self.read(rows_max, |bytes| {
+            words.extend(bytes.chunks_exact(number.bytes()).map(|bytes| number.word(bytes, big_endian)));
+        })
+    }
+
+    /// Hands out the bytes of the next rows, some whole values at a time.
+    fn read(&mut self, rows_max: usize, mut take: impl FnMut(&[u8])) -> Result<usize, DataError> {
+        let rows = rows_max.min(self.rows_left);
+        let row_bytes = self.row_values * self.header.number.bytes();
+        if self.header.fortran && self.row_values > 1 {
+            self.turn()?;
+        }
+        if let Some(turned) = &self.turned {
+            let start = (self.rows - self.rows_left) * row_bytes;
+            take(&turned[start..start + rows * row_bytes]);
+            self.rows_left -= rows;
+            return Ok(rows);
+        }
+        let mut left = rows * row_bytes;
+        // Whole values: no type's size divides the buffer of words.
+        let piece = BUFFER_BYTES / self.header.number.bytes().max(1) * self.header.number.bytes();
+        self.buffer.resize(piece.max(self.header.number.bytes()).min(left.max(1)), 0);
+        let before = (self.rows - self.rows_left) as u128 * row_bytes as u128;
+        while left > 0 {
+            let want = left.min(self.buffer.len());
+            let got = self.source.fill(&mut self.buffer[..want])?;
+            if got < want {
+                let read = (rows * row_bytes - left + got) as u128;
+                return Err(self.short((before + read) as u64));
+            }
+            take(&self.buffer[..want]);
+            left -= want;
+        }
+        self.rows_left -= rows;
+        if rows > 0 && self.rows_left == 0 {
+            self.check_end()?;
+        }
+        Ok(rows)
+    }
+
+    /// Finds the end of the file. This has a decompressor check its sum too, which stands there.
+    fn check_end(&mut self) -> Result<(), DataError> {
+        if self.source.fill(&mut [0])? > 0 { Err(self.long()) } else { Ok(()) }
+    }
+
+    /// Reads the whole array, and lays its values out row after row.
+    fn turn(&mut self) -> Result<(), DataError> {
+        if self.turned.is_some() {
+            return Ok(());
+        }
+        let bytes = self.read_all()?;
+        let sides: Vec<usize> = self.header.sides.0.iter().map(|&side| side as usize).collect();
+        let too_large = |what: String| DataError::TooLarge { file: self.source.file.clone(), what };
+        /// Values of so many bytes in the order of rows.
+        macro_rules! turned {
+            ($bytes:literal) => {{
+                let (values, _) = bytes.as_chunks::<$bytes>();
+                let view = ArrayView::from_shape(IxDyn(&sides).f(), values);
+                let view = view.map_err(|error| too_large(error.to_string()))?;
+                view.iter().flatten().copied().collect()
+            }};
+        }
+        self.turned = Some(match self.header.number.bytes() {
+            1 => turned!(1),
+            2 => turned!(2),
+            4 => turned!(4),
+            8 => turned!(8),
+            _ => return Err(too_large("words in Fortran order are not read; write them in C order".to_owned())),
+        });
+        Ok(())
+    }
+
+    fn read_all(&mut self) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
         // What the header asks for, but never more than the file can hold.
-        let claimed = left.min(u128::from(self.source.length().bytes_max())) as usize / number_bytes;
-        values.try_reserve_exact(claimed).map_err(|_| self.no_memory())?;
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let claimed = self.bytes().min(u128::from(self.source.length().bytes_max()));
+        let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
+        let mut left = self.bytes();
+        if !self.source.is_packed() {
+            bytes.try_reserve_exact(claimed).map_err(|_| self.no_memory())?;
+        }
         while left > 0 {
             let want = left.min(BUFFER_BYTES as u128) as usize;
-            let got = self.source.fill(&mut buffer[..want])?;
-            let whole = got / number_bytes * number_bytes;
-            values.try_reserve(whole / number_bytes).map_err(|_| self.no_memory())?;
-            take(&self.header, &buffer[..whole], &mut values);
+            let start = bytes.len();
+            bytes.try_reserve(want).map_err(|_| self.no_memory())?;
+            bytes.resize(start + want, 0);
+            let got = self.source.fill(&mut bytes[start..])?;
             left -= got as u128;
             if got < want {
                 return Err(self.short((self.bytes() - left) as u64));
             }
         }
-        // Also has a decompressor check its sum, which stands at the end.
-        if self.source.fill(&mut buffer[..1])? > 0 {
-            return Err(self.long());
-        }
-        if self.header.fortran { self.row_major(&values) } else { Ok(values) }
-    }
-
-    fn row_major<T: Copy>(&self, values: &[T]) -> Result<Vec<T>, DataError> {
-        let sides: Vec<usize> = self.header.sides.0.iter().map(|&side| side as usize).collect();
-        let view = ArrayView::from_shape(IxDyn(&sides).f(), values);
-        let view = view.map_err(|error| DataError::TooLarge { file: self.file(), what: error.to_string() })?;
-        Ok(view.iter().copied().collect())
-    }
-
-    fn file(&self) -> Origin {
-        self.source.file.clone()
+        self.check_end()?;
+        Ok(bytes)
     }
 
     fn no_memory(&self) -> DataError {
         let what = format!("there is no memory for {} of {}", self.header.sides, self.header.number.name());
-        DataError::TooLarge { file: self.file(), what }
+        DataError::TooLarge { file: self.source.file.clone(), what }
     }
 
     fn short(&self, got: u64) -> DataError {
         let (shape, number) = (self.header.sides.clone(), self.header.number.name());
-        DataError::Short { file: self.file(), shape, number, want: self.bytes(), got }
+        DataError::Short { file: self.source.file.clone(), shape, number, want: self.bytes(), got }
     }
 
     fn long(&self) -> DataError {
         let (shape, number) = (self.header.sides.clone(), self.header.number.name());
-        DataError::Long { file: self.file(), shape, number, want: self.bytes() }
+        DataError::Long { file: self.source.file.clone(), shape, number, want: self.bytes() }
     }
-}
-
-fn check_finite(file: &Origin, row_values: usize, values: impl Iterator<Item = f64>) -> Result<(), DataError> {
-    let bad = values.enumerate().find(|(_, value)| !(*value as f32).is_finite());
-    bad.map_or(Ok(()), |(index, value)| {
-        let place = ValuePlace::Row { file: file.clone(), row: index / row_values, column: index % row_values };
-        Err(DataError::NotFinite { place, value })
-    })
 }

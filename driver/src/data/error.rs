@@ -68,12 +68,24 @@ pub enum ValuePlace {
         /// Its name in the header line.
         column: String,
     },
+    /// In a table without lines.
+    Cell {
+        /// The table.
+        file: Origin,
+        /// Counted from 0, as programs do.
+        row: usize,
+        /// Its name.
+        column: String,
+    },
 }
 
 impl fmt::Display for ValuePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row { file, row, column } => write!(f, "{file}, row {row}, column {column} (counted from 0)"),
+            Self::Cell { file, row, column } => {
+                write!(f, "{file}, row {row} (counted from 0), column `{}`", shown(column))
+            }
             Self::Line { file, line, column } => write!(f, "{file}, line {line}, column `{}`", shown(column)),
         }
     }
@@ -189,6 +201,9 @@ pub enum DataError {
     /// Name another column.
     #[error("{file} has no column `{column}`; {candidates}")]
     NoSuchColumn { file: Origin, column: String, candidates: Candidates },
+    /// Name a column that the model takes.
+    #[error("{file}: the model takes no column `{column}`; {candidates}")]
+    NoInput { file: Origin, column: String, candidates: Candidates },
     /// Rename one of the columns.
     #[error("{file} has more than one column `{column}`; rename all but one")]
     ColumnTwice { file: Origin, column: String },
@@ -199,15 +214,17 @@ pub enum DataError {
     #[error("{file}, line {line}: {got} fields, but the header line has {want}; repair the line")]
     Ragged { file: Origin, line: u64, got: usize, want: usize },
     /// Repair the value, or leave its row or column out.
-    #[error("{place}: \"{text}\" is not a number; repair it, or leave its row or its column out")]
+    #[error(
+        "{place}: \"{text}\" is not a number; repair it, or leave its row or its column out; if the column holds words, list it \
+         in `category_columns`"
+    )]
     Text { place: ValuePlace, text: String },
     /// Repair the value, or leave the row out.
     #[error("{place}: {value:e} is not a finite 32-bit number; replace it, or leave the row out")]
     NotFinite { place: ValuePlace, value: f64 },
     /// Number the classes anew, or say that labels are numbers.
     #[error(
-        "{place}: {value} is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most \
-         {CLASSES_MAX}; if labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program \
+        "{place}: {value} is not a class: classes are whole numbers or words; if labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program \
          labels = \"numbers\" in [data]"
     )]
     Class { place: ValuePlace, value: f64 },
@@ -235,12 +252,6 @@ pub enum DataError {
         "{train} has rows of {train_shape}, but {test} has rows of {test_shape}; training and test rows need one shape"
     )]
     Unlike { train: Origin, train_shape: Sides, test: Origin, test_shape: Sides },
-    /// Hold fewer rows out.
-    #[error(
-        "{file} has {rows} rows; `validation_rows` is {validation_rows} and has to be below that, to leave rows to \
-         train on"
-    )]
-    ValidationRows { file: Origin, rows: usize, validation_rows: u64 },
     /// The parts do not fit one data set.
     #[error("{file}: the rows cannot be laid out as a data set: {source}")]
     Layout { file: Origin, source: DatasetError },
@@ -250,6 +261,51 @@ pub enum DataError {
     /// A file that a program is given cannot be packed.
     #[error(transparent)]
     File(FileError),
+    /// Make room, or name another folder for temporary files.
+    #[error(
+        "the rows of {file} cannot be kept in a temporary file in {}: {source}; make room there, or set TMPDIR to a \
+         folder that has some", folder.display()
+    )]
+    Spool { file: Origin, folder: PathBuf, source: io::Error },
+    /// Name a table, or its format.
+    #[error("{file} is no text table: it is {what}; {advice}")]
+    NoTable { file: Origin, what: &'static str, advice: &'static str },
+    /// Say how the text is written.
+    #[error("{file}{}: {what}", line.map_or_else(String::new, |line| format!(", line {line}")))]
+    Dialect { file: Origin, line: Option<u64>, what: String },
+    /// Say what is to be done about missing values.
+    #[error(
+        "{place}: the value is missing; repair it, or write in [data] missing = \"mean\" (the mean of the column stands \
+         for it) or missing = \"drop\" (its row is left out)"
+    )]
+    Missing { place: ValuePlace },
+    /// Repair the row, or leave it out.
+    #[error("{place}: the label is missing; repair it, or write missing = \"drop\" in [data] to leave such rows out")]
+    MissingLabel { place: ValuePlace },
+    /// Leave the column out, or allow more words.
+    #[error(
+        "{place}: the column has more than {max} different words (the first are {first}); leave it out with `leave_out`, \
+         or allow more with `categories`"
+    )]
+    Categories { place: ValuePlace, max: u32, first: String },
+    /// Name labels, or predict.
+    #[error(
+        "{file} has no column `{column}`, the labels': rows of a test need them; rows without labels are what \
+         `broadsweep predict` takes, once a model is trained"
+    )]
+    NoLabels { file: Origin, column: String },
+    /// Label more than one class.
+    #[error("{file}: all rows have the class \"{class}\"; at least two classes are needed to tell apart")]
+    OneClass { file: Origin, class: String },
+    /// Label fewer classes.
+    #[error(
+        "{file}: there are more than {CLASSES_MAX} classes; if labels are numbers, write loss = \"mean_squared_error\" in \
+         [model], or for a program labels = \"numbers\" in [data]"
+    )]
+    ClassesMax { file: Origin },
+    /// Hold fewer rows out, or more.
+    #[error("{file}: {what}")]
+    Split { file: Origin, what: String },
 }
 
 impl DataError {

@@ -3,49 +3,79 @@
 //! | module | holds |
 //! |---|---|
 //! | `source` | a file as a stream of bytes, unpacked |
+//! | `text`, `dialect`, `table`, `cells` | tables that are text: their encoding, how they are written, rows, cells |
+//! | `parquet` | tables in Parquet |
+//! | `any_table` | tables of either kind |
+//! | `columns`, `words`, `ordered` | what the columns of tables are, found while they are read |
 //! | `idx`, `npy`, `npz` | the headers of arrays |
-//! | `array`, `number` | the values behind them |
-//! | `table` | comma-separated tables |
+//! | `array`, `series`, `arrays`, `number` | the values behind them |
+//! | `pictures` | folders of pictures |
+//! | `rows`, `spool` | raw rows on their way, and rows that are needed again |
 //! | `targets` | labels, as classes or values |
-//! | `split` | which rows are held out for validation |
+//! | `split` | which rows are held out |
+//! | `statistics`, `scaling` | what is done to values, from the rows that are trained on |
+//! | `layout` | rows, laid out in the data set |
+//! | [`input`] | rows for a model that is trained |
 //! | [`files`] | files as they are, packed for programs |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
-//! | `scaling` | factors and offsets, from the rows that are trained on |
 //! | [`error`] | everything that can be wrong, with its place |
 //!
-//! A file's parts are decoded into memory of their own and then laid out: while `load` runs, the data is held
-//! twice. Features are scaled by the executors, while they gather a batch.
+//! Rows are read in passes, some at a time: once to see what they are, once for the statistics of those that are trained
+//! on, once to lay them out. Tables are parsed in the first of these passes only.
 
+mod any_table;
+mod array;
+mod arrays;
+mod cells;
+mod columns;
+mod dialect;
 pub mod error;
 pub mod files;
-
-mod array;
 mod idx;
+pub mod input;
+mod layout;
 mod npy;
 mod npz;
 mod number;
+mod ordered;
+mod parquet;
+mod pictures;
 pub mod recording;
+mod rows;
 mod scaling;
+mod series;
 mod source;
 mod split;
+mod spool;
+mod statistics;
 mod table;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod text;
+mod words;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use broadsweep_common::dataset::{
-    AlignedBytes, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind,
+    AlignedBytes, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind, TargetScaling,
 };
+use broadsweep_common::schema::{Outputs, Schema};
 
-use crate::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind};
+use crate::study::{ArrayPair, DataSettings, DataSource, HeldOut, LabelKind, PartArrays, PartFiles, TableSource};
+
+use arrays::Found;
+use columns::Columns;
+use error::{Origin, Sides};
+use ordered::Order;
+use rows::{RawInputs, RawLabels, RawPart};
+use scaling::Fitting;
+use series::Opener;
+use split::Way;
 
 pub use error::DataError;
-use error::{Origin, Sides};
 pub use files::Archive;
-use targets::Labels;
 
 /// A data set, ready to be broadcast.
 pub struct Loaded {
@@ -53,6 +83,13 @@ pub struct Loaded {
     pub header: Header,
     /// What [`Dataset::open`](broadsweep_common::dataset::Dataset::open) takes.
     pub bytes: AlignedBytes,
+    /// How rows of files became these; nothing without rows.
+    pub schema: Option<Schema>,
+    /// Training rows that were drawn for validation and for the test, by their number in the files, from 0; of a table
+    /// without its header line.
+    pub held_out: [Vec<u32>; 2],
+    /// What people should know, though it is no error.
+    pub remarks: Vec<String>,
 }
 
 impl fmt::Debug for Loaded {
@@ -61,67 +98,84 @@ impl fmt::Debug for Loaded {
     }
 }
 
-/// The rows of one pair of files.
-#[derive(Debug)]
-struct RawPart {
-    features: Features,
-    labels: Labels,
-}
-
-/// The features of one part, finite, row after row.
-#[derive(Debug)]
-struct Features {
-    file: Origin,
-    /// One row's: 1 side or 3.
-    shape: Vec<u32>,
-    rows: usize,
-    values: Values,
-}
-
-/// Features in the type in which they are kept.
-#[derive(Debug)]
-enum Values {
-    U8(Vec<u8>),
-    F32(Vec<f32>),
+/// All rows of a study, looked through once.
+struct Raw {
+    inputs: RawInputs,
+    labels: RawLabels,
+    /// Training rows, of which some may be held out.
+    train: RawPart,
+    validation: Option<RawPart>,
+    test: Option<RawPart>,
+    /// The group of each training row, if the study names groups.
+    groups: Option<Vec<u32>>,
+    remarks: Vec<String>,
 }
 
 /// Reads, checks and lays out the data of a study. Relative paths start at `folder`, the study file's.
 ///
-/// The same files and settings give the same bytes. Memory is taken for what the files hold, never for what a
-/// header claims beyond that.
+/// The same rows and settings give the same bytes, whatever format the rows come in. Memory is taken for what the files
+/// hold, never for what a header claims beyond that.
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
 pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
-    let (mut train, mut test) = read(&settings.source, settings.labels, folder)?;
-    train.check_counts()?;
-    train.features.reshape(settings.shape.as_deref())?;
-    if let Some(test) = &mut test {
-        test.check_counts()?;
-        test.features.reshape(settings.shape.as_deref())?;
-        train.features.agree(&mut test.features)?;
+    let mut raw = read(settings, folder)?;
+    if settings.for_program {
+        raw.labels = raw.labels.with_own_numbers();
     }
-    let targets = targets::kind(settings.labels, &train.labels, test.as_ref().map(|test| &test.labels))?;
-    let held_out = train.held_out(study_seed, settings.validation_rows)?;
-    train.features.check_scaling(settings.scaling)?;
-    let rows = train.features.rows as u64 - settings.validation_rows;
-    let header = Header {
-        shape: train.features.shape.clone(),
-        element: train.features.values.element(),
-        targets,
-        rows: [rows, settings.validation_rows, test.as_ref().map_or(0, |test| test.features.rows as u64)],
-        scaling: scaling::of(settings.scaling, &train.features, &held_out),
-        files_bytes: files.bytes().map_err(DataError::File)?,
-        target_scaling: Vec::new(),
+    let targets = raw.labels.kind(&raw.train.labels)?;
+    let shape = shape_of(&raw, settings)?;
+    let parts = raw.assign(study_seed, settings)?;
+    let are_images = raw.inputs.are_images(settings.shape.as_deref());
+    // A program gets the type that the files have.
+    let is_narrow = |part: &RawPart| if settings.for_program { part.has_byte_type } else { part.are_bytes };
+    let element = if raw.all_parts().all(is_narrow) { Element::U8 } else { Element::F32 };
+    let fitting = Fitting {
+        settings,
+        element,
+        are_images,
+        are_pixels: are_images && has_pixels(&settings.source) && element == Element::U8,
+        outputs: if let TargetKind::Values { width } = targets { width as usize } else { 0 },
+        inputs: raw.inputs,
     };
-    let file = train.features.file.clone();
+    let fitted = fitting.fit(&mut raw.train, &parts)?;
+    raw.remarks.extend(fitted.remarks);
+    let outputs = raw.labels.outputs(fitted.targets);
+    let schema = Schema { shape, inputs: fitted.inputs, element, outputs };
+    let counted = |part| parts.iter().filter(|&&other| other == part).count();
+    let rows_of = |extra: &Option<RawPart>| extra.as_ref().map_or(0, |part| part.rows);
+    let rows = [
+        counted(Part::Train),
+        counted(Part::Validation) + rows_of(&raw.validation),
+        counted(Part::Test) + rows_of(&raw.test),
+    ];
+    let header = Header {
+        shape: schema.shape.clone(),
+        element,
+        targets,
+        rows: rows.map(|rows| rows as u64),
+        scaling: schema.scaling(),
+        files_bytes: files.bytes().map_err(DataError::File)?,
+        target_scaling: target_scaling(&schema, settings),
+    };
+    let file = raw.train.features.clone();
     let mut builder = DatasetBuilder::new(header.clone()).map_err(|source| DataError::Layout { file, source })?;
-    train.write(&mut builder, targets, |row| if held_out[row] { Part::Validation } else { Part::Train });
-    if let Some(test) = test {
-        test.write(&mut builder, targets, |_| Part::Test);
-    }
+    layout::write(&mut builder, &schema, &raw.labels, &mut raw.train, |row| parts[row], [0; 3])?;
+    let mut extra = |part: &mut Option<RawPart>, kind: Part| match part {
+        Some(part) => layout::write(&mut builder, &schema, &raw.labels, part, |_| kind, [0; 3]),
+        None => Ok(()),
+    };
+    extra(&mut raw.validation, Part::Validation)?;
+    extra(&mut raw.test, Part::Test)?;
     files.write(builder.files()).map_err(DataError::File)?;
-    Ok(Loaded { header, bytes: builder.finish() })
+    let drawn = |part| (0..).zip(&parts).filter(|(_, other)| **other == part).map(|(row, _)| row).collect();
+    Ok(Loaded {
+        header,
+        bytes: builder.finish(),
+        schema: Some(schema),
+        held_out: [drawn(Part::Validation), drawn(Part::Test)],
+        remarks: raw.remarks,
+    })
 }
 
 /// A data set without rows: what a study without `[data]` broadcasts.
@@ -130,7 +184,8 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
 /// None in practice: such a header is a good one.
 pub fn without_rows() -> Result<Loaded, DatasetError> {
     let header = header_without_rows(0);
-    Ok(Loaded { bytes: DatasetBuilder::new(header.clone())?.finish(), header })
+    let bytes = DatasetBuilder::new(header.clone())?.finish();
+    Ok(Loaded { bytes, header, schema: None, held_out: [Vec::new(), Vec::new()], remarks: Vec::new() })
 }
 
 /// A data set of files alone.
@@ -141,7 +196,8 @@ pub fn of_files(files: &Archive) -> Result<Loaded, DataError> {
     let header = header_without_rows(files.bytes().map_err(DataError::File)?);
     let mut builder = DatasetBuilder::new(header.clone()).map_err(DataError::FilesLayout)?;
     files.write(builder.files()).map_err(DataError::File)?;
-    Ok(Loaded { bytes: builder.finish(), header })
+    let bytes = builder.finish();
+    Ok(Loaded { bytes, header, schema: None, held_out: [Vec::new(), Vec::new()], remarks: Vec::new() })
 }
 
 fn header_without_rows(files_bytes: u64) -> Header {
@@ -156,144 +212,229 @@ fn header_without_rows(files_bytes: u64) -> Header {
     }
 }
 
-/// The training rows, and the test rows if the study names some.
-fn read(source: &DataSource, kind: LabelKind, folder: &Path) -> Result<(RawPart, Option<RawPart>), DataError> {
-    let file = |path: &Path| Origin::file(folder.join(path));
-    match source {
-        DataSource::Idx(paths) => read_arrays(paths, kind, |path| idx::open(file(path))),
-        DataSource::Npy(paths) => read_arrays(paths, kind, |path| npy::open(file(path))),
-        DataSource::Npz { file, arrays } => {
-            let path = folder.join(file);
-            read_arrays(arrays, kind, |name| npz::open(&path, name))
+/// Whether bytes of images run from 0 to 255, whichever of them occur: the format says it.
+fn has_pixels(source: &DataSource) -> bool {
+    matches!(source, DataSource::Idx(_) | DataSource::Images { .. })
+}
+
+fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<TargetScaling> {
+    match &schema.outputs {
+        Outputs::Values { scales, .. } if settings.scales_targets => {
+            scales.iter().map(|scale| TargetScaling { center: scale.center, scale: scale.spread }).collect()
         }
-        DataSource::Csv { train_file, test_file, label_column, feature_columns } => {
-            let (train, names) = table::read(file(train_file), label_column, feature_columns.as_deref(), kind)?;
-            let test = test_file.as_ref().map(|test| table::read(file(test), label_column, Some(&names), kind));
-            Ok((train, test.transpose()?.map(|(test, _)| test)))
+        _ => Vec::new(),
+    }
+}
+
+/// Reads what the study names.
+fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
+    match &settings.source {
+        DataSource::Idx(paths) => read_paths(paths, settings, folder, |file| idx::open(file)),
+        DataSource::Npy(paths) => read_paths(paths, settings, folder, |file| npy::open(file)),
+        DataSource::Npz { files, arrays } => read_archives(files, arrays, settings, folder),
+        DataSource::Table(source) => read_table(source, settings, folder),
+        DataSource::Images { train, validation, test } => {
+            let mut pictures = pictures::Pictures::new(settings.shape.as_deref());
+            let train = pictures.read(&folder.join(train))?;
+            let mut extra =
+                |path: &Option<PathBuf>| path.as_ref().map(|path| pictures.read(&folder.join(path))).transpose();
+            let (validation, test) = (extra(validation)?, extra(test)?);
+            let (inputs, labels) = pictures.finish();
+            Ok(Raw { inputs, labels, train, validation, test, groups: None, remarks: Vec::new() })
         }
     }
 }
 
-fn read_arrays<T>(
-    arrays: &PartArrays<T>,
-    kind: LabelKind,
-    open: impl Fn(&T) -> Result<array::Array, DataError>,
-) -> Result<(RawPart, Option<RawPart>), DataError> {
-    let read = |features: &T, labels: &T| {
-        let labels = open(labels)?.labels()?;
-        labels.check(kind)?;
-        Ok(RawPart { features: open(features)?.features()?, labels })
+fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
+    let mut columns = Columns::new(source, settings);
+    let (train, train_file, groups) = columns.read(&source.files.train, folder, source.group_column.is_some())?;
+    let mut extra = |files: &Option<Vec<PathBuf>>| {
+        files.as_ref().map(|files| columns.read(files, folder, false).map(|(rows, file, _)| (rows, file))).transpose()
     };
-    let train = read(&arrays.train_features, &arrays.train_labels)?;
-    let test = arrays.test.as_ref().map(|(features, labels)| read(features, labels)).transpose()?;
-    Ok((train, test))
+    let (validation, test) = (extra(&source.files.validation)?, extra(&source.files.test)?);
+    let (inputs, labels, order, remarks) = columns.finish();
+    let RawInputs::Columns(known) = &inputs else { return Err(DataError::NoRows { file: train_file }) };
+    let cells = known.len();
+    let part = |(rows, file), order: &Order| ordered::part(rows, file, cells, order);
+    Ok(Raw {
+        train: part((train, train_file), &order),
+        validation: validation.map(|read| part(read, &order)),
+        test: test.map(|read| part(read, &order)),
+        groups: source.group_column.is_some().then_some(groups),
+        inputs,
+        labels,
+        remarks,
+    })
 }
 
-impl RawPart {
-    fn check_counts(&self) -> Result<(), DataError> {
-        let (feature_rows, label_rows) = (self.features.rows, self.labels.rows);
-        if feature_rows == label_rows {
-            return Ok(());
-        }
-        let (features, labels) = (self.features.file.clone(), self.labels.file.clone());
-        Err(DataError::Counts { features, feature_rows, labels, label_rows })
-    }
+fn read_paths(
+    paths: &PartArrays<PathBuf>,
+    settings: &DataSettings,
+    folder: &Path,
+    open: fn(Origin) -> Result<array::Array, DataError>,
+) -> Result<Raw, DataError> {
+    read_arrays(paths, settings, |paths, _| {
+        let opener = |path: &PathBuf| {
+            let file = Origin::file(folder.join(path));
+            Ok(Box::new(move || open(file.clone())) as Opener)
+        };
+        paths.iter().map(opener).collect()
+    })
+}
 
-    /// A mark for each row that is held out for validation.
-    fn held_out(&self, study_seed: u64, validation_rows: u64) -> Result<Vec<bool>, DataError> {
-        let rows = self.features.rows;
-        if validation_rows >= rows as u64 {
-            return Err(DataError::ValidationRows { file: self.features.file.clone(), rows, validation_rows });
-        }
-        Ok(split::held_out(study_seed, rows, validation_rows as usize))
-    }
-
-    /// Copies each row to the end of the part that `part` says.
-    fn write(self, builder: &mut DatasetBuilder, targets: TargetKind, part: impl Fn(usize) -> Part) {
-        let (row_values, width) = (self.features.row_values(), self.labels.width as usize);
-        let mut written = [0; 3];
-        for row in 0..self.features.rows {
-            let part = part(row);
-            let place = written[part as usize];
-            written[part as usize] += 1;
-            let values = row * row_values..(row + 1) * row_values;
-            let bytes = match &self.features.values {
-                Values::U8(pixels) => &pixels[values],
-                Values::F32(numbers) => bytemuck::cast_slice(&numbers[values]),
-            };
-            builder.feature_row(part, place).copy_from_slice(bytes);
-            let labels = &self.labels.values[row * width..(row + 1) * width];
-            let (targets_bytes, _) = builder.target_row(part, place).as_chunks_mut();
-            for (bytes, &label) in targets_bytes.iter_mut().zip(labels) {
-                *bytes = match targets {
-                    TargetKind::Classes { .. } => (label as u32).to_ne_bytes(),
-                    TargetKind::Values { .. } => (label as f32).to_ne_bytes(),
-                };
+fn read_archives(
+    files: &PartFiles,
+    names: &PartArrays<String>,
+    settings: &DataSettings,
+    folder: &Path,
+) -> Result<Raw, DataError> {
+    read_arrays(names, settings, |names, part| {
+        let own = match part {
+            Part::Train => None,
+            Part::Validation => files.validation.as_ref(),
+            Part::Test => files.test.as_ref(),
+        };
+        let mut openers: Vec<Opener> = Vec::new();
+        for name in names {
+            let (before, mut others) = (openers.len(), Vec::new());
+            let files = own.unwrap_or(&files.train);
+            for file in files {
+                let (path, name) = (folder.join(file), name.clone());
+                match npz::look(&path, &name)? {
+                    Ok(()) => openers.push(Box::new(move || npz::open(&path, &name))),
+                    Err(names) => others.extend(names),
+                }
+            }
+            if openers.len() == before {
+                let path = folder.join(files.first().map_or(Path::new(""), PathBuf::as_path));
+                return Err(npz::no_such_array(Origin::array(path, name), name, &others));
             }
         }
-    }
+        Ok(openers)
+    })
 }
 
-impl Features {
-    fn row_values(&self) -> usize {
-        self.shape.iter().map(|&side| side as usize).product()
-    }
-
-    /// Gives rows the shape that the study asks for.
-    fn reshape(&mut self, setting: Option<&[u32]>) -> Result<(), DataError> {
-        let Some(setting) = setting else { return Ok(()) };
-        let got = self.row_values();
-        let product = setting.iter().try_fold(1_usize, |product, &side| product.checked_mul(side as usize));
-        if product != Some(got) || !matches!(setting.len(), 1 | 3) {
-            let (shape, setting) = (sides(&self.shape), sides(setting));
-            return Err(DataError::ShapeSetting { file: self.file.clone(), shape, got, setting });
-        }
-        self.shape = setting.to_vec();
-        Ok(())
-    }
-
-    /// Checks that training rows (`self`) and test rows have one shape, and gives them one type.
-    fn agree(&mut self, test: &mut Self) -> Result<(), DataError> {
-        if self.shape != test.shape {
-            let (train_shape, test_shape) = (sides(&self.shape), sides(&test.shape));
-            let (train, test) = (self.file.clone(), test.file.clone());
-            return Err(DataError::Unlike { train, train_shape, test, test_shape });
-        }
-        if self.values.element() != test.values.element() {
-            self.values.widen();
-            test.values.widen();
-        }
-        Ok(())
-    }
-
-    fn check_scaling(&self, scaling: ScalingKind) -> Result<(), DataError> {
-        if scaling != ScalingKind::Standard || self.row_values() <= scaling::STANDARD_VALUES_MAX {
-            return Ok(());
-        }
-        let what = format!(
-            "rows of {} values; `scaling = \"standard\"` takes at most {}",
-            self.row_values(),
-            scaling::STANDARD_VALUES_MAX
-        );
-        Err(DataError::TooLarge { file: self.file.clone(), what })
-    }
+/// Reads arrays of features and labels; `open` names those of a list, for a part of the rows.
+fn read_arrays<T>(
+    arrays: &PartArrays<T>,
+    settings: &DataSettings,
+    open: impl Fn(&[T], Part) -> Result<Vec<Opener>, DataError>,
+) -> Result<Raw, DataError> {
+    let (mut found, mut remarks) = (Found::default(), Vec::new());
+    let mut read = |pair: &ArrayPair<T>, part| {
+        let (features, labels) = (open(&pair.features, part)?, open(&pair.labels, part)?);
+        arrays::read(features, labels, settings, &mut found, &mut remarks)
+    };
+    let (train, sides) = read(&arrays.train, Part::Train)?;
+    let mut extra = |pair: &Option<ArrayPair<T>>, part| {
+        let Some(pair) = pair else { return Ok(None) };
+        let (read, own) = read(pair, part)?;
+        check_alike(&train, &sides, &read, &own)?;
+        Ok(Some(read))
+    };
+    let (validation, test) = (extra(&arrays.validation, Part::Validation)?, extra(&arrays.test, Part::Test)?);
+    let groups = arrays.groups.as_ref().map(|groups| {
+        let series = open(groups, Part::Train)?;
+        arrays::groups(series, train.rows, settings.missing)
+    });
+    let labels = found.labels(settings.labels, train.label_width);
+    let groups = groups.transpose()?;
+    Ok(Raw { inputs: RawInputs::Array { sides }, labels, train, validation, test, groups, remarks })
 }
 
-impl Values {
-    fn element(&self) -> Element {
-        match self {
-            Self::U8(_) => Element::U8,
-            Self::F32(_) => Element::F32,
-        }
+/// Checks that two parts have rows of one shape.
+fn check_alike(train: &RawPart, sides: &[u32], test: &RawPart, own: &[u32]) -> Result<(), DataError> {
+    let shown = |sides: &[u32]| Sides(sides.iter().map(|&side| u64::from(side)).collect());
+    let widths = [train, test].map(|part| [part.label_width as u32]);
+    let (a, b, files) = if sides == own {
+        (widths[0].as_slice(), widths[1].as_slice(), [&train.labels, &test.labels])
+    } else {
+        (sides, own, [&train.features, &test.features])
+    };
+    if a == b {
+        return Ok(());
     }
-
-    fn widen(&mut self) {
-        if let Self::U8(pixels) = self {
-            *self = Self::F32(pixels.iter().map(|&pixel| f32::from(pixel)).collect());
-        }
-    }
+    let [train, test] = files.map(Clone::clone);
+    Err(DataError::Unlike { train, train_shape: shown(a), test, test_shape: shown(b) })
 }
 
-fn sides(shape: &[u32]) -> Sides {
-    Sides(shape.iter().map(|&side| u64::from(side)).collect())
+/// The shape of a row as the network takes it.
+fn shape_of(raw: &Raw, settings: &DataSettings) -> Result<Vec<u32>, DataError> {
+    let natural = match &raw.inputs {
+        RawInputs::Array { sides } => match sides.as_slice() {
+            &[height, width] => vec![height, width, 1],
+            sides => sides.to_vec(),
+        },
+        RawInputs::Columns(_) => vec![raw.inputs.values() as u32],
+    };
+    let Some(setting) = &settings.shape else { return Ok(natural) };
+    let got = raw.inputs.values();
+    let product = setting.iter().try_fold(1_usize, |product, &side| product.checked_mul(side as usize));
+    if product == Some(got) && matches!(setting.len(), 1 | 3) {
+        return Ok(setting.clone());
+    }
+    let sides = |shape: &[u32]| Sides(shape.iter().map(|&side| u64::from(side)).collect());
+    let (shape, setting) = (sides(&natural), sides(setting));
+    Err(DataError::ShapeSetting { file: raw.train.features.clone(), shape, got, setting })
+}
+
+impl Raw {
+    fn all_parts(&self) -> impl Iterator<Item = &RawPart> {
+        [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten()
+    }
+
+    /// The part of each training row.
+    fn assign(&mut self, study_seed: u64, settings: &DataSettings) -> Result<Vec<Part>, DataError> {
+        let (file, rows) = (self.train.features.clone(), self.train.rows);
+        let [validation, test] = [settings.validation, settings.test_rows].map(|held| held.of(rows as u64));
+        let refuse = |what| Err(DataError::Split { file: file.clone(), what });
+        if validation.saturating_add(test) >= rows as u64 {
+            let keys = match (validation, test) {
+                (_, 0) => format!("`validation_rows` is {validation}"),
+                (0, _) => format!("`test_rows` is {test}"),
+                _ => format!("`validation_rows` and `test_rows` are {validation} and {test}"),
+            };
+            return refuse(format!("it has {rows} rows; {keys} and has to be below that, to leave rows to train on"));
+        }
+        for (key, held, rows) in
+            [("validation_rows", settings.validation, validation), ("test_rows", settings.test_rows, test)]
+        {
+            if let (HeldOut::Share(share), 0) = (held, rows) {
+                return refuse(format!(
+                    "`{key}` is a share of {share}, and of {} rows that is none",
+                    self.train.rows
+                ));
+            }
+        }
+        let counts = [validation as usize, test as usize];
+        let is_share = |held| matches!(held, HeldOut::Share(_));
+        let of_classes = settings.labels == LabelKind::Classes;
+        let default = is_share(settings.validation) || is_share(settings.test_rows);
+        let is_stratified = of_classes && settings.stratified.unwrap_or(default && self.groups.is_none());
+        if let Some(groups) = &self.groups {
+            if is_stratified {
+                return refuse(
+                    "`stratified` holds classes out in their shares, and groups stay whole: write one".into(),
+                );
+            }
+            let parts = split::parts(study_seed, rows, counts, Way::Grouped(groups));
+            return if parts.contains(&Part::Train) {
+                Ok(parts)
+            } else {
+                refuse("its groups are so few that none is left to train on; hold fewer rows out".into())
+            };
+        }
+        if !is_stratified {
+            return Ok(split::parts(study_seed, rows, counts, Way::Plain));
+        }
+        let mut classes = Vec::with_capacity(rows);
+        let labels = &self.labels;
+        self.train.each_batch(|_, batch| {
+            if let RawLabels::Classes { of, .. } = labels {
+                classes.extend(batch.labels.iter().map(|&label| RawLabels::class(of, label)));
+            }
+            Ok(())
+        })?;
+        Ok(split::parts(study_seed, rows, counts, Way::Stratified(&classes)))
+    }
 }

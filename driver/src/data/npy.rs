@@ -15,6 +15,9 @@ const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// Bytes that a header may have; `NumPy` itself reads 10,000.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
+/// Letters of one word, at most.
+const TEXT_MAX: u32 = 4096;
+
 /// Opens an NPY file and reads its header.
 pub(super) fn open(file: Origin) -> Result<Array, DataError> {
     read(Source::open(file)?)
@@ -87,9 +90,20 @@ fn number(descr: &str) -> Option<(Number, bool)> {
         "f2" => Number::F16,
         "f4" => Number::F32,
         "f8" => Number::F64,
-        _ => return None,
+        text => return text_type(text).map(|number| (number, big_endian)),
     };
     Some((number, big_endian))
+}
+
+/// A type of words that have one length, as `U9`.
+fn text_type(name: &str) -> Option<Number> {
+    let (kind, length) = name.split_at_checked(1)?;
+    let length = length.parse().ok().filter(|length| (1..=TEXT_MAX).contains(length))?;
+    match kind {
+        "S" => Some(Number::Ascii(length)),
+        "U" => Some(Number::Unicode(length)),
+        _ => None,
+    }
 }
 
 /// The three entries of a header.

@@ -44,19 +44,41 @@ struct Entry {
     start: u64,
 }
 
-/// Opens one array of the archive at `path`; `name` may end in `.npy` or not.
+/// Whether the archive at `path` has the array; and if not, the names that it has.
+pub(super) fn look(path: &Path, name: &str) -> Result<Result<(), Vec<String>>, DataError> {
+    let archive = Origin::file(path.to_owned());
+    let (mut file, file_bytes) = source::open_file(&archive)?;
+    let entries = directory(&archive, &mut file, file_bytes)?;
+    let has = find(&entries, name).is_some();
+    Ok(if has { Ok(()) } else { Err(entries.iter().map(|entry| bare(&entry.name).to_owned()).collect()) })
+}
+
+/// Opens one array of the archive at `path`; `name` may end in `.npy` or not. Of two of one name, the last one counts,
+/// as it does for `NumPy`.
 pub(super) fn open(path: &Path, name: &str) -> Result<Array, DataError> {
     let archive = Origin::file(path.to_owned());
     let (mut file, file_bytes) = source::open_file(&archive)?;
     let entries = directory(&archive, &mut file, file_bytes)?;
     let origin = Origin::array(path.to_owned(), name);
-    let bare = |name: &str| name.strip_suffix(".npy").unwrap_or(name).to_owned();
-    let found = entries.iter().find(|entry| entry.name == name);
-    let Some(entry) = found.or_else(|| entries.iter().find(|entry| bare(&entry.name) == bare(name))) else {
-        let names: Vec<String> = entries.iter().map(|entry| bare(&entry.name)).collect();
-        return Err(DataError::NoSuchArray { file: origin, candidates: Candidates::of(&bare(name), &names) });
+    let Some(entry) = find(&entries, name) else {
+        let names: Vec<String> = entries.iter().map(|entry| bare(&entry.name).to_owned()).collect();
+        return Err(no_such_array(origin, name, &names));
     };
     npy::read(open_entry(origin, file, file_bytes, entry)?)
+}
+
+/// The error of an array that is not there.
+pub(super) fn no_such_array(file: Origin, name: &str, names: &[String]) -> DataError {
+    DataError::NoSuchArray { file, candidates: Candidates::of(bare(name), names) }
+}
+
+fn bare(name: &str) -> &str {
+    name.strip_suffix(".npy").unwrap_or(name)
+}
+
+fn find<'e>(entries: &'e [Entry], name: &str) -> Option<&'e Entry> {
+    let exact = entries.iter().rev().find(|entry| entry.name == name);
+    exact.or_else(|| entries.iter().rev().find(|entry| bare(&entry.name) == bare(name)))
 }
 
 fn open_entry(origin: Origin, mut file: File, file_bytes: u64, entry: &Entry) -> Result<Source, DataError> {

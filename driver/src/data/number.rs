@@ -15,6 +15,10 @@ pub(super) enum Number {
     F16,
     F32,
     F64,
+    /// So many bytes of a text, the rest zeros.
+    Ascii(u32),
+    /// So many letters of a text, each in 32 bits.
+    Unicode(u32),
 }
 
 impl Number {
@@ -25,6 +29,8 @@ impl Number {
             Self::U16 | Self::I16 | Self::F16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
+            Self::Ascii(bytes) => bytes as usize,
+            Self::Unicode(letters) => 4 * letters as usize,
         }
     }
 
@@ -43,6 +49,30 @@ impl Number {
             Self::F16 => "f16",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::Ascii(_) | Self::Unicode(_) => "text",
+        }
+    }
+
+    /// Whether values are words.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Self::Ascii(_) | Self::Unicode(_))
+    }
+
+    /// The word in the bytes of one value.
+    pub(super) fn word(self, bytes: &[u8], big_endian: bool) -> String {
+        match self {
+            Self::Unicode(_) => {
+                let letter = |bytes: &[u8; 4]| match big_endian {
+                    true => u32::from_be_bytes(*bytes),
+                    false => u32::from_le_bytes(*bytes),
+                };
+                let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
+                letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
+            _ => {
+                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                String::from_utf8_lossy(&bytes[..end]).into_owned()
+            }
         }
     }
 
@@ -73,12 +103,13 @@ impl Number {
             Self::F16 => numbers!(u16, half),
             Self::F32 => numbers!(f32, f64::from),
             Self::F64 => numbers!(f64, f64::from),
+            Self::Ascii(_) | Self::Unicode(_) => {}
         }
     }
 }
 
 /// The value of an IEEE 754 half: 1 bit sign, 5 bits exponent, 10 bits fraction.
-fn half(bits: u16) -> f64 {
+pub(super) fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
     let fraction = f64::from(bits & 0x3ff);
     let magnitude = match i32::from(bits >> 10 & 0x1f) {

@@ -1,133 +1,322 @@
-//! What features are multiplied by and shifted by, from the rows that are trained on.
+//! What is done to features and targets, from the rows that are trained on; in 64 bits, before anything is narrowed.
 
-use broadsweep_common::dataset::Scaling;
+use broadsweep_common::dataset::{Element, Part};
+use broadsweep_common::schema::{Column, ColumnKind, Inputs, Scale};
 
-use crate::study::ScalingKind;
+use super::error::{self, DataError, Origin};
+use super::rows::{Batch, Cells, RawInputs, RawKind, RawPart};
+use super::statistics::{Statistics, Together};
+use crate::study::{DataSettings, Missing, ScalingKind};
 
-use super::{Features, Values};
+/// Values a row of which each can have a scale of its own: the header that carries them has its limit.
+const SCALES_MAX: usize = 1 << 22;
+/// Numbers that a column's 32-bit neighbours have to tell apart, or people are told.
+const TOLD_APART_MIN: u64 = 256;
+/// Names that a remark lists.
+const NAMES_LISTED_MAX: usize = 5;
 
-/// Values a row of which each can have a factor and an offset: the header that carries them has its limit.
-pub(super) const STANDARD_VALUES_MAX: usize = 1 << 22;
+/// What the training rows say of all cells and all targets.
+pub(super) struct Fitted {
+    pub(super) inputs: Inputs,
+    /// Of each output; empty where labels are classes.
+    pub(super) targets: Vec<Scale>,
+    pub(super) remarks: Vec<String>,
+}
 
-/// The scaling of `features`, over the rows that are not `held_out`.
-pub(super) fn of(kind: ScalingKind, features: &Features, held_out: &[bool]) -> Scaling {
-    let shift = match kind {
-        ScalingKind::None => return Scaling::Uniform { factor: 1.0, offset: 0.0 },
-        ScalingKind::Standard => return standard(features, held_out),
-        ScalingKind::Unit => 0.0,
-        ScalingKind::Centered => -0.5,
+/// What is looked at.
+pub(super) struct Fitting<'d> {
+    pub(super) settings: &'d DataSettings,
+    pub(super) element: Element,
+    pub(super) inputs: RawInputs,
+    /// Whether all values are scaled together.
+    pub(super) are_images: bool,
+    /// Whether they are bytes of pixels, from 0 to 255.
+    pub(super) are_pixels: bool,
+    /// Outputs whose scales are wanted.
+    pub(super) outputs: usize,
+}
+
+impl Fitting<'_> {
+    /// Looks at the training rows of `part`, as far as that is needed.
+    pub(super) fn fit(self, part: &mut RawPart, parts: &[Part]) -> Result<Fitted, DataError> {
+        let file = part.features.clone();
+        self.check_width(&file)?;
+        let cells = part.cells;
+        let fixed = self.fixed();
+        let (mut each, mut together) = (Statistics::new(cells), Together::default());
+        let mut targets = Statistics::new(self.outputs);
+        let wants_each = !self.are_images || self.settings.missing == Missing::Mean;
+        let wants_together = self.are_images && fixed.is_none();
+        if wants_each || wants_together || self.outputs > 0 {
+            part.each_batch(|start, batch| {
+                let parts = &parts[start..start + batch.rows];
+                each_training_row(self.element, batch, parts, cells, |cells, labels| {
+                    if wants_each {
+                        each.add(cells);
+                    }
+                    if wants_together {
+                        together.add(cells);
+                    }
+                    targets.add(RowCells::Numbers(&labels[..self.outputs]));
+                });
+                Ok(())
+            })?;
+        }
+        let mut remarks = Vec::new();
+        let scales = match fixed {
+            Some(scale) => vec![scale; if self.are_images { 1 } else { cells }],
+            None if self.are_images => vec![self.scale_together(&together, &file)?],
+            None => self.scale_each(&each, &file)?,
+        };
+        if !self.are_images {
+            self.remark(&each, &file, &mut remarks);
+        }
+        let targets = targets_of(&targets, self.settings.scales_targets, self.outputs, &part.labels)?;
+        let inputs = self.inputs_of(scales, &each, &file)?;
+        Ok(Fitted { inputs, targets, remarks })
+    }
+
+    /// The scale that no row is asked for.
+    fn fixed(&self) -> Option<Scale> {
+        let range = self.settings.range.or(self.are_pixels.then_some([0.0, 255.0]));
+        match (self.settings.scaling, range) {
+            (ScalingKind::None, _) => Some(Scale::NONE),
+            (ScalingKind::Unit, Some([low, high])) => Some(unit(low, high)),
+            (ScalingKind::Centered, Some([low, high])) => Some(centered(low, high)),
+            _ => None,
+        }
+    }
+
+    fn check_width(&self, file: &Origin) -> Result<(), DataError> {
+        let values = self.inputs.values();
+        let one_each = self.settings.scaling != ScalingKind::None && !self.are_images;
+        if !one_each || values <= SCALES_MAX {
+            return Ok(());
+        }
+        let what = format!(
+            "rows of {values} values; `scaling = \"{}\"` takes at most {SCALES_MAX}",
+            self.settings.scaling.word()
+        );
+        Err(DataError::TooLarge { file: file.clone(), what })
+    }
+
+    fn scale_together(&self, all: &Together, file: &Origin) -> Result<Scale, DataError> {
+        let scale = match self.settings.scaling {
+            ScalingKind::Unit => unit(all.least(), all.largest()),
+            ScalingKind::Centered => centered(all.least(), all.largest()),
+            ScalingKind::Standard => Scale { center: all.mean(), spread: all.deviation() },
+            ScalingKind::None => Scale::NONE,
+        };
+        self.check_scale(scale, || "the values".to_owned(), file)
+    }
+
+    fn scale_each(&self, each: &Statistics, file: &Origin) -> Result<Vec<Scale>, DataError> {
+        (0..each.len())
+            .map(|cell| {
+                let scale = match (self.settings.scaling, self.is_word(cell)) {
+                    (ScalingKind::None, _) | (_, true) => Scale::NONE,
+                    (ScalingKind::Unit, _) => unit(each.least(cell), each.largest(cell)),
+                    (ScalingKind::Centered, _) => centered(each.least(cell), each.largest(cell)),
+                    (ScalingKind::Standard, _) => Scale { center: each.mean(cell), spread: each.deviation(cell) },
+                };
+                self.check_scale(scale, || format!("{} `{}`", self.noun(), self.name(cell)), file)
+            })
+            .collect()
+    }
+
+    /// Refuses a scale that no number can be given.
+    fn check_scale(&self, scale: Scale, what: impl FnOnce() -> String, file: &Origin) -> Result<Scale, DataError> {
+        if scale.center.is_finite() && scale.spread.is_finite() {
+            return Ok(scale);
+        }
+        let what = format!(
+            "{} run from numbers so small to numbers so large that their spread is beyond 64 bits; scale them in the file, \
+             or leave them out",
+            what()
+        );
+        Err(DataError::Split { file: file.clone(), what })
+    }
+
+    fn is_word(&self, cell: usize) -> bool {
+        match &self.inputs {
+            RawInputs::Columns(columns) => matches!(columns[cell].kind, RawKind::Categories(_)),
+            RawInputs::Array { .. } => false,
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self.inputs {
+            RawInputs::Columns(_) => "the column",
+            RawInputs::Array { .. } => "the value",
+        }
+    }
+
+    fn name(&self, cell: usize) -> String {
+        match &self.inputs {
+            RawInputs::Columns(columns) => error::shown(&columns[cell].name),
+            RawInputs::Array { .. } => format!("{cell}"),
+        }
+    }
+
+    /// Says which columns are constant, and which have values that 32 bits do not tell apart.
+    fn remark(&self, each: &Statistics, file: &Origin, remarks: &mut Vec<String>) {
+        let numbers = || (0..each.len()).filter(|&cell| !self.is_word(cell) && each.count(cell) > 0);
+        let constant: Vec<_> = numbers().filter(|&cell| each.least(cell) >= each.largest(cell)).collect();
+        if !constant.is_empty() {
+            remarks.push(format!(
+                "{file}: {} the same in all training rows, and nothing can be learned from {}",
+                self.listed(&constant, "is", "are"),
+                if constant.len() == 1 { "it" } else { "them" }
+            ));
+        }
+        if self.settings.scaling != ScalingKind::None || self.element == Element::U8 {
+            return;
+        }
+        let collapsed: Vec<_> = numbers().filter(|&cell| collapses(each, cell)).collect();
+        if let Some(&first) = collapsed.first() {
+            remarks.push(format!(
+                "{file}: {} so close together that 32-bit numbers do not tell them apart (`{}` runs from {} to {}); write \
+                 scaling = \"standard\" in [data], which centers values in 64 bits first",
+                self.listed(&collapsed, "has values", "have values"),
+                self.name(first),
+                each.least(first),
+                each.largest(first)
+            ));
+        }
+    }
+
+    /// `the column `a` is`, or `3 of 10 columns (`a`, `b`, `c`) are`.
+    fn listed(&self, cells: &[usize], one: &str, more: &str) -> String {
+        let (noun, all) = (self.noun(), self.inputs_len());
+        if let [cell] = cells {
+            return format!("{noun} `{}` {one}", self.name(*cell));
+        }
+        let names: Vec<_> =
+            cells.iter().take(NAMES_LISTED_MAX).map(|&cell| format!("`{}`", self.name(cell))).collect();
+        let rest = if cells.len() > names.len() { ", …" } else { "" };
+        let plural = noun.trim_start_matches("the ");
+        format!("{} of {all} {plural}s ({}{rest}) {more}", cells.len(), names.join(", "))
+    }
+
+    fn inputs_len(&self) -> usize {
+        match &self.inputs {
+            RawInputs::Columns(columns) => columns.len(),
+            RawInputs::Array { .. } => self.inputs.values(),
+        }
+    }
+
+    /// What stands for a missing value of each cell.
+    fn fills(&self, each: &Statistics, file: &Origin) -> Result<Vec<Option<f64>>, DataError> {
+        if self.settings.missing != Missing::Mean {
+            return Ok(vec![None; each.len()]);
+        }
+        (0..each.len())
+            .map(|cell| {
+                if each.count(cell) > 0 || self.is_word(cell) {
+                    return Ok(Some(each.mean(cell)));
+                }
+                let what = format!(
+                    "{} `{}` has no value in any training row, so that there is no mean; leave it out",
+                    self.noun(),
+                    self.name(cell)
+                );
+                Err(DataError::Split { file: file.clone(), what })
+            })
+            .collect()
+    }
+
+    fn inputs_of(self, scales: Vec<Scale>, each: &Statistics, file: &Origin) -> Result<Inputs, DataError> {
+        let fills = self.fills(each, file)?;
+        let of_cell = |cell: usize| scales.get(cell).or(scales.first()).copied().unwrap_or(Scale::NONE);
+        let columns = match self.inputs {
+            RawInputs::Array { .. } => {
+                let fills = fills.into_iter().map_while(|fill| fill).collect();
+                let same = scales.windows(2).all(|pair| pair[0] == pair[1]);
+                let scales = if same { scales.into_iter().take(1).collect() } else { scales };
+                let channels_first = self.settings.layout == Some(crate::study::ImageLayout::ChannelsFirst);
+                return Ok(Inputs::Array { scales, fills, channels_first });
+            }
+            RawInputs::Columns(columns) => columns,
+        };
+        let may_miss = self.settings.missing == Missing::Mean;
+        let columns = columns.into_iter().zip(fills).enumerate().map(|(cell, (column, fill))| {
+            let scale = of_cell(cell);
+            let kind = match column.kind {
+                RawKind::Number => ColumnKind::Number { scale, fill },
+                RawKind::Flag => ColumnKind::Flag { scale, fill },
+                RawKind::Categories(names) => ColumnKind::Categories { names, may_miss },
+            };
+            Column { name: column.name, kind }
+        });
+        Ok(Inputs::Columns(columns.collect()))
+    }
+}
+
+/// Whether values that differ become the same, or nearly all do, where they are narrowed as they are.
+fn collapses(each: &Statistics, cell: usize) -> bool {
+    let (least, largest) = (each.least(cell), each.largest(cell));
+    if !each.is_rounded(cell) || least >= largest {
+        return false;
+    }
+    // Neighbouring 32-bit numbers have neighbouring bits.
+    let place = |number: f32| {
+        let bits = i64::from(number.to_bits());
+        if number.is_sign_negative() { -(bits & 0x7fff_ffff) } else { bits }
     };
-    match &features.values {
-        Values::U8(_) => Scaling::Uniform { factor: 1.0 / 255.0, offset: shift as f32 },
-        Values::F32(_) => uniform(features, held_out, shift),
-    }
+    place(largest as f32).abs_diff(place(least as f32)) < TOLD_APART_MIN
 }
 
-/// The least of all values to `shift`, the largest to `1 + shift`; if they are equal, all to 0.
-fn uniform(features: &Features, held_out: &[bool], shift: f64) -> Scaling {
-    let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
-    each_training_value(features, held_out, |_, value| {
-        least = least.min(value);
-        largest = largest.max(value);
-    });
-    let (factor, offset) = pair(1.0 / (largest - least), least, shift);
-    Scaling::Uniform { factor, offset }
+fn unit(low: f64, high: f64) -> Scale {
+    Scale { center: low, spread: high - low }
 }
 
-/// Mean 0 and variance 1, feature by feature; in two passes, as one pass cancels where the mean is large.
-fn standard(features: &Features, held_out: &[bool]) -> Scaling {
-    let row_values = features.row_values();
-    let rows = held_out.iter().filter(|&&held| !held).count() as f64;
-    // Sums are of differences from the first row: a constant feature sums to 0 exactly.
-    let mut first = vec![f64::NAN; row_values];
-    let mut means = vec![0.0; row_values];
-    each_training_value(features, held_out, |column, value| {
-        if first[column].is_nan() {
-            first[column] = value;
-        }
-        means[column] += value - first[column];
-    });
-    means.iter_mut().zip(&first).for_each(|(mean, first)| *mean = first + *mean / rows);
-    let mut squares = vec![0.0; row_values];
-    each_training_value(features, held_out, |column, value| {
-        let difference = value - means[column];
-        squares[column] += difference * difference;
-    });
-    let pairs = means.iter().zip(squares).map(|(&mean, squares)| pair(1.0 / (squares / rows).sqrt(), mean, 0.0));
-    let (factors, offsets) = pairs.unzip();
-    Scaling::PerFeature { factors, offsets }
+fn centered(low: f64, high: f64) -> Scale {
+    Scale { center: low + (high - low) / 2.0, spread: high - low }
 }
 
-/// Factor and offset that take `zero` to `shift`; both 0 where the factor is no 32-bit number, as without spread.
-fn pair(factor: f64, zero: f64, shift: f64) -> (f32, f32) {
-    let offset = (shift - zero * factor) as f32;
-    if (factor as f32).is_finite() && offset.is_finite() { (factor as f32, offset) } else { (0.0, 0.0) }
-}
-
-/// Calls `each` with the column and the value of every value that is trained on, in the file's order.
-fn each_training_value(features: &Features, held_out: &[bool], mut each: impl FnMut(usize, f64)) {
-    let trained = (0..features.rows).filter(|&row| !held_out[row]);
-    let row_values = features.row_values();
-    match &features.values {
-        Values::U8(values) => {
-            for row in trained {
-                let row = &values[row * row_values..][..row_values];
-                row.iter().enumerate().for_each(|(column, &value)| each(column, f64::from(value)));
+fn targets_of(each: &Statistics, scales: bool, outputs: usize, file: &Origin) -> Result<Vec<Scale>, DataError> {
+    (0..outputs)
+        .map(|output| {
+            if !scales {
+                return Ok(Scale::NONE);
             }
-        }
-        Values::F32(values) => {
-            for row in trained {
-                let row = &values[row * row_values..][..row_values];
-                row.iter().enumerate().for_each(|(column, &value)| each(column, f64::from(value)));
+            let scale = Scale { center: each.mean(output), spread: each.deviation(output) };
+            if !scale.center.is_finite() || !scale.spread.is_finite() {
+                let what = "the targets are so far apart that their spread is beyond 64 bits; scale them in the file";
+                return Err(DataError::Split { file: file.clone(), what: what.to_owned() });
             }
-        }
-    }
+            // Of a constant nothing is left but its value.
+            Ok(if scale.spread > 0.0 { scale } else { Scale { spread: 1.0, ..scale } })
+        })
+        .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::error::Origin;
-    use super::*;
+/// The cells of one row.
+#[derive(Clone, Copy)]
+pub(super) enum RowCells<'b> {
+    Bytes(&'b [u8]),
+    Numbers(&'b [f64]),
+}
 
-    fn features(shape: u32, values: Values) -> Features {
-        let rows = match &values {
-            Values::U8(values) => values.len(),
-            Values::F32(values) => values.len(),
-        } / shape as usize;
-        Features { file: Origin::file("x".into()), shape: vec![shape], rows, values }
+/// Calls `each` with every row that is trained on: bytes where the data set keeps bytes, whatever the file has.
+fn each_training_row(
+    element: Element,
+    batch: &mut Batch,
+    parts: &[Part],
+    cells: usize,
+    mut each: impl FnMut(RowCells<'_>, &[f64]),
+) {
+    match element {
+        Element::U8 => drop(batch.features.narrow()),
+        Element::F32 => drop(batch.features.widen()),
     }
-
-    #[test]
-    fn uniform_scaling_is_by_255_for_pixels_and_by_the_training_rows_for_numbers() {
-        let pixels = features(1, Values::U8(vec![0, 10, 20]));
-        // The last row is held out: its 100 must not count.
-        let numbers = features(1, Values::F32(vec![-1.0, 3.0, 100.0]));
-        let constant = features(1, Values::F32(vec![7.0, 7.0, 8.0]));
-        let tiny = features(1, Values::F32(vec![0.0, 1e-42, 0.0]));
-        for (name, kind, features, factor, offset) in [
-            ("none", ScalingKind::None, &numbers, 1.0, 0.0),
-            ("unit pixels", ScalingKind::Unit, &pixels, 1.0 / 255.0, 0.0),
-            ("centered pixels", ScalingKind::Centered, &pixels, 1.0 / 255.0, -0.5),
-            ("unit numbers", ScalingKind::Unit, &numbers, 0.25, 0.25),
-            ("centered numbers", ScalingKind::Centered, &numbers, 0.25, -0.25),
-            ("unit constant", ScalingKind::Unit, &constant, 0.0, 0.0),
-            ("centered constant", ScalingKind::Centered, &constant, 0.0, 0.0),
-            ("a factor beyond f32", ScalingKind::Unit, &tiny, 0.0, 0.0),
-        ] {
-            let scaling = of(kind, features, &[false, false, true]);
-            assert_eq!(scaling, Scaling::Uniform { factor, offset }, "{name}");
+    let width = batch.labels.len() / batch.rows.max(1);
+    for (row, _) in parts.iter().enumerate().filter(|(_, part)| **part == Part::Train) {
+        let labels = &batch.labels[row * width..(row + 1) * width];
+        let range = row * cells..(row + 1) * cells;
+        match &batch.features {
+            Cells::Bytes(bytes) => each(RowCells::Bytes(&bytes[range]), labels),
+            Cells::Numbers(numbers) => each(RowCells::Numbers(&numbers[range]), labels),
         }
-    }
-
-    #[test]
-    fn standard_scaling_gives_each_feature_mean_0_and_variance_1_and_a_constant_feature_0() {
-        let values = [[1.0, 0.1, 16_777_216.0], [3.0, 0.1, 16_777_218.0], [9.0, 5.0, 0.0]];
-        let numbers = features(3, Values::F32(values.concat()));
-        let pixels = features(3, Values::U8(vec![1, 4, 10, 3, 4, 20, 255, 0, 0]));
-        let held_out = [false, false, true];
-        let want = Scaling::PerFeature { factors: vec![1.0, 0.0, 1.0], offsets: vec![-2.0, 0.0, -16_777_217.0] };
-        assert_eq!(of(ScalingKind::Standard, &numbers, &held_out), want);
-        let want = Scaling::PerFeature { factors: vec![1.0, 0.0, 0.2], offsets: vec![-2.0, 0.0, -3.0] };
-        assert_eq!(of(ScalingKind::Standard, &pixels, &held_out), want);
     }
 }

@@ -1,14 +1,18 @@
-//! A data file as a stream of bytes: opened with care, unpacked if it is gzip, read without trust in its length.
+//! A data file as a stream of bytes: opened with care, unpacked if it is gzip or zstd, read without trust in its length.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::error::{DataError, Origin};
 
 /// The first two bytes of gzip. Names are not looked at: a renamed file is read as what it is.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The first four bytes of zstd.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Memory that unpacking zstd may take, as a power of two: what `zstd` itself allows.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Bytes that one byte of deflate can become at most (zlib technical details, Adler).
 const DEFLATE_RATIO_MAX: u64 = 1032;
 /// Bytes read at a time; a multiple of every number's size.
@@ -68,12 +72,17 @@ impl Source {
     pub(super) fn open(file: Origin) -> Result<Self, DataError> {
         let (mut opened, bytes) = open_file(&file)?;
         let failed = |error| DataError::of_file(&file, error);
-        let mut start = Vec::with_capacity(GZIP_MAGIC.len());
-        (&mut opened).take(GZIP_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+        let mut start = Vec::with_capacity(ZSTD_MAGIC.len());
+        (&mut opened).take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
         opened.rewind().map_err(failed)?;
         let buffered = BufReader::with_capacity(BUFFER_BYTES, opened);
-        Ok(if start == GZIP_MAGIC {
-            Self::new(file, Box::new(MultiGzDecoder::new(buffered)), Length::unpacked(bytes))
+        Ok(if start.starts_with(&GZIP_MAGIC) {
+            Self::new(file, Box::new(Members::Inside(GzDecoder::new(buffered))), Length::unpacked(bytes))
+        } else if start == ZSTD_MAGIC {
+            let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(failed)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
+            // A frame may repeat one byte without an end: nothing bounds what it becomes.
+            Self::new(file, Box::new(decoder), Length::AtMost(u64::MAX))
         } else {
             Self::new(file, Box::new(buffered), Length::Exactly(bytes))
         })
@@ -117,5 +126,43 @@ impl Source {
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer)
+    }
+}
+
+/// The members of a gzip file, one after another. Zeros between and behind them are padding, as `gzip` itself and
+/// Python take them.
+enum Members<R> {
+    Inside(GzDecoder<R>),
+    Between(R),
+    Ended,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match std::mem::replace(self, Self::Ended) {
+                Self::Inside(mut member) => match member.read(buffer) {
+                    Ok(0) => *self = Self::Between(member.into_inner()),
+                    read => {
+                        *self = Self::Inside(member);
+                        return read;
+                    }
+                },
+                Self::Between(mut rest) => {
+                    let ahead = rest.fill_buf()?;
+                    let zeros = ahead.iter().take_while(|&&byte| byte == 0).count();
+                    if ahead.is_empty() {
+                        return Ok(0);
+                    }
+                    let goes_on = zeros < ahead.len();
+                    rest.consume(zeros);
+                    *self = if goes_on { Self::Inside(GzDecoder::new(rest)) } else { Self::Between(rest) };
+                }
+                Self::Ended => return Ok(0),
+            }
+        }
     }
 }

@@ -1,135 +1,199 @@
-//! Comma-separated tables: a header line, then a row a line; columns are found by their names.
+//! The text of a table, row by row: cells, and where they stand.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::Cell as Shared;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use broadsweep_common::dataset::ROW_VALUES_MAX;
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator, Trim};
 
-use super::error::{self, Candidates, DataError, Origin, ValuePlace};
+use super::cells::{self, Cell};
+use super::dialect::{self, Squeezer, Written};
+use super::error::{Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
-use super::targets::{self, Labels};
-use super::{Features, RawPart, Values};
-use crate::study::LabelKind;
+use super::text;
+use crate::study::{ColumnName, Dialect};
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-
-/// Reads a table; tells the part and the names of its feature columns, by which the next table is read.
-pub(super) fn read(
-    file: Origin,
-    label: &str,
-    features: Option<&[String]>,
-    kind: LabelKind,
-) -> Result<(RawPart, Vec<String>), DataError> {
-    let mut table = Table::open(file)?;
-    let names = match features {
-        Some(names) => names.to_vec(),
-        None => table.names.iter().filter(|name| *name != label).cloned().collect(),
-    };
-    let label_place = table.column(label)?;
-    let places = names.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
-    if places.is_empty() {
-        return Err(DataError::NoFeatures { file: table.file, column: label.to_owned() });
-    }
-    if places.len() > ROW_VALUES_MAX {
-        let what = format!("{} feature columns; at most {ROW_VALUES_MAX} are read", places.len());
-        return Err(DataError::TooLarge { file: table.file, what });
-    }
-    let (mut values, mut labels) = (Vec::new(), Vec::new());
-    while table.next()? {
-        let class = table.number(label_place)?;
-        if kind == LabelKind::Classes && !targets::is_class(class) {
-            return Err(DataError::Class { place: table.place(label_place), value: class });
-        }
-        if labels.len() == u32::MAX as usize
-            || labels.try_reserve(1).is_err()
-            || values.try_reserve(places.len()).is_err()
-        {
-            let what = format!("there is no room for the rows from line {} on", table.record_line);
-            return Err(DataError::TooLarge { file: table.file, what });
-        }
-        labels.push(class);
-        for &place in &places {
-            values.push(table.number(place)? as f32);
-        }
-    }
-    let (file, rows, shape) = (table.file, labels.len(), vec![places.len() as u32]);
-    if rows == 0 {
-        return Err(DataError::NoRows { file });
-    }
-    let labels = Labels { file: file.clone(), rows, width: 1, values: labels };
-    let features = Features { file, shape, rows, values: Values::F32(values) };
-    Ok((RawPart { features, labels }, names))
-}
 
 /// A table while it is read, line by line.
 pub(super) struct Table {
     file: Origin,
     packed: bool,
     reader: Reader<Lines>,
-    allowed: Rc<Cell<u64>>,
-    names: Vec<String>,
-    /// Where each name stands; `None` if it stands twice.
-    places: BTreeMap<String, Option<usize>>,
+    allowed: Rc<Shared<u64>>,
+    written: Written,
+    names: Names,
     record: ByteRecord,
     record_line: u64,
+    /// Whether the record is the first row, which was read to count its cells.
+    is_ahead: bool,
+}
+
+/// What columns are called.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// In their order; empty for a column without a name.
+    all: Vec<String>,
+    places: BTreeMap<String, usize>,
+    /// Names that stood there more than once: all but the first are numbered.
+    twice: BTreeSet<String>,
+}
+
+impl Names {
+    /// Of a header line. A name that stands there again is numbered.
+    pub(super) fn of(given: impl Iterator<Item = String>) -> Self {
+        let mut names = Self::default();
+        for (place, given) in given.enumerate() {
+            let mut name = given.clone();
+            let mut number = 1;
+            while !name.is_empty() && names.places.contains_key(&name) {
+                number += 1;
+                name = format!("{given}.{number}");
+                names.twice.insert(given.clone());
+            }
+            if !name.is_empty() {
+                names.places.insert(name.clone(), place);
+            }
+            names.all.push(name);
+        }
+        names
+    }
+
+    /// Of columns that have only numbers.
+    pub(super) fn numbers(count: usize) -> Self {
+        Self::of((1..=count).map(|number| number.to_string()))
+    }
+
+    /// In their order.
+    pub(super) fn all(&self) -> &[String] {
+        &self.all
+    }
+
+    /// Those that stood there more than once.
+    pub(super) fn twice(&self) -> &BTreeSet<String> {
+        &self.twice
+    }
+
+    /// Where a column stands.
+    pub(super) fn find(&self, file: &Origin, column: &ColumnName) -> Result<usize, DataError> {
+        match column {
+            ColumnName::Name(name) => self.places.get(name).copied().ok_or_else(|| {
+                let candidates = Candidates::of(name, &self.all);
+                DataError::NoSuchColumn { file: file.clone(), column: name.clone(), candidates }
+            }),
+            ColumnName::Number(number) if *number <= self.all.len() => Ok(number - 1),
+            ColumnName::Number(number) => {
+                let what = format!("there is no column {number}: it has {}", self.all.len());
+                Err(DataError::Dialect { file: file.clone(), line: None, what })
+            }
+        }
+    }
+
+    /// What messages call the column at this place.
+    pub(super) fn shown(&self, place: usize) -> String {
+        match self.all.get(place) {
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => (place + 1).to_string(),
+        }
+    }
 }
 
 impl Table {
-    /// Opens a table and reads its header line.
+    /// Opens a table as programs write it, with a header line.
     pub(super) fn open(file: Origin) -> Result<Self, DataError> {
-        let source = Source::open(file.clone())?;
-        let packed = source.is_packed();
-        let allowed = Rc::new(Cell::new(LINE_BYTES_MAX));
-        let lines = Lines { source, allowed: Rc::clone(&allowed), last: None };
+        let source = Source::open(file)?;
+        Self::read(source, &Dialect { delimiter: Some(b','), ..Dialect::default() }, None, Some(Written::USUAL))
+    }
+
+    /// Opens a table, finds out how it is written, and reads its header line. `label` is a column that it should have.
+    pub(super) fn find(file: Origin, given: &Dialect, label: Option<&ColumnName>) -> Result<Self, DataError> {
+        Self::read(Source::open(file)?, given, label, None)
+    }
+
+    fn read(
+        source: Source,
+        given: &Dialect,
+        label: Option<&ColumnName>,
+        written: Option<Written>,
+    ) -> Result<Self, DataError> {
+        let (file, packed) = (source.file.clone(), source.is_packed());
+        let text = text::open(source, given.encoding.as_deref())?;
+        let written = match written {
+            Some(written) => written,
+            None => dialect::find(&file, &text.sample, text.is_whole, given, label)?,
+        };
+        let allowed = Rc::new(Shared::new(LINE_BYTES_MAX));
+        let squeezer = (written.delimiter == b' ').then(Squeezer::default);
+        let lines = Lines { text: text.reader, allowed: Rc::clone(&allowed), last: None, squeezer };
         let mut builder = ReaderBuilder::new();
         // Ragged lines are found here, where the line and both counts can be named.
         builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(BUFFER_BYTES);
         // By default the reader stops between `\r` and `\n`, and lines cannot be counted; `\r` is trimmed as a blank.
-        builder.terminator(Terminator::Any(b'\n'));
+        builder.terminator(Terminator::Any(b'\n')).delimiter(written.delimiter);
         let reader = builder.from_reader(lines);
-        let record = ByteRecord::new();
-        let mut table = Self {
-            file,
-            packed,
-            reader,
-            allowed,
-            names: Vec::new(),
-            places: BTreeMap::new(),
-            record,
-            record_line: 0,
-        };
+        let (names, record) = (Names::default(), ByteRecord::new());
+        let mut table =
+            Self { file, packed, reader, allowed, written, names, record, record_line: 0, is_ahead: false };
         if !table.read_record()? {
             return Err(DataError::NoRows { file: table.file });
         }
-        table.names = table.record.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        for (place, name) in table.names.iter().enumerate() {
-            table.places.entry(name.clone()).and_modify(|known| *known = None).or_insert(Some(place));
-        }
+        table.name_columns()?;
         Ok(table)
     }
 
-    /// Where a column stands.
-    pub(super) fn column(&self, name: &str) -> Result<usize, DataError> {
-        let (file, column) = (self.file.clone(), name.to_owned());
-        match self.places.get(name) {
-            None => {
-                let candidates = Candidates::of(name, &self.names);
-                Err(DataError::NoSuchColumn { file, column, candidates })
-            }
-            Some(Some(place)) => Ok(*place),
-            Some(None) => Err(DataError::ColumnTwice { file, column }),
+    fn name_columns(&mut self) -> Result<(), DataError> {
+        if !self.written.header {
+            (self.names, self.is_ahead) = (Names::numbers(self.record.len()), true);
+            return Ok(());
         }
+        if let Some(cell) = self.record.iter().find(|cell| std::str::from_utf8(cell).is_err()) {
+            return Err(self.unreadable(cell));
+        }
+        self.names = Names::of(self.record.iter().map(|name| cells::name(name).into_owned()));
+        Ok(())
+    }
+
+    /// What to say of text that is not UTF-8.
+    fn unreadable(&self, cell: &[u8]) -> DataError {
+        let byte = cell.utf8_chunks().find_map(|part| part.invalid().first().copied()).unwrap_or_default();
+        let what = format!(
+            "the byte {byte:02x} in \"{}\" is no UTF-8; if the text was written in another encoding, say in which: \
+             encoding = \"latin1\" or \"windows-1252\" in [data], for example",
+            super::error::shown(&String::from_utf8_lossy(cell))
+        );
+        DataError::Dialect { file: self.file.clone(), line: Some(self.record_line), what }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Origin {
+        &self.file
+    }
+
+    /// What its columns are called.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The decimal mark of its numbers.
+    pub(super) fn decimal(&self) -> u8 {
+        self.written.decimal
+    }
+
+    /// Where a column stands that no other is called like.
+    pub(super) fn column(&self, name: &str) -> Result<usize, DataError> {
+        if self.names.twice.contains(name) {
+            return Err(DataError::ColumnTwice { file: self.file.clone(), column: name.to_owned() });
+        }
+        self.names.find(&self.file, &ColumnName::Name(name.to_owned()))
     }
 
     /// Goes to the next row; `false` behind the last.
     pub(super) fn next(&mut self) -> Result<bool, DataError> {
-        let more = self.read_record()?;
-        let (got, want) = (self.record.len(), self.names.len());
+        let more = std::mem::take(&mut self.is_ahead) || self.read_record()?;
+        let (got, want) = (self.record.len(), self.names.all.len());
         if more && got != want {
             return Err(DataError::Ragged { file: self.file.clone(), line: self.record_line, got, want });
         }
@@ -165,40 +229,69 @@ impl Table {
 
     /// One field of the row, without the blanks around it.
     pub(super) fn text(&self, place: usize) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.record.get(place).unwrap_or_default())
+        String::from_utf8_lossy(self.bytes(place))
     }
 
-    /// The finite number in one field of the row.
-    fn number(&self, place: usize) -> Result<f64, DataError> {
-        let field = self.record.get(place).unwrap_or_default();
-        let Some(value) = std::str::from_utf8(field).ok().and_then(|text| text.parse::<f64>().ok()) else {
-            let text = error::shown(&String::from_utf8_lossy(field));
-            return Err(DataError::Text { place: self.place(place), text });
-        };
-        if !(value as f32).is_finite() {
-            return Err(DataError::NotFinite { place: self.place(place), value });
+    /// The same as it stands there.
+    pub(super) fn bytes(&self, place: usize) -> &[u8] {
+        self.record.get(place).unwrap_or_default()
+    }
+
+    /// What one field of the row says.
+    pub(super) fn cell(&self, place: usize) -> Cell<'_> {
+        match std::str::from_utf8(self.bytes(place)) {
+            Ok(text) if cells::is_missing(text) => Cell::Missing,
+            Ok(text) => Cell::Text(Cow::Borrowed(text)),
+            Err(_) => Cell::Unreadable,
         }
-        Ok(value)
     }
 
     /// Where a field of the row stands.
     pub(super) fn place(&self, place: usize) -> ValuePlace {
-        ValuePlace::Line { file: self.file.clone(), line: self.record_line, column: self.names[place].clone() }
+        ValuePlace::Line { file: self.file.clone(), line: self.record_line, column: self.names.shown(place) }
+    }
+
+    /// The error of a field that is no text.
+    pub(super) fn bad_text(&self, place: usize) -> DataError {
+        self.unreadable(self.bytes(place))
     }
 }
 
 /// The bytes of a table, the last line ended like the others. A line that is too long ends with
 /// [`io::ErrorKind::FileTooLarge`].
 struct Lines {
-    source: Source,
-    allowed: Rc<Cell<u64>>,
+    text: Box<dyn Read>,
+    allowed: Rc<Shared<u64>>,
     last: Option<u8>,
+    /// Of a table with spaces between its cells.
+    squeezer: Option<Squeezer>,
+}
+
+impl Lines {
+    fn read_text(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(squeezer) = &mut self.squeezer else { return self.text.read(buffer) };
+        // One byte of room for a space that is owed from the piece before.
+        let room = buffer.len().saturating_sub(1).max(1);
+        loop {
+            let mut piece = vec![0; room];
+            let bytes = self.text.read(&mut piece)?;
+            piece.truncate(bytes);
+            let left = squeezer.squeeze(&mut piece);
+            if bytes == 0 || left > 0 {
+                buffer[..left].copy_from_slice(&piece);
+                return Ok(left);
+            }
+        }
+    }
 }
 
 impl Read for Lines {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut bytes = self.source.read(buffer)?;
-        if bytes == 0 && self.last.is_some_and(|last| last != b'\n') && !buffer.is_empty() {
+        if buffer.len() < 2 {
+            return Err(io::ErrorKind::InvalidInput.into()); // the reader's buffer is far larger
+        }
+        let mut bytes = self.read_text(buffer)?;
+        if bytes == 0 && self.last.is_some_and(|last| last != b'\n') {
             buffer[0] = b'\n';
             bytes = 1;
         }

@@ -1,66 +1,86 @@
-//! What is predicted: labels as files hold them, and as classes or values.
+//! What is predicted: labels as files hold them, and the classes or values that they are.
 
 use broadsweep_common::dataset::TargetKind;
+use broadsweep_common::schema::{Outputs, Scale};
 
-use super::error::{CLASSES_MAX, DataError, Origin, Sides, ValuePlace};
-use crate::study::LabelKind;
+use super::error::{CLASSES_MAX, DataError, Origin, ValuePlace};
+use super::rows::RawLabels;
+use super::words::Words;
 
-/// The labels of one part, finite, row after row.
-#[derive(Debug)]
-pub(super) struct Labels {
-    /// Names them in errors.
-    pub(super) file: Origin,
-    /// How many rows.
-    pub(super) rows: usize,
-    /// Numbers a row.
-    pub(super) width: u32,
-    /// `rows × width`. As `f64`, so that a label that is nearly whole does not round to a class.
-    pub(super) values: Vec<f64>,
+/// Refuses a number that is no class: classes are whole.
+pub(super) fn check_class(value: f64, place: impl FnOnce() -> ValuePlace) -> Result<(), DataError> {
+    if !value.is_finite() {
+        return Err(DataError::NotFinite { place: place(), value });
+    }
+    if is_class(value) { Ok(()) } else { Err(DataError::Class { place: place(), value }) }
 }
 
-impl Labels {
-    /// Checks labels that came from an array; a table's are checked line by line.
-    pub(super) fn check(&self, kind: LabelKind) -> Result<(), DataError> {
-        if kind == LabelKind::Numbers {
-            return Ok(());
-        }
-        if self.width != 1 {
-            let shape = Sides([self.rows as u64, u64::from(self.width)].into());
-            let want = "labels of classes are one class a row, (rows,); of one-hot rows, take the argmax";
-            return Err(DataError::Shape { file: self.file.clone(), shape, want });
-        }
-        match self.values.iter().position(|&value| !is_class(value)) {
-            None => Ok(()),
-            Some(row) => {
-                let place = ValuePlace::Row { file: self.file.clone(), row, column: 0 };
-                Err(DataError::Class { place, value: self.values[row] })
+/// Whether `value` may be the number of a class: whole, and one that no rounding has changed.
+fn is_class(value: f64) -> bool {
+    value.fract() == 0.0 && value.abs() <= (1_u64 << 53) as f64
+}
+
+/// The classes of a column of words. Whole numbers are in their order, however they are written; words in theirs.
+pub(super) fn of_words(words: &Words, column: Option<String>) -> RawLabels {
+    let numbers: Option<Vec<f64>> = words.names().map(|word| word.replace(',', ".").parse().ok()).collect();
+    let Some(numbers) = numbers else {
+        let (names, order) = words.sorted();
+        let of = order.iter().enumerate().map(|(found, &class)| (found as f64, class as u32)).collect();
+        return RawLabels::Classes { column, names, of };
+    };
+    let mut distinct = numbers.clone();
+    distinct.sort_by(f64::total_cmp);
+    distinct.dedup_by(|a, b| *a == *b);
+    let class = |number: &f64| distinct.iter().position(|known| known == number).unwrap_or_default() as u32;
+    let of = numbers.iter().enumerate().map(|(found, number)| (found as f64, class(number))).collect();
+    RawLabels::Classes { column, names: distinct.iter().map(whole).collect(), of }
+}
+
+/// The classes of labels that are numbers, from those that occur, in any order.
+pub(super) fn of_numbers(mut found: Vec<f64>) -> RawLabels {
+    found.sort_by(f64::total_cmp);
+    found.dedup_by(|a, b| *a == *b);
+    let names = found.iter().map(whole).collect();
+    let of = found.iter().zip(0..).map(|(&number, class)| (number + 0.0, class)).collect();
+    RawLabels::Classes { column: None, names, of }
+}
+
+fn whole(number: &f64) -> String {
+    (*number as i64).to_string()
+}
+
+impl RawLabels {
+    /// For a program: classes keep their own numbers where these can be places, as all programs number them.
+    pub(super) fn with_own_numbers(self) -> Self {
+        let Self::Classes { column, names, of } = self else { return self };
+        let own: Option<Vec<u32>> =
+            names.iter().map(|name| name.parse().ok().filter(|number| *number < CLASSES_MAX)).collect();
+        let Some(own) = own else { return Self::Classes { column, names, of } };
+        let count = own.iter().max().map_or(0, |largest| largest + 1);
+        let of = of.iter().map(|&(label, class)| (label, own[class as usize])).collect();
+        Self::Classes { column, names: (0..count.max(2)).map(|class| class.to_string()).collect(), of }
+    }
+
+    /// What a data set with these labels predicts.
+    pub(super) fn kind(&self, file: &Origin) -> Result<TargetKind, DataError> {
+        match self {
+            Self::Classes { names, .. } if names.len() > CLASSES_MAX as usize => {
+                Err(DataError::ClassesMax { file: file.clone() })
             }
+            Self::Classes { names, .. } => match names.as_slice() {
+                [class] => Err(DataError::OneClass { file: file.clone(), class: super::error::shown(class) }),
+                names => Ok(TargetKind::Classes { count: names.len() as u32 }),
+            },
+            Self::Values { names } => Ok(TargetKind::Values { width: names.len() as u32 }),
         }
     }
-}
 
-/// Whether `value` is the number of a class.
-pub(super) fn is_class(value: f64) -> bool {
-    (0.0..f64::from(CLASSES_MAX)).contains(&value) && value.fract() == 0.0
-}
-
-/// What the targets of a study are, from the labels of its parts.
-pub(super) fn kind(kind: LabelKind, train: &Labels, test: Option<&Labels>) -> Result<TargetKind, DataError> {
-    match kind {
-        LabelKind::Classes => {
-            let values = train.values.iter().chain(test.iter().flat_map(|labels| &labels.values));
-            let largest = values.fold(0, |largest, &value| largest.max(value as u32));
-            Ok(TargetKind::Classes { count: (largest + 1).max(2) })
+    /// The same for people, with the scale of each value.
+    pub(super) fn outputs(&self, scales: Vec<Scale>) -> Outputs {
+        match self {
+            Self::Classes { column, names, .. } => Outputs::Classes { column: column.clone(), names: names.clone() },
+            Self::Values { names } => Outputs::Values { names: names.clone(), scales },
         }
-        LabelKind::Numbers => match test {
-            Some(test) if test.width != train.width => {
-                let row = |labels: &Labels| Sides([u64::from(labels.width)].into());
-                let (train_shape, test_shape) = (row(train), row(test));
-                let (train, test) = (train.file.clone(), test.file.clone());
-                Err(DataError::Unlike { train, train_shape, test, test_shape })
-            }
-            _ => Ok(TargetKind::Values { width: train.width }),
-        },
     }
 }
 
@@ -68,20 +88,52 @@ pub(super) fn kind(kind: LabelKind, train: &Labels, test: Option<&Labels>) -> Re
 mod tests {
     use super::*;
 
+    fn classes(words: &[&str]) -> (Vec<String>, Vec<(f64, u32)>) {
+        let mut list = Words::new(10);
+        let place = || ValuePlace::Row { file: Origin::file("x".into()), row: 0, column: 0 };
+        for word in words {
+            list.add(word, place);
+        }
+        let RawLabels::Classes { names, of, .. } = of_words(&list, None) else { panic!("no classes") };
+        (names, of)
+    }
+
     #[test]
-    fn only_whole_numbers_from_0_to_65_535_are_classes() {
+    fn only_whole_numbers_are_classes() {
         for (value, want) in [
             (0.0, true),
             (-0.0, true),
-            (65_535.0, true),
-            (65_536.0, false),
-            (-1.0, false),
+            (-1.0, true),
+            (1e15, true),
             (1.5, false),
             (2.999_999_999_999, false),
+            (1e17, false),
             (f64::NAN, false),
             (f64::INFINITY, false),
         ] {
             assert_eq!(is_class(value), want, "{value}");
         }
+    }
+
+    #[test]
+    fn classes_are_those_that_occur_numbers_by_size_and_words_by_letters() {
+        let (names, of) = classes(&["10", "9", "-1", "9.0"]);
+        assert_eq!(names, ["-1", "9", "10"]);
+        assert_eq!(of, [(0.0, 2), (1.0, 1), (2.0, 0), (3.0, 1)]);
+        let (names, of) = classes(&["dog", "10", "cat"]);
+        assert_eq!(names, ["10", "cat", "dog"]);
+        assert_eq!(of, [(0.0, 2), (1.0, 0), (2.0, 1)]);
+    }
+
+    #[test]
+    fn a_program_gets_the_numbers_that_the_file_has_where_they_can_be_places() {
+        let own = |found: &[f64]| {
+            let RawLabels::Classes { names, of, .. } = of_numbers(found.to_vec()).with_own_numbers() else {
+                panic!("no classes")
+            };
+            (names.len(), of)
+        };
+        assert_eq!(own(&[3.0, 1.0]), (4, vec![(1.0, 1), (3.0, 3)]));
+        assert_eq!(own(&[3.0, -1.0]), (2, vec![(-1.0, 0), (3.0, 1)]));
     }
 }

@@ -8,6 +8,8 @@
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
 //! | `setting` | what a setting accepts, fixed or searched |
+//! | `data_table` | the keys of the data table that tables have |
+//! | `data_settings` | what the data table asks for |
 //! | [`changes`] | values that the command line changes, in the text of the file |
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
@@ -15,6 +17,8 @@
 pub mod changes;
 mod cost;
 mod data;
+mod data_settings;
+mod data_table;
 mod diagnostic;
 mod file;
 mod model;
@@ -47,6 +51,10 @@ use self::diagnostic::Source;
 use self::file::Spans;
 
 pub use self::cost::Cost;
+pub use self::data_settings::{
+    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, Extra, HeldOut, ImageLayout, LabelKind, Missing,
+    PartArrays, PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
+};
 pub use self::diagnostic::Diagnostic;
 pub use self::file::parse;
 
@@ -99,7 +107,7 @@ impl Study {
     /// Whether every trial looks at the test rows after each epoch; of a program, whether it is given them.
     #[must_use]
     pub fn watches_test(&self) -> bool {
-        let has_test = self.data.as_ref().is_some_and(|data| data.source.has_test());
+        let has_test = self.data.as_ref().is_some_and(|data| data.has_test());
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
         match &self.trainer {
             Trainer::Network { .. } => asked || self.search.select == Select::Test,
@@ -112,7 +120,7 @@ impl Study {
     #[must_use]
     pub fn tests_the_best(&self) -> bool {
         let trained = matches!(self.trainer, Trainer::Network { .. });
-        let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::Winner && data.source.has_test());
+        let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::Winner && data.has_test());
         trained && asked && !self.watches_test()
     }
 
@@ -269,130 +277,6 @@ impl Default for CheckpointSettings {
     fn default() -> Self {
         Self { interval_ms: 0, bytes_per_s: 64 << 20 }
     }
-}
-
-/// The `[data]` table.
-#[derive(Clone, Debug)]
-pub struct DataSettings {
-    /// The files, by format.
-    pub source: DataSource,
-    /// Shape of one row: 1 side, or `(height, width, channels)`. By default what the file says.
-    pub shape: Option<Vec<u32>>,
-    /// Training rows that are drawn (by the study's seed) and held out for validation.
-    pub validation_rows: u64,
-    /// How features are scaled: for a program not at all.
-    pub scaling: ScalingKind,
-    /// What labels are.
-    pub labels: LabelKind,
-    /// When the test rows are looked at.
-    pub test: TestUse,
-}
-
-/// Paths are as written in the study; relative ones start at the study file's folder.
-#[derive(Clone, Debug)]
-pub enum DataSource {
-    /// IDX files, as MNIST comes; a `.gz` is unpacked.
-    Idx(PartPaths),
-    /// `NumPy` arrays, one a file; a `.gz` is unpacked.
-    Npy(PartPaths),
-    /// `NumPy` arrays in one archive.
-    Npz {
-        /// The archive.
-        file: PathBuf,
-        /// Names of the arrays in it, with or without `.npy`.
-        arrays: PartNames,
-    },
-    /// Comma-separated tables with a header line; a `.gz` is unpacked.
-    Csv {
-        /// Training (and validation) rows.
-        train_file: PathBuf,
-        /// Test rows.
-        test_file: Option<PathBuf>,
-        /// The target's column.
-        label_column: String,
-        /// The features' columns, in order; by default all others.
-        feature_columns: Option<Vec<String>>,
-    },
-}
-
-impl DataSource {
-    /// Whether there are test rows.
-    #[must_use]
-    pub fn has_test(&self) -> bool {
-        match self {
-            Self::Idx(paths) | Self::Npy(paths) => paths.test.is_some(),
-            Self::Npz { arrays, .. } => arrays.test.is_some(),
-            Self::Csv { test_file, .. } => test_file.is_some(),
-        }
-    }
-}
-
-/// The four arrays of a data set, as paths or as names in an archive.
-#[derive(Clone, Debug)]
-pub struct PartArrays<T> {
-    /// `(rows, ...)`.
-    pub train_features: T,
-    /// `(rows,)`, or `(rows, outputs)` for squared error.
-    pub train_labels: T,
-    /// Test features and labels; both or neither.
-    pub test: Option<(T, T)>,
-}
-
-/// The four arrays as files.
-pub type PartPaths = PartArrays<PathBuf>;
-/// The four arrays as names in an archive.
-pub type PartNames = PartArrays<String>;
-
-/// `scaling`: how features are scaled while a batch is gathered. Unwritten, pixels (idx) are scaled to `unit` and
-/// everything else is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalingKind {
-    /// Left as they are.
-    None,
-    /// To 0 .. 1: pixels by 255, numbers by the least and largest of the training rows (all features together).
-    Unit,
-    /// To -0.5 .. 0.5, likewise.
-    Centered,
-    /// Each feature to mean 0 and variance 1 over the training rows; a constant feature to 0.
-    Standard,
-}
-
-/// What labels are: a network's loss says it, and else `[data] labels`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelKind {
-    /// One class a row.
-    Classes,
-    /// One number a row, or several.
-    Numbers,
-}
-
-impl LabelKind {
-    /// What a loss is taken over.
-    #[must_use]
-    pub fn of(loss: Loss) -> Self {
-        match loss {
-            Loss::CrossEntropy => Self::Classes,
-            Loss::MeanSquaredError => Self::Numbers,
-        }
-    }
-
-    /// The loss over them.
-    #[must_use]
-    pub fn loss(self) -> Loss {
-        match self {
-            Self::Classes => Loss::CrossEntropy,
-            Self::Numbers => Loss::MeanSquaredError,
-        }
-    }
-}
-
-/// `[data] test`: when the test rows are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TestUse {
-    /// Once, after the search: for the best and the control.
-    Winner,
-    /// After every epoch of every trial: a column, never used to choose unless `select = "test"`.
-    All,
 }
 
 /// The `[search]` table.

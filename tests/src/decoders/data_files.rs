@@ -7,7 +7,10 @@ use broadsweep_common::dataset::Dataset;
 use broadsweep_common::task::Select;
 use broadsweep_driver::data;
 use broadsweep_driver::data::recording;
-use broadsweep_driver::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind, TestUse};
+use broadsweep_driver::study::{
+    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, HeldOut, LabelKind, Missing, PartArrays, PartFiles,
+    ScalingKind, TableFormat, TableSource,
+};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 
@@ -18,9 +21,10 @@ const TRIALS: &str = include_str!("../../studies/original.csv");
 
 /// Loads the study's data, once as classes and once as values; what is loaded can be opened.
 fn load(source: &DataSource) {
-    for (labels, scaling) in [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)] {
-        let (source, test) = (source.clone(), TestUse::Winner);
-        let settings = DataSettings { source, shape: None, validation_rows: 1, scaling, test, labels };
+    let kinds = [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)];
+    for ((labels, scaling), missing) in kinds.into_iter().zip([Missing::Mean, Missing::Drop]) {
+        let validation = HeldOut::Count(1);
+        let settings = DataSettings { validation, scaling, labels, missing, ..DataSettings::of(source.clone()) };
         if let Ok(loaded) = data::load(&settings, &data::Archive::default(), 7, folder()) {
             let header = loaded.header;
             assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);
@@ -30,7 +34,8 @@ fn load(source: &DataSource) {
 
 /// Features in `x`, labels in `y`.
 fn xy<T: From<&'static str>>() -> PartArrays<T> {
-    PartArrays { train_features: "x".into(), train_labels: "y".into(), test: None }
+    let train = ArrayPair { features: vec!["x".into()], labels: vec!["y".into()] };
+    PartArrays { train, validation: None, test: None, groups: None }
 }
 
 /// The bytes of features, beside good labels.
@@ -50,18 +55,28 @@ pub(super) fn npy(bytes: &[u8]) {
 /// An archive with both.
 pub(super) fn npz(bytes: &[u8]) {
     file("xy.npz", bytes);
-    load(&DataSource::Npz { file: "xy.npz".into(), arrays: xy() });
+    let files = PartFiles { train: vec!["xy.npz".into()], validation: None, test: None };
+    load(&DataSource::Npz { files, arrays: xy() });
 }
 
 /// A table with both.
 pub(super) fn csv(bytes: &[u8]) {
     file("train.csv", bytes);
-    load(&DataSource::Csv {
-        train_file: "train.csv".into(),
-        test_file: None,
-        label_column: "label".into(),
+    load(&table("train.csv", TableFormat::Text(Dialect::default())));
+}
+
+/// A table whose label is called so.
+fn table(file: &str, format: TableFormat) -> DataSource {
+    DataSource::Table(TableSource {
+        files: PartFiles { train: vec![file.into()], validation: None, test: None },
+        format,
+        label_column: ColumnName::Name("label".to_owned()),
         feature_columns: None,
-    });
+        leave_out: Vec::new(),
+        group_column: None,
+        category_columns: Vec::new(),
+        categories_max: 64,
+    })
 }
 
 /// The trials of an earlier run.

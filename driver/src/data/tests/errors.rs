@@ -50,7 +50,7 @@ fn a_missing_file_a_folder_and_a_device_are_refused() {
     assert_eq!(folder.load(&idx_xy(), LABELS).unwrap_err(), want);
     std::fs::create_dir(folder.path("x")).unwrap();
     assert_eq!(folder.load(&idx_xy(), LABELS).unwrap_err(), "x is a folder; name a file in it");
-    let null = settings(DataSource::Idx(PartArrays { train_features: "/dev/null".into(), ..xy() }));
+    let null = settings(DataSource::Idx(PartArrays { train: pair("/dev/null", "y"), ..xy() }));
     let want = "/dev/null is neither a file nor a folder; copy its contents into a file";
     assert_eq!(folder.load(&null, LABELS).unwrap_err(), want);
 }
@@ -72,10 +72,11 @@ fn a_size_that_the_header_denies_is_refused_packed_or_not() {
 #[test]
 fn sizes_that_no_memory_holds_are_refused_before_memory_is_taken() {
     let claim = idx(0x0e, &[4_000_000_000, 1 << 24], &[0; 8]);
-    let want = "x is too short: its header says (4000000000, 16777216) of f64, 536870912000000000 bytes of values, but \
-                8 follow; copy or download it again";
-    for (name, x) in [("plain", claim.clone()), ("packed", gz(&claim))] {
-        assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &idx_xy(), LABELS), want, "{name}");
+    let short = "x is too short: its header says (4000000000, 16777216) of f64, 536870912000000000 bytes of values, but \
+                 8 follow; copy or download it again";
+    let counts = "x has 4000000000 rows, but y has 1; each row of features needs its label";
+    for (want, x) in [(short, claim.clone()), (counts, gz(&claim))] {
+        assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &idx_xy(), LABELS), want);
     }
     let wide = idx(8, &[1, 1 << 24, 2], &[]);
     let want = "x is too large: rows of (16777216, 2) values; at most 16777216 are read";
@@ -93,15 +94,15 @@ fn a_file_that_unpacks_to_more_than_its_header_says_is_not_unpacked_to_its_end()
     (0..1024).for_each(|_| bomb.extend(&member));
     let want = "x is too long: its header says (1, 1) of u8, 1 bytes of values, but more follow; copy or download it \
                 again";
-    assert_eq!(error(&[("x", bomb), ("y", labels(&[0]))], &idx_xy(), LABELS), want);
+    assert_eq!(error(&[("x", bomb), ("y", labels(&[0]))], &idx_xy(), LabelKind::Numbers), want);
 }
 
 #[test]
 fn shapes_that_do_not_fit_name_the_files() {
     let (x, y) = (idx(8, &[2, 4], &[0; 8]), labels(&[0, 1]));
     let shape = |sides: &[u32]| DataSettings { shape: Some(sides.to_vec()), ..idx_xy() };
-    let all = settings(DataSource::Idx(PartArrays { test: Some(("u".into(), "y".into())), ..xy() }));
-    let validation = |validation_rows| DataSettings { validation_rows, ..idx_xy() };
+    let all = settings(DataSource::Idx(PartArrays { test: Some(pair("u", "y")), ..xy() }));
+    let validation = |rows| DataSettings { validation: HeldOut::Count(rows), ..idx_xy() };
     let refused = "which `shape` (3, 1, 1) cannot describe; correct `shape`";
     for (settings, x, y, want) in [
         (&idx_xy(), &x, &labels(&[0, 1, 1]), "x has 2 rows, but y has 3; each row of features needs its label"),
@@ -129,12 +130,12 @@ fn shapes_that_do_not_fit_name_the_files() {
         (&idx_xy(), &idx(8, &[2, 0], &[]), &y, "x has shape (2, 0); rows need at least one value"),
         (&idx_xy(), &idx(8, &[0, 4], &[]), &y, "x has no rows; at least one is needed"),
         (&idx_xy(), &idx(8, &[], &[1]), &y, "x has shape (); that is a single number, and rows are needed"),
-        (&all, &x, &y, "x has rows of (4,), but u has rows of (2, 2, 1); training and test rows need one shape"),
+        (&all, &x, &y, "x has rows of (4,), but u has rows of (2, 2); training and test rows need one shape"),
         (
             &validation(2),
             &x,
             &y,
-            "x has 2 rows; `validation_rows` is 2 and has to be below that, to leave rows to train on",
+            "x: it has 2 rows; `validation_rows` is 2 and has to be below that, to leave rows to train on",
         ),
     ] {
         let files = [("x", x.clone()), ("y", y.clone()), ("u", idx(8, &[2, 2, 2], &[0; 8]))];
@@ -148,26 +149,31 @@ fn values_that_are_no_finite_number_or_no_class_are_named_with_their_place() {
     let y = |values: [f64; 2]| npy("<f8", false, "(2,)", &values.map(f64::to_le_bytes).concat());
     let numbers = x([1.0, 2.0, 3.0, 4.0]);
     let finite = "is not a finite 32-bit number; replace it, or leave the row out";
-    let class = "is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most 65536; if \
+    let class = "is not a class: classes are whole numbers or words; if \
                  labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program labels = \"numbers\" \
                  in [data]";
     let squared = LabelKind::Numbers;
+    let missing = "repair it, or write in [data] missing = \"mean\" (the mean of the column stands for it) or missing = \
+                   \"drop\" (its row is left out)";
     for (x, y, loss, want) in [
         (
             x([1.0, f64::NAN, 3.0, 4.0]),
             y([0.0, 1.0]),
             LABELS,
-            format!("x, row 0, column 1 (counted from 0): NaN {finite}"),
+            format!("x, row 0, column 1 (counted from 0): the value is missing; {missing}"),
         ),
         (x([1.0, 2.0, 1e39, 4.0]), y([0.0, 1.0]), LABELS, {
-            format!("x, row 1, column 0 (counted from 0): inf {finite}")
+            format!("x, row 1, column 0 (counted from 0): 1e39 {finite}")
         }),
         (numbers.clone(), y([0.0, -f64::INFINITY]), squared, {
             format!("y, row 1, column 0 (counted from 0): -inf {finite}")
         }),
         (numbers.clone(), y([0.0, 1.5]), LABELS, format!("y, row 1, column 0 (counted from 0): 1.5 {class}")),
-        (numbers.clone(), y([-1.0, 1.0]), LABELS, format!("y, row 0, column 0 (counted from 0): -1 {class}")),
-        (numbers.clone(), y([0.0, 65_536.0]), LABELS, format!("y, row 1, column 0 (counted from 0): 65536 {class}")),
+        (numbers.clone(), y([0.0, f64::NAN]), LABELS, {
+            "y, row 1, column 0 (counted from 0): the label is missing; repair it, or write missing = \"drop\" in [data] to \
+             leave such rows out"
+                .to_owned()
+        }),
     ] {
         assert_eq!(error(&[("x", x), ("y", y)], &npy_xy(), loss), want);
     }
@@ -237,21 +243,25 @@ fn archives_name_the_array() {
         }),
         (x.clone(), "xy.npz is no NPZ file: it starts with 93 4e 55 4d; check `format` and the path in [data]"),
     ] {
-        assert_eq!(error(&[("xy.npz", archive)], &npz_xy(), LABELS), want);
+        assert_eq!(error(&[("xy.npz", archive)], &npz_xy(), LabelKind::Numbers), want);
     }
 }
 
 #[test]
 fn tables_name_line_and_column() {
-    let class = "is not a class: classes are whole numbers from 0 to the number of classes less 1, of at most 65536; if \
+    let class = "is not a class: classes are whole numbers or words; if \
                  labels are numbers, write loss = \"mean_squared_error\" in [model], or for a program labels = \"numbers\" \
                  in [data]";
-    let number = "is not a number; repair it, or leave its row or its column out";
+    let number = "is not a number; repair it, or leave its row or its column out; if the column holds words, list it in \
+                  `category_columns`";
+    let missing = "the value is missing; repair it, or write in [data] missing = \"mean\" (the mean of the column stands for \
+                   it) or missing = \"drop\" (its row is left out)";
+    let label = "the label is missing; repair it, or write missing = \"drop\" in [data] to leave such rows out";
     let finite = "is not a finite 32-bit number; replace it, or leave the row out";
     for (text, want) in [
         ("a,lable\n1,0\n", "train.csv has no column `label`; did you mean `lable`? It has: a, lable".to_owned()),
         ("a,b\n1,0\n", "train.csv has no column `label`; It has: a, b".to_owned()),
-        ("a,label,a\n1,0,1\n", "train.csv has more than one column `a`; rename all but one".to_owned()),
+        ("a,label,label\n1,0,1\n", "train.csv has more than one column `label`; rename all but one".to_owned()),
         ("label\n0\n", "train.csv has no column besides the label's, `label`; features need at least one".to_owned()),
         ("a,label\n", "train.csv has no rows; at least one is needed".to_owned()),
         ("\n\n", "train.csv has no rows; at least one is needed".to_owned()),
@@ -265,8 +275,8 @@ fn tables_name_line_and_column() {
         ("a,label\r\n1,0\r\ntall,1\r\n", format!("train.csv, line 3, column `a`: \"tall\" {number}")),
         ("a,label\n\n\n1,0\n\ntall,1\n", format!("train.csv, line 6, column `a`: \"tall\" {number}")),
         ("a,label\n\"1\",0\n\"2\n3\",0\n", format!("train.csv, line 3, column `a`: \"2\\n3\" {number}")),
-        ("a,label\n1,\n", format!("train.csv, line 2, column `label`: \"\" {number}")),
-        ("a,label\nnan,0\n", format!("train.csv, line 2, column `a`: NaN {finite}")),
+        ("a,label\n1,\n", format!("train.csv, line 2, column `label`: {label}")),
+        ("a,label\nnan,0\n", format!("train.csv, line 2, column `a`: {missing}")),
         ("a,label\n1e39,0\n", format!("train.csv, line 2, column `a`: 1e39 {finite}")),
         ("a,label\n1,inf\n", format!("train.csv, line 2, column `label`: inf {finite}")),
         ("a,label\n1,0.5\n", format!("train.csv, line 2, column `label`: 0.5 {class}")),
@@ -293,7 +303,7 @@ fn a_quote_that_is_never_closed_does_not_fill_the_memory() {
 fn targets_of_another_width_in_the_test_rows_name_both_files() {
     let (x, y) = (npy("|u1", false, "(2, 1)", &[3, 4]), npy("|u1", false, "(2,)", &[0, 1]));
     let v = npy("|u1", false, "(2, 2)", &[0, 1, 2, 3]);
-    let settings = settings(DataSource::Npy(PartArrays { test: Some(("x".into(), "v".into())), ..xy() }));
+    let settings = settings(DataSource::Npy(PartArrays { test: Some(pair("x", "v")), ..xy() }));
     let want = "y has rows of (1,), but v has rows of (2,); training and test rows need one shape";
     assert_eq!(error(&[("x", x), ("y", y), ("v", v)], &settings, LabelKind::Numbers), want);
 }
@@ -303,5 +313,5 @@ fn rows_too_wide_for_a_scaling_of_each_value_are_refused() {
     let x = idx(8, &[1, (1 << 22) + 1], &vec![0; (1 << 22) + 1]);
     let standard = DataSettings { scaling: ScalingKind::Standard, ..idx_xy() };
     let want = "x is too large: rows of 4194305 values; `scaling = \"standard\"` takes at most 4194304";
-    assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &standard, LABELS), want);
+    assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &standard, LabelKind::Numbers), want);
 }

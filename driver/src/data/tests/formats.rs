@@ -32,10 +32,10 @@ fn idx_types_are_read_in_their_order_of_bytes_and_only_u8_stays_as_it_is() {
         let loaded = Folder::with(&files).load(&idx_xy(), LabelKind::Classes).unwrap();
         assert_eq!(
             (loaded.header.element, loaded.header.targets),
-            (element, TargetKind::Classes { count: 3 }),
+            (element, TargetKind::Classes { count: 2 }),
             "{name}"
         );
-        assert_eq!(values(loaded, Part::Train), (want.to_vec(), vec![0.0, 2.0]), "{name}");
+        assert_eq!(values(loaded, Part::Train), (want.to_vec(), vec![0.0, 1.0]), "{name}");
     }
 }
 
@@ -104,12 +104,8 @@ fn archives_are_read_stored_and_deflated_with_names_with_and_without_npy() {
     {
         for ending in ["", ".npy"] {
             let folder = Folder::with(&[("xy.npz", archive.clone())]);
-            let arrays = PartArrays {
-                train_features: format!("x{ending}"),
-                train_labels: format!("y{ending}"),
-                test: Some(("x".to_owned(), "y".to_owned())),
-            };
-            let settings = settings(DataSource::Npz { file: "xy.npz".into(), arrays });
+            let train = ArrayPair { features: vec![format!("x{ending}")], labels: vec![format!("y{ending}")] };
+            let settings = npz(PartArrays { train, test: Some(pair("x", "y")), ..xy() });
             let loaded = folder.load(&settings, LabelKind::Classes).unwrap();
             assert_eq!(loaded.header.rows, [2, 0, 2], "{name}{ending}");
             assert_eq!(values(loaded, Part::Test), (vec![0.5, 1.5], vec![1.0, 0.0]), "{name}{ending}");
@@ -126,21 +122,30 @@ fn squared_error_takes_one_number_a_row_or_some() {
             ("x", npy("|u1", false, "(2, 1)", &[3, 4])),
             ("y", npy("<f4", false, sides, &f32_bytes(&want))),
         ]);
-        let loaded = folder.load(&npy_xy(), LabelKind::Numbers).unwrap();
+        let settings = DataSettings { scales_targets: false, ..npy_xy() };
+        let loaded = folder.load(&settings, LabelKind::Numbers).unwrap();
         assert_eq!(loaded.header.targets, TargetKind::Values { width }, "{name}");
         assert_eq!(values(loaded, Part::Train).1, want, "{name}");
     }
 }
 
 #[test]
-fn classes_are_counted_over_training_and_test_rows_and_are_at_least_two() {
-    for (test_label, count) in [(0_u8, 2), (1, 2), (6, 7)] {
+fn classes_are_those_that_occur_in_training_and_test_rows() {
+    for (test_label, count) in [(1, 2), (6, 2), (0_u8, 1)] {
         let one = |label: u8| (idx(8, &[1, 1], &[0]), idx(8, &[1], &[label]));
         let ((x, y), (u, v)) = (one(0), one(test_label));
         let folder = Folder::with(&[("x", x), ("y", y), ("u", u), ("v", v)]);
-        let settings = settings(DataSource::Idx(PartArrays { test: Some(("u".into(), "v".into())), ..xy() }));
-        let targets = folder.load(&settings, LabelKind::Classes).unwrap().header.targets;
-        assert_eq!(targets, TargetKind::Classes { count }, "test label {test_label}");
+        let settings = settings(DataSource::Idx(PartArrays { test: Some(pair("u", "v")), ..xy() }));
+        let loaded = folder.load(&settings, LabelKind::Classes);
+        if count == 1 {
+            let want = "y: all rows have the class \"0\"; at least two classes are needed to tell apart";
+            assert_eq!(loaded.unwrap_err(), want);
+            continue;
+        }
+        let loaded = loaded.unwrap();
+        assert_eq!(loaded.header.targets, TargetKind::Classes { count }, "test label {test_label}");
+        let last = test_label.to_string();
+        assert_eq!(loaded.schema.unwrap().output_name(1), Some(last.as_str()));
     }
 }
 
@@ -151,8 +156,9 @@ fn pixels_are_widened_if_the_other_part_has_numbers() {
         ("y", npy("|u1", false, "(1,)", &[0])),
         ("u", npy("<f4", false, "(1, 1)", &f32_bytes(&[0.5]))),
     ]);
-    let settings = settings(DataSource::Npy(PartArrays { test: Some(("u".into(), "y".into())), ..xy() }));
-    let loaded = folder.load(&settings, LabelKind::Classes).unwrap();
+    let mut settings = settings(DataSource::Npy(PartArrays { test: Some(pair("u", "y")), ..xy() }));
+    settings.scales_targets = false;
+    let loaded = folder.load(&settings, LabelKind::Numbers).unwrap();
     assert_eq!(loaded.header.element, Element::F32);
     assert_eq!(values(loaded, Part::Train).0, [200.0]);
 }
@@ -171,8 +177,9 @@ fn columns_of_tables_are_found_by_name_in_each_file() {
     assert_eq!(values(loaded, Part::Test), (vec![8.0, 7.0], vec![2.0]));
 
     let mut chosen = csv(false);
-    let DataSource::Csv { feature_columns, .. } = &mut chosen.source else { panic!("csv() is no table") };
-    *feature_columns = Some(vec!["b, c".to_owned()]);
+    chosen.scales_targets = false;
+    let DataSource::Table(table) = &mut chosen.source else { panic!("csv() is no table") };
+    table.feature_columns = Some(vec![ColumnName::Name("b, c".to_owned())]);
     let loaded = folder.load(&chosen, LabelKind::Numbers).unwrap();
     assert_eq!(values(loaded, Part::Train), (vec![2.5, 4.0], vec![0.0, 1.0]));
 }
@@ -181,7 +188,7 @@ fn columns_of_tables_are_found_by_name_in_each_file() {
 fn the_same_files_and_seed_give_the_same_bytes_with_every_row_in_one_part() {
     let rows: Vec<u8> = (0..50).collect();
     let folder = Folder::with(&[("x", idx(8, &[50, 1], &rows)), ("y", idx(8, &[50], &rows))]);
-    let settings = DataSettings { validation_rows: 20, scaling: ScalingKind::Standard, ..idx_xy() };
+    let settings = DataSettings { validation: HeldOut::Count(20), scaling: ScalingKind::Standard, ..idx_xy() };
     let load = || folder.load(&settings, LabelKind::Classes).unwrap();
     assert_eq!(load().bytes.as_ref(), load().bytes.as_ref());
     let (train, validation) = (values(load(), Part::Train), values(load(), Part::Validation));

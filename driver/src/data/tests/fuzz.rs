@@ -30,7 +30,7 @@ fn load_is_total(name: &str, bytes: Vec<u8>, settings: &DataSettings) -> bool {
     let folder = Folder::with(&[("y", labels), (name, bytes)]);
     let mut loaded_any = false;
     for (loss, scaling) in [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)] {
-        let settings = DataSettings { scaling, validation_rows: 1, ..settings.clone() };
+        let settings = DataSettings { scaling, validation: HeldOut::Count(1), ..settings.clone() };
         if let Ok(loaded) = folder.load(&settings, loss) {
             let header = loaded.header;
             assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);

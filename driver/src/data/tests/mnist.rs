@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Element, Features, Part, Scaling, TargetKind, Targets};
 
-use super::{Archive, DataSource, PartArrays, ScalingKind, load, settings};
+use super::{Archive, ArrayPair, DataSource, HeldOut, PartArrays, ScalingKind, load, settings};
 
-fn path(name: &str) -> PathBuf {
-    Path::new("../examples/mnist/data").join(name)
+fn pair(features: &str, labels: &str) -> ArrayPair<PathBuf> {
+    let path = |name: &str| vec![Path::new("../examples/mnist/data").join(name)];
+    ArrayPair { features: path(features), labels: path(labels) }
 }
 
 fn mnist(validation_rows: u64) -> Dataset {
     let mut settings = settings(DataSource::Idx(PartArrays {
-        train_features: path("train-images-idx3-ubyte.gz"),
-        train_labels: path("train-labels-idx1-ubyte.gz"),
-        test: Some((path("t10k-images-idx3-ubyte.gz"), path("t10k-labels-idx1-ubyte.gz"))),
+        train: pair("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+        validation: None,
+        test: Some(pair("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")),
+        groups: None,
     }));
-    settings.validation_rows = validation_rows;
+    settings.validation = HeldOut::Count(validation_rows);
     settings.scaling = ScalingKind::Centered;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     Dataset::open(Arc::new(load(&settings, &Archive::default(), 1, folder).unwrap().bytes)).unwrap()

@@ -5,6 +5,8 @@ mod formats;
 mod fuzz;
 mod mnist;
 mod recording;
+mod same_bytes;
+mod tables;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -17,7 +19,10 @@ use tempfile::TempDir;
 
 use super::files::Archive;
 use super::{Loaded, load};
-use crate::study::{DataSettings, DataSource, LabelKind, PartArrays, ScalingKind, TestUse};
+use crate::study::{
+    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, HeldOut, LabelKind, PartArrays, PartFiles, ScalingKind,
+    TableFormat, TableSource,
+};
 
 /// A folder with data files.
 struct Folder(TempDir);
@@ -47,13 +52,17 @@ impl Folder {
 }
 
 fn settings(source: DataSource) -> DataSettings {
-    let (shape, scaling, test) = (None, ScalingKind::None, TestUse::Winner);
-    DataSettings { source, shape, validation_rows: 0, scaling, test, labels: LabelKind::Classes }
+    DataSettings::of(source)
+}
+
+/// One pair of arrays.
+fn pair<T: From<&'static str>>(features: &'static str, labels: &'static str) -> ArrayPair<T> {
+    ArrayPair { features: vec![features.into()], labels: vec![labels.into()] }
 }
 
 /// Training rows of `x`, with their labels in `y`.
 fn xy<T: From<&'static str>>() -> PartArrays<T> {
-    PartArrays { train_features: "x".into(), train_labels: "y".into(), test: None }
+    PartArrays { train: pair("x", "y"), validation: None, test: None, groups: None }
 }
 
 fn idx_xy() -> DataSettings {
@@ -64,17 +73,32 @@ fn npy_xy() -> DataSettings {
     settings(DataSource::Npy(xy()))
 }
 
+fn npz(arrays: PartArrays<String>) -> DataSettings {
+    let files = PartFiles { train: vec!["xy.npz".into()], validation: None, test: None };
+    settings(DataSource::Npz { files, arrays })
+}
+
 fn npz_xy() -> DataSettings {
-    settings(DataSource::Npz { file: "xy.npz".into(), arrays: xy() })
+    npz(xy())
+}
+
+/// Tables as a study without further keys reads them.
+fn tables(train: &str, test: Option<&str>, format: TableFormat) -> TableSource {
+    TableSource {
+        files: PartFiles { train: vec![train.into()], validation: None, test: test.map(|test| vec![test.into()]) },
+        format,
+        label_column: ColumnName::Name("label".to_owned()),
+        feature_columns: None,
+        leave_out: Vec::new(),
+        group_column: None,
+        category_columns: Vec::new(),
+        categories_max: 64,
+    }
 }
 
 fn csv(test: bool) -> DataSettings {
-    settings(DataSource::Csv {
-        train_file: "train.csv".into(),
-        test_file: test.then(|| "test.csv".into()),
-        label_column: "label".into(),
-        feature_columns: None,
-    })
+    let format = TableFormat::Text(Dialect::default());
+    settings(DataSource::Table(tables("train.csv", test.then_some("test.csv"), format)))
 }
 
 /// An IDX file.

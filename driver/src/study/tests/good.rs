@@ -8,7 +8,7 @@ use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer};
 
 use super::{EXAMPLES, GOOD, changed, configurations, data, network, resolves, with_table};
-use crate::study::{DataSource, ScalingKind, Study, TestUse, parse};
+use crate::study::{ColumnName, DataSource, ScalingKind, Study, TestUse, parse};
 use broadsweep_scheduler::SchedulingConfig;
 use broadsweep_search::{Domain, SamplerKind};
 
@@ -114,24 +114,23 @@ fn with_data(rows: &[&str]) -> Study {
 fn each_format_has_its_own_keys() {
     let arrays = "train_features = 'x'\ntrain_labels = 'y'\nvalidation_rows = 9";
     let study = with_data(&["format = 'npy'", arrays, "shape = [28, 28, 1]", "scaling = 'standard'"]);
-    assert!(matches!(&data(&study).source, DataSource::Npy(paths) if paths.train_labels == Path::new("y")));
+    assert!(matches!(&data(&study).source, DataSource::Npy(paths) if paths.train.labels == [Path::new("y")]));
     assert_eq!((data(&study).shape.clone(), data(&study).scaling), (Some(vec![28, 28, 1]), ScalingKind::Standard));
-    assert!(!data(&study).source.has_test());
+    assert!(!data(&study).has_test());
 
     let test = "test_features = 'tx'\ntest_labels = 'ty'\ntest = 'all'";
     let study = with_data(&["format = 'npz'", "file = 'a.npz'", arrays, test]);
     assert!(study.description(Vec::new()).test_every_trial);
     assert_eq!((data(&study).scaling, data(&study).test), (ScalingKind::None, TestUse::All));
-    let DataSource::Npz { file, arrays } = &data(&study).source else { panic!("not read as npz") };
-    assert_eq!((file.as_path(), arrays.train_features.as_str()), (Path::new("a.npz"), "x"));
+    let DataSource::Npz { files, arrays } = &data(&study).source else { panic!("not read as npz") };
+    assert_eq!((&files.train, &arrays.train.features), (&vec!["a.npz".into()], &vec!["x".to_owned()]));
 
     let columns = "label_column = 'price'\nfeature_columns = ['a', 'b']";
     let study = with_data(&["format = 'csv'", "train_file = 'a.csv'", columns, "validation_rows = 9"]);
-    let DataSource::Csv { label_column, feature_columns, test_file, .. } = &data(&study).source else {
-        panic!("not read as csv");
-    };
-    assert_eq!((label_column.as_str(), test_file), ("price", &None));
-    assert_eq!(feature_columns.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
+    let DataSource::Table(table) = &data(&study).source else { panic!("not read as a table") };
+    let name = |name: &str| ColumnName::Name(name.to_owned());
+    assert_eq!((&table.label_column, &table.files.test), (&name("price"), &None));
+    assert_eq!(table.feature_columns.as_deref(), Some(&[name("a"), name("b")][..]));
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! Tables of either kind, row by row: text or Parquet.
+
+use std::path::PathBuf;
+
+use super::cells::{self, Cell};
+use super::error::{DataError, Origin, ValuePlace};
+use super::parquet::ParquetTable;
+use super::table::{Names, Table};
+use crate::study::{TableFormat, TableSource};
+
+/// A table of either kind, at one of its rows.
+pub(super) enum AnyTable {
+    Text(Table),
+    Parquet(ParquetTable),
+}
+
+impl AnyTable {
+    pub(super) fn open(path: PathBuf, source: &TableSource) -> Result<Self, DataError> {
+        let file = Origin::file(path);
+        Ok(match &source.format {
+            TableFormat::Text(dialect) => Self::Text(Table::find(file, dialect, Some(&source.label_column))?),
+            TableFormat::Parquet => Self::Parquet(ParquetTable::open(file)?),
+        })
+    }
+
+    pub(super) fn file(&self) -> &Origin {
+        match self {
+            Self::Text(table) => table.file(),
+            Self::Parquet(table) => table.file(),
+        }
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        match self {
+            Self::Text(table) => table.names(),
+            Self::Parquet(table) => table.names(),
+        }
+    }
+
+    /// Says which columns will be asked for.
+    pub(super) fn want(&mut self, places: &[usize]) -> Result<(), DataError> {
+        match self {
+            Self::Text(_) => Ok(()),
+            Self::Parquet(table) => table.want(places),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<bool, DataError> {
+        match self {
+            Self::Text(table) => table.next(),
+            Self::Parquet(table) => table.next(),
+        }
+    }
+
+    pub(super) fn cell(&self, place: usize) -> Cell<'_> {
+        match self {
+            Self::Text(table) => table.cell(place),
+            Self::Parquet(table) => table.cell(place),
+        }
+    }
+
+    pub(super) fn place(&self, place: usize) -> ValuePlace {
+        match self {
+            Self::Text(table) => table.place(place),
+            Self::Parquet(table) => table.place(place),
+        }
+    }
+
+    /// The number that a cell spells.
+    pub(super) fn spelled(&self, text: &str) -> Option<f64> {
+        let decimal = match self {
+            Self::Text(table) => table.decimal(),
+            Self::Parquet(_) => b'.',
+        };
+        cells::number(text.as_bytes(), decimal)
+    }
+
+    pub(super) fn bad_text(&self, place: usize) -> DataError {
+        match self {
+            Self::Text(table) => table.bad_text(place),
+            Self::Parquet(table) => table.bad_text(place),
+        }
+    }
+}
