@@ -160,7 +160,10 @@ impl Inputs {
                             take(fill.filter(|_| cell.is_nan()).unwrap_or(cell), *scale);
                         }
                         ColumnKind::Categories { names, .. } => {
-                            (0..names.len()).for_each(|place| take(f64::from(place as f64 == cell), Scale::NONE));
+                            // NaN is no place.
+                            let chosen = (cell >= 0.0).then_some(cell as usize);
+                            let mark = |place| f64::from(chosen == Some(place));
+                            (0..names.len()).for_each(|place| take(mark(place), Scale::NONE));
                         }
                     }
                 }

@@ -207,7 +207,8 @@ impl Header {
     fn check_target_scaling(&self) -> Result<(), DatasetError> {
         let bad = |what: &'static str| Err(DatasetError::Header { what });
         let of_values = matches!(self.targets, TargetKind::Values { .. });
-        if !self.target_scaling.is_empty() && !(of_values && self.target_scaling.len() == self.targets.outputs()) {
+        let fits = of_values && self.target_scaling.len() == self.targets.outputs();
+        if !(self.target_scaling.is_empty() || fits) {
             return bad("the number of target scalings");
         }
         if !self.target_scaling.iter().all(TargetScaling::is_usable) {
