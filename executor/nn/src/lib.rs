@@ -12,6 +12,7 @@
 //! | `report` | what a training reports: of an epoch, of a part of the data, of its end |
 //! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
 //! | `evaluate` | scores of whole parts of the data |
+//! | `predict` | what a network makes of rows: probabilities of classes, or values |
 //! | `early_stop` | when to stop, and which epoch counts |
 //! | `batch` | the order of the rows, and the gathering of a batch |
 //! | `nodes` | what layers become for a kernel, and the memory that takes |
@@ -52,6 +53,7 @@ mod parameters;
 mod pass;
 mod picks;
 mod plan;
+mod predict;
 mod product;
 mod report;
 mod shape;
@@ -71,6 +73,7 @@ pub use kernel::{KERNELS, Kernel};
 pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
 pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LayerPlan, Plan, plan};
+pub use predict::{Prediction, predict};
 pub use report::{EpochReport, Score, TrainingEnd};
 pub use shape::{Shape, ShapeError};
 pub use tensor::{Role, TensorPlan};

@@ -15,6 +15,9 @@ use super::plan::{Plan, plan};
 use super::shape::ShapeError;
 use super::tensor::TensorPlan;
 
+/// Where a file's metadata says whose weights it holds.
+const MODEL: &str = "broadsweep_model";
+
 /// What training made: the tensors of every layer, in layer order, as the plan lists them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
@@ -72,6 +75,28 @@ impl Weights {
     /// # Errors
     /// [`WeightsError::Format`], if there are so many tensors that the format cannot hold their names.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, WeightsError> {
+        self.serialize(None)
+    }
+
+    /// The same, for a folder with more files: it says of which model these are the weights, by whatever names it. See
+    /// [`Self::model_of`].
+    ///
+    /// # Errors
+    /// As [`Self::to_safetensors`].
+    pub fn to_safetensors_of(&self, model: &str) -> Result<Vec<u8>, WeightsError> {
+        self.serialize(Some(model))
+    }
+
+    /// Of which model these bytes say that they are the weights; `None` where they do not say it.
+    ///
+    /// # Errors
+    /// [`WeightsError::Format`].
+    pub fn model_of(bytes: &[u8]) -> Result<Option<String>, WeightsError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        Ok(header.metadata().as_ref().and_then(|words| words.get(MODEL).cloned()))
+    }
+
+    fn serialize(&self, model: Option<&str>) -> Result<Vec<u8>, WeightsError> {
         let mut bytes = Vec::with_capacity(self.tensors.len());
         for tensor in &self.tensors {
             bytes.push(tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
@@ -81,7 +106,9 @@ impl Weights {
             let view = TensorView::new(Dtype::F32, tensor.values.shape().to_vec(), bytes)?;
             views.push((tensor.name.as_str(), view));
         }
-        Ok(safetensors::serialize(views, None)?)
+        // One word alone: more would come in any order.
+        let words = model.map(|model| [(MODEL.to_owned(), model.to_owned())].into());
+        Ok(safetensors::serialize(views, words)?)
     }
 
     /// Reads the weights of `model` back, for rows of shape `input_shape` and these targets. They may be NaN or

@@ -34,6 +34,16 @@ fn weights() -> Weights {
 }
 
 #[test]
+fn weights_say_whose_they_are_and_are_the_same_otherwise() {
+    let plain = weights().to_safetensors().unwrap();
+    let named = weights().to_safetensors_of("0123").unwrap();
+    assert_eq!(Weights::model_of(&plain).unwrap(), None);
+    assert_eq!(Weights::model_of(&named).unwrap().as_deref(), Some("0123"));
+    assert_eq!(Weights::from_safetensors(&named, &model(), &SHAPE, TARGETS).unwrap(), weights());
+    assert!(Weights::model_of(b"not weights").is_err());
+}
+
+#[test]
 fn weights_come_back_from_their_bytes_bit_by_bit() {
     let weights = weights();
     let bytes = weights.to_safetensors().unwrap();

@@ -1,8 +1,9 @@
 //! Whole trainings: what is learnt, how trainings end, and that their bits depend on nothing else.
 
 use crate::report::{EpochReport, Score, TrainingEnd};
-use broadsweep_common::dataset::{Dataset, Part, TargetKind};
+use broadsweep_common::dataset::{Dataset, Part, TargetKind, Targets};
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
+use broadsweep_common::schema::Outputs;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 
@@ -13,7 +14,7 @@ use crate::evaluate;
 use crate::kernel::Kernel;
 use crate::network::Network;
 use crate::plan::plan;
-use crate::{Phase, TrainError, TrainTask, Trained, measure, train};
+use crate::{Phase, Prediction, TrainError, TrainTask, Trained, measure, predict, train};
 
 fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
     let mut watcher = Watcher::default();
@@ -111,6 +112,29 @@ fn measured_weights_score_the_bits_that_training_reported() {
         let measured = |part| measure(&model, &weights, &data, part, kernel).unwrap();
         assert_eq!(measured(Part::Validation), report.validation.unwrap(), "{kernel}");
         assert_eq!(measured(Part::Test), report.test.unwrap(), "{kernel}");
+    }
+}
+
+#[test]
+fn what_is_predicted_scores_the_bits_that_training_reported_and_is_wrong_as_often() {
+    let data = circle([500, 300, 270]);
+    let (model, training) = (small_model(), sgd(0.05, 64, 2));
+    let outputs = Outputs::Classes { column: None, names: vec!["out".to_owned(), "in".to_owned()] };
+    for kernel in Kernel::detect() {
+        let (trained, _) = run(&TrainTask { kernel, ..task(&model, &training) }, &data);
+        let validation = completed(&trained).validation.unwrap();
+        let weights = trained.weights.unwrap();
+        let (mut predicted, part) = (Vec::new(), Part::Validation);
+        let score = predict((&model, &weights), (&data, part), &outputs, kernel, |prediction| {
+            let Prediction::Class { class, probabilities } = prediction else { panic!("classes became values") };
+            assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{probabilities:?}");
+            assert!(probabilities.iter().all(|other| *other <= probabilities[class]), "{probabilities:?}");
+            predicted.push(class as u32);
+        });
+        assert_eq!(score.unwrap(), validation, "{kernel}");
+        let Targets::Classes(classes) = data.targets(part) else { panic!("classes became values") };
+        let wrong = predicted.iter().zip(classes).filter(|(predicted, class)| predicted != class).count();
+        assert_eq!((predicted.len(), wrong as f64 / 300.0), (300, validation.error), "{kernel}");
     }
 }
 

@@ -1,0 +1,122 @@
+//! What a network makes of rows: the probabilities of classes, or values in the units of the files.
+
+use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::model::Model;
+use broadsweep_common::schema::Outputs;
+
+use super::batch::Batch;
+use super::blueprint::Blueprint;
+use super::evaluate::MeasureError;
+use super::kernel::Kernel;
+use super::loss::Tally;
+use super::network::Network;
+use super::plan::plan;
+use super::report::Score;
+use super::weights::Weights;
+
+/// What is predicted for one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Prediction<'a> {
+    /// One of the classes.
+    Class {
+        /// The place of the largest output; of equal ones the first.
+        class: usize,
+        /// Of each class: the softmax of the outputs, in 64 bits.
+        probabilities: &'a [f64],
+    },
+    /// One number for each output, in the units of the files.
+    Values(&'a [f64]),
+}
+
+/// Predicts all rows of `part`, in order: `take` gets each row's prediction. Tells the score too, which means something
+/// where the rows have targets. The outputs are the same bits as when training measures these rows with this kernel.
+///
+/// # Errors
+/// [`MeasureError`], if model, weights and data do not fit, or `part` is empty.
+pub fn predict(
+    (model, weights): (&Model, &Weights),
+    (data, part): (&Dataset, Part),
+    outputs: &Outputs,
+    kernel: Kernel,
+    mut take: impl FnMut(Prediction<'_>),
+) -> Result<Score, MeasureError> {
+    let end = data.rows(part);
+    if end == 0 {
+        return Err(MeasureError::NoRows { part });
+    }
+    let plan = plan(model, &data.header().shape, data.header().targets)?;
+    let blueprint = Blueprint::new(model, &plan, kernel.blocking());
+    let mut parameters = weights.parameters(&plan, &blueprint)?;
+    let rows = plan.evaluation_rows();
+    let mut network = Network::new(model, &plan, &blueprint, kernel, rows);
+    let mut batch = Batch::new(data, kernel, blueprint.input, rows);
+    let mut tally = Tally::default();
+    let mut answer = Vec::with_capacity(plan.outputs());
+    for start in (0..end).step_by(rows) {
+        batch.gather(data, part, start..end.min(start + rows));
+        tally.add(network.evaluate(&mut parameters, &batch));
+        for row in network.outputs(batch.rows()).chunks_exact(plan.outputs()) {
+            take(prediction(row, outputs, &mut answer));
+        }
+    }
+    Ok(tally.score(model.loss))
+}
+
+/// What one row's outputs mean. `answer` is where the numbers are put.
+fn prediction<'a>(row: &[f32], outputs: &Outputs, answer: &'a mut Vec<f64>) -> Prediction<'a> {
+    answer.clear();
+    match outputs {
+        Outputs::Classes { .. } => {
+            let class = first_largest(row);
+            let largest = f64::from(row[class]);
+            answer.extend(row.iter().map(|&output| libm::exp(f64::from(output) - largest)));
+            let sum: f64 = answer.iter().sum();
+            answer.iter_mut().for_each(|probability| *probability /= sum);
+            Prediction::Class { class, probabilities: answer }
+        }
+        Outputs::Values { scales, .. } => {
+            answer.extend(row.iter().zip(scales).map(|(&output, scale)| scale.undo(f64::from(output))));
+            Prediction::Values(answer)
+        }
+    }
+}
+
+/// As the error counts it.
+fn first_largest(row: &[f32]) -> usize {
+    let mut place = 0;
+    for (index, value) in row.iter().enumerate() {
+        place = if *value > row[place] { index } else { place };
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broadsweep_common::schema::Scale;
+
+    fn classes(count: usize) -> Outputs {
+        Outputs::Classes { column: None, names: (0..count).map(|class| class.to_string()).collect() }
+    }
+
+    #[test]
+    fn probabilities_are_the_softmax_of_the_outputs_and_of_equal_ones_the_first_class_is_told() {
+        let mut answer = Vec::new();
+        let Prediction::Class { class, probabilities } =
+            prediction(&[1000.0, 1000.0, -1000.0], &classes(3), &mut answer)
+        else {
+            panic!("classes became values")
+        };
+        assert_eq!((class, probabilities), (0, &[0.5, 0.5, 0.0][..]));
+        // Outputs so near each other that their probabilities are equal.
+        let Prediction::Class { class, .. } = prediction(&[0.0, 1e-30], &classes(2), &mut answer) else { panic!() };
+        assert_eq!(class, 1);
+    }
+
+    #[test]
+    fn values_are_told_in_the_units_of_the_files() {
+        let scales = vec![Scale { center: 100.0, spread: 0.5 }, Scale::NONE];
+        let outputs = Outputs::Values { names: vec!["a".to_owned(), "b".to_owned()], scales };
+        assert_eq!(prediction(&[2.0, -3.0], &outputs, &mut Vec::new()), Prediction::Values(&[101.0, -3.0]));
+    }
+}
