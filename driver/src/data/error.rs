@@ -201,9 +201,6 @@ pub enum DataError {
     /// Name another column.
     #[error("{file} has no column `{column}`; {candidates}")]
     NoSuchColumn { file: Origin, column: String, candidates: Candidates },
-    /// Name a column that the model takes.
-    #[error("{file}: the model takes no column `{column}`; {candidates}")]
-    NoInput { file: Origin, column: String, candidates: Candidates },
     /// Rename one of the columns.
     #[error("{file} has more than one column `{column}`; rename all but one")]
     ColumnTwice { file: Origin, column: String },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, TargetKind, TargetScaling};
 use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Schema};
+use csv::{ReaderBuilder, Trim};
 
 use super::any_table::AnyTable;
 use super::array::Array;
@@ -40,39 +41,59 @@ pub fn read_rows(schema: &Schema, path: &Path) -> Result<InputRows, DataError> {
     lay_out(schema, rows, &file).map(|data| InputRows { data, has_targets, remarks: Vec::new() })
 }
 
-/// One row of a table, given cell by cell: the text of each column by its name.
+/// Reads one row as people type it: `age=31,color=red`, or its numbers in order where columns have no names. What holds
+/// a comma stands between quotes, as in a table. A cell that may be missing can be left out.
 ///
 /// # Errors
-/// [`DataError`], if a column is missing, or its text is not what the column holds.
-pub fn read_row(schema: &Schema, given: &[(String, String)]) -> Result<InputRows, DataError> {
-    let file = Origin::file("--row".into());
-    let Inputs::Columns(columns) = &schema.inputs else {
-        let what = "the model takes arrays, whose values have no names; give it a file".to_owned();
-        return Err(DataError::Unsupported { file, what });
+/// What is wrong, in words.
+pub fn read_row(schema: &Schema, text: &str) -> Result<InputRows, String> {
+    let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(text.as_bytes());
+    let record = reader.records().next().and_then(Result::ok).unwrap_or_default();
+    let words: Vec<&str> = record.iter().collect();
+    let cells = match &schema.inputs {
+        Inputs::Columns(columns) => named_cells(columns, &words)?,
+        Inputs::Array { .. } => {
+            let wanted: usize = schema.shape.iter().map(|&side| side as usize).product();
+            if words.len() != wanted {
+                return Err(format!("a row has {wanted} values, and these are {}", words.len()));
+            }
+            let cells = words.iter().map(|word| word.parse().map_err(|_| format!("`{}` is no number", shown(word))));
+            cells.collect::<Result<Vec<f64>, _>>()?
+        }
     };
-    let known: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    if let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(name)) {
-        let candidates = Candidates::of(name, &known);
-        return Err(DataError::NoInput { file, column: name.clone(), candidates });
-    }
-    let mut cells = Vec::with_capacity(columns.len());
-    for column in columns {
-        let text = given.iter().rev().find(|(name, _)| *name == column.name).map(|(_, text)| text.as_str());
-        let Some(text) = text else {
-            let (column, candidates) = (column.name.clone(), Candidates::of("", &known));
-            return Err(DataError::NoSuchColumn { file, column, candidates });
-        };
-        let cell = if cells::is_missing(text) { Cell::Missing } else { Cell::Text(text.into()) };
-        let number = cells::number(text.as_bytes(), b'.');
-        cells.push(number_of(column, &cell, number).map_err(|what| {
-            let what = format!("`{}`: {what}", shown(&column.name));
-            DataError::Split { file: file.clone(), what }
-        })?);
-    }
-    let mut spool = SpoolWriter::new(file.clone(), cells.len(), outputs_of(schema));
-    spool.row(&cells, &vec![0.0; outputs_of(schema)])?;
-    let data = lay_out(schema, spool.finish()?, &file)?;
+    let file = Origin::file("the row".into());
+    let laid_out = || {
+        let mut spool = SpoolWriter::new(file.clone(), cells.len(), outputs_of(schema));
+        spool.row(&cells, &vec![0.0; outputs_of(schema)])?;
+        lay_out(schema, spool.finish()?, &file)
+    };
+    let data = laid_out().map_err(|error| error.to_string())?;
     Ok(InputRows { data, has_targets: false, remarks: Vec::new() })
+}
+
+/// The cells of all columns, from words like `age=31`.
+fn named_cells(columns: &[Column], words: &[&str]) -> Result<Vec<f64>, String> {
+    let names = || columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    let mut given = vec![None; columns.len()];
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(format!("`{}` is no `column=value`", shown(word)));
+        };
+        let Some(place) = columns.iter().position(|column| column.name == name.trim()) else {
+            let candidates = Candidates::of(name.trim(), &names());
+            return Err(format!("the model has no column `{}`; {candidates}", shown(name.trim())));
+        };
+        if given[place].replace(value.trim()).is_some() {
+            return Err(format!("column `{}` is given twice", shown(name.trim())));
+        }
+    }
+    let cells = columns.iter().zip(given).map(|(column, given)| {
+        let text = given.unwrap_or_default();
+        let cell = if cells::is_missing(text) { Cell::Missing } else { Cell::Text(text.into()) };
+        number_of(column, &cell, cells::number(text.as_bytes(), b'.'))
+            .map_err(|what| format!("column `{}`: {what}", shown(&column.name)))
+    });
+    cells.collect()
 }
 
 /// Numbers of a row's target.
@@ -328,3 +349,7 @@ fn lay_out(schema: &Schema, mut rows: Spool, file: &Origin) -> Result<Dataset, D
         }
     }
 }
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

@@ -71,7 +71,9 @@ fn prediction<'a>(row: &[f32], outputs: &Outputs, answer: &'a mut Vec<f64>) -> P
             let largest = f64::from(row[class]);
             answer.extend(row.iter().map(|&output| libm::exp(f64::from(output) - largest)));
             let sum: f64 = answer.iter().sum();
-            answer.iter_mut().for_each(|probability| *probability /= sum);
+            for probability in answer.iter_mut() {
+                *probability /= sum;
+            }
             Prediction::Class { class, probabilities: answer }
         }
         Outputs::Values { scales, .. } => {

@@ -1,0 +1,80 @@
+//! Tests of rows to predict.
+
+use std::fs;
+
+use broadsweep_common::dataset::{Features, Targets};
+use broadsweep_common::schema::Scale;
+
+use super::*;
+
+fn schema() -> Schema {
+    let scale = Scale { center: 10.0, spread: 2.0 };
+    let names = ["red", "blue"].map(str::to_owned).to_vec();
+    let kinds = [
+        ("age", ColumnKind::Number { scale, fill: Some(12.0) }),
+        ("color", ColumnKind::Categories { names, may_miss: true }),
+        ("member", ColumnKind::Flag { scale: Scale::NONE, fill: None }),
+    ];
+    let columns = kinds.map(|(name, kind)| Column { name: name.to_owned(), kind }).to_vec();
+    let names = vec!["no".to_owned(), "yes".to_owned()];
+    let outputs = Outputs::Classes { column: Some("bought".to_owned()), names };
+    Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs }
+}
+
+fn features(rows: &InputRows) -> Vec<f32> {
+    let Features::F32(features) = rows.data.features(Part::Test) else { panic!("numbers became bytes") };
+    features.iter().copied().collect()
+}
+
+fn table(text: &str) -> Result<InputRows, DataError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    fs::write(&path, text).unwrap();
+    read_rows(&schema(), &path)
+}
+
+#[test]
+fn a_table_is_read_by_the_names_of_its_columns_and_its_labels_are_targets() {
+    let rows = table("bought,color,other,member,age\nyes,blue,x,true,14\nno,,y,no,\n").unwrap();
+    assert_eq!(features(&rows), [2.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    let Targets::Classes(classes) = rows.data.targets(Part::Test) else { panic!("classes became values") };
+    assert_eq!((classes, rows.has_targets), (&[1, 0][..], true));
+    let unlabelled = table("age,color,member\n14,red,1\n").unwrap();
+    assert!(!unlabelled.has_targets);
+}
+
+#[test]
+fn a_row_is_typed_by_names_and_what_may_be_missing_can_be_left_out() {
+    let schema = schema();
+    let typed = |text| read_row(&schema, text).map(|rows| features(&rows));
+    assert_eq!(typed("age=14,\"color=blue\",member=yes"), Ok(vec![2.0, 0.0, 1.0, 1.0]));
+    assert_eq!(typed("member=0"), Ok(vec![1.0, 0.0, 0.0, 0.0]));
+    for (text, words) in [
+        ("member=1,colour=red", "no column `colour`; did you mean `color`?"),
+        (
+            "member=1,color=rad",
+            "column `color`: \"rad\" is none of its categories; did you mean `red`? It has: red, blue",
+        ),
+        ("age=1", "column `member`: the value is missing"),
+        ("age=1,age=2", "column `age` is given twice"),
+        ("age", "`age` is no `column=value`"),
+        ("member=1,age=old", "\"old\" is not a finite number"),
+        ("", "column `member`: the value is missing"),
+    ] {
+        let error = typed(text).unwrap_err();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_a_table_lacks_or_has_beyond_the_model_is_named_with_its_line() {
+    for (text, words) in [
+        ("age,colour,member\n1,red,1\n", "has no column `color`; did you mean `colour`?"),
+        ("age,color,member\n1,red,1\n1,pink,1\n", "line 3, column `color`: \"pink\" is none of its categories"),
+        ("age,color,member,bought\n1,red,1,maybe\n", "line 2, column `bought`: \"maybe\" is none of the classes"),
+        ("age,color,member\n", "has no rows"),
+    ] {
+        let error = table(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
