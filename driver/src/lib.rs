@@ -6,6 +6,7 @@
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`import`] | sweep files of others, turned into studies; pure |
 //! | [`data`] | data files, decoded into one aligned data set |
+//! | [`model`] | a model that can be used: `best/`, written and read |
 //! | `text_file` | text that people write, however it is saved |
 //! | `path_text` | paths in files that people read |
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
@@ -28,6 +29,7 @@ pub mod import;
 pub mod journal;
 pub mod ledger;
 pub mod logs;
+pub mod model;
 mod path_text;
 pub mod plan;
 pub mod records;

@@ -27,10 +27,12 @@ use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
 use crate::logs::{LogFiles, LogKeeper};
+use crate::model::ModelSource;
 use crate::plan::Planner;
 use crate::records::run::RunRecord;
 use crate::report::Report;
-use crate::results::folder::{FolderError, Made, RunFolder};
+use crate::results::best::Made;
+use crate::results::folder::{FolderError, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::show::duration_text;
 use crate::results::table::table;
@@ -98,6 +100,7 @@ impl ShownProgress {
 pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network's threads")?;
     let (study, flags, resumes) = (drive.job.study.clone(), drive.flags, drive.resumes.is_some());
+    let model = drive.job.model_source();
     let stays = match drive.choice {
         Choice::Local { .. } => "its executors end with it, and what was safe stays",
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
@@ -105,7 +108,7 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
     let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
     drop(runtime);
-    conclude(&study, flags, ended, resumes)
+    conclude(&study, flags, ended, (resumes, model.as_deref()))
 }
 
 /// How a run ended.
@@ -217,7 +220,12 @@ fn run_id(folder: &RunFolder) -> String {
 }
 
 /// Writes the results, prints them, and says how it went.
-fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Result<ExitCode, Failure> {
+fn conclude(
+    study: &Study,
+    flags: DriveFlags,
+    ended: Ended,
+    (resumes, model): (bool, Option<&ModelSource>),
+) -> Result<ExitCode, Failure> {
     let Ended { folder, outcome, error, is_time_over } = ended;
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
@@ -232,7 +240,7 @@ fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Re
         say_how_to_go_on(&folder, record);
         return Err(Failure { code: FAILED, error: error.into() });
     }
-    let summary = match write(&folder, &outcome) {
+    let summary = match write(&folder, &outcome, model) {
         Ok(summary) => summary,
         Err(unwritten) => {
             // The journal has all of it, and people see what there is to see.
@@ -275,16 +283,26 @@ fn conclude(study: &Study, flags: DriveFlags, ended: Ended, resumes: bool) -> Re
 }
 
 /// Writes the results of a run into its folder, and returns their summary.
-pub(super) fn write(folder: &RunFolder, outcome: &RunOutcome) -> Result<String, FolderError> {
+pub(super) fn write(
+    folder: &RunFolder,
+    outcome: &RunOutcome,
+    model: Option<&ModelSource>,
+) -> Result<String, FolderError> {
     let record = &outcome.record;
     if let Some(best) = record.best() {
         // A trial that trains nothing has none.
         let of_best = outcome.best.as_ref().filter(|(trial, _)| *trial == best.trial);
         let of_best = of_best.map(|(_, made)| made.as_slice());
-        let made = match of_best {
+        let files = model.zip(of_best).and_then(|(model, weights)| {
+            let unusable =
+                |error| say(format_args!("warning: best/ has weights, but no model that can be used: {error}"));
+            model.files(record, best, weights).map_err(unusable).ok()
+        });
+        let made = match (of_best, &files) {
             _ if outcome.are_outputs => Made::Outputs { best: of_best, control: outcome.control.as_deref() },
-            Some(weights) => Made::Weights(weights),
-            None => Made::Nothing,
+            (_, Some(files)) => Made::Model(files),
+            (Some(weights), None) => Made::Weights(weights),
+            (None, None) => Made::Nothing,
         };
         folder.write_best(&best.configuration, &made)?;
     }

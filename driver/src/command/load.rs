@@ -5,6 +5,7 @@ use std::path::Path;
 
 use broadsweep_common::dataset::{AlignedBytes, Header};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
+use broadsweep_common::schema::Schema;
 use broadsweep_common::task::StudyDescription;
 use broadsweep_search::{Sampled, TRIALS_MAX};
 use clap::Args;
@@ -12,7 +13,8 @@ use clap::Args;
 use super::Failure;
 use super::say::say;
 use crate::data::files::{Archive, FileError};
-use crate::data::{self, DataError, recording};
+use crate::data::{self, DataError, Loaded, recording};
+use crate::model::ModelSource;
 use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
 use crate::study::changes::{self, Change};
@@ -32,8 +34,17 @@ pub(super) struct Job {
     pub(super) search: Sampled,
     pub(super) header: Header,
     pub(super) data: AlignedBytes,
+    /// How rows of the files became rows of the data, if there are any.
+    pub(super) prepared: Option<Box<Prepared>>,
     /// How many files of a program are among the data.
     pub(super) files: usize,
+}
+
+/// How rows of files became those of a data set.
+pub(super) struct Prepared {
+    pub(super) schema: Schema,
+    /// Training rows that were drawn for validation and for the test, by their number in the files, from 0.
+    pub(super) held_out: [Vec<u32>; 2],
 }
 
 /// The flags that change a study before it is checked.
@@ -106,9 +117,10 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
-    loaded.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
-    let (header, data) = (loaded.header, loaded.bytes);
-    Ok(Job { study, description, trials: Vec::new(), search, header, data, files: files.files() })
+    let Loaded { header, bytes: data, schema, held_out, remarks } = loaded;
+    remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
+    let prepared = schema.map(|schema| Box::new(Prepared { schema, held_out }));
+    Ok(Job { study, description, trials: Vec::new(), search, header, data, prepared, files: files.files() })
 }
 
 /// A file that a program is given, and that cannot be read: the study names it, or a folder around it.
@@ -117,13 +129,22 @@ fn of_file(study: &Study, error: &FileError) -> Failure {
 }
 
 impl Job {
-    /// A study that needs no files: its search is asked for what it starts with.
-    pub(super) fn without_files(study: Study, header: Header, data: AlignedBytes) -> Result<Self, Failure> {
+    /// A study that needs no files, with the data of this job: its search is asked for what it starts with.
+    pub(super) fn with_study(self, study: Study) -> Result<Self, Failure> {
+        let Self { header, data, prepared, .. } = self;
         let (description, mut search) = (study.description(Vec::new()), study.search());
         let drawn = study.drawn(&mut search).map_err(Failure::wrong_use)?;
         let trials =
             Planner::new(&study, &description.trainer, &header).plan_all(drawn).map_err(Failure::wrong_use)?;
-        Ok(Self { study, description, trials, search, header, data, files: 0 })
+        Ok(Self { study, description, trials, search, header, data, prepared, files: 0 })
+    }
+
+    /// What a network that the study trains needs to be used.
+    pub(super) fn model_source(&self) -> Option<Box<ModelSource>> {
+        let Trainer::Network { model, .. } = &self.study.trainer else { return None };
+        let Prepared { schema, held_out: [validation, _] } = &**self.prepared.as_ref()?;
+        let held_out = validation.iter().map(|&row| u64::from(row)).collect();
+        Some(Box::new(ModelSource { description: model.clone(), schema: schema.clone(), held_out }))
     }
 
     /// Plans the trials of the study.

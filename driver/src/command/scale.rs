@@ -280,10 +280,8 @@ impl Work {
         let name = if self.first_contact().is_some() { WARM_AGAIN } else { WARM };
         let executors = counted(size.into(), "executor");
         self.say_unless_quiet(format_args!("{executors}, for the data only: this run is not measured"));
-        let Job { data, header, .. } = self.load()?;
-        let study = study::parse(WARM_STUDY, WARM)?;
-        let job = Job::without_files(study, header, data)?;
-        let is_over = self.make(name, size, job, interrupts).await?;
+        let job = self.load()?.with_study(study::parse(WARM_STUDY, WARM)?)?;
+        let is_over = Box::pin(self.make(name, size, job, interrupts)).await?;
         clear(&self.folder.path().join(WARM_AGAIN))?;
         Ok(is_over)
     }
@@ -325,6 +323,7 @@ impl Work {
             json: true,
         };
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
+        let model = job.model_source();
         let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None };
         let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
         match error {
@@ -335,7 +334,7 @@ impl Work {
             Some(error) => return Err(self.failed(name, error)),
             None => {}
         }
-        write(&folder, &outcome)?;
+        write(&folder, &outcome, model.as_deref())?;
         Ok(outcome.record.is_over())
     }
 

@@ -1,16 +1,15 @@
-//! The folder of a run: made or refused, locked, and written so that no half-written file ever stands in it.
+//! The folder of a run: made or refused, locked, and written so that no half-written file ever stands in it. What comes
+//! into its `best/`, the module `best` says.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::SystemTime;
 
-use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::room;
-use broadsweep_executor::archive::{Access, unpack};
 
 use super::calendar::compact_utc;
 use super::columns::trials_parquet;
@@ -93,7 +92,7 @@ impl FolderError {
     }
 
     /// Sorts what the system said by what the user can do.
-    fn from_io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             _ if room::is_full(&source) => Self::Full { path, source },
@@ -230,26 +229,6 @@ impl RunFolder {
     pub fn write_report(&self, page: &str) -> Result<(), FolderError> {
         write_whole(&self.path.join("report.html"), page.as_bytes())
     }
-
-    /// Writes `best/configuration.toml`, which can be pasted under `[control]`, and what the best trial made.
-    ///
-    /// # Errors
-    /// As [`Self::write_study`].
-    pub fn write_best(&self, configuration: &Configuration, made: &Made<'_>) -> Result<(), FolderError> {
-        let best = self.path.join("best");
-        make_folder(&best)?;
-        match made {
-            Made::Nothing => {}
-            Made::Weights(weights) => write_whole(&best.join("weights.safetensors"), weights)?,
-            Made::Outputs { best: of_best, control } => {
-                let outputs = [("outputs", of_best), ("control", control)];
-                for (name, archive) in outputs.into_iter().filter_map(|(name, archive)| Some((name, (*archive)?))) {
-                    unpack_whole(archive, &best.join(name))?;
-                }
-            }
-        }
-        write_whole(&best.join("configuration.toml"), configuration_toml(configuration).as_bytes())
-    }
 }
 
 impl Drop for RunFolder {
@@ -260,18 +239,6 @@ impl Drop for RunFolder {
             tracing::warn!(%error, "what was written of a run that did not begin could not be removed");
         }
     }
-}
-
-/// One line a parameter: `fc1 = 512`. Numbers parse back to the same bits.
-fn configuration_toml(configuration: &Configuration) -> String {
-    let plain = |value: &Value| match value {
-        Value::Integer(integer) => toml::Value::Integer(*integer),
-        Value::Real(real) => toml::Value::Float(*real),
-        Value::Choice(word) => toml::Value::String(word.clone()),
-        Value::Flag(flag) => toml::Value::Boolean(*flag),
-    };
-    let table: toml::Table = configuration.iter().map(|(name, value)| (name.to_owned(), plain(value))).collect();
-    table.to_string()
 }
 
 /// A folder at `path`, with all folders above it; one that is there already will do. Returns those that were made, the
@@ -362,37 +329,6 @@ fn has_name(file: &File, path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|held| same(&named, &held)))
 }
 
-/// What the best trial made.
-#[derive(Clone, Copy, Debug)]
-pub enum Made<'a> {
-    /// A replay, or a program without outputs, makes nothing.
-    Nothing,
-    /// The weights of a network, as safetensors.
-    Weights(&'a [u8]),
-    /// The outputs of a program, as archives.
-    Outputs {
-        /// Of the best trial: they come to `best/outputs/`.
-        best: Option<&'a [u8]>,
-        /// Of the control: they come to `best/control/`.
-        control: Option<&'a [u8]>,
-    },
-}
-
-/// Puts what is in an archive into the place of the folder that stood there before.
-fn unpack_whole(archive: &[u8], path: &Path) -> Result<(), FolderError> {
-    let partial = path.with_added_extension("partial");
-    let clear = |folder: &Path| match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    let unpacked = clear(&partial)
-        .and_then(|()| fs::create_dir(&partial))
-        .and_then(|()| unpack(archive, &partial, Access::Writable))
-        .and_then(|()| clear(path))
-        .and_then(|()| fs::rename(&partial, path));
-    unpacked.map_err(|error| FolderError::from_io(path, error))
-}
-
 /// Whether a run lives in this folder. Where that cannot be told, none does.
 #[must_use]
 pub fn is_held(folder: &Path) -> bool {
@@ -406,7 +342,22 @@ pub fn is_held(folder: &Path) -> bool {
 /// # Errors
 /// [`FolderError`]; then no such file stands there, or the one that stood there before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    write_whole_with(path, bytes, FOR_ALL)
+    write_whole_with(path, FOR_ALL, |file| file.write_all(bytes))
+}
+
+/// [`write_whole`], for bytes that are made while they are written.
+///
+/// # Errors
+/// As there.
+pub fn write_whole_by(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), FolderError> {
+    write_whole_with(path, FOR_ALL, |file| {
+        let mut buffered = BufWriter::new(file.try_clone()?);
+        write(&mut buffered)?;
+        buffered.flush()
+    })
 }
 
 /// [`write_whole`], but nobody else can read the file.
@@ -414,10 +365,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
 /// # Errors
 /// As there.
 pub fn write_whole_for_owner(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    write_whole_with(path, bytes, FOR_OWNER)
+    write_whole_with(path, FOR_OWNER, |file| file.write_all(bytes))
 }
 
-fn write_whole_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
+fn write_whole_with(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FolderError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| {
         let is_folder_none = error.kind() == io::ErrorKind::NotADirectory;
@@ -425,7 +380,7 @@ fn write_whole_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderEr
     };
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
     let partial = folder.join(format!(".{}.partial", name.display()));
-    let written = write_synced(&partial, bytes, mode)
+    let written = write_synced(&partial, mode, write)
         .and_then(|()| fs::rename(&partial, path))
         .and_then(|()| File::open(folder)?.sync_all());
     written.map_err(|error| {
@@ -435,9 +390,9 @@ fn write_whole_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderEr
     })
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_synced(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     file.sync_all()
 }
 

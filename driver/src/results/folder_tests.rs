@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::results::fixtures::{configuration, diverged, finished, run};
+use crate::results::fixtures::{diverged, finished, run};
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_366_862)
@@ -207,46 +206,4 @@ fn results_are_written_whole_and_written_again() {
     assert_eq!(read("trials.csv"), trials_csv(&record).unwrap());
     assert_eq!(read("epochs.csv"), epochs_csv(&record).unwrap());
     assert_eq!(String::from_utf8(read("summary.json")).unwrap().trim_end(), summary_json(&record));
-}
-
-#[test]
-fn the_best_is_its_configuration_and_its_weights() {
-    let home = temporary();
-    let folder = at(home.path()).unwrap();
-    let values = configuration(&[
-        ("activation", Value::Choice("relu".into())),
-        ("fc1", Value::Integer(512)),
-        ("nesterov", Value::Flag(true)),
-        ("rate", Value::Real(1.0)),
-    ]);
-    folder.write_best(&values, &Made::Weights(b"weights")).unwrap();
-    let best = home.path().join("best");
-    assert_eq!(names(&best), ["configuration.toml", "weights.safetensors"]);
-    let expected = "activation = \"relu\"\nfc1 = 512\nnesterov = true\nrate = 1.0\n";
-    assert_eq!(fs::read_to_string(best.join("configuration.toml")).unwrap(), expected);
-    assert_eq!(fs::read(best.join("weights.safetensors")).unwrap(), b"weights");
-}
-
-proptest! {
-    #[test]
-    fn a_configuration_pasted_under_control_reads_back_to_the_same_bits(
-        real in any::<f64>().prop_filter("a checked study has no other", |real| real.is_finite()),
-        integer in any::<i64>(),
-        word in any::<String>(),
-        name in any::<String>(),
-    ) {
-        let values = configuration(&[
-            ("an integer", Value::Integer(integer)),
-            ("real", Value::Real(real)),
-            ("word", Value::Choice(word.clone())),
-            (&format!("_{name}"), Value::Flag(false)),
-        ]);
-        let document: toml::Table = format!("[control]\n{}", configuration_toml(&values)).parse().unwrap();
-        let control = document["control"].as_table().unwrap();
-        prop_assert_eq!(control.len(), 4);
-        prop_assert_eq!(control["an integer"].as_integer(), Some(integer));
-        prop_assert_eq!(control["real"].as_float().map(f64::to_bits), Some(real.to_bits()));
-        prop_assert_eq!(control["word"].as_str(), Some(word.as_str()));
-        prop_assert_eq!(control[&format!("_{name}")].as_bool(), Some(false));
-    }
 }

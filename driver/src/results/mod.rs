@@ -9,6 +9,7 @@
 //! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`spread`] | how far apart runs are that do not give the same numbers twice |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
+//! | [`best`] | its `best/` |
 //! | [`calendar`] | the time in the folder's name |
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | [`table`] | the best trials and the control, for the terminal |
@@ -20,6 +21,7 @@
 //!
 //! Nothing here decides anything about a run.
 
+pub mod best;
 pub mod calendar;
 pub mod columns;
 pub mod comparison;

@@ -101,7 +101,7 @@ pub(super) fn parameters(run: &RunRecord) -> BTreeSet<&str> {
 }
 
 /// The metrics that the table of trials has columns for.
-pub(super) fn trial_metrics(run: &RunRecord) -> Vec<MetricName> {
+pub(crate) fn trial_metrics(run: &RunRecord) -> Vec<MetricName> {
     USUAL.into_iter().chain(further(run)).collect()
 }
 

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::model::Model;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Node, Table};
 use super::search::Comparable;
 use super::trainer::TrainerKind;
-use super::{CheckpointSettings, LabelKind, Study, Trainer, data, scheduling, search, space, trainer, training};
+use super::{
+    CheckpointSettings, LabelKind, Study, Trainer, data, model, scheduling, search, space, trainer, training,
+};
 use broadsweep_scheduler::SchedulingConfig;
 
 const KEYS: &[&str] =
@@ -32,6 +36,19 @@ pub fn parse(text: &str, file: &str) -> Result<Study, Diagnostic> {
     let mut spans = Spans::new();
     note_spans("", document.get_ref(), &mut spans);
     read(&Table::document(&source, document.get_ref()), &source, spans)
+}
+
+/// Reads the `[model]` table of a text that holds other tables beside it, and in which nothing is searched: each layer is
+/// checked as in a study. `file` is what errors call it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_model(text: &str, file: &str) -> Result<Model, Diagnostic> {
+    let source = Source { file: file.to_owned(), text: text.to_owned() };
+    let document = DeTable::parse(text).map_err(|error| syntax_error(&source, &error))?;
+    let node = Table::document(&source, document.get_ref()).require("model", "a table with the layers")?;
+    let described = model::read(&node, &mut Vec::new())?;
+    described.resolve(&Configuration::default()).map_err(|error| node.error(error.to_string()))
 }
 
 fn syntax_error(source: &Source, error: &toml::de::Error) -> Diagnostic {

@@ -56,7 +56,7 @@ pub use self::data_settings::{
     PartArrays, PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
 };
 pub use self::diagnostic::Diagnostic;
-pub use self::file::parse;
+pub use self::file::{parse, parse_model};
 
 /// A checked study: nothing in it is out of range or refers to nothing.
 #[derive(Clone, Debug)]
