@@ -13,6 +13,7 @@
 //! | `time_span` | spans of time |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `status` | `broadsweep status`: how far a run is |
+//! | `predict` | `broadsweep predict`: what a model says of raw rows |
 //! | `logs` | `broadsweep logs`: what programs printed |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
@@ -37,6 +38,7 @@ mod interrupts;
 mod load;
 mod logs;
 mod node_file;
+mod predict;
 mod program;
 mod report;
 mod resume;
@@ -108,6 +110,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Say how far a run is: going on, interrupted or over, and what is best so far
     Status(status::StatusArgs),
+    /// Predict with the best model of a run: classes and their probabilities, or values
+    Predict(predict::PredictArgs),
     /// Show what the programs of a run printed, attempt by attempt
     Logs(logs::LogsArgs),
     /// Check a study and its data, and say what it will take
@@ -177,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),
         Command::Status(args) => status::run(args),
+        Command::Predict(args) => predict::run(args),
         Command::Logs(args) => logs::run(args),
         Command::Check(args) => check::run(args),
         Command::Import(args) => import::run(args),

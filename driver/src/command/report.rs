@@ -120,7 +120,7 @@ fn write(path: &Path, out: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Whether a run, or a comparison, cannot be read back or gone on with when other bytes stand in this file.
-fn is_needed(path: &Path) -> bool {
+pub(super) fn is_needed(path: &Path) -> bool {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(folder), Some(name)) = (fs::canonicalize(parent), path.file_name()) else { return false };
     let begun = |folder: &Path| [JOURNAL, SERIES].iter().any(|file| folder.join(file).is_file());

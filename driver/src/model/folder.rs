@@ -47,7 +47,7 @@ impl ModelFiles {
     ///
     /// # Errors
     /// [`ModelError`], if layers, schema and weights do not fit.
-    pub(super) fn of(model: &TrainedModel, weights: &Weights) -> Result<Self, ModelError> {
+    pub fn of(model: &TrainedModel, weights: &Weights) -> Result<Self, ModelError> {
         let mut text = written::text(model);
         let wrong = |error: toml::de::Error| ModelError::Wrong { path: DESCRIPTION.into(), what: error.to_string() };
         let digest = digest::of_description(&toml::from_str::<Table>(&text).map_err(wrong)?);

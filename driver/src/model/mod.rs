@@ -23,6 +23,7 @@ mod tests;
 mod written;
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
@@ -100,6 +101,14 @@ impl ModelSource {
         let weights = model.weights(weights)?;
         ModelFiles::of(&model, &weights)
     }
+}
+
+/// Reads the text of a `model.toml`, which errors call `path`.
+///
+/// # Errors
+/// [`ModelError`], for the first thing that is wrong; what is returned can be used.
+pub fn parse(text: &str, path: &Path) -> Result<TrainedModel, ModelError> {
+    Ok(read::parse(text, path)?.model)
 }
 
 impl TrainedModel {

@@ -11,6 +11,7 @@
 //! | `messages` | what a driver and an executor say to each other |
 //! | `blobs` | what they hand each other: study, data set, files, weights, checkpoints |
 //! | `data_files` | IDX, NPY, NPZ, CSV, and recorded trials |
+//! | `models` | the description of a model, and rows that it is asked about |
 //! | `studies` | study files, changes of them, lists of nodes, and words of the command line |
 //! | `run_folder` | the journal, its records, and the lists of executors |
 //! | `identities` | identity files, certificates, the folder of an authority |
@@ -24,6 +25,7 @@ mod data_files;
 mod identities;
 pub mod memory;
 mod messages;
+mod models;
 pub mod mutator;
 mod run_folder;
 mod studies;
@@ -90,6 +92,8 @@ pub const ALL: &[Decoder] = &[
     decoder("npz", data_files::npz, data_files::npz_seeds, PACKED),
     decoder("csv", data_files::csv, data_files::csv_seeds, PACKED),
     decoder("recorded_trials", data_files::recorded_trials, data_files::recorded_trials_seeds, PACKED),
+    decoder("model", models::model, models::model_seeds, models::MODEL),
+    decoder("typed_row", models::row, models::row_seeds, PLAIN),
     decoder("study", studies::study, studies::study_seeds, studies::STUDY),
     decoder("study_changes", studies::changes, studies::changes_seeds, studies::STUDY),
     decoder("nodes", studies::nodes, studies::nodes_seeds, studies::NODES),

@@ -1,0 +1,252 @@
+//! What a run leaves in `best/`, used: predictions of raw rows are wrong as often as the run said, and the files are the
+//! same bytes however often they are written.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use broadsweep_common::dataset::{Dataset, Features, Part};
+use broadsweep_driver::{data, study};
+use broadsweep_tests::lab::Lab;
+use broadsweep_tests::process::Ended;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+
+const ROWS: usize = 600;
+const HELD_OUT: usize = 150;
+
+/// Trials and data of a moment; `{loss}`, `{units}` and `{scaling}` are filled in.
+const TABLE: &str = "
+name = 'table'
+seed = 3
+[data]
+format = 'csv'
+train_file = 'train.csv'
+test_file = 'test.csv'
+label_column = 'target'
+validation_rows = 150
+scaling = '{scaling}'
+[model]
+loss = '{loss}'
+layers = [{ kind = 'dense', units = 12, activation = 'gelu' }, { kind = 'dense', units = {units} }]
+[training]
+learning_rate = '$rate'
+epochs = 3
+batch_size = 32
+[search]
+sampler = 'grid'
+[search.space]
+rate = { values = [0.01, 0.03] }
+";
+
+const IMAGES: &str = "
+name = 'images'
+seed = 4
+[data]
+format = 'npy'
+train_features = 'x.npy'
+train_labels = 'y.npy'
+validation_rows = 150
+scaling = '{scaling}'
+[model]
+layers = [
+    { kind = 'conv2d', filters = 3, kernel = 3, padding = 'same', activation = 'relu' },
+    { kind = 'max_pool', size = 2, padding = 'same' },
+    { kind = 'flatten' },
+    { kind = 'dense', units = 3 },
+]
+[training]
+learning_rate = '$rate'
+epochs = 2
+batch_size = 32
+[search]
+sampler = 'random'
+trials = 1
+[search.space]
+rate = { values = [0.05] }
+";
+
+/// Numbers between -1 and 1 without a pattern that a network would notice.
+fn wave(place: usize) -> f64 {
+    ((place as f64 * 12.9898 + 4.1414).sin() * 43_758.545_3).fract()
+}
+
+/// Lines of a table; the first column is the row's number, so that a row can be found again.
+fn lines(from: usize, target: impl Fn(f64, f64) -> String) -> Vec<String> {
+    let line = |row: usize| {
+        let (a, b) = (wave(2 * row), 5.0 * wave(2 * row + 1));
+        format!("{row},{a},{b},{}", target(a, b))
+    };
+    (from..from + ROWS).map(line).collect()
+}
+
+fn write_table(lab: &Lab, name: &str, lines: impl Iterator<Item = impl AsRef<str>>) {
+    let text = lines.fold("number,a,b,target\n".to_owned(), |text, line| text + line.as_ref() + "\n");
+    lab.write(name, text);
+}
+
+/// Which rows of the training files are held out, by a number that the first value of each row is.
+fn held_out(lab: &Lab, study: &str) -> Vec<usize> {
+    let study = study::parse(study, "study.toml").unwrap();
+    let (settings, archive) = (study.data.unwrap(), data::Archive::default());
+    let loaded = data::load(&settings, &archive, study.seed, &lab.path(".")).unwrap();
+    let dataset = Dataset::open(Arc::new(loaded.bytes)).unwrap();
+    let first: Vec<usize> = match dataset.features(Part::Validation) {
+        Features::F32(all) => all.rows().into_iter().map(|row| row[0] as usize).collect(),
+        Features::U8(all) => {
+            all.rows().into_iter().map(|row| usize::from(row[0]) * 256 + usize::from(row[1])).collect()
+        }
+    };
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), HELD_OUT);
+    first
+}
+
+fn succeeds(lab: &Lab, arguments: &[&str]) -> Ended {
+    let ended = lab.command(arguments).wait();
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+    ended
+}
+
+/// The contents of `best/`, by the names of its files.
+fn best(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(run.join("best")).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> =
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// What stands behind these words in a text, up to where a sentence goes on.
+fn shown_after<'a>(text: &'a str, words: &str) -> &'a str {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("no {words:?} in {text}"));
+    rest.split([',', '\n']).next().unwrap().trim()
+}
+
+#[test]
+fn predictions_of_a_table_are_wrong_as_often_as_the_run_said_and_its_best_is_the_same_bytes_again() {
+    type Target = fn(f64, f64) -> String;
+    let kinds: [(&str, &str, &str, Target); 2] = [
+        ("cross_entropy", "3", "standard", |a, b| u8::from(a + 0.1 * b > 0.0).max(2 * u8::from(b > 3.0)).to_string()),
+        ("mean_squared_error", "1", "unit", |a, b| (40.0 + 3.0 * a - b).to_string()),
+    ];
+    for (loss, units, scaling, target) in kinds {
+        let lab = Lab::new(PROGRAM);
+        let study = TABLE.replace("{loss}", loss).replace("{units}", units);
+        let train = lines(0, target);
+        write_table(&lab, "train.csv", train.iter());
+        write_table(&lab, "test.csv", lines(ROWS, target).iter());
+        let path = lab.write("study.toml", study.replace("{scaling}", scaling));
+        let tuned = lab.tune(&path, "run", &["--local", "2x1"]).wait();
+        assert_eq!(tuned.code, Some(0), "{}", tuned.stderr);
+
+        let held_out = held_out(&lab, &study.replace("{scaling}", "none"));
+        write_table(&lab, "held.csv", held_out.iter().map(|&row| &train[row]));
+        for (file, words) in [("held.csv", "validation error "), ("test.csv", "test error ")] {
+            let predicted = succeeds(&lab, &["predict", "run", "--input", file]);
+            let told = predicted.stderr.split(" on ").next().unwrap();
+            let summary = tuned.stdout.split("best: ").nth(1).unwrap();
+            assert_eq!(told, format!("error {}", shown_after(summary, words)), "{loss}: {file}");
+        }
+        let rows = |ended: &Ended| ended.stdout.lines().count() - 1;
+        let unlabelled: Vec<&str> = train.iter().map(|line| line.rsplit_once(',').unwrap().0).collect();
+        lab.write("new.csv", format!("number,a,b\n{}\n", unlabelled.join("\n")));
+        let predicted = succeeds(&lab, &["predict", "run/best/model.toml", "--input", "new.csv"]);
+        assert_eq!((rows(&predicted), predicted.stderr.contains("error")), (ROWS, false), "{}", predicted.stderr);
+        let row = unlabelled[7].split(',').zip(["number", "a", "b"]).fold(String::new(), |mut row, (value, name)| {
+            let _ = write!(row, "{name}={value},");
+            row
+        });
+        let one = succeeds(&lab, &["predict", "run", "--row", row.trim_end_matches(',')]);
+        let answer = |ended: &Ended, line: usize| {
+            ended.stdout.lines().nth(line).unwrap().split_once(',').unwrap().1.to_owned()
+        };
+        assert_eq!(answer(&one, 1), answer(&predicted, 8), "one row alone is answered as among others");
+
+        let first = best(&lab.path("run"));
+        let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["configuration.toml", "model.onnx", "model.toml", "weights.safetensors"]);
+        fs::remove_file(lab.path("run/best/model.onnx")).unwrap();
+        assert_eq!(lab.resume("run", &[]).wait().code, Some(0));
+        assert!(best(&lab.path("run")) == first, "what `resume` writes again is not the same");
+        drop(lab.tuned(&path, "other", &["--local", "1x1"]));
+        assert!(best(&lab.path("other")) == first, "on another cluster another best was written");
+    }
+}
+
+/// An array of bytes as `NumPy` writes it.
+fn npy(shape: &str, values: &[u8]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+    header += &" ".repeat(63 - (10 + header.len()) % 64);
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), values].concat()
+}
+
+#[test]
+fn predictions_of_images_are_wrong_as_often_as_the_run_said() {
+    const SIDES: (usize, usize, usize) = (5, 7, 2);
+    let lab = Lab::new(PROGRAM);
+    let values = SIDES.0 * SIDES.1 * SIDES.2;
+    // The first two bytes number the image; its class is told by how bright it is.
+    let image = |row: usize| -> Vec<u8> {
+        let light = [40.0, 110.0, 190.0][row % 3];
+        let pixel = |place: usize| (light + 60.0 * wave(row * values + place)) as u8;
+        [(row / 256) as u8, (row % 256) as u8].into_iter().chain((2..values).map(pixel)).collect()
+    };
+    let shape = |rows: usize| format!("({rows}, {}, {}, {})", SIDES.0, SIDES.1, SIDES.2);
+    let images = |rows: &[usize]| -> Vec<u8> { rows.iter().flat_map(|&row| image(row)).collect() };
+    let all: Vec<usize> = (0..ROWS).collect();
+    lab.write("x.npy", npy(&shape(ROWS), &images(&all)));
+    lab.write("y.npy", npy(&format!("({ROWS},)"), &all.iter().map(|row| (row % 3) as u8).collect::<Vec<_>>()));
+    let path = lab.write("study.toml", IMAGES.replace("{scaling}", "standard"));
+    let outcome = lab.tuned(&path, "run", &["--local", "1x1"]);
+
+    let held_out = held_out(&lab, &IMAGES.replace("{scaling}", "none"));
+    lab.write("held.npy", npy(&shape(HELD_OUT), &images(&held_out)));
+    let printed = succeeds(&lab, &["predict", "run", "--input", "held.npy", "--output", "predicted.csv"]);
+    assert_eq!((printed.stdout.as_str(), printed.stderr.trim()), ("", "written: predicted.csv"));
+    let predicted = fs::read_to_string(lab.path("predicted.csv")).unwrap();
+    let classes: Vec<usize> =
+        predicted.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    let wrong = classes.iter().zip(&held_out).filter(|(class, row)| **class != **row % 3).count();
+    let model: toml::Table = String::from_utf8(outcome.file("best/model.toml")).unwrap().parse().unwrap();
+    let validation_error = model["metrics"]["validation_error"].as_float().unwrap();
+    assert_eq!((classes.len(), wrong as f64 / HELD_OUT as f64), (HELD_OUT, validation_error));
+    assert!(validation_error < 0.5, "nothing was learnt");
+}
+
+#[test]
+fn what_cannot_be_predicted_says_why_and_writes_nothing() {
+    let lab = Lab::new(PROGRAM);
+    let target = |a: f64, _: f64| u8::from(a > 0.0).to_string();
+    write_table(&lab, "train.csv", lines(0, target).iter());
+    write_table(&lab, "test.csv", lines(ROWS, target).iter());
+    let study = TABLE.replace("{loss}", "cross_entropy").replace("{units}", "2").replace("{scaling}", "standard");
+    drop(lab.tuned(&lab.write("study.toml", study), "run", &["--local", "1x1"]));
+    fs::create_dir(lab.path("empty")).unwrap();
+    lab.write("lacking.csv", "number,a,c\n1,2,3\n");
+    let before = best(&lab.path("run"));
+    let rows: [(&[&str], i32, &str); 8] = [
+        (&["run", "--input", "lacking.csv"], 2, "has no column `b`"),
+        (&["run", "--input", "gone.csv"], 2, "gone.csv: no such file"),
+        (&["run", "--row", "a=1,b=2"], 2, "--row: column `number`: the value is missing"),
+        (&["run", "--row", "a=1,b=2,nummer=3"], 2, "no column `nummer`; did you mean `number`?"),
+        (&["empty", "--input", "train.csv"], 2, "has no model.toml"),
+        (&["gone", "--input", "train.csv"], 2, "there is no gone"),
+        (&["run", "--input", "test.csv", "--output", "run/best/model.toml"], 2, "is a file that a run needs"),
+        (&["run", "--input", "test.csv", "--output", "empty"], 2, "it is a folder"),
+    ];
+    for (arguments, code, words) in rows {
+        let ended = lab.command([&["predict"], arguments].concat()).wait();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{arguments:?}: {}", ended.stderr);
+    }
+    assert!(best(&lab.path("run")) == before && fs::read_dir(lab.path("empty")).unwrap().next().is_none());
+    fs::write(lab.path("run/best/weights.safetensors"), b"rubbish").unwrap();
+    let ended = lab.command(["predict", "run", "--input", "test.csv"]).wait();
+    assert!(ended.code == Some(1) && ended.stderr.contains("is not the file that"), "{}", ended.stderr);
+}
