@@ -92,6 +92,13 @@ fn integers(names: &[String]) -> Option<Vec<i64>> {
     names.iter().map(integer).collect()
 }
 
+/// What the nodes do, in their order.
+#[cfg(test)]
+pub(super) fn operators(bytes: &[u8]) -> Vec<String> {
+    let graph = ModelMessage::decode(bytes).unwrap().graph.unwrap();
+    graph.node.into_iter().map(|node| node.op_type.unwrap()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

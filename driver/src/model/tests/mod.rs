@@ -149,10 +149,38 @@ fn a_description_says_what_is_wrong_with_it() {
     }
 }
 
+/// What the nodes of a model's graph do, in their order.
+fn graph(files: &ModelFiles) -> String {
+    onnx::operators(files.onnx.as_ref().unwrap()).join(" ")
+}
+
+#[test]
+fn a_graph_does_what_its_model_does_and_no_more() {
+    let answers = "Cast Softmax ArgMax Gather";
+    let rows = [
+        ("mixed", format!("Gather IsNaN Where Sub Div Cast Equal Cast Where Gemm Tanh Gemm {answers}")),
+        ("words-to-values", "Gather Cast Mul Add Equal Cast Gemm Sigmoid Gemm Cast Mul Add".to_owned()),
+        ("flattened-last", format!("Cast Mul Add Flatten Gemm {answers}")),
+        ("flattened-first", format!("Cast Mul Add Transpose Flatten Gemm {answers}")),
+        ("pixels", format!("Cast Mul Add Reshape Transpose Conv Relu Transpose Flatten Gemm {answers}")),
+        (
+            "images-channels-first",
+            format!(
+                "Cast Mul Add Sub Mul Add Conv Relu AveragePool MaxPool Transpose Flatten Sub Mul Add Sigmoid Gemm {answers}"
+            ),
+        ),
+    ];
+    for (name, expected) in rows {
+        let made_up = all().into_iter().find(|made_up| made_up.name == name).unwrap();
+        assert_eq!(graph(&files(&made_up)), expected, "{name}");
+    }
+}
+
 #[test]
 fn many_columns_make_a_graph_of_few_nodes_and_a_small_file() {
     let made_up = wide(20_000);
     let files = files(&made_up);
+    assert_eq!(graph(&files), "Gather Sub Div Cast Equal Cast Where Gemm Cast Softmax ArgMax Gather");
     let bytes = files.onnx.as_ref().unwrap().len();
     assert!(bytes < 2_000_000, "{bytes} bytes");
     let model = read::parse(&text(&files), Path::new("model.toml")).unwrap().model;
