@@ -184,7 +184,9 @@ fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f6
     };
     let text = match cell {
         Cell::Missing if fill.is_some() || may_miss => return Ok(f64::NAN),
-        Cell::Missing => return Err("the value is missing, and the model was trained without missing values".into()),
+        Cell::Missing => {
+            return Err("the value is missing, and none was missing in the rows that the model was trained on".into());
+        }
         Cell::Unreadable => return Err("it is no UTF-8 text; save the file as UTF-8".into()),
         Cell::Number(number) => number.to_string(),
         Cell::Text(text) => text.to_string(),
@@ -198,14 +200,12 @@ fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f6
         ColumnKind::Flag { .. } => cells::flag(&text)
             .or(number.filter(|number| [0.0, 1.0].contains(number)))
             .ok_or_else(|| format!("\"{}\" is no word for yes or no", shown(&text))),
-        ColumnKind::Categories { names, .. } => match names.binary_search(&text) {
-            Ok(place) => Ok(place as f64),
-            Err(_) => Err(format!(
-                "\"{}\" is none of the words that the model knows; {}",
-                shown(&text),
-                Candidates::of(&text, names)
-            )),
-        },
+        ColumnKind::Categories { names, .. } => {
+            let place = names.binary_search(&text).ok().or_else(|| names.iter().position(|name| *name == text));
+            let unknown =
+                || format!("\"{}\" is none of its categories; {}", shown(&text), Candidates::of(&text, names));
+            place.map(|place| place as f64).ok_or_else(unknown)
+        }
     }
 }
 
