@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::executors::Choice;
 use super::hint;
 use super::interrupts::Interrupts;
-use super::load::Job;
+use super::load::{Job, Prepared};
 use super::logs;
 use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
@@ -32,7 +32,7 @@ use crate::plan::Planner;
 use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::best::Made;
-use crate::results::folder::{FolderError, RunFolder};
+use crate::results::folder::{FolderError, HELD_OUT, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::show::duration_text;
 use crate::results::table::table;
@@ -124,7 +124,7 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
-    let Job { study, description, trials, search, header, data, .. } = job;
+    let Job { study, description, trials, search, header, data, prepared, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
@@ -145,6 +145,9 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         chronicle
     } else {
+        if let Some(text) = prepared.as_deref().and_then(Prepared::held_out_csv) {
+            folder.write_file(HELD_OUT, text.as_bytes())?;
+        }
         Chronicle::begin(Arc::clone(&storage), trials, objective.clone(), start)?
     };
     folder.begin();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use broadsweep_common::dataset::{AlignedBytes, Header};
+use broadsweep_common::dataset::{AlignedBytes, Header, Part};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
 use broadsweep_common::schema::Schema;
 use broadsweep_common::task::StudyDescription;
@@ -45,6 +45,18 @@ pub(super) struct Prepared {
     pub(super) schema: Schema,
     /// Training rows that were drawn for validation and for the test, by their number in the files, from 0.
     pub(super) held_out: [Vec<u32>; 2],
+}
+
+impl Prepared {
+    /// A line for each row that was held out, in the order of the files; nothing where none was.
+    pub(super) fn held_out_csv(&self) -> Option<String> {
+        let [validation, test] = &self.held_out;
+        let of = |rows: &[u32], part: Part| rows.iter().map(move |&row| (row, part)).collect::<Vec<_>>();
+        let mut rows = [of(validation, Part::Validation), of(test, Part::Test)].concat();
+        rows.sort_by_key(|(row, _)| *row);
+        let lines = rows.iter().map(|(row, part)| format!("{row},{part}\n"));
+        (!rows.is_empty()).then(|| std::iter::once("row,part\n".to_owned()).chain(lines).collect())
+    }
 }
 
 /// The flags that change a study before it is checked.

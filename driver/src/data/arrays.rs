@@ -156,8 +156,11 @@ pub(super) fn read(
     let (cells, label_width, rows) = (pair.features.width(), pair.labels.width(), pair.features.rows);
     let has_byte_type = pair.features.are_bytes;
     let Some(kept) = kept else {
-        let stream = Box::new(pair);
-        return Ok((RawPart { features, labels, rows, cells, label_width, are_bytes, has_byte_type, stream }, sides));
+        let (numbers, stream) = (None, Box::new(pair));
+        return Ok((
+            RawPart { features, labels, rows, cells, label_width, are_bytes, has_byte_type, numbers, stream },
+            sides,
+        ));
     };
     if kept.rows() == 0 {
         return Err(DataError::Split { file: features, what: NOTHING_LEFT.to_owned() });
@@ -166,9 +169,10 @@ pub(super) fn read(
         let dropped = crate::results::show::counted((rows - kept.rows()) as u64, "row");
         remarks.push(format!("{features}: {dropped} with missing values left out"));
     }
-    let spool = kept.finish()?;
+    let mut spool = kept.finish()?;
+    let numbers = spool.numbers.take();
     let (rows, are_bytes, stream) = (spool.rows, spool.are_bytes, Box::new(spool));
-    Ok((RawPart { features, labels, rows, cells, label_width, are_bytes, has_byte_type, stream }, sides))
+    Ok((RawPart { features, labels, rows, cells, label_width, are_bytes, has_byte_type, numbers, stream }, sides))
 }
 
 fn rows_at_once(cells: usize) -> usize {
@@ -263,6 +267,8 @@ fn look_through(pair: &mut Pair, settings: &DataSettings, found: &mut Found) -> 
                 let row = &numbers[row * cells..(row + 1) * cells];
                 if has_label && !row.iter().any(|number| number.is_nan()) {
                     kept.row(row, labels)?;
+                } else {
+                    kept.leave_out();
                 }
             }
         }

@@ -89,7 +89,10 @@ impl<'s> Columns<'s> {
             while table.next()? {
                 match self.row(&table, &places, &mut cells)? {
                     Some(label) => spool.row(&cells, &[label])?,
-                    None => dropped += 1,
+                    None => {
+                        spool.leave_out();
+                        dropped += 1;
+                    }
                 }
                 if let Some(place) = places.group.filter(|_| spool.rows() > before) {
                     groups.push(self.group(&table, place)?);

@@ -18,6 +18,8 @@ pub(super) fn write(
     let (cells, width, file) = (raw.cells, raw.label_width, raw.features.clone());
     let label_file = raw.labels.clone();
     let writer = RowWriter::new(schema, cells);
+    let numbers = raw.numbers.clone();
+    let number = |row: usize| numbers.as_ref().map_or(row as u32, |numbers| numbers[row]);
     raw.each_batch(|start, batch| {
         writer.ready(batch);
         for row in 0..batch.rows {
@@ -26,11 +28,12 @@ pub(super) fn write(
             written[part as usize] += 1;
             let bad = writer.features(batch, row, builder.feature_row(part, place));
             if let Some(value) = bad {
-                return Err(beyond(&file, schema, start + row, value));
+                return Err(beyond(&file, schema, number(start + row), value));
             }
             let given = &batch.labels[row * width..(row + 1) * width];
             target(schema, labels, given, builder.target_row(part, place)).map_err(|value| {
-                let what = format!("the label {value} of row {} is no 32-bit number once scaled", start + row);
+                let what =
+                    format!("the label {value} of row {} is no 32-bit number once scaled", number(start + row));
                 DataError::Split { file: label_file.clone(), what }
             })?;
         }
@@ -39,7 +42,7 @@ pub(super) fn write(
 }
 
 /// The error of a value that 32 bits do not hold once it is scaled: its place in the row, and what it is.
-fn beyond(file: &Origin, schema: &Schema, row: usize, (place, value): (usize, f64)) -> DataError {
+fn beyond(file: &Origin, schema: &Schema, row: u32, (place, value): (usize, f64)) -> DataError {
     let name = match &schema.inputs {
         Inputs::Columns(columns) => columns.get(place).map(|column| super::error::shown(&column.name)),
         Inputs::Array { .. } => None,

@@ -168,7 +168,8 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
     extra(&mut raw.validation, Part::Validation)?;
     extra(&mut raw.test, Part::Test)?;
     files.write(builder.files()).map_err(DataError::File)?;
-    let drawn = |part| (0..).zip(&parts).filter(|(_, other)| **other == part).map(|(row, _)| row).collect();
+    let rows = |part| (0..).zip(&parts).filter(move |(_, other)| **other == part).map(|(row, _)| row);
+    let drawn = |part| rows(part).map(|row| raw.train.number(row)).collect();
     Ok(Loaded {
         header,
         bytes: builder.finish(),

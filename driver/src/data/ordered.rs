@@ -71,7 +71,7 @@ impl RowStream for Ordered {
 }
 
 /// The rows of one part, once it is known what their words stand for.
-pub(super) fn part(rows: Spool, file: Origin, cells: usize, order: &Order) -> RawPart {
+pub(super) fn part(mut rows: Spool, file: Origin, cells: usize, order: &Order) -> RawPart {
     RawPart {
         features: file.clone(),
         labels: file,
@@ -80,6 +80,7 @@ pub(super) fn part(rows: Spool, file: Origin, cells: usize, order: &Order) -> Ra
         label_width: 1,
         are_bytes: rows.are_bytes,
         has_byte_type: false,
+        numbers: rows.numbers.take(),
         stream: Box::new(Ordered { rows, order: order.clone() }),
     }
 }

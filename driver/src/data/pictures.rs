@@ -78,6 +78,7 @@ impl Pictures {
             label_width: 1,
             are_bytes: true,
             has_byte_type: true,
+            numbers: None,
             stream: Box::new(spool),
         })
     }

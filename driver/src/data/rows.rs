@@ -102,11 +102,18 @@ pub(super) struct RawPart {
     pub(super) are_bytes: bool,
     /// Whether their type in the files is a byte too.
     pub(super) has_byte_type: bool,
+    /// The number of each row in the files, from 0, where others were left out.
+    pub(super) numbers: Option<Vec<u32>>,
     /// The rows.
     pub(super) stream: Box<dyn RowStream>,
 }
 
 impl RawPart {
+    /// The number in the files, from 0, of a row that is here.
+    pub(super) fn number(&self, row: usize) -> u32 {
+        self.numbers.as_ref().map_or(row as u32, |numbers| numbers[row])
+    }
+
     /// Calls `each` with every batch, from the first row on, and the number of its first row.
     pub(super) fn each_batch(
         &mut self,

@@ -68,6 +68,10 @@ pub(super) struct SpoolWriter {
     features: Vec<f64>,
     labels: Vec<f64>,
     rows: usize,
+    /// The number of each row that it has, once one was left out; until then they are counted.
+    numbers: Option<Vec<u32>>,
+    /// Rows that were offered.
+    offered: u32,
     are_bytes: bool,
     memory: Vec<u8>,
     disk: Option<File>,
@@ -83,6 +87,8 @@ impl SpoolWriter {
             features: Vec::new(),
             labels: Vec::new(),
             rows: 0,
+            numbers: None,
+            offered: 0,
             are_bytes: true,
             memory: Vec::new(),
             disk: None,
@@ -99,7 +105,17 @@ impl SpoolWriter {
         self.features.extend(cells);
         self.labels.extend(labels);
         self.rows += 1;
+        if let Some(numbers) = &mut self.numbers {
+            numbers.push(self.offered);
+        }
+        self.offered += 1;
         if self.features.len() >= BLOCK_CELLS { self.end_block() } else { Ok(()) }
+    }
+
+    /// Notes that a row is left out.
+    pub(super) fn leave_out(&mut self) {
+        self.numbers.get_or_insert_with(|| (0..self.offered).collect());
+        self.offered += 1;
     }
 
     fn end_block(&mut self) -> Result<(), DataError> {
@@ -140,9 +156,9 @@ impl SpoolWriter {
             None => Store::Memory(io::Cursor::new(self.memory)),
         };
         let (cells, label_width, rows) = (self.cells, self.label_width, self.rows);
-        let are_bytes = self.are_bytes;
+        let (are_bytes, numbers) = (self.are_bytes, self.numbers);
         let block = Batch::default();
-        Ok(Spool { file: self.file, cells, label_width, rows, are_bytes, store, block, taken: 0 })
+        Ok(Spool { file: self.file, cells, label_width, rows, numbers, are_bytes, store, block, taken: 0 })
     }
 }
 
@@ -167,6 +183,8 @@ pub(super) struct Spool {
     cells: usize,
     label_width: usize,
     pub(super) rows: usize,
+    /// The number of each row, where others were left out.
+    pub(super) numbers: Option<Vec<u32>>,
     /// Whether all cells of features are bytes.
     pub(super) are_bytes: bool,
     store: Store,

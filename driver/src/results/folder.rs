@@ -17,6 +17,8 @@ use super::rows::{attempts_csv, epochs_csv, trials_csv};
 use super::summary::summary_json;
 use crate::records::run::RunRecord;
 
+/// Which training rows were held out.
+pub const HELD_OUT: &str = "held_out.csv";
 /// Held while a run lives. Whoever takes it looks whether it still has this name: one that is removed holds nothing.
 const LOCK: &str = "lock";
 /// Who may do what with a file, before the user's mask: as all programs make them ...
@@ -181,7 +183,7 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`], if a file cannot be removed.
     pub fn withdraw(&self) -> Result<(), FolderError> {
-        for name in ["study.toml", "executors.json", "series.json", "journal"] {
+        for name in ["study.toml", "executors.json", "series.json", HELD_OUT, "journal"] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -143,6 +143,9 @@ fn missing_values_are_an_error_the_mean_or_a_row_less() {
     let dropped =
         loaded.remarks.iter().any(|remark| remark.ends_with("train.csv: 2 rows with missing values left out"));
     assert!(dropped, "{:?}", loaded.remarks);
+    let held_out = DataSettings { validation: HeldOut::Count(1), ..with(Missing::Drop) };
+    let [validation, _] = load_text(text, &held_out).unwrap().held_out;
+    assert!(validation == [0] || validation == [3], "rows are called by their number in the file: {validation:?}");
     let refused = load_text("a,label\n,0\n,1\n", &with(Missing::Drop)).unwrap_err();
     assert!(refused.contains("every row has a missing value"), "{refused}");
     let refused = load_text("a,label\n1,0\n2,\n", &with(Missing::Mean)).unwrap_err();
