@@ -13,6 +13,7 @@
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
 //! | [`log`] | what programs print, on its way to the driver |
 //! | [`metrics`] | what a trial reports |
+//! | [`measure`] | what rows are measured by beside loss and error, and which number early stop watches |
 //! | [`capabilities`] | what an executor can do and allows |
 //! | [`refusal`] | why an executor does not take part in a study |
 //! | [`schema`] | how rows of files become rows of a network |
@@ -41,6 +42,7 @@ pub mod exchange;
 pub mod heap;
 pub mod ids;
 pub mod log;
+pub mod measure;
 pub mod metrics;
 pub mod model;
 pub mod program;

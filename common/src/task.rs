@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Part;
 use crate::ids::{Digest, TrialId};
+use crate::measure::{Reported, Watched};
 use crate::metrics::{Direction, MetricName, Objective};
 use crate::model::ModelDescription;
 use crate::program::ProgramDescription;
@@ -18,8 +19,12 @@ pub struct StudyDescription {
     pub seed: u64,
     /// What a trial does.
     pub trainer: TrainerDescription,
-    /// Which error early stop watches and the search chooses by.
+    /// Over which rows early stop watches, and the search chooses.
     pub select: Select,
+    /// What early stop watches there: what the search ranks by first.
+    pub watched: Watched,
+    /// What a network is measured by beside its loss and its error.
+    pub measures: Vec<Reported>,
     /// Whether every trial looks at the test rows after each epoch.
     pub test_every_trial: bool,
 }

@@ -103,6 +103,7 @@ fn try_out(
     let model = model.resolve(configuration).ok()?;
     let mut training = training.resolve(configuration).ok()?;
     let plan = nn::plan(&model, &data.header().shape, data.header().targets).ok()?;
+    let measures: Vec<_> = description.measures.iter().map(|reported| reported.measure).collect();
     training.batch_size = batch_size_tried(training.batch_size, plan.training_flops)?;
     let task = TrainTask {
         model: &model,
@@ -111,6 +112,8 @@ fn try_out(
         trial_seed: seeds::trial_seed(description.seed, configuration.digest(), 0),
         repeat: 0,
         select: description.select,
+        watched: description.watched,
+        measures: &measures,
         test_every_trial: description.test_every_trial,
         kernel,
     };
@@ -279,6 +282,7 @@ mod tests {
         let TrainerDescription::Network { model, training } = &description.trainer else { unreachable!() };
         let model = model.resolve(&trial.configuration).unwrap();
         let training = training.resolve(&trial.configuration).unwrap();
+        let measures: Vec<_> = description.measures.iter().map(|reported| reported.measure).collect();
         let task = TrainTask {
             model: &model,
             training: &training,
@@ -286,6 +290,8 @@ mod tests {
             trial_seed: 0,
             repeat: 0,
             select: description.select,
+            watched: description.watched,
+            measures: &measures,
             test_every_trial: description.test_every_trial,
             kernel: Kernel::PORTABLE,
         };

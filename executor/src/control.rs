@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report, Used};
 use broadsweep_common::ids::{AttemptId, Digest};
+use broadsweep_common::measure::Reported;
 use broadsweep_common::metrics::Metrics;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub(crate) struct SlotControl {
     log: Arc<AttemptLog>,
     phase: Option<(Phase, Instant)>,
     unreported: Durations,
+    /// What networks are measured by beside loss and error.
+    measures: Vec<Reported>,
     /// The newest checkpoint, which the store keeps for the driver.
     checkpoint: Option<Digest>,
     /// When the last checkpoint was taken, and how long that took.
@@ -44,7 +47,13 @@ impl SlotControl {
     ) -> Self {
         let unreported = Durations::default();
         let (phase, checkpoint, taken) = (None, None, None);
-        Self { attempt, until_epoch, stop, shelf, reports, log, phase, unreported, checkpoint, taken }
+        let measures = Vec::new();
+        Self { attempt, until_epoch, stop, shelf, reports, log, phase, unreported, measures, checkpoint, taken }
+    }
+
+    /// The names of what a network is measured by.
+    pub(crate) fn measures(&mut self, measures: &[Reported]) {
+        self.measures = measures.to_vec();
     }
 
     /// Which attempt it is.
@@ -159,7 +168,11 @@ impl Control for SlotControl {
     }
 
     fn epoch_ended(&mut self, report: &EpochReport, checkpoint: &Checkpoint) -> bool {
-        self.epoch_done(report.epoch, report.metrics(), (checkpoint.is_last(), || checkpoint.to_bytes()))
+        self.epoch_done(
+            report.epoch,
+            report.metrics(&self.measures),
+            (checkpoint.is_last(), || checkpoint.to_bytes()),
+        )
     }
 }
 
@@ -237,6 +250,8 @@ mod tests {
                 trial_seed: 1,
                 repeat: 0,
                 select: study.select,
+                watched: study.watched,
+                measures: &[],
                 test_every_trial: study.test_every_trial,
                 kernel: Kernel::PORTABLE,
             };

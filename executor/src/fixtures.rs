@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{AlignedBytes, Dataset, DatasetBuilder, Element, Header, Scaling, TargetKind};
+use broadsweep_common::measure::Watched;
 use broadsweep_common::model::{Activation, Initialization, LayerDescription, Loss, ModelDescription};
 use broadsweep_common::setting::Setting::Fixed;
 use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
@@ -44,7 +45,8 @@ pub(crate) fn description() -> StudyDescription {
     let layers = vec![LayerDescription::Dense { units, activation, initialization }];
     let model = ModelDescription { loss: Loss::CrossEntropy, layers };
     let trainer = TrainerDescription::Network { model, training };
-    StudyDescription { seed: 1, trainer, select: Select::Validation, test_every_trial: false }
+    let (select, watched, measures) = (Select::Validation, Watched::ERROR, Vec::new());
+    StudyDescription { seed: 1, trainer, select, watched, measures, test_every_trial: false }
 }
 
 /// Zeros, with so many rows of each part.

@@ -37,6 +37,7 @@ use std::path::PathBuf;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::Digest;
+use broadsweep_common::measure::Watched;
 use broadsweep_common::metrics::{MetricName, Objective};
 use broadsweep_common::model::{Loss, ModelDescription};
 use broadsweep_common::program::ProgramDescription;
@@ -101,7 +102,8 @@ impl Study {
             Trainer::Program(program) => TrainerDescription::Program(program.description.clone()),
         };
         let (select, test_every_trial) = (self.search.select, self.watches_test());
-        StudyDescription { seed: self.seed, trainer, select, test_every_trial }
+        let (watched, measures) = (Watched::ERROR, Vec::new());
+        StudyDescription { seed: self.seed, trainer, select, watched, measures, test_every_trial }
     }
 
     /// Whether every trial looks at the test rows after each epoch; of a program, whether it is given them.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | `MAGIC`, which ends with the layout's version |
 //! | 4 | length of the header, a little-endian u32 |
-//! | 120 at most | `Header`, by the codec |
+//! | 264 at most | `Header`, by the codec |
 //! | 4 a value | trained parameters, statistics, first and second moments, little-endian f32 as the kernel has them |
 //! | 4 a value | only if an older epoch counts: its trained parameters and statistics |
 //!
@@ -28,11 +28,11 @@ use super::plan::{Plan, plan};
 use super::shape::ShapeError;
 use super::train_task::TrainTask;
 
-const MAGIC: [u8; 8] = *b"BSCKPT\x00\x02";
+const MAGIC: [u8; 8] = *b"BSCKPT\x00\x03";
 /// Magic and length of the header.
 const PREFIX_BYTES: usize = 12;
-/// Of the longest header: one with a watch and with scores of both parts.
-const HEADER_BYTES_MAX: u64 = 120;
+/// Of the longest header: one with a watch, and with scores and all measures of both parts.
+const HEADER_BYTES_MAX: u64 = 264;
 
 /// A training between two epochs. Whatever goes on from it ends in the bits of the training that it was taken from.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,7 @@ struct Header {
 pub(super) fn identity(task: &TrainTask<'_>, data: &dataset::Header) -> Digest {
     // The debug form holds every field, also those that are yet to come, and floats in digits that tell all of them
     // apart. A build that writes it otherwise refuses the checkpoints of this one, which is safe.
-    Digest::of(format!("broadsweep checkpoint v2 {task:?} {data:?}").as_bytes())
+    Digest::of(format!("broadsweep checkpoint v3 {task:?} {data:?}").as_bytes())
 }
 
 impl Checkpoint {
@@ -115,10 +115,10 @@ impl Checkpoint {
     }
 
     /// Ends an epoch, whose weights are in place; keeps them if the epoch counts.
-    pub(super) fn complete_epoch(&mut self, report: EpochReport, watched: Option<Score>) {
+    pub(super) fn complete_epoch(&mut self, report: EpochReport, watched: Option<f64>) {
         self.epoch += 1;
         let counts = match (&mut self.watch, watched) {
-            (Some(watch), Some(score)) => watch.see(score.error),
+            (Some(watch), Some(watched)) => watch.see(watched),
             _ => true,
         };
         if counts {
@@ -261,7 +261,7 @@ impl Header {
         let kept = kept.ok_or(CheckpointError::Impossible { what })?;
         match (training.early_stop, self.course, task.watched(&kept)) {
             (None, None, _) => require(kept.epoch == self.epoch, what).map(|()| None),
-            (Some(rule), Some(course), Some(watched)) => Watch::resume(rule, course, self.epoch, watched.error)
+            (Some(rule), Some(course), Some(watched)) => Watch::resume(rule, course, self.epoch, watched)
                 .map(Some)
                 .ok_or(CheckpointError::Impossible { what: "the course of early stop" }),
             _ => Err(CheckpointError::Impossible { what: "the presence of early stop" }),
@@ -270,7 +270,10 @@ impl Header {
 
     /// Whether an epoch can have had this report and not be a divergence.
     fn may_keep(&self, report: &EpochReport, task: &TrainTask<'_>, data: &dataset::Header) -> bool {
-        let fits = |part, score: Option<Score>| score.is_some() == task.reports(part, data);
+        let fits = |part, score: Option<Score>| {
+            let is_whole = score.is_none_or(|score| score.further.as_slice().len() == task.measures.len());
+            score.is_some() == task.reports(part, data) && is_whole
+        };
         let is_finite = |score: Score| score.loss.is_finite() && score.error.is_finite();
         (1..=self.epoch).contains(&report.epoch)
             && report.learning_rate.to_bits() == task.learning_rate(report.epoch).to_bits()
@@ -278,7 +281,7 @@ impl Header {
             && fits(Part::Validation, report.validation)
             && fits(Part::Test, report.test)
             && report.validation.is_none_or(is_finite)
-            && task.watched(report).is_none_or(is_finite)
+            && task.watched_score(report).is_none_or(is_finite)
     }
 
     fn counts_an_older_epoch(&self) -> bool {

@@ -11,6 +11,7 @@
 //! | `train` | the training loop, and the control that surrounds it |
 //! | `report` | what a training reports: of an epoch, of a part of the data, of its end |
 //! | `checkpoint` | a training between two epochs: all that the next one starts from, and its bytes |
+//! | `measures/` | what a part is measured by beside its loss |
 //! | `evaluate` | scores of whole parts of the data |
 //! | `predict` | what a network makes of rows: probabilities of classes, or values |
 //! | `early_stop` | when to stop, and which epoch counts |
@@ -46,6 +47,7 @@ mod kinds;
 mod layers;
 mod layout;
 mod loss;
+mod measures;
 mod network;
 mod nodes;
 mod optimizer;
@@ -71,13 +73,14 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use evaluate::{MeasureError, measure};
 pub use kernel::{KERNELS, Kernel};
 pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
+pub use measures::measures_bytes;
 pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LayerPlan, Plan, plan};
 pub use predict::{Prediction, predict};
-pub use report::{EpochReport, Score, TrainingEnd};
+pub use report::{EpochReport, Further, Score, TrainingEnd};
 pub use shape::{Shape, ShapeError};
 pub use tensor::{Role, TensorPlan};
-pub use train::{Control, Phase, TrainError, Trained, check_rows, train, train_until};
+pub use train::{Control, Phase, TrainError, Trained, check_measures, check_rows, train, train_until};
 pub use train_task::TrainTask;
 pub use weights::{Tensor, Weights, WeightsError};
 pub use workbench::{Piece, Workbench};

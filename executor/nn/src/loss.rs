@@ -1,8 +1,5 @@
 //! Losses: how wrong a batch's outputs are, and the gradient of that.
 
-use super::report::Score;
-use broadsweep_common::model::Loss;
-
 use super::functions::exp;
 use super::kernel::Kernel;
 use super::simd::Work;
@@ -38,13 +35,8 @@ impl Tally {
         self.loss / self.rows as f64
     }
 
-    pub(super) fn score(&self, loss: Loss) -> Score {
-        let mean = self.mean_loss();
-        let error = match loss {
-            Loss::CrossEntropy => self.wrong as f64 / self.rows as f64,
-            Loss::MeanSquaredError => mean.sqrt(),
-        };
-        Score { loss: mean, error }
+    pub(super) fn fraction_wrong(&self) -> f64 {
+        self.wrong as f64 / self.rows as f64
     }
 }
 
@@ -108,8 +100,13 @@ fn row_loss(sum: f32, margin: f32) -> f64 {
 }
 
 /// The largest value; NaN if the first one is, since nothing is larger.
-fn maximum(values: &[f32]) -> f32 {
+pub(super) fn maximum(values: &[f32]) -> f32 {
     values.iter().fold(values[0], |largest, &value| if value > largest { value } else { largest })
+}
+
+/// The class that a row's outputs say: the first of the largest.
+pub(super) fn predicted(outputs: &[f32]) -> usize {
+    first_at_least(outputs, maximum(outputs))
 }
 
 /// The place of the first of these values that reaches `wanted`, or 0 if none does. It looks at all of them, from the
@@ -169,9 +166,7 @@ mod tests {
         // Differences 1, -1, 3, 1: squares 1 + 1 + 9 + 1 = 12, over 4 values.
         let outputs = [1.0, 2.0, 3.0, 4.0];
         let (tally, gradient) = compare(&outputs, 2, Wanted::Values(&[0.0, 3.0, 0.0, 3.0]));
-        let score = tally.score(Loss::MeanSquaredError);
-        assert!((score.loss - 3.0).abs() < 1e-12);
-        assert!((score.error - 3.0_f64.sqrt()).abs() < 1e-12);
+        assert!((tally.mean_loss() - 3.0).abs() < 1e-12);
         assert_eq!(gradient, [0.5, -0.5, 1.5, 0.5]);
     }
 }

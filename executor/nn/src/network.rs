@@ -118,6 +118,11 @@ impl Network {
         tally
     }
 
+    /// The outputs of the last batch, of so many rows, and how many a row has.
+    pub(super) fn outputs(&self, rows: usize) -> (&[f32], usize) {
+        (&self.outputs[0][..rows * self.width], self.width)
+    }
+
     /// Loss of the outputs, whose derivative is written down too.
     fn compare(&mut self, batch: &Batch) -> Tally {
         let [outputs, d_outputs] = &mut self.outputs;

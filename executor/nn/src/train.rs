@@ -3,13 +3,15 @@
 //! It knows no cluster and no clock. Its bits depend on model, training, seeds, data and kernel only.
 
 use broadsweep_common::dataset::{Dataset, Header, Part};
+use broadsweep_common::measure::{MEASURES_MAX, Measure};
 use broadsweep_common::task::Select;
 
 use super::batch::{Batch, shuffle};
 use super::blueprint::Blueprint;
 use super::checkpoint::{Checkpoint, identity};
-use super::evaluate::score;
+use super::evaluate::{Means, score};
 use super::loss::Tally;
+use super::measures::Meter;
 use super::network::{self, Network};
 use super::plan::{Plan, plan};
 use super::report::{EpochReport, Score, TrainingEnd};
@@ -68,6 +70,12 @@ pub enum TrainError {
         /// Which rows are missing.
         part: Part,
     },
+    /// The study asks for what these rows do not have.
+    #[error("this data cannot be measured by {0:?}")]
+    Measure(Measure),
+    /// The study asks for too much.
+    #[error("{0} measures are asked for; {MEASURES_MAX} are allowed")]
+    TooManyMeasures(usize),
     /// The checkpoint would go on to other bits.
     #[error("the checkpoint is of another model, training, seed, kernel or shape of data")]
     ForeignCheckpoint,
@@ -107,6 +115,7 @@ pub fn train_until(
 ) -> Result<Trained, TrainError> {
     let plan = plan(task.model, &data.header().shape, data.header().targets)?;
     check_rows(data.header(), task.training.early_stop.is_some(), task.select)?;
+    check_measures(data.header(), task.measures)?;
     let identity = identity(task, data.header());
     if from.as_ref().is_some_and(|checkpoint| !checkpoint.is_of(identity)) {
         return Err(TrainError::ForeignCheckpoint);
@@ -133,6 +142,18 @@ pub fn check_rows(data: &Header, stops_early: bool, select: Select) -> Result<()
     Ok(())
 }
 
+/// Whether the data has what it is to be measured by.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn check_measures(data: &Header, measures: &[Measure]) -> Result<(), TrainError> {
+    if measures.len() > MEASURES_MAX {
+        return Err(TrainError::TooManyMeasures(measures.len()));
+    }
+    let unfit = measures.iter().find(|measure| !measure.fits(data.targets));
+    unfit.map_or(Ok(()), |measure| Err(TrainError::Measure(*measure)))
+}
+
 fn watched_part(select: Select) -> Part {
     match select {
         Select::Validation => Part::Validation,
@@ -149,6 +170,7 @@ struct Trainer<'a> {
     state: Checkpoint,
     network: Network,
     batch: Batch,
+    meter: Meter,
     order: Vec<u32>,
 }
 
@@ -178,6 +200,7 @@ impl<'a> Trainer<'a> {
             data,
             network,
             batch: Batch::new(data, task.kernel, blueprint.input, rows),
+            meter: Meter::new(task.measures, data, &task.reported_parts(data.header())),
             order: vec![0; data.rows(Part::Train)],
             state,
             plan,
@@ -214,7 +237,7 @@ impl<'a> Trainer<'a> {
         let validation = self.score(Part::Validation, control)?;
         let test = self.score(Part::Test, control)?;
         let report = EpochReport { epoch, learning_rate, training_loss, validation, test };
-        let watched_is_finite = self.task.watched(&report).is_none_or(|score| score.loss.is_finite());
+        let watched_is_finite = self.task.watched_score(&report).is_none_or(|score| score.loss.is_finite());
         let validation_is_finite = validation.is_none_or(|score| score.loss.is_finite());
         if watched_is_finite && validation_is_finite { Ok(report) } else { Err(Interrupted::Diverged) }
     }
@@ -247,9 +270,10 @@ impl<'a> Trainer<'a> {
         let rows = self.plan.evaluation_rows();
         let parameters = &mut self.state.parameters;
         let go_on = || control.go_on();
-        let tally = score(&mut self.network, parameters, self.data, part, (&mut self.batch, rows), go_on);
+        let means = Means { batch: &mut self.batch, rows, meter: &mut self.meter };
+        let tally = score(&mut self.network, parameters, self.data, part, means, go_on);
         let tally = tally.ok_or(Interrupted::Stopped)?;
-        Ok(Some(tally.score(self.task.model.loss)))
+        Ok(Some(self.meter.score(&tally)))
     }
 
     fn finish(self, training: TrainingEnd) -> Trained {

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind};
+use broadsweep_common::measure::Watched;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
@@ -125,6 +126,8 @@ fn no_batch_of_a_training_allocates() {
             trial_seed: 2,
             repeat: 0,
             select: Select::Validation,
+            watched: Watched::ERROR,
+            measures: &[],
             test_every_trial: false,
             kernel,
         };

@@ -50,10 +50,11 @@ pub(crate) fn trainer_of(
     (name, data): (Digest, Dataset),
     means: Means,
 ) -> Result<Box<dyn Trainer>, Refusal> {
-    let StudyDescription { seed, trainer, select, test_every_trial } = study;
+    let StudyDescription { seed, trainer, select, watched, measures, test_every_trial } = study;
     match trainer {
         TrainerDescription::Network { model, training } => {
-            let trainer = NetworkTrainer { seed, model, training, select, test_every_trial, data, means };
+            let trainer =
+                NetworkTrainer { seed, model, training, select, watched, measures, test_every_trial, data, means };
             Ok(Box::new(trainer.checked()?))
         }
         TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),

@@ -3,6 +3,7 @@
 use broadsweep_common::attempt::{ArtifactName, Ended};
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::measure::{Measure, Reported, Watched};
 use broadsweep_common::model::ModelDescription;
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::seeds;
@@ -20,6 +21,8 @@ pub(super) struct NetworkTrainer {
     pub(super) model: ModelDescription,
     pub(super) training: TrainingDescription,
     pub(super) select: Select,
+    pub(super) watched: Watched,
+    pub(super) measures: Vec<Reported>,
     pub(super) test_every_trial: bool,
     pub(super) data: Dataset,
     pub(super) means: Means,
@@ -29,8 +32,13 @@ impl NetworkTrainer {
     /// The same trainer, if the data has the rows that it needs.
     pub(super) fn checked(self) -> Result<Self, Refusal> {
         let checked = nn::check_rows(self.data.header(), self.training.early_stop.is_some(), self.select);
+        let checked = checked.and_then(|()| nn::check_measures(self.data.header(), &self.measures()));
         checked.map_err(|error| Refusal::Trainer { reason: error.to_string() })?;
         Ok(self)
+    }
+
+    fn measures(&self) -> Vec<Measure> {
+        self.measures.iter().map(|reported| reported.measure).collect()
     }
 
     fn try_train(
@@ -45,7 +53,12 @@ impl NetworkTrainer {
         let training = self.training.resolve(configuration).map_err(in_words)?;
         let (header, &Means { kernel, memory_bytes, .. }) = (self.data.header(), &self.means);
         let plan = nn::plan(&model, &header.shape, header.targets).map_err(in_words)?;
-        let needed_bytes = nn::memory_bytes(&model, &plan, &training, kernel);
+        let measures = self.measures();
+        let needed_bytes = nn::memory_bytes(&model, &plan, &training, kernel).saturating_add(nn::measures_bytes(
+            &measures,
+            header,
+            &[Part::Validation, Part::Test],
+        ));
         if needed_bytes > memory_bytes {
             return Ok(Ended::Refused { needed_bytes, available_bytes: memory_bytes });
         }
@@ -56,9 +69,12 @@ impl NetworkTrainer {
             trial_seed: seeds::trial_seed(self.seed, configuration.digest(), replicate.repeat),
             repeat: replicate.repeat,
             select: self.select,
+            watched: self.watched,
+            measures: &measures,
             test_every_trial: self.test_every_trial,
             kernel,
         };
+        control.measures(&self.measures);
         let from = checkpoint_of(checkpoint, |bytes| Checkpoint::from_bytes(bytes, &task, header));
         let trained = nn::train_until(&task, &self.data, from, until_epoch, control).map_err(in_words)?;
         ended(trained, control)
@@ -76,8 +92,9 @@ impl NetworkTrainer {
         let header = self.data.header();
         let weights = Weights::from_safetensors((*weights).as_ref(), &model, &header.shape, header.targets);
         control.phase(Phase::Evaluation);
-        let score = nn::measure(&model, &weights.map_err(in_words)?, &self.data, part, self.means.kernel);
-        Ok(Ended::Measured(score.map_err(in_words)?.metrics(part)))
+        let by = (self.means.kernel, &self.measures()[..]);
+        let score = nn::measure(&model, &weights.map_err(in_words)?, &self.data, part, by);
+        Ok(Ended::Measured(score.map_err(in_words)?.metrics(part, &self.measures)))
     }
 }
 

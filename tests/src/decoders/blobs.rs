@@ -7,6 +7,7 @@ use broadsweep_common::codec;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{AlignedBytes, Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
 use broadsweep_common::ids::TrialId;
+use broadsweep_common::measure::Watched;
 use broadsweep_common::metrics::Metrics;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model};
 use broadsweep_common::replay::{Replay, ReplayEnd};
@@ -134,6 +135,8 @@ fn task<'a>(model: &'a Model, training: &'a Training) -> TrainTask<'a> {
         trial_seed: 2,
         repeat: 0,
         select: Select::Validation,
+        watched: Watched::ERROR,
+        measures: &[],
         test_every_trial: true,
         kernel: Kernel::PORTABLE,
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
+use broadsweep_common::measure::Watched;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EPOCHS_MAX, Optimizer, Training};
 use broadsweep_nn::{self as nn, Checkpoint, Control, Kernel, Phase, Plan, TrainTask};
@@ -81,6 +82,8 @@ fn train(network: &Network, kernel: Kernel, data: &Dataset, epochs: u32, control
         trial_seed: 2,
         repeat: 0,
         select: Select::Validation,
+        watched: Watched::ERROR,
+        measures: &[],
         test_every_trial: false,
         kernel,
     };

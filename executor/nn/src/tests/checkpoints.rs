@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use crate::report::{EpochReport, TrainingEnd};
 use broadsweep_common::codec;
 use broadsweep_common::dataset::{Dataset, Part, TargetKind};
+use broadsweep_common::measure::{MEASURES_MAX, Measure, Watched, WatchedValue};
+use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
@@ -16,7 +18,7 @@ use crate::kernel::Kernel;
 use crate::{Checkpoint, CheckpointError, Control, Phase, TrainError, TrainTask, Trained, plan, train, train_until};
 
 /// Magic, length of the header, and the longest header.
-const FRONT_BYTES: usize = 12 + 120;
+const FRONT_BYTES: usize = 12 + 264;
 
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weight_decay: 0.0 };
 
@@ -126,7 +128,8 @@ fn a_training_in_segments_ends_in_the_bits_of_one_in_one_go() {
     let model = small_model();
     for early_stop in [None, Some(EarlyStop { patience: 4, min_delta: 0.01 })] {
         let training = Training { optimizer: ADAM, early_stop, ..sgd(0.05, 10, 30) };
-        let task = task(&model, &training);
+        let watched = Watched { value: WatchedValue::Measure(0), direction: Direction::Maximize };
+        let task = TrainTask { watched, measures: &[Measure::Auc, Measure::F1], ..task(&model, &training) };
         let (straight, keeper) = run(&task, &data, None, None);
         // Also at the last epoch, beyond it, and one rung twice.
         for rungs in [&[1, 3, 9][..], &[2, 2], &[30], &[29, 31]] {
@@ -273,11 +276,14 @@ struct Longest {
     bytes: Vec<u8>,
 }
 
+/// As many measures as there may be.
+const ALL: [Measure; MEASURES_MAX] = [Measure::F1; MEASURES_MAX];
+
 static LONGEST: LazyLock<Longest> = LazyLock::new(|| {
     let (data, model) = (circle([40, 20, 20]), small_model());
     let early_stop = Some(EarlyStop { patience: 100, min_delta: 0.0 });
     let training = Training { optimizer: ADAM, early_stop, ..sgd(0.1, 10, 30) };
-    let task = TrainTask { test_every_trial: true, kernel: Kernel::GEMM, ..task(&model, &training) };
+    let task = TrainTask { test_every_trial: true, measures: &ALL, kernel: Kernel::GEMM, ..task(&model, &training) };
     let (_, keeper) = run(&task, &data, None, None);
     let bytes = keeper.taken.into_iter().max_by_key(Vec::len).unwrap();
     Longest { model, training, data, bytes }
@@ -285,7 +291,12 @@ static LONGEST: LazyLock<Longest> = LazyLock::new(|| {
 
 impl Longest {
     fn task(&self) -> TrainTask<'_> {
-        TrainTask { test_every_trial: true, kernel: Kernel::GEMM, ..task(&self.model, &self.training) }
+        TrainTask {
+            test_every_trial: true,
+            measures: &ALL,
+            kernel: Kernel::GEMM,
+            ..task(&self.model, &self.training)
+        }
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
@@ -331,8 +342,8 @@ fn forged_headers_are_refused_with_what_cannot_be() {
         (0, &b"BSDATA"[..], "not a checkpoint in this version's layout"),
         (7, &[1], "not a checkpoint in this version's layout"),
         (8, &[0xff; 4], "the length of its header cannot be"),
-        (8, &[119], "the checkpoint's header cannot be decoded"),
-        (8, &[121], "the checkpoint's header 1 bytes follow the value"),
+        (8, &263_u32.to_le_bytes(), "the checkpoint's header cannot be decoded"),
+        (8, &265_u32.to_le_bytes(), "the checkpoint's header 1 bytes follow the value"),
         (12, &[0; 32], "the checkpoint is of another model"),
         (epoch, &[0; 4], "its epoch cannot be"),
         (epoch, &[31], "its epoch cannot be"),
@@ -378,9 +389,9 @@ fn a_bit_flipped_in_front_of_the_arrays_is_refused_or_read_as_it_stands() {
             Err(_) => refused += 1,
         }
     }
-    // Only values that the trainer hands through can change unnoticed: losses, errors of a part that nobody
+    // Only values that the trainer hands through can change unnoticed: losses, measures, errors of a part that nobody
     // watches, and the error that early stop measures a fall against.
-    assert!(8 * FRONT_BYTES - refused <= 5 * 64, "{refused} refused");
+    assert!(8 * FRONT_BYTES - refused <= (5 + 2 * MEASURES_MAX) * 64, "{refused} refused");
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::report::EpochReport;
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, Scaling, TargetKind};
+use broadsweep_common::measure::Watched;
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{Optimizer, Training};
@@ -155,6 +156,8 @@ pub(super) fn task<'a>(model: &'a Model, training: &'a Training) -> TrainTask<'a
         trial_seed: 2,
         repeat: 0,
         select: Select::Validation,
+        watched: Watched::ERROR,
+        measures: &[],
         test_every_trial: false,
         kernel: Kernel::detect()[0],
     }

@@ -2,6 +2,8 @@
 
 use crate::report::{EpochReport, Score, TrainingEnd};
 use broadsweep_common::dataset::{Dataset, Part, TargetKind, Targets};
+use broadsweep_common::measure::{Measure, Watched, WatchedValue};
+use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
 use broadsweep_common::schema::Outputs;
 use broadsweep_common::task::Select;
@@ -10,8 +12,9 @@ use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 use super::{SAME, Watcher, circle, classifier, conv, dense, sgd, small_model, task, values, wave, window};
 use crate::batch::Batch;
 use crate::blueprint::Blueprint;
-use crate::evaluate;
+use crate::evaluate::{self, Means};
 use crate::kernel::Kernel;
+use crate::measures::Meter;
 use crate::network::Network;
 use crate::plan::plan;
 use crate::{Phase, Prediction, TrainError, TrainTask, Trained, measure, predict, train};
@@ -78,10 +81,13 @@ fn numbers_are_predicted_with_squared_errors() {
     let data = values(&[1], TargetKind::Values { width: 2 }, [1000, 200, 0], feature, target);
     let layers = vec![dense(16, Activation::Gelu), dense(2, Activation::Linear)];
     let model = Model { loss: Loss::MeanSquaredError, layers };
-    let (trained, _) = run(&task(&model, &sgd(0.05, 20, 20)), &data);
-    let Score { loss, error } = completed(&trained).validation.unwrap();
+    let training = sgd(0.05, 20, 20);
+    let measures = [Measure::R2, Measure::MeanAbsoluteError];
+    let (trained, _) = run(&TrainTask { measures: &measures, ..task(&model, &training) }, &data);
+    let Score { loss, error, further } = completed(&trained).validation.unwrap();
+    assert!(further.as_slice()[0] > 0.95 && further.as_slice()[1] < error, "{further:?}");
     assert!(error < 0.05, "{error}");
-    assert!((error - loss.sqrt()).abs() < 1e-12);
+    assert!((error - loss.sqrt()).abs() < 1e-6, "the loss is of differences in f32, the error of differences in f64");
 }
 
 #[test]
@@ -105,11 +111,12 @@ fn measured_weights_score_the_bits_that_training_reported() {
     let data = circle([500, 300, 270]);
     let (model, training) = (small_model(), sgd(0.05, 64, 2));
     for kernel in Kernel::detect() {
-        let task = TrainTask { test_every_trial: true, kernel, ..task(&model, &training) };
+        let measures = [Measure::Auc, Measure::F1, Measure::BalancedError];
+        let task = TrainTask { test_every_trial: true, kernel, measures: &measures, ..task(&model, &training) };
         let (trained, _) = run(&task, &data);
         let report = completed(&trained);
         let weights = trained.weights.unwrap();
-        let measured = |part| measure(&model, &weights, &data, part, kernel).unwrap();
+        let measured = |part| measure(&model, &weights, &data, part, (kernel, &measures)).unwrap();
         assert_eq!(measured(Part::Validation), report.validation.unwrap(), "{kernel}");
         assert_eq!(measured(Part::Test), report.test.unwrap(), "{kernel}");
     }
@@ -143,7 +150,7 @@ fn weights_are_not_measured_on_a_part_without_rows() {
     let data = circle([40, 5, 0]);
     let (model, training) = (small_model(), sgd(0.05, 8, 1));
     let weights = run(&task(&model, &training), &data).0.weights.unwrap();
-    let error = measure(&model, &weights, &data, Part::Test, Kernel::PORTABLE).unwrap_err();
+    let error = measure(&model, &weights, &data, Part::Test, (Kernel::PORTABLE, &[])).unwrap_err();
     assert_eq!(error.to_string(), "the data has no test rows");
 }
 
@@ -159,7 +166,9 @@ fn every_row_is_scored_whatever_the_size_of_batches_leaves_over() {
     let mut tally = |rows| {
         let mut network = Network::new(&model, &plan, &blueprint, kernel, rows);
         let mut batch = Batch::new(&data, kernel, blueprint.input, rows);
-        evaluate::score(&mut network, &mut parameters, &data, Part::Validation, (&mut batch, rows), || true).unwrap()
+        let mut meter = Meter::new(&[], &data, &[Part::Validation]);
+        let means = Means { batch: &mut batch, rows, meter: &mut meter };
+        evaluate::score(&mut network, &mut parameters, &data, Part::Validation, means, || true).unwrap()
     };
     let one_by_one = tally(1);
     assert_eq!(one_by_one.rows, 19);
@@ -261,8 +270,46 @@ fn early_stop_ends_the_training_and_the_best_epoch_is_its_result() {
         assert_eq!(score(&best).error.to_bits(), lowest.to_bits());
         assert_eq!(watcher.reports.len() as u32, best.epoch + 3, "three epochs in vain end it");
         let kernel = task(&model, &training).kernel;
-        assert_eq!(measure(&model, &trained.weights.unwrap(), &data, part, kernel).unwrap(), score(&best));
+        assert_eq!(measure(&model, &trained.weights.unwrap(), &data, part, (kernel, &[])).unwrap(), score(&best));
     }
+}
+
+#[test]
+fn early_stop_watches_the_number_that_the_study_ranks_by() {
+    let data = circle([60, 400, 0]);
+    let training = Training { early_stop: Some(EarlyStop { patience: 3, min_delta: 0.0 }), ..sgd(0.1, 10, 200) };
+    let (model, measures) = (small_model(), [Measure::F1, Measure::Auc]);
+    for (value, direction) in [
+        (WatchedValue::Measure(1), Direction::Maximize),
+        (WatchedValue::Loss, Direction::Minimize),
+        (WatchedValue::Measure(7), Direction::Maximize),
+    ] {
+        let watched = Watched { value, direction };
+        let (trained, watcher) = run(&TrainTask { watched, measures: &measures, ..task(&model, &training) }, &data);
+        let number = |report: &EpochReport| match value {
+            WatchedValue::Loss => report.validation.unwrap().loss,
+            _ => report.validation.unwrap().further.as_slice().get(1).copied().unwrap(),
+        };
+        let best = completed(&trained);
+        assert_eq!(watcher.reports.len() as u32, best.epoch + 3, "three epochs in vain end it");
+        if value == WatchedValue::Measure(7) {
+            assert_eq!(best.epoch, 1, "a number that is not there never gets better");
+        } else {
+            let order = |one: &&EpochReport, other: &&EpochReport| direction.order(number(one), number(other));
+            assert_eq!(number(watcher.reports.iter().min_by(order).unwrap()), number(&best));
+        }
+    }
+}
+
+#[test]
+fn what_the_data_cannot_be_measured_by_is_refused() {
+    let (model, training) = (small_model(), sgd(0.1, 10, 1));
+    let refuse = |measures: &[Measure]| {
+        let task = TrainTask { measures, ..task(&model, &training) };
+        train(&task, &circle([5, 5, 5]), None, &mut Watcher::default()).unwrap_err()
+    };
+    assert_eq!(refuse(&[Measure::F1, Measure::R2]), TrainError::Measure(Measure::R2));
+    assert_eq!(refuse(&[Measure::F1; 9]), TrainError::TooManyMeasures(9));
 }
 
 #[test]
