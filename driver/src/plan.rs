@@ -3,6 +3,7 @@
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Header, Part};
 use broadsweep_common::ids::TrialId;
+use broadsweep_common::measure::Measure;
 use broadsweep_common::model::ModelDescription;
 use broadsweep_common::program::ProgramDescription;
 use broadsweep_common::replay::ReplayDescription;
@@ -103,6 +104,8 @@ fn plan_network(
     let rows = |part| header.rows(part) as u64;
     let watches_test = study.watches_test();
     let measured = rows(Part::Validation) + if watches_test { rows(Part::Test) } else { 0 };
+    let measures: Vec<_> = study.search.measures.iter().map(|reported| reported.measure).collect();
+    let measured_bytes = nn::measures_bytes(&measures, header, &[Part::Validation, Part::Test]);
     let epoch = plan
         .training_flops
         .saturating_mul(rows(Part::Train))
@@ -112,7 +115,7 @@ fn plan_network(
         parameters: plan.parameters,
         flops: epoch.saturating_mul(u64::from(training.epochs)),
         test_flops: plan.forward_flops.saturating_mul(rows(Part::Test)),
-        memory_bytes: nn::memory_bytes_max(&model, &plan, &training),
+        memory_bytes: nn::memory_bytes_max(&model, &plan, &training).saturating_add(measured_bytes),
         batch_size: training.batch_size,
         configuration,
         origin,
@@ -169,11 +172,11 @@ fn plan_program(
     })
 }
 
-/// Refuses a study that would choose by rows that its data does not have. A replay looks at none, and a program at none
+/// Refuses a study that would choose by rows, or measure classes, that its data does not have. A replay looks at none, and a program at none
 /// of ours.
 ///
 /// # Errors
-/// [`Diagnostic`] at `select`.
+/// [`Diagnostic`] at `select`, or at `[search]`.
 pub fn check_select(study: &Study, header: &Header) -> Result<(), Diagnostic> {
     if !matches!(study.trainer, Trainer::Network { .. }) {
         return Ok(());
@@ -182,10 +185,18 @@ pub fn check_select(study: &Study, header: &Header) -> Result<(), Diagnostic> {
         Select::Validation => Part::Validation,
         Select::Test => Part::Test,
     };
-    match header.rows(part) {
-        0 => Err(study.at("search.select", format!("trials are compared by {part} rows, but there are none"))),
-        _ => Ok(()),
+    if header.rows(part) == 0 {
+        return Err(study.at("search.select", format!("trials are compared by {part} rows, but there are none")));
     }
+    let classes = header.targets.outputs();
+    let missing = study.search.measures.iter().find_map(|reported| match reported.measure {
+        Measure::ClassF1 { class } if class as usize >= classes => Some(class),
+        _ => None,
+    });
+    missing.map_or(Ok(()), |class| {
+        let message = format!("the study measures class {class}; the data has {classes} classes, counted from 0");
+        Err(study.at("search", message))
+    })
 }
 
 #[cfg(test)]

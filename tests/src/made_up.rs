@@ -34,7 +34,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
     let mut record = RunRecord {
         study: names("mnist-search"),
         seed: 1,
-        objective: Select::Validation.objective(),
+        objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: names("avx512"),
         build: "0.1.0".to_owned(),
@@ -150,7 +150,7 @@ fn accuracy(names: &impl Fn(&str) -> String) -> MetricName {
 #[must_use]
 pub fn by_accuracy(names: impl Fn(&str) -> String) -> RunRecord {
     let objective = Objective { metric: accuracy(&names), direction: Direction::Maximize };
-    RunRecord { objective, ..searched(50, 3, names) }
+    RunRecord { objectives: objective.into(), ..searched(50, 3, names) }
 }
 
 fn epoch_of(epoch: u32, learning_rate: f64, error: f64, dice: &mut Dice, accuracy: &MetricName) -> Metrics {

@@ -149,7 +149,10 @@ fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
         with(TRAINING, "optimizer", optimizer)
     });
     assert_told("`[training] early_stop`", "training.early_stop", |_| "patience = 1\n".to_owned());
-    assert_told("`[search]`", "search", |_| SEARCH.to_owned());
+    assert_told("`[search]`", "search", |key| match key {
+        "direction" => format!("{SEARCH}objective = 'validation_error'\n"),
+        _ => SEARCH.to_owned(),
+    });
     for (title, table) in [("`[scheduling]`", "scheduling"), ("`[checkpoints]`", "checkpoints")] {
         assert_told(title, table, |_| String::new());
     }

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
-use broadsweep_common::metrics::Objective;
 use broadsweep_common::model::Loss;
 use broadsweep_search::Search;
 use bytes::Bytes;
@@ -39,6 +38,7 @@ use crate::results::table::table;
 use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
 use broadsweep_scheduler::SchedulingPolicy;
+use broadsweep_search::ranking::Objectives;
 
 /// Everything that a run starts from.
 pub(super) struct Drive {
@@ -87,11 +87,11 @@ impl ShownProgress {
         }
     }
 
-    fn of_run(self, trials: u32, loss: Loss, objective: Objective) -> Progress {
+    fn of_run(self, trials: u32, loss: Loss, objectives: Objectives) -> Progress {
         match self {
-            Self::Bar => Progress::on_stderr(trials, loss, objective),
-            Self::Lines => Progress::in_lines(trials, loss, objective, Box::new(io::stderr())),
-            Self::Nothing => Progress::quiet(trials, loss, objective),
+            Self::Bar => Progress::on_stderr(trials, loss, objectives),
+            Self::Lines => Progress::in_lines(trials, loss, objectives, Box::new(io::stderr())),
+            Self::Nothing => Progress::quiet(trials, loss, objectives),
         }
     }
 }
@@ -136,10 +136,10 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         search: study.search_digest(),
         partitions: 0,
     };
-    let objective = study.objective();
+    let objectives = study.objectives().clone();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let chronicle = if let Some(study_folder) = resumes {
-        let chronicle = take_up(&storage, objective.clone(), start, flags.shown)?;
+        let chronicle = take_up(&storage, objectives.clone(), start, flags.shown)?;
         // Only now: a study or data that the run did not begin with changes nothing.
         choice.end_others(&roster);
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
@@ -148,7 +148,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         if let Some(text) = prepared.as_deref().and_then(Prepared::held_out_csv) {
             folder.write_file(HELD_OUT, text.as_bytes())?;
         }
-        Chronicle::begin(Arc::clone(&storage), trials, objective.clone(), start)?
+        Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
     };
     folder.begin();
     let payload = Arc::new(Payload {
@@ -174,7 +174,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         checkpoints: study.checkpoints,
     };
     let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
-    let progress = flags.shown.of_run(trials, loss, objective);
+    let progress = flags.shown.of_run(trials, loss, objectives);
     let is_over = chronicle.is_over();
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
@@ -200,11 +200,11 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
 /// The journal of a run that an earlier driver began.
 fn take_up(
     storage: &Arc<dyn Storage>,
-    objective: Objective,
+    objectives: Objectives,
     start: Start,
     shown: ShownProgress,
 ) -> Result<Chronicle, Failure> {
-    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), objective, start)?;
+    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), objectives, start)?;
     if let Some(torn) = torn {
         say(torn);
     }

@@ -16,7 +16,7 @@ const COMMAND_CHARACTERS_MAX: usize = 2000;
 pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &ProgramSettings) -> String {
     let program = &settings.description;
     let command = trials.first().map_or_else(String::new, |first| command_text(program, first));
-    let objective = study.objective();
+    let objective = study.objectives().first();
     let direction = match objective.direction {
         Direction::Minimize => "the smaller the better",
         Direction::Maximize => "the larger the better",

@@ -75,7 +75,7 @@ fn ended(run: &RunRecord, parameters: &[Parameter<'_>]) -> Vec<(usize, f64)> {
         | TrialOutcome::Paused { .. }
         | TrialOutcome::NotRun => {
             let value = run.value_of(&run.trials[trial]).filter(|value| !value.is_nan());
-            value.map(|value| ranking::as_loss(&run.objective, value))
+            value.map(|value| ranking::as_loss(run.objective(), value))
         }
     };
     let mut ended: Vec<_> = whole.filter_map(|trial| Some((trial, loss(trial)?))).collect();

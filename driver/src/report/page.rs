@@ -109,9 +109,9 @@ fn cards(report: &Report<'_>) -> String {
         let error = trial.metric(&MetricName::TEST_ERROR)?;
         Some(metric_text(run.loss, &MetricName::TEST_ERROR, error))
     };
-    let value = |trial: &TrialRecord| Some(metric_text(run.loss, &run.objective.metric, run.value_of(trial)?));
+    let value = |trial: &TrialRecord| Some(metric_text(run.loss, &run.objective().metric, run.value_of(trial)?));
     // What ranks is told by its name, where it is no error.
-    let objective = Some(title(&run.objective.metric)).filter(|_| !is_error(&run.objective.metric));
+    let objective = Some(title(&run.objective().metric)).filter(|_| !is_error(&run.objective().metric));
     let counts = run.counts();
     let mut cards: Vec<(Cow<'_, str>, String)> = Vec::new();
     if let Some(best) = run.best() {

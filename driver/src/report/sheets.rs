@@ -129,7 +129,7 @@ pub(super) fn best(run: &RunRecord) -> Sheet {
 
 /// What ranks, if it is no error; both errors; and what else trainers measured.
 fn shown_metrics(run: &RunRecord) -> Vec<MetricName> {
-    let objective = &run.objective.metric;
+    let objective = &run.objective().metric;
     let apart = (!is_error(objective)).then(|| objective.clone());
     let errors = [MetricName::VALIDATION_ERROR, MetricName::TEST_ERROR];
     let further = further(run).into_iter().filter(|name| name != objective).take(METRICS_MAX);

@@ -39,7 +39,8 @@ impl<'a> View<'a> {
             Some((place, value))
         });
         let mut ranking: Vec<_> = values.collect();
-        ranking::sort(&run.objective, &mut ranking, |(place, value)| (run.trials[*place].trial, *value));
+        let valued = |place: usize| run.values_of(&run.trials[place]).unwrap_or_else(|| f64::NAN.into());
+        ranking::sort(&run.objectives, &mut ranking, |(place, _)| (run.trials[*place].trial, valued(*place)));
         let has_diverged = |trial: &TrialRecord| matches!(trial.outcome, TrialOutcome::Diverged { .. });
         let places = run.trials.iter().enumerate();
         let diverged = places.filter(|(_, trial)| has_diverged(trial)).map(|(place, _)| place).collect();
@@ -78,12 +79,12 @@ impl<'a> View<'a> {
 
     /// `validation error`, for one: what trials are ranked by.
     pub(super) fn objective_name(&self) -> String {
-        label(&title(&self.run.objective.metric))
+        label(&title(&self.run.objective().metric))
     }
 
     /// The same, with its unit.
     pub(super) fn objective_title(&self) -> String {
-        let (name, metric) = (self.objective_name(), &self.run.objective.metric);
+        let (name, metric) = (self.objective_name(), &self.run.objective().metric);
         match self.run.loss {
             _ if !is_error(metric) => name,
             Loss::CrossEntropy => format!("{name} (%)"),
@@ -93,12 +94,12 @@ impl<'a> View<'a> {
 
     /// Whether trials are ranked by an error.
     pub(super) fn is_of_errors(&self) -> bool {
-        is_error(&self.run.objective.metric)
+        is_error(&self.run.objective().metric)
     }
 
     /// Whether values stand on their axis in percent.
     pub(super) fn is_percent(&self) -> bool {
-        is_percent(self.run.loss, &self.run.objective.metric)
+        is_percent(self.run.loss, &self.run.objective().metric)
     }
 
     /// A value of the objective in the unit of its axis.
@@ -108,17 +109,17 @@ impl<'a> View<'a> {
 
     /// A value of the objective for people.
     pub(super) fn value_text(&self, value: f64) -> String {
-        metric_text(self.run.loss, &self.run.objective.metric, value)
+        metric_text(self.run.loss, &self.run.objective().metric, value)
     }
 
     /// Whether the best value is the smallest.
     pub(super) fn minimizes(&self) -> bool {
-        self.run.objective.direction == Direction::Minimize
+        self.run.objective().direction == Direction::Minimize
     }
 
     /// Whether the first of two values is the better one.
     pub(super) fn is_better(&self, one: f64, other: f64) -> bool {
-        self.run.objective.direction.order(one, other) == Ordering::Less
+        self.run.objective().direction.order(one, other) == Ordering::Less
     }
 
     /// What a trial is called.

@@ -129,7 +129,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
     RunRecord {
         study: "quick".to_owned(),
         seed: 7,
-        objective: Select::Validation.objective(),
+        objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: "avx2".to_owned(),
         build: "0.1.0".to_owned(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
-use broadsweep_common::metrics::Objective;
 use broadsweep_common::model::Loss;
-use broadsweep_search::ranking::Ranking;
+use broadsweep_search::ranking::{Objectives, Ranking, Values};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::measured::{is_error, metric_text, title};
@@ -69,32 +68,32 @@ enum Stage {
 impl Progress {
     /// On stderr: a bar on a terminal, else plain lines.
     #[must_use]
-    pub fn on_stderr(trials: u32, loss: Loss, objective: Objective) -> Self {
+    pub fn on_stderr(trials: u32, loss: Loss, objectives: Objectives) -> Self {
         if io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(trials.into()), ProgressDrawTarget::stderr());
             // A terminal that cannot move its cursor (`TERM=dumb`) gets lines too.
             if !bar.is_hidden() {
-                return Self::new(trials, (loss, objective), Surface::Bar { bar, stage: None });
+                return Self::new(trials, (loss, objectives), Surface::Bar { bar, stage: None });
             }
         }
-        Self::in_lines(trials, loss, objective, Box::new(io::stderr()))
+        Self::in_lines(trials, loss, objectives, Box::new(io::stderr()))
     }
 
     /// Nothing of how far the run is: only what else there is to say.
     #[must_use]
-    pub fn quiet(trials: u32, loss: Loss, objective: Objective) -> Self {
+    pub fn quiet(trials: u32, loss: Loss, objectives: Objectives) -> Self {
         let told = [Some(PARTS); STAGES]; // as if all had been told
-        Self::new(trials, (loss, objective), Surface::Lines { sink: Box::new(io::stderr()), told })
+        Self::new(trials, (loss, objectives), Surface::Lines { sink: Box::new(io::stderr()), told })
     }
 
     /// Plain lines to `sink`: when a stage (connecting, broadcasting, training) begins, and for each tenth of it.
     #[must_use]
-    pub fn in_lines(trials: u32, loss: Loss, objective: Objective, sink: Box<dyn Write + Send>) -> Self {
-        Self::new(trials, (loss, objective), Surface::Lines { sink, told: [None; STAGES] })
+    pub fn in_lines(trials: u32, loss: Loss, objectives: Objectives, sink: Box<dyn Write + Send>) -> Self {
+        Self::new(trials, (loss, objectives), Surface::Lines { sink, told: [None; STAGES] })
     }
 
-    fn new(trials: u32, (loss, objective): (Loss, Objective), surface: Surface) -> Self {
-        let ranking = Ranking::new(objective, None);
+    fn new(trials: u32, (loss, objectives): (Loss, Objectives), surface: Surface) -> Self {
+        let ranking = Ranking::new(objectives, None);
         let state = RunState::default();
         Self { loss, trials, ended: 0, state, ranking, best_configuration: String::new(), surface }
     }
@@ -119,20 +118,20 @@ impl Progress {
         self.waiting(Stage::Broadcasting, ready, nodes, message);
     }
 
-    /// A trial ended; `value` is the one by which trials are ranked, `None` without a result. A bar shows it at the
+    /// A trial ended; `values` are those by which trials are ranked, `None` without a result. A bar shows it at the
     /// next tick: there may be thousands a second.
-    pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, value: Option<f64>) {
-        self.remember(trial, configuration, value);
+    pub fn trial_ended(&mut self, trial: TrialId, configuration: &Configuration, values: Option<Values>) {
+        self.remember(trial, configuration, values);
         if matches!(self.surface, Surface::Lines { .. }) {
             self.show_training();
         }
     }
 
     /// As [`Self::trial_ended`], under an earlier driver: nothing is shown.
-    pub fn remember(&mut self, trial: TrialId, configuration: &Configuration, value: Option<f64>) {
+    pub fn remember(&mut self, trial: TrialId, configuration: &Configuration, values: Option<Values>) {
         self.ended += 1;
-        if let Some(value) = value.filter(|value| self.ranking.would_be_best(trial, *value)) {
-            self.ranking.note(trial, value);
+        if let Some(values) = values.filter(|values| self.ranking.would_be_best(trial, *values)) {
+            self.ranking.note(trial, values);
             self.best_configuration = configuration_pairs(configuration).collect::<Vec<_>>().join(" ");
         }
     }
@@ -217,10 +216,10 @@ impl Progress {
     }
 
     fn best_text(&self) -> String {
-        let Some((trial, value)) = self.ranking.best() else { return String::new() };
-        let metric = &self.ranking.objective().metric;
+        let Some((trial, values)) = self.ranking.best() else { return String::new() };
+        let metric = &self.ranking.objectives().first().metric;
         let name = if is_error(metric) { String::new() } else { format!("{} ", title(metric)) };
-        let (value, configuration) = (metric_text(self.loss, metric, value), &self.best_configuration);
+        let (value, configuration) = (metric_text(self.loss, metric, values.first()), &self.best_configuration);
         let gap = if configuration.is_empty() { "" } else { ": " };
         format!("best so far: {name}{value} ({trial}{gap}{configuration})")
     }

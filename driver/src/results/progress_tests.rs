@@ -30,7 +30,10 @@ impl Sink {
 
 fn in_lines(trials: u32) -> (Progress, Sink) {
     let sink = Sink::default();
-    (Progress::in_lines(trials, Loss::CrossEntropy, Select::Validation.objective(), Box::new(sink.clone())), sink)
+    (
+        Progress::in_lines(trials, Loss::CrossEntropy, Select::Validation.objective().into(), Box::new(sink.clone())),
+        sink,
+    )
 }
 
 fn units(units: i64) -> Configuration {
@@ -47,7 +50,7 @@ fn every_stage_is_told() {
     progress.connecting(0, 2);
     progress.broadcasting(2, 2, (11_867_136, 20 << 20, 5 << 20));
     progress.tick(state());
-    progress.trial_ended(TrialId(0), &units(64), Some(0.0231));
+    progress.trial_ended(TrialId(0), &units(64), Some(0.0231.into()));
     progress.println("executor 1 is lost");
     progress.trial_ended(TrialId(1), &units(128), None);
     progress.finish();
@@ -81,7 +84,7 @@ fn the_best_so_far_is_the_one_that_the_table_will_show() {
         (1, Some(0.5), "best so far: 50.00 % (trial 1: fc1=1)"),
         (7, Some(0.25), "best so far: 25.00 % (trial 7: fc1=7)"),
     ] {
-        progress.trial_ended(TrialId(trial), &units(trial.into()), error);
+        progress.trial_ended(TrialId(trial), &units(trial.into()), error.map(f64::into));
         assert_eq!(progress.best_text(), best);
     }
 }
@@ -91,7 +94,7 @@ fn where_stderr_is_no_terminal_lines_are_few() {
     let (mut progress, sink) = in_lines(10_000);
     for trial in 0..10_000 {
         progress.tick(state());
-        progress.trial_ended(TrialId(trial), &units(1), Some(0.5));
+        progress.trial_ended(TrialId(trial), &units(1), Some(0.5.into()));
         progress.broadcasting(trial % 1000, 1000, (0, 0, 0));
     }
     let lines = sink.lines();
@@ -114,12 +117,12 @@ fn the_bar_holds_trials_state_and_best() {
     let bar = ProgressBar::with_draw_target(Some(3), ProgressDrawTarget::hidden());
     let mut progress = Progress::new(
         3,
-        (Loss::CrossEntropy, Select::Validation.objective()),
+        (Loss::CrossEntropy, Select::Validation.objective().into()),
         Surface::Bar { bar: bar.clone(), stage: None },
     );
     progress.broadcasting(1, 2, (2048, 1024, 512));
     assert_eq!(bar.message(), "broadcasting: 1 of 2 nodes ready, 1.0 KiB there (512 B/s), 2.0 KiB sent from here");
-    progress.trial_ended(TrialId(2), &units(64), Some(0.0231));
+    progress.trial_ended(TrialId(2), &units(64), Some(0.0231.into()));
     progress.tick(state());
     assert_eq!((bar.position(), bar.length()), (1, Some(3)));
     assert_eq!(bar.prefix(), ", 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed");

@@ -35,7 +35,7 @@ pub fn best_sentence(run: &RunRecord) -> String {
     } else {
         format!("best{so_far}: {}", best.trial)
     });
-    let objective = &run.objective.metric;
+    let objective = &run.objective().metric;
     if *objective != MetricName::TEST_ERROR {
         parts.extend(run.value_of(best).map(|value| named(run, objective, value)));
     }
@@ -248,6 +248,7 @@ fn seconds(seconds: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use broadsweep_common::ids::{ExecutorId, TrialId};
+    use broadsweep_common::task::Select;
 
     use super::*;
     use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested, with_own};
@@ -315,7 +316,8 @@ mod tests {
     fn another_objective_is_told_by_its_name_beside_the_controls() {
         let accuracy = |trial, value| with_own(finished(trial, 0.1), "accuracy", value);
         let objective = Objective { metric: MetricName::new("accuracy").unwrap(), direction: Direction::Maximize };
-        let record = RunRecord { objective, ..with_control(vec![accuracy(0, 0.5), accuracy(1, 0.75)]) };
+        let record =
+            RunRecord { objectives: objective.into(), ..with_control(vec![accuracy(0, 0.5), accuracy(1, 0.75)]) };
         assert_eq!(best_sentence(&record), "best: trial 1, accuracy 0.75, the control's is 0.5");
     }
 
@@ -335,11 +337,11 @@ mod tests {
     #[test]
     fn test_rows_that_chose_the_best_are_no_estimate() {
         let mut record = run(vec![at(finished(0, 0.5), 2, &MetricName::TEST_ERROR, Some(0.02))]);
-        record.objective.metric = MetricName::TEST_ERROR;
+        record.objectives = Select::Test.objective().into();
         assert_eq!(best_sentence(&record), "best: trial 0, test error 2.00 %");
         let warned = |record: &RunRecord| remarks(record).iter().any(|sentence| sentence.contains("no estimate"));
         assert!(warned(&record));
-        record.objective.metric = MetricName::VALIDATION_ERROR;
+        record.objectives = Select::Validation.objective().into();
         assert!(!warned(&record));
     }
 

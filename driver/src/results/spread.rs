@@ -58,7 +58,7 @@ pub struct Spread {
 impl Spread {
     /// Of these runs; `None` if there is only one, or no configuration has a finite value in all of them.
     pub(super) fn of(members: &[Member]) -> Option<Self> {
-        let metric = &members.get(1)?.record.objective.metric;
+        let metric = &members.get(1)?.record.objective().metric;
         let mut values: BTreeMap<ConfigurationDigest, (&Configuration, Vec<f64>)> = BTreeMap::new();
         for trial in members.iter().flat_map(|member| &member.record.trials).filter(|trial| has_result(trial)) {
             let value = trial.metric(metric).filter(|value| value.is_finite());

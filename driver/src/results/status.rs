@@ -37,9 +37,9 @@ pub fn status_json(run: &RunRecord, next: &str) -> String {
         let value = run.value_of(best);
         json!({
             "trial": best.trial.0,
-            "metric": run.objective.metric,
+            "metric": run.objective().metric,
             "value": value,
-            "shown": value.map(|value| metric_text(run.loss, &run.objective.metric, value)),
+            "shown": value.map(|value| metric_text(run.loss, &run.objective().metric, value)),
         })
     });
     let status = json!({

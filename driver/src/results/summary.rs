@@ -19,6 +19,9 @@ struct Summary<'a> {
     seed: u64,
     #[serde(flatten)]
     ranked_by: RankedBy<'a>,
+    /// The further objectives, which decide where those before them tie.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    then: Vec<Named<'a>>,
     loss: String,
     kernel: &'a str,
     build: &'a str,
@@ -47,20 +50,33 @@ struct Summary<'a> {
 #[serde(rename_all = "snake_case")]
 enum RankedBy<'a> {
     Select(&'static str),
-    Objective { metric: &'a MetricName, direction: &'static str },
+    Objective(Named<'a>),
 }
 
-impl<'a> RankedBy<'a> {
+/// An objective.
+#[derive(Serialize)]
+struct Named<'a> {
+    metric: &'a MetricName,
+    direction: &'static str,
+}
+
+impl<'a> Named<'a> {
     fn of(objective: &'a Objective) -> Self {
         let direction = match objective.direction {
             Direction::Minimize => "minimize",
             Direction::Maximize => "maximize",
         };
+        Self { metric: &objective.metric, direction }
+    }
+}
+
+impl<'a> RankedBy<'a> {
+    fn of(objective: &'a Objective) -> Self {
         let select = [(MetricName::VALIDATION_ERROR, "validation"), (MetricName::TEST_ERROR, "test")];
         let short = select.into_iter().find(|(metric, _)| *metric == objective.metric);
         match short.filter(|_| objective.direction == Direction::Minimize) {
             Some((_, part)) => Self::Select(part),
-            None => Self::Objective { metric: &objective.metric, direction },
+            None => Self::Objective(Named::of(objective)),
         }
     }
 }
@@ -164,7 +180,8 @@ pub fn summary_json(run: &RunRecord) -> String {
     let summary = Summary {
         study: &run.study,
         seed: run.seed,
-        ranked_by: RankedBy::of(&run.objective),
+        ranked_by: RankedBy::of(run.objective()),
+        then: run.objectives.iter().skip(1).map(Named::of).collect(),
         loss: run.loss.to_string(),
         kernel: &run.kernel,
         build: &run.build,
@@ -336,7 +353,7 @@ mod tests {
         let accuracy = MetricName::new("accuracy").unwrap();
         let mut record =
             run(vec![with_own(finished(0, 0.1), "accuracy", 0.75), with_own(finished(1, 0.2), "accuracy", 0.875)]);
-        record.objective = Objective { metric: accuracy, direction: Direction::Maximize };
+        record.objectives = Objective { metric: accuracy, direction: Direction::Maximize }.into();
         let summary = parse(&record);
         assert_eq!(summary["objective"], json!({ "metric": "accuracy", "direction": "maximize" }));
         assert_eq!(summary.get("select"), None);

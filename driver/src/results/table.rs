@@ -87,7 +87,7 @@ impl Column {
     fn cell(&self, run: &RunRecord, trial: &TrialRecord) -> String {
         match self {
             Self::Metric(name) => {
-                let otherwise = || if *name == run.objective.metric { outcome_word(run, trial) } else { "" };
+                let otherwise = || if *name == run.objective().metric { outcome_word(run, trial) } else { "" };
                 let value = trial.metric(name).map(|value| metric_text(run.loss, name, value));
                 value.unwrap_or_else(|| otherwise().to_owned())
             }
@@ -127,7 +127,7 @@ fn parameter_names<'a>(rows: &[Row<'a>]) -> Vec<&'a str> {
 /// Only what tells something: what ranks and what was measured, attempts where one was not enough.
 fn shown_columns(run: &RunRecord, rows: &[Row<'_>]) -> Vec<Column> {
     let any = |has: &dyn Fn(&TrialRecord) -> bool| rows.iter().any(|row| has(row.trial));
-    let objective = &run.objective.metric;
+    let objective = &run.objective().metric;
     let is_shown = |name: &MetricName| name == objective || any(&|trial| trial.metric(name).is_some());
     let errors = [MetricName::VALIDATION_ERROR, MetricName::TEST_ERROR];
     let objective_apart = (!errors.contains(objective)).then(|| objective.clone());

@@ -173,7 +173,7 @@ fn attempts_and_test_errors_have_columns_only_where_they_tell_something() {
 fn a_study_that_selects_by_test_error_shows_that_alone() {
     let trial = at(finished(0, 0.5), 2, &MetricName::VALIDATION_ERROR, None);
     let trial = at(trial, 2, &MetricName::TEST_ERROR, Some(0.0123));
-    let text = table(&RunRecord { objective: Select::Test.objective(), ..run(vec![trial]) }, false);
+    let text = table(&RunRecord { objectives: Select::Test.objective().into(), ..run(vec![trial]) }, false);
     assert!(!text.contains("validation") && text.contains("1.23 %") && text.contains("no estimate"), "{text}");
 }
 
@@ -183,7 +183,7 @@ fn what_ranks_stands_first_and_what_else_a_trainer_measures_behind_the_errors() 
         |trial: u32, accuracy: f64| with_own(with_own(finished(trial, 0.1), "accuracy", accuracy), "f1", 0.123_456);
     let mut record = with_control(vec![diverged(0, 1), of(1, 0.75), of(2, f64::NAN), of(3, 0.987_654_321)]);
     let metric = MetricName::new("accuracy").unwrap();
-    record.objective = Objective { metric, direction: Direction::Maximize };
+    record.objectives = Objective { metric, direction: Direction::Maximize }.into();
     let text = table(&record, false);
     let shown: Vec<_> = rows(&text).iter().map(|row| [row[1], row[4], row[5]].join(" ")).collect();
     assert_eq!(shown[..3], ["3 0.9877 10.00", "1 0.75 10.00", "2 NaN 10.00"], "{text}");

@@ -197,7 +197,7 @@ impl Bench {
             partitions: 0,
         };
         let chronicle = if storage.journal().is_some() {
-            Chronicle::resume(shared, study.objective(), start).unwrap().0
+            Chronicle::resume(shared, study.objectives().clone(), start).unwrap().0
         } else {
             let drawn = study.drawn(&mut study.search()).unwrap();
             let mut plans = planner.plan_all(drawn).unwrap();
@@ -205,7 +205,7 @@ impl Bench {
             for plan in &mut plans {
                 (plan.epochs, plan.flops, plan.parameters, plan.memory_bytes) = (EPOCHS, 300, 1, 1 << 20);
             }
-            Chronicle::begin(shared, plans, study.objective(), start).unwrap()
+            Chronicle::begin(shared, plans, study.objectives().clone(), start).unwrap()
         };
         let ears = Arc::new(Ears::default());
         let payload = Arc::new(Payload {
@@ -232,7 +232,7 @@ impl Bench {
             checkpoints: CheckpointSettings { interval_ms: 0, bytes_per_s: u64::MAX },
         };
         let screen = Box::new(Screen(Arc::clone(&ears)));
-        let progress = Progress::in_lines(4, study.loss(), study.objective(), screen);
+        let progress = Progress::in_lines(4, study.loss(), study.objectives().clone(), screen);
         let script = Script { decisions: setup.decisions.into(), ears: Arc::clone(&ears) };
         let decides = (Box::new(script) as Box<dyn Search>, planner);
         let mut run = Run::new(study, settings, payload, cluster, chronicle, decides, progress);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
-use broadsweep_common::metrics::{MetricName, Metrics, Objective};
+use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_scheduler::Moment;
-use broadsweep_search::ranking::Ranking;
+use broadsweep_search::ranking::{Objectives, Ranking, Values};
 use broadsweep_search::{Running, RunningTrial, VirtualTime};
 use bytes::Bytes;
 
@@ -83,8 +83,8 @@ pub(super) enum Asked {
 pub(super) struct Unfit(pub(super) String);
 
 impl Book {
-    /// The book of a run that has not begun, and ranks its trials by `objective`.
-    pub(super) fn new(objective: Objective) -> Self {
+    /// The book of a run that has not begun, and ranks its trials by `objectives`.
+    pub(super) fn new(objectives: Objectives) -> Self {
         Self {
             begun: None,
             executors: Vec::new(),
@@ -98,7 +98,7 @@ impl Book {
             open: BTreeSet::new(),
             adding_ended: false,
             control: None,
-            ranking: Ranking::new(objective, None),
+            ranking: Ranking::new(objectives, None),
             weights: BTreeMap::new(),
             parameters: BTreeSet::new(),
             names: Vec::new(),
@@ -201,7 +201,7 @@ impl Book {
     }
 
     /// The trials that are over, with the value by which each is ranked.
-    pub(super) fn ended(&self) -> impl Iterator<Item = (TrialId, &TrialBook, Option<f64>)> {
+    pub(super) fn ended(&self) -> impl Iterator<Item = (TrialId, &TrialBook, Option<Values>)> {
         let is_over = |trial: &TrialId| self.finish_of(*trial).is_some_and(|(finish, _)| !finish.pauses());
         self.trials()
             .filter(move |(trial, _)| is_over(trial))
@@ -209,16 +209,17 @@ impl Book {
     }
 
     /// The value by which a trained trial is ranked.
-    pub(super) fn value_of(&self, trial: TrialId) -> Option<f64> {
+    pub(super) fn value_of(&self, trial: TrialId) -> Option<Values> {
         match self.finish_of(trial)? {
             (Finish::Trained { epoch, .. }, _) => self.value_at(trial, *epoch),
             _ => None,
         }
     }
 
-    /// The value of the objective that a trial reported at an epoch.
-    pub(super) fn value_at(&self, trial: TrialId, epoch: u32) -> Option<f64> {
-        self.trial(trial)?.first()?.curves.get(epoch, &self.ranking.objective().metric)
+    /// The values of the objectives that a trial reported at an epoch.
+    pub(super) fn value_at(&self, trial: TrialId, epoch: u32) -> Option<Values> {
+        let curves = &self.trial(trial)?.first()?.curves;
+        self.ranking.objectives().values(|metric| curves.get(epoch, metric))
     }
 
     /// Whether the weights of a trial that ended with this epoch are worth fetching: it is the control, or the best so far.

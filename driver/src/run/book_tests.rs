@@ -2,8 +2,7 @@
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, Durations, Ended};
 use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::metrics::Direction;
-use broadsweep_common::task::Replicate;
+use broadsweep_common::task::{Replicate, Select};
 use broadsweep_scheduler::{Cost, Priority};
 use broadsweep_search::Origin;
 use proptest::prelude::*;
@@ -25,8 +24,8 @@ const EPOCHS: u32 = 3;
 const NEEDS: TrialNeeds =
     TrialNeeds { epochs: EPOCHS, cost: 300, test_cost: 10, memory_bytes: 1, makes_weights: true };
 
-fn objective() -> Objective {
-    Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Minimize }
+fn objective() -> Objectives {
+    Select::Validation.objective().into()
 }
 
 fn start(number: u32, origin: Origin) -> Decided {
@@ -214,7 +213,7 @@ fn a_segment_goes_on_where_the_one_before_it_paused() {
     };
     assert!(book.judge_end(TaskId(1), &paused_again).is_err(), "nothing is left to pause for");
     applied(&mut book, &[trained(1, 3, None)]);
-    assert_eq!(book.ranking.best(), Some((TrialId(0), 0.3)));
+    assert_eq!(book.ranking.best(), Some((TrialId(0), 0.3.into())));
     assert_eq!(book.checkpoints().count(), 0, "nobody needs what lies between two segments that are over");
     assert_eq!(book.ended().count(), 1);
 }

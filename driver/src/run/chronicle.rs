@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{Digest, TaskId, TrialId};
-use broadsweep_common::metrics::Objective;
 use broadsweep_common::task::TaskKind;
 use broadsweep_search::VirtualTime;
+use broadsweep_search::ranking::Objectives;
 use bytes::Bytes;
 
 use super::book::Book;
@@ -108,11 +108,11 @@ impl Chronicle {
     pub fn begin(
         storage: Arc<dyn Storage>,
         trials: Vec<TrialPlan>,
-        objective: Objective,
+        objectives: Objectives,
         start: Start,
     ) -> Result<Self, ChronicleError> {
         let journal = Journal::create(Arc::clone(&storage))?;
-        let mut chronicle = Self { journal, storage, book: Book::new(objective), is_dirty: false, is_new: true };
+        let mut chronicle = Self { journal, storage, book: Book::new(objectives), is_dirty: false, is_new: true };
         // Before all else: whoever finds a run that began knows what it is about to do.
         chronicle.note_trials(trials)?;
         chronicle.journal.commit()?;
@@ -127,10 +127,10 @@ impl Chronicle {
     /// [`ChronicleError`]; the journal is as it was.
     pub fn resume(
         storage: Arc<dyn Storage>,
-        objective: Objective,
+        objectives: Objectives,
         start: Start,
     ) -> Result<(Self, Option<Torn>), ChronicleError> {
-        let mut book = Book::new(objective);
+        let mut book = Book::new(objectives);
         let mut unfit = None;
         let recovered = Journal::open(Arc::clone(&storage), |number, record| {
             take_in(&mut book, &mut unfit, number, &record);

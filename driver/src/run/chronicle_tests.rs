@@ -3,7 +3,8 @@
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::{AttemptId, ExecutorId};
-use broadsweep_common::metrics::{Direction, MetricName};
+use broadsweep_common::metrics::MetricName;
+use broadsweep_common::task::Select;
 use broadsweep_scheduler::Moment;
 use broadsweep_search::Origin;
 
@@ -14,8 +15,8 @@ use crate::run::record::{Finish, Row, SafeCheckpoint, Spent};
 
 const TASK: TaskId = TaskId(0);
 
-fn objective() -> Objective {
-    Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Minimize }
+fn objective() -> Objectives {
+    Select::Validation.objective().into()
 }
 
 fn start() -> Start {

@@ -113,7 +113,7 @@ impl Book {
                     let trial = TrialId(self.trials.len() as u32);
                     if *origin == Origin::Control {
                         self.control = Some(trial);
-                        self.ranking = Ranking::new(self.ranking.objective().clone(), self.control);
+                        self.ranking = Ranking::new(self.ranking.objectives().clone(), self.control);
                     }
                     let configuration = configuration.sharing(&mut self.parameters);
                     self.trials.push(TrialBook::new(configuration, *origin, *until_epoch, *needs));

@@ -51,7 +51,7 @@ impl Book {
         RunRecord {
             study: study.name.clone(),
             seed: study.seed,
-            objective: self.ranking.objective().clone(),
+            objectives: self.ranking.objectives().clone(),
             loss: study.loss(),
             kernel: begun.and_then(|begun| begun.kernel.clone()).unwrap_or_else(|| "none".to_owned()),
             build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),

@@ -108,7 +108,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
         return Err(ReadError::NoRun { folder: folder.to_owned(), missing: "journal" });
     }
     let study = read_study(storage, folder)?;
-    let mut book = Book::new(study.objective());
+    let mut book = Book::new(study.objectives().clone());
     let mut unfit = None;
     let records = |number, record: Record| take_in(&mut book, &mut unfit, number, &record);
     let torn = Journal::read(storage, records).map_err(|error| match error {
@@ -173,7 +173,7 @@ mod tests {
             partitions: 0,
         };
         let shared = Arc::clone(&storage) as Arc<dyn Storage>;
-        let mut chronicle = Chronicle::begin(shared, trials, study.objective(), start).unwrap();
+        let mut chronicle = Chronicle::begin(shared, trials, study.objectives().clone(), start).unwrap();
         let (executor, attempt) = (ExecutorId(0), AttemptId { task: TaskId(1), number: 1 });
         for record in [
             Record::Executor { executor, name: "a:1".into() },

@@ -341,5 +341,5 @@ async fn nothing_is_due_from_an_attempt_while_its_result_is_fetched() {
     assert!(!told_again.iter().any(|order| order.contains("pull")), "it is fetched twice: {told_again:?}");
     bench.brings(0, FIRST, (Cargo::Weights, "weights/0"), &weights);
     assert_eq!(bench.end(FIRST), Some(AttemptEnd::Completed));
-    assert_eq!(bench.run.chronicle.book().value_of(TrialId(0)), Some(0.5));
+    assert_eq!(bench.run.chronicle.book().value_of(TrialId(0)), Some(0.5.into()));
 }

@@ -159,8 +159,7 @@ mod tests {
     use broadsweep_common::codec;
     use broadsweep_common::configuration::{Configuration, Value};
     use broadsweep_common::ids::{AttemptId, TrialId};
-    use broadsweep_common::metrics::{Direction, MetricName, Objective};
-    use broadsweep_common::task::TaskKind;
+    use broadsweep_common::task::{Select, TaskKind};
     use broadsweep_scheduler::{Cost, Moment, Priority};
     use broadsweep_search::Origin;
 
@@ -170,7 +169,7 @@ mod tests {
 
     /// An executor and a task.
     fn book(records: &[Record]) -> Book {
-        let mut book = Book::new(Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Minimize });
+        let mut book = Book::new(Select::Validation.objective().into());
         let kind = TaskKind::Apply { partition: 0 };
         let task = NewTask { kind, cost: 1, priority: Priority::longest_first(Cost(1)), inputs: Vec::new() };
         for record in [
@@ -187,7 +186,7 @@ mod tests {
 
     fn told_again(book: &Book) -> (Vec<Record>, Book) {
         let records: Vec<_> = book.records().collect();
-        let mut read = Book::new(book.ranking.objective().clone());
+        let mut read = Book::new(book.ranking.objectives().clone());
         for record in &records {
             read.apply(record).unwrap();
         }

@@ -8,8 +8,8 @@ use broadsweep_common::model::Model;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Source};
+use super::objectives::Comparable;
 use super::reader::{Node, Table};
-use super::search::Comparable;
 use super::trainer::TrainerKind;
 use super::{
     CheckpointSettings, LabelKind, Study, Trainer, data, model, scheduling, search, space, trainer, training,
@@ -85,7 +85,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
                 data.labels = LabelKind::of(model.loss);
             }
         }
-        Trainer::Program(program) => program.description.objective = search.objective.metric.clone(),
+        Trainer::Program(program) => program.description.objective = search.objectives.first().metric.clone(),
         Trainer::Replay(_) => {}
     }
     let control = document

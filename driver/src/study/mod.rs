@@ -6,6 +6,7 @@
 //! | `reader` | TOML values that know their place |
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
+//! | `objectives` | by what trials are compared, and what is measured for that |
 //! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | `data_table` | the keys of the data table that tables have |
@@ -22,6 +23,7 @@ mod data_table;
 mod diagnostic;
 mod file;
 mod model;
+mod objectives;
 mod program;
 mod reader;
 mod scheduling;
@@ -33,12 +35,13 @@ mod tests;
 mod trainer;
 mod training;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::measure::Watched;
-use broadsweep_common::metrics::{MetricName, Objective};
+use broadsweep_common::measure::{Reported, Watched};
+use broadsweep_common::metrics::MetricName;
 use broadsweep_common::model::{Loss, ModelDescription};
 use broadsweep_common::program::ProgramDescription;
 use broadsweep_common::replay::{GivenReplay, Recording, Replay, ReplayDescription};
@@ -46,6 +49,7 @@ use broadsweep_common::task::{Select, StudyDescription, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 
 use broadsweep_scheduler::SchedulingConfig;
+use broadsweep_search::ranking::Objectives;
 use broadsweep_search::{Decision, Origin, Sampled, SamplerKind, Search, Space, VirtualTime};
 
 use self::diagnostic::Source;
@@ -102,7 +106,7 @@ impl Study {
             Trainer::Program(program) => TrainerDescription::Program(program.description.clone()),
         };
         let (select, test_every_trial) = (self.search.select, self.watches_test());
-        let (watched, measures) = (Watched::ERROR, Vec::new());
+        let (watched, measures) = (self.search.watched, self.search.measures.clone());
         StudyDescription { seed: self.seed, trainer, select, watched, measures, test_every_trial }
     }
 
@@ -113,7 +117,9 @@ impl Study {
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
         match &self.trainer {
             Trainer::Network { .. } => asked || self.search.select == Select::Test,
-            Trainer::Program(_) => has_test && (asked || self.search.objective.metric == MetricName::TEST_ERROR),
+            Trainer::Program(_) => {
+                has_test && (asked || self.search.objectives.first().metric == MetricName::TEST_ERROR)
+            }
             Trainer::Replay(_) => false,
         }
     }
@@ -158,11 +164,16 @@ impl Study {
     #[must_use]
     pub fn search_digest(&self) -> Digest {
         // What these types print tells their values apart, and they hold nothing but values.
-        let SearchSettings { sampler, select, objective, space } = &self.search;
+        let SearchSettings { sampler, select, objectives, watched: _, measures, space } = &self.search;
         let told = (sampler, select, space, &self.control);
-        // An objective is told where `select` does not say it, so that runs from before there were any go on.
-        let told =
-            if *objective == select.objective() { format!("{told:?}") } else { format!("{told:?}{objective:?}") };
+        let mut told = format!("{told:?}");
+        // Told only where `select` does not say it, so that runs from before there were any go on.
+        if *objectives != select.objective().into() {
+            let _ = write!(told, "{objectives:?}");
+        }
+        if measures.iter().any(|reported| !reported.measure.is_of_values()) {
+            let _ = write!(told, "{measures:?}");
+        }
         Digest::of(told.as_bytes())
     }
 
@@ -173,10 +184,10 @@ impl Study {
         sampled.saturating_add(u64::from(self.control.is_some()))
     }
 
-    /// By what trials are ranked: the error of the part that the study selects by, or what a program's study names.
+    /// By what trials are ranked: the error of the part that the study selects by, or what the study names.
     #[must_use]
-    pub fn objective(&self) -> Objective {
-        self.search.objective.clone()
+    pub fn objectives(&self) -> &Objectives {
+        &self.search.objectives
     }
 
     /// All that the search starts before any result is seen, in order, each with where it is from.
@@ -286,11 +297,15 @@ impl Default for CheckpointSettings {
 pub struct SearchSettings {
     /// Which configurations are tried.
     pub sampler: SamplerKind,
-    /// The part of the data by whose error trials are compared.
+    /// The part of the data by whose rows trials are compared.
     pub select: Select,
-    /// The metric by which trials are compared, and which way is better; what `select` says, unless a program's study
-    /// names another one.
-    pub objective: Objective,
+    /// The metrics by which trials are compared, and which way is better: what `select` says, unless the study names
+    /// others.
+    pub objectives: Objectives,
+    /// What early stop watches: the first objective.
+    pub watched: Watched,
+    /// What a network is measured by beside its loss and its error.
+    pub measures: Vec<Reported>,
     /// Each parameter's values, by name.
     pub space: Space,
 }

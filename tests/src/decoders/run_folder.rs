@@ -35,7 +35,7 @@ pub(super) fn journal(bytes: &[u8]) {
     storage.set_journal(bytes.to_vec());
     let read = read_from(&*storage, Path::new("runs/a"));
     assert_eq!(storage.journal().as_deref(), Some(bytes), "reading changed the journal");
-    let objective = study::parse(study, "study.toml").unwrap().objective();
+    let objective = study::parse(study, "study.toml").unwrap().objectives().clone();
     let resumed = Chronicle::resume(Arc::clone(&storage) as Arc<dyn Storage>, objective, start.clone());
     // One in which nothing was begun tells nothing, and is begun then.
     let can_be_read = matches!(read, Ok(_) | Err(ReadError::NotBegun(_)));

@@ -68,7 +68,7 @@ fn look_at(study: &Study) {
     if study.trials_max() <= LISTED_MAX {
         drop(study.drawn(&mut study.search()));
     }
-    drop((study.search_digest(), study.objective(), study.tests_the_best()));
+    drop((study.search_digest(), study.objectives().clone(), study.tests_the_best()));
     drop(study.at("search.space", "it could be wrong").to_string());
 }
 

@@ -199,8 +199,12 @@ impl Campaign {
             checkpoints: self.study.checkpoints,
         };
         let screen = Screen { who: self.who, trace: Arc::clone(&self.trace), partial: Vec::new() };
-        let progress =
-            Progress::in_lines(self.trials.len() as u32, self.study.loss(), self.study.objective(), Box::new(screen));
+        let progress = Progress::in_lines(
+            self.trials.len() as u32,
+            self.study.loss(),
+            self.study.objectives().clone(),
+            Box::new(screen),
+        );
         let is_over = chronicle.is_over();
         let cluster = Cluster::new(Arc::clone(&payload), world);
         let planner = Planner::new(&self.study, &self.description.trainer, &self.header);
@@ -224,7 +228,7 @@ impl Campaign {
     fn chronicle(&self, is_new: bool) -> Result<Chronicle, ChronicleError> {
         let start = self.start();
         let storage: Arc<dyn Storage> = Arc::clone(&self.disk) as Arc<dyn Storage>;
-        let objective = self.study.objective();
+        let objective = self.study.objectives().clone();
         if is_new {
             let first = if self.ladder.is_used() { Vec::new() } else { self.trials.clone() };
             return Chronicle::begin(storage, first, objective, start);

@@ -56,7 +56,7 @@ fn points(view: &View<'_>, trial: usize) -> Vec<(u32, f64)> {
     let step = curves.epochs().div_ceil(POINTS_MAX).max(1);
     // Counted from the end, so that the last epoch is there.
     let chosen = (1..=curves.epochs()).filter(|epoch| (curves.epochs() - epoch).is_multiple_of(step));
-    let value = |epoch| curves.get(epoch, &view.run.objective.metric).filter(|value| value.is_finite());
+    let value = |epoch| curves.get(epoch, &view.run.objective().metric).filter(|value| value.is_finite());
     chosen.filter_map(|epoch| Some((epoch, view.on_axis(value(epoch)?)))).collect()
 }
 

@@ -203,7 +203,7 @@ fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Val
 fn sentence(view: &View<'_>, along: &[Along]) -> String {
     let best = along.iter().filter_map(|Along { place, groups, .. }| {
         let order =
-            |one: &&Group, other: &&Group| view.run.objective.direction.order(one.quartiles[1], other.quartiles[1]);
+            |one: &&Group, other: &&Group| view.run.objective().direction.order(one.quartiles[1], other.quartiles[1]);
         let best = groups.iter().min_by(order)?;
         Some(format!("{} at {}", html(view.parameters[*place].name), html(&best.name)))
     });

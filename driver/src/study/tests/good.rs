@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use broadsweep_common::configuration::{Configuration, Value};
+use broadsweep_common::measure::{Measure, Reported, WatchedValue};
+use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::{Activation, Layer, Loss, Padding, Window};
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer};
@@ -209,4 +211,41 @@ fn errors_of_the_data_are_located_in_the_study() {
     let headed = good(MINIMAL);
     assert_eq!(first_line(headed.at_layer(0, "gone").to_string()), "s.toml:7:1: gone");
     assert_eq!(first_line(study.at_layer(99, "gone").to_string()), "s.toml:13:10: gone");
+}
+
+#[test]
+fn a_network_is_compared_by_what_it_is_measured_by() {
+    let study = |written: &str| good(&changed("sampler = \"grid\"", &format!("sampler = \"grid\"\n{written}")));
+    let words = |study: &Study| {
+        let objectives: Vec<_> =
+            study.objectives().iter().map(|one| (one.metric.to_string(), one.direction)).collect();
+        (objectives, study.search.select, study.search.watched.value)
+    };
+    let named = |metric: &str, direction| (metric.to_owned(), direction);
+    let (less, more) = (Direction::Minimize, Direction::Maximize);
+    let measured = study("objective = 'validation_auc'");
+    let expected = (vec![named("validation_auc", more)], Select::Validation, WatchedValue::Measure(0));
+    assert_eq!(words(&measured), expected);
+    assert_eq!(measured.description(Vec::new()).measures, [Reported::new(Measure::Auc, "auc").unwrap()]);
+
+    let measured = study(
+        "objectives = ['validation_log_loss', { metric = 'validation_f1', class = 2 }, 'validation_error', \
+         { metric = 'validation_f1', direction = 'minimize' }]\nmetrics = ['auc', 'f1']",
+    );
+    let objectives = [
+        named("validation_loss", less),
+        named("validation_f1_of_2", more),
+        named("validation_error", less),
+        named("validation_f1", less),
+    ];
+    assert_eq!(words(&measured), (objectives.to_vec(), Select::Validation, WatchedValue::Loss));
+    let measures: Vec<_> = measured.search.measures.iter().map(|reported| reported.measure).collect();
+    assert_eq!(measures, [Measure::ClassF1 { class: 2 }, Measure::F1, Measure::Auc]);
+
+    let measured = study("objectives = ['test_balanced_error']");
+    assert_eq!(words(&measured).1, Select::Test);
+    assert!(measured.watches_test() && !measured.tests_the_best());
+    assert_ne!(measured.search_digest(), study("").search_digest());
+    assert_ne!(study("metrics = ['f1']").search_digest(), study("").search_digest());
+    assert_eq!(study("objective = 'validation_error'").search_digest(), study("").search_digest());
 }

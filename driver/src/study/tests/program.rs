@@ -34,7 +34,7 @@ fn a_program_has_its_command_its_files_and_its_objective() {
     assert!(study.data.is_none() && !study.watches_test() && !study.tests_the_best());
     let accuracy = MetricName::new("val_accuracy").unwrap();
     let objective = Objective { metric: accuracy.clone(), direction: Direction::Maximize };
-    assert_eq!((study.objective(), program.objective), (objective, accuracy));
+    assert_eq!((study.objectives(), program.objective), (&objective.into(), accuracy));
     assert_eq!((study.loss(), study.search.select), (Loss::CrossEntropy, Select::Validation));
     let configurations = configurations(&study).unwrap();
     assert_eq!(configurations.len(), 8);
@@ -59,7 +59,7 @@ fn what_a_program_does_not_say_has_the_documented_defaults() {
         is_deterministic: false,
     };
     assert_eq!(described(&study), expected);
-    assert_eq!(study.objective(), Select::Validation.objective());
+    assert_eq!(*study.objectives(), Select::Validation.objective().into());
     assert!(study.files.is_empty() && configurations(&study).unwrap().len() == 1);
 }
 
@@ -122,9 +122,19 @@ fn select_is_short_for_an_error_that_the_program_reports() {
     let rows = [("select = 'test'", Select::Test.objective()), ("", Select::Validation.objective())];
     for (written, objective) in rows {
         let study = good(&PROGRAM.replace("objective = 'val_accuracy'\ndirection = 'maximize'", written));
-        assert_eq!((study.objective(), described(&study).objective), (objective.clone(), objective.metric));
+        assert_eq!((study.objectives().first(), described(&study).objective), (&objective, objective.metric.clone()));
         assert!(!study.watches_test());
     }
+}
+
+#[test]
+fn a_program_may_have_objectives_that_decide_where_others_tie() {
+    let written = "objectives = [{ metric = 'val_accuracy', direction = 'maximize' }, 'val_loss']";
+    let study = good(&PROGRAM.replace("objective = 'val_accuracy'\ndirection = 'maximize'", written));
+    let metrics: Vec<_> = study.objectives().iter().map(|one| (one.metric.as_str(), one.direction)).collect();
+    assert_eq!(metrics, [("val_accuracy", Direction::Maximize), ("val_loss", Direction::Minimize)]);
+    assert_eq!(described(&study).objective.as_str(), "val_accuracy");
+    assert!(study.search.measures.is_empty());
 }
 
 #[test]
