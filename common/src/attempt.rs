@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Configuration;
+use crate::details::Details;
 use crate::ids::{AttemptId, Digest};
 use crate::metrics::Metrics;
 use crate::task::TaskKind;
@@ -66,6 +67,8 @@ pub enum Ended {
     },
     /// Weights were measured.
     Measured(Metrics),
+    /// What weights answer was looked at closely.
+    Examined(Details),
     /// The model was applied to a partition.
     Applied {
         /// What was made; the executor keeps it until it is released.
@@ -105,6 +108,7 @@ impl Ended {
         match self {
             Self::Trained { artifacts, .. } | Self::Applied { artifacts } => artifacts,
             Self::Measured(_)
+            | Self::Examined(_)
             | Self::Stopped
             | Self::Refused { .. }
             | Self::Diverged { .. }

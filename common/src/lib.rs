@@ -13,6 +13,7 @@
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
 //! | [`log`] | what programs print, on its way to the driver |
 //! | [`metrics`] | what a trial reports |
+//! | [`details`] | what a closer look at a model's answers tells |
 //! | [`measure`] | what rows are measured by beside loss and error, and which number early stop watches |
 //! | [`capabilities`] | what an executor can do and allows |
 //! | [`refusal`] | why an executor does not take part in a study |
@@ -37,6 +38,7 @@ pub mod capabilities;
 pub mod codec;
 pub mod configuration;
 pub mod dataset;
+pub mod details;
 pub mod encoding;
 pub mod exchange;
 pub mod heap;

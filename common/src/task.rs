@@ -94,6 +94,15 @@ pub enum TaskKind {
         /// On which rows.
         part: Part,
     },
+    /// Look closely at what finished weights answer to one part of the data.
+    Examine {
+        /// Whose weights these are.
+        replicate: Replicate,
+        /// The blob that holds them.
+        weights: Digest,
+        /// To which rows.
+        part: Part,
+    },
     /// Apply the model to a partition of the input.
     Apply {
         /// Its number, from 0.
@@ -131,7 +140,8 @@ impl TaskKind {
         match self {
             Self::Train(Segment { replicate, .. })
             | Self::Check(Segment { replicate, .. })
-            | Self::Measure { replicate, .. } => Some(replicate.trial),
+            | Self::Measure { replicate, .. }
+            | Self::Examine { replicate, .. } => Some(replicate.trial),
             Self::Apply { .. } => None,
         }
     }

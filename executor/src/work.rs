@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broadsweep_common::attempt::{AttemptEvent, Ended, Launch, Report};
+use broadsweep_common::details::Details;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::metrics::Metrics;
 use broadsweep_common::task::{Segment, TaskKind};
@@ -96,6 +97,12 @@ impl Attempt {
                 Ok(content) => Ended::Measured(measured((*content).as_ref())),
                 Err(ended) => ended,
             },
+            TaskKind::Examine { weights, .. } => match self.weights(weights) {
+                Ok(content) => {
+                    Ended::Examined(Details { guess: measured((*content).as_ref()), ..Details::default() })
+                }
+                Err(ended) => ended,
+            },
             TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => Ended::failed("it measures nothing"),
         };
         self.conclude(&mut control, ended);
@@ -124,7 +131,7 @@ impl Attempt {
             TaskKind::Train(Segment { until_epoch, .. }) | TaskKind::Check(Segment { until_epoch, .. }) => {
                 until_epoch
             }
-            TaskKind::Measure { .. } | TaskKind::Apply { .. } => 0,
+            TaskKind::Measure { .. } | TaskKind::Examine { .. } | TaskKind::Apply { .. } => 0,
         };
         SlotControl::new(self.launch.attempt, until_epoch, stop, shelf, (self.reports.clone(), Arc::clone(&self.log)))
     }
@@ -153,6 +160,10 @@ impl Attempt {
                 Ok(content) => trainer.measure(replicate, configuration, (content, part), control),
                 Err(ended) => ended,
             },
+            TaskKind::Examine { replicate, weights, part } => match self.weights(weights) {
+                Ok(content) => trainer.examine(replicate, configuration, (content, part), control),
+                Err(ended) => ended,
+            },
             TaskKind::Apply { .. } => Ended::failed("this executor applies no models"),
         }
     }
@@ -177,7 +188,7 @@ impl Attempt {
 pub(crate) fn input_of(launch: &Launch) -> Option<Digest> {
     match launch.kind {
         TaskKind::Train(_) | TaskKind::Check(_) => launch.checkpoint,
-        TaskKind::Measure { weights, .. } => Some(weights),
+        TaskKind::Measure { weights, .. } | TaskKind::Examine { weights, .. } => Some(weights),
         TaskKind::Apply { .. } => None,
     }
 }

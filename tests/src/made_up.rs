@@ -34,6 +34,8 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
     let mut record = RunRecord {
         study: names("mnist-search"),
         seed: 1,
+        details: Vec::new(),
+        learning_rates: Vec::new(),
         objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: names("avx512"),

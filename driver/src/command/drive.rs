@@ -278,7 +278,8 @@ fn conclude(
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let counts = record.counts();
-    Ok(if counts.failed > 0 || outcome.unmeasured > 0 || record.is_suspect() {
+    let has_none = counts.planned > 0 && record.best().is_none();
+    Ok(if counts.failed > 0 || has_none || outcome.unmeasured > 0 || record.is_suspect() {
         ExitCode::from(GIVEN_UP)
     } else {
         ExitCode::SUCCESS

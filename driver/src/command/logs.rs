@@ -102,7 +102,10 @@ const NO_LOGS: &str = "; no attempt of this run did (the built-in trainers never
 
 fn find(record: &RunRecord, whose: Whose) -> Option<&AttemptRecord> {
     let trial_of = |task| match record.purpose_of(task)? {
-        Purpose::Training(trial) | Purpose::Check(trial) | Purpose::Measurement(trial) => Some(trial),
+        Purpose::Training(trial)
+        | Purpose::Check(trial)
+        | Purpose::Measurement(trial)
+        | Purpose::Examination(trial, _) => Some(trial),
         Purpose::Application { .. } => None,
     };
     // Attempts stand in the order of tasks, and those of a task in theirs.
@@ -171,7 +174,12 @@ fn unended(record: &RunRecord) -> &'static str {
 
 fn purpose(record: &RunRecord, task: TaskId) -> String {
     match record.purpose_of(task) {
-        Some(Purpose::Training(trial) | Purpose::Check(trial) | Purpose::Measurement(trial)) => trial.to_string(),
+        Some(
+            Purpose::Training(trial)
+            | Purpose::Check(trial)
+            | Purpose::Measurement(trial)
+            | Purpose::Examination(trial, _),
+        ) => trial.to_string(),
         Some(Purpose::Application { partition }) => format!("partition {partition}"),
         None => String::new(),
     }

@@ -68,7 +68,7 @@ use crate::results::folder::FolderError;
 const FAILED: u8 = 1;
 /// The study, its data or the flags are wrong.
 const WRONG_USE: u8 = 2;
-/// Done, but trials were given up.
+/// Done, but trials were given up, or none has a usable result.
 const GIVEN_UP: u8 = 3;
 /// Interrupted by the user.
 const INTERRUPTED: u8 = 130;

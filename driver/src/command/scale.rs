@@ -357,6 +357,7 @@ impl Work {
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
         let is_suspect = members.iter().any(|member| member.record.is_suspect());
+        let has_none = members.iter().any(|member| member.record.best().is_none());
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
         let sameness = Series::sameness(self.folder.path())?;
@@ -376,6 +377,10 @@ impl Work {
         if let Some(disagreement) = comparison.disagreement() {
             return Err(anyhow!("{disagreement}").into());
         }
-        Ok(if failed + unmeasured > 0 || is_suspect { ExitCode::from(GIVEN_UP) } else { ExitCode::SUCCESS })
+        Ok(if failed + unmeasured > 0 || has_none || is_suspect {
+            ExitCode::from(GIVEN_UP)
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }

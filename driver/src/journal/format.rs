@@ -1,7 +1,7 @@
 //! The bytes of a journal: its header and its frames, as the module's page lays them out. Pure.
 
 /// The format that is written, and the only one that is read.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// Bytes of one encoded record. Records are small (an epoch, a verdict); weights are files of their own.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 

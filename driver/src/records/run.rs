@@ -5,6 +5,8 @@ use std::ptr;
 
 use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::Part;
+use broadsweep_common::details::Details;
 use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics, Objective};
 use broadsweep_common::model::Loss;
@@ -78,6 +80,17 @@ pub enum TrialOutcome {
     NotRun,
 }
 
+/// What a closer look told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetailsRecord {
+    /// At whose answers.
+    pub trial: TrialId,
+    /// To which rows.
+    pub part: Part,
+    /// What was seen.
+    pub details: Details,
+}
+
 /// What a task was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -87,6 +100,8 @@ pub enum Purpose {
     Check(TrialId),
     /// To look at the test rows with the weights of a trial.
     Measurement(TrialId),
+    /// To look closely at what the weights of a trial answer to a part of the data.
+    Examination(TrialId, Part),
     /// To apply the model to a partition of the input.
     Application {
         /// Its number, from 0.
@@ -114,6 +129,8 @@ pub struct RunRecord {
     pub seed: u64,
     /// What trials are ranked by.
     pub objectives: Objectives,
+    /// The learning rates of a network's trials, ascending, where no trial has a result: what to try follows from them.
+    pub learning_rates: Vec<f64>,
     /// What was made small: says whether an error is a fraction or a root mean square.
     pub loss: Loss,
     /// The kernel that every executor used.
@@ -128,6 +145,8 @@ pub struct RunRecord {
     pub stage: Stage,
     /// All trials, in trial order.
     pub trials: Vec<TrialRecord>,
+    /// What the closer looks at the best told, the validation rows first.
+    pub details: Vec<DetailsRecord>,
     /// What each task was for, in the order of their numbers.
     pub tasks: Vec<Purpose>,
     /// Which trial is the control.
@@ -284,7 +303,9 @@ impl RunRecord {
     pub fn trained_by(&self, task: TaskId) -> Option<&TrialRecord> {
         match self.purpose_of(task)? {
             Purpose::Training(trial) => self.trials.get(trial.0 as usize),
-            Purpose::Check(_) | Purpose::Measurement(_) | Purpose::Application { .. } => None,
+            Purpose::Check(_) | Purpose::Measurement(_) | Purpose::Examination(..) | Purpose::Application { .. } => {
+                None
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Value as Plain;
+use broadsweep_common::details::{Answer, Details};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Report;
 use super::view::View;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
-use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
+use crate::records::run::{DetailsRecord, RunRecord, TrialOutcome, TrialRecord};
 use crate::results::measured::is_usual;
 use crate::results::summary::{own_metrics, summary_json};
 
@@ -24,6 +25,7 @@ pub(super) fn json(report: &Report<'_>) -> String {
     let whole = Whole {
         attempts: Each(&run.attempts, |one: &AttemptRecord| attempt(run, one)),
         comparison: json!(report.comparison),
+        details: run.details.iter().map(details).collect(),
         importance: importance(run),
         summary,
         trials: Each(&run.trials, |one: &TrialRecord| trial(run, one)),
@@ -36,6 +38,7 @@ pub(super) fn json(report: &Report<'_>) -> String {
 struct Whole<A, T> {
     attempts: A,
     comparison: Value,
+    details: Value,
     importance: Value,
     summary: Value,
     trials: T,
@@ -48,6 +51,24 @@ impl<T, F: Fn(&T) -> Value> Serialize for Each<'_, T, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(&self.1))
     }
+}
+
+/// What a closer look at the best told of a part.
+fn details(record: &DetailsRecord) -> Value {
+    let Details { guess, confusions, worst } = &record.details;
+    let guess: Map<_, _> = guess.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+    let worst = worst.iter().map(|worst| match &worst.answer {
+        Answer::Class { wanted, predicted } => {
+            json!({ "row": worst.row, "loss": worst.loss, "wanted": wanted, "predicted": predicted })
+        }
+        Answer::Values { wanted, predicted } => {
+            json!({ "row": worst.row, "loss": worst.loss, "wanted": wanted, "predicted": predicted })
+        }
+    });
+    json!({
+        "trial": record.trial.0, "part": record.part.to_string(), "constant_guess": guess, "confusions": confusions,
+        "worst_rows": worst.collect::<Vec<_>>(),
+    })
 }
 
 /// The share that each parameter explains alone; `null` where that is not known.

@@ -5,6 +5,7 @@
 //! | `page` | `report.html`: one file that needs no network |
 //! | `pictures` | what is drawn in it, one file a picture |
 //! | `sheets` | its tables, as text |
+//! | `closer` | those of the closer looks at the best |
 //! | `plain`, `markdown`, `json` | the same for a terminal, for a text, for a program |
 //! | `view` | what the pictures start from |
 //! | `parameters` | the searched parameters, and how they lie along an axis |
@@ -14,6 +15,7 @@
 //!
 //! Pure: from a record of a run to text. A report is bounded, however many trials there are.
 
+mod closer;
 mod forest;
 mod importance;
 mod json;

@@ -2,8 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
-use super::Report;
 use super::sheets::{self, Sheet};
+use super::{Report, closer};
 use crate::results::table::table;
 
 /// Characters of a cell: a reason may hold what a failing program wrote.
@@ -15,7 +15,8 @@ pub(super) fn plain(report: &Report<'_>) -> String {
         return comparison.text() + "\n";
     }
     let mut text = table(run, false);
-    for sheet in [sheets::executors(run), sheets::attempts(run), sheets::reasons(run), sheets::given_up(run)] {
+    let took = [sheets::executors(run), sheets::attempts(run), sheets::reasons(run), sheets::given_up(run)];
+    for sheet in closer::sheets(run).into_iter().chain(took) {
         if !sheet.rows.is_empty() {
             text.push('\n');
             text.push_str(&sheet_text(&sheet));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use broadsweep_common::ids::ExecutorId;
 use broadsweep_common::metrics::MetricName;
 
-use super::Report;
+use super::{Report, closer};
 use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
@@ -55,11 +55,11 @@ pub(super) struct Column {
     pub(super) is_number: bool,
 }
 
-const fn text(name: &'static str) -> Column {
+pub(super) const fn text(name: &'static str) -> Column {
     Column { name: Cow::Borrowed(name), is_number: false }
 }
 
-const fn number(name: &'static str) -> Column {
+pub(super) const fn number(name: &'static str) -> Column {
     Column { name: Cow::Borrowed(name), is_number: true }
 }
 
@@ -178,7 +178,8 @@ pub(super) fn given_up(run: &RunRecord) -> Sheet {
 pub(super) fn of_report(report: &Report<'_>) -> Vec<Sheet> {
     let run = report.run;
     let compared = report.comparison.map(sizes);
-    let sheets = [best(run), given_up(run), executors(run), attempts(run), reasons(run)];
+    let found = [best(run)].into_iter().chain(closer::sheets(run));
+    let sheets = found.chain([given_up(run), executors(run), attempts(run), reasons(run)]);
     compared.into_iter().chain(sheets).filter(|sheet| !sheet.rows.is_empty()).collect()
 }
 

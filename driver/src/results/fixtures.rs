@@ -129,6 +129,8 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
     RunRecord {
         study: "quick".to_owned(),
         seed: 7,
+        details: Vec::new(),
+        learning_rates: Vec::new(),
         objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: "avx2".to_owned(),

@@ -12,6 +12,8 @@
 //! | [`best`] | its `best/` |
 //! | [`calendar`] | the time in the folder's name |
 //! | `measured` | which metrics tables show, and what they are called there |
+//! | `guess` | what a constant guess gets, and what a class is called |
+//! | `advice` | what to try when no trial has a usable result |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | `fit` | its parameters, where it has little room |
 //! | [`remarks`] | what there is to say about a run, in sentences |
@@ -21,6 +23,7 @@
 //!
 //! Nothing here decides anything about a run.
 
+mod advice;
 pub mod best;
 pub mod calendar;
 pub mod columns;
@@ -28,6 +31,7 @@ pub mod comparison;
 pub mod digest;
 mod fit;
 pub mod folder;
+pub(crate) mod guess;
 pub(crate) mod measured;
 pub mod progress;
 pub mod remarks;

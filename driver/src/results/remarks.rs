@@ -7,6 +7,8 @@ use std::time::Duration;
 use broadsweep_common::attempt::Used;
 use broadsweep_common::metrics::MetricName;
 
+use super::advice::advice;
+use super::guess::guess_sentence;
 use super::measured::{is_error, metric_text, title};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
@@ -81,6 +83,8 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
             "the test rows chose the best, so its error on them is no estimate of its error on new data".to_owned(),
         );
     }
+    sentences.extend(guess_sentence(run));
+    sentences.extend(advice(run));
     sentences.push(count_sentence(run));
     sentences.extend(differences(run));
     sentences.extend(unfinished(run));

@@ -17,7 +17,7 @@ use super::task::TaskBook;
 use super::trial::TrialBook;
 use crate::records::attempt::AttemptRecord;
 use crate::records::curves::Columns;
-use crate::records::run::BroadcastRecord;
+use crate::records::run::{BroadcastRecord, DetailsRecord};
 use crate::records::standing::{Standing, StandingSince};
 
 /// Lists of metrics that a run may have that are reported together: a program has a few.
@@ -255,6 +255,11 @@ impl Book {
         self.weights.iter().map(|(trial, weights)| (*trial, weights.manifest.digest()))
     }
 
+    /// The best trial, and the name of its weights.
+    pub(super) fn best_candidate(&self) -> Option<(TrialId, Digest)> {
+        self.best_weights().map(|(trial, weights)| (trial, weights.manifest.digest()))
+    }
+
     /// The best trial, with its weights.
     pub(super) fn best_weights(&self) -> Option<(TrialId, &Blob<Bytes>)> {
         let (best, _) = self.ranking.best()?;
@@ -304,7 +309,22 @@ impl Book {
     pub(super) fn measured_tasks(&self) -> impl Iterator<Item = (&TaskBook, TrialId)> {
         self.tasks.iter().filter_map(|task| match task.kind() {
             TaskKind::Measure { replicate, .. } => Some((task, replicate.trial)),
-            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => None,
+            TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Examine { .. } | TaskKind::Apply { .. } => None,
+        })
+    }
+
+    /// Whether what is looked at in the end is planned.
+    pub(super) fn has_looks(&self) -> bool {
+        self.tasks.iter().any(|task| matches!(task.kind(), TaskKind::Measure { .. } | TaskKind::Examine { .. }))
+    }
+
+    /// The closer looks that are over, each with the trial and the part that it was at.
+    pub(super) fn details(&self) -> impl Iterator<Item = DetailsRecord> {
+        self.tasks.iter().filter_map(|task| match (task.kind(), &task.finish) {
+            (TaskKind::Examine { replicate, part, .. }, Some((Finish::Examined(details), _))) => {
+                Some(DetailsRecord { trial: replicate.trial, part, details: details.clone() })
+            }
+            _ => None,
         })
     }
 
@@ -351,6 +371,7 @@ impl Finish {
             | Self::Diverged { .. }
             | Self::Checked
             | Self::Measured(_)
+            | Self::Examined(_)
             | Self::Applied { .. }
             | Self::GivenUp { .. } => false,
         }

@@ -167,6 +167,7 @@ impl Run<'_> {
         let trial = book.trial_of(task).map(|(trial, _)| trial.to_string()).unwrap_or_default();
         match book.task(task).map(TaskBook::kind) {
             Some(TaskKind::Measure { .. }) => format!("the test error of {trial} could not be measured"),
+            Some(TaskKind::Examine { .. }) => format!("the answers of {trial} could not be looked at"),
             Some(TaskKind::Apply { partition }) => format!("partition {partition} is given up"),
             Some(TaskKind::Check(_)) => format!("{trial} could not be trained once more"),
             Some(TaskKind::Train(_)) | None => format!("{trial} is given up"),

@@ -3,7 +3,7 @@
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::Part;
-use broadsweep_common::ids::{TaskId, TrialId};
+use broadsweep_common::ids::{Digest, TaskId, TrialId};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_scheduler::{Cost, Event, History, Moment, Priority};
 use broadsweep_search::{Decision, Origin, Seen, SegmentEnd, VirtualTime};
@@ -13,6 +13,7 @@ use super::record::{Decided, Finish, Input, NewTask, Record, TrialNeeds};
 use super::task::TaskBook;
 use super::{Effect, Run, names};
 use crate::plan::TrialPlan;
+use crate::study::Study;
 
 impl TrialNeeds {
     pub(super) fn of(plan: &TrialPlan) -> Self {
@@ -70,7 +71,7 @@ fn seen(book: &Book, task: &TaskBook) -> Option<Seen> {
         }
         Finish::Diverged { epoch } => SegmentEnd::Diverged { epoch: *epoch },
         Finish::GivenUp { .. } => SegmentEnd::GivenUp,
-        Finish::Checked | Finish::Measured(_) | Finish::Applied { .. } => return None,
+        Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. } => return None,
     };
     Some(Seen { segment, end })
 }
@@ -213,7 +214,8 @@ impl Run<'_> {
         self.add_tasks(vec![task]);
     }
 
-    /// Once every trial is trained, the best and the control look at the test rows, if the study says so.
+    /// Once every trial is trained, the best and the control look at the test rows, if the study says so, and what the
+    /// best answers is looked at closely.
     fn plan_measures(&mut self) {
         let book = self.chronicle.book();
         let is_due = book.search_has_ended() && !book.adding_ended && !self.stopping;
@@ -222,10 +224,9 @@ impl Run<'_> {
         }
         // Nobody continues what has paused.
         let paused: Vec<_> = book.checkpoints().map(|(task, safe)| names::checkpoint(task, safe.epoch)).collect();
-        let is_new = book.measured_tasks().next().is_none();
-        let measures = if is_new && self.study.tests_the_best() { measurements(book) } else { Vec::new() };
+        let looks = if book.has_looks() { Vec::new() } else { looks(self.study, book) };
         self.effects.extend(paused.into_iter().map(Effect::Drop));
-        self.add_tasks(measures);
+        self.add_tasks(looks);
         self.note(&Record::AddingEnded);
         self.feed(Event::AddingEnded);
     }
@@ -263,6 +264,25 @@ fn missing_tasks(book: &Book) -> Vec<NewTask> {
         Some(Asked::Continue { .. } | Asked::Start(_) | Asked::Ended) | None => None,
     };
     first.chain(last).collect()
+}
+
+/// All that is looked at once every trial is trained.
+fn looks(study: &Study, book: &Book) -> Vec<NewTask> {
+    let measured = if study.tests_the_best() { measurements(book) } else { Vec::new() };
+    let examined = book.best_candidate().into_iter().flat_map(|best| examinations(study, book, best));
+    measured.into_iter().chain(examined).collect()
+}
+
+/// The closer looks at what the best answers.
+fn examinations(study: &Study, book: &Book, (trial, weights): (TrialId, Digest)) -> Vec<NewTask> {
+    let cost = book.trial(trial).map_or(0, |known| known.needs.test_cost);
+    let examination = |part| NewTask {
+        kind: TaskKind::Examine { replicate: Replicate::first(trial), weights, part },
+        cost,
+        priority: Priority::longest_first(Cost(cost)),
+        inputs: vec![Input::Weights { trial, blob: weights }],
+    };
+    study.examined_parts().into_iter().map(examination).collect()
 }
 
 /// The last looks at the test rows: of the best and of the control.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use broadsweep_common::attempt::{ArtifactName, AttemptEvent, Ended};
 use broadsweep_common::configuration::Value;
+use broadsweep_common::details::{Confusion, Details};
 use broadsweep_common::ids::AttemptId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 
 use super::*;
 use crate::cluster::Cargo;
+use crate::records::run::DetailsRecord;
 use crate::run::bench::{Bench, EPOCHS, attempt, content, epoch, epoch_with, failed, metrics, release, trained};
 use crate::run::record::{SafeCheckpoint, Spent};
 
@@ -133,7 +135,7 @@ async fn nothing_more_is_decided_once_all_is_to_end_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_best_trial_is_measured_in_the_end_and_then_nothing_more_is_written() {
+async fn the_best_trial_is_measured_and_looked_at_in_the_end_and_then_nothing_more_is_written() {
     let (mut bench, weights) = (Bench::measuring(2, &["a"]), content(1));
     bench.is_ready(0, 1, &[]);
     bench.tells(0, FIRST, epoch(1, 0.25));
@@ -144,7 +146,19 @@ async fn the_best_trial_is_measured_in_the_end_and_then_nothing_more_is_written(
     let told = bench.tells(0, attempt(1, 1), trained(1, ArtifactName::Weights, &weights));
     assert_eq!(told, [release(0, attempt(1, 1), &weights), "0: launch t2.1 with weights".to_owned()]);
     let measured = Metrics::from_iter([(MetricName::TEST_LOSS, 1.0), (MetricName::TEST_ERROR, 0.3)]);
-    bench.tells(0, attempt(2, 1), AttemptEvent::Ended(Ended::Measured(measured)));
+    let told = bench.tells(0, attempt(2, 1), AttemptEvent::Ended(Ended::Measured(measured)));
+    assert_eq!(told, ["0: launch t3.1 with weights"]);
+    let details = |rows| {
+        let confusions = vec![Confusion { wanted: 0, predicted: 1, rows }];
+        Details { confusions, ..Details::default() }
+    };
+    let told = bench.tells(0, attempt(3, 1), AttemptEvent::Ended(Ended::Examined(details(1))));
+    assert_eq!(told, ["0: launch t4.1 with weights"]);
+    bench.tells(0, attempt(4, 1), AttemptEvent::Ended(Ended::Examined(details(2))));
+    let looked: Vec<_> = bench.run.chronicle.book().details().collect();
+    let expected = [(Part::Validation, 1), (Part::Test, 2)];
+    let trial = TrialId(0);
+    assert_eq!(looked, expected.map(|(part, rows)| DetailsRecord { trial, part, details: details(rows) }));
     assert!(bench.run.scheduler.is_done());
     let operations = bench.storage.operations();
     assert_eq!((bench.turn(), bench.storage.operations()), (Vec::new(), operations));

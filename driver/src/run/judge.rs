@@ -1,7 +1,9 @@
 //! Which reports of an attempt can be believed: those that do not contradict what is known.
 
 use broadsweep_common::attempt::{ArtifactName, Ended};
+use broadsweep_common::details::Details;
 use broadsweep_common::ids::{AttemptId, Digest, TaskId, TrialId};
+use broadsweep_common::measure::MEASURES_MAX;
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
 use broadsweep_common::task::TaskKind;
 
@@ -56,6 +58,7 @@ pub(super) enum JudgedEnd {
         epoch: u32,
     },
     Measured(Metrics),
+    Examined(Details),
     Applied {
         output: Digest,
     },
@@ -143,9 +146,14 @@ impl Book {
                     .ok_or_else(|| Contradiction { trial, epoch: *epoch }.to_string())
             }
             (Ended::Measured(metrics), Some(TaskKind::Measure { part, .. })) => {
-                let is_whole = metrics.iter().map(|(name, _)| name).eq(&MetricName::of_part(part));
+                let own = MetricName::of_part(part);
+                let is_whole = own.iter().all(|name| metrics.get(name).is_some());
+                let prefix = format!("{part}_");
+                let are_of_part = metrics.iter().all(|(name, _)| name.as_str().starts_with(&prefix));
+                let is_whole = is_whole && are_of_part && metrics.len() <= own.len() + MEASURES_MAX;
                 is_whole.then(|| JudgedEnd::Measured(metrics.clone())).ok_or_else(foreign)
             }
+            (Ended::Examined(details), Some(TaskKind::Examine { .. })) => Ok(JudgedEnd::Examined(details.clone())),
             (Ended::Applied { .. }, Some(TaskKind::Apply { .. })) => {
                 let output = ended.artifact(ArtifactName::Output);
                 output
@@ -159,8 +167,18 @@ impl Book {
                 Ok(JudgedEnd::Without(AttemptEnd::Refused { needed_bytes, available_bytes }))
             }
             (
-                Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Measured(_) | Ended::Applied { .. },
-                Some(TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. })
+                Ended::Trained { .. }
+                | Ended::Diverged { .. }
+                | Ended::Measured(_)
+                | Ended::Examined(_)
+                | Ended::Applied { .. },
+                Some(
+                    TaskKind::Train(_)
+                    | TaskKind::Check(_)
+                    | TaskKind::Measure { .. }
+                    | TaskKind::Examine { .. }
+                    | TaskKind::Apply { .. },
+                )
                 | None,
             ) => Err(foreign()),
         }

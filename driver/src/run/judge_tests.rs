@@ -83,14 +83,22 @@ fn a_trial_that_makes_names_up_is_not_believed() {
 }
 
 #[test]
-fn a_measurement_is_the_loss_and_the_error_of_its_rows() {
+fn a_measurement_is_the_loss_and_the_error_of_its_rows_and_what_else_was_measured_there() {
     let replicate = Replicate::first(TrialId(0));
     let book = with_task(TaskKind::Measure { replicate, weights: Digest::of(b"weights"), part: Part::Test });
     let judge = |names: &[MetricName]| {
         let metrics = names.iter().map(|name| (name.clone(), 0.5)).collect();
         book.judge_end(TaskId(1), &Ended::Measured(metrics)).is_ok()
     };
-    assert!(judge(&[MetricName::TEST_LOSS, MetricName::TEST_ERROR]));
+    let named = |name: &str| MetricName::new(name).unwrap();
+    let with = |further: &[&str]| {
+        let further = further.iter().map(|name| named(name));
+        [MetricName::TEST_LOSS, MetricName::TEST_ERROR].into_iter().chain(further).collect::<Vec<_>>()
+    };
+    assert!(judge(&with(&[])) && judge(&with(&["test_auc", "test_f1"])));
+    let many: Vec<_> = (0..9).map(|number| format!("test_f1_of_{number}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert!(judge(&with(&many[1..])) && !judge(&with(&many)) && !judge(&with(&["validation_auc"])));
     for names in [
         &[][..],
         &[MetricName::TEST_ERROR],

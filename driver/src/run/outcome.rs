@@ -52,6 +52,7 @@ impl Book {
             study: study.name.clone(),
             seed: study.seed,
             objectives: self.ranking.objectives().clone(),
+            learning_rates: self.learning_rates(study),
             loss: study.loss(),
             kernel: begun.and_then(|begun| begun.kernel.clone()).unwrap_or_else(|| "none".to_owned()),
             build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),
@@ -65,11 +66,25 @@ impl Book {
             epochs_repeated: self.repeated,
             differences: self.differences.values().map(|difference| difference.told).collect(),
             trials: self.trial_records(),
+            details: self.details().collect(),
             tasks: self.tasks.iter().map(TaskBook::purpose).collect(),
             control: self.control,
             wall_s: self.latest.seconds(),
             broadcast: self.broadcast,
         }
+    }
+
+    /// The learning rates that were in vain: of all trials, where none has a result.
+    fn learning_rates(&self, study: &Study) -> Vec<f64> {
+        let Trainer::Network { training, .. } = &study.trainer else { return Vec::new() };
+        if !self.is_over() || self.ranking.best().is_some() {
+            return Vec::new();
+        }
+        let rate = |(_, trial): (TrialId, &TrialBook)| training.learning_rate.resolve(&trial.configuration, "").ok();
+        let mut rates: Vec<f64> = self.trials().filter_map(rate).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        rates
     }
 
     /// Every trial with what it reported and what it took.
@@ -90,7 +105,8 @@ impl Book {
             Some((Finish::Paused { checkpoint, .. }, _)) => TrialOutcome::Paused { epoch: checkpoint.epoch },
             Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
-            Some((Finish::Checked | Finish::Measured(_) | Finish::Applied { .. }, _)) | None => TrialOutcome::NotRun,
+            Some((Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. }, _))
+            | None => TrialOutcome::NotRun,
         };
         let segments = || book.segments().filter_map(|task| self.task(task));
         // What each segment took, by the attempt that brought its result.

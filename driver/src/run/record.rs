@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broadsweep_common::attempt::{Durations, Used};
 use broadsweep_common::configuration::Configuration;
+use broadsweep_common::details::Details;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::{Replicate, TaskKind};
@@ -352,6 +353,8 @@ pub(super) enum Finish {
     Checked,
     /// Weights were measured.
     Measured(Metrics),
+    /// What weights answer was looked at closely.
+    Examined(Details),
     /// The model was applied to a partition.
     Applied {
         /// What came out, in the run folder.

@@ -244,6 +244,7 @@ impl Run<'_> {
                 self.on_checked(executor, attempt, diverged, spent);
             }
             JudgedEnd::Measured(metrics) => self.complete(executor, attempt, Finish::Measured(metrics), spent),
+            JudgedEnd::Examined(details) => self.complete(executor, attempt, Finish::Examined(details), spent),
             JudgedEnd::Without(end) => self.end_without(executor, attempt, end, spent),
         }
         Settled::Now

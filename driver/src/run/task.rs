@@ -58,6 +58,7 @@ impl TaskBook {
             TaskKind::Train(segment) => Purpose::Training(segment.replicate.trial),
             TaskKind::Check(segment) => Purpose::Check(segment.replicate.trial),
             TaskKind::Measure { replicate, .. } => Purpose::Measurement(replicate.trial),
+            TaskKind::Examine { replicate, part, .. } => Purpose::Examination(replicate.trial, part),
             TaskKind::Apply { partition } => Purpose::Application { partition },
         }
     }
@@ -66,7 +67,7 @@ impl TaskBook {
     pub(super) fn segment(&self) -> Option<Segment> {
         match self.task.kind {
             TaskKind::Train(segment) => Some(segment),
-            TaskKind::Check(_) | TaskKind::Measure { .. } | TaskKind::Apply { .. } => None,
+            TaskKind::Check(_) | TaskKind::Measure { .. } | TaskKind::Examine { .. } | TaskKind::Apply { .. } => None,
         }
     }
 
@@ -74,7 +75,7 @@ impl TaskBook {
     fn epochs(&self) -> (u32, u32) {
         match self.task.kind {
             TaskKind::Train(segment) | TaskKind::Check(segment) => (segment.from_epoch, segment.until_epoch),
-            TaskKind::Measure { .. } | TaskKind::Apply { .. } => (0, 1),
+            TaskKind::Measure { .. } | TaskKind::Examine { .. } | TaskKind::Apply { .. } => (0, 1),
         }
     }
 

@@ -39,6 +39,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::measure::{Reported, Watched};
 use broadsweep_common::metrics::MetricName;
@@ -130,6 +131,15 @@ impl Study {
         let trained = matches!(self.trainer, Trainer::Network { .. });
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::Winner && data.has_test());
         trained && asked && !self.watches_test()
+    }
+
+    /// The rows to which the answers of the best are looked at closely.
+    #[must_use]
+    pub fn examined_parts(&self) -> Vec<Part> {
+        let (Trainer::Network { .. }, Some(data)) = (&self.trainer, &self.data) else { return Vec::new() };
+        let sees_test = data.source.has_test() && (self.watches_test() || self.tests_the_best());
+        let parts = [(Part::Validation, data.validation_rows > 0), (Part::Test, sees_test)];
+        parts.into_iter().filter(|(_, is_seen)| *is_seen).map(|(part, _)| part).collect()
     }
 
     /// Whether a trial gives the same numbers wherever and however often it is trained.

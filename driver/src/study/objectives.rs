@@ -68,8 +68,8 @@ impl Comparable {
     pub(super) fn of(trainer: &Trainer, data: Option<&DataSettings>) -> Self {
         match trainer {
             Trainer::Network { model, .. } => Self {
-                validation: data.filter(|data| data.validation_rows > 0).map(|_| ()).ok_or(NO_VALIDATION),
-                test: data.filter(|data| data.source.has_test()).map(|_| ()).ok_or(NO_TEST),
+                validation: data.filter(|data| data.has_validation()).map(|_| ()).ok_or(NO_VALIDATION),
+                test: data.filter(|data| data.has_test()).map(|_| ()).ok_or(NO_TEST),
                 metrics: Known::OfNetwork(model.loss),
             },
             Trainer::Replay(ReplaySettings::Given(_)) => {

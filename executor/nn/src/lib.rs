@@ -70,7 +70,7 @@ mod workbench;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use evaluate::{MeasureError, measure};
+pub use evaluate::{MeasureError, examine, measure};
 pub use kernel::{KERNELS, Kernel};
 pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
 pub use measures::measures_bytes;

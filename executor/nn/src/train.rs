@@ -270,7 +270,7 @@ impl<'a> Trainer<'a> {
         let rows = self.plan.evaluation_rows();
         let parameters = &mut self.state.parameters;
         let go_on = || control.go_on();
-        let means = Means { batch: &mut self.batch, rows, meter: &mut self.meter };
+        let means = Means { batch: &mut self.batch, rows, witness: &mut self.meter };
         let tally = score(&mut self.network, parameters, self.data, part, means, go_on);
         let tally = tally.ok_or(Interrupted::Stopped)?;
         Ok(Some(self.meter.score(&tally)))

@@ -4,7 +4,7 @@ use broadsweep_common::attempt::{ArtifactName, Ended};
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::measure::{Measure, Reported, Watched};
-use broadsweep_common::model::ModelDescription;
+use broadsweep_common::model::{Model, ModelDescription};
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::seeds;
 use broadsweep_common::task::{Replicate, Segment, Select};
@@ -87,14 +87,39 @@ impl NetworkTrainer {
         (weights, part): (Content, Part),
         control: &mut SlotControl,
     ) -> Result<Ended, String> {
+        let (model, weights) = self.trained(replicate, configuration, &weights)?;
+        control.phase(Phase::Evaluation);
+        let by = (self.means.kernel, &self.measures()[..]);
+        let score = nn::measure(&model, &weights, &self.data, part, by);
+        Ok(Ended::Measured(score.map_err(in_words)?.metrics(part, &self.measures)))
+    }
+
+    fn try_examine(
+        &self,
+        replicate: Replicate,
+        configuration: &Configuration,
+        (weights, part): (Content, Part),
+        control: &mut SlotControl,
+    ) -> Result<Ended, String> {
+        let (model, weights) = self.trained(replicate, configuration, &weights)?;
+        control.phase(Phase::Evaluation);
+        let by = (self.means.kernel, &self.measures[..]);
+        let details = nn::examine(&model, &weights, &self.data, part, by);
+        Ok(Ended::Examined(details.map_err(in_words)?))
+    }
+
+    /// A configuration's model, with finished weights.
+    fn trained(
+        &self,
+        replicate: Replicate,
+        configuration: &Configuration,
+        weights: &Content,
+    ) -> Result<(Model, Weights), String> {
         has_rows(replicate)?;
         let model = self.model.resolve(configuration).map_err(in_words)?;
         let header = self.data.header();
-        let weights = Weights::from_safetensors((*weights).as_ref(), &model, &header.shape, header.targets);
-        control.phase(Phase::Evaluation);
-        let by = (self.means.kernel, &self.measures()[..]);
-        let score = nn::measure(&model, &weights.map_err(in_words)?, &self.data, part, by);
-        Ok(Ended::Measured(score.map_err(in_words)?.metrics(part, &self.measures)))
+        let weights = Weights::from_safetensors((**weights).as_ref(), &model, &header.shape, header.targets);
+        Ok((model, weights.map_err(in_words)?))
     }
 }
 
@@ -117,6 +142,16 @@ impl Trainer for NetworkTrainer {
         control: &mut SlotControl,
     ) -> Ended {
         self.try_measure(replicate, configuration, on, control).unwrap_or_else(Ended::failed)
+    }
+
+    fn examine(
+        &self,
+        replicate: Replicate,
+        configuration: &Configuration,
+        on: (Content, Part),
+        control: &mut SlotControl,
+    ) -> Ended {
+        self.try_examine(replicate, configuration, on, control).unwrap_or_else(Ended::failed)
     }
 }
 

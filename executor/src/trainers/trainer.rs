@@ -37,6 +37,17 @@ pub(crate) trait Trainer: Send + Sync {
         control: &mut SlotControl,
     ) -> Ended;
 
+    /// Looks closely at what the weights of a replicate answer to one part of the data.
+    fn examine(
+        &self,
+        _replicate: Replicate,
+        _configuration: &Configuration,
+        _on: (Content, Part),
+        _control: &mut SlotControl,
+    ) -> Ended {
+        Ended::failed("this trainer has no weights to look at")
+    }
+
     /// Where the program is that attempts start, if that is known before them.
     fn program(&self) -> Option<&Path> {
         None

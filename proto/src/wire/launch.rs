@@ -46,6 +46,11 @@ fn kind_message(kind: TaskKind) -> launch::Kind {
             weights: bytes_of(Some(&weights)),
             part: part_message(part).into(),
         }),
+        TaskKind::Examine { replicate, weights, part } => launch::Kind::Examine(session::Examine {
+            replicate: Some(replicate_message(replicate)),
+            weights: bytes_of(Some(&weights)),
+            part: part_message(part).into(),
+        }),
         TaskKind::Apply { partition } => launch::Kind::Apply(session::Apply { partition }),
     }
 }
@@ -56,6 +61,11 @@ fn kind(message: launch::Kind) -> Result<TaskKind, WireError> {
             TaskKind::Train(Segment { replicate: replicate(of)?, from_epoch, until_epoch })
         }
         launch::Kind::Measure(session::Measure { replicate: of, weights, part: number }) => TaskKind::Measure {
+            replicate: replicate(of)?,
+            weights: Digest::try_from(&weights[..])?,
+            part: part(number)?,
+        },
+        launch::Kind::Examine(session::Examine { replicate: of, weights, part: number }) => TaskKind::Examine {
             replicate: replicate(of)?,
             weights: Digest::try_from(&weights[..])?,
             part: part(number)?,

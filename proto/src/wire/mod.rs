@@ -8,6 +8,7 @@ use crate::{blocks, bulk};
 
 use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::blob::{Manifest, ManifestError};
+use broadsweep_common::details::TooMuch;
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::ids::{AttemptId, BadDigest, Digest, TaskId};
 use broadsweep_common::metrics::BadMetricName;
@@ -39,6 +40,12 @@ pub enum WireError {
     /// A text that names no metric.
     #[error(transparent)]
     MetricName(#[from] BadMetricName),
+    /// Details that cannot be read.
+    #[error("the details {0}")]
+    Details(String),
+    /// Details that tell too much.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// A manifest that describes no blob.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use broadsweep_common::attempt::{
     ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report, Used,
 };
+use broadsweep_common::codec;
+use broadsweep_common::details::Details;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
 
@@ -65,6 +67,7 @@ pub fn attempt_ended(message: session::AttemptEnded) -> Result<Report, WireError
             Ended::Trained { epoch, artifacts: artifacts(&made)? }
         }
         Outcome::Measured(measured) => Ended::Measured(metrics(&measured.metrics)?),
+        Outcome::Examined(session::Examined { details }) => Ended::Examined(read_details(&details)?),
         Outcome::Applied(applied) => Ended::Applied { artifacts: artifacts(&applied.artifacts)? },
         Outcome::Stopped(_) => Ended::Stopped,
         Outcome::Refused(session::Refused { needed_bytes, available_bytes }) => {
@@ -86,6 +89,7 @@ fn outcome_message(ended: &Ended) -> Outcome {
             Outcome::Trained(session::Trained { epoch: *epoch, artifacts: artifacts_message(artifacts) })
         }
         Ended::Measured(metrics) => Outcome::Measured(session::Measured { metrics: metrics_message(metrics) }),
+        Ended::Examined(details) => Outcome::Examined(session::Examined { details: details_bytes(details).into() }),
         Ended::Applied { artifacts } => {
             Outcome::Applied(session::Applied { artifacts: artifacts_message(artifacts) })
         }
@@ -96,6 +100,17 @@ fn outcome_message(ended: &Ended) -> Outcome {
         Ended::Diverged { epoch } => Outcome::Diverged(session::Diverged { epoch: *epoch }),
         Ended::Failed { reason } => Outcome::Failed(session::Failed { reason: bounded(reason).to_owned() }),
     }
+}
+
+/// They are bounded, far below the codec's limit: what cannot be encoded there is not, and is told as nothing.
+fn details_bytes(details: &Details) -> Vec<u8> {
+    codec::encode(details).unwrap_or_default()
+}
+
+fn read_details(bytes: &[u8]) -> Result<Details, WireError> {
+    let details: Details = codec::decode(bytes).map_err(|error| WireError::Details(error.to_string()))?;
+    details.check()?;
+    Ok(details)
 }
 
 fn metrics_message(metrics: &Metrics) -> Vec<session::Metric> {

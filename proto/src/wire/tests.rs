@@ -6,8 +6,10 @@ use broadsweep_common::attempt::{
     ARTIFACTS_MAX, Artifact, ArtifactName, AttemptEvent, Durations, Ended, Launch, Report, Used,
 };
 use broadsweep_common::capabilities::Capabilities;
+use broadsweep_common::codec;
 use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_common::dataset::Part;
+use broadsweep_common::details::{self, CONFUSIONS_MAX, Confusion, Details, WorstRow};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX, PIECES_BYTES_MAX, PIECES_MAX};
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
@@ -49,7 +51,8 @@ fn a_launch_is_the_same_after_the_wire() {
     let weights = Digest::of(b"weights");
     let measures = [Part::Train, Part::Validation, Part::Test];
     let measures = measures.map(|part| TaskKind::Measure { replicate, weights, part });
-    for kind in measures.into_iter().chain([train, TaskKind::Apply { partition: 5 }]) {
+    let examine = TaskKind::Examine { replicate, weights, part: Part::Validation };
+    for kind in measures.into_iter().chain([train, examine, TaskKind::Apply { partition: 5 }]) {
         let checkpoint = matches!(kind, TaskKind::Train(_)).then(|| Digest::of(b"state"));
         let configuration = if kind.trial().is_some() { configuration.clone() } else { Configuration::default() };
         let sent = Launch { attempt: attempt_id(), kind, configuration, checkpoint };
@@ -67,6 +70,7 @@ fn a_report_is_the_same_after_the_wire() {
         Ended::Trained { epoch: 2, artifacts: artifacts() },
         Ended::Trained { epoch: 2, artifacts: Vec::new() },
         Ended::Measured(metrics()),
+        Ended::Examined(details(2)),
         Ended::Applied { artifacts: artifacts() },
         Ended::Stopped,
         Ended::Refused { needed_bytes: 2, available_bytes: 1 },
@@ -84,6 +88,25 @@ fn a_report_is_the_same_after_the_wire() {
         };
         assert_eq!(received, Ok(sent));
     }
+}
+
+/// Details with so many pairs of classes.
+fn details(pairs: u32) -> Details {
+    let confusions = (0..pairs).map(|pair| Confusion { wanted: pair, predicted: 0, rows: 3 }).collect();
+    let answer = details::Answer::Values { wanted: vec![1.0], predicted: vec![2.0] };
+    Details { guess: metrics(), confusions, worst: vec![WorstRow { row: 1 << 40, loss: 0.5, answer }] }
+}
+
+#[test]
+fn details_that_nobody_tells_are_refused() {
+    let told = |details: &Details| {
+        let details = codec::encode(details).unwrap().into();
+        end_of(Outcome::Examined(session::Examined { details }))
+    };
+    assert!(told(&details(CONFUSIONS_MAX as u32)).is_ok());
+    assert!(matches!(told(&details(CONFUSIONS_MAX as u32 + 1)), Err(WireError::TooMuch(_))));
+    let cut = end_of(Outcome::Examined(session::Examined { details: vec![1, 2].into() }));
+    assert!(matches!(cut, Err(WireError::Details(_))), "{cut:?}");
 }
 
 /// What comes of an end like this.

@@ -243,6 +243,7 @@ pub(super) fn from_driver_seeds() -> Vec<Vec<u8>> {
     let kinds = [
         TaskKind::Train(Segment { replicate, from_epoch: 4, until_epoch: 9 }),
         TaskKind::Measure { replicate, weights: Digest::of(b"w"), part: Part::Test },
+        TaskKind::Examine { replicate, weights: Digest::of(b"w"), part: Part::Validation },
         TaskKind::Apply { partition: 5 },
     ];
     let launch = |kind| {

@@ -128,6 +128,12 @@ fn check_best(scenario: &Scenario, outcome: &RunOutcome, trace: &Trace) {
         let found = outcome.best.as_ref().map(|(trial, weights)| (trial, weights.len()));
         trace.violate(format!("the best is {found:?}, not {best:?} with its own weights"));
     }
+    let looked_at = wanted.iter().map(|(trial, weights)| (*trial, measured_of(weights))).collect::<Vec<_>>();
+    let mut told: Vec<_> = outcome.record.details.iter().map(|one| (one.trial, one.details.guess.clone())).collect();
+    told.dedup();
+    if told != looked_at {
+        trace.violate(format!("of what the best answers, {told:?} is told, not {looked_at:?}"));
+    }
     if outcome.unmeasured != 0 {
         trace.violate(format!("{} trials were not measured", outcome.unmeasured));
     }
@@ -261,7 +267,13 @@ fn check_attempt(
         (Some(AttemptEnd::Completed), ended) => {
             matches!(
                 ended,
-                Some(Ended::Trained { .. } | Ended::Diverged { .. } | Ended::Applied { .. } | Ended::Measured(_))
+                Some(
+                    Ended::Trained { .. }
+                        | Ended::Diverged { .. }
+                        | Ended::Applied { .. }
+                        | Ended::Measured(_)
+                        | Ended::Examined(_)
+                )
             )
         }
         (Some(AttemptEnd::Failed { .. }), Some(Ended::Failed { .. })) => true,

@@ -216,13 +216,13 @@ fn damage_is_told_with_the_file_the_record_the_byte_and_what_to_do() {
 
 #[test]
 fn a_journal_of_another_format_is_refused_with_both_named() {
-    // The one before wrote all numbers at their full width.
-    for (version, named) in [(VERSION + 5, "has format 11"), (VERSION - 1, "has format 5")] {
+    // The one before knew no closer looks.
+    for (version, named) in [(VERSION + 5, "has format 12"), (VERSION - 1, "has format 6")] {
         let (mut bytes, ..) = sample();
         bytes[..HEADER_BYTES].copy_from_slice(&header(version));
         let (opened, storage) = opened(&bytes);
         let error = opened.unwrap_err().to_string();
-        assert!(error.contains(&format!("{named}, and this broadsweep reads format 6")), "{error}");
+        assert!(error.contains(&format!("{named}, and this broadsweep reads format 7")), "{error}");
         assert_eq!(storage.journal().unwrap(), bytes);
     }
 }
@@ -254,7 +254,7 @@ fn a_commit_stands_in_the_file_as_the_format_says() {
     };
     let first = frame_of(0, &record(&said("a")));
     let second = frame_of(1, &[record(&Event::Ended), record(&said("b"))].concat());
-    let header = b"bswp-jnl\x06\0\0\0".to_vec();
+    let header = b"bswp-jnl\x07\0\0\0".to_vec();
     let checked = [&header[..], &crc32c::crc32c(&header).to_le_bytes()].concat();
     assert_eq!(storage.journal().unwrap(), [checked, first, second].concat());
 }

@@ -2,6 +2,7 @@
 //!
 //! Each takes a bounded number of points, however many trials there are.
 
+mod confusion;
 mod curves;
 mod errors;
 mod influence;
@@ -24,7 +25,8 @@ pub(super) fn of_report(report: &Report<'_>, view: &View<'_>) -> Vec<Section> {
         parallel::section(view),
         curves::section(view),
     ];
+    let found = found.into_iter().chain(confusion::section(view));
     let took = [scaling::section(report), ledger::section(report)].into_iter().flatten();
     let took = took.chain([timeline::section(view)]);
-    if report.comparison.is_some() { took.chain(found).collect() } else { found.into_iter().chain(took).collect() }
+    if report.comparison.is_some() { took.chain(found).collect() } else { found.chain(took).collect() }
 }

@@ -9,6 +9,7 @@ use super::super::picture::{Picture, Section, time_axis};
 use super::super::text::{label, long_label, number, numbers, percent};
 use super::super::view::View;
 use crate::records::attempt::{AttemptEnd, AttemptRecord, Yield};
+use crate::records::run::Purpose;
 use crate::results::show::counted;
 
 const TITLE: &str = "What ran where, and when";
@@ -28,6 +29,7 @@ const REASON_CHARACTERS_MAX: usize = 100;
 enum Kind {
     Trained,
     Measured,
+    Examined,
     Checked,
     Stopped,
     Beaten,
@@ -38,9 +40,11 @@ enum Kind {
 impl Kind {
     fn of(view: &View<'_>, attempt: &AttemptRecord) -> Self {
         let task = attempt.attempt.task;
+        let is_look = matches!(view.run.purpose_of(task), Some(Purpose::Examination(..)));
         let is_measure = view.run.trained_by(task).is_none();
         match attempt.end.as_ref().map(AttemptEnd::yields) {
             Some(Yield::Result) if view.run.is_check(task) => Self::Checked,
+            Some(Yield::Result) if is_look => Self::Examined,
             Some(Yield::Result) if is_measure => Self::Measured,
             Some(Yield::Result) => Self::Trained,
             Some(Yield::Checkpoint) => Self::Stopped,
@@ -54,6 +58,7 @@ impl Kind {
         match self {
             Self::Trained => "trained",
             Self::Measured => "looked at the test rows",
+            Self::Examined => "looked at the answers of the best",
             Self::Checked => "trained again, to see who is right",
             Self::Stopped => "stopped, to go on",
             Self::Beaten => "copy that was beaten",
@@ -66,6 +71,7 @@ impl Kind {
         match self {
             Self::Trained => "@series-0",
             Self::Measured => "@series-2",
+            Self::Examined => "@series-5",
             Self::Checked => "@series-3",
             Self::Stopped => "@series-4",
             Self::Beaten => "@muted",

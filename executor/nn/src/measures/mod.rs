@@ -6,9 +6,13 @@
 //! | `hits` | rows, predictions and hits of each class |
 //! | `ranks` | the probabilities of all rows, and the area under their ROC curves |
 //! | `distances` | how far predicted numbers are from the wanted ones |
+//! | `guess` | what the best constant answer gets |
+//! | `look` | which classes are taken for which, and the worst rows |
 
 mod distances;
+mod guess;
 mod hits;
+mod look;
 mod ranks;
 
 use broadsweep_common::dataset::{Dataset, Header, Part, TargetKind};
@@ -17,7 +21,9 @@ use broadsweep_common::measure::{MEASURES_MAX, Measure};
 use super::loss::{Tally, Wanted};
 use super::report::{Further, Score};
 use distances::Distances;
+pub(super) use guess::guess;
 use hits::Hits;
+pub(super) use look::Look;
 use ranks::Ranks;
 
 /// Sees the outputs of a part's rows, and tells its score. Allocates when it is made, and never after that.

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{DatasetBuilder, Element, Scaling, TargetScaling};
+use broadsweep_common::details::{Answer, Details};
 
 use super::*;
 use crate::kernel::Kernel;
@@ -165,4 +166,97 @@ fn an_output_whose_wanted_numbers_are_equal_counts_1_where_it_is_met_and_else_0(
     let r2 = |outputs: &[f32]| of_values(outputs, &wanted, 2, Vec::new()).further.as_slice()[0];
     assert_close(&[r2(&[1.0, 2.0, 2.0, 2.0, 5.0, 2.0])], &[0.892_857_142_857_142_8]);
     assert_close(&[r2(&[1.0, 2.0, 2.0, 2.0, 5.0, 3.0])], &[0.392_857_142_857_142_85]);
+}
+
+fn look(data: &Dataset, outputs: &[f32], wanted: Wanted<'_>, batch: usize) -> Details {
+    let width = data.header().targets.outputs();
+    let mut look = Look::new(data.header());
+    for (number, outputs) in outputs.chunks(batch * width).enumerate() {
+        let rows = number * batch..number * batch + outputs.len() / width;
+        let wanted = match wanted {
+            Wanted::Classes(classes) => Wanted::Classes(&classes[rows]),
+            Wanted::Values(values) => Wanted::Values(&values[rows.start * width..rows.end * width]),
+        };
+        look.see(outputs, width, wanted);
+    }
+    look.details()
+}
+
+#[test]
+fn a_look_counts_which_classes_are_taken_for_which_and_ranks_the_worst_rows() {
+    let bytes: Vec<_> = WANTED.iter().map(|class| class.to_ne_bytes()).collect();
+    let data = data(TargetKind::Classes { count: 4 }, &bytes, Vec::new());
+    let of = |batch| look(&data, OUTPUTS.as_flattened(), Wanted::Classes(&WANTED), batch);
+    let details = of(8);
+    let told: Vec<_> = details.confusions.iter().map(|one| (one.wanted, one.predicted, one.rows)).collect();
+    assert_eq!(told, [(0, 0, 2), (1, 0, 2), (1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 3, 1)]);
+    let rows: Vec<_> = details.worst.iter().map(|row| row.row).collect();
+    // numpy.argsort([-log_loss([y[i]], p[i:i + 1], labels=[0, 1, 2, 3]) for i in range(8)])
+    assert_eq!(rows, [7, 6, 1, 4, 3, 5, 0, 2]);
+    assert_eq!(details.worst[0].answer, Answer::Class { wanted: 1, predicted: 0 });
+    assert!((details.worst.iter().map(|row| row.loss).sum::<f64>() / 8.0 - 0.874_892_746_120_384_4).abs() < 1e-12);
+    (1..8).for_each(|batch| assert_eq!(of(batch), details, "{batch} rows a batch"));
+}
+
+#[test]
+fn the_worst_rows_of_numbers_are_told_in_the_units_of_the_file_and_of_equal_ones_the_first() {
+    let (wanted, mut outputs) = ([0.0_f32; 30], [1.0_f32; 30]);
+    outputs[7] = -2.0;
+    outputs[29] = f32::NAN;
+    let bytes: Vec<_> = wanted.iter().map(|value| value.to_ne_bytes()).collect();
+    let data = data(TargetKind::Values { width: 1 }, &bytes, vec![TargetScaling { center: 10.0, scale: 4.0 }]);
+    let worst = look(&data, &outputs, Wanted::Values(&wanted), 4).worst;
+    let rows: Vec<_> = worst.iter().map(|row| row.row).collect();
+    assert_eq!((&rows[..5], rows.len()), (&[29, 7, 0, 1, 2][..], 20));
+    assert_eq!(worst[1].answer, Answer::Values { wanted: vec![10.0], predicted: vec![2.0] });
+    assert_close(&[worst[1].loss], &[4.0]);
+}
+
+/// Training rows of these classes or numbers, and validation rows.
+fn two_parts(targets: TargetKind, rows: [&[[u8; 4]]; 2], target_scaling: Vec<TargetScaling>) -> Dataset {
+    let scaling = Scaling::Uniform { factor: 1.0, offset: 0.0 };
+    let counts = [rows[0].len() as u64, rows[1].len() as u64, 0];
+    let header = Header {
+        shape: vec![1],
+        element: Element::U8,
+        targets,
+        rows: counts,
+        scaling,
+        files_bytes: 0,
+        target_scaling,
+    };
+    let mut builder = DatasetBuilder::new(header).unwrap();
+    for (part, rows) in [Part::Train, Part::Validation].into_iter().zip(rows) {
+        for (row, target) in rows.iter().enumerate() {
+            builder.target_row(part, row).copy_from_slice(target);
+        }
+    }
+    Dataset::open(Arc::new(builder.finish())).unwrap()
+}
+
+#[test]
+fn a_constant_guess_of_classes_is_the_most_frequent_one_of_the_training_rows() {
+    let bytes = |classes: &[u32]| classes.iter().map(|class| class.to_ne_bytes()).collect::<Vec<_>>();
+    let (train, validation) = (bytes(&[1, 1, 1, 0, 0, 2]), bytes(&[0, 1, 1, 2]));
+    let data = two_parts(TargetKind::Classes { count: 3 }, [&train, &validation], Vec::new());
+    let score = guess(&ALL, &data, Part::Validation);
+    // Log loss of 1/3, 1/2, 1/2 and 1/6; F1 of class 1 is 2 x 2 / (2 + 4).
+    let loss = ((3.0_f64).ln() + 2.0 * (2.0_f64).ln() + (6.0_f64).ln()) / 4.0;
+    assert_close(&[score.error, score.loss], &[0.5, loss]);
+    assert_close(score.further.as_slice(), &[1.0 - 1.0 / 3.0, 2.0 / 9.0, 0.5, 2.0 / 3.0]);
+    let unseen = two_parts(TargetKind::Classes { count: 3 }, [&bytes(&[1, 0]), &validation], Vec::new());
+    let score = guess(&ALL, &unseen, Part::Validation);
+    assert_eq!((score.loss, score.error), (f64::INFINITY, 0.75), "of equally many the first class");
+}
+
+#[test]
+fn a_constant_guess_of_numbers_is_the_mean_of_the_training_rows() {
+    let bytes = |values: &[f32]| values.iter().map(|value| value.to_ne_bytes()).collect::<Vec<_>>();
+    let (train, validation) = (bytes(&[1.0, 3.0]), bytes(&[2.0, 4.0, 0.0, 6.0]));
+    let scaling = vec![TargetScaling { center: 5.0, scale: 10.0 }];
+    let data = two_parts(TargetKind::Values { width: 1 }, [&train, &validation], scaling);
+    let score = guess(&[Measure::R2, Measure::MeanAbsoluteError], &data, Part::Validation);
+    // Distances 0, 2, 2, 4 from 2; from the rows' own mean, 3: 1, 1, 3, 3.
+    assert_close(&[score.loss, score.error], &[6.0, 10.0 * 6.0_f64.sqrt()]);
+    assert_close(score.further.as_slice(), &[1.0 - 24.0 / 20.0, 20.0]);
 }

@@ -167,7 +167,7 @@ fn every_row_is_scored_whatever_the_size_of_batches_leaves_over() {
         let mut network = Network::new(&model, &plan, &blueprint, kernel, rows);
         let mut batch = Batch::new(&data, kernel, blueprint.input, rows);
         let mut meter = Meter::new(&[], &data, &[Part::Validation]);
-        let means = Means { batch: &mut batch, rows, meter: &mut meter };
+        let means = Means { batch: &mut batch, rows, witness: &mut meter };
         evaluate::score(&mut network, &mut parameters, &data, Part::Validation, means, || true).unwrap()
     };
     let one_by_one = tally(1);

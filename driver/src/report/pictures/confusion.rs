@@ -1,0 +1,86 @@
+//! Which classes the best takes for which: a square for each pair, the stronger the more of the class's rows are in it.
+
+use serde_json::{Value, json};
+
+use super::super::closer::{CLASSES_MAX, classes, rows_of, shown_class};
+use super::super::picture::{Picture, Section};
+use super::super::text::{html, label};
+use super::super::view::View;
+use crate::records::run::{DetailsRecord, RunRecord};
+use crate::results::guess::part_rows;
+use crate::results::show::counted;
+
+const TITLE: &str = "What the best takes for what";
+/// Pixels of a picture, less what a class takes.
+const FRAME: u32 = 160;
+/// Pixels of all classes together.
+const SIDE: u32 = 400;
+
+/// `None` where no classes were looked at.
+pub(super) fn section(view: &View<'_>) -> Option<Section> {
+    let looked: Vec<_> = view.run.details.iter().filter(|record| !record.details.confusions.is_empty()).collect();
+    let first = looked.first()?;
+    let sentence = sentence(view.run, first);
+    let drawn = looked.iter().filter(|record| classes(&record.details.confusions).len() <= CLASSES_MAX);
+    let pictures: Vec<_> = drawn.map(|record| picture(view.run, record)).collect();
+    Some(Section { title: TITLE, sentence, pictures })
+}
+
+fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
+    let confusions = &record.details.confusions;
+    let classes = classes(confusions);
+    let names: Vec<_> = classes.iter().map(|class| label(&shown_class(run, *class))).collect();
+    let (mut x, mut y, mut colours, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (row, wanted) in classes.iter().enumerate() {
+        let all: u64 = classes.iter().map(|predicted| rows_of(confusions, *wanted, *predicted)).sum();
+        for (column, predicted) in classes.iter().enumerate() {
+            let rows = rows_of(confusions, *wanted, *predicted);
+            if rows == 0 {
+                continue;
+            }
+            let share = rows as f64 / all as f64;
+            x.push(column);
+            y.push(row);
+            // What is right is good, and what is wrong the worse the more there is of it.
+            let is_right = wanted == predicted;
+            colours.push(scale(if is_right { 0.5 * (1.0 - share) } else { 0.5 + 0.5 * share }));
+            let [wanted, predicted] = [&names[row], &names[column]];
+            texts.push(format!("{wanted} taken for {predicted}: {}", counted(rows, "row")));
+        }
+    }
+    let ticks: Vec<_> = (0..classes.len()).collect();
+    let size = (f64::from(SIDE) / classes.len() as f64 * 0.8).clamp(6.0, 60.0);
+    let trace = json!({
+        "type": "scatter", "mode": "markers", "x": x, "y": y, "text": texts, "hovertemplate": "%{text}<extra></extra>",
+        "marker": { "symbol": "square", "size": size, "color": colours },
+    });
+    let axis = |title: &str, is_down: bool| -> Value {
+        let mut range = [-0.5, classes.len() as f64 - 0.5];
+        if is_down {
+            range.reverse();
+        }
+        json!({ "title": { "text": title }, "tickvals": ticks, "ticktext": names, "range": range, "zeroline": false })
+    };
+    let layout = json!({ "xaxis": axis("taken for", false), "yaxis": axis("is", true), "showlegend": false });
+    let id = format!("confusion-{}", record.part);
+    let title = Some(part_rows(record.part).to_owned());
+    Picture { id, title, traces: vec![trace], layout, height: FRAME + SIDE }
+}
+
+fn scale(share: f64) -> String {
+    super::super::picture::on_scale(share)
+}
+
+fn sentence(run: &RunRecord, record: &DetailsRecord) -> String {
+    let wrong = record.details.confusions.iter().filter(|pair| pair.wanted != pair.predicted);
+    let rows = part_rows(record.part);
+    match wrong.max_by_key(|pair| (pair.rows, std::cmp::Reverse((pair.wanted, pair.predicted)))) {
+        None => format!("The best takes none of the {rows} for another class."),
+        Some(pair) => format!(
+            "Of the {rows}, the best most often takes {} for {}: {}.",
+            html(&shown_class(run, pair.wanted)),
+            html(&shown_class(run, pair.predicted)),
+            counted(pair.rows, "row"),
+        ),
+    }
+}
