@@ -1,10 +1,11 @@
-//! Which classes the best takes for which: a square for each pair, the stronger the more of the class's rows are in it.
+//! Which classes the best takes for which: a square for each pair, the stronger the more of the class's rows
+//! are in it.
 
 use serde_json::{Value, json};
 
 use super::super::closer::{CLASSES_MAX, classes, rows_of, shown_class};
 use super::super::picture::{Picture, Section};
-use super::super::text::{html, label};
+use super::super::text::{html, label, number};
 use super::super::view::View;
 use crate::records::run::{DetailsRecord, RunRecord};
 use crate::results::guess::part_rows;
@@ -30,7 +31,8 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let confusions = &record.details.confusions;
     let classes = classes(confusions);
     let names: Vec<_> = classes.iter().map(|class| label(&shown_class(run, *class))).collect();
-    let (mut x, mut y, mut colours, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut x, mut y, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut colours, mut strengths) = (Vec::new(), Vec::new());
     for (row, wanted) in classes.iter().enumerate() {
         let all: u64 = classes.iter().map(|predicted| rows_of(confusions, *wanted, *predicted)).sum();
         for (column, predicted) in classes.iter().enumerate() {
@@ -41,9 +43,9 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
             let share = rows as f64 / all as f64;
             x.push(column);
             y.push(row);
-            // What is right is good, and what is wrong the worse the more there is of it.
-            let is_right = wanted == predicted;
-            colours.push(scale(if is_right { 0.5 * (1.0 - share) } else { 0.5 + 0.5 * share }));
+            colours.push(if wanted == predicted { "@series-0" } else { "@bad" });
+            // By the root, so that few rows are seen as well.
+            strengths.push(number(0.1 + 0.9 * share.sqrt()));
             let [wanted, predicted] = [&names[row], &names[column]];
             texts.push(format!("{wanted} taken for {predicted}: {}", counted(rows, "row")));
         }
@@ -52,7 +54,7 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let size = (f64::from(SIDE) / classes.len() as f64 * 0.8).clamp(6.0, 60.0);
     let trace = json!({
         "type": "scatter", "mode": "markers", "x": x, "y": y, "text": texts, "hovertemplate": "%{text}<extra></extra>",
-        "marker": { "symbol": "square", "size": size, "color": colours },
+        "marker": { "symbol": "square", "size": size, "color": colours, "opacity": strengths },
     });
     let axis = |title: &str, is_down: bool| -> Value {
         let mut range = [-0.5, classes.len() as f64 - 0.5];
@@ -65,10 +67,6 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let id = format!("confusion-{}", record.part);
     let title = Some(part_rows(record.part).to_owned());
     Picture { id, title, traces: vec![trace], layout, height: FRAME + SIDE }
-}
-
-fn scale(share: f64) -> String {
-    super::super::picture::on_scale(share)
 }
 
 fn sentence(run: &RunRecord, record: &DetailsRecord) -> String {
