@@ -206,9 +206,11 @@ impl Header {
 
     fn check_target_scaling(&self) -> Result<(), DatasetError> {
         let bad = |what: &'static str| Err(DatasetError::Header { what });
-        let of_values = matches!(self.targets, TargetKind::Values { .. });
-        let fits = of_values && self.target_scaling.len() == self.targets.outputs();
-        if !(self.target_scaling.is_empty() || fits) {
+        let expected = match self.targets {
+            TargetKind::Values { width } => width as usize,
+            TargetKind::Classes { .. } => 0,
+        };
+        if !self.target_scaling.is_empty() && self.target_scaling.len() != expected {
             return bad("the number of target scalings");
         }
         if !self.target_scaling.iter().all(TargetScaling::is_usable) {

@@ -48,7 +48,7 @@ fn guess(run: &RunRecord, record: &DetailsRecord) -> Sheet {
     let row = |(name, value): (&_, f64)| {
         let of_best = best.and_then(|best| best.metric(name));
         let shown = |value| metric_text(run.loss, name, value);
-        vec![title(name), of_best.map(shown).unwrap_or_default(), shown(value)]
+        vec![title(run.loss, name), of_best.map(shown).unwrap_or_default(), shown(value)]
     };
     Sheet {
         title: match record.part {

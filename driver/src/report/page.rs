@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use broadsweep_common::metrics::MetricName;
+use broadsweep_common::model::Loss;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -110,17 +111,19 @@ fn cards(report: &Report<'_>) -> String {
         Some(metric_text(run.loss, &MetricName::TEST_ERROR, error))
     };
     let value = |trial: &TrialRecord| Some(metric_text(run.loss, &run.objective().metric, run.value_of(trial)?));
+    let test_error = title(run.loss, &MetricName::TEST_ERROR);
     // What ranks is told by its name, where it is no error.
-    let objective = Some(title(&run.objective().metric)).filter(|_| !is_error(&run.objective().metric));
+    let objective = Some(title(run.loss, &run.objective().metric)).filter(|_| !is_error(&run.objective().metric));
     let counts = run.counts();
     let mut cards: Vec<(Cow<'_, str>, String)> = Vec::new();
     if let Some(best) = run.best() {
-        let selected = objective.as_ref().map_or("best error".into(), |name| format!("best {name}").into());
-        let shown = test(best).map(|error| ("best, test error".into(), error));
+        let error = if run.loss == Loss::MeanSquaredError { "root mean square error" } else { "error" };
+        let selected = format!("best {}", objective.as_deref().unwrap_or(error)).into();
+        let shown = test(best).map(|error| (format!("best, {test_error}").into(), error));
         cards.extend(shown.or_else(|| Some((selected, value(best)?))));
     }
     let control = run.control_trial();
-    let tested = control.and_then(|control| Some(("control, test error".into(), test(control)?)));
+    let tested = control.and_then(|control| Some((format!("control, {test_error}").into(), test(control)?)));
     let named = || Some((format!("control, {}", objective.as_ref()?).into(), value(control?)?));
     cards.extend(tested.or_else(named));
     let ended = counts.planned - counts.not_run;

@@ -116,7 +116,7 @@ pub(super) fn best(run: &RunRecord) -> Sheet {
     let place_of = |control: &TrialRecord| ranking.iter().position(|trial| trial.trial == control.trial);
     let beyond = control.map(|control| (place_of(control), control));
     let beyond = beyond.filter(|(place, _)| place.is_none_or(|place| place >= BEST_MAX));
-    let named = metrics.iter().map(|name| Column { name: Cow::Owned(title(name)), is_number: true });
+    let named = metrics.iter().map(|name| Column { name: Cow::Owned(title(run.loss, name)), is_number: true });
     let took = ["epochs", "seconds", "attempts"].map(number);
     let columns = ["place", "trial"].map(number).into_iter().chain(named).chain(took);
     Sheet {

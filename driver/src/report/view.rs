@@ -8,11 +8,13 @@ use broadsweep_search::ranking;
 
 use super::importance::{Importance, importance};
 use super::parameters::{Parameter, parameters};
-use super::text::label;
+use super::text::{label, long_label};
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::measured::{is_error, is_percent, metric_text, title};
 use crate::results::show::configuration_pairs;
 
+/// Characters of the name of what ranks.
+const NAME_CHARACTERS_MAX: usize = 40;
 /// Characters of a configuration beside a point.
 const CONFIGURATION_CHARACTERS_MAX: usize = 120;
 
@@ -79,16 +81,15 @@ impl<'a> View<'a> {
 
     /// `validation error`, for one: what trials are ranked by.
     pub(super) fn objective_name(&self) -> String {
-        label(&title(&self.run.objective().metric))
+        long_label(&title(self.run.loss, &self.run.objective().metric), NAME_CHARACTERS_MAX)
     }
 
     /// The same, with its unit.
     pub(super) fn objective_title(&self) -> String {
         let (name, metric) = (self.objective_name(), &self.run.objective().metric);
         match self.run.loss {
-            _ if !is_error(metric) => name,
-            Loss::CrossEntropy => format!("{name} (%)"),
-            Loss::MeanSquaredError => format!("{name} (root mean square)"),
+            Loss::CrossEntropy if is_error(metric) => format!("{name} (%)"),
+            Loss::CrossEntropy | Loss::MeanSquaredError => name,
         }
     }
 

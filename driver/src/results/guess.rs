@@ -19,7 +19,7 @@ pub(super) fn guess_sentence(run: &RunRecord) -> Option<String> {
     let objective = run.objective();
     let named = |record: &DetailsRecord, name: &MetricName| {
         let value = record.details.guess.get(name)?;
-        Some(format!("{} {}", title(name), metric_text(run.loss, name, value)))
+        Some(format!("{} {}", title(run.loss, name), metric_text(run.loss, name, value)))
     };
     let mut parts = Vec::new();
     for record in &run.details {

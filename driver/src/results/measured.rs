@@ -14,6 +14,10 @@ pub(crate) const USUAL: [MetricName; 5] = [
     MetricName::TEST_LOSS,
     MetricName::TEST_ERROR,
 ];
+/// What people call the measures of numbers.
+const OF_NUMBERS: [(&str, &str); 3] =
+    [("error", "root mean square error"), ("mae", "mean absolute error"), ("r2", "R2")];
+const PARTS: [&str; 3] = ["training", "validation", "test"];
 /// Characters of a name for people.
 const NAME_CHARACTERS_MAX: usize = 24;
 
@@ -37,9 +41,19 @@ pub(crate) fn is_percent(loss: Loss, name: &MetricName) -> bool {
     is_error(name) && loss == Loss::CrossEntropy
 }
 
-/// What people call a metric: `validation error`; one of a trainer's own as it is, if it is not too long.
-pub(crate) fn title(name: &MetricName) -> String {
-    if is_usual(name) { name.as_str().replace('_', " ") } else { printable(name.as_str(), NAME_CHARACTERS_MAX) }
+/// What people call a metric: `validation error`, or of numbers `validation root mean square error`; one of a trainer's
+/// own as it is, if it is not too long.
+pub(crate) fn title(loss: Loss, name: &MetricName) -> String {
+    let of_numbers = || {
+        let (part, word) = name.as_str().split_once('_')?;
+        let (_, told) = OF_NUMBERS.iter().find(|(known, _)| *known == word)?;
+        PARTS.contains(&part).then(|| format!("{part} {told}"))
+    };
+    let told = if loss == Loss::MeanSquaredError { of_numbers() } else { None };
+    let own = || {
+        if is_usual(name) { name.as_str().replace('_', " ") } else { printable(name.as_str(), NAME_CHARACTERS_MAX) }
+    };
+    told.unwrap_or_else(own)
 }
 
 /// The value of a metric for people.
@@ -55,11 +69,17 @@ mod tests {
     #[test]
     fn a_metric_of_a_trainers_own_is_a_number_under_its_own_name() {
         let accuracy = MetricName::new("accuracy_top_5").unwrap();
-        let shown =
-            |name: &MetricName, value| format!("{} {}", title(name), metric_text(Loss::CrossEntropy, name, value));
+        let shown = |name: &MetricName, value| {
+            format!("{} {}", title(Loss::CrossEntropy, name), metric_text(Loss::CrossEntropy, name, value))
+        };
         assert_eq!(shown(&accuracy, 0.987_654), "accuracy_top_5 0.987654");
         assert_eq!(shown(&MetricName::TEST_ERROR, 0.021), "test error 2.10 %");
         assert_eq!(shown(&MetricName::VALIDATION_ERROR, f64::NAN), "validation error NaN");
+        let of_numbers = ["test_error", "validation_mae", "test_r2", "best_r2", "training_loss"];
+        let told = of_numbers.map(|name| title(Loss::MeanSquaredError, &MetricName::new(name).unwrap()));
+        let names =
+            ["test root mean square error", "validation mean absolute error", "test R2", "best_r2", "training loss"];
+        assert_eq!(told, names);
         let record = run(vec![finished(0, 0.1), with_own(finished(1, 0.1), "accuracy_top_5", 0.9)]);
         assert_eq!(further(&record), [accuracy]);
     }

@@ -218,7 +218,7 @@ impl Progress {
     fn best_text(&self) -> String {
         let Some((trial, values)) = self.ranking.best() else { return String::new() };
         let metric = &self.ranking.objectives().first().metric;
-        let name = if is_error(metric) { String::new() } else { format!("{} ", title(metric)) };
+        let name = if is_error(metric) { String::new() } else { format!("{} ", title(self.loss, metric)) };
         let (value, configuration) = (metric_text(self.loss, metric, values.first()), &self.best_configuration);
         let gap = if configuration.is_empty() { "" } else { ": " };
         format!("best so far: {name}{value} ({trial}{gap}{configuration})")

@@ -54,7 +54,7 @@ pub fn best_sentence(run: &RunRecord) -> String {
 }
 
 fn named(run: &RunRecord, metric: &MetricName, value: f64) -> String {
-    format!("{} {}", title(metric), metric_text(run.loss, metric, value))
+    format!("{} {}", title(run.loss, metric), metric_text(run.loss, metric, value))
 }
 
 /// `34 % lower than the control's 3.18 %`, where both were tested.

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use broadsweep_common::metrics::MetricName;
+use broadsweep_common::model::Loss;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::fit::{Room, name_in, value_in};
@@ -73,11 +74,14 @@ enum Column {
 }
 
 impl Column {
-    fn header(&self) -> String {
+    fn header(&self, loss: Loss) -> String {
         match self {
-            // In two lines: an error is narrower than its name.
-            Self::Metric(name) if is_usual(name) => title(name).replace(' ', "\n"),
-            Self::Metric(name) => title(name),
+            // In several lines: an error is narrower than its name.
+            Self::Metric(name) if is_usual(name) => {
+                let lines = title(loss, name).replace(' ', "\n");
+                lines.replace("root\nmean\nsquare\nerror", "root mean\nsquare error")
+            }
+            Self::Metric(name) => title(loss, name),
             Self::Epochs => "epochs".to_owned(),
             Self::Seconds => "seconds".to_owned(),
             Self::Attempts => "attempts".to_owned(),
@@ -183,7 +187,8 @@ fn lines(run: &RunRecord, rows: &[Row<'_>], parameters: &[&str], room: Room, col
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     let names = parameters.iter().map(|name| name_in(room, name));
     let headers = ["", "trial"].map(str::to_owned).into_iter().chain(names);
-    table.set_header(headers.chain(columns.iter().map(Column::header)).map(|header| right(&header)));
+    table
+        .set_header(headers.chain(columns.iter().map(|column| column.header(run.loss))).map(|header| right(&header)));
     for Row { place, trial } in rows {
         let place = place.map(|place| place.to_string()).unwrap_or_default();
         let is_control = Some(trial.trial) == run.control;

@@ -3,7 +3,6 @@
 use broadsweep_common::configuration::Value;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{Direction, Objective};
-use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 
 use super::*;
@@ -197,6 +196,8 @@ fn root_mean_squares_are_no_percents() {
     let text = table(&record, false);
     let (errors, _) = text.split_once("of 4 slots").unwrap();
     assert!(errors.contains("1.25") && !errors.contains('%'), "{text}");
+    assert!(errors.contains(" root mean ") && errors.contains("square error "), "{text}");
+    assert!(text.contains("best: trial 0, validation root mean square error 1.25"), "{text}");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Which reports of an attempt can be believed: those that do not contradict what is known.
 
 use broadsweep_common::attempt::{ArtifactName, Ended};
+use broadsweep_common::dataset::Part;
 use broadsweep_common::details::Details;
 use broadsweep_common::ids::{AttemptId, Digest, TaskId, TrialId};
 use broadsweep_common::measure::MEASURES_MAX;
 use broadsweep_common::metrics::{METRICS_MAX, MetricName, Metrics};
-use broadsweep_common::task::TaskKind;
+use broadsweep_common::task::{Segment, TaskKind};
 
 use super::book::Book;
 use super::task::TaskBook;
@@ -104,31 +105,7 @@ impl Book {
         let kind = self.task(task).map(TaskBook::kind);
         match (ended, kind) {
             (Ended::Trained { epoch, .. }, Some(TaskKind::Train(segment))) => {
-                let trial = segment.replicate.trial;
-                let known =
-                    self.trial(trial).zip(self.trial(trial).and_then(|book| book.replicate(segment.replicate)));
-                let (book, replicate) = known.ok_or_else(foreign)?;
-                if !(1..=replicate.curves.epochs()).contains(epoch) {
-                    return Err(Contradiction { trial, epoch: *epoch }.to_string());
-                }
-                let (weights, checkpoint) =
-                    (ended.artifact(ArtifactName::Weights), ended.artifact(ArtifactName::Checkpoint));
-                if ended.artifact(ArtifactName::Output).is_some() {
-                    return Err(foreign());
-                }
-                match (checkpoint, weights) {
-                    (Some(checkpoint), None) => {
-                        let until_epoch = segment.until_epoch;
-                        let fits = until_epoch < book.needs.epochs && replicate.curves.epochs() >= until_epoch;
-                        let paused = JudgedEnd::Paused { epoch: *epoch, until_epoch, checkpoint };
-                        fits.then_some(paused).ok_or_else(foreign)
-                    }
-                    (None, None) if book.needs.makes_weights => {
-                        Err("it ended without the weights of its network".to_owned())
-                    }
-                    (None, weights) => Ok(JudgedEnd::Trained { epoch: *epoch, weights }),
-                    (Some(_), Some(_)) => Err(foreign()),
-                }
+                self.judge_trained(segment, *epoch, ended)
             }
             (Ended::Trained { .. }, Some(TaskKind::Check(_))) => Ok(JudgedEnd::Checked { diverged: None }),
             (Ended::Diverged { epoch }, Some(TaskKind::Check(_))) => {
@@ -146,12 +123,7 @@ impl Book {
                     .ok_or_else(|| Contradiction { trial, epoch: *epoch }.to_string())
             }
             (Ended::Measured(metrics), Some(TaskKind::Measure { part, .. })) => {
-                let own = MetricName::of_part(part);
-                let is_whole = own.iter().all(|name| metrics.get(name).is_some());
-                let prefix = format!("{part}_");
-                let are_of_part = metrics.iter().all(|(name, _)| name.as_str().starts_with(&prefix));
-                let is_whole = is_whole && are_of_part && metrics.len() <= own.len() + MEASURES_MAX;
-                is_whole.then(|| JudgedEnd::Measured(metrics.clone())).ok_or_else(foreign)
+                is_measured(metrics, part).then(|| JudgedEnd::Measured(metrics.clone())).ok_or_else(foreign)
             }
             (Ended::Examined(details), Some(TaskKind::Examine { .. })) => Ok(JudgedEnd::Examined(details.clone())),
             (Ended::Applied { .. }, Some(TaskKind::Apply { .. })) => {
@@ -183,6 +155,39 @@ impl Book {
             ) => Err(foreign()),
         }
     }
+
+    /// The end of a training that came to the end of its segment.
+    fn judge_trained(&self, segment: Segment, epoch: u32, ended: &Ended) -> Result<JudgedEnd, String> {
+        let trial = segment.replicate.trial;
+        let known = self.trial(trial).zip(self.trial(trial).and_then(|book| book.replicate(segment.replicate)));
+        let (book, replicate) = known.ok_or_else(foreign)?;
+        if !(1..=replicate.curves.epochs()).contains(&epoch) {
+            return Err(Contradiction { trial, epoch }.to_string());
+        }
+        let (weights, checkpoint) = (ended.artifact(ArtifactName::Weights), ended.artifact(ArtifactName::Checkpoint));
+        if ended.artifact(ArtifactName::Output).is_some() {
+            return Err(foreign());
+        }
+        match (checkpoint, weights) {
+            (Some(checkpoint), None) => {
+                let until_epoch = segment.until_epoch;
+                let fits = until_epoch < book.needs.epochs && replicate.curves.epochs() >= until_epoch;
+                let paused = JudgedEnd::Paused { epoch, until_epoch, checkpoint };
+                fits.then_some(paused).ok_or_else(foreign)
+            }
+            (None, None) if book.needs.makes_weights => Err("it ended without the weights of its network".to_owned()),
+            (None, weights) => Ok(JudgedEnd::Trained { epoch, weights }),
+            (Some(_), Some(_)) => Err(foreign()),
+        }
+    }
+}
+
+/// Whether these are the loss and the error of a part, and what else is measured there.
+fn is_measured(metrics: &Metrics, part: Part) -> bool {
+    let (own, prefix) = (MetricName::of_part(part), format!("{part}_"));
+    let is_whole = own.iter().all(|name| metrics.get(name).is_some());
+    let are_of_part = metrics.iter().all(|(name, _)| name.as_str().starts_with(&prefix));
+    is_whole && are_of_part && metrics.len() <= own.len() + MEASURES_MAX
 }
 
 fn foreign() -> String {

@@ -33,11 +33,11 @@ pub(super) struct Comparable {
 #[derive(Clone, Copy)]
 enum Known {
     /// Those of a network with this loss.
-    OfNetwork(Loss),
+    Network(Loss),
     /// The errors alone.
-    OfReplay,
+    Replay,
     /// What the program likes.
-    OfProgram,
+    Program,
 }
 
 /// By what trials are compared, and what is measured for that.
@@ -70,24 +70,24 @@ impl Comparable {
             Trainer::Network { model, .. } => Self {
                 validation: data.filter(|data| data.has_validation()).map(|_| ()).ok_or(NO_VALIDATION),
                 test: data.filter(|data| data.has_test()).map(|_| ()).ok_or(NO_TEST),
-                metrics: Known::OfNetwork(model.loss),
+                metrics: Known::Network(model.loss),
             },
             Trainer::Replay(ReplaySettings::Given(_)) => {
-                Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST), metrics: Known::OfReplay }
+                Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST), metrics: Known::Replay }
             }
             // Whether each row has both is looked at when they are read.
             Trainer::Replay(ReplaySettings::Recorded { .. }) => {
-                Self { validation: Ok(()), test: Ok(()), metrics: Known::OfReplay }
+                Self { validation: Ok(()), test: Ok(()), metrics: Known::Replay }
             }
-            Trainer::Program(_) => Self { validation: Ok(()), test: Ok(()), metrics: Known::OfProgram },
+            Trainer::Program(_) => Self { validation: Ok(()), test: Ok(()), metrics: Known::Program },
         }
     }
 
     /// What is always measured: numbers by more than their error.
     fn measures(self, table: &Table<'_>) -> Result<Vec<Reported>, Diagnostic> {
         let words = match self.metrics {
-            Known::OfNetwork(Loss::MeanSquaredError) => &Measure::OF_VALUES[..],
-            Known::OfNetwork(Loss::CrossEntropy) | Known::OfReplay | Known::OfProgram => &[],
+            Known::Network(Loss::MeanSquaredError) => &Measure::OF_VALUES[..],
+            Known::Network(Loss::CrossEntropy) | Known::Replay | Known::Program => &[],
         };
         let reported = words.iter().map(|(word, measure)| Reported::new(*measure, word));
         reported.collect::<Result<_, _>>().map_err(|error| table.error(error.to_string()))
@@ -103,13 +103,13 @@ pub(super) fn read(table: &Table<'_>, comparable: Comparable) -> Result<Compared
             let select = read_select(table, comparable)?;
             (select, select.objective().into(), Number::Error)
         }
-        ([first, ..], Known::OfReplay) => {
+        ([first, ..], Known::Replay) => {
             let message = "a replay reports errors alone: its trials are compared by them";
             let note = "write select = \"validation\" or select = \"test\" instead";
             return Err(first.metric.error(message).with_note(note));
         }
-        (written, Known::OfProgram) => (Select::Validation, of_program(written)?, Number::Error),
-        (written, Known::OfNetwork(loss)) => of_network(written, comparable, loss, &mut measures)?,
+        (written, Known::Program) => (Select::Validation, of_program(written)?, Number::Error),
+        (written, Known::Network(loss)) => of_network(written, comparable, loss, &mut measures)?,
     };
     read_metrics(table, comparable, &mut measures)?;
     if measures.len() > MEASURES_MAX {
@@ -308,7 +308,7 @@ fn read_class(node: &Node<'_>) -> Result<(u32, String), Diagnostic> {
 fn read_metrics(table: &Table<'_>, comparable: Comparable, measures: &mut Vec<Reported>) -> Result<(), Diagnostic> {
     let Some(node) = table.get("metrics") else { return Ok(()) };
     let nodes = node.array()?;
-    let Known::OfNetwork(loss) = comparable.metrics else {
+    let Known::Network(loss) = comparable.metrics else {
         return Err(node.error("`metrics` are for networks: all other trials report what they have"));
     };
     for node in nodes {

@@ -108,7 +108,7 @@ impl TimedSlots {
                     attempt.make_in_time(APPLICATION, output_of(partition), sleep).await;
                 }
                 TaskKind::Measure { .. } | TaskKind::Examine { .. } => {
-                    attempt.measure_in_time(MEASUREMENT, measured_of, sleep).await
+                    attempt.measure_in_time(MEASUREMENT, measured_of, sleep).await;
                 }
                 TaskKind::Train(_) | TaskKind::Check(_) => {
                     attempt.run_in_time(&node.yields.bulk_of(kind), sleep).await;

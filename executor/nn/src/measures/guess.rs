@@ -46,6 +46,8 @@ pub(crate) fn guess(measures: &[Measure], data: &Dataset, part: Part) -> Score {
 /// The logarithm of each class's share of the rows.
 fn log_frequencies(classes: &[u32], count: usize) -> Vec<f64> {
     let mut rows = vec![0_u64; count];
-    classes.iter().for_each(|class| rows[*class as usize] += 1);
+    for class in classes {
+        rows[*class as usize] += 1;
+    }
     rows.into_iter().map(|rows| libm::log(rows as f64 / classes.len() as f64)).collect()
 }

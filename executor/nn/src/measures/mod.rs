@@ -71,8 +71,12 @@ impl Meter {
         match (&mut self.counts, wanted) {
             (Counts::Classes { hits, ranks }, Wanted::Classes(classes)) => {
                 for (outputs, class) in outputs.chunks_exact(width).zip(classes) {
-                    hits.iter_mut().for_each(|hits| hits.see(outputs, *class));
-                    ranks.iter_mut().for_each(|ranks| ranks.see(outputs, *class));
+                    if let Some(hits) = hits {
+                        hits.see(outputs, *class);
+                    }
+                    if let Some(ranks) = ranks {
+                        ranks.see(outputs, *class);
+                    }
                 }
             }
             (Counts::Values(distances), Wanted::Values(values)) => distances.see(outputs, values),
