@@ -26,8 +26,8 @@ Examples:
   broadsweep predict runs/mine-20261122T194953Z --input new.csv --output predicted.csv
   broadsweep predict best --row age=31,color=red
 
-It prints a table, CSV: the number of the row, counted from 0, the class and the probability of each class; or the values, \
-in the units of the files. Where the input has the column that is predicted, the error is told as well.
+It prints CSV: the row's number, counted from 0, the predicted class and the probability of each class, or the predicted \
+values in the units of the files. If the input has the column that is predicted, the error is printed as well.
 
 Exit codes: 0 done, 1 failed, 2 wrong use";
 
@@ -69,7 +69,11 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
         }
     };
     remarks.into_iter().for_each(say);
-    let kernel = kernel_for(&opened.model.about.kernel);
+    let of_run = &opened.model.about.kernel;
+    let kernel = kernel_for(of_run);
+    if kernel.name() != of_run {
+        say(format_args!("this machine lacks the run's kernel, {of_run}; with {kernel} the last digits may differ"));
+    }
     let score = match &args.output {
         Some(output) => into_file(output, &opened, &data, kernel)?,
         None => onto_stdout(&opened, &data, kernel)?,
