@@ -137,8 +137,8 @@ impl Study {
     #[must_use]
     pub fn examined_parts(&self) -> Vec<Part> {
         let (Trainer::Network { .. }, Some(data)) = (&self.trainer, &self.data) else { return Vec::new() };
-        let sees_test = data.source.has_test() && (self.watches_test() || self.tests_the_best());
-        let parts = [(Part::Validation, data.validation_rows > 0), (Part::Test, sees_test)];
+        let sees_test = data.has_test() && (self.watches_test() || self.tests_the_best());
+        let parts = [(Part::Validation, data.has_validation()), (Part::Test, sees_test)];
         parts.into_iter().filter(|(_, is_seen)| *is_seen).map(|(part, _)| part).collect()
     }
 

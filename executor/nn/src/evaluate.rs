@@ -70,7 +70,7 @@ pub fn examine(
 }
 
 /// Takes all rows of `part` through a network of these weights.
-fn pass(
+pub(super) fn pass(
     model: &Model,
     weights: &Weights,
     data: &Dataset,

@@ -101,11 +101,6 @@ impl Network {
         self.compare(batch)
     }
 
-    /// What came out of the last batch, which had so many rows: `(rows, width)`, without a softmax.
-    pub(super) fn outputs(&self, rows: usize) -> &[f32] {
-        &self.outputs[0][..rows * self.width]
-    }
-
     /// Loss of a batch in training mode, and one step along the derivative of its mean. A loss that is not finite takes
     /// no step.
     pub(super) fn train(&mut self, trained: Trained<'_>, batch: &Batch) -> Tally {

@@ -4,13 +4,10 @@ use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::model::Model;
 use broadsweep_common::schema::Outputs;
 
-use super::batch::Batch;
-use super::blueprint::Blueprint;
-use super::evaluate::MeasureError;
+use super::evaluate::{MeasureError, Witness, pass};
 use super::kernel::Kernel;
-use super::loss::Tally;
-use super::network::Network;
-use super::plan::plan;
+use super::loss::Wanted;
+use super::measures::Meter;
 use super::report::Score;
 use super::weights::Weights;
 
@@ -40,26 +37,30 @@ pub fn predict(
     kernel: Kernel,
     mut take: impl FnMut(Prediction<'_>),
 ) -> Result<Score, MeasureError> {
-    let end = data.rows(part);
-    if end == 0 {
-        return Err(MeasureError::NoRows { part });
+    let mut asked = Asked { meter: Meter::new(&[], data, &[part]), outputs, answer: Vec::new(), take: &mut take };
+    let tally = pass(model, weights, data, part, (kernel, &mut asked))?;
+    Ok(asked.meter.score(&tally))
+}
+
+/// Hands on what each row's outputs mean, and measures them.
+struct Asked<'a, F> {
+    meter: Meter,
+    outputs: &'a Outputs,
+    answer: Vec<f64>,
+    take: F,
+}
+
+impl<F: FnMut(Prediction<'_>)> Witness for Asked<'_, F> {
+    fn begin(&mut self, part: Part) {
+        self.meter.begin(part);
     }
-    let plan = plan(model, &data.header().shape, data.header().targets)?;
-    let blueprint = Blueprint::new(model, &plan, kernel.blocking());
-    let mut parameters = weights.parameters(&plan, &blueprint)?;
-    let rows = plan.evaluation_rows();
-    let mut network = Network::new(model, &plan, &blueprint, kernel, rows);
-    let mut batch = Batch::new(data, kernel, blueprint.input, rows);
-    let mut tally = Tally::default();
-    let mut answer = Vec::with_capacity(plan.outputs());
-    for start in (0..end).step_by(rows) {
-        batch.gather(data, part, start..end.min(start + rows));
-        tally.add(network.evaluate(&mut parameters, &batch));
-        for row in network.outputs(batch.rows()).chunks_exact(plan.outputs()) {
-            take(prediction(row, outputs, &mut answer));
+
+    fn see(&mut self, outputs: &[f32], width: usize, wanted: Wanted<'_>) {
+        self.meter.see(outputs, width, wanted);
+        for row in outputs.chunks_exact(width) {
+            (self.take)(prediction(row, self.outputs, &mut self.answer));
         }
     }
-    Ok(tally.score(model.loss))
 }
 
 /// What one row's outputs mean. `answer` is where the numbers are put.
