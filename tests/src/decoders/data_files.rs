@@ -20,7 +20,7 @@ use super::{file, folder};
 const TRIALS: &str = include_str!("../../studies/original.csv");
 
 /// Loads the study's data, once as classes and once as values; what is loaded can be opened.
-fn load(source: &DataSource) {
+pub(super) fn load(source: &DataSource) {
     let kinds = [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)];
     for ((labels, scaling), missing) in kinds.into_iter().zip([Missing::Mean, Missing::Drop]) {
         let validation = HeldOut::Count(1);
@@ -66,7 +66,7 @@ pub(super) fn csv(bytes: &[u8]) {
 }
 
 /// A table whose label is called so.
-fn table(file: &str, format: TableFormat) -> DataSource {
+pub(super) fn table(file: &str, format: TableFormat) -> DataSource {
     DataSource::Table(TableSource {
         files: PartFiles { train: vec![file.into()], validation: None, test: None },
         format,
@@ -164,7 +164,8 @@ pub(super) fn idx_seeds() -> Vec<Vec<u8>> {
 pub(super) fn npy_seeds() -> Vec<Vec<u8>> {
     let halves = npy_of(">f2", false, "(2, 1, 1)", &[0x3c, 0, 0xbc, 0]);
     let large = npy_of("|u1", false, "(2L, 3L, 1L, 2L)", &[9; 12]);
-    vec![features(), gzip(&features()), halves, large]
+    let words = npy_of("<U2", false, "(2,)", &[97, 0, 0, 0, 98, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0]);
+    vec![features(), gzip(&features()), halves, large, words]
 }
 
 pub(super) fn npz_seeds() -> Vec<Vec<u8>> {
@@ -174,7 +175,12 @@ pub(super) fn npz_seeds() -> Vec<Vec<u8>> {
 
 pub(super) fn csv_seeds() -> Vec<Vec<u8>> {
     let table = b"a,b,label\n1,2,0\n\"3\",4e-1,1\n";
-    vec![table.to_vec(), gzip(table), b"label, \"a\"\"b\"\r\n1,2\r\n0, -3 \r\n".to_vec()]
+    let words = "\u{feff}color;on;label\nred;yes;cat\n;no;dog\nblue;no;cat\n";
+    let wide = words.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let spaced = b"a  b label\n 1 2.5 0\nNA \"3\" 1\n".to_vec();
+    let tabs = b"a\tlabel\n1,5\t-1\n2\t7\n".to_vec();
+    let quoted = b"label, \"a\"\"b\"\r\n1,2\r\n0, -3 \r\n".to_vec();
+    vec![table.to_vec(), gzip(table), quoted, words.as_bytes().to_vec(), wide, spaced, tabs]
 }
 
 pub(super) fn recorded_trials_seeds() -> Vec<Vec<u8>> {
