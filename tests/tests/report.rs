@@ -30,6 +30,7 @@ const PAGE_BYTES_MAX: usize = 2_000_000;
 /// No trial has a result.
 fn failed() -> RunRecord {
     let mut record = searched(12, 2, plain);
+    record.details.clear();
     for trial in &mut record.trials {
         trial.outcome = TrialOutcome::GivenUp { reason: "exit code 1".to_owned() };
         trial.curves = Curves::default();
@@ -105,11 +106,11 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
         assert_eq!(seen.console, Vec::<String>::new(), "{name}");
         let drawn = marks(&seen.document);
         let expected = match name {
-            "one" => "curves ledger speedups timeline times",
+            "one" => "confusion-test confusion-validation curves ledger speedups timeline times",
             "failed" => "ledger timeline",
             _ => {
-                "curves errors importance ledger parallel sensitivity-0 sensitivity-1 sensitivity-2 sensitivity-3 \
-                 sensitivity-4 speedups timeline times"
+                "confusion-test confusion-validation curves errors importance ledger parallel sensitivity-0 \
+                 sensitivity-1 sensitivity-2 sensitivity-3 sensitivity-4 speedups timeline times"
             }
         };
         let expected: Vec<_> = expected.split_whitespace().collect();

@@ -65,7 +65,7 @@ pub enum TrainError {
     #[error("the data has no training rows")]
     NoTrainingRows,
     /// Early stop has nothing to watch.
-    #[error("early stop watches the {part} error, but the data has no {part} rows")]
+    #[error("early stop watches the {part} rows, but the data has none")]
     NothingToWatch {
         /// Which rows are missing.
         part: Part,

@@ -11,6 +11,7 @@ use broadsweep_common::blob::BLOCK_BYTES;
 use broadsweep_common::capabilities::Capabilities;
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::dataset::Part;
+use broadsweep_common::details::{Answer, Confusion, Details, WorstRow};
 use broadsweep_common::encoding::{Encoded, Encoding};
 use broadsweep_common::ids::{AttemptId, Digest, TaskId, TrialId};
 use broadsweep_common::log::{LogPiece, PIECE_BYTES_MAX};
@@ -277,7 +278,12 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
     let events = [
         AttemptEvent::Epoch { epoch: 2, metrics: metrics.clone(), checkpoint: Some(Digest::of(b"state")) },
         AttemptEvent::Ended(Ended::Trained { epoch: 2, artifacts: artifacts.clone() }),
-        AttemptEvent::Ended(Ended::Measured(metrics)),
+        AttemptEvent::Ended(Ended::Measured(metrics.clone())),
+        AttemptEvent::Ended(Ended::Examined(Details {
+            guess: metrics,
+            confusions: vec![Confusion { wanted: 1, predicted: 0, rows: 7 }],
+            worst: vec![WorstRow { row: 3, loss: 0.5, answer: Answer::Class { wanted: 1, predicted: 0 } }],
+        })),
         AttemptEvent::Ended(Ended::Applied { artifacts }),
         AttemptEvent::Ended(Ended::Stopped),
         AttemptEvent::Ended(Ended::Refused { needed_bytes: 2, available_bytes: 1 }),

@@ -34,13 +34,13 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let (mut x, mut y, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut colours, mut strengths) = (Vec::new(), Vec::new());
     for (row, wanted) in classes.iter().enumerate() {
-        let all: u64 = classes.iter().map(|predicted| rows_of(confusions, *wanted, *predicted)).sum();
+        let all: f64 = classes.iter().map(|predicted| rows_of(confusions, *wanted, *predicted) as f64).sum();
         for (column, predicted) in classes.iter().enumerate() {
             let rows = rows_of(confusions, *wanted, *predicted);
             if rows == 0 {
                 continue;
             }
-            let share = rows as f64 / all as f64;
+            let share = rows as f64 / all;
             x.push(column);
             y.push(row);
             colours.push(if wanted == predicted { "@series-0" } else { "@bad" });

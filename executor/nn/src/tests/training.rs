@@ -346,5 +346,5 @@ fn data_that_cannot_be_trained_on_is_refused_with_the_reason() {
     assert_eq!(refuse(&sgd(0.1, 10, 1), [0, 5, 5]), TrainError::NoTrainingRows);
     let early_stop = Some(EarlyStop { patience: 1, min_delta: 0.0 });
     let error = refuse(&Training { early_stop, ..sgd(0.1, 10, 1) }, [5, 0, 5]);
-    assert_eq!(error.to_string(), "early stop watches the validation error, but the data has no validation rows");
+    assert_eq!(error.to_string(), "early stop watches the validation rows, but the data has none");
 }
