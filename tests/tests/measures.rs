@@ -115,7 +115,7 @@ fn numbers_have_r2_and_mean_absolute_error_beside_the_root_mean_square_error() {
     let lab = Lab::new(PROGRAM);
     let ended = lab.tune(&regression(&lab, "[0.1, 0.0001]"), "out", &["--local", "1"]).wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.contains("a constant guess gets validation_r2 "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("a constant guess gets validation R2 "), "{}", ended.stdout);
     let outcome = lab.outcome("out");
     let number = |name: &str, trial: usize| column(&outcome, name)[trial].parse::<f64>().unwrap();
     assert!(number("validation_r2", 0) > 0.999 && number("validation_mae", 0) < 0.1, "{}", outcome.summary);
