@@ -29,6 +29,9 @@ pub enum Measure {
     MeanAbsoluteError,
 }
 
+/// What stands before the name of a class.
+const OF_CLASS: &str = "f1_of_";
+
 impl Measure {
     /// Those that a study names by a word alone.
     pub const WORDS: [(&'static str, Self); 5] = [
@@ -88,6 +91,22 @@ impl Reported {
     pub fn new(measure: Measure, word: &str) -> Result<Self, BadMetricName> {
         let [train, validation, test] = Part::ALL.map(|part| MetricName::new(&format!("{part}_{word}")));
         Ok(Self { measure, names: [train?, validation?, test?] })
+    }
+
+    /// F1 of one class, by what the data calls it; its number is known once there is data.
+    ///
+    /// # Errors
+    /// [`BadMetricName`], where no metric can be called so.
+    pub fn of_class(name: &str) -> Result<Self, BadMetricName> {
+        Self::new(Measure::ClassF1 { class: u32::MAX }, &format!("{OF_CLASS}{name}"))
+    }
+
+    /// What the data calls the class that this is about; nothing where it is about all.
+    #[must_use]
+    pub fn class_name(&self) -> Option<&str> {
+        let Measure::ClassF1 { .. } = self.measure else { return None };
+        let of_training = self.names[Part::Train as usize].as_str();
+        of_training.split_once('_').and_then(|(_, word)| word.strip_prefix(OF_CLASS))
     }
 
     /// The metric of a part.

@@ -229,6 +229,15 @@ impl Schema {
         }
     }
 
+    /// What its classes are called, in their order; nothing where values are predicted.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        match &self.outputs {
+            Outputs::Classes { names, .. } => names,
+            Outputs::Values { .. } => &[],
+        }
+    }
+
     /// Whether rows of a data set with this header are such rows.
     #[must_use]
     pub fn fits(&self, header: &Header) -> bool {

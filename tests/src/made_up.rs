@@ -40,6 +40,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
         seed: 1,
         details: Vec::new(),
         learning_rates: Vec::new(),
+        class_names: Vec::new(),
         objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: names("avx512"),

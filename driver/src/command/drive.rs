@@ -229,7 +229,8 @@ fn conclude(
     ended: Ended,
     (resumes, model): (bool, Option<&ModelSource>),
 ) -> Result<ExitCode, Failure> {
-    let Ended { folder, outcome, error, is_time_over } = ended;
+    let Ended { folder, mut outcome, error, is_time_over } = ended;
+    outcome.record.class_names = model.map_or_else(Vec::new, |model| model.schema.class_names().to_vec());
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
         if !resumes {

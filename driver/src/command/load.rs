@@ -116,7 +116,7 @@ pub(super) fn load_begun(path: &Path, folder: &Path) -> Result<Job, Failure> {
 
 /// What the text of a study says, which errors call `name`, and the files that it names.
 fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
-    let study = study::parse(text, name).map_err(Failure::wrong_use)?;
+    let mut study = study::parse(text, name).map_err(Failure::wrong_use)?;
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {
         Some(settings) => data::load(settings, &files, study.seed, folder),
@@ -126,6 +126,7 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
         DataError::File(error) => of_file(&study, &error),
         error => Failure::wrong_use(error),
     })?;
+    study.find_classes(loaded.class_names()).map_err(Failure::wrong_use)?;
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();

@@ -148,11 +148,18 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
 
 /// The run in a folder. What its record lacks is said.
 pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
-    let Reading { record, torn, .. } = run::read(path).map_err(of_read)?;
+    let Reading { mut record, torn, .. } = run::read(path).map_err(of_read)?;
+    record.class_names = class_names(path);
     if let Some(torn) = torn {
         say(torn.left_out());
     }
     Ok(record)
+}
+
+/// What the data of a run calls its classes, as its best model has them: a run without one has looked at none closely.
+fn class_names(path: &Path) -> Vec<String> {
+    crate::model::folder::describe(&path.join("best"))
+        .map_or_else(|_| Vec::new(), |model| model.schema.class_names().to_vec())
 }
 
 /// A folder that is no run's is wrong use; one that cannot be read, or is damaged, is a failure.

@@ -92,6 +92,14 @@ pub struct Loaded {
     pub remarks: Vec<String>,
 }
 
+impl Loaded {
+    /// What its classes are called, in their order; nothing where labels are numbers, or there are no rows.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        self.schema.as_ref().map_or(&[], Schema::class_names)
+    }
+}
+
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded").field("header", &self.header).finish_non_exhaustive()

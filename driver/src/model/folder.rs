@@ -65,12 +65,9 @@ impl ModelFiles {
 /// # Errors
 /// [`ModelError`], if there is none, or if its files are damaged or do not belong together.
 pub fn open(path: &Path) -> Result<Opened, ModelError> {
-    let file = description_at(path)?;
-    let failed = |path: &Path, source| ModelError::Read { path: path.to_owned(), source };
-    let text = text_file::read(&file, DESCRIPTION_BYTES_MAX).map_err(|error| failed(&file, error))?;
-    let described = read::parse(&text, &file)?;
+    let (described, file) = read_description(path)?;
     let beside = file.with_file_name(WEIGHTS);
-    let bytes = fs::read(&beside).map_err(|error| failed(&beside, error))?;
+    let bytes = fs::read(&beside).map_err(|source| ModelError::Read { path: beside.clone(), source })?;
     let says = Weights::model_of(&bytes).ok().flatten();
     if says.as_ref().is_some_and(|says| *says != described.digest) {
         return Err(ModelError::Foreign { path: beside, model: file });
@@ -80,6 +77,22 @@ pub fn open(path: &Path) -> Result<Opened, ModelError> {
     }
     let weights = described.model.weights(&bytes)?;
     Ok(Opened { model: described.model, weights })
+}
+
+/// What the model at `path` is, without its weights.
+///
+/// # Errors
+/// [`ModelError`], if there is none, or if its description is damaged.
+pub fn describe(path: &Path) -> Result<TrainedModel, ModelError> {
+    Ok(read_description(path)?.0.model)
+}
+
+/// The description that `path` means, and where it is.
+fn read_description(path: &Path) -> Result<(read::Described, PathBuf), ModelError> {
+    let file = description_at(path)?;
+    let failed = |source| ModelError::Read { path: file.clone(), source };
+    let text = text_file::read(&file, DESCRIPTION_BYTES_MAX).map_err(failed)?;
+    Ok((read::parse(&text, &file)?, file))
 }
 
 /// The description that `path` means.

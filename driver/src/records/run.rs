@@ -131,6 +131,8 @@ pub struct RunRecord {
     pub objectives: Objectives,
     /// The learning rates of a network's trials, ascending, where no trial has a result: what to try follows from them.
     pub learning_rates: Vec<f64>,
+    /// What the data calls its classes, as far as that is known.
+    pub class_names: Vec<String>,
     /// What was made small: says whether an error is a fraction or a root mean square.
     pub loss: Loss,
     /// The kernel that every executor used.

@@ -131,6 +131,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         seed: 7,
         details: Vec::new(),
         learning_rates: Vec::new(),
+        class_names: Vec::new(),
         objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: "avx2".to_owned(),

@@ -8,10 +8,10 @@ use broadsweep_common::metrics::{Direction, MetricName};
 use super::measured::{metric_text, title};
 use crate::records::run::{DetailsRecord, RunRecord};
 
-/// What people call a class. Its number, until the data says more.
+/// What people call a class: as the data does, or its number where that is not known.
 #[must_use]
-pub(crate) fn class_name(_run: &RunRecord, class: u32) -> String {
-    class.to_string()
+pub(crate) fn class_name(run: &RunRecord, class: u32) -> String {
+    run.class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
 }
 
 /// `a constant guess gets validation error 88.65 %, test error 88.65 %`; `None` where nobody looked.

@@ -53,6 +53,7 @@ impl Book {
             seed: study.seed,
             objectives: self.ranking.objectives().clone(),
             learning_rates: self.learning_rates(study),
+            class_names: Vec::new(),
             loss: study.loss(),
             kernel: begun.and_then(|begun| begun.kernel.clone()).unwrap_or_else(|| "none".to_owned()),
             build: begun.map(|begun| begun.build.clone()).unwrap_or_default(),

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::Digest;
-use broadsweep_common::measure::{Reported, Watched};
+use broadsweep_common::measure::{Measure, Reported, Watched};
 use broadsweep_common::metrics::MetricName;
 use broadsweep_common::model::{Loss, ModelDescription};
 use broadsweep_common::program::ProgramDescription;
@@ -63,6 +63,9 @@ pub use self::data_settings::{
 };
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
+
+/// Classes that an error lists.
+const CLASSES_LISTED_MAX: usize = 20;
 
 /// A checked study: nothing in it is out of range or refers to nothing.
 #[derive(Clone, Debug)]
@@ -217,6 +220,24 @@ impl Study {
             return Err(self.at("search.trials", message));
         }
         Ok(drawn)
+    }
+
+    /// Finds the classes that the study names among those of the data.
+    ///
+    /// # Errors
+    /// [`Diagnostic`], if the data has no such class.
+    pub fn find_classes(&mut self, names: &[String]) -> Result<(), Diagnostic> {
+        for place in 0..self.search.measures.len() {
+            let Some(name) = self.search.measures[place].class_name() else { continue };
+            let Some(class) = names.iter().position(|known| known == name) else {
+                let listed = names.iter().take(CLASSES_LISTED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = if names.len() > CLASSES_LISTED_MAX { ", …" } else { "" };
+                let message = format!("the study measures the class \"{name}\"; the data has {listed}{more}");
+                return Err(self.at("search", message));
+            };
+            self.search.measures[place].measure = Measure::ClassF1 { class: class as u32 };
+        }
+        Ok(())
     }
 
     /// An error at a layer, counted from 0: what only shows once the data's shape is known.

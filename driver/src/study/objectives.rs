@@ -282,26 +282,20 @@ fn read_measure(node: &Node<'_>, word: &str, class: Option<&Node<'_>>, loss: Los
         return Err(node.error(message).with_note(format!("it has {}", words_of(loss, "").join(", "))));
     }
     let reported = match (measure, class) {
-        (Measure::F1, Some(class)) => {
-            let (class, name) = read_class(class)?;
-            Reported::new(Measure::ClassF1 { class }, &format!("{word}_of_{name}"))
-        }
+        (Measure::F1, Some(class)) => Reported::of_class(&read_class(class)?),
         (_, Some(class)) => return Err(class.error("`class` goes with f1 alone")),
         (measure, None) => Reported::new(measure, word),
     };
     reported.map_err(|error| node.error(error.to_string()))
 }
 
-/// The number of a class, and what people call it: what the data calls its classes is not known here, so the two are
-/// the same.
-fn read_class(node: &Node<'_>) -> Result<(u32, String), Diagnostic> {
-    let number = match node.scalar()? {
-        Value::Integer(number) => u32::try_from(number).ok(),
-        Value::Choice(text) => text.parse().ok(),
-        Value::Real(_) | Value::Flag(_) => None,
-    };
-    let number = number.ok_or_else(|| node.refused("the number of a class, from 0"))?;
-    Ok((number, number.to_string()))
+/// What the data calls a class: a word, or a whole number. Whether there is such a class is asked once there is data.
+fn read_class(node: &Node<'_>) -> Result<String, Diagnostic> {
+    match node.scalar()? {
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Choice(text) if !text.is_empty() => Ok(text),
+        _ => Err(node.refused("the name of a class: a word in quotes, or a whole number")),
+    }
 }
 
 /// All that is measured beside what ranks.

@@ -240,7 +240,13 @@ fn a_network_is_compared_by_what_it_is_measured_by() {
     ];
     assert_eq!(words(&measured), (objectives.to_vec(), Select::Validation, WatchedValue::Loss));
     let measures: Vec<_> = measured.search.measures.iter().map(|reported| reported.measure).collect();
-    assert_eq!(measures, [Measure::ClassF1 { class: 2 }, Measure::F1, Measure::Auc]);
+    assert_eq!(measures[1..], [Measure::F1, Measure::Auc]);
+    let mut found = measured.clone();
+    let classes = ["1", "2"].map(str::to_owned);
+    found.find_classes(&classes).unwrap();
+    assert_eq!(found.search.measures[0].measure, Measure::ClassF1 { class: 1 });
+    let missing = found.find_classes(&classes[..1]).unwrap_err().to_string();
+    assert!(missing.contains("the study measures the class \"2\"; the data has 1"), "{missing}");
 
     let measured = study("objectives = ['test_balanced_error']");
     assert_eq!(words(&measured).1, Select::Test);
