@@ -145,11 +145,16 @@ fn predictions_of_a_table_are_wrong_as_often_as_the_run_said_and_its_best_is_the
 
         let held_out = held_out(&lab, &study.replace("{scaling}", "none"));
         write_table(&lab, "held.csv", held_out.iter().map(|&row| &train[row]));
-        for (file, words) in [("held.csv", "validation error "), ("test.csv", "test error ")] {
+        let error = if loss == "cross_entropy" { "error" } else { "root mean square error" };
+        for (file, part) in [("held.csv", "validation"), ("test.csv", "test")] {
             let predicted = succeeds(&lab, &["predict", "run", "--input", file]);
             let told = predicted.stderr.split(" on ").next().unwrap();
             let summary = tuned.stdout.split("best: ").nth(1).unwrap();
-            assert_eq!(told, format!("error {}", shown_after(summary, words)), "{loss}: {file}");
+            let summary = summary.split("a constant guess").next().unwrap();
+            // Sentences are broken into lines.
+            let summary = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+            let number = shown_after(&summary, &format!("{part} {error} ")).split(" rate=").next().unwrap();
+            assert_eq!(told, format!("{error} {number}"), "{loss}: {file}");
         }
         let rows = |ended: &Ended| ended.stdout.lines().count() - 1;
         let unlabelled: Vec<&str> = train.iter().map(|line| line.rsplit_once(',').unwrap().0).collect();

@@ -145,9 +145,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         chronicle
     } else {
-        if let Some(text) = prepared.as_deref().and_then(Prepared::held_out_csv) {
-            folder.write_file(HELD_OUT, text.as_bytes())?;
-        }
+        write_held_out(&folder, prepared.as_deref())?;
         Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
     };
     folder.begin();
@@ -213,6 +211,12 @@ fn take_up(
         say(format_args!("resuming: {over} of {trials} trials are over"));
     }
     Ok(chronicle)
+}
+
+/// Leaves in the run which training rows were held out.
+fn write_held_out(folder: &RunFolder, prepared: Option<&Prepared>) -> Result<(), FolderError> {
+    let text = prepared.and_then(Prepared::held_out_csv);
+    text.map_or(Ok(()), |text| folder.write_file(HELD_OUT, text.as_bytes()))
 }
 
 /// Names a run among all that could ask for the same executor: its folder, and when and by which process it began.

@@ -131,7 +131,9 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
     let Loaded { header, bytes: data, schema, held_out, remarks } = loaded;
-    remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
+    for remark in &remarks {
+        say(format_args!("note: {remark}"));
+    }
     let prepared = schema.map(|schema| Box::new(Prepared { schema, held_out }));
     Ok(Job { study, description, trials: Vec::new(), search, header, data, prepared, files: files.files() })
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::metrics::MetricName;
 use broadsweep_common::schema::{Outputs, Schema};
 use broadsweep_nn::{Kernel, Prediction, Score, predict};
 use clap::Args;
@@ -19,6 +20,7 @@ use crate::data::input::{InputRows, read_row, read_rows};
 use crate::model::error::ModelError;
 use crate::model::folder::{self, Opened};
 use crate::results::folder::write_whole_by;
+use crate::results::measured::title;
 use crate::results::show::{counted, error_text};
 
 const AFTER_HELP: &str = "\
@@ -79,8 +81,10 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
         None => onto_stdout(&opened, &data, kernel)?,
     };
     if has_targets {
-        let (rows, error) = (counted(data.rows(Part::Test) as u64, "row"), score.error);
-        say(format_args!("error {} on {rows}", error_text(opened.model.layers.loss, error)));
+        let (rows, loss) = (counted(data.rows(Part::Test) as u64, "row"), opened.model.layers.loss);
+        let called = title(loss, &MetricName::TEST_ERROR);
+        let called = called.trim_start_matches("test ");
+        say(format_args!("{called} {} on {rows}", error_text(loss, score.error)));
     }
     Ok(ExitCode::SUCCESS)
 }

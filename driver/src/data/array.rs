@@ -103,7 +103,7 @@ impl Array {
         let ArrayHeader { number, big_endian, .. } = self.header;
         self.read(rows_max, |bytes| match cells {
             Cells::Bytes(values) if number == Number::Bool => {
-                values.extend(bytes.iter().map(|&byte| u8::from(byte != 0)))
+                values.extend(bytes.iter().map(|&byte| u8::from(byte != 0)));
             }
             Cells::Bytes(values) => values.extend_from_slice(bytes),
             Cells::Numbers(values) => number.decode(bytes, big_endian, |number| values.push(number)),

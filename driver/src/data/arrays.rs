@@ -290,10 +290,10 @@ fn look_at_features(
     if let Some(index) = numbers.iter().position(|&number| is_bad(number)) {
         return Err(DataError::NotFinite { place: place(index), value: numbers[index] });
     }
-    if let Some(index) = numbers.iter().position(|number| number.is_nan()) {
-        if settings.missing == Missing::Error {
-            return Err(DataError::Missing { place: place(index) });
-        }
+    if let Some(index) = numbers.iter().position(|number| number.is_nan())
+        && settings.missing == Missing::Error
+    {
+        return Err(DataError::Missing { place: place(index) });
     }
     looked.are_bytes &= numbers.iter().all(|&number| super::rows::is_byte(number));
     Ok(())
@@ -368,7 +368,7 @@ pub(super) fn groups(arrays: Vec<Opener>, rows: usize, missing: Missing) -> Resu
     } else {
         let mut cells = Cells::Numbers(Vec::new());
         series.take(rows, &mut cells)?;
-        spelled.extend(cells.widen().iter().map(|number| number.to_string()));
+        spelled.extend(cells.widen().iter().map(std::string::ToString::to_string));
     }
     let mut words = Words::new(u32::MAX);
     let place = || ValuePlace::Row { file: file.clone(), row: 0, column: 0 };

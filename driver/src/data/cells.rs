@@ -56,8 +56,10 @@ pub(super) fn flag(word: &str) -> Option<f64> {
 }
 
 /// Whether all of these words are for yes and no, of one pair.
-pub(super) fn are_flags<'w>(words: impl Iterator<Item = &'w str> + Clone) -> bool {
-    FLAGS.iter().any(|pair| words.clone().all(|word| pair.contains(&word.to_lowercase().as_str())))
+pub(super) fn are_flags<'w>(mut words: impl Iterator<Item = &'w str> + Clone) -> bool {
+    let Some(first) = words.next().map(str::to_lowercase) else { return false };
+    let pair = FLAGS.iter().find(|pair| pair.contains(&first.as_str()));
+    pair.is_some_and(|pair| words.all(|word| pair.contains(&word.to_lowercase().as_str())))
 }
 
 /// The name of a column: without blanks around it, whatever kind they are of.

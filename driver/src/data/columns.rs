@@ -87,12 +87,11 @@ impl<'s> Columns<'s> {
             let spool = spool.get_or_insert_with(|| SpoolWriter::new(origin.clone(), places.features.len(), 1));
             let (mut cells, mut before) = (vec![0.0; places.features.len()], spool.rows());
             while table.next()? {
-                match self.row(&table, &places, &mut cells)? {
-                    Some(label) => spool.row(&cells, &[label])?,
-                    None => {
-                        spool.leave_out();
-                        dropped += 1;
-                    }
+                if let Some(label) = self.row(&table, &places, &mut cells)? {
+                    spool.row(&cells, &[label])?;
+                } else {
+                    spool.leave_out();
+                    dropped += 1;
                 }
                 if let Some(place) = places.group.filter(|_| spool.rows() > before) {
                     groups.push(self.group(&table, place)?);
@@ -324,7 +323,9 @@ impl Column {
         match (&mut self.kind, number) {
             (Kind::Number { counts_up }, Some(number)) => {
                 check_finite(number, settings.scaling == ScalingKind::None, || table.place(place))?;
-                *counts_up = counts_up.filter(|&last| last.is_infinite() && number <= 1.0 || number == last + 1.0);
+                *counts_up = counts_up.filter(|&last| {
+                    last.is_infinite() && number <= 1.0 || (last + 1.0).to_bits() == number.to_bits()
+                });
                 *counts_up = counts_up.map(|_| number);
                 Ok(number)
             }

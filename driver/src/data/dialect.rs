@@ -43,12 +43,11 @@ pub(super) fn find(
         Some(decimal) => decimal,
         None => find_decimal(file, &lines, delimiter)?,
     };
-    let header = match given.header {
-        Some(header) => header,
-        None => {
-            ask_about_header(file, &lines, decimal)?;
-            true
-        }
+    let header = if let Some(header) = given.header {
+        header
+    } else {
+        ask_about_header(file, &lines, decimal)?;
+        true
     };
     Ok(Written { delimiter, decimal, header })
 }

@@ -125,11 +125,11 @@ impl<'s> RowWriter<'s> {
                 }
             });
         }
-        if is_finite { None } else { self.beyond(numbers) }
+        (!is_finite).then(|| self.beyond(numbers))
     }
 
     /// The first cell whose value is beyond 32 bits.
-    fn beyond(&self, numbers: &[f64]) -> Option<(usize, f64)> {
+    fn beyond(&self, numbers: &[f64]) -> (usize, f64) {
         let scales = match &self.schema.inputs {
             Inputs::Array { scales, .. } => scales.clone(),
             Inputs::Columns(columns) => {
@@ -145,7 +145,7 @@ impl<'s> RowWriter<'s> {
             .iter()
             .enumerate()
             .find(|(cell, number)| !number.is_nan() && !(scale(*cell).apply(**number) as f32).is_finite());
-        Some(bad.map_or((0, f64::NAN), |(cell, &number)| (cell, number)))
+        bad.map_or((0, f64::NAN), |(cell, &number)| (cell, number))
     }
 }
 

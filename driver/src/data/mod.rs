@@ -238,8 +238,8 @@ fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<TargetScaling
 /// Reads what the study names.
 fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
     match &settings.source {
-        DataSource::Idx(paths) => read_paths(paths, settings, folder, |file| idx::open(file)),
-        DataSource::Npy(paths) => read_paths(paths, settings, folder, |file| npy::open(file)),
+        DataSource::Idx(paths) => read_paths(paths, settings, folder, idx::open),
+        DataSource::Npy(paths) => read_paths(paths, settings, folder, npy::open),
         DataSource::Npz { files, arrays } => read_archives(files, arrays, settings, folder),
         DataSource::Table(source) => read_table(source, settings, folder),
         DataSource::Images { train, validation, test } => {

@@ -60,19 +60,14 @@ impl Number {
 
     /// The word in the bytes of one value.
     pub(super) fn word(self, bytes: &[u8], big_endian: bool) -> String {
-        match self {
-            Self::Unicode(_) => {
-                let letter = |bytes: &[u8; 4]| match big_endian {
-                    true => u32::from_be_bytes(*bytes),
-                    false => u32::from_le_bytes(*bytes),
-                };
-                let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
-                letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-            }
-            _ => {
-                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-                String::from_utf8_lossy(&bytes[..end]).into_owned()
-            }
+        if let Self::Unicode(_) = self {
+            let letter =
+                |bytes: &[u8; 4]| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) };
+            let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
+            letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        } else {
+            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
         }
     }
 

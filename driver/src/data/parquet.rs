@@ -182,7 +182,7 @@ impl ParquetTable {
                 self.wanted.iter().map(|&place| group.get_column_reader(place)).collect();
             Ok((group.metadata().num_rows(), columns?))
         })?;
-        let rows = usize::try_from(rows).ok().filter(|&rows| rows <= u32::MAX as usize);
+        let rows = usize::try_from(rows).ok().filter(|&rows| u32::try_from(rows).is_ok());
         let what = || format!("{} rows in a row group", self.reader.metadata().row_group(number).num_rows());
         self.group_rows_left = rows.ok_or_else(|| DataError::Header { file: file.clone(), what: what() })?;
         self.columns = columns;

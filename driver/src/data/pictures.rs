@@ -99,7 +99,7 @@ impl Pictures {
         match (channels, picture.channels) {
             (1, 1) | (3, 3) => Ok(picture.bytes),
             (3, 1) => Ok(picture.bytes.iter().flat_map(|&grey| [grey; 3]).collect()),
-            (1, 3) if self.is_said() => Ok(picture.bytes.as_chunks().0.iter().map(grey).collect()),
+            (1, 3) if self.is_said() => Ok(picture.bytes.as_chunks().0.iter().copied().map(grey).collect()),
             (1, 3) => unsupported(format!(
                 "the picture has colours, and the first one has none; write shape = [{}, {}, 3] in [data] to have all of \
                  them in colour, or 1 instead of 3 for grey",
@@ -131,8 +131,8 @@ pub(super) fn read_one(file: &Origin, shape: &[u32], outputs: usize) -> Result<S
     spool.finish()
 }
 
-fn grey([red, green, blue]: &[u8; 3]) -> u8 {
-    let weighted = 299 * u32::from(*red) + 587 * u32::from(*green) + 114 * u32::from(*blue);
+fn grey([red, green, blue]: [u8; 3]) -> u8 {
+    let weighted = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
     ((weighted + 500) / 1000) as u8
 }
 
@@ -193,7 +193,7 @@ fn read(file: &Origin) -> Result<Picture, DataError> {
     let corrupt = |what: String| DataError::Corrupt { file: file.clone(), what };
     let picture = match content.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => read_png(&content).map_err(|error| corrupt(error.to_string()))?,
-        [0xff, 0xd8, ..] => read_jpeg(content).map_err(|error| corrupt(error.to_string()))?,
+        [0xff, 0xd8, ..] => read_jpeg(&content).map_err(|error| corrupt(error.to_string()))?,
         other => {
             let start = super::idx::hex(&other[..other.len().min(4)]);
             return Err(DataError::Magic { file: file.clone(), format: "PNG or JPEG", start });
@@ -225,10 +225,10 @@ fn read_png(content: &[u8]) -> Result<Picture, png::DecodingError> {
     Ok(Picture { height, width, channels, bytes })
 }
 
-fn read_jpeg(content: Vec<u8>) -> Result<Picture, zune_jpeg::errors::DecodeErrors> {
+fn read_jpeg(content: &[u8]) -> Result<Picture, zune_jpeg::errors::DecodeErrors> {
     // Without the processor's own instructions: the same bytes on every machine.
     let options = DecoderOptions::default().set_use_unsafe(false).set_max_width(SIDE_MAX).set_max_height(SIDE_MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(content.as_slice()), options);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(content), options);
     decoder.decode_headers()?;
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (space, channels) = if is_grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };

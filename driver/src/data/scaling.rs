@@ -107,7 +107,7 @@ impl Fitting<'_> {
             ScalingKind::Standard => Scale { center: all.mean(), spread: all.deviation() },
             ScalingKind::None => Scale::NONE,
         };
-        self.check_scale(scale, || "the values".to_owned(), file)
+        Self::check_scale(scale, || "the values".to_owned(), file)
     }
 
     fn scale_each(&self, each: &Statistics, file: &Origin) -> Result<Vec<Scale>, DataError> {
@@ -119,13 +119,13 @@ impl Fitting<'_> {
                     (ScalingKind::Centered, _) => centered(each.least(cell), each.largest(cell)),
                     (ScalingKind::Standard, _) => Scale { center: each.mean(cell), spread: each.deviation(cell) },
                 };
-                self.check_scale(scale, || format!("{} `{}`", self.noun(), self.name(cell)), file)
+                Self::check_scale(scale, || format!("{} `{}`", self.noun(), self.name(cell)), file)
             })
             .collect()
     }
 
     /// Refuses a scale that no number can be given.
-    fn check_scale(&self, scale: Scale, what: impl FnOnce() -> String, file: &Origin) -> Result<Scale, DataError> {
+    fn check_scale(scale: Scale, what: impl FnOnce() -> String, file: &Origin) -> Result<Scale, DataError> {
         if scale.center.is_finite() && scale.spread.is_finite() {
             return Ok(scale);
         }

@@ -56,7 +56,9 @@ fn plain(study_seed: u64, rows: usize, validation: usize, test: usize) -> Vec<Pa
 
 fn stratified(study_seed: u64, classes: &[u32], counts: [usize; 2]) -> Vec<Part> {
     let mut sizes = vec![0_usize; classes.iter().max().map_or(0, |largest| *largest as usize + 1)];
-    classes.iter().for_each(|&class| sizes[class as usize] += 1);
+    for &class in classes {
+        sizes[class as usize] += 1;
+    }
     // A row of each class stays, as long as there is one.
     let mut left: Vec<usize> = sizes.iter().map(|size| size.saturating_sub(1)).collect();
     let mut quotas = counts.map(|count| {
@@ -103,7 +105,9 @@ fn shares(sizes: &[usize], left: &[usize], count: usize) -> Vec<usize> {
 
 fn grouped(study_seed: u64, groups: &[u32], counts: [usize; 2]) -> Vec<Part> {
     let mut sizes = vec![0_usize; groups.iter().max().map_or(0, |largest| *largest as usize + 1)];
-    groups.iter().for_each(|&group| sizes[group as usize] += 1);
+    for &group in groups {
+        sizes[group as usize] += 1;
+    }
     let order = drawn(study_seed, sizes.len(), sizes.len());
     let mut part_of = vec![Part::Train; sizes.len()];
     for (count, part) in counts.into_iter().zip([Part::Validation, Part::Test]) {

@@ -1,5 +1,5 @@
 //! Least, largest, mean and deviation, of each cell of a row or of all together. Bytes are summed exactly; other numbers
-//! by the method of Welford (1962) and of Chan, Golub and LeVeque (1983), which does not cancel where the mean is large.
+//! by the method of Welford (1962) and of Chan, Golub and `LeVeque` (1983), which does not cancel where the mean is large.
 //! What comes out depends on the values and their order alone, not on how they were read.
 
 use super::scaling::RowCells;
@@ -140,7 +140,9 @@ impl Together {
         match row {
             RowCells::Bytes(row) => {
                 self.bytes.resize(256, 0);
-                row.iter().for_each(|&byte| self.bytes[usize::from(byte)] += 1);
+                for &byte in row {
+                    self.bytes[usize::from(byte)] += 1;
+                }
             }
             RowCells::Numbers(row) => {
                 if let Some(own) = of_row(row) {
@@ -220,11 +222,15 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "these numbers are exact")]
+
     use super::*;
 
     fn of(rows: &[&[f64]]) -> Statistics {
         let mut statistics = Statistics::new(rows[0].len());
-        rows.iter().for_each(|row| statistics.add(RowCells::Numbers(row)));
+        for row in rows {
+            statistics.add(RowCells::Numbers(row));
+        }
         statistics
     }
 
@@ -261,7 +267,9 @@ mod tests {
     #[test]
     fn all_values_together_are_those_of_the_rows_joined() {
         let mut together = Together::default();
-        [[1e9, 1e9 + 2.0], [1e9 + 4.0, 1e9 + 6.0]].iter().for_each(|row| together.add(RowCells::Numbers(row)));
+        for row in [[1e9, 1e9 + 2.0], [1e9 + 4.0, 1e9 + 6.0]] {
+            together.add(RowCells::Numbers(&row));
+        }
         assert_eq!([together.least(), together.largest(), together.mean()], [1e9, 1e9 + 6.0, 1e9 + 3.0]);
         assert!((together.deviation() - 5.0_f64.sqrt()).abs() < 1e-12);
     }

@@ -22,31 +22,28 @@ fn is_class(value: f64) -> bool {
 
 /// The classes of a column of words. Whole numbers are in their order, however they are written; words in theirs.
 pub(super) fn of_words(words: &Words, column: Option<String>) -> RawLabels {
-    let numbers: Option<Vec<f64>> = words.names().map(|word| word.replace(',', ".").parse().ok()).collect();
+    let number = |word: &str| word.replace(',', ".").parse::<f64>().ok().map(|number| number as i64);
+    let numbers: Option<Vec<i64>> = words.names().map(number).collect();
     let Some(numbers) = numbers else {
         let (names, order) = words.sorted();
         let of = order.iter().enumerate().map(|(found, &class)| (found as f64, class as u32)).collect();
         return RawLabels::Classes { column, names, of };
     };
     let mut distinct = numbers.clone();
-    distinct.sort_by(f64::total_cmp);
-    distinct.dedup_by(|a, b| *a == *b);
-    let class = |number: &f64| distinct.iter().position(|known| known == number).unwrap_or_default() as u32;
+    distinct.sort_unstable();
+    distinct.dedup();
+    let class = |number: &i64| distinct.iter().position(|known| known == number).unwrap_or_default() as u32;
     let of = numbers.iter().enumerate().map(|(found, number)| (found as f64, class(number))).collect();
-    RawLabels::Classes { column, names: distinct.iter().map(whole).collect(), of }
+    RawLabels::Classes { column, names: distinct.iter().map(i64::to_string).collect(), of }
 }
 
 /// The classes of labels that are numbers, from those that occur, in any order.
 pub(super) fn of_numbers(mut found: Vec<f64>) -> RawLabels {
     found.sort_by(f64::total_cmp);
-    found.dedup_by(|a, b| *a == *b);
-    let names = found.iter().map(whole).collect();
+    found.dedup_by_key(|number| number.to_bits());
+    let names = found.iter().map(|&number| (number as i64).to_string()).collect();
     let of = found.iter().zip(0..).map(|(&number, class)| (number + 0.0, class)).collect();
     RawLabels::Classes { column: None, names, of }
-}
-
-fn whole(number: &f64) -> String {
-    (*number as i64).to_string()
 }
 
 impl RawLabels {

@@ -117,7 +117,7 @@ impl Study {
     /// Whether every trial looks at the test rows after each epoch; of a program, whether it is given them.
     #[must_use]
     pub fn watches_test(&self) -> bool {
-        let has_test = self.data.as_ref().is_some_and(|data| data.has_test());
+        let has_test = self.data.as_ref().is_some_and(data_settings::DataSettings::has_test);
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
         match &self.trainer {
             Trainer::Network { .. } => asked || self.search.select == Select::Test,
@@ -185,7 +185,9 @@ impl Study {
             let _ = write!(told, "{objectives:?}");
         }
         if measures.iter().any(|reported| !reported.measure.is_of_values()) {
-            let _ = write!(told, "{measures:?}");
+            // By what they are called: the numbers of classes are known once there is data.
+            let names: Vec<_> = measures.iter().map(|reported| reported.metric(Part::Train).as_str()).collect();
+            let _ = write!(told, "{names:?}");
         }
         Digest::of(told.as_bytes())
     }

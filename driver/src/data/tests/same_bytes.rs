@@ -30,14 +30,15 @@ fn all() -> impl Iterator<Item = u8> {
 
 /// The bytes of all values as numbers of a type.
 fn bytes<const N: usize>(convert: impl Fn(u8) -> [u8; N]) -> Vec<u8> {
-    all().flat_map(|value| convert(value)).collect()
+    all().flat_map(convert).collect()
 }
 
 fn as_text(delimiter: &str, header: bool) -> Vec<u8> {
     let mut text = if header { ["a", "b", "c", "label\n"].join(delimiter) } else { String::new() };
     for row in 0..ROWS {
         let cells: Vec<_> = (0..COLUMNS).map(|column| value(row, column).to_string()).collect();
-        text += &format!("{}{delimiter}{}\n", cells.join(delimiter), class(row));
+        text += &[cells.join(delimiter), class(row).to_string()].join(delimiter);
+        text += "\n";
     }
     text.into_bytes()
 }

@@ -218,8 +218,8 @@ fn names_that_stand_there_twice_are_numbered_and_columns_can_be_left_out() {
 
 #[test]
 fn rows_are_held_out_by_count_by_share_by_class_and_by_group() {
-    let rows: String = (0..40).map(|row| format!("{}.5,{},{}\n", row, row / 4, u8::from(row % 10 == 0))).collect();
-    let text = format!("a,g,label\n{rows}");
+    let rows = (0..40).map(|row| format!("{row}.5,{},{}", row / 4, u8::from(row % 10 == 0)));
+    let text = std::iter::once("a,g,label".to_owned()).chain(rows).collect::<Vec<_>>().join("\n");
     let mut settings = csv(false);
     settings.validation = HeldOut::Share(0.25);
     settings.test_rows = HeldOut::Share(0.25);
