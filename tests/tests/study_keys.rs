@@ -323,6 +323,7 @@ fn what_is_not_written_is_what_the_page_says() {
                     "learning_rate = '$rate'\nepochs = 1\noptimizer = 'adamw'\n"
                 }
                 "validation_rows" => continue, // trials are compared by them
+                _ if *table == "data" => &text_of_data(key),
                 _ => text,
             };
             compare(key, &study(table, text), &study(table, &with(text, key, value)));

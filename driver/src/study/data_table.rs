@@ -76,10 +76,11 @@ fn read_dialect(table: &Table<'_>) -> Result<Dialect, Diagnostic> {
     let encoding = match table.get("encoding") {
         None => None,
         Some(node) => {
-            let name = node.text()?;
+            let refused =
+                || node.refused("an encoding, as in \"latin1\", \"windows-1252\", \"utf-16le\" or \"shift_jis\"");
+            let name = node.text().map_err(|_| refused())?;
             if encoding_rs::Encoding::for_label(name.as_bytes()).is_none() {
-                let expected = "an encoding, as in \"latin1\", \"windows-1252\", \"utf-16le\" or \"shift_jis\"";
-                return Err(node.refused(expected));
+                return Err(refused());
             }
             Some(name.to_owned())
         }
