@@ -94,7 +94,7 @@ fn held_out(lab: &Lab, study: &str) -> Vec<usize> {
     let study = study::parse(study, "study.toml").unwrap();
     let (settings, archive) = (study.data.unwrap(), data::Archive::default());
     let loaded = data::load(&settings, &archive, study.seed, &lab.path(".")).unwrap();
-    let dataset = Dataset::open(Arc::new(loaded.bytes)).unwrap();
+    let dataset = Dataset::open(Arc::new(loaded.data.content)).unwrap();
     let first: Vec<usize> = match dataset.features(Part::Validation) {
         Features::F32(all) => all.rows().into_iter().map(|row| row[0] as usize).collect(),
         Features::U8(all) => {

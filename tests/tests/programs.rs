@@ -253,7 +253,7 @@ fn rows_of(study: &Path) -> Dataset {
     let folder = study.parent().unwrap();
     let archive = data::Archive::of(&parsed.files, folder).unwrap();
     let loaded = data::load(parsed.data.as_ref().unwrap(), &archive, parsed.seed, folder).unwrap();
-    Dataset::open(Arc::new(loaded.bytes)).unwrap()
+    Dataset::open(Arc::new(loaded.data.content)).unwrap()
 }
 
 /// What stands in a `.npy` file: its header, and its values.

@@ -1,6 +1,6 @@
 //! Lays a data set out: the driver's side.
 
-use super::header::{ALIGNMENT, FILES, MAGIC, PREFIX, Sections};
+use super::header::{ALIGNMENT, FILES, PREFIX, Sections, prefix};
 use super::{DatasetError, Header, Part};
 use crate::codec;
 
@@ -54,8 +54,7 @@ impl DatasetBuilder {
         let (sections, length) = header.layout(encoded.len()).ok_or(DatasetError::Header { what: "its sizes" })?;
         let mut bytes = AlignedBytes::zeroed(length);
         let start = bytes.as_mut();
-        start[..8].copy_from_slice(&MAGIC);
-        start[8..PREFIX].copy_from_slice(&(encoded.len() as u64).to_le_bytes());
+        start[..PREFIX].copy_from_slice(&prefix(encoded.len()));
         start[PREFIX..PREFIX + encoded.len()].copy_from_slice(&encoded);
         Ok(Self { header, sections, bytes })
     }

@@ -237,6 +237,15 @@ impl Header {
         Some((ranges, end))
     }
 }
+
+/// What stands before a header of so many bytes.
+pub(super) fn prefix(header_bytes: usize) -> [u8; PREFIX] {
+    let mut prefix = [0; PREFIX];
+    prefix[..8].copy_from_slice(&MAGIC);
+    prefix[8..].copy_from_slice(&(header_bytes as u64).to_le_bytes());
+    prefix
+}
+
 /// The checked header, and where the sections lie.
 pub(super) fn read(all: &[u8]) -> Result<(Header, Sections), DatasetError> {
     let prefix = all.get(..PREFIX).filter(|prefix| prefix[..8] == MAGIC).ok_or(DatasetError::Magic)?;

@@ -5,12 +5,13 @@
 //!   16 bytes               bincode  each part starts at a multiple of 64 bytes, rows lie one after another  tar
 //! ```
 //!
-//! The driver builds these bytes once ([`DatasetBuilder`]); they are broadcast as a blob, and every slot of an
+//! The driver writes these bytes once ([`DatasetWriter`]; [`DatasetBuilder`] where all of them are in memory); they are broadcast as a blob, and every slot of an
 //! executor reads the same copy through [`Dataset`]. Pixels stay `u8`; they are widened and scaled while a batch is
 //! gathered.
 
 mod build;
 mod header;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use header::{FILES, Sections};
 
 pub use build::{AlignedBytes, DatasetBuilder};
 pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind, TargetScaling};
+pub use write::{DatasetWriter, Target};
 
 /// Bytes that are no data set.
 #[derive(Debug, thiserror::Error)]

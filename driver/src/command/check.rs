@@ -14,6 +14,7 @@ use super::Failure;
 use super::load::{Job, StudyFlags, load};
 use super::program::describe_program;
 use super::say::print;
+use crate::data::destination::Destination;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::Trainer;
@@ -33,7 +34,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let job = load(&args.study, &args.changes)?;
+    let job = load(&args.study, &args.changes, &Destination::Temporary)?;
     print(describe(&job))?;
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,
@@ -70,7 +71,7 @@ fn describe(job: &Job) -> String {
          \x20 broadcast    {broadcast} to each node, once{control}\n",
         name = job.study.name,
         count = counted(trials.len() as u64, "trial"),
-        broadcast = bytes_text(job.data.as_ref().len() as u64),
+        broadcast = bytes_text(job.data.manifest.bytes()),
     )
 }
 
@@ -83,7 +84,7 @@ fn keeps_test_rows_back(job: &Job) -> bool {
 /// Trains a little, to tell the time.
 fn describe_trainings(job: Job) -> Result<String, Failure> {
     let trials = &job.trials;
-    let data = Dataset::open(Arc::new(job.data)).map_err(Failure::wrong_use)?;
+    let data = Dataset::open(Arc::new(job.data.content)).map_err(Failure::wrong_use)?;
     let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
     // Others may need the rest.
     let memory_bytes = machine::memory_bytes() / 4;

@@ -126,7 +126,6 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
     let Job { study, description, trials, search, header, data, prepared, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
-    let data = Blob::new(Bytes::from_owner(data))?;
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
         run: run_id(&folder),

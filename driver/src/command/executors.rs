@@ -21,6 +21,7 @@ use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{Crew, Introduction, LocalCrew, NodeCrew, Roster};
 use crate::cluster::{Member, Newcomer};
+use crate::data::destination::Destination;
 use crate::results::folder::{make_folder, remove_empty};
 
 /// Seconds that nodes get to answer, unless one says otherwise.
@@ -192,6 +193,17 @@ impl Choice {
         Ok(choice)
     }
 
+    /// Where the data set is put: where local executors find it, unless each run is to begin without it.
+    pub(super) fn destination(&self) -> Destination {
+        match self {
+            Self::Nodes { .. } => user_cache(),
+            Self::Local { crew: LocalCrew { cold: true, .. }, .. } => Destination::Temporary,
+            Self::Local { crew, .. } => {
+                Destination::LocalCache { folder: crew.cache.clone(), bytes_max: crew.cache_bytes }
+            }
+        }
+    }
+
     /// How they and this driver know each other.
     pub(super) fn proof(&self) -> Proof {
         match self {
@@ -342,6 +354,11 @@ fn in_known_order(known: &[String], mut members: Vec<Member>) -> Vec<Member> {
 pub(super) fn cache_folder(cache_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
     let Some(folder) = cache_dir else { return default_cache_dir() };
     std::path::absolute(folder).with_context(|| format!("cannot tell where {} is", folder.display()))
+}
+
+/// The cache folder of this user, for a driver without executors here.
+pub(super) fn user_cache() -> Destination {
+    default_cache_dir().map_or(Destination::Temporary, |folder| Destination::UserCache { folder })
 }
 
 /// How the names of cache folders begin that belong to one run.

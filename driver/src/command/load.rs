@@ -3,15 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use broadsweep_common::dataset::{AlignedBytes, Header, Part};
+use broadsweep_common::blob::Blob;
+use broadsweep_common::dataset::{Header, Part};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
 use broadsweep_common::schema::Schema;
 use broadsweep_common::task::StudyDescription;
 use broadsweep_search::{Sampled, TRIALS_MAX};
+use bytes::Bytes;
 use clap::Args;
 
 use super::Failure;
 use super::say::say;
+use crate::data::destination::Destination;
 use crate::data::files::{Archive, FileError};
 use crate::data::{self, DataError, Loaded, recording};
 use crate::model::ModelSource;
@@ -33,7 +36,7 @@ pub(super) struct Job {
     /// What decides the rest.
     pub(super) search: Sampled,
     pub(super) header: Header,
-    pub(super) data: AlignedBytes,
+    pub(super) data: Blob<Bytes>,
     /// How rows of the files became rows of the data, if there are any.
     pub(super) prepared: Option<Box<Prepared>>,
     /// How many files of a program are among the data.
@@ -86,7 +89,7 @@ impl StudyFlags {
 
 /// Reads the study at `path`, with what the flags change of it, and the files that it names, and plans the trials that
 /// its search starts with.
-pub(super) fn load(path: &Path, flags: &StudyFlags) -> Result<Job, Failure> {
+pub(super) fn load(path: &Path, flags: &StudyFlags, destination: &Destination) -> Result<Job, Failure> {
     let (mut text, mut name) = (read(path).map_err(Failure::wrong_use)?, path.display().to_string());
     let changes = flags.changes();
     if !changes.is_empty() {
@@ -94,12 +97,12 @@ pub(super) fn load(path: &Path, flags: &StudyFlags) -> Result<Job, Failure> {
         name += " (with what the flags change)";
     }
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    plan(take_up(&text, &name, folder)?, folder)
+    plan(take_up(&text, &name, folder, destination)?, folder)
 }
 
 /// Reads the study at `path` as it is; relative paths in it start from `folder`.
-pub(super) fn load_from(path: &Path, folder: &Path) -> Result<Job, Failure> {
-    plan(load_begun(path, folder)?, folder)
+pub(super) fn load_from(path: &Path, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
+    plan(load_begun(path, folder, destination)?, folder)
 }
 
 fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
@@ -110,17 +113,17 @@ fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
 }
 
 /// As [`load_from`], for a run that has begun: what its search has decided is written down, and it is not asked here.
-pub(super) fn load_begun(path: &Path, folder: &Path) -> Result<Job, Failure> {
-    take_up(&read(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder)
+pub(super) fn load_begun(path: &Path, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
+    take_up(&read(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder, destination)
 }
 
 /// What the text of a study says, which errors call `name`, and the files that it names.
-fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
+fn take_up(text: &str, name: &str, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
     let mut study = study::parse(text, name).map_err(Failure::wrong_use)?;
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {
-        Some(settings) => data::load(settings, &files, study.seed, folder),
-        None => data::of_files(&files),
+        Some(settings) => data::load_into(destination, settings, &files, study.seed, folder),
+        None => data::of_files(&files, destination),
     };
     let loaded = loaded.map_err(|error| match error {
         DataError::File(error) => of_file(&study, &error),
@@ -130,7 +133,7 @@ fn take_up(text: &str, name: &str, folder: &Path) -> Result<Job, Failure> {
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
     let search = study.search();
-    let Loaded { header, bytes: data, schema, held_out, remarks } = loaded;
+    let Loaded { header, data, schema, held_out, remarks } = loaded;
     for remark in &remarks {
         say(format_args!("note: {remark}"));
     }

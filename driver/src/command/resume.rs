@@ -145,7 +145,8 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         Some(folder) => checked_folder(folder).map_err(Failure::wrong_use)?,
         None => roster.study_folder(),
     };
-    let job = load_begun(&folder.path().join("study.toml"), &study_folder).map_err(of_moved_data)?;
+    let study = folder.path().join("study.toml");
+    let job = load_begun(&study, &study_folder, &choice.destination()).map_err(of_moved_data)?;
     choice.prepare()?;
     let flags = DriveFlags {
         connect_timeout: Duration::from_secs(args.connect_timeout),

@@ -13,7 +13,7 @@ use broadsweep_executor::machine::cores;
 use clap::Args;
 
 use super::drive::{Drive, DriveFlags, Ended, ShownProgress, run as drive_run, say_if_missing, write};
-use super::executors::{CONNECT_TIMEOUT_S, IdentityFlags, cache_folder};
+use super::executors::{CONNECT_TIMEOUT_S, IdentityFlags, cache_folder, user_cache};
 use super::hint;
 use super::interrupts::Interrupts;
 use super::load::{Job, load_from};
@@ -27,6 +27,7 @@ use super::{Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::Roster;
+use crate::data::destination::Destination;
 use crate::report::Report;
 use crate::results::comparison::{Comparison, FirstContact, Member};
 use crate::results::folder::RunFolder;
@@ -155,7 +156,8 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 
 /// What the flags ask for, in a new folder or in the one that was begun with them.
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
-    let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")))?;
+    let destination = destination(args).map_err(Failure::wrong_use)?;
+    let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")), &destination)?;
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
@@ -187,6 +189,18 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     folder.write_study(job.study.text())?;
     folder.begin();
     Ok((folder, series))
+}
+
+/// Where the data set is put that its runs share.
+fn destination(args: &ScaleArgs) -> anyhow::Result<Destination> {
+    Ok(match &args.nodes {
+        Some(_) => user_cache(),
+        None if args.cold => Destination::Temporary,
+        None => {
+            let (folder, bytes_max) = (cache_folder(args.cache_dir.as_deref())?, args.cache_bytes.map(|size| size.0));
+            Destination::LocalCache { folder, bytes_max }
+        }
+    })
 }
 
 fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Series> {
@@ -292,7 +306,8 @@ impl Work {
     }
 
     fn load(&self) -> Result<Job, Failure> {
-        load_from(&self.folder.path().join("study.toml"), &self.series.study_folder)
+        let destination = self.series.choice(self.series.largest())?.destination();
+        load_from(&self.folder.path().join("study.toml"), &self.series.study_folder, &destination)
     }
 
     /// Makes one run; `false` if it was interrupted.

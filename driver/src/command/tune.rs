@@ -89,7 +89,7 @@ pub(super) fn study_folder(study: &Path) -> anyhow::Result<PathBuf> {
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
-    let job = load(&args.study, &args.changes)?;
+    let job = load(&args.study, &args.changes, &choice.destination())?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
     let out = args.out.as_deref();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broadsweep_common::dataset::DatasetError;
+use broadsweep_common::room;
+use broadsweep_store::StoreError;
 
 use super::files::FileError;
 use crate::results::show::printable;
@@ -20,6 +22,11 @@ const NAME_BYTES_MAX: usize = 256;
 const LETTERS_SHOWN_MAX: usize = 40;
 /// Similarity (Damerau and Levenshtein, 0 to 1) from which a name is offered as the one that was meant.
 const SIMILARITY_MIN: f64 = 0.6;
+
+/// What to do where nothing more can be written.
+fn advice(error: &io::Error) -> String {
+    if room::is_full(error) { format!("; {}", room::advice(error)) } else { String::new() }
+}
 
 /// A data file, or one array of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,6 +271,12 @@ pub enum DataError {
          folder that has some", folder.display()
     )]
     Spool { file: Origin, folder: PathBuf, source: io::Error },
+    /// Make room.
+    #[error("the data set cannot be written: {0}{advice}", advice = advice(.0))]
+    Unwritable(io::Error),
+    /// It cannot be kept.
+    #[error(transparent)]
+    Store(StoreError),
     /// Name a table, or its format.
     #[error("{file} is no text table: it is {what}; {advice}")]
     NoTable { file: Origin, what: &'static str, advice: &'static str },

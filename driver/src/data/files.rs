@@ -1,11 +1,11 @@
 //! The files that a program is given, packed into one archive: the same files give the same bytes.
 //!
 //! Whose they are and when they were written is left out, and of their mode only whether they can be run. Files are
-//! read when the archive is written, straight into its place, so no memory is taken for them beside it.
+//! read when the archive is written, straight into its place, so little memory is taken for them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -90,15 +90,15 @@ impl Archive {
         Ok(contents.saturating_add(heads.get_ref().0))
     }
 
-    /// Writes the archive into its place, which has as many bytes as [`Self::bytes`] said.
+    /// Writes the archive into its place, which has room for as many bytes as [`Self::bytes`] said.
     ///
     /// # Errors
     /// [`FileError`], for the first file that cannot be read, or is not what it was when it was looked at.
-    pub fn write(&self, room: &mut [u8]) -> Result<(), FileError> {
+    pub fn write(&self, room: impl Write) -> Result<(), FileError> {
         if self.is_empty() {
             return Ok(());
         }
-        let mut builder = Builder::new(Cursor::new(room));
+        let mut builder = Builder::new(room);
         for (name, entry) in &self.entries {
             entry.append(&mut builder, name).map_err(|error| entry.error(&error))?;
         }
@@ -272,7 +272,7 @@ mod tests {
         let files: Vec<_> = files.iter().map(|name| (*name).to_owned()).collect();
         let archive = Archive::of(&files, folder)?;
         let mut bytes = vec![0; archive.bytes()? as usize];
-        archive.write(&mut bytes)?;
+        archive.write(&mut bytes[..])?;
         Ok(bytes)
     }
 
@@ -344,7 +344,7 @@ mod tests {
             let archive = Archive::of(&["train.py".to_owned()], folder.path()).unwrap();
             let mut bytes = vec![0; archive.bytes().unwrap() as usize];
             fs::write(folder.path().join("train.py"), content).unwrap();
-            let error = archive.write(&mut bytes).unwrap_err().to_string();
+            let error = archive.write(&mut bytes[..]).unwrap_err().to_string();
             assert!(error.ends_with("it changed while it was read"), "{error}");
         }
     }

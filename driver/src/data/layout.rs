@@ -1,37 +1,37 @@
 //! Raw rows, laid out in the data set: scaled and narrowed, or as the bytes that they are.
 
-use broadsweep_common::dataset::{DatasetBuilder, Element, Part};
+use broadsweep_common::dataset::{DatasetWriter, Element, Part};
 use broadsweep_common::schema::{ColumnKind, Inputs, Outputs, Scale, Schema};
 
+use super::destination::Sink;
 use super::error::{DataError, Origin};
 use super::rows::{Batch, RawLabels, RawPart};
 
-/// Writes every row of `raw` to the end of the part that `part_of` says; `written` rows of each are there.
+/// Writes every row of `raw` to the end of the part that `part_of` says.
 pub(super) fn write(
-    builder: &mut DatasetBuilder,
+    writer: &mut DatasetWriter<Sink>,
     schema: &Schema,
     labels: &RawLabels,
     raw: &mut RawPart,
     part_of: impl Fn(usize) -> Part,
-    mut written: [usize; 3],
 ) -> Result<(), DataError> {
     let (cells, width, file) = (raw.cells, raw.label_width, raw.features.clone());
     let label_file = raw.labels.clone();
-    let writer = RowWriter::new(schema, cells);
+    let rows = RowWriter::new(schema, cells);
     let numbers = raw.numbers.clone();
     let number = |row: usize| numbers.as_ref().map_or(row as u32, |numbers| numbers[row]);
     raw.each_batch(|start, batch| {
-        writer.ready(batch);
+        rows.ready(batch);
         for row in 0..batch.rows {
             let part = part_of(start + row);
-            let place = written[part as usize];
-            written[part as usize] += 1;
-            let bad = writer.features(batch, row, builder.feature_row(part, place));
+            let room = writer.feature_row(part).map_err(DataError::Unwritable)?;
+            let bad = rows.features(batch, row, room);
             if let Some(value) = bad {
                 return Err(beyond(&file, schema, number(start + row), value));
             }
             let given = &batch.labels[row * width..(row + 1) * width];
-            target(schema, labels, given, builder.target_row(part, place)).map_err(|value| {
+            let room = writer.target_row(part).map_err(DataError::Unwritable)?;
+            target(schema, labels, given, room).map_err(|value| {
                 let what =
                     format!("the label {value} of row {} is no 32-bit number once scaled", number(start + row));
                 DataError::Split { file: label_file.clone(), what }

@@ -15,6 +15,8 @@
 //! | `split` | which rows are held out |
 //! | `statistics`, `scaling` | what is done to values, from the rows that are trained on |
 //! | `layout` | rows, laid out in the data set |
+//! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
+//! | `rowless` | data sets of files alone |
 //! | [`input`] | rows for a model that is trained |
 //! | [`files`] | files as they are, packed for programs |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
@@ -28,6 +30,7 @@ mod array;
 mod arrays;
 mod cells;
 mod columns;
+pub mod destination;
 mod dialect;
 pub mod error;
 pub mod files;
@@ -41,6 +44,7 @@ mod ordered;
 mod parquet;
 mod pictures;
 pub mod recording;
+mod rowless;
 mod rows;
 mod scaling;
 mod series;
@@ -58,15 +62,16 @@ mod words;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use broadsweep_common::dataset::{
-    AlignedBytes, DatasetBuilder, DatasetError, Element, Header, Part, Scaling, TargetKind, TargetScaling,
-};
+use broadsweep_common::blob::Blob;
+use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, TargetKind, TargetScaling};
 use broadsweep_common::schema::{Outputs, Schema};
+use bytes::Bytes;
 
 use crate::study::{ArrayPair, DataSettings, DataSource, HeldOut, LabelKind, PartArrays, PartFiles, TableSource};
 
 use arrays::Found;
 use columns::Columns;
+use destination::Destination;
 use error::{Origin, Sides};
 use ordered::Order;
 use rows::{RawInputs, RawLabels, RawPart};
@@ -76,13 +81,14 @@ use split::Way;
 
 pub use error::DataError;
 pub use files::Archive;
+pub use rowless::{of_files, without_rows};
 
 /// A data set, ready to be broadcast.
 pub struct Loaded {
     /// Shapes and types.
     pub header: Header,
-    /// What [`Dataset::open`](broadsweep_common::dataset::Dataset::open) takes.
-    pub bytes: AlignedBytes,
+    /// What [`Dataset::open`](broadsweep_common::dataset::Dataset::open) takes, cut into blocks.
+    pub data: Blob<Bytes>,
     /// How rows of files became these; nothing without rows.
     pub schema: Option<Schema>,
     /// Training rows that were drawn for validation and for the test, by their number in the files, from 0; of a table
@@ -121,12 +127,18 @@ struct Raw {
 
 /// Reads, checks and lays out the data of a study. Relative paths start at `folder`, the study file's.
 ///
-/// The same rows and settings give the same bytes, whatever format the rows come in. Memory is taken for what the files
+/// The same rows and settings give the same bytes, whatever format the rows come in. Room is taken for what the files
 /// hold, never for what a header claims beyond that.
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
-pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
+pub fn load_into(
+    destination: &Destination,
+    settings: &DataSettings,
+    files: &Archive,
+    study_seed: u64,
+    folder: &Path,
+) -> Result<Loaded, DataError> {
     let mut raw = read(settings, folder)?;
     if settings.for_program {
         raw.labels = raw.labels.with_own_numbers();
@@ -144,7 +156,7 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
         are_images,
         are_pixels: are_images && has_pixels(&settings.source) && element == Element::U8,
         outputs: if let TargetKind::Values { width } = targets { width as usize } else { 0 },
-        inputs: raw.inputs,
+        inputs: raw.inputs.clone(),
     };
     let fitted = fitting.fit(&mut raw.train, &parts)?;
     raw.remarks.extend(fitted.remarks);
@@ -166,59 +178,48 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
         files_bytes: files.bytes().map_err(DataError::File)?,
         target_scaling: target_scaling(&schema, settings),
     };
-    let file = raw.train.features.clone();
-    let mut builder = DatasetBuilder::new(header.clone()).map_err(|source| DataError::Layout { file, source })?;
-    layout::write(&mut builder, &schema, &raw.labels, &mut raw.train, |row| parts[row], [0; 3])?;
-    let mut extra = |part: &mut Option<RawPart>, kind: Part| match part {
-        Some(part) => layout::write(&mut builder, &schema, &raw.labels, part, |_| kind, [0; 3]),
-        None => Ok(()),
-    };
-    extra(&mut raw.validation, Part::Validation)?;
-    extra(&mut raw.test, Part::Test)?;
-    files.write(builder.files()).map_err(DataError::File)?;
+    let data = write(&header, &schema, &mut raw, &parts, files, destination)?;
     let rows = |part| (0..).zip(&parts).filter(move |(_, other)| **other == part).map(|(row, _)| row);
     let drawn = |part| rows(part).map(|row| raw.train.number(row)).collect();
     Ok(Loaded {
         header,
-        bytes: builder.finish(),
+        data,
         schema: Some(schema),
         held_out: [drawn(Part::Validation), drawn(Part::Test)],
         remarks: raw.remarks,
     })
 }
 
-/// A data set without rows: what a study without `[data]` broadcasts.
+/// As [`load_into`] memory: for little.
 ///
 /// # Errors
-/// None in practice: such a header is a good one.
-pub fn without_rows() -> Result<Loaded, DatasetError> {
-    let header = header_without_rows(0);
-    let bytes = DatasetBuilder::new(header.clone())?.finish();
-    Ok(Loaded { bytes, header, schema: None, held_out: [Vec::new(), Vec::new()], remarks: Vec::new() })
+/// [`DataError`], for the first thing that is wrong.
+pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
+    load_into(&Destination::Memory, settings, files, study_seed, folder)
 }
 
-/// A data set of files alone.
-///
-/// # Errors
-/// [`DataError`], for the first that cannot be packed.
-pub fn of_files(files: &Archive) -> Result<Loaded, DataError> {
-    let header = header_without_rows(files.bytes().map_err(DataError::File)?);
-    let mut builder = DatasetBuilder::new(header.clone()).map_err(DataError::FilesLayout)?;
-    files.write(builder.files()).map_err(DataError::File)?;
-    let bytes = builder.finish();
-    Ok(Loaded { bytes, header, schema: None, held_out: [Vec::new(), Vec::new()], remarks: Vec::new() })
-}
-
-fn header_without_rows(files_bytes: u64) -> Header {
-    Header {
-        shape: vec![1],
-        element: Element::U8,
-        targets: TargetKind::Classes { count: 1 },
-        rows: [0; 3],
-        scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
-        files_bytes,
-        target_scaling: Vec::new(),
+/// Lays all rows and files out; `parts` says where each training row goes.
+fn write(
+    header: &Header,
+    schema: &Schema,
+    raw: &mut Raw,
+    parts: &[Part],
+    files: &Archive,
+    destination: &Destination,
+) -> Result<Blob<Bytes>, DataError> {
+    let file = raw.train.features.clone();
+    let layout = |source| DataError::Layout { file: file.clone(), source };
+    let bytes = DatasetWriter::<destination::Sink>::bytes_of(header).map_err(layout)?;
+    let sink = destination.begin(bytes, &mut raw.remarks)?;
+    let mut writer = DatasetWriter::new(header.clone(), sink).map_err(layout)?;
+    layout::write(&mut writer, schema, &raw.labels, &mut raw.train, |row| parts[row])?;
+    for (part, kind) in [(&mut raw.validation, Part::Validation), (&mut raw.test, Part::Test)] {
+        if let Some(part) = part {
+            layout::write(&mut writer, schema, &raw.labels, part, |_| kind)?;
+        }
     }
+    files.write(writer.files()).map_err(DataError::File)?;
+    writer.finish().map_err(DataError::Unwritable)?.seal()
 }
 
 /// Whether bytes of images run from 0 to 255, whichever of them occur: the format says it.

@@ -1,7 +1,7 @@
 //! A blob that is still arriving: every block is checked before it is written, and written once.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use broadsweep_common::ids::Digest;
 use bytes::Bytes;
 
 use super::StoreError;
-use super::cache::is_at;
+use super::part::PartFile;
 
 /// Blocks that stay in memory after they were written: what comes is asked for by peers at once, and need not be read
 /// again for that.
@@ -36,15 +36,6 @@ enum Target {
 /// The blocks that were written last, up to [`FRESH_BLOCKS_MAX`], the oldest first.
 #[derive(Default)]
 struct Fresh(VecDeque<(usize, Bytes)>);
-
-/// A file under a temporary name, locked by its writer. What arrived outlives the writer, so that the next one has to
-/// ask for the rest only; a file without a block goes when this is dropped.
-pub(super) struct PartFile {
-    pub(super) file: Arc<File>,
-    pub(super) path: PathBuf,
-    /// Whether it stays when this is dropped.
-    stays: bool,
-}
 
 /// A complete blob, before it is sealed.
 pub(super) enum Assembled {
@@ -167,32 +158,6 @@ impl Fresh {
 
     fn block(&self, index: usize) -> Option<Bytes> {
         self.0.iter().find(|(kept, _)| *kept == index).map(|(_, block)| block.clone())
-    }
-}
-
-impl PartFile {
-    /// A file that was empty when it was locked, or that `has_content`.
-    pub(super) fn new(file: File, path: PathBuf, has_content: bool) -> Self {
-        Self { file: Arc::new(file), path, stays: has_content }
-    }
-
-    /// It is whole, and has another name now, under which it stays, or none.
-    pub(super) fn sealed(mut self) -> Arc<File> {
-        self.stays = true;
-        Arc::clone(&self.file)
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        // Its lock is still ours, so nobody else has begun another one at this path unless somebody removed ours.
-        let is_there = || is_at(&self.file, &self.path).unwrap_or(true);
-        if !self.stays
-            && is_there()
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "an unfinished cache file could not be removed");
-        }
     }
 }
 

@@ -16,11 +16,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use broadsweep_common::size::ByteSize;
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 
-use super::assembly::PartFile;
 use super::map::{SealedMap, mark_used};
+use super::part::{PartFile, is_at, reserve};
 use super::{Content, StoreError};
 
 /// What a cache has at most unless it is told otherwise.
@@ -191,13 +189,25 @@ impl CacheFolder {
         if self.sealed(blob).exists() {
             return Ok(Begun::Sealed);
         }
+        Ok(self.part(blob, bytes)?.map_or(Begun::Busy, Begun::Ours))
+    }
+
+    /// Begins to write so many bytes whose blob is not known yet; `None` if somebody has taken `name` for that.
+    pub(super) fn begin_unnamed(&self, name: &str, bytes: u64) -> Result<Option<PartFile>, StoreError> {
+        let _lock = self.lock_to_use()?;
+        self.part(name, bytes)
+    }
+
+    /// The file under a temporary name, with room for all of it; `None` if another process writes it. The folder is
+    /// locked.
+    fn part(&self, blob: &str, bytes: u64) -> Result<Option<PartFile>, StoreError> {
         let path = self.blobs.join(format!("{blob}{PART}"));
         let unusable = |source| StoreError::File { path: path.clone(), source };
         let options = File::options().read(true).write(true).create(true).truncate(false).clone();
         let file = options.open(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Begun::Busy),
+            Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
         let found = file.metadata().map_err(unusable)?;
@@ -208,7 +218,7 @@ impl CacheFolder {
         part.file.set_len(bytes).map_err(unusable)?;
         reserve(&part.file, bytes).map_err(unusable)?;
         mark_used(&part.file);
-        Ok(Begun::Ours(part))
+        Ok(Some(part))
     }
 
     /// Gives a file that is whole its lasting name, unless somebody removed it. It stays in use.
@@ -358,15 +368,6 @@ impl CacheFolder {
     }
 }
 
-/// Has the disk set room aside for all of a file, so that it is full now or never, and blocks in any order cost no search
-/// for room each. Where the file system cannot, room is found as blocks are written.
-fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()), // an empty blob is invalid, and needs no room
-        reserved => Ok(reserved?),
-    }
-}
-
 /// One file as it is; whoever has it in use has it locked.
 fn look_at(path: PathBuf, blob: String, is_half_written: bool) -> io::Result<Entry> {
     let found = fs::metadata(&path)?;
@@ -378,14 +379,4 @@ fn look_at(path: PathBuf, blob: String, is_half_written: bool) -> io::Result<Ent
     let bytes = if is_half_written && !is_in_use { found.len().min(disk_bytes) } else { found.len() };
     let last_used = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     Ok(Entry { blob, bytes, last_used, is_in_use, is_half_written, disk_bytes, path })
-}
-
-/// Whether an open file is the one at `path`: it may have been removed, and another one made there.
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `cache` | the cache folder: what is there, what is in use, what goes when there is no room |
 //! | `assembly` | a blob that is still arriving, and the check of its blocks |
+//! | `part` | a file that is being written |
+//! | `made` | blobs that are made on this machine, by its driver |
 //! | `map` | the memory map of a sealed file |
 //! | `shelf` | the store as the attempts of one run see it |
 //! | `state` | which blobs are whole, which arrive, and who needs them |
@@ -16,7 +18,9 @@
 mod assembly;
 mod cache;
 mod error;
+mod made;
 mod map;
+mod part;
 mod shelf;
 mod state;
 
@@ -36,6 +40,7 @@ use state::{State, Stored};
 
 pub use cache::{CACHE_BYTES_MAX, CacheFolder, Cleared, Entry};
 pub use error::StoreError;
+pub use made::{NewFile, TemporaryFile, manifest_of, temporary_file};
 pub use shelf::Shelf;
 
 /// Bytes that blobs in memory may take together: descriptions, and weights that wait to be fetched.
@@ -356,6 +361,8 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
+#[cfg(test)]
+mod made_tests;
 #[cfg(test)]
 mod removed_tests;
 #[cfg(test)]

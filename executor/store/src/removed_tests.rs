@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use tempfile::TempDir;
 
-use super::cache::is_at;
+use super::part::is_at;
 use super::tests::{blob_of, content_of, path_of, push};
 use super::*;
 

@@ -149,7 +149,7 @@ async fn a_disk_that_sets_no_room_aside_and_fills_up_is_an_error_that_says_what_
     let path = path_of(folder.path(), &blob, ".part");
     symlink("/dev/full", &path).unwrap();
     let full = File::options().read(true).write(true).open(&path).unwrap();
-    let part = assembly::PartFile::new(full, path.clone(), false);
+    let part = part::PartFile::new(full, path.clone(), false);
     let assembly = Assembly::in_file(blob.manifest.clone(), part).await;
     store.state().arriving.insert(name, (Medium::Cache, assembly));
     let error = push(&store, &blob, 1).unwrap_err();

@@ -178,7 +178,7 @@ async fn a_blob_that_is_given_up_where_the_disk_is_full_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let (blob, path) = (blob(2), folder.path().join("half.part"));
     let file = fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    let part = assembly::PartFile::new(file, path.clone(), false);
+    let part = part::PartFile::new(file, path.clone(), false);
     let mut assembly = Assembly::in_file(blob.manifest.clone(), part).await;
     let block = Bytes::copy_from_slice(blob.block(0).unwrap());
     assembly.write(0, block.clone(), Digest::of(&block)).unwrap();

@@ -27,7 +27,7 @@ pub(super) fn load(source: &DataSource) {
         let settings = DataSettings { validation, scaling, labels, missing, ..DataSettings::of(source.clone()) };
         if let Ok(loaded) = data::load(&settings, &data::Archive::default(), 7, folder()) {
             let header = loaded.header;
-            assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);
+            assert_eq!(*Dataset::open(Arc::new(loaded.data.content)).unwrap().header(), header);
         }
     }
 }

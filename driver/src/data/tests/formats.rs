@@ -44,11 +44,11 @@ fn gzip_is_known_by_its_first_bytes_and_gives_the_same_bytes_as_the_file_itself(
     let (x, y) = (idx(8, &[3, 2, 2], &[7; 12]), idx(8, &[3], &[0, 1, 0]));
     let plain = Folder::with(&[("x", x.clone()), ("y", y.clone())]).load(&idx_xy(), LabelKind::Classes).unwrap();
     let packed = Folder::with(&[("x", gz(&x)), ("y", gz(&y))]).load(&idx_xy(), LabelKind::Classes).unwrap();
-    assert_eq!(plain.bytes.as_ref(), packed.bytes.as_ref());
+    assert_eq!(plain.data.content.as_ref(), packed.data.content.as_ref());
     // Two members in one file, as parallel packers write them.
     let two = [gz(&x[..9]), gz(&x[9..])].concat();
     let joined = Folder::with(&[("x", two), ("y", y)]).load(&idx_xy(), LabelKind::Classes).unwrap();
-    assert_eq!(plain.bytes.as_ref(), joined.bytes.as_ref());
+    assert_eq!(plain.data.content.as_ref(), joined.data.content.as_ref());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn the_same_files_and_seed_give_the_same_bytes_with_every_row_in_one_part() {
     let folder = Folder::with(&[("x", idx(8, &[50, 1], &rows)), ("y", idx(8, &[50], &rows))]);
     let settings = DataSettings { validation: HeldOut::Count(20), scaling: ScalingKind::Standard, ..idx_xy() };
     let load = || folder.load(&settings, LabelKind::Classes).unwrap();
-    assert_eq!(load().bytes.as_ref(), load().bytes.as_ref());
+    assert_eq!(load().data.content.as_ref(), load().data.content.as_ref());
     let (train, validation) = (values(load(), Part::Train), values(load(), Part::Validation));
     assert!(train.0.is_sorted() && validation.0.is_sorted(), "a part left the file's order");
     assert_eq!((&train.0, &validation.0), (&train.1, &validation.1));

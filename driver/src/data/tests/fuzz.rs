@@ -33,7 +33,7 @@ fn load_is_total(name: &str, bytes: Vec<u8>, settings: &DataSettings) -> bool {
         let settings = DataSettings { scaling, validation: HeldOut::Count(1), ..settings.clone() };
         if let Ok(loaded) = folder.load(&settings, loss) {
             let header = loaded.header;
-            assert_eq!(*Dataset::open(Arc::new(loaded.bytes)).unwrap().header(), header);
+            assert_eq!(*Dataset::open(Arc::new(loaded.data.content)).unwrap().header(), header);
             loaded_any = true;
         }
     }

@@ -22,7 +22,7 @@ fn mnist(validation_rows: u64) -> Dataset {
     settings.validation = HeldOut::Count(validation_rows);
     settings.scaling = ScalingKind::Centered;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Dataset::open(Arc::new(load(&settings, &Archive::default(), 1, folder).unwrap().bytes)).unwrap()
+    Dataset::open(Arc::new(load(&settings, &Archive::default(), 1, folder).unwrap().data.content)).unwrap()
 }
 
 fn classes(dataset: &Dataset, part: Part) -> Vec<u32> {

@@ -173,7 +173,7 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
 
 /// All feature values of a part, widened.
 fn values(loaded: Loaded, part: Part) -> (Vec<f32>, Vec<f32>) {
-    let dataset = Dataset::open(Arc::new(loaded.bytes)).unwrap();
+    let dataset = Dataset::open(Arc::new(loaded.data.content)).unwrap();
     let features = match dataset.features(part) {
         Features::U8(pixels) => pixels.iter().map(|&pixel| f32::from(pixel)).collect(),
         Features::F32(numbers) => numbers.iter().copied().collect(),

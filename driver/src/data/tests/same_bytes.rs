@@ -155,7 +155,7 @@ fn every_format_type_and_order_gives_the_same_bytes() {
         for (name, folder, settings) in &cases {
             let settings = DataSettings { scaling, validation: HeldOut::Count(4), ..settings.clone() };
             let loaded = folder.load(&settings, LabelKind::Classes).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let got = loaded.bytes.as_ref().to_vec();
+            let got = loaded.data.content.as_ref().to_vec();
             assert!(want.get_or_insert_with(|| got.clone()) == &got, "{name}, {scaling:?}");
         }
     }

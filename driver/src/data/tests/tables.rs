@@ -60,7 +60,7 @@ fn one_table_in_every_writing_gives_the_same_bytes() {
     ] {
         let loaded = Folder::with(&[("train.csv", bytes)]).load(&csv(false), LabelKind::Classes);
         let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(loaded.bytes.as_ref(), want.bytes.as_ref(), "{name}");
+        assert_eq!(loaded.data.content.as_ref(), want.data.content.as_ref(), "{name}");
         assert_eq!(loaded.remarks.len(), usize::from(name.contains("index")), "{name}: {:?}", loaded.remarks);
     }
 }

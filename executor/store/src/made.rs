@@ -1,0 +1,151 @@
+//! Blobs that are made on this machine: written straight into the file that executors map too, and named by what they
+//! turned out to be.
+
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use broadsweep_common::blob::{BLOCK_BYTES, Blob, Manifest, ManifestError};
+use broadsweep_common::ids::Digest;
+use bytes::Bytes;
+
+use super::cache::CacheFolder;
+use super::map::SealedMap;
+use super::part::{PartFile, reserve};
+use super::{Content, Owned, StoreError};
+
+/// Blocks for which a thread is worth its start.
+const SHARE_BLOCKS_MIN: usize = 4;
+
+/// A file of a cache folder that this process writes. It goes when this is dropped before it was sealed.
+pub struct NewFile {
+    cache: CacheFolder,
+    part: PartFile,
+}
+
+impl CacheFolder {
+    /// Begins a file of so many zeros, which get their content and then their name. Room for it is made, and set aside,
+    /// as for what comes from elsewhere; nobody drops it while it is written.
+    ///
+    /// # Errors
+    /// [`StoreError`], if there is no room for it.
+    pub fn begin_new(&self, bytes: u64) -> Result<NewFile, StoreError> {
+        loop {
+            if let Some(part) = self.begin_unnamed(&unused_name(), bytes)? {
+                return Ok(NewFile { cache: self.clone(), part });
+            }
+        }
+    }
+
+    /// Takes a sealed file of so many bytes into use, whose blocks nobody has checked; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn find_sealed(&self, blob: Digest, bytes: u64) -> Result<Option<Bytes>, StoreError> {
+        let name = blob.to_string();
+        let Some(file) = self.take(&name)? else { return Ok(None) };
+        if file.metadata().map_or(0, |found| found.len()) != bytes {
+            return Ok(None);
+        }
+        self.map(&name, file).map(|content| Some(Bytes::from_owner(Owned(content))))
+    }
+}
+
+impl NewFile {
+    #[cfg(test)]
+    pub(super) fn of(cache: CacheFolder, part: PartFile) -> Self {
+        Self { cache, part }
+    }
+
+    /// Writes some of its bytes at their place.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_at(&self, bytes: &[u8], start: u64) -> io::Result<()> {
+        self.part.file.write_all_at(bytes, start)
+    }
+
+    /// Names it by its content. From now on executors find it there, and nobody changes it any more. One of that name is
+    /// replaced: whoever has it mapped keeps the old one, and of the two only this is known to be right.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn seal(self) -> Result<Blob<Bytes>, StoreError> {
+        let Self { cache, part } = self;
+        let unusable = |source| StoreError::File { path: part.path.clone(), source };
+        let manifest = {
+            let written = SealedMap::of(Arc::clone(&part.file)).map_err(unusable)?;
+            manifest_of(written.as_ref())?
+        };
+        let content = cache.seal(&manifest.digest().to_string(), part)?;
+        Ok(Blob { manifest, content: Bytes::from_owner(Owned(content)) })
+    }
+}
+
+/// A file without a name, of so many zeros, for bytes that belong into no cache folder.
+///
+/// # Errors
+/// What the system said: there may be no room.
+pub fn temporary_file(folder: &Path, bytes: u64) -> io::Result<TemporaryFile> {
+    let file = tempfile::tempfile_in(folder)?;
+    file.set_len(bytes)?;
+    reserve(&file, bytes)?;
+    Ok(TemporaryFile(file))
+}
+
+/// A file without a name, which this process alone has.
+pub struct TemporaryFile(File);
+
+impl TemporaryFile {
+    /// Writes some of its bytes at their place.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_at(&self, bytes: &[u8], start: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, start)
+    }
+
+    /// Its content, which nobody changes any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn seal(self) -> Result<Blob<Bytes>, StoreError> {
+        let unusable = |source| StoreError::File { path: std::env::temp_dir(), source };
+        let content: Content = Arc::new(SealedMap::of(Arc::new(self.0)).map_err(unusable)?);
+        let manifest = manifest_of((*content).as_ref())?;
+        Ok(Blob { manifest, content: Bytes::from_owner(Owned(content)) })
+    }
+}
+
+/// The manifest of `content`, which all cores name block by block: nothing else is going on yet.
+///
+/// # Errors
+/// [`ManifestError::TooLarge`].
+pub fn manifest_of(content: &[u8]) -> Result<Manifest, ManifestError> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = content.len().div_ceil(BLOCK_BYTES).div_ceil(cores);
+    if share < SHARE_BLOCKS_MIN {
+        return Manifest::of(content);
+    }
+    let mut blocks = Vec::with_capacity(content.len().div_ceil(BLOCK_BYTES));
+    thread::scope(|scope| {
+        let name = |share: &[u8]| share.chunks(BLOCK_BYTES).map(Digest::of).collect::<Vec<_>>();
+        let shares = content.chunks(share * BLOCK_BYTES);
+        let threads: Vec<_> = shares.map(|share| scope.spawn(move || name(share))).collect();
+        for thread in threads {
+            blocks.extend(thread.join().unwrap_or_default());
+        }
+    });
+    Manifest::checked(content.len() as u64, blocks)
+}
+
+/// A name as blobs have it, which nobody else has drawn: drivers of several machines may share a folder.
+fn unused_name() -> String {
+    let drawn = [(); 2].map(|()| RandomState::new().build_hasher().finish().to_le_bytes());
+    Digest::of(&drawn.concat()).to_string()
+}
