@@ -171,8 +171,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         checkpoints: study.checkpoints,
     };
     let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
-    let progress = flags.shown.of_run(trials, loss, objectives);
-    let is_over = chronicle.is_over();
+    let (progress, is_over) = (flags.shown.of_run(trials, loss, objectives), chronicle.is_over());
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
     let run = Run::new(&study, settings, payload, cluster, chronicle, decides, progress);

@@ -198,8 +198,8 @@ impl Choice {
         match self {
             Self::Nodes { .. } => user_cache(),
             Self::Local { crew: LocalCrew { cold: true, .. }, .. } => Destination::Temporary,
-            Self::Local { crew, .. } => {
-                Destination::LocalCache { folder: crew.cache.clone(), bytes_max: crew.cache_bytes }
+            Self::Local { crew: LocalCrew { cache, cache_bytes, .. }, .. } => {
+                Destination::LocalCache { folder: cache.clone(), bytes_max: *cache_bytes, rehash: false }
             }
         }
     }
@@ -358,7 +358,7 @@ pub(super) fn cache_folder(cache_dir: Option<&Path>) -> anyhow::Result<PathBuf> 
 
 /// The cache folder of this user, for a driver without executors here.
 pub(super) fn user_cache() -> Destination {
-    default_cache_dir().map_or(Destination::Temporary, |folder| Destination::UserCache { folder })
+    default_cache_dir().map_or(Destination::Temporary, |folder| Destination::UserCache { folder, rehash: false })
 }
 
 /// How the names of cache folders begin that belong to one run.

@@ -30,6 +30,7 @@ Exit codes: as of `broadsweep tune`";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct ResumeArgs {
     /// The folder of the run
     #[arg(value_name = "RUN")]
@@ -76,6 +77,10 @@ pub(super) struct ResumeArgs {
     /// End in order after so long, as 90s, 30min or 2h; `broadsweep resume` goes on
     #[arg(long, value_name = "TIME")]
     max_time: Option<TimeSpan>,
+
+    /// Read and hash all data files anew, also if they did not change since they were read
+    #[arg(long)]
+    rehash: bool,
 
     /// Say nothing of how far the run is: only results, warnings and errors
     #[arg(short, long)]
@@ -146,7 +151,8 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         None => roster.study_folder(),
     };
     let study = folder.path().join("study.toml");
-    let job = load_begun(&study, &study_folder, &choice.destination()).map_err(of_moved_data)?;
+    let job =
+        load_begun(&study, &study_folder, &choice.destination().rehashing(args.rehash)).map_err(of_moved_data)?;
     choice.prepare()?;
     let flags = DriveFlags {
         connect_timeout: Duration::from_secs(args.connect_timeout),

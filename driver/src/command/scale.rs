@@ -63,7 +63,7 @@ pub(super) struct ScaleArgs {
     study: Option<PathBuf>,
 
     /// Go on with the comparison in this folder, as it was asked for
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "sizes", "local", "nodes", "repeats", "cold", "out",
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "sizes", "local", "nodes", "repeats", "cold", "rehash", "out",
         "connect_timeout", "kernel", "cache_dir", "cache_bytes", "orphan_timeout"])]
     resume: Option<PathBuf>,
 
@@ -118,6 +118,10 @@ pub(super) struct ScaleArgs {
     /// Take nodes over that another run holds, and end its hold: also one of a comparison whose driver was killed
     #[arg(long)]
     take_over: bool,
+
+    /// Read and hash all data files anew, also if they did not change since they were read
+    #[arg(long)]
+    rehash: bool,
 
     /// Say nothing of how far it is: only results, warnings and errors
     #[arg(short, long)]
@@ -193,14 +197,15 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
 
 /// Where the data set is put that its runs share.
 fn destination(args: &ScaleArgs) -> anyhow::Result<Destination> {
-    Ok(match &args.nodes {
+    let destination = match &args.nodes {
         Some(_) => user_cache(),
         None if args.cold => Destination::Temporary,
         None => {
             let (folder, bytes_max) = (cache_folder(args.cache_dir.as_deref())?, args.cache_bytes.map(|size| size.0));
-            Destination::LocalCache { folder, bytes_max }
+            Destination::LocalCache { folder, bytes_max, rehash: false }
         }
-    })
+    };
+    Ok(destination.rehashing(args.rehash))
 }
 
 fn asked_for(args: &ScaleArgs, study: &Path, text: &str) -> anyhow::Result<Series> {

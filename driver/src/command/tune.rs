@@ -64,6 +64,10 @@ pub(super) struct TuneArgs {
     #[arg(long, value_name = "TIME")]
     max_time: Option<TimeSpan>,
 
+    /// Read and hash all data files anew, also if they did not change since they were read
+    #[arg(long)]
+    rehash: bool,
+
     /// Say nothing of how far the run is: only results, warnings and errors
     #[arg(short, long)]
     quiet: bool,
@@ -89,7 +93,7 @@ pub(super) fn study_folder(study: &Path) -> anyhow::Result<PathBuf> {
 pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
-    let job = load(&args.study, &args.changes, &choice.destination())?;
+    let job = load(&args.study, &args.changes, &choice.destination().rehashing(args.rehash))?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
     let out = args.out.as_deref();

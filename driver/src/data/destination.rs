@@ -1,7 +1,7 @@
 //! Where a data set is put while it is read: the file that executors of this machine map too, where there is one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use broadsweep_common::blob::{BLOCK_BYTES, BLOCKS_MAX, Blob, ManifestError};
 use broadsweep_common::dataset::{AlignedBytes, Target};
@@ -26,11 +26,15 @@ pub enum Destination {
         folder: PathBuf,
         /// What it may have, if that is said.
         bytes_max: Option<u64>,
+        /// Whether all is read anew.
+        rehash: bool,
     },
     /// The cache folder of this user, with the limit that it has.
     UserCache {
         /// Which.
         folder: PathBuf,
+        /// Whether all is read anew.
+        rehash: bool,
     },
 }
 
@@ -64,12 +68,33 @@ impl Destination {
         })
     }
 
+    /// The same, with all files read anew if that is asked for.
+    #[must_use]
+    pub fn rehashing(mut self, is_asked_for: bool) -> Self {
+        if let Self::LocalCache { rehash, .. } | Self::UserCache { rehash, .. } = &mut self {
+            *rehash = is_asked_for;
+        }
+        self
+    }
+
+    pub(super) fn rehashes(&self) -> bool {
+        matches!(self, Self::LocalCache { rehash: true, .. } | Self::UserCache { rehash: true, .. })
+    }
+
+    /// Where the cache folder lies, if it is to be one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Memory | Self::Temporary => None,
+            Self::LocalCache { folder, .. } | Self::UserCache { folder, .. } => Some(folder),
+        }
+    }
+
     /// The cache folder, if it is to be one.
     pub(super) fn cache(&self) -> Option<Result<CacheFolder, StoreError>> {
         match self {
             Self::Memory | Self::Temporary => None,
-            Self::LocalCache { folder, bytes_max } => Some(CacheFolder::open(folder, *bytes_max)),
-            Self::UserCache { folder } => Some(match CacheFolder::find(folder) {
+            Self::LocalCache { folder, bytes_max, .. } => Some(CacheFolder::open(folder, *bytes_max)),
+            Self::UserCache { folder, .. } => Some(match CacheFolder::find(folder) {
                 Ok(Some(cache)) => Ok(cache),
                 _ => CacheFolder::open(folder, None),
             }),

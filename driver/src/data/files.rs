@@ -66,6 +66,11 @@ impl Archive {
         self.entries.values().filter(|entry| matches!(entry.kind, Kind::File { .. })).count()
     }
 
+    /// Where the files lie that are packed, and the folders around them.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.values().map(|entry| entry.path.as_path())
+    }
+
     /// Whether there is nothing to pack.
     #[must_use]
     pub fn is_empty(&self) -> bool {

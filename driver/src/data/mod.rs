@@ -16,6 +16,7 @@
 //! | `statistics`, `scaling` | what is done to values, from the rows that are trained on |
 //! | `layout` | rows, laid out in the data set |
 //! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
+//! | `index` | what was read before, and need not be read again |
 //! | `rowless` | data sets of files alone |
 //! | [`input`] | rows for a model that is trained |
 //! | [`files`] | files as they are, packed for programs |
@@ -35,6 +36,7 @@ mod dialect;
 pub mod error;
 pub mod files;
 mod idx;
+mod index;
 pub mod input;
 mod layout;
 mod npy;
@@ -81,6 +83,7 @@ use split::Way;
 
 pub use error::DataError;
 pub use files::Archive;
+pub use index::load_into;
 pub use rowless::{of_files, without_rows};
 
 /// A data set, ready to be broadcast.
@@ -132,7 +135,7 @@ struct Raw {
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
-pub fn load_into(
+fn read_into(
     destination: &Destination,
     settings: &DataSettings,
     files: &Archive,
@@ -190,12 +193,12 @@ pub fn load_into(
     })
 }
 
-/// As [`load_into`] memory: for little.
+/// The data of a study, in memory: for little.
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
 pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &Path) -> Result<Loaded, DataError> {
-    load_into(&Destination::Memory, settings, files, study_seed, folder)
+    read_into(&Destination::Memory, settings, files, study_seed, folder)
 }
 
 /// Lays all rows and files out; `parts` says where each training row goes.

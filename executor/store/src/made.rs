@@ -42,17 +42,20 @@ impl CacheFolder {
         }
     }
 
-    /// Takes a sealed file of so many bytes into use, whose blocks nobody has checked; `None` if there is none.
+    /// Takes a sealed file into use that is the blob of `manifest` to the last byte: all cores check it. `None` if there is
+    /// none; one that is damaged goes.
     ///
     /// # Errors
     /// [`StoreError::File`].
-    pub fn find_sealed(&self, blob: Digest, bytes: u64) -> Result<Option<Bytes>, StoreError> {
-        let name = blob.to_string();
+    pub fn find_whole(&self, manifest: &Manifest) -> Result<Option<Bytes>, StoreError> {
+        let name = manifest.digest().to_string();
         let Some(file) = self.take(&name)? else { return Ok(None) };
-        if file.metadata().map_or(0, |found| found.len()) != bytes {
+        let content = self.map(&name, Arc::clone(&file))?;
+        if manifest_of((*content).as_ref()).as_ref() != Ok(manifest) {
+            self.drop_damaged(&name, &file)?;
             return Ok(None);
         }
-        self.map(&name, file).map(|content| Some(Bytes::from_owner(Owned(content))))
+        Ok(Some(Bytes::from_owner(Owned(content))))
     }
 }
 

@@ -68,17 +68,21 @@ fn two_that_make_the_same_at_once_both_have_it_and_one_file_stays() {
 }
 
 #[test]
-fn a_damaged_file_of_the_same_name_is_replaced_under_whoever_has_it() {
+fn a_damaged_file_is_dropped_and_one_that_is_made_again_takes_its_place() {
     let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(2, 1));
-    let cache = cache(folder.path(), 8);
-    fs::write(path_of(folder.path(), &blob, ""), vec![9; blob.content.len()]).unwrap();
-    let found = cache.find_sealed(blob.manifest.digest(), blob.manifest.bytes()).unwrap().unwrap();
+    let (cache, path) = (cache(folder.path(), 8), path_of(folder.path(), &blob, ""));
+    assert!(cache.find_whole(&blob.manifest).unwrap().is_none(), "there is none");
+    let mut damaged = blob.content.clone();
+    damaged[MIB as usize + 5] ^= 1;
+    for wrong in [&damaged[..], &blob.content[1..], &[]] {
+        fs::write(&path, wrong).unwrap();
+        assert!(cache.find_whole(&blob.manifest).unwrap().is_none() && !path.exists());
+    }
+    fs::write(&path, &damaged).unwrap();
+    let held = cache.take(&blob.manifest.digest().to_string()).unwrap().unwrap();
     assert_eq!(make(&cache, &blob).content, blob.content);
-    assert!(found.iter().all(|&byte| byte == 9), "a map does not change");
-    let found = cache.find_sealed(blob.manifest.digest(), blob.manifest.bytes()).unwrap().unwrap();
-    assert_eq!(found, blob.content);
-    assert!(cache.find_sealed(blob.manifest.digest(), MIB).unwrap().is_none(), "it is longer");
-    assert!(cache.find_sealed(blob_of(1, 7).manifest.digest(), MIB).unwrap().is_none(), "there is none");
+    assert_eq!(cache.find_whole(&blob.manifest).unwrap().unwrap(), blob.content);
+    assert!(!part::is_at(&held, &path).unwrap(), "whoever had the old one keeps it");
 }
 
 #[test]
