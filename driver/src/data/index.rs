@@ -121,7 +121,8 @@ impl Reading {
         folder: &Path,
     ) -> Option<Self> {
         let cache = destination.folder()?;
-        let folder = std::path::absolute(folder).ok()?;
+        // Of a study that is named without its folder, the folder is empty.
+        let folder = std::env::current_dir().ok()?.join(folder);
         let began = SystemTime::now();
         // Another program may read the same files in another way.
         let program = Stamp::of(&std::env::current_exe().ok()?).ok()?;

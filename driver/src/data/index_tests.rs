@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
+use crate::study::ArrayPair;
 
 /// A file that was not touched for hours, and where it is kept.
 fn reading(folder: &TempDir, key: u8) -> Reading {
@@ -99,6 +100,20 @@ fn a_damaged_note_and_a_damaged_cache_file_are_read_again() {
     content[9] ^= 1;
     fs::write(&blob, content).unwrap();
     assert!(reading.find(&cache(&folder)).is_none() && !blob.exists());
+}
+
+#[test]
+fn a_study_that_is_named_without_its_folder_is_noted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let arrays = PartArrays {
+        train: ArrayPair { features: vec!["Cargo.toml".into()], labels: Vec::new() },
+        validation: None,
+        test: None,
+        groups: None,
+    };
+    let settings = DataSettings::of(DataSource::Npy(arrays));
+    let found = Reading::of(&cache(&folder), &settings, &Archive::default(), 1, Path::new("")).unwrap();
+    assert!(found.files[0].0.is_absolute(), "{:?}", found.files);
 }
 
 #[test]
