@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::error::{CLASSES_MAX, DataError, ValuePlace};
+use super::error::{CLASSES_MAX, DataError, Sides, ValuePlace};
 use super::rows::{Batch, Cells, RawLabels, RawPart, RowStream};
 use super::series::{Opener, Series};
 use super::spool::SpoolWriter;
@@ -379,4 +379,20 @@ pub(super) fn groups(arrays: Vec<Opener>, rows: usize, missing: Missing) -> Resu
         numbers.push(group.ok_or_else(|| DataError::ClassesMax { file: file.clone() })?);
     }
     Ok(numbers)
+}
+
+/// Checks that two parts have rows of one shape.
+pub(super) fn check_alike(train: &RawPart, sides: &[u32], test: &RawPart, own: &[u32]) -> Result<(), DataError> {
+    let shown = |sides: &[u32]| Sides(sides.iter().map(|&side| u64::from(side)).collect());
+    let widths = [train, test].map(|part| [part.label_width as u32]);
+    let (a, b, files) = if sides == own {
+        (widths[0].as_slice(), widths[1].as_slice(), [&train.labels, &test.labels])
+    } else {
+        (sides, own, [&train.features, &test.features])
+    };
+    if a == b {
+        return Ok(());
+    }
+    let [train, test] = files.map(Clone::clone);
+    Err(DataError::Unlike { train, train_shape: shown(a), test, test_shape: shown(b) })
 }

@@ -342,7 +342,7 @@ fn read_arrays<T>(
     let mut extra = |pair: &Option<ArrayPair<T>>, part| {
         let Some(pair) = pair else { return Ok(None) };
         let (read, own) = read(pair, part)?;
-        check_alike(&train, &sides, &read, &own)?;
+        arrays::check_alike(&train, &sides, &read, &own)?;
         Ok(Some(read))
     };
     let (validation, test) = (extra(&arrays.validation, Part::Validation)?, extra(&arrays.test, Part::Test)?);
@@ -353,22 +353,6 @@ fn read_arrays<T>(
     let labels = found.labels(settings.labels, train.label_width);
     let groups = groups.transpose()?;
     Ok(Raw { inputs: RawInputs::Array { sides }, labels, train, validation, test, groups, remarks })
-}
-
-/// Checks that two parts have rows of one shape.
-fn check_alike(train: &RawPart, sides: &[u32], test: &RawPart, own: &[u32]) -> Result<(), DataError> {
-    let shown = |sides: &[u32]| Sides(sides.iter().map(|&side| u64::from(side)).collect());
-    let widths = [train, test].map(|part| [part.label_width as u32]);
-    let (a, b, files) = if sides == own {
-        (widths[0].as_slice(), widths[1].as_slice(), [&train.labels, &test.labels])
-    } else {
-        (sides, own, [&train.features, &test.features])
-    };
-    if a == b {
-        return Ok(());
-    }
-    let [train, test] = files.map(Clone::clone);
-    Err(DataError::Unlike { train, train_shape: shown(a), test, test_shape: shown(b) })
 }
 
 /// The shape of a row as the network takes it.
