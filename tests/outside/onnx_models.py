@@ -144,6 +144,22 @@ def table_study(folder, random):
     write_study(folder, "table", data=TABLE, scaling="standard", loss="cross_entropy", layers=layers)
 
 
+def words_study(folder, random):
+    """Words, words for yes and no, cells that are missing, and labels that are words."""
+    rows = 600
+    colors = np.array(["red", "green", "blue", ""])[random.integers(0, 4, rows)]
+    sunny = np.array(["yes", "No"])[random.integers(0, 2, rows)]
+    number = random.normal(20, 5, rows)
+    target = np.where(colors == "red", "warm", np.where(number > 20, "mild", "cold"))
+    cells = [f"{cell:.17g}" if random.random() > 0.1 else "" for cell in number]
+    lines = [",".join(row) for row in zip(colors, sunny, cells, target)]
+    (folder / "train.csv").write_text("\n".join(["color,sunny,number,target", *lines]) + "\n")
+    (folder / "rows.csv").write_text("\n".join(["color,sunny,number,target", *lines[:200]]) + "\n")
+    layers = ['kind = "dense", units = 16, activation = "relu"', 'kind = "dense", units = 3']
+    data = TABLE + '\nmissing = "mean"'
+    write_study(folder, "words", data=data, scaling="standard", loss="cross_entropy", layers=layers)
+
+
 def regression_study(folder, random):
     """Two targets that are far from 0."""
     x = random.normal(3, 2, (600, 5)).astype(np.float32)
@@ -154,14 +170,14 @@ def regression_study(folder, random):
     write_study(folder, "regression", data=ARRAYS, scaling="standard", loss="mean_squared_error", layers=layers)
 
 
-def image_study(folder, random, sides, kind, scaling, layers):
+def image_study(folder, random, sides, kind, scaling, layers, more=""):
     rows = 500
     light = random.integers(0, 3, rows)
     x = random.integers(0, 60, (rows, *sides)) + 70 * light[:, None, None, None]
     for name, values in [("x", x.astype(kind)), ("y", light.astype(np.uint8)), ("rows", x[:200].astype(kind))]:
         np.save(folder / f"{name}.npy", values)
     layers = [*layers, 'kind = "flatten"', 'kind = "dense", units = 3']
-    write_study(folder, folder.name, data=ARRAYS, scaling=scaling, loss="cross_entropy", layers=layers)
+    write_study(folder, folder.name, data=ARRAYS + more, scaling=scaling, loss="cross_entropy", layers=layers)
 
 
 def images_same(folder, random):
@@ -173,6 +189,11 @@ def images_same(folder, random):
         'kind = "conv2d", filters = 4, kernel = 3, stride = 2, padding = "same", activation = "gelu"',
     ]
     image_study(folder, random, (13, 10, 3), np.uint8, "standard", layers)
+
+
+def images_channels_first(folder, random):
+    layers = ['kind = "conv2d", filters = 5, kernel = 3, padding = "same", activation = "relu"']
+    image_study(folder, random, (3, 9, 8), np.uint8, "unit", layers, '\nlayout = "channels_first"')
 
 
 def images_valid(folder, random):
@@ -187,7 +208,14 @@ def images_valid(folder, random):
 
 
 def studies(folder):
-    made = {"table": table_study, "regression": regression_study, "images-same": images_same, "images-valid": images_valid}
+    made = {
+        "table": table_study,
+        "words": words_study,
+        "regression": regression_study,
+        "images-same": images_same,
+        "images-valid": images_valid,
+        "images-channels-first": images_channels_first,
+    }
     for number, (name, make) in enumerate(made.items()):
         place = Path(folder) / name
         place.mkdir(parents=True)
