@@ -27,7 +27,7 @@ const CLOCK_TICK: Duration = Duration::from_secs(2);
 /// Readings that are remembered, the last ones.
 const NOTES_MAX: usize = 256;
 
-/// As [`read_into`](super::read_into), unless nothing has changed since the same was read.
+/// Reads, checks and lays out the data of a study, unless nothing has changed since the same was read.
 ///
 /// # Errors
 /// [`DataError`], for the first thing that is wrong.
