@@ -66,7 +66,18 @@ impl Array {
 
     /// Compares the header with the length of a file that is not packed; a packed one shows it while it is read.
     fn check_length(&self) -> Result<(), DataError> {
-        let Length::Exactly(bytes) = self.source.length() else { return Ok(()) };
+        let bytes = match self.source.length() {
+            Length::Exactly(bytes) => bytes,
+            Length::AtMost(most) if u128::from(most) < self.bytes() => {
+                let what = format!(
+                    "its header says {} of {}, more than its packed bytes can become; copy or download it again",
+                    self.header.sides,
+                    self.header.number.name()
+                );
+                return Err(DataError::TooLarge { file: self.source.file.clone(), what });
+            }
+            Length::AtMost(_) => return Ok(()),
+        };
         let got = bytes.saturating_sub(self.header.header_bytes);
         match u128::from(got).cmp(&self.bytes()) {
             std::cmp::Ordering::Less => Err(self.short(got)),

@@ -112,6 +112,11 @@ impl Default for Found {
 }
 
 impl Found {
+    /// Whether some labels are numbers, and others words.
+    pub(super) fn are_mixed(&self) -> bool {
+        !self.numbers.is_empty() && self.words.borrow().names().len() > 0
+    }
+
     /// What the labels of all parts are.
     pub(super) fn labels(self, kind: LabelKind, width: usize) -> RawLabels {
         match kind {
@@ -119,9 +124,7 @@ impl Found {
             LabelKind::Numbers => {
                 RawLabels::Values { names: (1..=width).map(|output| format!("output{output}")).collect() }
             }
-            LabelKind::Classes if self.words.borrow().names().len() > 0 => {
-                targets::of_words(&self.words.borrow(), None)
-            }
+            LabelKind::Classes if self.words.borrow().names().len() > 0 => targets::of_names(&self.words.borrow()),
             LabelKind::Classes => targets::of_numbers(self.numbers),
         }
     }
@@ -144,11 +147,7 @@ pub(super) fn read(
     let (features, labels) = (Series::new(features)?, Series::new(labels)?);
     check_shapes(&features, &labels, settings.labels)?;
     let (sides, channels_first) = sides_of(&features, settings, remarks)?;
-    let (feature_rows, label_rows) = (features.rows, labels.rows);
-    if feature_rows != label_rows {
-        let (features, labels) = (features.file().clone(), labels.file().clone());
-        return Err(DataError::Counts { features, feature_rows, labels, label_rows });
-    }
+    check_counts(&features, &labels)?;
     let words = Rc::clone(&found.words);
     let mut pair = Pair { features, labels, channels_first, words, turned: Vec::new() };
     let Looked { are_bytes, kept } = look_through(&mut pair, settings, found)?;
@@ -173,6 +172,20 @@ pub(super) fn read(
     let numbers = spool.numbers.take();
     let (rows, are_bytes, stream) = (spool.rows, spool.are_bytes, Box::new(spool));
     Ok((RawPart { features, labels, rows, cells, label_width, are_bytes, has_byte_type, numbers, stream }, sides))
+}
+
+/// Checks that each row has its label: of as many files, pair by pair.
+fn check_counts(features: &Series, labels: &Series) -> Result<(), DataError> {
+    let whole = |series: &Series| vec![(series.file().clone(), series.rows)];
+    let are_paired = features.known.len() == labels.known.len();
+    let (features, labels) =
+        if are_paired { (features.known.clone(), labels.known.clone()) } else { (whole(features), whole(labels)) };
+    for ((features, feature_rows), (labels, label_rows)) in features.into_iter().zip(labels) {
+        if feature_rows != label_rows {
+            return Err(DataError::Counts { features, feature_rows, labels, label_rows });
+        }
+    }
+    Ok(())
 }
 
 fn rows_at_once(cells: usize) -> usize {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 /// Cells that say that a value is missing, as people and programs write it.
 const MISSING: [&str; 12] = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?"];
+/// A word that says in a feature that nothing is there, and may be the name of a class.
+pub(super) const NONE: &str = "None";
 /// Words for yes and for no, in lower case.
 const FLAGS: [[&str; 2]; 5] = [["true", "false"], ["yes", "no"], ["t", "f"], ["y", "n"], ["on", "off"]];
 

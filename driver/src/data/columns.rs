@@ -16,6 +16,8 @@ use super::targets;
 use super::words::Words;
 use crate::study::{ColumnName, DataSettings, LabelKind, Missing, ScalingKind, TableSource};
 
+/// Features among which one that stands there twice is looked for: far more than people list.
+const DOUBLES_SOUGHT_MAX: usize = 10_000;
 /// Names that programs give to a column that had none.
 const NAMELESS: &str = "Unnamed: ";
 
@@ -46,6 +48,9 @@ pub(super) struct Columns<'s> {
     settings: &'s DataSettings,
     features: Vec<Column>,
     label_name: String,
+    /// The columns of the label and of the groups, as the first table has them.
+    label: ColumnName,
+    group: Option<ColumnName>,
     /// The classes that occur; nothing where labels are numbers.
     classes: Words,
     groups: Words,
@@ -64,7 +69,8 @@ impl<'s> Columns<'s> {
     pub(super) fn new(source: &'s TableSource, settings: &'s DataSettings) -> Self {
         let (features, label_name) = (Vec::new(), String::new());
         let (classes, groups) = (Words::new(CLASSES_MAX), Words::new(u32::MAX));
-        Self { source, settings, features, label_name, classes, groups, remarks: Vec::new() }
+        let (label, group) = (source.label_column.clone(), source.group_column.clone());
+        Self { source, settings, features, label_name, label, group, classes, groups, remarks: Vec::new() }
     }
 
     /// Reads the rows of one part, file after file; `with_groups` adds the group of each.
@@ -120,13 +126,12 @@ impl<'s> Columns<'s> {
     /// Where the columns of a table stand. The first table decides which they are.
     fn find(&mut self, table: &AnyTable, with_groups: bool) -> Result<Places, DataError> {
         let (file, names) = (table.file(), table.names());
-        let label = names.find(file, &self.source.label_column);
+        let label = names.find(file, &self.label);
         let label = label.map_err(|error| if self.features.is_empty() { error } else { without_labels(error) })?;
-        let group_column = self.source.group_column.as_ref();
-        let group = group_column.map(|column| names.find(file, column)).transpose();
+        let group = self.group.as_ref().map(|column| names.find(file, column)).transpose();
         let group = if with_groups { group? } else { group.unwrap_or_default() };
         if names.twice().contains(&names.all()[label]) {
-            return Err(DataError::ColumnTwice { file: file.clone(), column: names.all()[label].clone() });
+            return Err(DataError::ColumnTwice { file: file.clone(), column: error::shown(&names.all()[label]) });
         }
         if !self.features.is_empty() {
             let find = |column: &Column| names.find(file, &ColumnName::Name(column.name.clone()));
@@ -135,6 +140,9 @@ impl<'s> Columns<'s> {
         }
         let features = self.choose(table, label, group)?;
         self.label_name = names.shown(label);
+        // Columns of further tables may stand in another order.
+        self.label = names.reference(label);
+        self.group = group.map(|place| names.reference(place));
         let said = |place| {
             self.source
                 .category_columns
@@ -181,8 +189,20 @@ impl<'s> Columns<'s> {
                 "{file} has more than one column `{column}`: the second is called `{column}.2` here, and so on"
             ));
         }
+        for (index, &place) in places.iter().enumerate() {
+            let what = match () {
+                () if place == label => "the label's column",
+                () if Some(place) == group => "the groups' column",
+                () if places[..index].contains(&place) && index < DOUBLES_SOUGHT_MAX => {
+                    "a column that stands there already"
+                }
+                () => continue,
+            };
+            let what = format!("`feature_columns` names `{}`, {what}", error::shown(&names.shown(place)));
+            return Err(DataError::Split { file: file.clone(), what });
+        }
         if places.is_empty() {
-            return Err(DataError::NoFeatures { file: file.clone(), column: names.shown(label) });
+            return Err(DataError::NoFeatures { file: file.clone(), column: error::shown(&names.shown(label)) });
         }
         if places.len() > ROW_VALUES_MAX {
             let what = format!("{} feature columns; at most {ROW_VALUES_MAX} are read", places.len());
@@ -226,9 +246,8 @@ impl<'s> Columns<'s> {
     /// The place of a row's class among the words of the label's column.
     fn class(&mut self, table: &AnyTable, place: usize) -> Result<Option<f64>, DataError> {
         let word = match table.cell(place) {
-            // Words that say nothing in a feature may be the names of classes.
             Cell::Missing => match table {
-                AnyTable::Text(text) if !text.bytes(place).is_empty() => text.text(place),
+                AnyTable::Text(text) if text.bytes(place) == cells::NONE.as_bytes() => Cow::Borrowed(cells::NONE),
                 _ => return Ok(None),
             },
             Cell::Unreadable => return Err(table.bad_text(place)),
@@ -290,7 +309,7 @@ impl<'s> Columns<'s> {
             orders.push(order);
         }
         let labels = match self.settings.labels {
-            LabelKind::Classes => targets::of_words(&self.classes, Some(self.label_name)),
+            LabelKind::Classes => targets::of_column(&self.classes, self.label_name),
             LabelKind::Numbers => RawLabels::Values { names: vec![self.label_name] },
         };
         (RawInputs::Columns(columns), labels, Order::of(orders), remarks)

@@ -170,15 +170,17 @@ fn is_with_comma(text: &str) -> bool {
 /// Asks whether the first line names columns, if it looks like a row: a number over a number.
 fn ask_about_header(file: &Origin, lines: &[ByteRecord], decimal: u8) -> Result<(), DataError> {
     let [first, second, ..] = lines else { return Ok(()) };
+    let occurs_below = |place: usize, word: &[u8]| lines[1..].iter().any(|line| line.get(place) == Some(word));
+    let is_value = |(place, word): &(usize, &[u8])| !word.is_empty() && occurs_below(*place, word);
+    let repeated = first.iter().enumerate().find(is_value).map(|(_, word)| word);
     let is_number = |cell: &[u8]| cells::number(cell, decimal).is_some_and(f64::is_finite);
-    let Some(number) = first.iter().zip(second).find(|(above, below)| is_number(above) && is_number(below)) else {
-        return Ok(());
-    };
+    let number = first.iter().zip(second).find(|(above, below)| is_number(above) && is_number(below));
+    let Some(value) = number.map(|(above, _)| above).or(repeated) else { return Ok(()) };
     let what = format!(
         "\"{}\" in the first line looks like a value, not like the name of a column; write header = false in [data] if \
          the file has no header line (its columns are then called by their numbers, from 1), or header = true if it \
          has",
-        shown(&String::from_utf8_lossy(number.0))
+        shown(&String::from_utf8_lossy(value))
     );
     Err(DataError::Dialect { file: file.clone(), line: Some(1), what })
 }
@@ -233,6 +235,8 @@ mod tests {
     fn a_first_line_that_looks_like_a_row_is_asked_about() {
         let asked = found("5.1,3.5,setosa\n4.9,3.0,setosa\n", "species").unwrap_err();
         assert!(asked.starts_with("t, line 1: \"5.1\" in the first line looks like a value"), "{asked}");
+        let asked = found("p,x,s\ne,x,y\n", "p").unwrap_err();
+        assert!(asked.starts_with("t, line 1: \"x\" in the first line looks like a value"), "{asked}");
         assert!(found("a,1st\n1,2\n", "a").unwrap().header, "a name may begin with a digit");
         assert!(found("a,2019\nx,y\n", "a").unwrap().header, "a number over a word is a name");
     }

@@ -12,9 +12,9 @@ use super::array::Array;
 use super::cells::{self, Cell};
 use super::error::{Candidates, DataError, Origin, Sides, shown};
 use super::rows::{Batch, Cells, RowStream};
-use super::source::open_file;
+use super::source::Source;
 use super::spool::{Spool, SpoolWriter};
-use super::{idx, npy, pictures};
+use super::{idx, npy, npz, pictures};
 use crate::study::{ColumnName, Dialect, PartFiles, TableFormat, TableSource};
 
 /// Rows that a model can be asked about.
@@ -58,7 +58,12 @@ pub fn read_row(schema: &Schema, text: &str) -> Result<InputRows, String> {
                 return Err(format!("a row has {wanted} values, and these are {}", words.len()));
             }
             let cells = words.iter().map(|word| word.parse().map_err(|_| format!("`{}` is no number", shown(word))));
-            cells.collect::<Result<Vec<f64>, _>>()?
+            let mut cells = cells.collect::<Result<Vec<f64>, _>>()?;
+            if let (Inputs::Array { channels_first: true, .. }, [.., channels]) = (&schema.inputs, &schema.shape[..])
+            {
+                put_channels_last(&mut cells, (*channels as usize).max(1));
+            }
+            cells
         }
     };
     let file = Origin::file("the row".into());
@@ -106,38 +111,35 @@ fn outputs_of(schema: &Schema) -> usize {
 
 /// The first bytes of a file.
 fn starts_with(file: &Origin, magic: &[u8]) -> Result<bool, DataError> {
-    let (mut opened, _) = open_file(file)?;
     let mut start = vec![0; magic.len()];
-    let mut got = 0;
-    while got < start.len() {
-        match std::io::Read::read(&mut opened, &mut start[got..]).map_err(|error| DataError::of_file(file, error))? {
-            0 => break,
-            bytes => got += bytes,
-        }
-    }
+    let got = Source::open(file.clone())?.fill(&mut start)?;
     Ok(start[..got] == *magic)
 }
 
-/// A table as its file is written. Columns that are called by their numbers had no header line.
+/// A table as its file is written: with a header line that names the columns, or, where they are called by their
+/// numbers, without.
 fn open_table(columns: &[Column], file: &Origin) -> Result<AnyTable, DataError> {
-    let are_numbered = columns.iter().all(|column| column.name.parse::<usize>().is_ok());
-    let format = if starts_with(file, b"PAR1")? {
-        TableFormat::Parquet
-    } else {
-        let header = Some(!are_numbered);
-        TableFormat::Text(Dialect { header, ..Dialect::default() })
+    let open = |format| {
+        let source = TableSource {
+            files: PartFiles { train: Vec::new(), validation: None, test: None },
+            format,
+            label_column: ColumnName::Name(columns.first().map_or_else(String::new, |column| column.name.clone())),
+            feature_columns: None,
+            leave_out: Vec::new(),
+            group_column: None,
+            category_columns: Vec::new(),
+            categories_max: 0,
+        };
+        AnyTable::open(file.path.to_path_buf(), &source)
     };
-    let source = TableSource {
-        files: PartFiles { train: Vec::new(), validation: None, test: None },
-        format,
-        label_column: ColumnName::Name(columns.first().map_or_else(String::new, |column| column.name.clone())),
-        feature_columns: None,
-        leave_out: Vec::new(),
-        group_column: None,
-        category_columns: Vec::new(),
-        categories_max: 0,
-    };
-    AnyTable::open(file.path.to_path_buf(), &source)
+    if starts_with(file, b"PAR1")? {
+        return open(TableFormat::Parquet);
+    }
+    let with_header = |header| open(TableFormat::Text(Dialect { header: Some(header), ..Dialect::default() }));
+    let named = with_header(true)?;
+    let has = |column: &Column| named.names().find(file, &ColumnName::Name(column.name.clone())).is_ok();
+    let are_numbers = columns.iter().all(|column| column.name.parse::<usize>().is_ok());
+    if are_numbers && !columns.iter().all(has) { with_header(false) } else { Ok(named) }
 }
 
 fn read_table(schema: &Schema, columns: &[Column], file: &Origin) -> Result<(Spool, bool), DataError> {
@@ -182,7 +184,9 @@ fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f6
         ColumnKind::Number { fill, .. } | ColumnKind::Flag { fill, .. } => (*fill, false),
         ColumnKind::Categories { may_miss, .. } => (None, *may_miss),
     };
+    let is_missing = matches!(cell, Cell::Missing) || number.is_some_and(f64::is_nan);
     let text = match cell {
+        _ if is_missing && (fill.is_some() || may_miss) => return Ok(f64::NAN),
         Cell::Missing if fill.is_some() || may_miss => return Ok(f64::NAN),
         Cell::Missing => {
             return Err("the value is missing, and none was missing in the rows that the model was trained on".into());
@@ -212,7 +216,10 @@ fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f6
 /// The target of a row, if it has one.
 fn target_of(schema: &Schema, table: &AnyTable, place: usize) -> Result<Option<f64>, DataError> {
     let (text, number) = match table.cell(place) {
-        Cell::Missing => return Ok(None),
+        Cell::Missing => match table {
+            AnyTable::Text(text) if text.bytes(place) == cells::NONE.as_bytes() => (cells::NONE.to_owned(), None),
+            _ => return Ok(None),
+        },
         Cell::Unreadable => return Err(table.bad_text(place)),
         Cell::Number(number) => (number.to_string(), Some(number)),
         Cell::Text(text) => (text.to_string(), table.spelled(&text)),
@@ -241,16 +248,30 @@ fn read_array(schema: &Schema, channels_first: bool, file: &Origin) -> Result<Sp
     if starts_with(file, b"\x89PNG")? || starts_with(file, b"\xff\xd8")? {
         return pictures::read_one(file, &schema.shape, outputs_of(schema));
     }
-    let is_idx = starts_with(file, &[0, 0])?;
-    let mut array = if is_idx { idx::open(file.clone())? } else { npy::open(file.clone())? };
+    let mut array = if starts_with(file, &[0, 0])? {
+        idx::open(file.clone())?
+    } else if starts_with(file, b"PK\x03\x04")? {
+        npz::open_only(&file.path)?
+    } else {
+        npy::open(file.clone())?
+    };
     let sides = Sides(array.sides().0[1..].into());
-    if sides.0.iter().product::<u64>() != values as u64 {
+    if !fits(schema, channels_first, &sides.0) {
         let (train, train_shape) = (Origin::file("the model".into()), Sides(shape_in_file(schema, channels_first)));
         return Err(DataError::Unlike { train, train_shape, test: file.clone(), test_shape: sides });
     }
-    let turned = channels_first.then(|| sides.0.first().copied().unwrap_or(1) as usize);
+    let channels = channels_first.then(|| schema.shape.last().map_or(1, |&channels| channels as usize));
     let fills = matches!(&schema.inputs, Inputs::Array { fills, .. } if !fills.is_empty());
-    keep(&mut array, file, values, turned, fills, outputs_of(schema))
+    keep(&mut array, file, values, channels, fills, outputs_of(schema))
+}
+
+/// Whether rows of these sides are such rows. What is laid flat, in the file or for the model, has one order alone.
+fn fits(schema: &Schema, channels_first: bool, sides: &[u64]) -> bool {
+    let wanted = shape_in_file(schema, channels_first);
+    let is_flat = |sides: &[u64]| sides.len() == 1;
+    let is_grey = !channels_first && wanted.len() == 3 && wanted[2] == 1 && *sides == wanted[..2];
+    let is_alike = (is_flat(sides) || is_flat(&wanted)) && !channels_first;
+    *sides == *wanted || is_grey || is_alike && sides.iter().product::<u64>() == wanted.iter().product::<u64>()
 }
 
 fn shape_in_file(schema: &Schema, channels_first: bool) -> Box<[u64]> {
@@ -281,14 +302,17 @@ fn keep(
                 return Err(DataError::NotFinite { place, value: row[column] });
             }
             if let Some(channels) = channels {
-                let pixels = values / channels;
-                let turned: Vec<f64> =
-                    (0..values).map(|place| row[place % channels * pixels + place / channels]).collect();
-                row.copy_from_slice(&turned);
+                put_channels_last(row, channels);
             }
             spool.row(row, &targets)?;
         }
     }
+}
+
+fn put_channels_last(row: &mut [f64], channels: usize) {
+    let pixels = row.len() / channels;
+    let turned: Vec<f64> = (0..row.len()).map(|place| row[place % channels * pixels + place / channels]).collect();
+    row.copy_from_slice(&turned);
 }
 
 /// Prepares rows as a data set of test rows.

@@ -113,3 +113,29 @@ fn a_row_without_names_is_typed_in_order() {
     assert_eq!(typed("1,2"), Err("a row has 6 values, and these are 2".to_owned()));
     assert_eq!(typed("1,2,3,4,5,six"), Err("`six` is no number".to_owned()));
 }
+
+#[test]
+fn rows_of_other_sides_are_refused_even_if_they_have_as_many_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.npy");
+    ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8], [4]], [[2], [5]], [[3], [6]]]]).unwrap();
+    let error = read_rows(&images(false), &path).unwrap_err().to_string();
+    assert!(error.contains("the model has rows of (2, 1, 3), but"), "{error}");
+    ndarray_npy::write_npy(&path, &ndarray::array![[1_u8, 2, 3, 4, 5, 6]]).unwrap();
+    assert!(read_rows(&images(true), &path).is_err(), "laid flat in which order?");
+}
+
+#[test]
+fn columns_whose_names_are_numbers_are_found_in_a_header_line_if_there_is_one() {
+    let column =
+        |name: &str| Column { name: name.to_owned(), kind: ColumnKind::Number { scale: Scale::NONE, fill: None } };
+    let outputs = Outputs::Values { names: vec!["y".to_owned()], scales: vec![Scale::NONE] };
+    let inputs = Inputs::Columns(vec![column("1"), column("2")]);
+    let schema = Schema { shape: vec![2], inputs, element: Element::F32, outputs };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    for (text, want) in [("0,1,2\n9,5,6\n", [5.0, 6.0]), ("7,8\n", [7.0, 8.0])] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(features(&read_rows(&schema, &path).unwrap()), want, "{text}");
+    }
+}

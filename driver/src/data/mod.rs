@@ -10,6 +10,7 @@
 //! | `idx`, `npy`, `npz` | the headers of arrays |
 //! | `array`, `series`, `arrays`, `number` | the values behind them |
 //! | `pictures` | folders of pictures |
+//! | `named` | what a study names, opened and looked through |
 //! | `rows`, `spool` | raw rows on their way, and rows that are needed again |
 //! | `targets` | labels, as classes or values |
 //! | `split` | which rows are held out |
@@ -39,6 +40,7 @@ mod idx;
 mod index;
 pub mod input;
 mod layout;
+mod named;
 mod npy;
 mod npz;
 mod number;
@@ -62,23 +64,18 @@ mod text;
 mod words;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, TargetKind, TargetScaling};
 use broadsweep_common::schema::{Outputs, Schema};
 use bytes::Bytes;
 
-use crate::study::{ArrayPair, DataSettings, DataSource, HeldOut, LabelKind, PartArrays, PartFiles, TableSource};
+use crate::study::{DataSettings, DataSource, HeldOut, LabelKind};
 
-use arrays::Found;
-use columns::Columns;
 use destination::Destination;
-use error::{Origin, Sides};
-use ordered::Order;
 use rows::{RawInputs, RawLabels, RawPart};
 use scaling::Fitting;
-use series::Opener;
 use split::Way;
 
 pub use error::DataError;
@@ -142,12 +139,12 @@ fn read_into(
     study_seed: u64,
     folder: &Path,
 ) -> Result<Loaded, DataError> {
-    let mut raw = read(settings, folder)?;
+    let mut raw = named::read(settings, folder)?;
     if settings.for_program {
         raw.labels = raw.labels.with_own_numbers();
     }
     let targets = raw.labels.kind(&raw.train.labels)?;
-    let shape = shape_of(&raw, settings)?;
+    let shape = named::shape_of(&raw, settings)?;
     let parts = raw.assign(study_seed, settings)?;
     let are_images = raw.inputs.are_images(settings.shape.as_deref());
     // A program gets the type that the files have.
@@ -237,142 +234,6 @@ fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<TargetScaling
         }
         _ => Vec::new(),
     }
-}
-
-/// Reads what the study names.
-fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
-    match &settings.source {
-        DataSource::Idx(paths) => read_paths(paths, settings, folder, idx::open),
-        DataSource::Npy(paths) => read_paths(paths, settings, folder, npy::open),
-        DataSource::Npz { files, arrays } => read_archives(files, arrays, settings, folder),
-        DataSource::Table(source) => read_table(source, settings, folder),
-        DataSource::Images { train, validation, test } => {
-            let mut pictures = pictures::Pictures::new(settings.shape.as_deref());
-            let train = pictures.read(&folder.join(train))?;
-            let mut extra =
-                |path: &Option<PathBuf>| path.as_ref().map(|path| pictures.read(&folder.join(path))).transpose();
-            let (validation, test) = (extra(validation)?, extra(test)?);
-            let (inputs, labels) = pictures.finish();
-            Ok(Raw { inputs, labels, train, validation, test, groups: None, remarks: Vec::new() })
-        }
-    }
-}
-
-fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
-    let mut columns = Columns::new(source, settings);
-    let (train, train_file, groups) = columns.read(&source.files.train, folder, source.group_column.is_some())?;
-    let mut extra = |files: &Option<Vec<PathBuf>>| {
-        files.as_ref().map(|files| columns.read(files, folder, false).map(|(rows, file, _)| (rows, file))).transpose()
-    };
-    let (validation, test) = (extra(&source.files.validation)?, extra(&source.files.test)?);
-    let (inputs, labels, order, remarks) = columns.finish();
-    let RawInputs::Columns(known) = &inputs else { return Err(DataError::NoRows { file: train_file }) };
-    let cells = known.len();
-    let part = |(rows, file), order: &Order| ordered::part(rows, file, cells, order);
-    Ok(Raw {
-        train: part((train, train_file), &order),
-        validation: validation.map(|read| part(read, &order)),
-        test: test.map(|read| part(read, &order)),
-        groups: source.group_column.is_some().then_some(groups),
-        inputs,
-        labels,
-        remarks,
-    })
-}
-
-fn read_paths(
-    paths: &PartArrays<PathBuf>,
-    settings: &DataSettings,
-    folder: &Path,
-    open: fn(Origin) -> Result<array::Array, DataError>,
-) -> Result<Raw, DataError> {
-    read_arrays(paths, settings, |paths, _| {
-        let opener = |path: &PathBuf| {
-            let file = Origin::file(folder.join(path));
-            Ok(Box::new(move || open(file.clone())) as Opener)
-        };
-        paths.iter().map(opener).collect()
-    })
-}
-
-fn read_archives(
-    files: &PartFiles,
-    names: &PartArrays<String>,
-    settings: &DataSettings,
-    folder: &Path,
-) -> Result<Raw, DataError> {
-    read_arrays(names, settings, |names, part| {
-        let own = match part {
-            Part::Train => None,
-            Part::Validation => files.validation.as_ref(),
-            Part::Test => files.test.as_ref(),
-        };
-        let mut openers: Vec<Opener> = Vec::new();
-        for name in names {
-            let (before, mut others) = (openers.len(), Vec::new());
-            let files = own.unwrap_or(&files.train);
-            for file in files {
-                let (path, name) = (folder.join(file), name.clone());
-                match npz::look(&path, &name)? {
-                    Ok(()) => openers.push(Box::new(move || npz::open(&path, &name))),
-                    Err(names) => others.extend(names),
-                }
-            }
-            if openers.len() == before {
-                let path = folder.join(files.first().map_or(Path::new(""), PathBuf::as_path));
-                return Err(npz::no_such_array(Origin::array(path, name), name, &others));
-            }
-        }
-        Ok(openers)
-    })
-}
-
-/// Reads arrays of features and labels; `open` names those of a list, for a part of the rows.
-fn read_arrays<T>(
-    arrays: &PartArrays<T>,
-    settings: &DataSettings,
-    open: impl Fn(&[T], Part) -> Result<Vec<Opener>, DataError>,
-) -> Result<Raw, DataError> {
-    let (mut found, mut remarks) = (Found::default(), Vec::new());
-    let mut read = |pair: &ArrayPair<T>, part| {
-        let (features, labels) = (open(&pair.features, part)?, open(&pair.labels, part)?);
-        arrays::read(features, labels, settings, &mut found, &mut remarks)
-    };
-    let (train, sides) = read(&arrays.train, Part::Train)?;
-    let mut extra = |pair: &Option<ArrayPair<T>>, part| {
-        let Some(pair) = pair else { return Ok(None) };
-        let (read, own) = read(pair, part)?;
-        arrays::check_alike(&train, &sides, &read, &own)?;
-        Ok(Some(read))
-    };
-    let (validation, test) = (extra(&arrays.validation, Part::Validation)?, extra(&arrays.test, Part::Test)?);
-    let groups = arrays.groups.as_ref().map(|groups| {
-        let series = open(groups, Part::Train)?;
-        arrays::groups(series, train.rows, settings.missing)
-    });
-    let labels = found.labels(settings.labels, train.label_width);
-    let groups = groups.transpose()?;
-    Ok(Raw { inputs: RawInputs::Array { sides }, labels, train, validation, test, groups, remarks })
-}
-
-/// The shape of a row as the network takes it.
-fn shape_of(raw: &Raw, settings: &DataSettings) -> Result<Vec<u32>, DataError> {
-    let natural = match &raw.inputs {
-        RawInputs::Array { sides } => match sides.as_slice() {
-            &[height, width] => vec![height, width, 1],
-            sides => sides.to_vec(),
-        },
-        RawInputs::Columns(_) => vec![raw.inputs.values() as u32],
-    };
-    let Some(setting) = &settings.shape else { return Ok(natural) };
-    let got = raw.inputs.values();
-    let product = setting.iter().try_fold(1_usize, |product, &side| product.checked_mul(side as usize));
-    if product == Some(got) && matches!(setting.len(), 1 | 3) {
-        return Ok(setting.clone());
-    }
-    let sides = |shape: &[u32]| Sides(shape.iter().map(|&side| u64::from(side)).collect());
-    let (shape, setting) = (sides(&natural), sides(setting));
-    Err(DataError::ShapeSetting { file: raw.train.features.clone(), shape, got, setting })
 }
 
 impl Raw {

@@ -13,7 +13,7 @@ use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
 use super::array::Array;
-use super::error::{Candidates, DataError, Origin};
+use super::error::{Candidates, DataError, Origin, shown};
 use super::idx::hex;
 use super::npy;
 use super::source::{self, Length, Source};
@@ -65,6 +65,25 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Array, DataError> {
         return Err(no_such_array(origin, name, &names));
     };
     npy::read(open_entry(origin, file, file_bytes, entry)?)
+}
+
+/// Opens the array of an archive that has no other.
+pub(super) fn open_only(path: &Path) -> Result<Array, DataError> {
+    let archive = Origin::file(path.to_owned());
+    let (mut file, file_bytes) = source::open_file(&archive)?;
+    let entries = directory(&archive, &mut file, file_bytes)?;
+    match entries.as_slice() {
+        [entry] => open(path, &entry.name.clone()),
+        entries => {
+            let names: Vec<_> = entries.iter().take(20).map(|entry| shown(bare(&entry.name))).collect();
+            let what = format!(
+                "it is an archive of {} arrays ({}); save the features alone, as a .npy file",
+                entries.len(),
+                names.join(", ")
+            );
+            Err(DataError::Unsupported { file: archive, what })
+        }
+    }
 }
 
 /// The error of an array that is not there.

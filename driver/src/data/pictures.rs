@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
+use broadsweep_common::dataset::ROW_VALUES_MAX;
 use png::{ColorType, Transformations};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -30,7 +31,11 @@ pub(super) struct Pictures {
     /// Height, width, channels; channels as the study says, or as the first picture has them.
     shape: Option<[usize; 3]>,
     channels: Option<usize>,
+    /// Whether the study says it.
+    is_said: bool,
     classes: Words,
+    /// What people should know, though it is no error.
+    pub(super) remarks: Vec<String>,
 }
 
 /// One picture: channels 1 or 3.
@@ -48,14 +53,22 @@ impl Pictures {
             Some(&[height, width, channels]) => Some([height as usize, width as usize, channels as usize]),
             _ => None,
         };
-        Self { shape, channels: shape.map(|[.., channels]| channels), classes: Words::new(CLASSES_MAX) }
+        let channels = shape.map(|[.., channels]| channels);
+        Self { shape, channels, is_said: shape.is_some(), classes: Words::new(CLASSES_MAX), remarks: Vec::new() }
     }
 
     /// Reads the pictures of one part: those of each folder in the order of their names.
     pub(super) fn read(&mut self, folder: &Path) -> Result<RawPart, DataError> {
         let origin = Origin::file(folder.to_owned());
         let mut spool: Option<SpoolWriter> = None;
-        for (class, files) in list(&origin)? {
+        let (classes, others) = list(&origin)?;
+        if others > 0 {
+            let files = crate::results::show::counted(others, "file");
+            self.remarks.push(format!(
+                "{origin}: {files} and folders that are no pictures of a class (.png, .jpg, .jpeg in its folder) left out"
+            ));
+        }
+        for (class, files) in classes {
             let place = || ValuePlace::Row { file: origin.clone(), row: 0, column: 0 };
             let known = self.classes.known(&class);
             let class = known.or_else(|| self.classes.add(&class, place));
@@ -99,7 +112,7 @@ impl Pictures {
         match (channels, picture.channels) {
             (1, 1) | (3, 3) => Ok(picture.bytes),
             (3, 1) => Ok(picture.bytes.iter().flat_map(|&grey| [grey; 3]).collect()),
-            (1, 3) if self.is_said() => Ok(picture.bytes.as_chunks().0.iter().copied().map(grey).collect()),
+            (1, 3) if self.is_said => Ok(picture.bytes.as_chunks().0.iter().copied().map(grey).collect()),
             (1, 3) => unsupported(format!(
                 "the picture has colours, and the first one has none; write shape = [{}, {}, 3] in [data] to have all of \
                  them in colour, or 1 instead of 3 for grey",
@@ -111,20 +124,21 @@ impl Pictures {
         }
     }
 
-    fn is_said(&self) -> bool {
-        self.shape.is_some() && self.channels == Some(1)
-    }
-
     /// What all parts have in common.
-    pub(super) fn finish(self) -> (RawInputs, RawLabels) {
+    pub(super) fn finish(self) -> (RawInputs, RawLabels, Vec<String>) {
         let sides = self.shape.unwrap_or_default().map(|side| side as u32).to_vec();
-        (RawInputs::Array { sides }, targets::of_words(&self.classes, None))
+        (RawInputs::Array { sides }, targets::of_names(&self.classes), self.remarks)
     }
 }
 
 /// The one row of one picture, for a model that takes pictures of this shape.
 pub(super) fn read_one(file: &Origin, shape: &[u32], outputs: usize) -> Result<Spool, DataError> {
     let bytes = Pictures::new(Some(shape)).fit(file, read(file)?)?;
+    let sides = Sides(shape.iter().map(|&side| u64::from(side)).collect());
+    if sides.0.iter().product::<u64>() != bytes.len() as u64 {
+        let what = format!("it has {} values, and the model takes rows of {sides}", bytes.len());
+        return Err(DataError::Unsupported { file: file.clone(), what });
+    }
     let mut spool = SpoolWriter::new(file.clone(), bytes.len(), outputs);
     let cells: Vec<f64> = bytes.into_iter().map(f64::from).collect();
     spool.row(&cells, &vec![0.0; outputs])?;
@@ -136,15 +150,21 @@ fn grey([red, green, blue]: [u8; 3]) -> u8 {
     ((weighted + 500) / 1000) as u8
 }
 
-/// The folders of the classes and the pictures in each, in the order of their names.
-fn list(origin: &Origin) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
-    let mut classes = Vec::new();
+/// The folders of the classes and the pictures in each, in the order of their names; and how much else there is.
+fn list(origin: &Origin) -> Result<(Vec<(String, Vec<PathBuf>)>, u64), DataError> {
+    let (mut classes, mut others) = (Vec::new(), 0);
     for path in entries(origin, &origin.path)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') || !path.is_dir() {
+        if name.starts_with('.') {
             continue;
         }
-        let files: Vec<_> = entries(origin, &path)?.into_iter().filter(|path| is_picture(path)).collect();
+        if !path.is_dir() {
+            others += 1;
+            continue;
+        }
+        let all = entries(origin, &path)?.into_iter().filter(|path| !is_hidden(path));
+        let (files, rest): (Vec<_>, Vec<_>) = all.partition(|path| is_picture(path));
+        others += rest.len() as u64;
         if !files.is_empty() {
             classes.push((name, files));
         }
@@ -154,7 +174,7 @@ fn list(origin: &Origin) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
             "it has no folders with pictures (.png, .jpg, .jpeg); each class needs a folder of its own".to_owned();
         return Err(DataError::Split { file: origin.clone(), what });
     }
-    Ok(classes)
+    Ok((classes, others))
 }
 
 fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -175,8 +195,16 @@ fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    ["png", "jpg", "jpeg"].contains(&ending.as_str()) && !is_hidden
+    ["png", "jpg", "jpeg"].contains(&ending.as_str()) && path.is_file()
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// Whether a picture of so many pixels may be a row.
+fn is_row(height: usize, width: usize) -> bool {
+    height.saturating_mul(width) <= ROW_VALUES_MAX / 3
 }
 
 /// Decodes one file, by what it is and not by what it is called.
@@ -211,6 +239,9 @@ fn read_png(content: &[u8]) -> Result<Picture, png::DecodingError> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(content), limits);
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info()?;
+    if !is_row(reader.info().height as usize, reader.info().width as usize) {
+        return Err(png::DecodingError::LimitsExceeded);
+    }
     let size = reader.output_buffer_size().filter(|&bytes| bytes <= 4 * SIDE_MAX * SIDE_MAX);
     let mut bytes = vec![0; size.ok_or(png::DecodingError::LimitsExceeded)?];
     let info = reader.next_frame(&mut bytes)?;
@@ -230,11 +261,15 @@ fn read_jpeg(content: &[u8]) -> Result<Picture, zune_jpeg::errors::DecodeErrors>
     let options = DecoderOptions::default().set_use_unsafe(false).set_max_width(SIDE_MAX).set_max_height(SIDE_MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(content), options);
     decoder.decode_headers()?;
+    let info = decoder.info();
+    let size = info.map_or((0, 0), |info| (usize::from(info.height), usize::from(info.width)));
+    if !is_row(size.0, size.1) {
+        return Err(zune_jpeg::errors::DecodeErrors::FormatStatic("more pixels than a row may have"));
+    }
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (space, channels) = if is_grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
     let bytes = decoder.decode()?;
-    let info = decoder.info();
-    let (height, width) = info.map_or((0, 0), |info| (usize::from(info.height), usize::from(info.width)));
+    let (height, width) = size;
     Ok(Picture { height, width, channels, bytes })
 }

@@ -169,6 +169,16 @@ impl Fitting<'_> {
                 if constant.len() == 1 { "it" } else { "them" }
             ));
         }
+        let vanished: Vec<_> = numbers()
+            .filter(|&cell| self.settings.scaling == ScalingKind::Standard && each.deviation(cell) <= 0.0)
+            .filter(|&cell| each.least(cell) < each.largest(cell))
+            .collect();
+        if !vanished.is_empty() {
+            let are = self.listed(&vanished, "has values", "have values");
+            remarks.push(format!(
+                "{file}: {are} so small that nothing is left of their spread; multiply them in the file"
+            ));
+        }
         if self.settings.scaling != ScalingKind::None || self.element == Element::U8 {
             return;
         }

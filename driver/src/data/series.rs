@@ -87,7 +87,13 @@ impl Series {
     /// The array with the next row; none behind the last.
     fn current(&mut self) -> Result<Option<&mut Array>, DataError> {
         if self.open.is_none() && self.next < self.arrays.len() {
-            self.open = Some((self.arrays[self.next])()?);
+            let array = (self.arrays[self.next])()?;
+            let (file, rows) = &self.known[self.next];
+            if array.rows() != *rows || array.sides().0[1..] != self.sides[..] {
+                let what = "it changed while it was read; run again once nobody writes it".to_owned();
+                return Err(DataError::Split { file: file.clone(), what });
+            }
+            self.open = Some(array);
             self.next += 1;
         }
         Ok(self.open.as_mut())

@@ -80,15 +80,31 @@ impl Names {
     /// Where a column stands.
     pub(super) fn find(&self, file: &Origin, column: &ColumnName) -> Result<usize, DataError> {
         match column {
-            ColumnName::Name(name) => self.places.get(name).copied().ok_or_else(|| {
-                let candidates = Candidates::of(name, &self.all);
-                DataError::NoSuchColumn { file: file.clone(), column: name.clone(), candidates }
-            }),
+            ColumnName::Name(name) => {
+                self.places.get(name).copied().or_else(|| self.nameless(name)).ok_or_else(|| {
+                    let candidates = Candidates::of(name, &self.all);
+                    DataError::NoSuchColumn { file: file.clone(), column: name.clone(), candidates }
+                })
+            }
             ColumnName::Number(number) if *number <= self.all.len() => Ok(number - 1),
             ColumnName::Number(number) => {
                 let what = format!("there is no column {number}: it has {}", self.all.len());
                 Err(DataError::Dialect { file: file.clone(), line: None, what })
             }
+        }
+    }
+
+    /// The column without a name that is called by its number.
+    fn nameless(&self, number: &str) -> Option<usize> {
+        let place = number.parse::<usize>().ok()?.checked_sub(1)?;
+        self.all.get(place).is_some_and(String::is_empty).then_some(place)
+    }
+
+    /// How the column at this place is found in another table.
+    pub(super) fn reference(&self, place: usize) -> ColumnName {
+        match self.all.get(place) {
+            Some(name) if !name.is_empty() => ColumnName::Name(name.clone()),
+            _ => ColumnName::Number(place + 1),
         }
     }
 

@@ -20,9 +20,19 @@ fn is_class(value: f64) -> bool {
     value.fract() == 0.0 && value.abs() <= (1_u64 << 53) as f64
 }
 
-/// The classes of a column of words. Whole numbers are in their order, however they are written; words in theirs.
-pub(super) fn of_words(words: &Words, column: Option<String>) -> RawLabels {
-    let number = |word: &str| word.replace(',', ".").parse::<f64>().ok().map(|number| number as i64);
+/// The classes of a column of a table: where all words are whole numbers, they are in their order, however they are
+/// written; else words are in theirs.
+pub(super) fn of_column(words: &Words, column: String) -> RawLabels {
+    let whole = |word: &str| word.parse().ok().filter(|&number| is_class(number)).map(|number| number as i64);
+    of_words(words, Some(column), whole)
+}
+
+/// The classes of words without a table: numbers only as programs write them, so that `01` and `1` are two.
+pub(super) fn of_names(words: &Words) -> RawLabels {
+    of_words(words, None, |word| word.parse::<i64>().ok().filter(|number| number.to_string() == word))
+}
+
+fn of_words(words: &Words, column: Option<String>, number: impl Fn(&str) -> Option<i64>) -> RawLabels {
     let numbers: Option<Vec<i64>> = words.names().map(number).collect();
     let Some(numbers) = numbers else {
         let (names, order) = words.sorted();
@@ -91,7 +101,7 @@ mod tests {
         for word in words {
             list.add(word, place);
         }
-        let RawLabels::Classes { names, of, .. } = of_words(&list, None) else { panic!("no classes") };
+        let RawLabels::Classes { names, of, .. } = of_column(&list, String::new()) else { panic!("no classes") };
         (names, of)
     }
 

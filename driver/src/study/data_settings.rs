@@ -15,7 +15,7 @@ pub struct DataSettings {
     pub layout: Option<ImageLayout>,
     /// Training rows that are drawn (by the study's seed) and held out for validation.
     pub validation: HeldOut,
-    /// Training rows that are drawn before these, and become the test rows.
+    /// Training rows that are drawn after these, and become the test rows.
     pub test_rows: HeldOut,
     /// Whether each class is held out in its share. Unwritten: shares are, counts are not.
     pub stratified: Option<bool>,
@@ -74,7 +74,7 @@ impl DataSettings {
 pub enum HeldOut {
     /// So many.
     Count(u64),
-    /// This share of them, above 0 and below 1; of a share of a row, the nearest number of rows.
+    /// This share of them, above 0 and below 1; of a share of a row, the nearest number of rows, or fewer where classes or groups do not allow so many.
     Share(f64),
 }
 
@@ -264,13 +264,13 @@ pub type PartPaths = PartArrays<PathBuf>;
 pub type PartNames = PartArrays<String>;
 
 /// `scaling`: how features are scaled. The columns of a table, and of an array whose rows are no images, each by
-/// themselves; all values of images together. Unwritten, pixels (idx) are scaled to `unit` and everything else is left as
+/// themselves; all values of images together. Unwritten, pixels (idx, pictures) are scaled to `unit` and everything else is left as
 /// it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScalingKind {
     /// Left as they are.
     None,
-    /// To 0 .. 1, from the least and largest of the training rows, or from `range`; bytes of images (idx) from 0 .. 255.
+    /// To 0 .. 1, from the least and largest of the training rows, or from `range`; bytes of images (idx, pictures) from 0 .. 255.
     Unit,
     /// To -0.5 .. 0.5, likewise.
     Centered,

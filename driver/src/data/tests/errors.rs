@@ -74,8 +74,9 @@ fn sizes_that_no_memory_holds_are_refused_before_memory_is_taken() {
     let claim = idx(0x0e, &[4_000_000_000, 1 << 24], &[0; 8]);
     let short = "x is too short: its header says (4000000000, 16777216) of f64, 536870912000000000 bytes of values, but \
                  8 follow; copy or download it again";
-    let counts = "x has 4000000000 rows, but y has 1; each row of features needs its label";
-    for (want, x) in [(short, claim.clone()), (counts, gz(&claim))] {
+    let packed = "x is too large: its header says (4000000000, 16777216) of f64, more than its packed bytes can become; copy \
+                  or download it again";
+    for (want, x) in [(short, claim.clone()), (packed, gz(&claim))] {
         assert_eq!(error(&[("x", x), ("y", labels(&[0]))], &idx_xy(), LABELS), want);
     }
     let wide = idx(8, &[1, 1 << 24, 2], &[]);

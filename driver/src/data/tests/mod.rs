@@ -4,9 +4,11 @@ mod errors;
 mod formats;
 mod fuzz;
 mod mnist;
+mod pictures;
 mod recording;
 mod same_bytes;
 mod tables;
+mod unlike;
 
 use std::io::Write as _;
 use std::path::PathBuf;
