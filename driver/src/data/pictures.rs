@@ -150,8 +150,11 @@ fn grey([red, green, blue]: [u8; 3]) -> u8 {
     ((weighted + 500) / 1000) as u8
 }
 
+/// What a class is called, and its pictures.
+type Class = (String, Vec<PathBuf>);
+
 /// The folders of the classes and the pictures in each, in the order of their names; and how much else there is.
-fn list(origin: &Origin) -> Result<(Vec<(String, Vec<PathBuf>)>, u64), DataError> {
+fn list(origin: &Origin) -> Result<(Vec<Class>, u64), DataError> {
     let (mut classes, mut others) = (Vec::new(), 0);
     for path in entries(origin, &origin.path)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
