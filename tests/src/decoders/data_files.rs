@@ -20,7 +20,7 @@ use super::{file, folder};
 const TRIALS: &str = include_str!("../../studies/original.csv");
 
 /// Loads the study's data, once as classes and once as values; what is loaded can be opened.
-pub(super) fn load(source: &DataSource) {
+fn load(source: &DataSource) {
     let kinds = [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)];
     for ((labels, scaling), missing) in kinds.into_iter().zip([Missing::Mean, Missing::Drop]) {
         let validation = HeldOut::Count(1);
@@ -66,7 +66,7 @@ pub(super) fn csv(bytes: &[u8]) {
 }
 
 /// A table whose label is called so.
-pub(super) fn table(file: &str, format: TableFormat) -> DataSource {
+fn table(file: &str, format: TableFormat) -> DataSource {
     DataSource::Table(TableSource {
         files: PartFiles { train: vec![file.into()], validation: None, test: None },
         format,
