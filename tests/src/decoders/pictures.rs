@@ -6,8 +6,8 @@ use broadsweep_driver::data::input;
 
 use super::{Bound, file};
 
-/// A picture of so few bytes may have many pixels.
-pub(super) const PICTURE: Bound = Bound { fixed: 8 << 20, per_byte: 64 * 1032 };
+/// A picture of few bytes may be a row of 16 Mi values, each of which takes 8 bytes, and 8 more while it is kept.
+pub(super) const PICTURE: Bound = Bound { fixed: 256 << 20, per_byte: 0 };
 
 /// A picture, for a model that takes such ones.
 pub(super) fn picture(bytes: &[u8]) {
