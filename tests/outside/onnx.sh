@@ -11,42 +11,23 @@
 #                       (unset: in a temporary folder, which goes afterwards)
 #     BROADSWEEP=FILE   the program (unset: built in release mode)
 set -euo pipefail
-export LC_ALL=C.UTF-8
+outside=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/rivals/common.sh
+. "$outside/../rivals/common.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
+export LC_ALL=C.UTF-8 # names of columns and classes
 
-fail() {
-    echo "onnx.sh: $*" >&2
-    exit 1
-}
-
-command -v cargo >/dev/null || fail "cargo is missing: models are made by a test; install Rust"
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || fail "Python 3.11 or later is needed, with its venv module"
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-venv=${VENV:-$work/venv}
-if ! "$venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("onnxruntime"))' 2>/dev/null; then
-    echo "installing onnxruntime into $venv"
-    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
-    "$venv/bin/pip" install --quiet numpy onnxruntime || fail "onnxruntime could not be installed"
-fi
-
+need cargo "models are made by a test; install Rust"
+need_module onnxruntime numpy onnxruntime
+need_broadsweep
 cd "$root"
-if [[ -z ${BROADSWEEP:-} ]]; then
-    cargo build --release --locked --package broadsweep-driver
-    BROADSWEEP=${CARGO_TARGET_DIR:-$root/target}/release/broadsweep
-fi
-[[ -x $BROADSWEEP ]] || fail "$BROADSWEEP is not a program"
 
 echo "making models of every kind"
 BROADSWEEP_MADE_UP=$work/models cargo test --locked --package broadsweep-driver --lib models_of_every_kind \
     >"$work/made.txt" 2>&1 || fail "no models were made: $(tail -n 5 "$work/made.txt")"
 
 echo "training small models"
-"$venv/bin/python" "$here/onnx_models.py" studies "$work/studies"
+"$venv/bin/python" "$outside/onnx_models.py" studies "$work/studies"
 for study in "$work/studies"/*/study.toml; do
     folder=$(dirname "$study")
     "$BROADSWEEP" tune "$study" --local 1 --cache-dir "$work/cache" --out "$folder/run" --quiet >"$work/tuned.txt" 2>&1 ||
@@ -57,4 +38,4 @@ for study in "$work/studies"/*/study.toml; do
 done
 
 echo
-"$venv/bin/python" "$here/onnx_models.py" compare "$BROADSWEEP" "$work/models"/*
+"$venv/bin/python" "$outside/onnx_models.py" compare "$BROADSWEEP" "$work/models"/*

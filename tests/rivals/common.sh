@@ -1,4 +1,4 @@
-# What the scripts here begin with. They source it; alone it does nothing.
+# What the scripts here begin with, and some in tests/outside. They source it; alone it does nothing.
 #
 # It gives them: `here` and `root`, the folders of the scripts and of the project; `work`, a temporary folder that goes
 # with the script; `venv`, the Python environment that VENV names, or one in `work`; and what stands below.
@@ -49,6 +49,18 @@ sys.exit(not all(u.find_spec(name.removesuffix("-cpu")) for name in sys.argv[1:]
     names=$(IFS='|' && echo "$*")
     grep -E "^($names)[<=]" "$here/requirements.txt" >"$work/requirements.txt"
     "$venv/bin/pip" install --quiet -r "$work/requirements.txt" || fail "$what could not be installed"
+}
+
+need_module() { # MODULE PACKAGE...: sees to it that `venv` has the module, which these packages bring
+    local module=$1
+    shift
+    need python3 "the other side is a Python program; install Python 3.11 or later, with its venv module"
+    if "$venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec(sys.argv[1]))' "$module" 2>/dev/null; then
+        return
+    fi
+    echo "installing $* into $venv"
+    python3 -m venv "$venv" || fail "python3 cannot make $venv: is its venv module installed?"
+    "$venv/bin/pip" install --quiet "$@" || fail "$* could not be installed"
 }
 
 # The program to measure, as BROADSWEEP: what that names already, or one that is built now.
