@@ -1,12 +1,12 @@
 //! The values of an array behind its header, whatever format wrote that: sizes checked, numbers decoded, row-major.
 
 use broadsweep_common::dataset::ROW_VALUES_MAX;
-use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
 use super::error::{DataError, Origin, Sides};
 use super::number::Number;
 use super::rows::Cells;
-use super::source::{BUFFER_BYTES, Length, Source};
+use super::source::{BUFFER_BYTES, Behind, Length, Source};
+use super::strips::Strips;
 
 /// What an array's header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub(super) struct Array {
     rows: usize,
     row_values: usize,
     rows_left: usize,
-    /// The values of an array whose first side varies fastest, turned: bytes of them, row after row.
-    turned: Option<Vec<u8>>,
+    /// Of an array whose first side varies fastest, once its values are read.
+    strips: Option<Strips>,
     buffer: Vec<u8>,
 }
 
@@ -58,8 +58,8 @@ impl Array {
             too_large(format!("rows of {} values; at most {ROW_VALUES_MAX} are read", Sides(row_sides.into())))
         })?;
         let (rows, row_values) = (rows as usize, row_values as usize);
-        let (turned, buffer) = (None, Vec::new());
-        let array = Self { rows, row_values, rows_left: rows, source, header, turned, buffer };
+        let (strips, buffer) = (None, Vec::new());
+        let array = Self { rows, row_values, rows_left: rows, source, header, strips, buffer };
         array.check_length()?;
         Ok(array)
     }
@@ -134,13 +134,7 @@ impl Array {
         let rows = rows_max.min(self.rows_left);
         let row_bytes = self.row_values * self.header.number.bytes();
         if self.header.fortran && self.row_values > 1 {
-            self.turn()?;
-        }
-        if let Some(turned) = &self.turned {
-            let start = (self.rows - self.rows_left) * row_bytes;
-            take(&turned[start..start + rows * row_bytes]);
-            self.rows_left -= rows;
-            return Ok(rows);
+            return self.read_across(rows, take);
         }
         let mut left = rows * row_bytes;
         // Whole values: no type's size divides the buffer of words.
@@ -164,65 +158,30 @@ impl Array {
         Ok(rows)
     }
 
+    /// The same of an array whose first side varies fastest.
+    fn read_across(&mut self, rows: usize, mut take: impl FnMut(&[u8])) -> Result<usize, DataError> {
+        if self.strips.is_none() {
+            let (start, bytes) = (self.header.header_bytes, self.bytes());
+            // That there are so many is known, or found while they are unpacked.
+            let bytes = u64::try_from(bytes).map_err(|_| self.short(self.source.length().bytes_max()))?;
+            let (file, start) = match self.source.behind(start, bytes)? {
+                Behind::At(file, start) => (file, start),
+                Behind::Short(got) => return Err(self.short(got)),
+                Behind::Long => return Err(self.long()),
+            };
+            let sides = self.header.sides.0.iter().map(|&side| side as usize);
+            self.strips = Some(Strips::new(file, start, sides.collect(), self.header.number.bytes()));
+        }
+        let first = self.rows - self.rows_left;
+        let read = self.strips.iter_mut().try_for_each(|strips| strips.read(first..first + rows, &mut take));
+        read.map_err(|error| DataError::of_file(&self.source.file, error))?;
+        self.rows_left -= rows;
+        Ok(rows)
+    }
+
     /// Finds the end of the file. This has a decompressor check its sum too, which stands there.
     fn check_end(&mut self) -> Result<(), DataError> {
         if self.source.fill(&mut [0])? > 0 { Err(self.long()) } else { Ok(()) }
-    }
-
-    /// Reads the whole array, and lays its values out row after row.
-    fn turn(&mut self) -> Result<(), DataError> {
-        if self.turned.is_some() {
-            return Ok(());
-        }
-        let bytes = self.read_all()?;
-        let sides: Vec<usize> = self.header.sides.0.iter().map(|&side| side as usize).collect();
-        let too_large = |what: String| DataError::TooLarge { file: self.source.file.clone(), what };
-        /// Values of so many bytes in the order of rows.
-        macro_rules! turned {
-            ($bytes:literal) => {{
-                let (values, _) = bytes.as_chunks::<$bytes>();
-                let view = ArrayView::from_shape(IxDyn(&sides).f(), values);
-                let view = view.map_err(|error| too_large(error.to_string()))?;
-                view.iter().flatten().copied().collect()
-            }};
-        }
-        self.turned = Some(match self.header.number.bytes() {
-            1 => turned!(1),
-            2 => turned!(2),
-            4 => turned!(4),
-            8 => turned!(8),
-            _ => return Err(too_large("words in Fortran order are not read; write them in C order".to_owned())),
-        });
-        Ok(())
-    }
-
-    fn read_all(&mut self) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new();
-        // What the header asks for, but never more than the file can hold.
-        let claimed = self.bytes().min(u128::from(self.source.length().bytes_max()));
-        let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
-        let mut left = self.bytes();
-        if !self.source.is_packed() {
-            bytes.try_reserve_exact(claimed).map_err(|_| self.no_memory())?;
-        }
-        while left > 0 {
-            let want = left.min(BUFFER_BYTES as u128) as usize;
-            let start = bytes.len();
-            bytes.try_reserve(want).map_err(|_| self.no_memory())?;
-            bytes.resize(start + want, 0);
-            let got = self.source.fill(&mut bytes[start..])?;
-            left -= got as u128;
-            if got < want {
-                return Err(self.short((self.bytes() - left) as u64));
-            }
-        }
-        self.check_end()?;
-        Ok(bytes)
-    }
-
-    fn no_memory(&self) -> DataError {
-        let what = format!("there is no memory for {} of {}", self.header.sides, self.header.number.name());
-        DataError::TooLarge { file: self.source.file.clone(), what }
     }
 
     fn short(&self, got: u64) -> DataError {

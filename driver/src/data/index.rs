@@ -19,7 +19,7 @@ use broadsweep_common::schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use super::destination::Destination;
-use super::{Archive, DataError, Loaded};
+use super::{Archive, DataError, Loaded, pictures};
 use crate::study::{DataSettings, DataSource, PartArrays, PartFiles};
 
 /// What a file system's clock may be too coarse to tell apart: FAT notes every other second.
@@ -76,7 +76,8 @@ struct Stamp {
 #[derive(Serialize, Deserialize)]
 struct Note {
     key: Digest,
-    files: Vec<(PathBuf, Stamp)>,
+    /// Of the files that were read.
+    stamps: Digest,
     header: Header,
     schema: Option<Schema>,
     held_out: [Vec<u32>; 2],
@@ -112,7 +113,7 @@ impl From<&Metadata> for Stamp {
 }
 
 impl Reading {
-    /// Nothing where nothing is kept, and of pictures, which are too many files to look at.
+    /// Nothing where nothing is kept.
     fn of(
         destination: &Destination,
         settings: &DataSettings,
@@ -127,11 +128,16 @@ impl Reading {
         // Another program may read the same files in another way.
         let program = Stamp::of(&std::env::current_exe().ok()?).ok()?;
         let key = format!("{:?}", (&settings, files, study_seed, &folder, program));
-        let named = named_files(&settings.source)?.into_iter().map(|path| folder.join(path));
-        let all = named.chain(files.paths().map(Path::to_owned));
+        let named = named_files(&settings.source, &folder)?;
+        let all = named.into_iter().chain(files.paths().map(Path::to_owned));
         let files = all.map(|path| Stamp::of(&path).map(|stamp| (path, stamp))).collect::<io::Result<_>>().ok()?;
         let [notes, blobs] = ["loaded", "blobs"].map(|name| cache.join(name));
         Some(Self { notes, blobs, key: Digest::of(key.as_bytes()), began, files })
+    }
+
+    /// Names the files as they were.
+    fn stamps(&self) -> Option<Digest> {
+        codec::encode(&self.files).ok().map(|encoded| Digest::of(&encoded))
     }
 
     fn path(&self) -> PathBuf {
@@ -143,8 +149,8 @@ impl Reading {
         if destination.rehashes() {
             return None;
         }
-        let Note { key, files, header, schema, held_out, remarks, bytes, blocks } = read_note(&self.path())?;
-        if key != self.key || files != self.files {
+        let Note { key, stamps, header, schema, held_out, remarks, bytes, blocks } = read_note(&self.path())?;
+        if key != self.key || stamps != self.stamps()? {
             return None;
         }
         let manifest = Manifest::checked(bytes, blocks).ok()?;
@@ -164,7 +170,7 @@ impl Reading {
         }
         let note = Note {
             key: self.key,
-            files: self.files.clone(),
+            stamps: self.stamps().ok_or(io::ErrorKind::InvalidData)?,
             header: loaded.header.clone(),
             schema: loaded.schema.clone(),
             held_out: loaded.held_out.clone(),
@@ -208,24 +214,29 @@ fn read_note(path: &Path) -> Option<Note> {
     codec::decode(encoded).ok()
 }
 
-/// The files that a study names; nothing for folders of them.
-fn named_files(source: &DataSource) -> Option<Vec<&PathBuf>> {
-    match source {
-        DataSource::Idx(paths) | DataSource::Npy(paths) => Some(array_files(paths)),
-        DataSource::Npz { files, .. } => Some(part_files(files)),
-        DataSource::Table(table) => Some(part_files(&table.files)),
-        DataSource::Images { .. } => None,
-    }
+/// The files that a study names, and of folders of pictures all that is in them.
+fn named_files(source: &DataSource, folder: &Path) -> Option<Vec<PathBuf>> {
+    let named = match source {
+        DataSource::Idx(paths) | DataSource::Npy(paths) => array_files(paths),
+        DataSource::Npz { files, .. } => part_files(files),
+        DataSource::Table(table) => part_files(&table.files),
+        DataSource::Images { train, validation, test } => {
+            let mut all = Vec::new();
+            for part in [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten() {
+                all.extend(pictures::all_files(&folder.join(part)).ok()?);
+            }
+            return Some(all);
+        }
+    };
+    Some(named.into_iter().map(|path| folder.join(path)).collect())
 }
 
 fn part_files(files: &PartFiles) -> Vec<&PathBuf> {
-    let extra = [&files.validation, &files.test].into_iter().flatten().flatten();
-    files.train.iter().chain(extra).collect()
+    files.each().map(|(_, file)| file).collect()
 }
 
 fn array_files(arrays: &PartArrays<PathBuf>) -> Vec<&PathBuf> {
-    let pairs = [Some(&arrays.train), arrays.validation.as_ref(), arrays.test.as_ref()].into_iter().flatten();
-    let files = pairs.flat_map(|pair| pair.features.iter().chain(&pair.labels));
+    let files = arrays.pairs().flat_map(|(_, pair)| pair.features.iter().chain(&pair.labels));
     files.chain(arrays.groups.iter().flatten()).collect()
 }
 

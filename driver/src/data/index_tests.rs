@@ -128,3 +128,25 @@ fn old_notes_make_room_for_new_ones() {
     let kept = fs::read_dir(folder.path().join("loaded")).unwrap().count();
     assert!(kept <= NOTES_MAX, "{kept}");
 }
+
+#[test]
+fn of_pictures_every_folder_and_file_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, name) in [("cat", "a.png"), ("dog", "b.JPG"), ("dog", "notes.txt")] {
+        let class = folder.path().join("train").join(class);
+        fs::create_dir_all(&class).unwrap();
+        fs::write(class.join(name), name).unwrap();
+    }
+    let settings = DataSettings::of(DataSource::Images { train: "train".into(), validation: None, test: None });
+    let read = || Reading::of(&cache(&folder), &settings, &Archive::default(), 1, folder.path()).unwrap();
+    let first = read();
+    let mut names: Vec<_> = first.files.iter().map(|(path, _)| path.strip_prefix(folder.path()).unwrap()).collect();
+    names.sort();
+    let wanted = ["train", "train/cat", "train/cat/a.png", "train/dog", "train/dog/b.JPG"];
+    assert_eq!(names, wanted.map(Path::new));
+    assert_eq!(first.stamps(), read().stamps());
+    fs::write(folder.path().join("train/dog/c.png"), "more").unwrap();
+    assert_ne!(first.stamps(), read().stamps());
+    fs::remove_dir_all(folder.path().join("train")).unwrap();
+    assert!(Reading::of(&cache(&folder), &settings, &Archive::default(), 1, folder.path()).is_none());
+}

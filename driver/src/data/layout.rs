@@ -49,7 +49,7 @@ fn beyond(file: &Origin, schema: &Schema, row: u32, (place, value): (usize, f64)
     };
     let column = name.map_or_else(|| format!("value {place}"), |name| format!("the column `{name}`"));
     let what = format!(
-        "{value:e} in {column} of row {row} (counted from 0) lies so far outside of the training rows that it is no 32-bit \
+        "{value:e} in {column} of row {row} (counted from 0, over all files of its part) lies so far outside of the training rows that it is no 32-bit \
          number once scaled; repair it, or leave the row out"
     );
     DataError::Split { file: file.clone(), what }

@@ -2,13 +2,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `source` | a file as a stream of bytes, unpacked |
+//! | `source`, `ahead` | a file as a stream of bytes, unpacked; on a thread of its own where it is large |
 //! | `text`, `dialect`, `table`, `cells` | tables that are text: their encoding, how they are written, rows, cells |
 //! | `parquet` | tables in Parquet |
 //! | `any_table` | tables of either kind |
 //! | `columns`, `words`, `ordered` | what the columns of tables are, found while they are read |
 //! | `idx`, `npy`, `npz` | the headers of arrays |
-//! | `array`, `series`, `arrays`, `number` | the values behind them |
+//! | `array`, `strips`, `series`, `arrays`, `number` | the values behind them |
 //! | `pictures` | folders of pictures |
 //! | `named` | what a study names, opened and looked through |
 //! | `rows`, `spool` | raw rows on their way, and rows that are needed again |
@@ -27,6 +27,7 @@
 //! Rows are read in passes, some at a time: once to see what they are, once for the statistics of those that are trained
 //! on, once to lay them out. Tables are parsed in the first of these passes only.
 
+mod ahead;
 mod any_table;
 mod array;
 mod arrays;
@@ -56,6 +57,7 @@ mod source;
 mod split;
 mod spool;
 mod statistics;
+mod strips;
 mod table;
 mod targets;
 #[cfg(test)]

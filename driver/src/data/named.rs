@@ -17,7 +17,7 @@ use crate::study::{ArrayPair, DataSettings, DataSource, ImageLayout, PartArrays,
 
 /// Reads what the study names.
 pub(super) fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
-    match &settings.source {
+    let mut raw = match &settings.source {
         DataSource::Idx(paths) => read_paths(paths, settings, folder, idx::open),
         DataSource::Npy(paths) => read_paths(paths, settings, folder, npy::open),
         DataSource::Npz { files, arrays } => read_archives(files, arrays, settings, folder),
@@ -31,7 +31,45 @@ pub(super) fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataEr
             let (inputs, labels, remarks) = pictures.finish();
             Ok(Raw { inputs, labels, train, validation, test, groups: None, remarks })
         }
+    }?;
+    raw.remarks.extend(repeated(&settings.source, folder));
+    Ok(raw)
+}
+
+/// Says which rows are read twice, because their file is named twice.
+fn repeated(source: &DataSource, folder: &Path) -> Vec<String> {
+    let named: Vec<(Part, &PathBuf)> = match source {
+        DataSource::Idx(paths) | DataSource::Npy(paths) => {
+            paths.pairs().flat_map(|(part, pair)| pair.features.iter().map(move |path| (part, path))).collect()
+        }
+        // Parts without files of their own are other arrays of the same files.
+        DataSource::Npz { files, .. } => files.each().collect(),
+        DataSource::Table(table) => table.files.each().collect(),
+        DataSource::Images { train, validation, test } => {
+            let parts =
+                [(Part::Train, Some(train)), (Part::Validation, validation.as_ref()), (Part::Test, test.as_ref())];
+            parts.into_iter().filter_map(|(part, path)| path.map(|path| (part, path))).collect()
+        }
+    };
+    let mut seen: Vec<(Part, PathBuf)> = Vec::new();
+    let mut remarks = Vec::new();
+    for (part, path) in named {
+        let path = folder.join(path);
+        let Ok(real) = path.canonicalize() else { continue };
+        match seen.iter().find(|(_, other)| *other == real) {
+            Some((first, _)) if *first == part => {
+                remarks.push(format!("{}: named twice, so that each of its rows counts twice", path.display()));
+            }
+            Some((first, _)) => remarks.push(format!(
+                "{}: its rows are {} rows and {} rows too, so that errors look better than they are",
+                path.display(),
+                first,
+                part
+            )),
+            None => seen.push((part, real)),
+        }
     }
+    remarks
 }
 
 fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {

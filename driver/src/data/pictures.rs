@@ -180,6 +180,17 @@ fn list(origin: &Origin) -> Result<(Vec<Class>, u64), DataError> {
     Ok((classes, others))
 }
 
+/// The folder of a part, those of its classes, and the pictures in them: whatever decides what is read.
+pub(super) fn all_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let origin = Origin::file(folder.to_owned());
+    let mut all = vec![folder.to_owned()];
+    for path in entries(&origin, folder)?.into_iter().filter(|path| !is_hidden(path) && path.is_dir()) {
+        all.extend(entries(&origin, &path)?.into_iter().filter(|path| is_picture(path)));
+        all.push(path);
+    }
+    Ok(all)
+}
+
 fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotADirectory => {

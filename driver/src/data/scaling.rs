@@ -62,6 +62,7 @@ impl Fitting<'_> {
                 Ok(())
             })?;
         }
+        let each = each.settled();
         let mut remarks = Vec::new();
         let scales = match fixed {
             Some(scale) => vec![scale; if self.are_images { 1 } else { cells }],
@@ -71,6 +72,7 @@ impl Fitting<'_> {
         if !self.are_images {
             self.remark(&each, &file, &mut remarks);
         }
+        remark_targets(&targets, self.settings.scales_targets, &part.labels, &mut remarks);
         let targets = targets_of(&targets, self.settings.scales_targets, self.outputs, &part.labels)?;
         let inputs = self.inputs_of(scales, &each, &file)?;
         Ok(Fitted { inputs, targets, remarks })
@@ -282,6 +284,25 @@ fn unit(low: f64, high: f64) -> Scale {
 
 fn centered(low: f64, high: f64) -> Scale {
     Scale { center: low + (high - low) / 2.0, spread: high - low }
+}
+
+/// Says where targets are all the same, and where 32 bits do not tell them apart.
+fn remark_targets(each: &Statistics, scales: bool, file: &Origin, remarks: &mut Vec<String>) {
+    for output in 0..each.len() {
+        let (least, largest) = (each.least(output), each.largest(output));
+        let which =
+            if each.len() > 1 { format!(" of output {} (counted from 1)", output + 1) } else { String::new() };
+        if least >= largest {
+            remarks.push(format!(
+                "{file}: all training targets{which} are {least}, so that there is nothing to be learned"
+            ));
+        } else if !scales && collapses(each, output) {
+            remarks.push(format!(
+                "{file}: the training targets{which} are so close together that 32-bit numbers do not tell them apart (from \
+                 {least} to {largest}); leave target_scaling = \"none\" out, and they are centered in 64 bits first"
+            ));
+        }
+    }
 }
 
 fn targets_of(each: &Statistics, scales: bool, outputs: usize, file: &Origin) -> Result<Vec<Scale>, DataError> {

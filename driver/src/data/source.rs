@@ -1,10 +1,11 @@
 //! A data file as a stream of bytes: opened with care, unpacked if it is gzip or zstd, read without trust in its length.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 
 use flate2::bufread::GzDecoder;
 
+use super::ahead::Ahead;
 use super::error::{DataError, Origin};
 
 /// The first two bytes of gzip. Names are not looked at: a renamed file is read as what it is.
@@ -15,6 +16,8 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Bytes that one byte of deflate can become at most (zlib technical details, Adler).
 const DEFLATE_RATIO_MAX: u64 = 1032;
+/// Bytes of a file that is read ahead.
+const AHEAD_BYTES_MIN: u64 = 4 << 20;
 /// Bytes read at a time; a multiple of every number's size.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 
@@ -24,6 +27,18 @@ pub(super) struct Source {
     pub(super) file: Origin,
     reader: Box<dyn Read>,
     length: Length,
+    /// The file itself, where its bytes are read as they are.
+    plain: Option<File>,
+}
+
+/// The rest of a source, to be read at any place.
+pub(super) enum Behind {
+    /// It has as many bytes as wanted, which begin there.
+    At(File, u64),
+    /// It has only so many.
+    Short(u64),
+    /// It has more.
+    Long,
 }
 
 /// What is known of a source's length before it is read.
@@ -75,22 +90,28 @@ impl Source {
         let mut start = Vec::with_capacity(ZSTD_MAGIC.len());
         (&mut opened).take(ZSTD_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
         opened.rewind().map_err(failed)?;
+        let plain = opened.try_clone().map_err(failed)?;
         let buffered = BufReader::with_capacity(BUFFER_BYTES, opened);
-        Ok(if start.starts_with(&GZIP_MAGIC) {
-            Self::new(file, Box::new(Members::Inside(GzDecoder::new(buffered))), Length::unpacked(bytes))
-        } else if start == ZSTD_MAGIC {
+        // What is small is read sooner than a thread starts.
+        let runs_ahead = bytes >= AHEAD_BYTES_MIN;
+        if start.starts_with(&GZIP_MAGIC) {
+            let reader = boxed(runs_ahead, Members::Inside(GzDecoder::new(buffered))).map_err(failed)?;
+            return Ok(Self::new(file, reader, Length::unpacked(bytes)));
+        }
+        if start == ZSTD_MAGIC {
             let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(failed)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
+            let reader = boxed(runs_ahead, decoder).map_err(failed)?;
             // A frame may repeat one byte without an end: nothing bounds what it becomes.
-            Self::new(file, Box::new(decoder), Length::AtMost(u64::MAX))
-        } else {
-            Self::new(file, Box::new(buffered), Length::Exactly(bytes))
-        })
+            return Ok(Self::new(file, reader, Length::AtMost(u64::MAX)));
+        }
+        let reader = boxed(runs_ahead, buffered).map_err(failed)?;
+        Ok(Self { plain: Some(plain), ..Self::new(file, reader, Length::Exactly(bytes)) })
     }
 
     /// A source of which something else knows the length.
     pub(super) fn new(file: Origin, reader: Box<dyn Read>, length: Length) -> Self {
-        Self { file, reader, length }
+        Self { file, reader, length, plain: None }
     }
 
     /// What is known of the length of the whole.
@@ -117,10 +138,39 @@ impl Source {
         Ok(filled)
     }
 
+    /// What follows a header of so many bytes, which has been read: `bytes` of it are wanted, and no more should be there.
+    /// What is packed is unpacked into a file without a name.
+    pub(super) fn behind(&mut self, header_bytes: u64, bytes: u64) -> Result<Behind, DataError> {
+        if let Some(plain) = self.plain.take() {
+            return Ok(Behind::At(plain, header_bytes));
+        }
+        let file = self.file.clone();
+        let failed = |source| DataError::Spool { file: file.clone(), folder: std::env::temp_dir(), source };
+        let mut unpacked = tempfile::tempfile().map_err(failed)?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut left = bytes;
+        while left > 0 {
+            let want = left.min(BUFFER_BYTES as u64) as usize;
+            let got = self.fill(&mut buffer[..want])?;
+            unpacked.write_all(&buffer[..got]).map_err(failed)?;
+            left -= got as u64;
+            if got < want {
+                return Ok(Behind::Short(bytes - left));
+            }
+        }
+        // The end has a decompressor check its sum.
+        Ok(if self.fill(&mut [0])? > 0 { Behind::Long } else { Behind::At(unpacked, 0) })
+    }
+
     /// What a failure to read means.
     fn failed(&self, error: io::Error) -> DataError {
         if self.is_packed() { DataError::of_packed(&self.file, error) } else { DataError::of_file(&self.file, error) }
     }
+}
+
+/// A reader, on a thread of its own or here.
+fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read>> {
+    Ok(if runs_ahead { Box::new(Ahead::of(reader)?) } else { Box::new(reader) })
 }
 
 impl Read for Source {

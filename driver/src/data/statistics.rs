@@ -8,6 +8,8 @@ use super::scaling::RowCells;
 pub(super) struct Statistics {
     rows: u64,
     bytes: Vec<Bytes>,
+    /// Rows of bytes that are not yet among these.
+    waiting: Vec<u8>,
     numbers: Vec<Numbers>,
     cells: usize,
 }
@@ -18,6 +20,80 @@ struct Bytes {
     largest: u8,
     sum: u64,
     squares: u64,
+}
+
+/// Bytes side by side that are summed at once.
+const LANES: usize = 16;
+/// Bytes one behind the other that are: a lane's sum stays below 2^16.
+const DEEP: usize = 256;
+
+/// Bytes of the rows that wait to be summed, unless one row has more.
+const WAITING_BYTES_MAX: usize = 256 << 10;
+
+/// So many bytes side by side while they are summed.
+struct Lanes {
+    least: [u8; LANES],
+    largest: [u8; LANES],
+    sums: [u16; LANES],
+    squares: [u32; LANES],
+}
+
+impl Lanes {
+    const NONE: Self = Self { least: [u8::MAX; LANES], largest: [0; LANES], sums: [0; LANES], squares: [0; LANES] };
+
+    /// One after another, at most [`DEEP`] of them. Loops over local arrays, of one step each: so they become
+    /// instructions for all lanes at once.
+    #[expect(clippy::needless_range_loop, reason = "pairs of iterators are left as calls")]
+    fn of<'b>(pieces: impl Iterator<Item = &'b [u8; LANES]>) -> Self {
+        let Self { mut least, mut largest, mut sums, mut squares } = Self::NONE;
+        for piece in pieces {
+            for lane in 0..LANES {
+                least[lane] = least[lane].min(piece[lane]);
+            }
+            for lane in 0..LANES {
+                largest[lane] = largest[lane].max(piece[lane]);
+            }
+            for lane in 0..LANES {
+                sums[lane] += u16::from(piece[lane]);
+            }
+            for lane in 0..LANES {
+                let byte = u16::from(piece[lane]);
+                squares[lane] += u32::from(byte * byte);
+            }
+        }
+        Self { least, largest, sums, squares }
+    }
+
+    fn each(&self) -> impl Iterator<Item = Bytes> {
+        (0..LANES).map(|lane| Bytes {
+            least: self.least[lane],
+            largest: self.largest[lane],
+            sum: u64::from(self.sums[lane]),
+            squares: u64::from(self.squares[lane]),
+        })
+    }
+}
+
+impl Bytes {
+    const NONE: Self = Self { least: u8::MAX, largest: 0, sum: 0, squares: 0 };
+
+    fn one(byte: u8) -> Self {
+        Self { least: byte, largest: byte, sum: byte.into(), squares: u64::from(byte) * u64::from(byte) }
+    }
+
+    /// The root of the mean squared difference from the mean of so many.
+    fn deviation(&self, count: u64) -> f64 {
+        // The count squared times the variance is a whole number.
+        let [count, sum, squares] = [count, self.sum, self.squares].map(u128::from);
+        libm::sqrt((count * squares - sum * sum) as f64) / count as f64
+    }
+
+    fn join(&mut self, other: Self) {
+        self.least = self.least.min(other.least);
+        self.largest = self.largest.max(other.largest);
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -34,24 +110,22 @@ struct Numbers {
 
 impl Statistics {
     pub(super) fn new(cells: usize) -> Self {
-        Self { rows: 0, bytes: Vec::new(), numbers: Vec::new(), cells }
+        Self { rows: 0, bytes: Vec::new(), waiting: Vec::new(), numbers: Vec::new(), cells }
     }
 
     pub(super) fn len(&self) -> usize {
         self.cells
     }
 
-    /// Adds one row; all of them are bytes, or all are numbers.
+    /// Adds one row; all of them are bytes, or all are numbers. What is asked for is known once all are [`Self::settled`].
     pub(super) fn add(&mut self, row: RowCells<'_>) {
         self.rows += 1;
         match row {
             RowCells::Bytes(row) => {
-                self.bytes.resize(self.cells, Bytes { least: u8::MAX, largest: 0, sum: 0, squares: 0 });
-                for (known, &value) in self.bytes.iter_mut().zip(row) {
-                    known.least = known.least.min(value);
-                    known.largest = known.largest.max(value);
-                    known.sum += u64::from(value);
-                    known.squares += u64::from(value) * u64::from(value);
+                self.waiting.extend_from_slice(row);
+                let is_deep = self.waiting.len() == DEEP * self.cells;
+                if is_deep || self.waiting.len() + self.cells > WAITING_BYTES_MAX {
+                    self.sum_up();
                 }
             }
             RowCells::Numbers(row) => {
@@ -71,6 +145,32 @@ impl Statistics {
                 }
             }
         }
+    }
+
+    /// All rows have been added.
+    pub(super) fn settled(mut self) -> Self {
+        self.sum_up();
+        self
+    }
+
+    /// Adds the rows of bytes that wait.
+    fn sum_up(&mut self) {
+        let Self { bytes, waiting, cells, .. } = self;
+        if waiting.is_empty() {
+            return;
+        }
+        bytes.resize(*cells, Bytes::NONE);
+        let whole = *cells / LANES * LANES;
+        for (nth, known) in bytes.chunks_exact_mut(LANES).enumerate() {
+            let pieces = waiting.chunks_exact(*cells).filter_map(|row| row[nth * LANES..].first_chunk());
+            known.iter_mut().zip(Lanes::of(pieces).each()).for_each(|(known, more)| known.join(more));
+        }
+        for row in waiting.chunks_exact(*cells) {
+            for (known, &byte) in bytes[whole..].iter_mut().zip(&row[whole..]) {
+                known.join(Bytes::one(byte));
+            }
+        }
+        waiting.clear();
     }
 
     /// Rows in which the cell is not missing.
@@ -93,12 +193,7 @@ impl Statistics {
     /// The root of the mean squared difference from the mean; 0 exactly of a constant.
     pub(super) fn deviation(&self, cell: usize) -> f64 {
         let rows = self.rows;
-        let of_bytes = |known: &Bytes| {
-            // Rows squared times the variance is a whole number.
-            let [rows, sum, squares] = [rows, known.sum, known.squares].map(u128::from);
-            libm::sqrt((rows * squares - sum * sum) as f64) / rows as f64
-        };
-        self.of(cell, of_bytes, |known| libm::sqrt(known.squares / rows as f64))
+        self.of(cell, |known| known.deviation(rows), |known| libm::sqrt(known.squares / rows as f64))
     }
 
     /// Whether a value of the cell changes where it is narrowed to 32 bits.
@@ -130,8 +225,7 @@ impl Numbers {
 /// What is known of all values together. Of images no value is missing, or it does not count.
 #[derive(Default)]
 pub(super) struct Together {
-    /// How often each byte occurs.
-    bytes: Vec<u64>,
+    bytes: Option<(u64, Bytes)>,
     numbers: Option<Numbers>,
 }
 
@@ -139,10 +233,13 @@ impl Together {
     pub(super) fn add(&mut self, row: RowCells<'_>) {
         match row {
             RowCells::Bytes(row) => {
-                self.bytes.resize(256, 0);
-                for &byte in row {
-                    self.bytes[usize::from(byte)] += 1;
+                let (count, known) = self.bytes.get_or_insert((0, Bytes::NONE));
+                *count += row.len() as u64;
+                let (pieces, rest) = row.as_chunks();
+                for pieces in pieces.chunks(DEEP) {
+                    Lanes::of(pieces.iter()).each().for_each(|more| known.join(more));
                 }
+                rest.iter().for_each(|&byte| known.join(Bytes::one(byte)));
             }
             RowCells::Numbers(row) => {
                 if let Some(own) = of_row(row) {
@@ -152,42 +249,28 @@ impl Together {
         }
     }
 
-    fn occurring(&self) -> impl DoubleEndedIterator<Item = (u128, u128)> {
-        let occurs = self.bytes.iter().enumerate().filter(|(_, count)| **count > 0);
-        occurs.map(|(byte, &count)| (byte as u128, u128::from(count)))
-    }
-
     pub(super) fn least(&self) -> f64 {
-        let of_bytes = || self.occurring().next().map_or(f64::NAN, |(byte, _)| byte as f64);
-        self.numbers.map_or_else(of_bytes, |known| known.least)
+        self.of(|_, known| f64::from(known.least), |known| known.least)
     }
 
     pub(super) fn largest(&self) -> f64 {
-        let of_bytes = || self.occurring().next_back().map_or(f64::NAN, |(byte, _)| byte as f64);
-        self.numbers.map_or_else(of_bytes, |known| known.largest)
+        self.of(|_, known| f64::from(known.largest), |known| known.largest)
     }
 
     pub(super) fn mean(&self) -> f64 {
-        let of_bytes = || {
-            let [count, sum, _] = self.sums();
-            sum as f64 / count as f64
-        };
-        self.numbers.map_or_else(of_bytes, |known| known.mean)
+        self.of(|count, known| known.sum as f64 / count as f64, |known| known.mean)
     }
 
     pub(super) fn deviation(&self) -> f64 {
-        let of_bytes = || {
-            let [count, sum, squares] = self.sums();
-            libm::sqrt((count * squares - sum * sum) as f64) / count as f64
-        };
-        self.numbers.map_or_else(of_bytes, |known| libm::sqrt(known.squares / known.count as f64))
+        self.of(|count, known| known.deviation(count), |known| libm::sqrt(known.squares / known.count as f64))
     }
 
-    /// How many bytes, their sum, and that of their squares.
-    fn sums(&self) -> [u128; 3] {
-        self.occurring().fold([0; 3], |[all, sum, squares], (byte, count)| {
-            [all + count, sum + byte * count, squares + byte * byte * count]
-        })
+    fn of(&self, bytes: impl FnOnce(u64, &Bytes) -> f64, numbers: impl FnOnce(&Numbers) -> f64) -> f64 {
+        match (&self.bytes, &self.numbers) {
+            (_, Some(known)) => numbers(known),
+            (Some((count, known)), None) => bytes(*count, known),
+            (None, None) => f64::NAN,
+        }
     }
 }
 
@@ -231,7 +314,7 @@ mod tests {
         for row in rows {
             statistics.add(RowCells::Numbers(row));
         }
-        statistics
+        statistics.settled()
     }
 
     #[test]
@@ -258,10 +341,39 @@ mod tests {
             each.add(RowCells::Bytes(&row));
             together.add(RowCells::Bytes(&row));
         }
+        let each = each.settled();
         assert_eq!([each.mean(0), each.deviation(0), each.deviation(1)], [15.0, 5.0, 0.0]);
         assert_eq!([together.least(), together.largest(), together.mean()], [10.0, 255.0, 135.0]);
         // numpy.std([10, 255, 20, 255])
         assert!((together.deviation() - 120.052_072_035_429_69).abs() < 1e-12);
+    }
+
+    #[test]
+    fn many_bytes_are_summed_as_one_by_one() {
+        let (rows, cells) = (2 * DEEP + 3, 2 * LANES + 5);
+        let byte = |row: usize, cell: usize| if cell == 3 { 255 } else { (row * 31 + cell * 7 + row / 19) as u8 };
+        let (mut each, mut together) = (Statistics::new(cells), Together::default());
+        for row in 0..rows {
+            let row: Vec<u8> = (0..cells).map(|cell| byte(row, cell)).collect();
+            each.add(RowCells::Bytes(&row));
+            together.add(RowCells::Bytes(&row));
+        }
+        let each = each.settled();
+        let mut all = Bytes::NONE;
+        for cell in 0..cells {
+            let mut known = Bytes::NONE;
+            (0..rows).for_each(|row| known.join(Bytes::one(byte(row, cell))));
+            let (sum, deviation) = (known.sum as f64, known.deviation(rows as u64));
+            assert_eq!([each.mean(cell), each.deviation(cell)], [sum / rows as f64, deviation], "{cell}");
+            assert_eq!([each.least(cell), each.largest(cell)], [known.least, known.largest].map(f64::from));
+            all.join(known);
+        }
+        let count = (rows * cells) as u64;
+        assert_eq!([together.mean(), together.deviation()], [all.sum as f64 / count as f64, all.deviation(count)]);
+        assert_eq!(each.deviation(3), 0.0);
+        let mut wide = Together::default();
+        wide.add(RowCells::Bytes(&vec![255; DEEP * LANES + 1]));
+        assert_eq!((wide.mean(), wide.deviation()), (255.0, 0.0));
     }
 
     #[test]

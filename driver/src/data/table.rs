@@ -12,7 +12,7 @@ use super::cells::{self, Cell};
 use super::dialect::{self, Squeezer, Written};
 use super::error::{Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
-use super::text;
+use super::text::{self, NotInEncoding};
 use crate::study::{ColumnName, Dialect};
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
@@ -232,6 +232,10 @@ impl Table {
             csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 let what = format!("a line of more than {LINE_BYTES_MAX} bytes; is a quote not closed?");
                 DataError::TooLarge { file: self.file.clone(), what }
+            }
+            csv::ErrorKind::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<NotInEncoding>()) => {
+                let line = Some(self.reader.position().line());
+                DataError::Dialect { file: self.file.clone(), line, what: error.to_string() }
             }
             csv::ErrorKind::Io(error) if self.packed => DataError::of_packed(&self.file, error),
             csv::ErrorKind::Io(error) => DataError::of_file(&self.file, error),

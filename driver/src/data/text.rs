@@ -2,7 +2,8 @@
 
 use std::io::{self, Cursor, Read};
 
-use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use thiserror::Error;
 
 use super::error::{DataError, Origin};
 use super::source::{BUFFER_BYTES, Source};
@@ -106,6 +107,11 @@ fn check_kind(file: &Origin, start: &[u8], encoding: Option<&Encoding>) -> Resul
     }
 }
 
+/// Bytes that stand for no letter in the encoding of this name.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("bytes that are no text in {0}; write the encoding that the file has, or save it as UTF-8")]
+pub(super) struct NotInEncoding(pub(super) &'static str);
+
 /// Text of another encoding on its way to UTF-8.
 struct Decoded {
     source: Box<dyn Read>,
@@ -114,6 +120,7 @@ struct Decoded {
     /// Bytes of `raw` that are to be decoded.
     left: std::ops::Range<usize>,
     is_last: bool,
+    is_wrong: bool,
     is_over: bool,
     text: Vec<u8>,
     given: usize,
@@ -128,6 +135,7 @@ impl Decoded {
             raw: vec![0; BUFFER_BYTES],
             left: 0..0,
             is_last: false,
+            is_wrong: false,
             is_over: false,
             text: Vec::new(),
             given: 0,
@@ -142,18 +150,26 @@ impl Decoded {
             }
             self.text.resize(2 * BUFFER_BYTES, 0);
             let raw = &self.raw[self.left.clone()];
-            let (result, read, written, _) = self.decoder.decode_to_utf8(raw, &mut self.text, self.is_last);
+            let decoder = &mut self.decoder;
+            let (result, read, written) =
+                decoder.decode_to_utf8_without_replacement(raw, &mut self.text, self.is_last);
             self.text.truncate(written);
             (self.left.start, self.given) = (self.left.start + read, 0);
-            self.is_over = self.is_last && result == CoderResult::InputEmpty;
+            self.is_wrong = matches!(result, DecoderResult::Malformed(..));
+            self.is_over = self.is_wrong || self.is_last && result == DecoderResult::InputEmpty;
         }
         Ok(())
     }
 }
 
 impl Read for Decoded {
+    /// Ends with [`NotInEncoding`] behind the last letter before bytes that stand for none.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.fill()?;
+        if self.is_wrong && self.given == self.text.len() && !buffer.is_empty() {
+            let encoding = self.decoder.encoding().name();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, NotInEncoding(encoding)));
+        }
         let bytes = buffer.len().min(self.text.len() - self.given);
         buffer[..bytes].copy_from_slice(&self.text[self.given..self.given + bytes]);
         self.given += bytes;
@@ -198,6 +214,16 @@ mod tests {
         let long: String = (0..100_000).map(|place| if place % 7 == 0 { 'ß' } else { 'a' }).collect();
         let latin: Vec<u8> = long.chars().map(|letter| letter as u32 as u8).collect();
         assert_eq!(text(&latin, Some("iso-8859-1")).unwrap(), long);
+    }
+
+    #[test]
+    fn bytes_that_stand_for_no_letter_are_refused_and_not_replaced() {
+        let mut wide: Vec<u8> = "a,b\n1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        wide.extend([0x00, 0xd8, 0x31, 0x00]);
+        for (bytes, encoding) in [(b"a,b\n1,\x81\x01\n".to_vec(), "shift_jis"), (wide, "utf-16le")] {
+            let refused = text(&bytes, Some(encoding)).unwrap_err();
+            assert!(refused.contains("that are no text in"), "{refused}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use broadsweep_common::dataset::Part;
 use broadsweep_common::model::Loss;
 
 /// The `[data]` table. Paths are as written in the study; relative ones start at the study file's folder.
@@ -236,6 +237,16 @@ pub struct PartFiles {
     pub test: Option<Vec<PathBuf>>,
 }
 
+impl PartFiles {
+    /// All files, and the part that each is of.
+    pub fn each(&self) -> impl Iterator<Item = (Part, &PathBuf)> {
+        let of = |part| move |file| (part, file);
+        let train = self.train.iter().map(of(Part::Train));
+        let validation = self.validation.iter().flatten().map(of(Part::Validation));
+        train.chain(validation).chain(self.test.iter().flatten().map(of(Part::Test)))
+    }
+}
+
 /// The arrays of a data set, as paths or as names in an archive. The rows of several follow one another.
 #[derive(Clone, Debug)]
 pub struct PartArrays<T> {
@@ -247,6 +258,15 @@ pub struct PartArrays<T> {
     pub test: Option<ArrayPair<T>>,
     /// A number for each training row: rows with the same one stay together when rows are held out.
     pub groups: Option<Vec<T>>,
+}
+
+impl<T> PartArrays<T> {
+    /// The arrays of each part that there is.
+    pub fn pairs(&self) -> impl Iterator<Item = (Part, &ArrayPair<T>)> {
+        let extra = [(Part::Validation, &self.validation), (Part::Test, &self.test)];
+        let extra = extra.into_iter().filter_map(|(part, pair)| pair.as_ref().map(|pair| (part, pair)));
+        std::iter::once((Part::Train, &self.train)).chain(extra)
+    }
 }
 
 /// Features and their labels.

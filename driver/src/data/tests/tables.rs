@@ -189,7 +189,7 @@ fn a_value_that_no_scaling_brings_into_32_bits_is_named() {
     ]);
     let settings = DataSettings { scaling: ScalingKind::Standard, ..csv(true) };
     let refused = folder.load(&settings, LabelKind::Classes).unwrap_err();
-    assert!(refused.starts_with("test.csv: 1e300 in the column `a` of row 0 (counted from 0)"), "{refused}");
+    assert!(refused.starts_with("test.csv: 1e300 in the column `a` of row 0 (counted from 0, over all"), "{refused}");
 }
 
 #[test]
@@ -202,6 +202,21 @@ fn targets_get_mean_0_and_variance_1_in_training_unless_the_study_says_otherwise
     assert_eq!(values(loaded, Part::Train).1, [-1.0, 1.0]);
     let loaded = load_text(text, &DataSettings { scales_targets: false, ..numbers }).unwrap();
     assert_eq!((loaded.header.target_scaling.len(), values(loaded, Part::Train).1), (0, vec![100_000.0, 300_000.0]));
+}
+
+#[test]
+fn targets_that_are_all_the_same_or_become_so_are_named() {
+    let numbers = |scales_targets| DataSettings { labels: LabelKind::Numbers, scales_targets, ..csv(false) };
+    let constant = load_text("a,label\n1,7\n2,7\n", &numbers(true)).unwrap().remarks;
+    assert!(constant.iter().any(|remark| remark.contains("all training targets are 7")), "{constant:?}");
+    let close = "a,label\n1,1700000000.01\n2,1700000000.02\n";
+    let remarks = load_text(close, &numbers(false)).unwrap().remarks;
+    assert!(
+        remarks.iter().any(|remark| remark.contains("do not tell them apart (from 1700000000.01")),
+        "{remarks:?}"
+    );
+    let scaled = load_text(close, &numbers(true)).unwrap().remarks;
+    assert!(!scaled.iter().any(|remark| remark.contains("training targets")), "{scaled:?}");
 }
 
 #[test]

@@ -89,3 +89,23 @@ fn an_archive_that_has_nothing_of_the_study_is_named() {
     let refused = folder.load(&settings(DataSource::Npz { files, arrays: xy() }), LabelKind::Classes).unwrap_err();
     assert!(refused.starts_with("b.npz: it has none of the arrays that the study names"), "{refused}");
 }
+
+#[test]
+fn a_file_that_is_named_twice_is_remarked() {
+    let folder = Folder::with(&[("a", column(&[1, 2, 3])), ("y", labels(&[0, 1, 0]))]);
+    let train = ArrayPair { features: vec!["a".into(), "./a".into()], labels: vec!["y".into(), "y".into()] };
+    let twice = settings(DataSource::Npy(PartArrays { train, ..xy() }));
+    let loaded = folder.load(&twice, LabelKind::Classes).unwrap();
+    assert!(
+        loaded.remarks.iter().any(|remark| remark.contains("each of its rows counts twice")),
+        "{:?}",
+        loaded.remarks
+    );
+    let both = PartArrays { train: pair("a", "y"), test: Some(pair("a", "y")), ..xy() };
+    let loaded = folder.load(&settings(DataSource::Npy(both)), LabelKind::Classes).unwrap();
+    let wanted = "its rows are training rows and test rows too, so that errors look better than they are";
+    assert!(loaded.remarks.iter().any(|remark| remark.ends_with(wanted)), "{:?}", loaded.remarks);
+    let alone = PartArrays { train: pair("a", "y"), ..xy() };
+    let loaded = folder.load(&settings(DataSource::Npy(alone)), LabelKind::Classes).unwrap();
+    assert!(!loaded.remarks.iter().any(|remark| remark.contains("twice") || remark.contains("better")));
+}

@@ -1,0 +1,161 @@
+//! Reads ahead on a thread of its own: a file is read, or unpacked, while what came before is worked on.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+/// Bytes of a piece.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that wait to be taken.
+const PIECES_MAX: usize = 4;
+
+/// The bytes of a reader that runs ahead.
+pub(super) struct Ahead {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    /// Gives pieces back to be filled again.
+    emptied: SyncSender<Vec<u8>>,
+    piece: Vec<u8>,
+    given: usize,
+    is_over: bool,
+}
+
+impl Ahead {
+    /// Starts to read. The thread ends with the reader, with its first error, or soon after this is dropped.
+    ///
+    /// # Errors
+    /// What the system said: there may be no thread to be had.
+    pub(super) fn of(reader: impl Read + Send + 'static) -> io::Result<Self> {
+        let (filled, pieces) = sync_channel(PIECES_MAX);
+        // Room for all pieces that there are: nobody waits to give one back.
+        let (emptied, empty) = sync_channel(PIECES_MAX + 2);
+        thread::Builder::new().name("read ahead".to_owned()).spawn(move || run(reader, &filled, &empty))?;
+        Ok(Self { pieces, emptied, piece: Vec::new(), given: 0, is_over: false })
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.given == self.piece.len() && !self.is_over {
+            let stopped = |_| io::Error::other("its reader stopped");
+            match self.pieces.recv().map_err(stopped).and_then(|piece| piece) {
+                Ok(piece) => {
+                    self.is_over = piece.is_empty();
+                    let emptied = std::mem::replace(&mut self.piece, piece);
+                    self.given = 0;
+                    // A thread that has ended needs none.
+                    let _ = self.emptied.try_send(emptied);
+                }
+                Err(error) => {
+                    self.is_over = true;
+                    return Err(error);
+                }
+            }
+        }
+        let bytes = buffer.len().min(self.piece.len() - self.given);
+        buffer[..bytes].copy_from_slice(&self.piece[self.given..self.given + bytes]);
+        self.given += bytes;
+        Ok(bytes)
+    }
+}
+
+/// Passes pieces on, up to the end or an error.
+fn run(mut reader: impl Read, filled: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    loop {
+        let mut piece = empty.try_recv().unwrap_or_default();
+        piece.resize(PIECE_BYTES, 0);
+        let (mut bytes, mut error, mut is_over) = (0, None, false);
+        while bytes < piece.len() && error.is_none() && !is_over {
+            match reader.read(&mut piece[bytes..]) {
+                Ok(more) => (bytes, is_over) = (bytes + more, more == 0),
+                Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+                Err(failed) => error = Some(failed),
+            }
+        }
+        piece.truncate(bytes);
+        if bytes > 0 && filled.send(Ok(piece)).is_err() {
+            return;
+        }
+        if let Some(error) = error {
+            // Whoever was to hear it is gone.
+            let _ = filled.send(Err(error));
+            return;
+        }
+        if is_over {
+            // An empty piece is the end.
+            let _ = filled.send(Ok(Vec::new()));
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Bytes in pieces of odd sizes, then an error if there is one.
+    struct Odd {
+        bytes: Cursor<Vec<u8>>,
+        calls: usize,
+        error: Option<&'static str>,
+    }
+
+    impl Read for Odd {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = buffer.len().min(self.calls * 1001 % 70_000 + 1);
+            match (self.bytes.read(&mut buffer[..most])?, self.error) {
+                (0, Some(error)) => Err(io::Error::other(error)),
+                (read, _) => Ok(read),
+            }
+        }
+    }
+
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count).map(|place| (place * 31 + place / 257) as u8).collect()
+    }
+
+    #[test]
+    fn the_same_bytes_come_and_an_error_stands_behind_those_before_it() {
+        for count in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, 5 * PIECE_BYTES + 7] {
+            for error in [None, Some("broken")] {
+                let want = bytes(count);
+                let odd = Odd { bytes: Cursor::new(want.clone()), calls: 0, error };
+                let mut ahead = Ahead::of(odd).unwrap();
+                let mut got = Vec::new();
+                let ended = ahead.read_to_end(&mut got).map_err(|error| error.to_string());
+                assert!(got == want, "{count} {error:?}");
+                assert_eq!(ended.err().as_deref(), error);
+                assert_eq!(ahead.read(&mut [0; 9]).unwrap(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_read_ahead_and_nothing_once_nobody_takes_it() {
+        struct Endless(Arc<AtomicU64>);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.fetch_add(buffer.len() as u64, Ordering::SeqCst);
+                Ok(buffer.len())
+            }
+        }
+        let read = Arc::new(AtomicU64::new(0));
+        let mut ahead = Ahead::of(Endless(Arc::clone(&read))).unwrap();
+        ahead.read_exact(&mut [0; 10]).unwrap();
+        drop(ahead);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Arc::strong_count(&read) > 1 {
+            assert!(Instant::now() < deadline, "the thread goes on");
+            thread::yield_now();
+        }
+        assert!(read.load(Ordering::SeqCst) <= ((PIECES_MAX + 3) * PIECE_BYTES) as u64);
+    }
+}
