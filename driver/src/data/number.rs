@@ -58,16 +58,24 @@ impl Number {
         matches!(self, Self::Ascii(_) | Self::Unicode(_))
     }
 
-    /// The word in the bytes of one value.
+    /// The word in the bytes of one value. What is no text stands there by its numbers, so that no two words become one.
     pub(super) fn word(self, bytes: &[u8], big_endian: bool) -> String {
         if let Self::Unicode(_) = self {
             let letter =
                 |bytes: &[u8; 4]| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) };
             let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
-            letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            let mut word = String::new();
+            for letter in letters {
+                match char::from_u32(letter) {
+                    Some(letter) => word.push(letter),
+                    None => word.push_str(&format!("\\u{{{letter:x}}}")),
+                }
+            }
+            word
         } else {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
+            let own = &bytes[..end];
+            std::str::from_utf8(own).map_or_else(|_| own.escape_ascii().to_string(), str::to_owned)
         }
     }
 
@@ -147,6 +155,14 @@ mod tests {
                 assert_eq!(decoded(number, &big, true), want, "{} big", number.name());
             }
         }
+    }
+
+    #[test]
+    fn words_that_are_no_text_stay_apart() {
+        let word = |bytes: &[u8]| Number::Ascii(3).word(bytes, false);
+        assert_eq!([word(b"ok\0"), word("\u{e9}a".as_bytes())], ["ok", "\u{e9}a"]);
+        assert_eq!([word(b"a\xe9\0"), word(b"a\xe8\0")], ["a\\xe9", "a\\xe8"]);
+        assert_eq!(Number::Unicode(1).word(&0xd800_u32.to_le_bytes(), false), "\\u{d800}");
     }
 
     #[test]
