@@ -57,7 +57,7 @@ pub(super) fn open(mut source: Source, encoding: Option<&str>) -> Result<Text, D
     start.truncate(got);
     let given = encoding.and_then(|name| Encoding::for_label(name.as_bytes()));
     let marked = Encoding::for_bom(&start);
-    check_kind(&file, &start, given.or(marked.map(|(encoding, _)| encoding)))?;
+    check_kind(&file, &start, marked.map(|(encoding, _)| encoding).or(given))?;
     let encoding = marked.map_or(given.unwrap_or(UTF_8), |(encoding, _)| encoding);
     let mark_bytes = marked.map_or(0, |(_, bytes)| bytes);
     let all = Cursor::new(start.split_off(mark_bytes)).chain(source);
@@ -202,6 +202,7 @@ mod tests {
             ("\u{feff}größe".as_bytes().to_vec(), None),
             (wide(u16::to_le_bytes), None),
             (wide(u16::to_be_bytes), None),
+            (wide(u16::to_le_bytes), Some("latin1")), // the mark says it better
             (wide(u16::to_le_bytes)[2..].to_vec(), Some("utf-16le")),
             (b"gr\xf6\xdfe".to_vec(), Some("latin1")),
         ] {
