@@ -19,6 +19,21 @@ pub struct Schema {
     pub element: Element,
     /// What is predicted.
     pub outputs: Outputs,
+    /// How the study said that its tables are written, if they are text: nothing of it for rows of other formats.
+    pub text: Dialect,
+}
+
+/// How the text of a table is written; what is not given is found by looking.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// Between two cells.
+    pub delimiter: Option<u8>,
+    /// Between the whole part of a number and its fraction: `.` or `,`.
+    pub decimal: Option<u8>,
+    /// Whether the first line names the columns.
+    pub header: Option<bool>,
+    /// The name of the text's encoding; UTF-8, or UTF-16 with a mark in front, unless it is given.
+    pub encoding: Option<String>,
 }
 
 /// The values of a raw row.
@@ -263,7 +278,7 @@ mod tests {
         let seconds = Scale { center: 1_700_000_050.0, spread: 100.0 };
         let columns = vec![number("seconds", seconds, None), color, number("size", Scale::NONE, Some(7.0))];
         let outputs = Outputs::Classes { column: None, names: vec!["no".to_owned(), "yes".to_owned()] };
-        Schema { shape: vec![4], inputs: Inputs::Columns(columns), element, outputs }
+        Schema { shape: vec![4], inputs: Inputs::Columns(columns), element, outputs, text: Dialect::default() }
     }
 
     fn prepared(schema: &Schema, cells: &[f64]) -> Vec<f32> {
@@ -302,7 +317,8 @@ mod tests {
         {
             let inputs = Inputs::Array { scales: vec![scale], fills: Vec::new(), channels_first: false };
             let outputs = Outputs::Values { names: vec!["output1".to_owned()], scales: vec![Scale::NONE] };
-            let schema = Schema { shape: vec![28, 28, 1], inputs, element: Element::U8, outputs };
+            let text = Dialect::default();
+            let schema = Schema { shape: vec![28, 28, 1], inputs, element: Element::U8, outputs, text };
             assert_eq!(schema.scaling(), Scaling::Uniform { factor: 1.0 / 255.0, offset });
             assert_eq!(schema.output_name(0), Some("output1"));
         }

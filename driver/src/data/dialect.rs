@@ -1,10 +1,11 @@
 //! How a table's text is written, found by looking at its beginning: delimiter, decimal mark, header line.
 
+use broadsweep_common::schema::Dialect;
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::cells;
 use super::error::{DataError, Origin, shown};
-use crate::study::{ColumnName, Dialect};
+use crate::study::ColumnName;
 
 /// What may stand between two cells, the likelier ones first.
 const DELIMITERS: [u8; 5] = [b',', b';', b'\t', b'|', b' '];

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, TargetKind, TargetScaling};
-use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Schema};
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Schema};
 use csv::{ReaderBuilder, Trim};
 
 use super::any_table::AnyTable;
@@ -15,7 +15,7 @@ use super::rows::{Batch, Cells, RowStream};
 use super::source::Source;
 use super::spool::{Spool, SpoolWriter};
 use super::{idx, npy, npz, pictures};
-use crate::study::{ColumnName, Dialect, PartFiles, TableFormat, TableSource};
+use crate::study::{ColumnName, PartFiles, TableFormat, TableSource};
 
 /// Rows that a model can be asked about.
 #[derive(Debug)]

@@ -18,7 +18,8 @@ fn schema() -> Schema {
     let columns = kinds.map(|(name, kind)| Column { name: name.to_owned(), kind }).to_vec();
     let names = vec!["no".to_owned(), "yes".to_owned()];
     let outputs = Outputs::Classes { column: Some("bought".to_owned()), names };
-    Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs }
+    let text = Dialect::default();
+    Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs, text }
 }
 
 fn features(rows: &InputRows) -> Vec<f32> {
@@ -83,7 +84,7 @@ fn what_a_table_lacks_or_has_beyond_the_model_is_named_with_its_line() {
 fn images(channels_first: bool) -> Schema {
     let inputs = Inputs::Array { scales: vec![Scale::NONE], fills: Vec::new(), channels_first };
     let outputs = Outputs::Values { names: vec!["output1".to_owned()], scales: vec![Scale::NONE] };
-    Schema { shape: vec![2, 1, 3], inputs, element: Element::U8, outputs }
+    Schema { shape: vec![2, 1, 3], inputs, element: Element::U8, outputs, text: Dialect::default() }
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn columns_whose_names_are_numbers_are_found_in_a_header_line_if_there_is_one() 
         |name: &str| Column { name: name.to_owned(), kind: ColumnKind::Number { scale: Scale::NONE, fill: None } };
     let outputs = Outputs::Values { names: vec!["y".to_owned()], scales: vec![Scale::NONE] };
     let inputs = Inputs::Columns(vec![column("1"), column("2")]);
-    let schema = Schema { shape: vec![2], inputs, element: Element::F32, outputs };
+    let schema = Schema { shape: vec![2], inputs, element: Element::F32, outputs, text: Dialect::default() };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
     for (text, want) in [("0,1,2\n9,5,6\n", [5.0, 6.0]), ("7,8\n", [7.0, 8.0])] {

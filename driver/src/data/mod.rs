@@ -70,10 +70,10 @@ use std::path::Path;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, TargetKind, TargetScaling};
-use broadsweep_common::schema::{Outputs, Schema};
+use broadsweep_common::schema::{Dialect, Outputs, Schema};
 use bytes::Bytes;
 
-use crate::study::{DataSettings, DataSource, HeldOut, LabelKind};
+use crate::study::{DataSettings, DataSource, HeldOut, LabelKind, TableFormat};
 
 use destination::Destination;
 use rows::{RawInputs, RawLabels, RawPart};
@@ -163,7 +163,7 @@ fn read_into(
     let fitted = fitting.fit(&mut raw.train, &parts)?;
     raw.remarks.extend(fitted.remarks);
     let outputs = raw.labels.outputs(fitted.targets);
-    let schema = Schema { shape, inputs: fitted.inputs, element, outputs };
+    let schema = Schema { shape, inputs: fitted.inputs, element, outputs, text: said_of_text(&settings.source) };
     let counted = |part| parts.iter().filter(|&&other| other == part).count();
     let rows_of = |extra: &Option<RawPart>| extra.as_ref().map_or(0, |part| part.rows);
     let rows = [
@@ -227,6 +227,19 @@ fn write(
 /// Whether bytes of images run from 0 to 255, whichever of them occur: the format says it.
 fn has_pixels(source: &DataSource) -> bool {
     matches!(source, DataSource::Idx(_) | DataSource::Images { .. })
+}
+
+/// What the study says of how its tables are written, if they are text.
+fn said_of_text(source: &DataSource) -> Dialect {
+    match source {
+        DataSource::Table(table) => match &table.format {
+            TableFormat::Text(said) => said.clone(),
+            TableFormat::Parquet => Dialect::default(),
+        },
+        DataSource::Idx(_) | DataSource::Npy(_) | DataSource::Npz { .. } | DataSource::Images { .. } => {
+            Dialect::default()
+        }
+    }
 }
 
 fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<TargetScaling> {

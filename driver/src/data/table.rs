@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use broadsweep_common::schema::Dialect;
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator, Trim};
 
 use super::cells::{self, Cell};
@@ -13,7 +14,7 @@ use super::dialect::{self, Squeezer, Written};
 use super::error::{Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
 use super::text::{self, NotInEncoding};
-use crate::study::{ColumnName, Dialect};
+use crate::study::ColumnName;
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
 const LINE_BYTES_MAX: u64 = 64 << 20;

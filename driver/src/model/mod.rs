@@ -36,8 +36,9 @@ use crate::results::rows::trial_metrics;
 use error::ModelError;
 use folder::ModelFiles;
 
-/// The newest form of `model.toml` that is read here, and the one that is written.
-pub const FORMAT: i64 = 1;
+/// The newest form of `model.toml` that is read here, and the one that is written. Form 1 says nothing of how tables are
+/// written, and is read as a model whose study said nothing of it.
+pub const FORMAT: i64 = 2;
 
 /// All that is known of a model beside its weights.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use broadsweep_common::dataset::{Element, ROW_VALUES_MAX, TargetKind};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
-use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Scale, Schema};
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
 use serde::Deserialize;
 use toml::Table;
 
@@ -53,11 +53,21 @@ struct Form {
 struct InputForm {
     shape: Vec<u32>,
     element: ElementForm,
+    text: Option<TextForm>,
     columns: Option<Vec<ColumnForm>>,
     channels_first: Option<bool>,
     scales: Option<Vec<Scale>>,
     #[serde(default)]
     fills: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextForm {
+    delimiter: Option<char>,
+    decimal: Option<char>,
+    header: Option<bool>,
+    encoding: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +114,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Described, ModelError> {
     let wrong = |what: String| ModelError::Wrong { path: path.to_owned(), what };
     let table: Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     match table.get("format").and_then(toml::Value::as_integer) {
-        Some(FORMAT) => {}
+        Some(1..=FORMAT) => {}
         Some(format) if format > FORMAT => return Err(ModelError::Newer { path: path.to_owned(), format }),
         _ => return Err(wrong(format!("it has no `format = {FORMAT}`"))),
     }
@@ -151,7 +161,7 @@ fn schema(input: InputForm, output: OutputForm) -> Result<Schema, String> {
         (Some(columns), None) if input.fills.is_empty() && input.channels_first.is_none() => {
             Inputs::Columns(self::columns(columns, values)?)
         }
-        (None, Some(scales)) => {
+        (None, Some(scales)) if input.text.is_none() => {
             let fills = input.fills;
             let fits = |count: usize| count == values || (count == 1 && values > 0);
             if !fits(scales.len()) || !(fills.is_empty() || fills.len() == values) {
@@ -165,7 +175,28 @@ fn schema(input: InputForm, output: OutputForm) -> Result<Schema, String> {
         }
         _ => return Err("[input] has to have either `columns`, or `scales` and `channels_first`".to_owned()),
     };
-    Ok(Schema { shape: input.shape, inputs, element, outputs: outputs(output)? })
+    let text = input.text.map_or(Ok(Dialect::default()), dialect)?;
+    Ok(Schema { shape: input.shape, inputs, element, outputs: outputs(output)?, text })
+}
+
+fn dialect(TextForm { delimiter, decimal, header, encoding }: TextForm) -> Result<Dialect, String> {
+    let mark = |key: &str, given: Option<char>, known: &[u8]| match given {
+        None => Ok(None),
+        Some(mark) => match known.iter().find(|&&byte| char::from(byte) == mark) {
+            Some(&byte) => Ok(Some(byte)),
+            None => Err(format!("[input] text: {mark:?} is no {key}")),
+        },
+    };
+    let (delimiter, decimal) = (mark("delimiter", delimiter, b",;\t| ")?, mark("decimal", decimal, b".,")?);
+    if delimiter == Some(b',') && decimal == Some(b',') {
+        return Err("[input] text: `delimiter` and `decimal` cannot both be a comma".to_owned());
+    }
+    match encoding {
+        Some(name) if encoding_rs::Encoding::for_label(name.as_bytes()).is_none() => {
+            Err(format!("[input] text: `{}` is no encoding", shown(&name)))
+        }
+        encoding => Ok(Dialect { delimiter, decimal, header, encoding }),
+    }
 }
 
 fn columns(forms: Vec<ColumnForm>, values: usize) -> Result<Vec<Column>, String> {

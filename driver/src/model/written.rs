@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use broadsweep_common::dataset::Element;
 use broadsweep_common::model::{Layer, Window};
-use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Scale, Schema};
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
 use toml::Value;
 
 use super::{About, FORMAT, TrainedModel};
@@ -66,6 +66,9 @@ fn input(text: &mut String, schema: &Schema) {
         Element::F32 => "numbers",
     };
     line(text, "element", &element.into());
+    if schema.text != Dialect::default() {
+        let _ = writeln!(text, "text = {} # as the study says", inline(&dialect_entries(&schema.text)));
+    }
     match &schema.inputs {
         Inputs::Columns(columns) => list(text, "columns", columns.iter().map(|column| inline(&entries(column)))),
         Inputs::Array { scales, fills, channels_first } => {
@@ -76,6 +79,18 @@ fn input(text: &mut String, schema: &Schema) {
             }
         }
     }
+}
+
+/// The keys that a study has for it, those that it gave.
+fn dialect_entries(Dialect { delimiter, decimal, header, encoding }: &Dialect) -> Vec<(&'static str, Value)> {
+    let mark = |mark: u8| Value::from(char::from(mark).to_string());
+    let entries = [
+        ("delimiter", delimiter.map(mark)),
+        ("decimal", decimal.map(mark)),
+        ("header", header.map(Value::from)),
+        ("encoding", encoding.clone().map(Value::from)),
+    ];
+    entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 fn output(text: &mut String, outputs: &Outputs) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use broadsweep_common::dataset::Part;
 use broadsweep_common::model::Loss;
+use broadsweep_common::schema::Dialect;
 
 /// The `[data]` table. Paths are as written in the study; relative ones start at the study file's folder.
 #[derive(Clone, Debug)]
@@ -202,19 +203,6 @@ pub enum TableFormat {
     Text(Dialect),
     /// Parquet.
     Parquet,
-}
-
-/// How the text of a table is written; what is not given is found by looking.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Dialect {
-    /// Between two cells.
-    pub delimiter: Option<u8>,
-    /// Between the whole part of a number and its fraction: `.` or `,`.
-    pub decimal: Option<u8>,
-    /// Whether the first line names the columns.
-    pub header: Option<bool>,
-    /// The name of the text's encoding; UTF-8, or UTF-16 with a mark in front, unless it is given.
-    pub encoding: Option<String>,
 }
 
 /// What a study calls a column.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use broadsweep_common::configuration::Value;
+use broadsweep_common::schema::Dialect;
 
 use super::data::read_files_of_parts;
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
-use super::{ColumnName, Dialect, TableFormat, TableSource};
+use super::{ColumnName, TableFormat, TableSource};
 
 /// Keys of every table.
 pub(super) const SOURCE: &[&str] = &[

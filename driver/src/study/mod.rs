@@ -58,8 +58,8 @@ use self::file::Spans;
 
 pub use self::cost::Cost;
 pub use self::data_settings::{
-    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, Extra, HeldOut, ImageLayout, LabelKind, Missing,
-    PartArrays, PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
+    ArrayPair, ColumnName, DataSettings, DataSource, Extra, HeldOut, ImageLayout, LabelKind, Missing, PartArrays,
+    PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
 };
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};

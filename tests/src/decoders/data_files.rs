@@ -4,12 +4,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::Dataset;
+use broadsweep_common::schema::Dialect;
 use broadsweep_common::task::Select;
 use broadsweep_driver::data;
 use broadsweep_driver::data::recording;
 use broadsweep_driver::study::{
-    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, HeldOut, LabelKind, Missing, PartArrays, PartFiles,
-    ScalingKind, TableFormat, TableSource,
+    ArrayPair, ColumnName, DataSettings, DataSource, HeldOut, LabelKind, Missing, PartArrays, PartFiles, ScalingKind,
+    TableFormat, TableSource,
 };
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};

@@ -6,7 +6,7 @@ use broadsweep_common::dataset::{Element, TargetKind};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model};
-use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Scale, Schema};
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
 use broadsweep_driver::data::input::read_row;
 use broadsweep_driver::model::folder::ModelFiles;
 use broadsweep_driver::model::{About, TrainedModel, parse};
@@ -38,7 +38,8 @@ pub(super) fn model_seeds() -> Vec<Vec<u8>> {
     let scale = Scale { center: 0.5, spread: 2.0 };
     let values = Outputs::Values { names: vec!["price".to_owned()], scales: vec![scale] };
     let inputs = Inputs::Array { scales: vec![scale; 6], fills: vec![1.0; 6], channels_first: true };
-    let images = Schema { shape: vec![1, 2, 3], inputs, element: Element::U8, outputs: values };
+    let text = Dialect::default();
+    let images = Schema { shape: vec![1, 2, 3], inputs, element: Element::U8, outputs: values, text };
     let described = [table(), images].into_iter().map(|schema| {
         let model = trained(schema);
         ModelFiles::of(&model, &weights(&model)).unwrap().description
@@ -73,7 +74,13 @@ fn table() -> Schema {
     let columns = kinds.map(|(name, kind)| Column { name: name.to_owned(), kind }).to_vec();
     let names = vec!["no".to_owned(), "yes".to_owned()];
     let outputs = Outputs::Classes { column: Some("bought".to_owned()), names };
-    Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs }
+    let text = Dialect {
+        delimiter: Some(b';'),
+        decimal: Some(b','),
+        header: Some(true),
+        encoding: Some("latin1".to_owned()),
+    };
+    Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs, text }
 }
 
 fn trained(schema: Schema) -> TrainedModel {

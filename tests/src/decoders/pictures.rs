@@ -1,7 +1,7 @@
 //! Pictures.
 
 use broadsweep_common::dataset::Element;
-use broadsweep_common::schema::{Inputs, Outputs, Scale, Schema};
+use broadsweep_common::schema::{Dialect, Inputs, Outputs, Scale, Schema};
 use broadsweep_driver::data::input;
 
 use super::{Bound, file};
@@ -14,7 +14,8 @@ pub(super) fn picture(bytes: &[u8]) {
     let path = file("row.png", bytes);
     let inputs = Inputs::Array { scales: vec![Scale::NONE], fills: Vec::new(), channels_first: false };
     let outputs = Outputs::Classes { column: None, names: vec!["a".to_owned(), "b".to_owned()] };
-    let schema = Schema { shape: vec![8, 8, 3], inputs, element: Element::U8, outputs };
+    let text = Dialect::default();
+    let schema = Schema { shape: vec![8, 8, 3], inputs, element: Element::U8, outputs, text };
     let _ = input::read_rows(&schema, &path);
 }
 

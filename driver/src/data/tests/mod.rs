@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Features, Part, Targets};
+use broadsweep_common::schema::Dialect;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use super::files::Archive;
 use super::{Loaded, load};
 use crate::study::{
-    ArrayPair, ColumnName, DataSettings, DataSource, Dialect, HeldOut, LabelKind, PartArrays, PartFiles, ScalingKind,
+    ArrayPair, ColumnName, DataSettings, DataSource, HeldOut, LabelKind, PartArrays, PartFiles, ScalingKind,
     TableFormat, TableSource,
 };
 

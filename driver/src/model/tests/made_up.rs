@@ -3,7 +3,7 @@
 use broadsweep_common::dataset::Element;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model, Padding, Window};
-use broadsweep_common::schema::{Column, ColumnKind, Inputs, Outputs, Scale, Schema};
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
 use broadsweep_nn::{Role, Tensor, Weights};
 use ndarray::{ArrayD, IxDyn};
 
@@ -67,7 +67,12 @@ fn classes(names: &[&str]) -> Outputs {
 
 fn array(shape: &[u32], scales: Vec<Scale>, channels_first: bool, element: Element, outputs: Outputs) -> Schema {
     let inputs = Inputs::Array { scales, fills: Vec::new(), channels_first };
-    Schema { shape: shape.to_vec(), inputs, element, outputs }
+    Schema { shape: shape.to_vec(), inputs, element, outputs, text: Dialect::default() }
+}
+
+fn columns_of(shape: &[u32], columns: Vec<Column>, element: Element, outputs: Outputs) -> Schema {
+    let inputs = Inputs::Columns(columns);
+    Schema { shape: shape.to_vec(), inputs, element, outputs, text: Dialect::default() }
 }
 
 /// Weights that keep outputs of every layer of about one size.
@@ -144,7 +149,7 @@ fn numbers() -> MadeUp {
         number("a \"quoted\", name", -1e-3, 1e-4, None),
     ];
     let outputs = classes(&["0", "1", "5"]);
-    let schema = Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs };
+    let schema = columns_of(&[4], columns, Element::F32, outputs);
     let rows = table(&schema, |row, column| match column {
         0 => (1_700_000_000 + 3 * row).to_string(),
         1 => if row % 10 == 0 { "17" } else { "3" }.to_owned(),
@@ -176,7 +181,8 @@ fn mixed() -> MadeUp {
         number("weight", 0.0, 1.0, None),
     ];
     let outputs = classes(&["no", "yes, surely", "größer"]);
-    let schema = Schema { shape: vec![8], inputs: Inputs::Columns(columns), element: Element::F32, outputs };
+    let mut schema = columns_of(&[8], columns, Element::F32, outputs);
+    schema.text = Dialect { decimal: Some(b'.'), header: Some(true), ..Dialect::default() };
     let rows = table(&schema, |row, column| {
         let word = match column {
             0 => ["red", "green", "blue", ""][row % 4],
@@ -195,7 +201,7 @@ fn words_to_values() -> MadeUp {
     let columns = vec![categories("a", &["x", "y"], true), categories("b", &["one", "two", "three"], false)];
     let scales = vec![Scale { center: 1e6, spread: 2.5e4 }, Scale { center: -3.0, spread: 1e-3 }];
     let outputs = Outputs::Values { names: words(&["price", "yield"]), scales };
-    let schema = Schema { shape: vec![5], inputs: Inputs::Columns(columns), element: Element::U8, outputs };
+    let schema = columns_of(&[5], columns, Element::U8, outputs);
     let rows = table(&schema, |row, column| {
         if column == 0 { ["x", "y", ""][row % 3] } else { ["one", "two", "three"][row / 3 % 3] }.to_owned()
     });
@@ -206,7 +212,7 @@ fn words_to_values() -> MadeUp {
 fn pixels() -> MadeUp {
     let columns = (0..30).map(|pixel| number(&format!("p{pixel}"), 100.0 + f64::from(pixel), 50.0, None)).collect();
     let outputs = classes(&["even", "odd"]);
-    let schema = Schema { shape: vec![5, 6, 1], inputs: Inputs::Columns(columns), element: Element::U8, outputs };
+    let schema = columns_of(&[5, 6, 1], columns, Element::U8, outputs);
     let rows = table(&schema, |row, column| (((wave(30 * row + column) + 1.0) * 127.0) as u8).to_string());
     let layers = vec![conv(3, 2, 1, SAME, Activation::Relu), Layer::Flatten, dense(2, Activation::Linear)];
     made_up("pixels", layers, schema, rows)
@@ -285,7 +291,6 @@ pub(super) fn wide(columns: usize) -> MadeUp {
     };
     let columns: Vec<Column> = (0..columns).map(column).collect();
     let width: usize = columns.iter().map(|column| column.kind.width()).sum();
-    let inputs = Inputs::Columns(columns);
-    let schema = Schema { shape: vec![width as u32], inputs, element: Element::F32, outputs: classes(&["0", "1"]) };
+    let schema = columns_of(&[width as u32], columns, Element::F32, classes(&["0", "1"]));
     made_up("wide", vec![dense(2, Activation::Linear)], schema, Rows::Table(String::new()))
 }

@@ -5,7 +5,7 @@ mod made_up;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use broadsweep_common::schema::{ColumnKind, Inputs, Outputs, Scale};
+use broadsweep_common::schema::{ColumnKind, Dialect, Inputs, Outputs, Scale};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -61,7 +61,8 @@ fn models_of_every_kind_come_back_from_their_files_and_the_same_model_gives_the_
 fn a_description_is_written_for_people() {
     let text = text(&files(&all()[1]));
     for line in [
-        "format = 1",
+        "format = 2",
+        "text = { decimal = \".\", header = true } # as the study says",
         "study = \"made-up\"",
         "    { kind = \"dense\", units = 11, activation = \"tanh\", initialization = \"glorot\" },",
         "    { name = \"color\", kind = \"categories\", names = [\"red\", \"green\", \"blue\"], may_miss = true },",
@@ -121,8 +122,13 @@ fn files_that_do_not_belong_together_are_refused_by_name() {
 fn a_description_says_what_is_wrong_with_it() {
     let text = text(&files(&all()[0]));
     for (from, to, words) in [
-        ("format = 1", "format = 2", "has format 2, and this version of broadsweep reads 1 at most"),
-        ("format = 1\n", "", "it has no `format = 1`"),
+        ("format = 2", "format = 3", "has format 3, and this version of broadsweep reads 2 at most"),
+        ("format = 2\n", "", "it has no `format = 2`"),
+        ("format = 2\n", "format = 0\n", "it has no `format = 2`"),
+        ("\ncolumns = [", "\ntext = { delimiter = 'x' }\ncolumns = [", "'x' is no delimiter"),
+        ("\ncolumns = [", "\ntext = { decimal = ';' }\ncolumns = [", "';' is no decimal"),
+        ("\ncolumns = [", "\ntext = { decimal = ',', delimiter = ',' }\ncolumns = [", "cannot both be a comma"),
+        ("\ncolumns = [", "\ntext = { encoding = 'none' }\ncolumns = [", "`none` is no encoding"),
         ("study = ", "study ", "no description of a model"),
         ("shape = [4]", "shape = [5]", "columns for 4 values, not 5"),
         ("shape = [4]", "shape = [4, 1]", "shape is [4, 1]"),
@@ -147,6 +153,15 @@ fn a_description_says_what_is_wrong_with_it() {
         let error = read::parse(&text.replacen(from, to, 1), Path::new("best/model.toml")).unwrap_err().to_string();
         assert!(error.contains(words), "{to}: {error}");
     }
+}
+
+#[test]
+fn a_description_of_the_first_form_is_one_whose_study_said_nothing_of_its_text() {
+    let text = text(&files(&all()[1]));
+    let said = text.lines().find(|line| line.starts_with("text = ")).unwrap();
+    let first = text.replace(&format!("{said}\n"), "").replacen("format = 2", "format = 1", 1);
+    let model = read::parse(&first, Path::new("model.toml")).unwrap().model;
+    assert_eq!(model.schema, Schema { text: Dialect::default(), ..all()[1].model.schema.clone() });
 }
 
 /// What the nodes of a model's graph do, in their order.
@@ -195,8 +210,13 @@ proptest! {
         center in prop::num::f64::NORMAL,
         spread in prop::num::f64::POSITIVE | prop::num::f64::ZERO,
         study in any::<String>(),
+        delimiter in prop::option::of(prop::sample::select(&b";\t| "[..])),
+        decimal in prop::option::of(prop::sample::select(&b".,"[..])),
+        header in any::<Option<bool>>(),
     ) {
         let mut made_up = all().remove(1);
+        let encoding = header.map(|_| "windows-1252".to_owned());
+        made_up.model.schema.text = Dialect { delimiter, decimal, header, encoding };
         made_up.model.about.study = study;
         let Schema { inputs: Inputs::Columns(columns), outputs, shape, .. } = &mut made_up.model.schema else {
             panic!("a table has columns")
