@@ -255,3 +255,129 @@ fn what_cannot_be_predicted_says_why_and_writes_nothing() {
     let ended = lab.command(["predict", "run", "--input", "test.csv"]).wait();
     assert!(ended.code == Some(1) && ended.stderr.contains("is not the file that"), "{}", ended.stderr);
 }
+
+/// A trial of a moment on words that make a row wide, so that not many rows are a piece.
+const WORDS: &str = "
+name = 'words'
+seed = 5
+[data]
+format = 'csv'
+train_file = 'train.csv'
+validation_file = 'validation.csv'
+label_column = {label}
+categories = 2000
+{key}
+[model]
+loss = 'mean_squared_error'
+layers = [{ kind = 'dense', units = 1 }]
+[training]
+learning_rate = '$rate'
+epochs = 1
+batch_size = 32
+[search]
+sampler = 'grid'
+[search.space]
+rate = { values = [0.01] }
+";
+/// Words, each of which is a value of a row.
+const WORDS_MAX: usize = 1500;
+/// Rows of which each takes 6 kB once it is prepared: three pieces.
+const LONG: usize = 3500;
+
+/// How a study says that its tables are written.
+struct Writing {
+    key: &'static str,
+    delimiter: char,
+    decimal: char,
+    header: bool,
+    is_latin: bool,
+}
+
+impl Writing {
+    /// A word, a number and what is predicted, for each of these rows.
+    fn table(&self, rows: impl Iterator<Item = usize>) -> Vec<u8> {
+        let delimiter = self.delimiter;
+        let number = |number: f64| number.to_string().replace('.', &self.decimal.to_string());
+        let mut text = if self.header { format!("word{delimiter}size{delimiter}y\n") } else { String::new() };
+        for row in rows {
+            let (size, y) = (number(wave(row)), number(3.0 * wave(row) + wave(row % WORDS_MAX)));
+            let _ = writeln!(text, "wört{}{delimiter}{size}{delimiter}{y}", row % WORDS_MAX);
+        }
+        if self.is_latin { text.chars().map(|letter| letter as u32 as u8).collect() } else { text.into_bytes() }
+    }
+
+    fn study(&self) -> String {
+        WORDS.replace("{label}", if self.header { "'y'" } else { "3" }).replace("{key}", self.key)
+    }
+}
+
+const USUAL: Writing = Writing { key: "", delimiter: ',', decimal: '.', header: true, is_latin: false };
+
+/// The rows of a file of predictions, without their numbers.
+fn answers(predicted: &str) -> impl Iterator<Item = &str> {
+    predicted.lines().skip(1).map(|line| line.split_once(',').unwrap().1)
+}
+
+#[test]
+fn a_long_table_is_predicted_as_its_rows_in_small_files_are_however_the_study_says_that_it_is_written() {
+    for writing in [
+        Writing { key: "delimiter = '|'", delimiter: '|', ..USUAL },
+        Writing { key: "decimal = ','", delimiter: ';', decimal: ',', ..USUAL },
+        Writing { key: "header = false", header: false, ..USUAL },
+        Writing { key: "encoding = 'latin1'", is_latin: true, ..USUAL },
+    ] {
+        let lab = Lab::new(PROGRAM);
+        lab.write("train.csv", writing.table(0..WORDS_MAX));
+        lab.write("validation.csv", writing.table(WORDS_MAX..WORDS_MAX + LONG));
+        let study = lab.write("study.toml", writing.study());
+        let tuned = lab.tune(&study, "run", &["--local", "1"]).wait();
+        assert_eq!(tuned.code, Some(0), "{}", tuned.stderr);
+        let model = fs::read_to_string(lab.path("run/best/model.toml")).unwrap();
+        let said = model.lines().find(|line| line.starts_with("text = ")).unwrap();
+        assert!(said.replace('"', "'").contains(writing.key), "{said}");
+
+        let ended = succeeds(&lab, &["predict", "run", "--input", "validation.csv", "--output", "long.csv"]);
+        let summary = tuned.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let error = shown_after(&summary, "validation root mean square error ").split(' ').next().unwrap();
+        let told = format!("root mean square error {error} on 3500 rows\n");
+        assert!(ended.stderr == format!("written: long.csv\n{told}"), "{}: {}", writing.key, ended.stderr);
+        let piped = succeeds(&lab, &["predict", "run", "--input", "validation.csv", "--output", "/dev/stdout"]);
+        assert_eq!(piped.stderr, told, "{}", writing.key);
+
+        let long = fs::read_to_string(lab.path("long.csv")).unwrap();
+        assert!(piped.stdout == long, "{}", writing.key);
+        let mut joined = format!("{}\n", long.lines().next().unwrap());
+        for start in (0..LONG).step_by(700) {
+            let rows = WORDS_MAX + start..WORDS_MAX + LONG.min(start + 700);
+            lab.write("small.csv", writing.table(rows.clone()));
+            let small = succeeds(&lab, &["predict", "run", "--input", "small.csv"]);
+            for (row, answer) in (start..).zip(answers(&small.stdout)) {
+                let _ = writeln!(joined, "{row},{answer}");
+            }
+        }
+        assert!(joined == long, "{}", writing.key);
+    }
+}
+
+#[test]
+fn a_bad_row_of_a_later_piece_is_named_by_its_line_and_no_file_is_left() {
+    let lab = Lab::new(PROGRAM);
+    let study = lab.write("study.toml", USUAL.study());
+    lab.write("train.csv", USUAL.table(0..WORDS_MAX));
+    lab.write("validation.csv", USUAL.table(0..WORDS_MAX));
+    drop(lab.tuned(&study, "run", &["--local", "1"]));
+    let mut rows = USUAL.table(0..LONG);
+    rows.extend(b"strange,1,2\n");
+    lab.write("new.csv", rows);
+    let files = || fs::read_dir(lab.path(".")).unwrap().count();
+    let before = files();
+    let arguments = ["predict", "run", "--input", "new.csv"];
+    let ended = lab.command(arguments.iter().chain(&["--output", "predicted.csv"])).wait();
+    let line = format!("new.csv, line {}, column `word`: \"strange\" is none of its categories", LONG + 2);
+    assert!(ended.code == Some(2) && ended.stderr.contains(&line), "{}", ended.stderr);
+    assert_eq!(files(), before, "a file is left");
+    let ended = lab.command(arguments).wait();
+    assert!(ended.code == Some(2) && ended.stderr.contains(&line), "{}", ended.stderr);
+    let rows = ended.stdout.lines().count() - 1;
+    assert!(rows > LONG / 2 && rows < LONG, "the pieces before it are there, not {rows} rows");
+}

@@ -14,6 +14,7 @@
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `status` | `broadsweep status`: how far a run is |
 //! | `predict` | `broadsweep predict`: what a model says of raw rows |
+//! | `predictions` | the table that it prints |
 //! | `logs` | `broadsweep logs`: what programs printed |
 //! | `check` | `broadsweep check`: what a study would take |
 //! | `cache` | `broadsweep cache`: what executors keep on this machine |
@@ -39,6 +40,7 @@ mod load;
 mod logs;
 mod node_file;
 mod predict;
+mod predictions;
 mod program;
 mod report;
 mod resume;

@@ -1,22 +1,22 @@
 //! `broadsweep predict`: what a model says of raw rows.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use broadsweep_common::dataset::{Dataset, Part};
 use broadsweep_common::metrics::MetricName;
-use broadsweep_common::schema::{Outputs, Schema};
-use broadsweep_nn::{Kernel, Prediction, Score, predict};
+use broadsweep_common::schema::Schema;
+use broadsweep_nn::{Kernel, Predictor};
 use clap::Args;
 
 use super::Failure;
+use super::predictions::{Audience, Stopped, write_table};
 use super::report::is_needed;
-use super::say::{print, say, unless_closed};
+use super::say::say;
 use crate::data::DataError;
-use crate::data::input::{InputRows, read_row, read_rows};
+use crate::data::input::InputRows;
 use crate::model::error::ModelError;
 use crate::model::folder::{self, Opened};
 use crate::results::folder::write_whole_by;
@@ -63,25 +63,28 @@ struct RowFlags {
 pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
     let opened = folder::open(&args.model).map_err(of_model)?;
     let schema = &opened.model.schema;
-    let InputRows { data, has_targets, remarks } = match (&args.rows.input, &args.rows.row) {
-        (Some(input), _) => read_rows(schema, input).map_err(of_input)?,
+    let mut rows = match (&args.rows.input, &args.rows.row) {
+        (Some(input), _) => InputRows::open(schema, input).map_err(of_input)?,
         (None, row) => {
             let row = row.as_deref().unwrap_or_default();
-            read_row(schema, row).map_err(|what| Failure::wrong_use(anyhow!("--row: {what}")))?
+            InputRows::of_row(schema, row).map_err(|what| Failure::wrong_use(anyhow!("--row: {what}")))?
         }
     };
-    remarks.into_iter().for_each(say);
+    rows.remarks().iter().for_each(|remark| say(format_args!("note: {remark}")));
     let of_run = &opened.model.about.kernel;
     let kernel = kernel_for(of_run);
     if kernel.name() != of_run {
         say(format_args!("this machine lacks the run's kernel, {of_run}; with {kernel} the last digits may differ"));
     }
-    let score = match &args.output {
-        Some(output) => into_file(output, &opened, &data, kernel)?,
-        None => onto_stdout(&opened, &data, kernel)?,
+    let Opened { model, weights } = &opened;
+    let predictor = Predictor::new((&model.layers, weights), rows.header(), &schema.outputs, kernel);
+    let mut predictor = predictor.map_err(anyhow::Error::from)?;
+    let predicted = match &args.output {
+        Some(output) if output != Path::new("/dev/stdout") => into_file(output, &mut rows, &mut predictor, schema)?,
+        _ => onto_stdout(&mut rows, &mut predictor, schema)?,
     };
-    if has_targets {
-        let (rows, loss) = (counted(data.rows(Part::Test) as u64, "row"), opened.model.layers.loss);
+    if let Some(score) = predictor.score().filter(|_| rows.has_targets()) {
+        let (rows, loss) = (counted(predicted, "row"), model.layers.loss);
         let called = title(loss, &MetricName::TEST_ERROR);
         let called = called.trim_start_matches("test ");
         say(format_args!("{called} {} on {rows}", error_text(loss, score.error)));
@@ -121,8 +124,13 @@ fn kernel_for(of_run: &str) -> Kernel {
     own.or(known.first()).copied().unwrap_or(Kernel::PORTABLE)
 }
 
-/// Over what is there, whole or not at all. What is no file, as `/dev/stdout`, is written to.
-fn into_file(output: &Path, opened: &Opened, data: &Dataset, kernel: Kernel) -> Result<Score, Failure> {
+/// Over what is there, whole or not at all. What is no file, as a terminal, is written to. Tells how many rows there were.
+fn into_file(
+    output: &Path,
+    rows: &mut InputRows<'_>,
+    predictor: &mut Predictor<'_>,
+    schema: &Schema,
+) -> Result<u64, Failure> {
     let shown = output.display();
     if output.is_dir() {
         return Err(Failure::wrong_use(anyhow!("cannot write {shown}: it is a folder; name a file with --output")));
@@ -134,101 +142,47 @@ fn into_file(output: &Path, opened: &Opened, data: &Dataset, kernel: Kernel) -> 
     }
     if fs::metadata(output).is_ok_and(|found| !found.is_file()) {
         let device = File::options().write(true).open(output).with_context(|| format!("cannot write {shown}"))?;
-        return Ok(
-            write_table(Unheard(device), opened, data, kernel).with_context(|| format!("cannot write {shown}"))?
-        );
+        let is_terminal = device.is_terminal();
+        let written = write_table(Audience::new(device, is_terminal), is_terminal, rows, predictor, schema);
+        return written.map_err(|stopped| of_stopped(stopped, &shown.to_string()));
     }
-    let mut score = None;
+    // What stops it otherwise than by the file has its own words.
+    let (mut predicted, mut not_of_file) = (0, None);
     let written = write_whole_by(output, |file| {
-        score = Some(write_table(file, opened, data, kernel)?);
+        match write_table(file, false, rows, predictor, schema) {
+            Ok(rows) => predicted = rows,
+            Err(Stopped::Output(error)) => return Err(error),
+            Err(stopped) => {
+                not_of_file = Some(stopped);
+                return Err(io::Error::other("the rows or the model"));
+            }
+        }
         Ok(())
     });
+    if let Some(stopped) = not_of_file {
+        return Err(of_stopped(stopped, &shown.to_string()));
+    }
     written.map_err(|error| match error {
         error if error.is_full() => error.into(),
         error => Failure::wrong_use(anyhow!("{error}; --output can name another file")),
     })?;
     say(format_args!("written: {shown}"));
-    Ok(score.context("nothing was predicted")?)
+    Ok(predicted)
 }
 
-fn onto_stdout(opened: &Opened, data: &Dataset, kernel: Kernel) -> Result<Score, Failure> {
+fn onto_stdout(rows: &mut InputRows<'_>, predictor: &mut Predictor<'_>, schema: &Schema) -> Result<u64, Failure> {
     let stdout = io::stdout();
-    if stdout.is_terminal() {
-        // Names of classes could move a cursor.
-        let mut table = Vec::new();
-        let score = write_table(&mut table, opened, data, kernel)?;
-        print(String::from_utf8_lossy(&table))?;
-        return Ok(score);
-    }
-    let mut buffered = BufWriter::new(Unheard(stdout.lock()));
-    let score = write_table(&mut buffered, opened, data, kernel)?;
-    buffered.flush().context("cannot write to the standard output")?;
-    Ok(score)
+    let is_terminal = stdout.is_terminal();
+    let written = write_table(Audience::new(stdout.lock(), is_terminal), is_terminal, rows, predictor, schema);
+    written.map_err(|stopped| of_stopped(stopped, "to the standard output"))
 }
 
-/// Writes what somebody reads; where nobody reads further, as behind `head`, the rest goes nowhere.
-struct Unheard<W>(W);
-
-impl<W: Write> Write for Unheard<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        unless_closed(self.0.write_all(bytes)).map(|()| bytes.len())
+/// What ended the writing of a table to `output` early.
+fn of_stopped(stopped: Stopped, output: &str) -> Failure {
+    match stopped {
+        Stopped::Input(error) => of_input(error),
+        Stopped::Output(error) => anyhow::Error::from(error).context(format!("cannot write {output}")).into(),
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        unless_closed(self.0.flush())
-    }
-}
-
-/// Writes a header line and a line a row, while they are predicted.
-fn write_table(to: impl Write, opened: &Opened, data: &Dataset, kernel: Kernel) -> io::Result<Score> {
-    let Opened { model, weights } = opened;
-    let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(header(&model.schema))?;
-    let (mut row, mut failed) = (0_u64, None);
-    let of_rows = (data, Part::Test);
-    let score = predict((&model.layers, weights), of_rows, &model.schema.outputs, kernel, |prediction| {
-        if failed.is_none() {
-            failed = write_row(&mut writer, row, &model.schema, prediction).err();
-        }
-        row += 1;
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    writer.flush()?;
-    score.map_err(io::Error::other)
-}
-
-/// What stands in each column.
-fn header(schema: &Schema) -> Vec<String> {
-    let mut header = vec!["row".to_owned()];
-    match &schema.outputs {
-        Outputs::Classes { names, .. } => {
-            header.push("predicted".to_owned());
-            header.extend(names.iter().map(|name| format!("probability.{name}")));
-        }
-        Outputs::Values { names, .. } => header.extend(names.iter().map(|name| format!("predicted.{name}"))),
-    }
-    header
-}
-
-/// Numbers as they parse back to the same bits.
-fn write_row(
-    writer: &mut csv::Writer<impl Write>,
-    row: u64,
-    schema: &Schema,
-    prediction: Prediction<'_>,
-) -> csv::Result<()> {
-    writer.write_field(row.to_string())?;
-    let numbers = match prediction {
-        Prediction::Class { class, probabilities } => {
-            writer.write_field(schema.output_name(class).unwrap_or_default())?;
-            probabilities
-        }
-        Prediction::Values(values) => values,
-    };
-    numbers.iter().try_for_each(|number| writer.write_field(format!("{number:?}")))?;
-    writer.write_record(None::<&[u8]>)
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ pub(super) fn find(
     given: &Dialect,
     label: Option<&ColumnName>,
 ) -> Result<Written, DataError> {
-    let end = if is_whole { sample.len() } else { sample.iter().rposition(|&byte| byte == b'\n').unwrap_or(0) };
-    let sample = if end == 0 { sample } else { &sample[..end] };
+    let sample = whole_lines(sample, is_whole);
     let delimiter = given.delimiter.unwrap_or_else(|| find_delimiter(sample, label));
     let lines = records(sample, delimiter);
     let decimal = match given.decimal {
@@ -51,6 +50,39 @@ pub(super) fn find(
         true
     };
     Ok(Written { delimiter, decimal, header })
+}
+
+/// The decimal mark of the numbers in these columns, where the beginning of a table shows plainly that it is not the one
+/// that `written` has: numbers have the other one, none has this, and they are no thousands.
+pub(super) fn other_decimal(sample: &[u8], is_whole: bool, written: Written, places: &[usize]) -> Option<u8> {
+    let other = if written.decimal == b',' { b'.' } else { b',' };
+    if other == written.delimiter {
+        return None;
+    }
+    let lines = records(whole_lines(sample, is_whole), written.delimiter);
+    let rows = lines.iter().skip(usize::from(written.header));
+    let cells = rows.flat_map(|row| places.iter().filter_map(|&place| row.get(place)));
+    let texts: Vec<_> = cells.filter_map(|cell| std::str::from_utf8(cell).ok()).collect();
+    let are_other = texts.iter().any(|text| {
+        let is_thousands = text.rsplit(char::from(other)).next().is_some_and(are_three_digits);
+        is_with(text, other) && !is_thousands
+    });
+    let are_as_written = texts.iter().any(|text| is_with(text, written.decimal));
+    (are_other && !are_as_written).then_some(other)
+}
+
+/// Whether a text is a number with this mark once, and without the other.
+fn is_with(text: &str, mark: u8) -> bool {
+    match mark {
+        b',' => is_with_comma(text),
+        _ => !text.contains(',') && is_with_comma(&text.replace('.', ",")),
+    }
+}
+
+/// The sample up to its last whole line.
+fn whole_lines(sample: &[u8], is_whole: bool) -> &[u8] {
+    let end = if is_whole { sample.len() } else { sample.iter().rposition(|&byte| byte == b'\n').unwrap_or(0) };
+    if end == 0 { sample } else { &sample[..end] }
 }
 
 /// The first records of the text, blank lines left out.

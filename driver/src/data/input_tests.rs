@@ -3,7 +3,7 @@
 use std::fs;
 
 use broadsweep_common::dataset::{Features, Targets};
-use broadsweep_common::schema::Scale;
+use broadsweep_common::schema::{ColumnKind, Dialect, Scale};
 
 use super::*;
 
@@ -22,24 +22,38 @@ fn schema() -> Schema {
     Schema { shape: vec![4], inputs: Inputs::Columns(columns), element: Element::F32, outputs, text }
 }
 
-fn features(rows: &InputRows) -> Vec<f32> {
-    let Features::F32(features) = rows.data.features(Part::Test) else { panic!("numbers became bytes") };
-    features.iter().copied().collect()
+/// All rows, and whether each has its target.
+#[derive(Debug)]
+struct Read {
+    features: Vec<f32>,
+    classes: Vec<u32>,
+    has_targets: bool,
 }
 
-fn table(text: &str) -> Result<InputRows, DataError> {
+fn read(rows: Result<InputRows<'_>, DataError>) -> Result<Read, DataError> {
+    let (mut rows, mut features, mut classes) = (rows?, Vec::new(), Vec::new());
+    while let Some(piece) = rows.next_piece(3)? {
+        let Features::F32(of_piece) = piece.features(Part::Test) else { panic!("numbers became bytes") };
+        features.extend(of_piece.iter());
+        if let Targets::Classes(of_piece) = piece.targets(Part::Test) {
+            classes.extend(of_piece);
+        }
+    }
+    Ok(Read { features, classes, has_targets: rows.has_targets() })
+}
+
+fn table(text: &str) -> Result<Read, DataError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
     fs::write(&path, text).unwrap();
-    read_rows(&schema(), &path)
+    read(InputRows::open(&schema(), &path))
 }
 
 #[test]
 fn a_table_is_read_by_the_names_of_its_columns_and_its_labels_are_targets() {
     let rows = table("bought,color,other,member,age\nyes,blue,x,true,14\nno,,y,no,\n").unwrap();
-    assert_eq!(features(&rows), [2.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
-    let Targets::Classes(classes) = rows.data.targets(Part::Test) else { panic!("classes became values") };
-    assert_eq!((classes, rows.has_targets), (&[1, 0][..], true));
+    assert_eq!(rows.features, [2.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!((rows.classes, rows.has_targets), (vec![1, 0], true));
     let unlabelled = table("age,color,member\n14,red,1\n").unwrap();
     assert!(!unlabelled.has_targets);
 }
@@ -47,7 +61,7 @@ fn a_table_is_read_by_the_names_of_its_columns_and_its_labels_are_targets() {
 #[test]
 fn a_row_is_typed_by_names_and_what_may_be_missing_can_be_left_out() {
     let schema = schema();
-    let typed = |text| read_row(&schema, text).map(|rows| features(&rows));
+    let typed = |text| InputRows::of_row(&schema, text).map(|rows| read(Ok(rows)).unwrap().features);
     assert_eq!(typed("age=14,\"color=blue\",member=yes"), Ok(vec![2.0, 0.0, 1.0, 1.0]));
     assert_eq!(typed("member=0"), Ok(vec![1.0, 0.0, 0.0, 0.0]));
     for (text, words) in [
@@ -91,25 +105,29 @@ fn images(channels_first: bool) -> Schema {
 fn an_array_becomes_rows_whatever_the_order_of_its_channels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.npy");
+    let rows = |schema: &Schema| read(InputRows::open(schema, &path));
     let bytes = |schema: &Schema| -> Vec<u8> {
-        let rows = read_rows(schema, &path).unwrap();
-        features(&rows).into_iter().map(|number| number as u8).collect()
+        rows(schema).unwrap().features.into_iter().map(|number| number as u8).collect()
     };
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8, 2, 3]], [[4, 5, 6]]]]).unwrap();
     assert_eq!(bytes(&images(false)), [1, 2, 3, 4, 5, 6]);
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8], [4]], [[2], [5]], [[3], [6]]]]).unwrap();
     assert_eq!(bytes(&images(true)), [1, 2, 3, 4, 5, 6]);
     ndarray_npy::write_npy(&path, &ndarray::array![[0.5, 2.0, 3.0, 4.0, 5.0, 6.0]]).unwrap();
-    let rows = read_rows(&images(false), &path).unwrap();
-    assert_eq!(features(&rows)[..2], [0.5, 2.0], "a model of bytes takes what lies between them");
+    assert_eq!(
+        rows(&images(false)).unwrap().features[..2],
+        [0.5, 2.0],
+        "a model of bytes takes what lies between them"
+    );
     ndarray_npy::write_npy(&path, &ndarray::array![[1_u8, 2]]).unwrap();
-    let error = read_rows(&images(false), &path).unwrap_err().to_string();
+    let error = rows(&images(false)).unwrap_err().to_string();
     assert!(error.contains("the model has rows of (2, 1, 3), but"), "{error}");
 }
 
 #[test]
 fn a_row_without_names_is_typed_in_order() {
-    let typed = |text| read_row(&images(false), text).map(|rows| features(&rows));
+    let images = images(false);
+    let typed = |text| InputRows::of_row(&images, text).map(|rows| read(Ok(rows)).unwrap().features);
     assert_eq!(typed("1, 2,3,4,5,255"), Ok(vec![1.0, 2.0, 3.0, 4.0, 5.0, 255.0]));
     assert_eq!(typed("1,2"), Err("a row has 6 values, and these are 2".to_owned()));
     assert_eq!(typed("1,2,3,4,5,six"), Err("`six` is no number".to_owned()));
@@ -120,10 +138,10 @@ fn rows_of_other_sides_are_refused_even_if_they_have_as_many_values() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.npy");
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8], [4]], [[2], [5]], [[3], [6]]]]).unwrap();
-    let error = read_rows(&images(false), &path).unwrap_err().to_string();
+    let error = read(InputRows::open(&images(false), &path)).unwrap_err().to_string();
     assert!(error.contains("the model has rows of (2, 1, 3), but"), "{error}");
     ndarray_npy::write_npy(&path, &ndarray::array![[1_u8, 2, 3, 4, 5, 6]]).unwrap();
-    assert!(read_rows(&images(true), &path).is_err(), "laid flat in which order?");
+    assert!(InputRows::open(&images(true), &path).is_err(), "laid flat in which order?");
 }
 
 #[test]
@@ -137,6 +155,6 @@ fn columns_whose_names_are_numbers_are_found_in_a_header_line_if_there_is_one() 
     let path = folder.path().join("rows.csv");
     for (text, want) in [("0,1,2\n9,5,6\n", [5.0, 6.0]), ("7,8\n", [7.0, 8.0])] {
         fs::write(&path, text).unwrap();
-        assert_eq!(features(&read_rows(&schema, &path).unwrap()), want, "{text}");
+        assert_eq!(read(InputRows::open(&schema, &path)).unwrap().features, want, "{text}");
     }
 }

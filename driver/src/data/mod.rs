@@ -19,7 +19,7 @@
 //! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
 //! | `index` | what was read before, and need not be read again |
 //! | `rowless` | data sets of files alone |
-//! | [`input`] | rows for a model that is trained |
+//! | [`input`], `input_table`, `input_array` | rows for a model that is trained |
 //! | [`files`] | files as they are, packed for programs |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
 //! | [`error`] | everything that can be wrong, with its place |
@@ -40,6 +40,8 @@ pub mod files;
 mod idx;
 mod index;
 pub mod input;
+mod input_array;
+mod input_table;
 mod layout;
 mod named;
 mod npy;

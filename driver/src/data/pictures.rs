@@ -17,7 +17,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::error::{CLASSES_MAX, DataError, Origin, Sides, ValuePlace};
 use super::rows::{RawInputs, RawLabels, RawPart};
 use super::source::open_file;
-use super::spool::{Spool, SpoolWriter};
+use super::spool::SpoolWriter;
 use super::targets;
 use super::words::Words;
 
@@ -132,17 +132,14 @@ impl Pictures {
 }
 
 /// The one row of one picture, for a model that takes pictures of this shape.
-pub(super) fn read_one(file: &Origin, shape: &[u32], outputs: usize) -> Result<Spool, DataError> {
+pub(super) fn read_one(file: &Origin, shape: &[u32]) -> Result<Vec<f64>, DataError> {
     let bytes = Pictures::new(Some(shape)).fit(file, read(file)?)?;
     let sides = Sides(shape.iter().map(|&side| u64::from(side)).collect());
     if sides.0.iter().product::<u64>() != bytes.len() as u64 {
         let what = format!("it has {} values, and the model takes rows of {sides}", bytes.len());
         return Err(DataError::Unsupported { file: file.clone(), what });
     }
-    let mut spool = SpoolWriter::new(file.clone(), bytes.len(), outputs);
-    let cells: Vec<f64> = bytes.into_iter().map(f64::from).collect();
-    spool.row(&cells, &vec![0.0; outputs])?;
-    spool.finish()
+    Ok(bytes.into_iter().map(f64::from).collect())
 }
 
 fn grey([red, green, blue]: [u8; 3]) -> u8 {

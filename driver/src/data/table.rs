@@ -78,6 +78,11 @@ impl Names {
         &self.twice
     }
 
+    /// Whether [`Self::find`] finds a column of this name. It looks for no similar ones, which takes long among many.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name) || self.nameless(name).is_some()
+    }
+
     /// Where a column stands.
     pub(super) fn find(&self, file: &Origin, column: &ColumnName) -> Result<usize, DataError> {
         match column {
@@ -192,6 +197,11 @@ impl Table {
     /// What its columns are called.
     pub(super) fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// How it is written.
+    pub(super) fn written(&self) -> Written {
+        self.written
     }
 
     /// The decimal mark of its numbers.

@@ -45,6 +45,8 @@ pub(super) struct Text {
     pub(super) sample: Vec<u8>,
     /// Whether the sample is all.
     pub(super) is_whole: bool,
+    /// The encoding whose mark stood in front: it counts, whatever was given.
+    pub(super) marked: Option<&'static Encoding>,
     /// Everything, the sample again included.
     pub(super) reader: Box<dyn Read>,
 }
@@ -68,7 +70,7 @@ pub(super) fn open(mut source: Source, encoding: Option<&str>) -> Result<Text, D
     (&mut reader).take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(|error| of_reading(&file, error))?;
     let is_whole = sample.len() < SAMPLE_BYTES;
     let reader = Box::new(Cursor::new(sample.clone()).chain(reader));
-    Ok(Text { sample, is_whole, reader })
+    Ok(Text { sample, is_whole, marked: marked.map(|(encoding, _)| encoding), reader })
 }
 
 /// An error of the system or of what unpacks: which one, whoever reads on will see again.

@@ -33,8 +33,8 @@ enum Wants {
 }
 
 impl Batch {
-    pub(super) fn new(data: &Dataset, kernel: Kernel, layout: Layout, rows_max: usize) -> Self {
-        let targets = match data.header().targets {
+    pub(super) fn new(targets: TargetKind, kernel: Kernel, layout: Layout, rows_max: usize) -> Self {
+        let targets = match targets {
             TargetKind::Classes { .. } => Wants::Classes(vec![0; rows_max]),
             TargetKind::Values { width } => {
                 Wants::Values { width: width as usize, values: vec![0.0; rows_max * width as usize] }
@@ -243,7 +243,7 @@ mod tests {
             for (layout, kernel) in
                 layouts().into_iter().flat_map(|it| Kernel::detect().into_iter().map(move |k| (it, k)))
             {
-                let mut batch = Batch::new(&data, kernel, layout, 7);
+                let mut batch = Batch::new(data.header().targets, kernel, layout, 7);
                 // More rows than are asked for ahead, then a smaller batch, as at the end of an epoch.
                 for rows in [vec![11, 3, 0, 7, 3, 5, 9], vec![4, 2]] {
                     batch.gather(&data, Part::Train, rows.iter().copied());
@@ -268,7 +268,7 @@ mod tests {
         let [layout, ..] = layouts();
         for targets in [TargetKind::Classes { count: ROWS }, TargetKind::Values { width: WIDTH as u32 }] {
             let data = data(Element::U8, targets, per_feature());
-            let mut batch = Batch::new(&data, Kernel::PORTABLE, layout, 3);
+            let mut batch = Batch::new(data.header().targets, Kernel::PORTABLE, layout, 3);
             for rows in [vec![11, 3, 7], vec![4]] {
                 batch.gather(&data, Part::Train, rows.iter().copied());
                 match batch.wanted() {

@@ -1,7 +1,7 @@
 //! Scores of whole parts of the data, in evaluation mode.
 
 use super::report::Score;
-use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::dataset::{Dataset, Header, Part};
 use broadsweep_common::details::Details;
 use broadsweep_common::measure::{Measure, Reported};
 use broadsweep_common::model::Model;
@@ -77,16 +77,43 @@ pub(super) fn pass(
     part: Part,
     (kernel, witness): (Kernel, &mut impl Witness),
 ) -> Result<Tally, MeasureError> {
-    let plan = plan(model, &data.header().shape, data.header().targets)?;
-    let blueprint = Blueprint::new(model, &plan, kernel.blocking());
-    let mut parameters = weights.parameters(&plan, &blueprint)?;
-    let rows = plan.evaluation_rows();
-    let mut network = Network::new(model, &plan, &blueprint, kernel, rows);
-    let mut batch = Batch::new(data, kernel, blueprint.input, rows);
-    let means = Means { batch: &mut batch, rows, witness };
-    match score(&mut network, &mut parameters, data, part, means, || true) {
-        Some(tally) if tally.rows > 0 => Ok(tally),
-        _ => Err(MeasureError::NoRows { part }),
+    let mut passage = Passage::new(model, weights, data.header(), kernel)?;
+    witness.begin(part);
+    let mut total = Tally::default();
+    passage.take(data, part, witness, &mut total);
+    if total.rows > 0 { Ok(total) } else { Err(MeasureError::NoRows { part }) }
+}
+
+/// A network of weights that are not trained any more, and the batch in which rows come to it.
+pub(super) struct Passage {
+    network: Network,
+    parameters: Parameters,
+    batch: Batch,
+    /// Of a batch.
+    pub(super) rows: usize,
+}
+
+impl Passage {
+    /// For data with this header, however many rows it has.
+    pub(super) fn new(
+        model: &Model,
+        weights: &Weights,
+        header: &Header,
+        kernel: Kernel,
+    ) -> Result<Self, MeasureError> {
+        let plan = plan(model, &header.shape, header.targets)?;
+        let blueprint = Blueprint::new(model, &plan, kernel.blocking());
+        let parameters = weights.parameters(&plan, &blueprint)?;
+        let rows = plan.evaluation_rows();
+        let network = Network::new(model, &plan, &blueprint, kernel, rows);
+        let batch = Batch::new(header.targets, kernel, blueprint.input, rows);
+        Ok(Self { network, parameters, batch, rows })
+    }
+
+    /// Takes all rows of `part` through, and adds what they cost to `total`.
+    pub(super) fn take(&mut self, data: &Dataset, part: Part, witness: &mut impl Witness, total: &mut Tally) {
+        let means = Means { batch: &mut self.batch, rows: self.rows, witness };
+        add_score(&mut self.network, &mut self.parameters, (data, part), means, total, || true);
     }
 }
 
@@ -132,20 +159,32 @@ pub(super) fn score(
     parameters: &mut Parameters,
     data: &Dataset,
     part: Part,
-    Means { batch, rows, witness }: Means<'_, impl Witness>,
-    mut go_on: impl FnMut() -> bool,
+    means: Means<'_, impl Witness>,
+    go_on: impl FnMut() -> bool,
 ) -> Option<Tally> {
+    means.witness.begin(part);
     let mut total = Tally::default();
-    witness.begin(part);
+    add_score(network, parameters, (data, part), means, &mut total, go_on).then_some(total)
+}
+
+/// Adds the sums over all rows of `part`, batch after batch; `false` if `go_on` ended it between two of them.
+fn add_score(
+    network: &mut Network,
+    parameters: &mut Parameters,
+    (data, part): (&Dataset, Part),
+    Means { batch, rows, witness }: Means<'_, impl Witness>,
+    total: &mut Tally,
+    mut go_on: impl FnMut() -> bool,
+) -> bool {
     let end = data.rows(part);
     for start in (0..end).step_by(rows) {
         if !go_on() {
-            return None;
+            return false;
         }
         batch.gather(data, part, start..end.min(start + rows));
         total.add(network.evaluate(parameters, batch));
         let (outputs, width) = network.outputs(batch.rows());
         witness.see(outputs, width, batch.wanted());
     }
-    Some(total)
+    true
 }

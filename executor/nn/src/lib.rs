@@ -76,7 +76,7 @@ pub use kinds::{LAYER_VALUES_MAX, PARAMETERS_MAX};
 pub use measures::measures_bytes;
 pub use nodes::{memory_bytes, memory_bytes_max};
 pub use plan::{LayerPlan, Plan, plan};
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, Predictor};
 pub use report::{EpochReport, Further, Score, TrainingEnd};
 pub use shape::{Shape, ShapeError};
 pub use tensor::{Role, TensorPlan};

@@ -1,12 +1,12 @@
 //! What a network makes of rows: the probabilities of classes, or values in the units of the files.
 
-use broadsweep_common::dataset::{Dataset, Part};
+use broadsweep_common::dataset::{Dataset, Header, Part};
 use broadsweep_common::model::Model;
 use broadsweep_common::schema::Outputs;
 
-use super::evaluate::{MeasureError, Witness, pass};
+use super::evaluate::{MeasureError, Passage, Witness};
 use super::kernel::Kernel;
-use super::loss::Wanted;
+use super::loss::{Tally, Wanted};
 use super::measures::Meter;
 use super::report::Score;
 use super::weights::Weights;
@@ -25,28 +25,62 @@ pub enum Prediction<'a> {
     Values(&'a [f64]),
 }
 
-/// Predicts all rows of `part`, in order: `take` gets each row's prediction. Tells the score too, which means something
-/// where the rows have targets. The outputs are the same bits as when training measures these rows with this kernel.
+/// Predicts rows, piece by piece: the pieces may be more than memory holds.
 ///
-/// # Errors
-/// [`MeasureError`], if model, weights and data do not fit, or `part` is empty.
-pub fn predict(
-    (model, weights): (&Model, &Weights),
-    (data, part): (&Dataset, Part),
-    outputs: &Outputs,
-    kernel: Kernel,
-    mut take: impl FnMut(Prediction<'_>),
-) -> Result<Score, MeasureError> {
-    let mut asked = Asked { meter: Meter::new(&[], data, &[part]), outputs, answer: Vec::new(), take: &mut take };
-    let tally = pass(model, weights, data, part, (kernel, &mut asked))?;
-    Ok(asked.meter.score(&tally))
+/// The outputs are the same bits as when training measures these rows with this kernel. So is the score, if each piece
+/// but the last has a multiple of [`Self::batch_rows`]: then the same rows are in one batch, and sums are taken in the
+/// same order.
+pub struct Predictor<'a> {
+    passage: Passage,
+    outputs: &'a Outputs,
+    meter: Meter,
+    total: Tally,
+    answer: Vec<f64>,
+}
+
+impl<'a> Predictor<'a> {
+    /// For pieces with this header, however many rows each of them has.
+    ///
+    /// # Errors
+    /// [`MeasureError`], if model, weights and data do not fit.
+    pub fn new(
+        (model, weights): (&Model, &Weights),
+        header: &Header,
+        outputs: &'a Outputs,
+        kernel: Kernel,
+    ) -> Result<Self, MeasureError> {
+        let passage = Passage::new(model, weights, header, kernel)?;
+        let meter = Meter::of_error(header);
+        Ok(Self { passage, outputs, meter, total: Tally::default(), answer: Vec::new() })
+    }
+
+    /// Rows of a batch.
+    #[must_use]
+    pub fn batch_rows(&self) -> usize {
+        self.passage.rows
+    }
+
+    /// Predicts the rows of this part of a piece, in order: `take` gets each row's prediction.
+    ///
+    /// # Panics
+    /// If the piece has another shape or other targets than the header.
+    pub fn predict(&mut self, (piece, part): (&Dataset, Part), take: impl FnMut(Prediction<'_>)) {
+        let Self { passage, outputs, meter, total, answer } = self;
+        passage.take(piece, part, &mut Asked { meter, outputs, answer, take }, total);
+    }
+
+    /// The score over all rows so far, which means something where they have targets; nothing before the first one.
+    #[must_use]
+    pub fn score(&mut self) -> Option<Score> {
+        (self.total.rows > 0).then(|| self.meter.score(&self.total))
+    }
 }
 
 /// Hands on what each row's outputs mean, and measures them.
 struct Asked<'a, F> {
-    meter: Meter,
+    meter: &'a mut Meter,
     outputs: &'a Outputs,
-    answer: Vec<f64>,
+    answer: &'a mut Vec<f64>,
     take: F,
 }
 
@@ -58,7 +92,7 @@ impl<F: FnMut(Prediction<'_>)> Witness for Asked<'_, F> {
     fn see(&mut self, outputs: &[f32], width: usize, wanted: Wanted<'_>) {
         self.meter.see(outputs, width, wanted);
         for row in outputs.chunks_exact(width) {
-            (self.take)(prediction(row, self.outputs, &mut self.answer));
+            (self.take)(prediction(row, self.outputs, self.answer));
         }
     }
 }

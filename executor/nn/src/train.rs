@@ -199,7 +199,7 @@ impl<'a> Trainer<'a> {
             task: *task,
             data,
             network,
-            batch: Batch::new(data, task.kernel, blueprint.input, rows),
+            batch: Batch::new(data.header().targets, task.kernel, blueprint.input, rows),
             meter: Meter::new(task.measures, data, &task.reported_parts(data.header())),
             order: vec![0; data.rows(Part::Train)],
             state,

@@ -7,7 +7,7 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model};
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
-use broadsweep_driver::data::input::read_row;
+use broadsweep_driver::data::input::InputRows;
 use broadsweep_driver::model::folder::ModelFiles;
 use broadsweep_driver::model::{About, TrainedModel, parse};
 use broadsweep_nn::{self as nn, Tensor, Weights};
@@ -50,9 +50,10 @@ pub(super) fn model_seeds() -> Vec<Vec<u8>> {
 /// A row as people type it.
 pub(super) fn row(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(rows) = read_row(&table(), text)
+        && let Ok(mut rows) = InputRows::of_row(&table(), text)
     {
-        assert!(table().fits(rows.data.header()));
+        let piece = rows.next_piece(1).unwrap().unwrap();
+        assert!(table().fits(piece.header()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Dialect, Inputs, Outputs, Scale, Schema};
-use broadsweep_driver::data::input;
+use broadsweep_driver::data::input::InputRows;
 
 use super::{Bound, file};
 
@@ -16,7 +16,7 @@ pub(super) fn picture(bytes: &[u8]) {
     let outputs = Outputs::Classes { column: None, names: vec!["a".to_owned(), "b".to_owned()] };
     let text = Dialect::default();
     let schema = Schema { shape: vec![8, 8, 3], inputs, element: Element::U8, outputs, text };
-    let _ = input::read_rows(&schema, &path);
+    let _ = InputRows::open(&schema, &path).map(|mut rows| rows.next_piece(1));
 }
 
 pub(super) fn picture_seeds() -> Vec<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! How far predicted numbers are from the wanted ones.
 
-use broadsweep_common::dataset::{Dataset, Part, Targets};
+use broadsweep_common::dataset::{Dataset, Header, Part, Targets};
 
 /// Sums over the rows that were seen, by output.
 pub(super) struct Distances {
@@ -18,7 +18,15 @@ pub(super) struct Distances {
 
 impl Distances {
     pub(super) fn new(data: &Dataset, parts: &[Part]) -> Self {
-        let header = data.header();
+        let mut distances = Self::of_error(data.header());
+        for part in Part::ALL.into_iter().filter(|part| parts.contains(part)) {
+            distances.spreads[part as usize] = spread(data, part);
+        }
+        distances
+    }
+
+    /// Without the spread of what is wanted, which takes all rows beforehand: [`Self::r2`] means nothing.
+    pub(super) fn of_error(header: &Header) -> Self {
         let width = header.targets.outputs();
         let zeros = || vec![0.0; width];
         Self {
@@ -27,7 +35,7 @@ impl Distances {
             absolutes: zeros(),
             rows: 0,
             part: Part::Validation,
-            spreads: Part::ALL.map(|part| if parts.contains(&part) { spread(data, part) } else { zeros() }),
+            spreads: Part::ALL.map(|_| zeros()),
         }
     }
 

@@ -55,6 +55,15 @@ impl Meter {
         Self { measures, counts }
     }
 
+    /// A meter of the error alone, for data with this header of which not all rows are there at a time.
+    pub(super) fn of_error(header: &Header) -> Self {
+        let counts = match header.targets {
+            TargetKind::Classes { .. } => Counts::Classes { hits: None, ranks: None },
+            TargetKind::Values { .. } => Counts::Values(Distances::of_error(header)),
+        };
+        Self { measures: Vec::new(), counts }
+    }
+
     /// The rows of `part` come next.
     pub(super) fn begin(&mut self, part: Part) {
         match &mut self.counts {

@@ -53,7 +53,7 @@ fn check_kernel(name: &str, model: &Model, data: &Dataset, step: f32, kernel: Ke
         }
     }
     let mut network = Network::new(model, &plan, &blueprint, kernel, ROWS + 2);
-    let mut batch = Batch::new(data, kernel, blueprint.input, ROWS + 2);
+    let mut batch = Batch::new(data.header().targets, kernel, blueprint.input, ROWS + 2);
     batch.gather(data, Part::Train, 0..ROWS);
     let mut keeper = OptimizerState::keeping(parameters.trained.len());
     let mut loss = |parameters: &mut Parameters| {

@@ -57,7 +57,7 @@ fn outcome(model: &Model, data: &Dataset, rows: usize, kernel: Kernel) -> Outcom
     }
     // Fewer rows than there is room for, as in the last batch of an epoch.
     let mut network = Network::new(model, &plan, &blueprint, kernel, rows + 2);
-    let mut batch = Batch::new(data, kernel, blueprint.input, rows + 2);
+    let mut batch = Batch::new(data.header().targets, kernel, blueprint.input, rows + 2);
     batch.gather(data, Part::Train, 0..rows);
     let evaluated = network.evaluate(&mut parameters, &batch).mean_loss();
     let mut keeper = OptimizerState::keeping(parameters.trained.len());

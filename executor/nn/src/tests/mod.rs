@@ -4,6 +4,7 @@ mod checkpoints;
 mod gradients;
 mod kernels;
 mod planning;
+mod predicting;
 mod saved_weights;
 mod training;
 

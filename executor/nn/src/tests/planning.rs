@@ -145,7 +145,7 @@ fn planned_memory_is_what_the_trainer_allocates() {
             let weights = 4 * 2 * (parameters.trained.len() + parameters.statistics.len());
             let state = weights + OptimizerState::new(&training, &blueprint).bytes();
             let network = Network::new(&model, &plan, &blueprint, kernel, rows);
-            let buffers = network.bytes() + Batch::new(&data, kernel, blueprint.input, rows).bytes();
+            let buffers = network.bytes() + Batch::new(data.header().targets, kernel, blueprint.input, rows).bytes();
             let expected = (state + buffers) as u64 + blueprint.checkpoint_bytes(&training);
             let planned = memory_bytes(&model, &plan, &training, kernel);
             assert_eq!(planned, expected, "{kernel}, batches of {batch_size}");

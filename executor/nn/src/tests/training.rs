@@ -1,11 +1,10 @@
 //! Whole trainings: what is learnt, how trainings end, and that their bits depend on nothing else.
 
 use crate::report::{EpochReport, Score, TrainingEnd};
-use broadsweep_common::dataset::{Dataset, Part, TargetKind, Targets};
+use broadsweep_common::dataset::{Dataset, Part, TargetKind};
 use broadsweep_common::measure::{Measure, Watched, WatchedValue};
 use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::{Activation, Layer, Loss, Model};
-use broadsweep_common::schema::Outputs;
 use broadsweep_common::task::Select;
 use broadsweep_common::training::{EarlyStop, Optimizer, Training};
 
@@ -17,14 +16,14 @@ use crate::kernel::Kernel;
 use crate::measures::Meter;
 use crate::network::Network;
 use crate::plan::plan;
-use crate::{Phase, Prediction, TrainError, TrainTask, Trained, measure, predict, train};
+use crate::{Phase, TrainError, TrainTask, Trained, measure, train};
 
-fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
+pub(super) fn run(task: &TrainTask<'_>, data: &Dataset) -> (Trained, Watcher) {
     let mut watcher = Watcher::default();
     (train(task, data, None, &mut watcher).unwrap(), watcher)
 }
 
-fn completed(trained: &Trained) -> EpochReport {
+pub(super) fn completed(trained: &Trained) -> EpochReport {
     match trained.training {
         TrainingEnd::Complete(report) => report,
         ref other => panic!("{other:?}"),
@@ -123,29 +122,6 @@ fn measured_weights_score_the_bits_that_training_reported() {
 }
 
 #[test]
-fn what_is_predicted_scores_the_bits_that_training_reported_and_is_wrong_as_often() {
-    let data = circle([500, 300, 270]);
-    let (model, training) = (small_model(), sgd(0.05, 64, 2));
-    let outputs = Outputs::Classes { column: None, names: vec!["out".to_owned(), "in".to_owned()] };
-    for kernel in Kernel::detect() {
-        let (trained, _) = run(&TrainTask { kernel, ..task(&model, &training) }, &data);
-        let validation = completed(&trained).validation.unwrap();
-        let weights = trained.weights.unwrap();
-        let (mut predicted, part) = (Vec::new(), Part::Validation);
-        let score = predict((&model, &weights), (&data, part), &outputs, kernel, |prediction| {
-            let Prediction::Class { class, probabilities } = prediction else { panic!("classes became values") };
-            assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{probabilities:?}");
-            assert!(probabilities.iter().all(|other| *other <= probabilities[class]), "{probabilities:?}");
-            predicted.push(class as u32);
-        });
-        assert_eq!(score.unwrap(), validation, "{kernel}");
-        let Targets::Classes(classes) = data.targets(part) else { panic!("classes became values") };
-        let wrong = predicted.iter().zip(classes).filter(|(predicted, class)| predicted != class).count();
-        assert_eq!((predicted.len(), wrong as f64 / 300.0), (300, validation.error), "{kernel}");
-    }
-}
-
-#[test]
 fn weights_are_not_measured_on_a_part_without_rows() {
     let data = circle([40, 5, 0]);
     let (model, training) = (small_model(), sgd(0.05, 8, 1));
@@ -165,7 +141,7 @@ fn every_row_is_scored_whatever_the_size_of_batches_leaves_over() {
     let mut parameters = trained.weights.unwrap().parameters(&plan, &blueprint).unwrap();
     let mut tally = |rows| {
         let mut network = Network::new(&model, &plan, &blueprint, kernel, rows);
-        let mut batch = Batch::new(&data, kernel, blueprint.input, rows);
+        let mut batch = Batch::new(data.header().targets, kernel, blueprint.input, rows);
         let mut meter = Meter::new(&[], &data, &[Part::Validation]);
         let means = Means { batch: &mut batch, rows, witness: &mut meter };
         evaluate::score(&mut network, &mut parameters, &data, Part::Validation, means, || true).unwrap()

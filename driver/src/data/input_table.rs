@@ -1,0 +1,266 @@
+//! The rows of a table for a model that is trained: opened as the study says that its tables are written, or as this one
+//! plainly is.
+
+use broadsweep_common::schema::{Column, ColumnKind, Dialect, Outputs, Schema};
+use encoding_rs::Encoding;
+
+use super::any_table::AnyTable;
+use super::cells::{self, Cell};
+use super::dialect::{self, Written};
+use super::error::{Candidates, DataError, Origin, shown};
+use super::parquet::ParquetTable;
+use super::rows::Batch;
+use super::source::Source;
+use super::table::Table;
+use super::text;
+use crate::study::ColumnName;
+
+/// Columns that an error lists.
+const COLUMNS_LISTED_MAX: usize = 20;
+
+/// A table that is read for a model.
+pub(super) struct InputTable<'s> {
+    schema: &'s Schema,
+    columns: &'s [Column],
+    table: AnyTable,
+    /// Of the model's columns.
+    places: Vec<usize>,
+    /// Of the targets' columns, if the table has all of them.
+    labels: Vec<usize>,
+    /// Whether every row so far has its target.
+    pub(super) has_targets: bool,
+    rows: usize,
+}
+
+impl<'s> InputTable<'s> {
+    /// Opens a table by what it is; adds what people should know to `remarks`.
+    pub(super) fn open(
+        schema: &'s Schema,
+        columns: &'s [Column],
+        file: &Origin,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self, DataError> {
+        let mut table = if super::input::starts_with(file, b"PAR1")? {
+            AnyTable::Parquet(ParquetTable::open(file.clone())?)
+        } else {
+            AnyTable::Text(open_text(&schema.text, columns, file, remarks)?)
+        };
+        let find = |name: &str| table.names().find(file, &ColumnName::Name(name.to_owned()));
+        let places = columns.iter().map(|column| find(&column.name)).collect::<Result<Vec<_>, _>>()?;
+        let (labels, width): (Vec<usize>, _) = match &schema.outputs {
+            Outputs::Classes { column, .. } => (column.iter().filter_map(|name| find(name).ok()).collect(), 1),
+            Outputs::Values { names, .. } => (names.iter().filter_map(|name| find(name).ok()).collect(), names.len()),
+        };
+        let has_targets = labels.len() == width;
+        let labels = if has_targets { labels } else { Vec::new() };
+        table.want(&places.iter().chain(&labels).copied().collect::<Vec<_>>())?;
+        Ok(Self { schema, columns, table, places, labels, has_targets, rows: 0 })
+    }
+
+    /// Reads the next rows, at most so many; none behind the last. Targets that are missing are zeros.
+    pub(super) fn read(&mut self, rows_max: usize, raw: &mut Batch) -> Result<(), DataError> {
+        let cells = raw.features.numbers();
+        raw.labels.clear();
+        raw.rows = 0;
+        let width = super::input::outputs_of(self.schema);
+        while raw.rows < rows_max && self.table.next()? {
+            for (column, &place) in self.columns.iter().zip(&self.places) {
+                let cell = self.table.cell(place);
+                let number = if let Cell::Text(text) = &cell { self.table.spelled(text) } else { None };
+                cells.push(number_of(column, &cell, number).map_err(|what| self.bad_cell(place, what))?);
+            }
+            for &place in &self.labels {
+                let target = target_of(self.schema, &self.table, place)?;
+                self.has_targets &= target.is_some();
+                raw.labels.push(target.unwrap_or_default());
+            }
+            raw.rows += 1;
+            self.rows += 1;
+            raw.labels.resize(raw.rows * width, 0.0);
+        }
+        Ok(())
+    }
+
+    fn bad_cell(&self, place: usize, mut what: String) -> DataError {
+        let is_without_header = matches!(&self.table, AnyTable::Text(table) if !table.written().header);
+        if is_without_header && self.rows == 0 {
+            what += "; the rows that the model was trained on had no header line: if this line is one, take it out";
+        }
+        DataError::Row { place: self.table.place(place), what }
+    }
+}
+
+/// Opens text as the study says that it is written. Where the model's columns are found only if the text is looked at
+/// without that, it is read as it looks.
+fn open_text(
+    said: &Dialect,
+    columns: &[Column],
+    file: &Origin,
+    remarks: &mut Vec<String>,
+) -> Result<Table, DataError> {
+    let has_header = said.header != Some(false);
+    let label = columns.first().filter(|_| has_header).map(|column| ColumnName::Name(column.name.clone()));
+    let find = |dialect: &Dialect| Table::find(file.clone(), dialect, label.as_ref());
+    let has = |table: &Table, column: &Column| table.names().has(&column.name);
+    let has_all = |table: &Table| columns.iter().all(|column| has(table, column));
+    let as_said = Dialect { header: Some(has_header), ..said.clone() };
+    let table = find(&as_said);
+    if matches!(&table, Ok(table) if has_all(table)) {
+        return table.and_then(|table| correct(table, said, columns, remarks));
+    }
+    let as_seen = Dialect { header: Some(has_header), ..Dialect::default() };
+    if as_seen != as_said
+        && let Ok(seen) = find(&as_seen)
+        && has_all(&seen)
+    {
+        let (said, between) = (said_keys(said), delimiter_name(seen.written().delimiter));
+        remarks.push(format!(
+            "{file} is not written as the study says ({said}); it is read as it looks, with {between} between its cells"
+        ));
+        return Ok(seen);
+    }
+    let are_numbers = columns.iter().all(|column| column.name.parse::<usize>().is_ok());
+    if said.header.is_none() && are_numbers {
+        return find(&Dialect { header: Some(false), ..said.clone() });
+    }
+    let table = table?;
+    if has_header && !columns.iter().any(|column| has(&table, column)) {
+        return Err(without_header(file, columns));
+    }
+    Ok(table)
+}
+
+/// What a table plainly is that the study did not say: with a mark of another encoding in front, which has been believed
+/// already, or with the other decimal mark.
+fn correct(table: Table, said: &Dialect, columns: &[Column], remarks: &mut Vec<String>) -> Result<Table, DataError> {
+    let file = table.file().clone();
+    let text = text::open(Source::open(file.clone())?, said.encoding.as_deref())?;
+    let said_encoding = said.encoding.as_deref().and_then(|name| Encoding::for_label(name.as_bytes()));
+    if let (Some(encoding), Some(marked)) = (said_encoding, text.marked)
+        && encoding != marked
+    {
+        let (marked, encoding) = (marked.name(), said.encoding.as_deref().unwrap_or_default());
+        remarks.push(format!(
+            "{file} begins with the mark of {marked}, and is read as that, not as encoding = \"{encoding}\", which the \
+             study says"
+        ));
+    }
+    let Written { delimiter, decimal, header } = table.written();
+    let is_number = |column: &&Column| matches!(column.kind, ColumnKind::Number { .. });
+    let find = |column: &Column| table.names().find(&file, &ColumnName::Name(column.name.clone()));
+    let places: Vec<usize> = columns.iter().filter(is_number).filter_map(|column| find(column).ok()).collect();
+    let other = || dialect::other_decimal(&text.sample, text.is_whole, table.written(), &places);
+    let Some(other) = said.decimal.and_then(|_| other()) else { return Ok(table) };
+    let (decimal, shown) = (char::from(decimal), char::from(other));
+    remarks.push(format!(
+        "the numbers of {file} are written with \"{shown}\", and are read so, not with decimal = \"{decimal}\", which the \
+         study says"
+    ));
+    let encoding = said.encoding.clone();
+    let seen = Dialect { delimiter: Some(delimiter), decimal: Some(other), header: Some(header), encoding };
+    Table::find(file, &seen, None)
+}
+
+/// The keys of a study that say how its text is written, but for the header line.
+fn said_keys(Dialect { delimiter, decimal, encoding, .. }: &Dialect) -> String {
+    let mark = |key: &str, mark: u8| format!("{key} = {:?}", char::from(mark).to_string());
+    let keys = [
+        delimiter.map(|delimiter| mark("delimiter", delimiter)),
+        decimal.map(|decimal| mark("decimal", decimal)),
+        encoding.as_ref().map(|encoding| format!("encoding = {encoding:?}")),
+    ];
+    keys.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn delimiter_name(delimiter: u8) -> &'static str {
+    match delimiter {
+        b';' => "semicolons",
+        b'\t' => "tabs",
+        b'|' => "\"|\"",
+        b' ' => "spaces",
+        _ => "commas",
+    }
+}
+
+/// The error of a table whose first line names nothing that the model knows.
+fn without_header(file: &Origin, columns: &[Column]) -> DataError {
+    let listed: Vec<_> = columns.iter().take(COLUMNS_LISTED_MAX).map(|column| shown(&column.name)).collect();
+    let more = match columns.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!(
+        "its first line names none of the model's columns, which are {}{more}; if the file has no header line, write one \
+         above its rows",
+        listed.join(", ")
+    );
+    DataError::Dialect { file: file.clone(), line: None, what }
+}
+
+/// What a cell stands for, or what is wrong with it; `number` is what its text spells.
+pub(super) fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f64, String> {
+    let (fill, may_miss) = match &column.kind {
+        ColumnKind::Number { fill, .. } | ColumnKind::Flag { fill, .. } => (*fill, false),
+        ColumnKind::Categories { may_miss, .. } => (None, *may_miss),
+    };
+    let is_missing = matches!(cell, Cell::Missing) || number.is_some_and(f64::is_nan);
+    let text = match cell {
+        _ if is_missing && (fill.is_some() || may_miss) => return Ok(f64::NAN),
+        Cell::Missing if fill.is_some() || may_miss => return Ok(f64::NAN),
+        Cell::Missing => {
+            return Err("the value is missing, and none was missing in the rows that the model was trained on".into());
+        }
+        Cell::Unreadable => return Err("it is no UTF-8 text; save the file as UTF-8".into()),
+        Cell::Number(number) => number.to_string(),
+        Cell::Text(text) => text.to_string(),
+    };
+    let number = if let Cell::Number(number) = cell { Some(*number) } else { number };
+    match &column.kind {
+        ColumnKind::Number { .. } => match number {
+            Some(number) if number.is_finite() => Ok(number),
+            _ => Err(format!("\"{}\" is not a finite number", shown(&text))),
+        },
+        ColumnKind::Flag { .. } => cells::flag(&text)
+            .or(number.filter(|number| [0.0, 1.0].contains(number)))
+            .ok_or_else(|| format!("\"{}\" is no word for yes or no", shown(&text))),
+        ColumnKind::Categories { names, .. } => {
+            let place = names.binary_search(&text).ok().or_else(|| names.iter().position(|name| *name == text));
+            let unknown =
+                || format!("\"{}\" is none of its categories; {}", shown(&text), Candidates::of(&text, names));
+            place.map(|place| place as f64).ok_or_else(unknown)
+        }
+    }
+}
+
+/// The target of a row, if it has one.
+fn target_of(schema: &Schema, table: &AnyTable, place: usize) -> Result<Option<f64>, DataError> {
+    let (text, number) = match table.cell(place) {
+        Cell::Missing => match table {
+            AnyTable::Text(text) if text.bytes(place) == cells::NONE.as_bytes() => (cells::NONE.to_owned(), None),
+            _ => return Ok(None),
+        },
+        Cell::Unreadable => return Err(table.bad_text(place)),
+        Cell::Number(number) => (number.to_string(), Some(number)),
+        Cell::Text(text) => (text.to_string(), table.spelled(&text)),
+    };
+    match &schema.outputs {
+        Outputs::Values { .. } => match number {
+            Some(number) if number.is_finite() => Ok(Some(number)),
+            _ => Err(DataError::Text { place: table.place(place), text: shown(&text) }),
+        },
+        Outputs::Classes { names, .. } => {
+            let whole = number.filter(|number| number.fract() == 0.0).map(|number| (number as i64).to_string());
+            let known = names.iter().position(|name| *name == text || whole.as_ref() == Some(name));
+            let what = || {
+                let candidates = Candidates::of(&text, names);
+                format!("\"{}\" is none of the classes that the model knows; {candidates}", shown(&text))
+            };
+            let known = known.ok_or_else(|| DataError::Row { place: table.place(place), what: what() })?;
+            Ok(Some(known as f64))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "input_table_tests.rs"]
+mod tests;
