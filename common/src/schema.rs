@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Element, Header, Scaling};
 
+pub use crate::dataset::Scale;
+
 /// How rows of files become rows of a network, and back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
@@ -87,19 +89,6 @@ pub enum ColumnKind {
     },
 }
 
-/// `(x - center) / spread`, or 0 where the spread is 0.
-///
-/// Where a data set keeps 32-bit numbers, this is computed in 64 bits before they are narrowed, and what lies in the
-/// data set is scaled. Where it keeps bytes, they lie there as they are, and each is scaled on its way into a batch, in
-/// 32 bits as [`Scaling`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scale {
-    /// Becomes 0.
-    pub center: f64,
-    /// Becomes 1, from the center on. Never negative.
-    pub spread: f64,
-}
-
 /// What a network's outputs mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outputs {
@@ -117,29 +106,6 @@ pub enum Outputs {
         /// How each was scaled: what is predicted is `output × spread + center`.
         scales: Vec<Scale>,
     },
-}
-
-impl Scale {
-    /// Leaves a value as it is.
-    pub const NONE: Self = Self { center: 0.0, spread: 1.0 };
-
-    /// The scaled value, not narrowed yet.
-    #[must_use]
-    pub fn apply(self, value: f64) -> f64 {
-        if self.spread > 0.0 { (value - self.center) / self.spread } else { 0.0 }
-    }
-
-    /// What has this scaled value.
-    #[must_use]
-    pub fn undo(self, scaled: f64) -> f64 {
-        scaled * self.spread + self.center
-    }
-
-    /// Factor and offset that do the same to a byte, in 32 bits.
-    #[must_use]
-    pub fn narrow(self) -> (f32, f32) {
-        if self.spread > 0.0 { ((1.0 / self.spread) as f32, (-self.center / self.spread) as f32) } else { (0.0, 0.0) }
-    }
 }
 
 impl ColumnKind {

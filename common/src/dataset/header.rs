@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::DatasetError;
+use super::{DatasetError, Scale};
 use crate::codec;
 
 pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x03";
@@ -125,24 +125,6 @@ pub enum Scaling {
     },
 }
 
-/// How one output of a regression was standardised: `(y - center) / scale` lies in the data set, as `f32`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TargetScaling {
-    /// What was taken off, in the file's units.
-    pub center: f64,
-    /// What the rest was divided by, in the file's units; above 0.
-    pub scale: f64,
-}
-
-impl TargetScaling {
-    /// Of targets that lie in the file's units.
-    pub const NONE: Self = Self { center: 0.0, scale: 1.0 };
-
-    fn is_usable(&self) -> bool {
-        self.center.is_finite() && self.scale.is_finite() && self.scale > 0.0
-    }
-}
-
 /// Shapes and types of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -158,15 +140,16 @@ pub struct Header {
     pub scaling: Scaling,
     /// Bytes of the archive (tar) of files that a program is given; 0 where the study names none.
     pub files_bytes: u64,
-    /// How each output of [`TargetKind::Values`] was standardised; empty where targets lie in the file's units.
-    pub target_scaling: Vec<TargetScaling>,
+    /// How each output of [`TargetKind::Values`] was standardised, in training and before it was narrowed; empty where
+    /// targets lie in the file's units.
+    pub target_scaling: Vec<Scale>,
 }
 
 impl Header {
     /// How output number `output`, counted from 0, was standardised.
     #[must_use]
-    pub fn target_scaling(&self, output: usize) -> TargetScaling {
-        self.target_scaling.get(output).copied().unwrap_or(TargetScaling::NONE)
+    pub fn target_scaling(&self, output: usize) -> Scale {
+        self.target_scaling.get(output).copied().unwrap_or(Scale::NONE)
     }
 
     /// Values in one row of features.
@@ -213,7 +196,7 @@ impl Header {
         if !self.target_scaling.is_empty() && self.target_scaling.len() != expected {
             return bad("the number of target scalings");
         }
-        if !self.target_scaling.iter().all(TargetScaling::is_usable) {
+        if !self.target_scaling.iter().all(Scale::is_usable) {
             return bad("the scaling of a target");
         }
         Ok(())

@@ -11,6 +11,7 @@
 
 mod build;
 mod header;
+mod scale;
 mod write;
 
 use std::fmt;
@@ -23,7 +24,8 @@ use crate::codec::CodecError;
 use header::{FILES, Sections};
 
 pub use build::{AlignedBytes, DatasetBuilder};
-pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind, TargetScaling};
+pub use header::{Element, Header, Part, ROW_VALUES_MAX, Scaling, TargetKind};
+pub use scale::Scale;
 pub use write::{DatasetWriter, Target};
 
 /// Bytes that are no data set.
@@ -251,18 +253,18 @@ mod tests {
 
     #[test]
     fn targets_are_standardised_for_each_output_or_for_none() {
-        let build = |targets, target_scaling: &[TargetScaling]| {
+        let build = |targets, target_scaling: &[Scale]| {
             let (shape, element, scaling) = (vec![1], Element::U8, Scaling::Uniform { factor: 1.0, offset: 0.0 });
             let target_scaling = target_scaling.to_vec();
             let rows = [1, 0, 0];
             DatasetBuilder::new(Header { shape, element, targets, rows, scaling, files_bytes: 0, target_scaling })
                 .map(|builder| Dataset::open(Arc::new(builder.finish())).unwrap())
         };
-        let of = |center, scale| TargetScaling { center, scale };
+        let of = |center, spread| Scale { center, spread };
         let values = TargetKind::Values { width: 2 };
         let kept = build(values, &[of(-3.5, 0.25), of(1e300, 2.0)]).unwrap();
         assert_eq!(kept.header().target_scaling(1), of(1e300, 2.0));
-        assert_eq!(build(values, &[]).unwrap().header().target_scaling(1), TargetScaling::NONE);
+        assert_eq!(build(values, &[]).unwrap().header().target_scaling(1), Scale::NONE);
         for (targets, scaling, what) in [
             (values, vec![of(0.0, 1.0)], "the number of target scalings"),
             (TargetKind::Classes { count: 2 }, vec![of(0.0, 1.0); 2], "the number of target scalings"),

@@ -169,8 +169,8 @@ impl Array {
                 Behind::Short(got) => return Err(self.short(got)),
                 Behind::Long => return Err(self.long()),
             };
-            let sides = self.header.sides.0.iter().map(|&side| side as usize);
-            self.strips = Some(Strips::new(file, start, sides.collect(), self.header.number.bytes()));
+            let sides: Vec<_> = self.header.sides.0.iter().map(|&side| side as usize).collect();
+            self.strips = Some(Strips::new(file, start, &sides, self.header.number.bytes()));
         }
         let first = self.rows - self.rows_left;
         let read = self.strips.iter_mut().try_for_each(|strips| strips.read(first..first + rows, &mut take));

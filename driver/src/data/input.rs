@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, TargetKind, TargetScaling};
-use broadsweep_common::schema::{Column, Inputs, Outputs, Scale, Schema};
+use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, TargetKind};
+use broadsweep_common::schema::{Column, Inputs, Outputs, Schema};
 use csv::{ReaderBuilder, Trim};
 
 use super::cells::{self, Cell};
@@ -184,10 +184,7 @@ pub(super) fn outputs_of(schema: &Schema) -> usize {
 fn header_of(schema: &Schema) -> Header {
     let (targets, target_scaling) = match &schema.outputs {
         Outputs::Classes { names, .. } => (TargetKind::Classes { count: names.len() as u32 }, Vec::new()),
-        Outputs::Values { names, scales } => {
-            let scaling = |scale: &Scale| TargetScaling { center: scale.center, scale: scale.spread };
-            (TargetKind::Values { width: names.len() as u32 }, scales.iter().map(scaling).collect())
-        }
+        Outputs::Values { names, scales } => (TargetKind::Values { width: names.len() as u32 }, scales.clone()),
     };
     Header {
         shape: schema.shape.clone(),

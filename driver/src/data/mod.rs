@@ -71,7 +71,7 @@ use std::fmt;
 use std::path::Path;
 
 use broadsweep_common::blob::Blob;
-use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, TargetKind, TargetScaling};
+use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, Scale, TargetKind};
 use broadsweep_common::schema::{Dialect, Outputs, Schema};
 use bytes::Bytes;
 
@@ -244,11 +244,9 @@ fn said_of_text(source: &DataSource) -> Dialect {
     }
 }
 
-fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<TargetScaling> {
+fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<Scale> {
     match &schema.outputs {
-        Outputs::Values { scales, .. } if settings.scales_targets => {
-            scales.iter().map(|scale| TargetScaling { center: scale.center, scale: scale.spread }).collect()
-        }
+        Outputs::Values { scales, .. } if settings.scales_targets => scales.clone(),
         _ => Vec::new(),
     }
 }

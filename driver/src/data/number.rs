@@ -64,14 +64,8 @@ impl Number {
             let letter =
                 |bytes: &[u8; 4]| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) };
             let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
-            let mut word = String::new();
-            for letter in letters {
-                match char::from_u32(letter) {
-                    Some(letter) => word.push(letter),
-                    None => word.push_str(&format!("\\u{{{letter:x}}}")),
-                }
-            }
-            word
+            let shown = |letter| char::from_u32(letter).map_or_else(|| format!("\\u{{{letter:x}}}"), String::from);
+            letters.map(shown).collect()
         } else {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
             let own = &bytes[..end];

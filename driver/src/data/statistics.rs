@@ -42,8 +42,7 @@ impl Lanes {
     const NONE: Self = Self { least: [u8::MAX; LANES], largest: [0; LANES], sums: [0; LANES], squares: [0; LANES] };
 
     /// One after another, at most [`DEEP`] of them. Loops over local arrays, of one step each: so they become
-    /// instructions for all lanes at once.
-    #[expect(clippy::needless_range_loop, reason = "pairs of iterators are left as calls")]
+    /// instructions for all lanes at once, where pairs of iterators are left as calls.
     fn of<'b>(pieces: impl Iterator<Item = &'b [u8; LANES]>) -> Self {
         let Self { mut least, mut largest, mut sums, mut squares } = Self::NONE;
         for piece in pieces {
@@ -239,7 +238,9 @@ impl Together {
                 for pieces in pieces.chunks(DEEP) {
                     Lanes::of(pieces.iter()).each().for_each(|more| known.join(more));
                 }
-                rest.iter().for_each(|&byte| known.join(Bytes::one(byte)));
+                for &byte in rest {
+                    known.join(Bytes::one(byte));
+                }
             }
             RowCells::Numbers(row) => {
                 if let Some(own) = of_row(row) {

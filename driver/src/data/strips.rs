@@ -26,7 +26,7 @@ pub(super) struct Strips {
 
 impl Strips {
     /// Of values of so many bytes, which begin at `start`; `sides` has the rows first.
-    pub(super) fn new(file: File, start: u64, sides: Vec<usize>, value_bytes: usize) -> Self {
+    pub(super) fn new(file: File, start: u64, sides: &[usize], value_bytes: usize) -> Self {
         let (rows, row_sides) = sides.split_first().map_or((0, &[][..]), |(&rows, sides)| (rows, sides));
         let places = places(row_sides);
         Self { file, start, rows, value_bytes, places, turned: 0..0, strip: Vec::new(), column: Vec::new() }
@@ -133,7 +133,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(b"header").unwrap();
             file.write_all(&bytes).unwrap();
-            let mut strips = Strips::new(file, 6, sides.clone(), value_bytes);
+            let mut strips = Strips::new(file, 6, &sides, value_bytes);
             let mut got = Vec::new();
             for first in (0..sides[0]).step_by(step) {
                 let rows = first..(first + step).min(sides[0]);
@@ -149,7 +149,7 @@ mod tests {
         let bytes: Vec<u8> = (0..rows * values).map(|place| (place % 253) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        let mut strips = Strips::new(file, 0, vec![rows, values], 1);
+        let mut strips = Strips::new(file, 0, &[rows, values], 1);
         let mut got = Vec::new();
         strips.read(0..rows, &mut |bytes| got.extend_from_slice(bytes)).unwrap();
         assert!(got == turned_whole(&bytes, &[rows, values], 1));

@@ -198,7 +198,7 @@ fn targets_get_mean_0_and_variance_1_in_training_unless_the_study_says_otherwise
     let numbers = DataSettings { labels: LabelKind::Numbers, ..csv(false) };
     let loaded = load_text(text, &numbers).unwrap();
     let scale = loaded.header.target_scaling(0);
-    assert_eq!((scale.center, scale.scale), (200_000.0, 100_000.0));
+    assert_eq!((scale.center, scale.spread), (200_000.0, 100_000.0));
     assert_eq!(values(loaded, Part::Train).1, [-1.0, 1.0]);
     let loaded = load_text(text, &DataSettings { scales_targets: false, ..numbers }).unwrap();
     assert_eq!((loaded.header.target_scaling.len(), values(loaded, Part::Train).1), (0, vec![100_000.0, 300_000.0]));

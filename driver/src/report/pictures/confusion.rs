@@ -1,5 +1,5 @@
-//! Which classes the best takes for which: a square for each pair, the stronger the more of the class's rows
-//! are in it.
+//! Which classes the best takes for which: a square for each pair with its number of rows. What is right is the stronger
+//! the more of the class's rows are in it; what is wrong is measured by the most frequent confusion.
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ use crate::results::show::counted;
 const TITLE: &str = "What the best takes for what";
 /// Pixels of a picture, less what a class takes.
 const FRAME: u32 = 160;
+/// Classes whose squares have room for a number.
+const COUNTED_MAX: usize = 12;
 /// Pixels of all classes together.
 const SIDE: u32 = 400;
 
@@ -32,7 +34,9 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let classes = classes(confusions);
     let names: Vec<_> = classes.iter().map(|class| label(&shown_class(run, *class))).collect();
     let (mut x, mut y, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut colours, mut strengths) = (Vec::new(), Vec::new());
+    let (mut counts, mut colours, mut strengths) = (Vec::new(), Vec::new(), Vec::new());
+    let wrong = confusions.iter().filter(|pair| pair.wanted != pair.predicted);
+    let most_wrong = wrong.map(|pair| pair.rows).max().unwrap_or(1) as f64;
     for (row, wanted) in classes.iter().enumerate() {
         let all: f64 = classes.iter().map(|predicted| rows_of(confusions, *wanted, *predicted) as f64).sum();
         for (column, predicted) in classes.iter().enumerate() {
@@ -40,12 +44,14 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
             if rows == 0 {
                 continue;
             }
-            let share = rows as f64 / all;
             x.push(column);
             y.push(row);
-            colours.push(if wanted == predicted { "@series-0" } else { "@bad" });
-            // By the root, so that few rows are seen as well.
-            strengths.push(number(0.1 + 0.9 * share.sqrt()));
+            let is_right = wanted == predicted;
+            colours.push(if is_right { "@series-0" } else { "@bad" });
+            let share = rows as f64 / if is_right { all } else { most_wrong };
+            // Strong enough to be seen, and weak enough to be read upon.
+            strengths.push(number(0.12 + 0.48 * share));
+            counts.push(rows.to_string());
             let [wanted, predicted] = [&names[row], &names[column]];
             texts.push(format!("{wanted} taken for {predicted}: {}", counted(rows, "row")));
         }
@@ -53,7 +59,9 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
     let ticks: Vec<_> = (0..classes.len()).collect();
     let size = (f64::from(SIDE) / classes.len() as f64 * 0.8).clamp(6.0, 60.0);
     let trace = json!({
-        "type": "scatter", "mode": "markers", "x": x, "y": y, "text": texts, "hovertemplate": "%{text}<extra></extra>",
+        "type": "scatter", "mode": if classes.len() <= COUNTED_MAX { "markers+text" } else { "markers" },
+        "x": x, "y": y, "text": counts, "textfont": { "color": "@ink", "size": 11 },
+        "customdata": texts, "hovertemplate": "%{customdata}<extra></extra>",
         "marker": { "symbol": "square", "size": size, "color": colours, "opacity": strengths },
     });
     let axis = |title: &str, is_down: bool| -> Value {

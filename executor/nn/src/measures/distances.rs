@@ -30,7 +30,7 @@ impl Distances {
         let width = header.targets.outputs();
         let zeros = || vec![0.0; width];
         Self {
-            scales: (0..width).map(|output| header.target_scaling(output).scale).collect(),
+            scales: (0..width).map(|output| header.target_scaling(output).spread).collect(),
             squares: zeros(),
             absolutes: zeros(),
             rows: 0,

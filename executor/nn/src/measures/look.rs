@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use broadsweep_common::dataset::{Header, TargetScaling};
+use broadsweep_common::dataset::{Header, Scale};
 use broadsweep_common::details::{Answer, Details, ROW_VALUES_TOLD_MAX, WORST_ROWS_MAX, WorstRow};
 
 use crate::loss::{Wanted, maximum, predicted};
 
 /// What was seen of the rows so far.
 pub(crate) struct Look {
-    scaling: Vec<TargetScaling>,
+    scaling: Vec<Scale>,
     confusions: BTreeMap<(u32, u32), u64>,
     worst: Vec<WorstRow>,
     rows: u64,
@@ -45,7 +45,7 @@ impl Look {
     }
 
     /// Keeps a row if it is among the worst; of equal ones the first.
-    fn rank(&mut self, loss: f64, answer: impl FnOnce(&[TargetScaling]) -> Answer) {
+    fn rank(&mut self, loss: f64, answer: impl FnOnce(&[Scale]) -> Answer) {
         let row = self.rows;
         self.rows += 1;
         let place = self.worst.partition_point(|known| known.loss.total_cmp(&loss) != Ordering::Less);
@@ -73,6 +73,6 @@ fn values_loss(outputs: &[f32], wanted: &[f32]) -> f64 {
     distances.map(|distance| distance * distance).sum::<f64>() / outputs.len() as f64
 }
 
-fn in_file_units(values: &[f32], scaling: &[TargetScaling]) -> Vec<f64> {
-    values.iter().zip(scaling).map(|(value, scaling)| f64::from(*value) * scaling.scale + scaling.center).collect()
+fn in_file_units(values: &[f32], scaling: &[Scale]) -> Vec<f64> {
+    values.iter().zip(scaling).map(|(value, scaling)| scaling.undo(f64::from(*value))).collect()
 }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use broadsweep_common::dataset::{DatasetBuilder, Element, Scaling, TargetScaling};
+use broadsweep_common::dataset::{DatasetBuilder, Element, Scale, Scaling};
 use broadsweep_common::details::{Answer, Details};
 
 use super::*;
@@ -32,7 +32,7 @@ const OUTPUTS: [[f32; 4]; 8] = [
 /// The last class does not occur, but is predicted.
 const WANTED: [u32; 8] = [0, 1, 1, 0, 2, 2, 2, 1];
 
-fn data(targets: TargetKind, wanted: &[[u8; 4]], target_scaling: Vec<TargetScaling>) -> Dataset {
+fn data(targets: TargetKind, wanted: &[[u8; 4]], target_scaling: Vec<Scale>) -> Dataset {
     let width = if let TargetKind::Values { width } = targets { width as usize } else { 1 };
     let rows = [0, (wanted.len() / width) as u64, 0];
     let scaling = Scaling::Uniform { factor: 1.0, offset: 0.0 };
@@ -77,7 +77,7 @@ fn of_classes(measures: &[Measure], outputs: &[f32], wanted: &[u32], count: u32,
     score(measures, &data, outputs, Wanted::Classes(wanted), batch)
 }
 
-fn of_values(outputs: &[f32], wanted: &[f32], width: u32, scaling: Vec<TargetScaling>) -> Score {
+fn of_values(outputs: &[f32], wanted: &[f32], width: u32, scaling: Vec<Scale>) -> Score {
     let bytes: Vec<_> = wanted.iter().map(|value| value.to_ne_bytes()).collect();
     let data = data(TargetKind::Values { width }, &bytes, scaling);
     score(&[Measure::R2, Measure::MeanAbsoluteError], &data, outputs, Wanted::Values(wanted), 3)
@@ -151,7 +151,7 @@ fn a_class_that_nobody_has_and_nobody_says_counts_for_nothing() {
 fn numbers_are_measured_as_by_scikit_learn_in_the_units_of_the_file() {
     let wanted = [1.0, 2.5, 2.0, -1.0, 4.0, 0.5, -3.0, 0.25];
     let outputs = [1.5, 2.0, 2.0, 0.0, 3.0, 1.5, -2.0, 0.25];
-    let scaling = [(10.0, 2.0), (-5.0, 100.0)].map(|(center, scale)| TargetScaling { center, scale });
+    let scaling = [(10.0, 2.0), (-5.0, 100.0)].map(|(center, spread)| Scale { center, spread });
     let score = of_values(&outputs, &wanted, 2, scaling.to_vec());
     assert_close(&[score.error], &[53.043_614_130_260_77]);
     assert_close(score.further.as_slice(), &[0.778_070_719_602_977_7, 31.875]);
@@ -204,7 +204,7 @@ fn the_worst_rows_of_numbers_are_told_in_the_units_of_the_file_and_of_equal_ones
     outputs[7] = -2.0;
     outputs[29] = f32::NAN;
     let bytes: Vec<_> = wanted.iter().map(|value| value.to_ne_bytes()).collect();
-    let data = data(TargetKind::Values { width: 1 }, &bytes, vec![TargetScaling { center: 10.0, scale: 4.0 }]);
+    let data = data(TargetKind::Values { width: 1 }, &bytes, vec![Scale { center: 10.0, spread: 4.0 }]);
     let worst = look(&data, &outputs, Wanted::Values(&wanted), 4).worst;
     let rows: Vec<_> = worst.iter().map(|row| row.row).collect();
     assert_eq!((&rows[..5], rows.len()), (&[29, 7, 0, 1, 2][..], 20));
@@ -213,7 +213,7 @@ fn the_worst_rows_of_numbers_are_told_in_the_units_of_the_file_and_of_equal_ones
 }
 
 /// Training rows of these classes or numbers, and validation rows.
-fn two_parts(targets: TargetKind, rows: [&[[u8; 4]]; 2], target_scaling: Vec<TargetScaling>) -> Dataset {
+fn two_parts(targets: TargetKind, rows: [&[[u8; 4]]; 2], target_scaling: Vec<Scale>) -> Dataset {
     let scaling = Scaling::Uniform { factor: 1.0, offset: 0.0 };
     let counts = [rows[0].len() as u64, rows[1].len() as u64, 0];
     let header = Header {
@@ -253,7 +253,7 @@ fn a_constant_guess_of_classes_is_the_most_frequent_one_of_the_training_rows() {
 fn a_constant_guess_of_numbers_is_the_mean_of_the_training_rows() {
     let bytes = |values: &[f32]| values.iter().map(|value| value.to_ne_bytes()).collect::<Vec<_>>();
     let (train, validation) = (bytes(&[1.0, 3.0]), bytes(&[2.0, 4.0, 0.0, 6.0]));
-    let scaling = vec![TargetScaling { center: 5.0, scale: 10.0 }];
+    let scaling = vec![Scale { center: 5.0, spread: 10.0 }];
     let data = two_parts(TargetKind::Values { width: 1 }, [&train, &validation], scaling);
     let score = guess(&[Measure::R2, Measure::MeanAbsoluteError], &data, Part::Validation);
     // Distances 0, 2, 2, 4 from 2; from the rows' own mean, 3: 1, 1, 3, 3.

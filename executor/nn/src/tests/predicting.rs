@@ -3,11 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use broadsweep_common::dataset::{
-    Dataset, DatasetBuilder, Features, Header, Part, TargetKind, TargetScaling, Targets,
-};
+use broadsweep_common::dataset::{Dataset, DatasetBuilder, Features, Header, Part, Scale, TargetKind, Targets};
 use broadsweep_common::model::{Activation, Loss, Model};
-use broadsweep_common::schema::{Outputs, Scale};
+use broadsweep_common::schema::Outputs;
 use ndarray::ArrayView1;
 
 use super::training::{completed, run};
@@ -91,7 +89,7 @@ fn classes_score_the_bits_that_training_reported_and_are_wrong_as_often_whatever
 fn numbers_score_the_bits_that_training_reported_whatever_the_pieces() {
     let target = |_, row| vec![wave(row).to_ne_bytes(), (0.5 * wave(row + 7)).to_ne_bytes()];
     let data = values(&[1], TargetKind::Values { width: 2 }, [200, ROWS as u64, 0], |_, row| vec![wave(row)], target);
-    let target_scaling = [3.0, 0.7].map(|scale| TargetScaling { center: 1.0, scale }).to_vec();
+    let target_scaling = [3.0, 0.7].map(|spread| Scale { center: 1.0, spread }).to_vec();
     let header = Header { target_scaling, ..data.header().clone() };
     let layers = vec![dense(8, Activation::Gelu), dense(2, Activation::Linear)];
     let model = Model { loss: Loss::MeanSquaredError, layers };
