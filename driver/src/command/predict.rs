@@ -83,11 +83,16 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
         Some(output) if output != Path::new("/dev/stdout") => into_file(output, &mut rows, &mut predictor, schema)?,
         _ => onto_stdout(&mut rows, &mut predictor, schema)?,
     };
+    // Whoever stopped reading wants no more of it.
+    let Some(predicted) = predicted else { return Ok(ExitCode::SUCCESS) };
     if let Some(score) = predictor.score().filter(|_| rows.has_targets()) {
         let (rows, loss) = (counted(predicted, "row"), model.layers.loss);
         let called = title(loss, &MetricName::TEST_ERROR);
         let called = called.trim_start_matches("test ");
         say(format_args!("{called} {} on {rows}", error_text(loss, score.error)));
+    }
+    if rows.lacks_some_targets() {
+        say("note: some rows have nothing in the column that is predicted, so that there is no error to be told");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,13 +129,14 @@ fn kernel_for(of_run: &str) -> Kernel {
     own.or(known.first()).copied().unwrap_or(Kernel::PORTABLE)
 }
 
-/// Over what is there, whole or not at all. What is no file, as a terminal, is written to. Tells how many rows there were.
+/// Over what is there, whole or not at all. What is no file, as a terminal, is written to. Tells how many rows there were;
+/// `None` where somebody stopped reading them.
 fn into_file(
     output: &Path,
     rows: &mut InputRows<'_>,
     predictor: &mut Predictor<'_>,
     schema: &Schema,
-) -> Result<u64, Failure> {
+) -> Result<Option<u64>, Failure> {
     let shown = output.display();
     if output.is_dir() {
         return Err(Failure::wrong_use(anyhow!("cannot write {shown}: it is a folder; name a file with --output")));
@@ -144,7 +150,7 @@ fn into_file(
         let device = File::options().write(true).open(output).with_context(|| format!("cannot write {shown}"))?;
         let is_terminal = device.is_terminal();
         let written = write_table(Audience::new(device, is_terminal), is_terminal, rows, predictor, schema);
-        return written.map_err(|stopped| of_stopped(stopped, &shown.to_string()));
+        return heard(written, &shown.to_string());
     }
     // What stops it otherwise than by the file has its own words.
     let (mut predicted, mut not_of_file) = (0, None);
@@ -167,14 +173,27 @@ fn into_file(
         error => Failure::wrong_use(anyhow!("{error}; --output can name another file")),
     })?;
     say(format_args!("written: {shown}"));
-    Ok(predicted)
+    Ok(Some(predicted))
 }
 
-fn onto_stdout(rows: &mut InputRows<'_>, predictor: &mut Predictor<'_>, schema: &Schema) -> Result<u64, Failure> {
+fn onto_stdout(
+    rows: &mut InputRows<'_>,
+    predictor: &mut Predictor<'_>,
+    schema: &Schema,
+) -> Result<Option<u64>, Failure> {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     let written = write_table(Audience::new(stdout.lock(), is_terminal), is_terminal, rows, predictor, schema);
-    written.map_err(|stopped| of_stopped(stopped, "to the standard output"))
+    heard(written, "to the standard output")
+}
+
+/// How many rows somebody got to read; `None` where nobody reads further, as behind `head`.
+fn heard(written: Result<u64, Stopped>, output: &str) -> Result<Option<u64>, Failure> {
+    match written {
+        Ok(rows) => Ok(Some(rows)),
+        Err(Stopped::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+        Err(stopped) => Err(of_stopped(stopped, output)),
+    }
 }
 
 /// What ended the writing of a table to `output` early.

@@ -2,7 +2,7 @@
 
 use broadsweep_common::dataset::ROW_VALUES_MAX;
 
-use super::error::{DataError, Origin, Sides};
+use super::error::{DataError, Origin, Sides, ValuePlace};
 use super::number::Number;
 use super::rows::Cells;
 use super::source::{BUFFER_BYTES, Behind, Length, Source};
@@ -124,9 +124,24 @@ impl Array {
     /// The same of an array of words.
     pub(super) fn take_words(&mut self, rows_max: usize, words: &mut Vec<String>) -> Result<usize, DataError> {
         let ArrayHeader { number, big_endian, .. } = self.header;
-        self.read(rows_max, |bytes| {
-            words.extend(bytes.chunks_exact(number.bytes()).map(|bytes| number.word(bytes, big_endian)));
-        })
+        let (first, before) = (self.rows - self.rows_left, words.len());
+        let mut has_text = true;
+        let rows = self.read(rows_max, |bytes| {
+            let read = bytes.chunks_exact(number.bytes()).map_while(|bytes| number.word(bytes, big_endian));
+            if has_text {
+                let known = words.len();
+                words.extend(read);
+                has_text = words.len() - known == bytes.len() / number.bytes();
+            }
+        })?;
+        if has_text {
+            return Ok(rows);
+        }
+        let value = words.len() - before;
+        let (row, column) = (first + value / self.row_values, value % self.row_values);
+        let place = ValuePlace::Row { file: self.source.file.clone(), row, column };
+        let what = "bytes that are no text; write the words as Unicode, as NumPy's type `U` has them".to_owned();
+        Err(DataError::Row { place, what })
     }
 
     /// Hands out the bytes of the next rows, some whole values at a time.
@@ -137,9 +152,10 @@ impl Array {
             return self.read_across(rows, take);
         }
         let mut left = rows * row_bytes;
-        // Whole values: no type's size divides the buffer of words.
-        let piece = BUFFER_BYTES / self.header.number.bytes().max(1) * self.header.number.bytes();
-        self.buffer.resize(piece.max(self.header.number.bytes()).min(left.max(1)), 0);
+        // Whole values, one at least.
+        let value_bytes = self.header.number.bytes();
+        let piece = (BUFFER_BYTES / value_bytes).max(1) * value_bytes;
+        self.buffer.resize(piece.min(left.max(1)), 0);
         let before = (self.rows - self.rows_left) as u128 * row_bytes as u128;
         while left > 0 {
             let want = left.min(self.buffer.len());

@@ -99,6 +99,12 @@ impl<'s> InputRows<'s> {
         matches!(&self.source, RowSource::Table(table) if table.has_targets)
     }
 
+    /// Whether there is a column with targets that is empty in some rows so far.
+    #[must_use]
+    pub fn lacks_some_targets(&self) -> bool {
+        matches!(&self.source, RowSource::Table(table) if table.lacks_some_targets())
+    }
+
     /// The next rows, as test rows, prepared as those that were trained on; nothing behind the last. All pieces but the
     /// last have a multiple of `batch_rows` rows.
     ///
@@ -134,6 +140,7 @@ impl<'s> InputRows<'s> {
         let mut builder = DatasetBuilder::new(header).map_err(layout)?;
         let (cells, outputs) = (schema.inputs.cells(values_of(schema)), outputs_of(schema));
         let Cells::Numbers(numbers) = &raw.features else { unreachable!("rows are read as numbers") };
+        assert_eq!((numbers.len(), raw.labels.len()), (raw.rows * cells, raw.rows * outputs), "whole rows were read");
         let rows = numbers.chunks_exact(cells).zip(raw.labels.chunks_exact(outputs)).enumerate();
         for (row, (numbers, targets)) in rows {
             let (words, _) = builder.feature_row(Part::Test, row).as_chunks_mut();

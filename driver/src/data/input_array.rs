@@ -29,6 +29,10 @@ impl InputArray {
         } else {
             npy::open(file.clone())?
         };
+        if array.number().is_text() {
+            let what = "its values are text, and the model takes numbers; write them as numbers".to_owned();
+            return Err(DataError::Unsupported { file: file.clone(), what });
+        }
         let sides = Sides(array.sides().0[1..].into());
         if !fits(schema, channels_first, &sides.0) {
             let train = Origin::file("the model".into());

@@ -11,7 +11,7 @@ use super::error::{Candidates, DataError, Origin, shown};
 use super::parquet::ParquetTable;
 use super::rows::Batch;
 use super::source::Source;
-use super::table::Table;
+use super::table::{Names, Table};
 use super::text;
 use crate::study::ColumnName;
 
@@ -51,10 +51,16 @@ impl<'s> InputTable<'s> {
             Outputs::Classes { column, .. } => (column.iter().filter_map(|name| find(name).ok()).collect(), 1),
             Outputs::Values { names, .. } => (names.iter().filter_map(|name| find(name).ok()).collect(), names.len()),
         };
+        refuse_twice(table.names(), columns, file)?;
         let has_targets = labels.len() == width;
         let labels = if has_targets { labels } else { Vec::new() };
         table.want(&places.iter().chain(&labels).copied().collect::<Vec<_>>())?;
         Ok(Self { schema, columns, table, places, labels, has_targets, rows: 0 })
+    }
+
+    /// Whether the table has targets, but not in every row so far.
+    pub(super) fn lacks_some_targets(&self) -> bool {
+        !self.labels.is_empty() && !self.has_targets
     }
 
     /// Reads the next rows, at most so many; none behind the last. Targets that are missing are zeros.
@@ -90,6 +96,13 @@ impl<'s> InputTable<'s> {
     }
 }
 
+/// Refuses a table that has a column of the model twice, unless the model knows both: which one is meant is not known.
+fn refuse_twice(names: &Names, columns: &[Column], file: &Origin) -> Result<(), DataError> {
+    let knows = |name: &str| columns.iter().any(|column| column.name == name);
+    let twice = names.twice().iter().find(|name| knows(name) && !knows(&format!("{name}.2")));
+    twice.map_or(Ok(()), |name| Err(DataError::ColumnTwice { file: file.clone(), column: name.clone() }))
+}
+
 /// Opens text as the study says that it is written. Where the model's columns are found only if the text is looked at
 /// without that, it is read as it looks.
 fn open_text(
@@ -108,20 +121,15 @@ fn open_text(
     if matches!(&table, Ok(table) if has_all(table)) {
         return table.and_then(|table| correct(table, said, columns, remarks));
     }
-    let as_seen = Dialect { header: Some(has_header), ..Dialect::default() };
-    if as_seen != as_said
-        && let Ok(seen) = find(&as_seen)
-        && has_all(&seen)
-    {
+    let other_marks = Dialect { delimiter: None, decimal: None, ..as_said.clone() };
+    for as_seen in [&other_marks, &Dialect { encoding: None, ..other_marks.clone() }] {
+        let seen = find(as_seen).ok().filter(|seen| *as_seen != as_said && has_all(seen));
+        let Some(seen) = seen else { continue };
         let (said, between) = (said_keys(said), delimiter_name(seen.written().delimiter));
         remarks.push(format!(
             "{file} is not written as the study says ({said}); it is read as it looks, with {between} between its cells"
         ));
         return Ok(seen);
-    }
-    let are_numbers = columns.iter().all(|column| column.name.parse::<usize>().is_ok());
-    if said.header.is_none() && are_numbers {
-        return find(&Dialect { header: Some(false), ..said.clone() });
     }
     let table = table?;
     if has_header && !columns.iter().any(|column| has(&table, column)) {
@@ -206,7 +214,6 @@ pub(super) fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -
     let is_missing = matches!(cell, Cell::Missing) || number.is_some_and(f64::is_nan);
     let text = match cell {
         _ if is_missing && (fill.is_some() || may_miss) => return Ok(f64::NAN),
-        Cell::Missing if fill.is_some() || may_miss => return Ok(f64::NAN),
         Cell::Missing => {
             return Err("the value is missing, and none was missing in the rows that the model was trained on".into());
         }
@@ -232,11 +239,17 @@ pub(super) fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -
     }
 }
 
+fn is_class(schema: &Schema, name: &str) -> bool {
+    matches!(&schema.outputs, Outputs::Classes { names, .. } if names.iter().any(|known| known == name))
+}
+
 /// The target of a row, if it has one.
 fn target_of(schema: &Schema, table: &AnyTable, place: usize) -> Result<Option<f64>, DataError> {
     let (text, number) = match table.cell(place) {
         Cell::Missing => match table {
-            AnyTable::Text(text) if text.bytes(place) == cells::NONE.as_bytes() => (cells::NONE.to_owned(), None),
+            AnyTable::Text(text) if is_class(schema, cells::NONE) && text.bytes(place) == cells::NONE.as_bytes() => {
+                (cells::NONE.to_owned(), None)
+            }
             _ => return Ok(None),
         },
         Cell::Unreadable => return Err(table.bad_text(place)),

@@ -150,11 +150,17 @@ fn columns_whose_names_are_numbers_are_found_in_a_header_line_if_there_is_one() 
         |name: &str| Column { name: name.to_owned(), kind: ColumnKind::Number { scale: Scale::NONE, fill: None } };
     let outputs = Outputs::Values { names: vec!["y".to_owned()], scales: vec![Scale::NONE] };
     let inputs = Inputs::Columns(vec![column("1"), column("2")]);
-    let schema = Schema { shape: vec![2], inputs, element: Element::F32, outputs, text: Dialect::default() };
+    let mut schema = Schema { shape: vec![2], inputs, element: Element::F32, outputs, text: Dialect::default() };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
-    for (text, want) in [("0,1,2\n9,5,6\n", [5.0, 6.0]), ("7,8\n", [7.0, 8.0])] {
+    let read_text = |schema: &Schema, text: &str| {
         fs::write(&path, text).unwrap();
-        assert_eq!(read(InputRows::open(&schema, &path)).unwrap().features, want, "{text}");
-    }
+        read(InputRows::open(schema, &path)).map(|rows| rows.features).map_err(|error| error.to_string())
+    };
+    assert_eq!(read_text(&schema, "0,1,2\n9,5,6\n").unwrap(), [5.0, 6.0]);
+    // Which of these columns are meant nobody has said.
+    assert!(read_text(&schema, "7,8\n").unwrap_err().contains("names none of the model's columns, which are 1, 2"));
+    assert!(read_text(&schema, "1,1,2\n9,5,6\n").unwrap_err().contains('1'), "a name that stands there twice");
+    schema.text.header = Some(false);
+    assert_eq!(read_text(&schema, "7,8\n").unwrap(), [7.0, 8.0]);
 }

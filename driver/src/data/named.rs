@@ -36,40 +36,57 @@ pub(super) fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataEr
     Ok(raw)
 }
 
-/// Says which rows are read twice, because their file is named twice.
+/// Says which rows are read twice, because their file, or their array in it, is named twice.
 fn repeated(source: &DataSource, folder: &Path) -> Vec<String> {
-    let named: Vec<(Part, &PathBuf)> = match source {
+    let mut named: Vec<(Part, &PathBuf, &str)> = Vec::new();
+    match source {
         DataSource::Idx(paths) | DataSource::Npy(paths) => {
-            paths.pairs().flat_map(|(part, pair)| pair.features.iter().map(move |path| (part, path))).collect()
+            for (part, pair) in paths.pairs() {
+                named.extend(pair.features.iter().map(|path| (part, path, "")));
+            }
         }
-        // Parts without files of their own are other arrays of the same files.
-        DataSource::Npz { files, .. } => files.each().collect(),
-        DataSource::Table(table) => table.files.each().collect(),
+        DataSource::Npz { files, arrays } => {
+            for (part, pair) in arrays.pairs() {
+                let own = files_of(files, part);
+                named.extend(
+                    pair.features.iter().flat_map(|name| own.iter().map(move |file| (part, file, name.as_str()))),
+                );
+            }
+        }
+        DataSource::Table(table) => named.extend(table.files.each().map(|(part, path)| (part, path, ""))),
         DataSource::Images { train, validation, test } => {
-            let parts =
-                [(Part::Train, Some(train)), (Part::Validation, validation.as_ref()), (Part::Test, test.as_ref())];
-            parts.into_iter().filter_map(|(part, path)| path.map(|path| (part, path))).collect()
+            let extra = [(Part::Validation, validation), (Part::Test, test)];
+            named.push((Part::Train, train, ""));
+            named.extend(extra.iter().filter_map(|(part, path)| path.as_ref().map(|path| (*part, path, ""))));
         }
-    };
-    let mut seen: Vec<(Part, PathBuf)> = Vec::new();
+    }
+    let mut seen: Vec<(Part, PathBuf, &str)> = Vec::new();
     let mut remarks = Vec::new();
-    for (part, path) in named {
+    for (part, path, array) in named {
         let path = folder.join(path);
         let Ok(real) = path.canonicalize() else { continue };
-        match seen.iter().find(|(_, other)| *other == real) {
-            Some((first, _)) if *first == part => {
-                remarks.push(format!("{}: named twice, so that each of its rows counts twice", path.display()));
+        let shown = if array.is_empty() { Origin::file(path) } else { Origin::array(path, array) };
+        match seen.iter().find(|(_, file, name)| *file == real && *name == array) {
+            Some((first, ..)) if *first == part => {
+                remarks.push(format!("{shown}: named twice, so that each of its rows counts twice"));
             }
-            Some((first, _)) => remarks.push(format!(
-                "{}: its rows are {} rows and {} rows too, so that errors look better than they are",
-                path.display(),
-                first,
-                part
+            Some((first, ..)) => remarks.push(format!(
+                "{shown}: its rows are {first} rows and {part} rows too, so that errors look better than they are"
             )),
-            None => seen.push((part, real)),
+            None => seen.push((part, real, array)),
         }
     }
     remarks
+}
+
+/// The archives in which arrays of this part are looked for: its own, or those of the training rows.
+fn files_of(files: &PartFiles, part: Part) -> &[PathBuf] {
+    let own = match part {
+        Part::Train => None,
+        Part::Validation => files.validation.as_ref(),
+        Part::Test => files.test.as_ref(),
+    };
+    own.unwrap_or(&files.train)
 }
 
 fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {
@@ -117,15 +134,10 @@ fn read_archives(
 ) -> Result<Raw, DataError> {
     let used = RefCell::new(BTreeSet::new());
     let read = read_arrays(names, settings, |names, part| {
-        let own = match part {
-            Part::Train => None,
-            Part::Validation => files.validation.as_ref(),
-            Part::Test => files.test.as_ref(),
-        };
         let mut openers: Vec<Opener> = Vec::new();
         for name in names {
             let (before, mut others) = (openers.len(), Vec::new());
-            let files = own.unwrap_or(&files.train);
+            let files = files_of(files, part);
             for file in files {
                 let (path, name) = (folder.join(file), name.clone());
                 match npz::look(&path, &name)? {

@@ -58,19 +58,16 @@ impl Number {
         matches!(self, Self::Ascii(_) | Self::Unicode(_))
     }
 
-    /// The word in the bytes of one value. What is no text stands there by its numbers, so that no two words become one.
-    pub(super) fn word(self, bytes: &[u8], big_endian: bool) -> String {
-        if let Self::Unicode(_) = self {
+    /// The word in the bytes of one value, without the zeros that fill it up; `None` if they are no text.
+    pub(super) fn word(self, bytes: &[u8], big_endian: bool) -> Option<String> {
+        let word = if let Self::Unicode(_) = self {
             let letter =
                 |bytes: &[u8; 4]| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) };
-            let letters = bytes.as_chunks().0.iter().map(letter).take_while(|&letter| letter != 0);
-            let shown = |letter| char::from_u32(letter).map_or_else(|| format!("\\u{{{letter:x}}}"), String::from);
-            letters.map(shown).collect()
+            bytes.as_chunks().0.iter().map(|bytes| char::from_u32(letter(bytes))).collect::<Option<String>>()?
         } else {
-            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-            let own = &bytes[..end];
-            std::str::from_utf8(own).map_or_else(|_| own.escape_ascii().to_string(), str::to_owned)
-        }
+            std::str::from_utf8(bytes).ok()?.to_owned()
+        };
+        Some(word.trim_end_matches('\0').to_owned())
     }
 
     /// Calls `each` with every number of `bytes`; a rest that is no whole number is left.
@@ -152,11 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_no_text_stay_apart() {
+    fn words_end_before_the_zeros_that_fill_them_up_and_what_is_no_text_is_none() {
         let word = |bytes: &[u8]| Number::Ascii(3).word(bytes, false);
-        assert_eq!([word(b"ok\0"), word("\u{e9}a".as_bytes())], ["ok", "\u{e9}a"]);
-        assert_eq!([word(b"a\xe9\0"), word(b"a\xe8\0")], ["a\\xe9", "a\\xe8"]);
-        assert_eq!(Number::Unicode(1).word(&0xd800_u32.to_le_bytes(), false), "\\u{d800}");
+        assert_eq!(
+            [word(b"ok\0"), word(b"a\0b"), word(b"\0\0\0")],
+            ["ok", "a\0b", ""].map(|word| Some(word.to_owned()))
+        );
+        assert_eq!([word(b"a\xe9\0"), Number::Unicode(1).word(&0xd800_u32.to_le_bytes(), false)], [None, None]);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes that are turned at a time, unless one row has more.
 const STRIP_BYTES: usize = 16 << 20;
+/// Bytes of columns that are read at once where each has at most so many: a page, which the system reads anyway.
+const COLUMNS_BYTES: usize = 1 << 20;
+const SHORT_BYTES_MAX: usize = 4 << 10;
 
 /// The values of a file, turned strip by strip.
 pub(super) struct Strips {
@@ -21,7 +24,8 @@ pub(super) struct Strips {
     /// The rows that are turned, and their bytes.
     turned: Range<usize>,
     strip: Vec<u8>,
-    column: Vec<u8>,
+    /// One column of it, or several.
+    columns: Vec<u8>,
 }
 
 impl Strips {
@@ -29,7 +33,7 @@ impl Strips {
     pub(super) fn new(file: File, start: u64, sides: &[usize], value_bytes: usize) -> Self {
         let (rows, row_sides) = sides.split_first().map_or((0, &[][..]), |(&rows, sides)| (rows, sides));
         let places = places(row_sides);
-        Self { file, start, rows, value_bytes, places, turned: 0..0, strip: Vec::new(), column: Vec::new() }
+        Self { file, start, rows, value_bytes, places, turned: 0..0, strip: Vec::new(), columns: Vec::new() }
     }
 
     /// Hands out the bytes of these rows, each as one piece or several.
@@ -54,20 +58,24 @@ impl Strips {
         let rows = (STRIP_BYTES / row_bytes).clamp(1, self.rows - first);
         self.turned = 0..0;
         self.strip.resize(rows * row_bytes, 0);
-        self.column.resize(rows * self.value_bytes, 0);
-        for (nth, &place) in self.places.iter().enumerate() {
-            let value = nth as u64 * self.rows as u64 + first as u64;
-            self.file.read_exact_at(&mut self.column, self.start + value * self.value_bytes as u64)?;
-            let to = &mut self.strip[place as usize * self.value_bytes..];
-            match self.value_bytes {
-                1 => scatter::<1>(&self.column, to, row_bytes),
-                2 => scatter::<2>(&self.column, to, row_bytes),
-                4 => scatter::<4>(&self.column, to, row_bytes),
-                8 => scatter::<8>(&self.column, to, row_bytes),
-                bytes => {
-                    let values = self.column.chunks_exact(bytes).zip(to.chunks_mut(row_bytes));
-                    values.for_each(|(value, row)| row[..bytes].copy_from_slice(value));
-                }
+        // Columns that are short are read as they follow one another, with the rows that are not wanted.
+        let whole = self.rows * self.value_bytes;
+        let is_short = whole <= SHORT_BYTES_MAX;
+        let at_once = if is_short { (COLUMNS_BYTES / whole.max(1)).max(1) } else { 1 };
+        let (skipped, wanted) = (first * self.value_bytes, rows * self.value_bytes);
+        for (nth, places) in self.places.chunks(at_once).enumerate() {
+            let start = self.start + (nth * at_once) as u64 * whole as u64;
+            if is_short {
+                self.columns.resize(places.len() * whole, 0);
+                self.file.read_exact_at(&mut self.columns, start)?;
+            } else {
+                self.columns.resize(wanted, 0);
+                self.file.read_exact_at(&mut self.columns, start + skipped as u64)?;
+            }
+            let (step, from) = if is_short { (whole, skipped) } else { (wanted, 0) };
+            for (column, &place) in self.columns.chunks_exact(step).zip(places) {
+                let to = &mut self.strip[place as usize * self.value_bytes..];
+                put(&column[from..from + wanted], to, self.value_bytes, row_bytes);
             }
         }
         self.turned = first..first + rows;
@@ -76,6 +84,20 @@ impl Strips {
 }
 
 /// Puts each value of a column into its row.
+fn put(column: &[u8], to: &mut [u8], value_bytes: usize, row_bytes: usize) {
+    match value_bytes {
+        1 => scatter::<1>(column, to, row_bytes),
+        2 => scatter::<2>(column, to, row_bytes),
+        4 => scatter::<4>(column, to, row_bytes),
+        8 => scatter::<8>(column, to, row_bytes),
+        bytes => {
+            let values = column.chunks_exact(bytes).zip(to.chunks_mut(row_bytes));
+            values.for_each(|(value, row)| row[..bytes].copy_from_slice(value));
+        }
+    }
+}
+
+/// The same of values of so many bytes.
 fn scatter<const BYTES: usize>(column: &[u8], to: &mut [u8], row_bytes: usize) {
     for (value, row) in column.as_chunks::<BYTES>().0.iter().zip(to.chunks_mut(row_bytes)) {
         if let Some(place) = row.first_chunk_mut() {
@@ -141,6 +163,18 @@ mod tests {
             }
             prop_assert_eq!(got, turned_whole(&bytes, &sides, value_bytes));
         }
+    }
+
+    #[test]
+    fn rows_that_are_wide_and_few_are_several_strips_too() {
+        let sides = [5, 2, STRIP_BYTES / 4 + 3];
+        let bytes: Vec<u8> = (0..sides.iter().product::<usize>()).map(|place| (place * 31 % 253) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let mut strips = Strips::new(file, 0, &sides, 1);
+        let mut got = Vec::new();
+        strips.read(0..sides[0], &mut |bytes| got.extend_from_slice(bytes)).unwrap();
+        assert!(got == turned_whole(&bytes, &sides, 1));
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Table {
                 let what = format!("a line of more than {LINE_BYTES_MAX} bytes; is a quote not closed?");
                 DataError::TooLarge { file: self.file.clone(), what }
             }
-            csv::ErrorKind::Io(error) if is_not_in_encoding(&error) => {
+            csv::ErrorKind::Io(error) if NotInEncoding::of(&error).is_some() => {
                 let line = Some(self.reader.position().line());
                 DataError::Dialect { file: self.file.clone(), line, what: error.to_string() }
             }
@@ -331,7 +331,4 @@ impl Read for Lines {
         self.allowed.set(allowed);
         Ok(bytes)
     }
-}
-fn is_not_in_encoding(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<NotInEncoding>()).is_some()
 }

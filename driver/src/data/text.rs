@@ -75,7 +75,10 @@ pub(super) fn open(mut source: Source, encoding: Option<&str>) -> Result<Text, D
 
 /// An error of the system or of what unpacks: which one, whoever reads on will see again.
 fn of_reading(file: &Origin, error: io::Error) -> DataError {
-    DataError::of_packed(file, error)
+    match NotInEncoding::of(&error) {
+        Some(what) => DataError::Dialect { file: file.clone(), line: None, what: what.to_string() },
+        None => DataError::of_packed(file, error),
+    }
 }
 
 /// Refuses what is no table.
@@ -113,6 +116,13 @@ fn check_kind(file: &Origin, start: &[u8], encoding: Option<&Encoding>) -> Resul
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("bytes that are no text in {0}; write the encoding that the file has, or save it as UTF-8")]
 pub(super) struct NotInEncoding(pub(super) &'static str);
+
+impl NotInEncoding {
+    /// Whether that is what a reader said.
+    pub(super) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
 
 /// Text of another encoding on its way to UTF-8.
 struct Decoded {

@@ -161,7 +161,10 @@ fn schema(input: InputForm, output: OutputForm) -> Result<Schema, String> {
         (Some(columns), None) if input.fills.is_empty() && input.channels_first.is_none() => {
             Inputs::Columns(self::columns(columns, values)?)
         }
-        (None, Some(scales)) if input.text.is_none() => {
+        (None, Some(_)) if input.text.is_some() => {
+            return Err("[input] has `text`, which belongs to `columns` alone".to_owned());
+        }
+        (None, Some(scales)) => {
             let fills = input.fills;
             let fits = |count: usize| count == values || (count == 1 && values > 0);
             if !fits(scales.len()) || !(fills.is_empty() || fills.len() == values) {

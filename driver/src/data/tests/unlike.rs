@@ -109,3 +109,11 @@ fn a_file_that_is_named_twice_is_remarked() {
     let loaded = folder.load(&settings(DataSource::Npy(alone)), LabelKind::Classes).unwrap();
     assert!(!loaded.remarks.iter().any(|remark| remark.contains("twice") || remark.contains("better")));
 }
+
+#[test]
+fn words_that_are_no_text_are_refused_with_their_place() {
+    let bytes = npy("|S2", false, "(3,)", b"okb\xe9no");
+    let folder = Folder::with(&[("x", column(&[1, 2, 3])), ("y", bytes)]);
+    let refused = folder.load(&npy_xy(), LabelKind::Classes).unwrap_err();
+    assert!(refused.starts_with("y, row 1, column 0 (counted from 0): bytes that are no text"), "{refused}");
+}
