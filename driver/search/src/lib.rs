@@ -8,10 +8,12 @@
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`] | samplers |
 //! | [`ranking`] | which trial is better |
+//! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
 //!
 //! Whoever drives a run asks [`Search::next`] until it waits or has ended, and writes down what it answered. A later
-//! driver tells it what was written down ([`Search::recall`]) and asks from there on: no decision is made twice.
+//! driver tells it what was written down ([`Search::recall`]) and asks from there on: no decision is made twice. A
+//! [`Timeline`] does so in an order that does not depend on how fast executors are.
 //!
 //! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`].
 
@@ -22,11 +24,13 @@ pub mod ranking;
 pub mod sampled;
 pub mod sampler;
 pub mod space;
+pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 pub use sampled::{Sampled, SamplerKind};
 pub use sampler::Sampler;
 pub use space::{Domain, Space};
+pub use virtual_time::{EpochEnd, NewDecision, PlannedCosts, SearchClock, Strayed, Timeline};
 
 /// Trials that one study may have.
 pub const TRIALS_MAX: u32 = 1_000_000;
