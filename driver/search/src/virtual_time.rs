@@ -14,8 +14,16 @@
 mod advancing;
 mod arrivals;
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod edges;
 mod lag;
+#[cfg(test)]
+mod play;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
 mod under_way;
 
 use std::collections::{BTreeMap, VecDeque};
