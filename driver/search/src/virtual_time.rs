@@ -13,17 +13,9 @@
 
 mod advancing;
 mod arrivals;
-#[cfg(test)]
-mod by_hand;
-#[cfg(test)]
-mod edges;
 mod lag;
 #[cfg(test)]
-mod play;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod toy;
 mod under_way;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -194,6 +186,21 @@ impl Timeline {
             SearchClock::Virtual { lag } => self.advance_virtually(lag, search),
             SearchClock::Arrivals => self.advance_by_arrivals(search),
         }
+    }
+
+    /// Somebody ends the search where it stands, once the recorded decisions are done: from the next [`Self::advance`] on
+    /// nothing more is decided. Returns what is to be written down, so that a later driver ends there, too; nothing if the
+    /// search has ended by itself.
+    pub fn stop(&mut self) -> Option<NewDecision> {
+        let last = self.recorded.back();
+        let is_ended = self.has_ended() || last.is_some_and(|(decision, _)| *decision == Decision::Ended);
+        if is_ended {
+            return None;
+        }
+        let v = last.map_or(self.v, |(_, at)| *at);
+        let index = self.decided + self.recorded.len() as u32;
+        self.recorded.push_back((Decision::Ended, v));
+        Some(NewDecision { index, v, decision: Decision::Ended, segment: None })
     }
 
     /// The segment of which more has to be reported before the search decides anything else: of several the one that

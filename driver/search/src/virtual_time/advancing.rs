@@ -27,6 +27,7 @@ impl Running for StillUnseen<'_> {
 impl Timeline {
     pub(super) fn advance_virtually(&mut self, lag: NonZeroU64, search: &mut dyn Search) -> Vec<NewDecision> {
         let mut new = Vec::new();
+        self.end_where_it_was_stopped(search);
         while let Some(next) = self.next_moment(lag) {
             self.blocker = self.missing_at(next, lag);
             if self.blocker.is_some() {
@@ -36,6 +37,7 @@ impl Timeline {
             self.see_what_is_due(lag);
             self.free_what_is_due(lag);
             self.ask(search, &mut new);
+            self.end_where_it_was_stopped(search);
         }
         self.blocker = None;
         new
@@ -107,6 +109,13 @@ impl Timeline {
                 Some(_) => self.repeat_recorded(search),
                 None => new.extend(self.decide(search)),
             }
+        }
+    }
+
+    /// A search that was stopped ends at that moment, whether a slot is free or not.
+    fn end_where_it_was_stopped(&mut self, search: &mut dyn Search) {
+        if self.recorded.front().is_some_and(|(decision, at)| *decision == Decision::Ended && *at == self.v) {
+            self.repeat_recorded(search);
         }
     }
 

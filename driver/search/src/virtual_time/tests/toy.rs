@@ -11,8 +11,8 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::Segment;
 
-use super::{EpochEnd, PlannedCosts, SearchClock, Timeline};
 use crate::decision::{Decision, Origin, Running, Search, Seen, SegmentEnd, VirtualTime};
+use crate::virtual_time::{EpochEnd, PlannedCosts, SearchClock, Timeline};
 
 /// Some number that depends on all of `parts`.
 pub(super) fn drawn(parts: impl Hash) -> u64 {

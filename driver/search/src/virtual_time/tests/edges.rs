@@ -5,8 +5,8 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::Metrics;
 use broadsweep_common::task::Replicate;
 
-use super::*;
 use crate::decision::{Origin, Running};
+use crate::virtual_time::*;
 
 /// Every trial has four epochs, and an epoch costs as much as the trial's only value says.
 struct ByValue;
@@ -184,6 +184,17 @@ fn a_search_that_continues_what_has_not_paused_has_ended() {
 }
 
 #[test]
+fn a_trial_that_is_seen_to_be_over_is_not_continued() {
+    let (mut timeline, mut search) = (timeline(1, 1), script([start(1, Some(1)), Decision::Wait, go_on(0, 2)]));
+    timeline.ended(segment(0, 0, 1), finished());
+    let decided = timeline.advance(&mut search);
+    assert_eq!(
+        decided.iter().map(|new| (new.v.0, new.segment)).collect::<Vec<_>>(),
+        [(0, Some(segment(0, 0, 1))), (2, None)]
+    );
+}
+
+#[test]
 #[cfg_attr(debug_assertions, should_panic(expected = "nothing is under way"))]
 fn a_search_that_waits_for_nothing_has_ended() {
     let decided = timeline(2, 1).advance(&mut script([Decision::Wait, start(1, None)]));
@@ -233,6 +244,28 @@ fn a_recorded_decision_that_comes_at_another_moment_is_told() {
 }
 
 #[test]
+fn a_search_that_is_stopped_ends_where_it_stands_under_this_driver_and_under_a_later_one() {
+    // Two slots that are taken at 0; the first is free at 4, and a third trial starts there.
+    let answers = || [start(1, None), start(5, None), start(1, None), start(1, None)];
+    let (mut first, mut search) = (timeline(2, 4), script(answers()));
+    let mut decided = first.advance(&mut search);
+    assert_eq!((moments(&decided), first.free_slots()), (vec![0, 0, 4], 0));
+    decided.extend(first.stop());
+    assert_eq!(first.stop(), None);
+    assert_eq!((first.advance(&mut search), first.has_ended(), first.stop()), (vec![], true, None));
+    let (mut second, mut search) = (timeline(2, 4), script(answers()));
+    for NewDecision { decision, v, .. } in decided {
+        second.recall(decision, v);
+    }
+    let segments = [segment(0, 0, 4), segment(1, 0, 4), segment(2, 0, 4)];
+    for segment in segments {
+        second.ended(segment, finished());
+    }
+    assert_eq!((second.advance(&mut search), search.shown.len(), search.recalled), (vec![], 0, 4));
+    assert_eq!((second.strayed(), second.is_over()), (None, true));
+}
+
+#[test]
 fn by_arrivals_moments_count_results_and_slots_are_free_at_once() {
     let answers = [start(1, Some(2)), start(1, None), start(1, None), go_on(0, 4)];
     let mut search = script(answers);
@@ -264,4 +297,19 @@ fn by_arrivals_a_later_driver_goes_on_where_the_recorded_decisions_end() {
     assert_eq!(decided.iter().map(|new| (new.index, new.v.0)).collect::<Vec<_>>(), [(3, 2)]);
     assert_eq!((search.recalled, search.shown[0].1.len(), timeline.strayed()), (3, 2, None));
     assert_eq!(timeline.open().collect::<Vec<_>>(), [segment(0, 1, 2), segment(2, 0, 4)]);
+}
+
+#[test]
+fn by_arrivals_a_trial_that_was_continued_has_not_paused_whatever_is_told_of_it_later() {
+    let mut search = script([go_on(0, 3)]);
+    let mut timeline = Timeline::new(SearchClock::Arrivals, NonZeroU32::new(2).unwrap(), Box::new(ByValue));
+    for (decision, v) in [(start(1, Some(1)), 0), (start(1, None), 0), (go_on(0, 2), 1)] {
+        timeline.recall(decision, VirtualTime(v));
+    }
+    // The other way round than under the earlier driver.
+    timeline.ended(segment(1, 0, 4), finished());
+    timeline.ended(segment(0, 0, 1), paused(1));
+    let decided = timeline.advance(&mut search);
+    assert_eq!(decided.last().map(|last| &last.decision), Some(&Decision::Ended));
+    assert_eq!(timeline.open().collect::<Vec<_>>(), [segment(0, 1, 2)]);
 }

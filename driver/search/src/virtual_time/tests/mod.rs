@@ -1,10 +1,15 @@
 //! What the order in virtual time promises.
 
-use proptest::prelude::*;
+mod by_hand;
+mod edges;
+mod play;
+mod toy;
 
-use super::by_hand::ByHand;
-use super::play::{Play, World};
-use super::toy::Toy;
+use by_hand::ByHand;
+use play::{Play, World};
+use proptest::prelude::*;
+use toy::Toy;
+
 use super::*;
 
 /// One executor that reports one segment after the other, under one driver.

@@ -4,9 +4,9 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::task::{Replicate, Segment};
 
-use super::PlannedCosts;
 use super::toy::{Reported, Toy};
 use crate::decision::{Decision, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
+use crate::virtual_time::PlannedCosts;
 
 /// The rule as it reads, played from one whole number to the next by somebody who knows the end of every segment.
 pub(super) struct ByHand {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use broadsweep_common::task::Segment;
 
 use super::toy::{Reported, Toy, ToySearch, drawn};
-use super::{NewDecision, SearchClock, Timeline};
+use crate::virtual_time::{NewDecision, SearchClock, Timeline};
 
 /// How the real world goes.
 #[derive(Clone, Copy, Debug)]
