@@ -117,6 +117,7 @@ pub struct Timeline {
     /// What the search has to be shown at the next question.
     unshown: Vec<Seen>,
     asking: Asking,
+    /// Nothing happens before something of it is reported, whatever is reported of others.
     blocker: Option<Segment>,
     strayed: Option<Strayed>,
 }
@@ -204,7 +205,8 @@ impl Timeline {
     }
 
     /// The segment of which more has to be reported before the search decides anything else: of several the one that
-    /// is needed first. Nobody once the search has ended, and nobody where results count as they come.
+    /// is needed first. Nobody once the search has ended, and nobody where results count as they come. It is known after
+    /// [`Self::advance`], until something is reported of it.
     #[must_use]
     pub fn blocker(&self) -> Option<Segment> {
         self.blocker.filter(|_| !self.has_ended())

@@ -28,6 +28,9 @@ impl Timeline {
     pub(super) fn advance_virtually(&mut self, lag: NonZeroU64, search: &mut dyn Search) -> Vec<NewDecision> {
         let mut new = Vec::new();
         self.end_where_it_was_stopped(search);
+        if self.blocker.is_some() {
+            return new; // most reports end here, of however many segments that are under way
+        }
         while let Some(next) = self.next_moment(lag) {
             self.blocker = self.missing_at(next, lag);
             if self.blocker.is_some() {
@@ -200,6 +203,7 @@ impl Timeline {
         let is_to_come = started.is_none_or(|trial| from_epoch >= trial.newest.until_epoch);
         let is_possible = replicate == Replicate::first(replicate.trial) && from_epoch < until_epoch;
         let is_awaited = is_possible && (is_under_way || is_to_come);
+        self.blocker = self.blocker.filter(|blocker| *blocker != segment);
         is_awaited.then(|| self.reports.entry(segment).or_insert_with(|| Reports::none_of(segment)))
     }
 }
