@@ -8,9 +8,12 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes that are turned at a time, unless one row has more.
 const STRIP_BYTES: usize = 16 << 20;
-/// Bytes of columns that are read at once where each has at most so many: a page, which the system reads anyway.
-const COLUMNS_BYTES: usize = 1 << 20;
+/// Bytes of rows that are written to at a time, if eight have no more.
+const BLOCK_BYTES: usize = 128 << 10;
+/// Bytes of a column that is short: a page, which the system reads anyway.
 const SHORT_BYTES_MAX: usize = 4 << 10;
+/// Bytes of short columns that are read at once.
+const SHORT_COLUMNS_BYTES: usize = 1 << 20;
 
 /// The values of a file, turned strip by strip.
 pub(super) struct Strips {
@@ -24,7 +27,7 @@ pub(super) struct Strips {
     /// The rows that are turned, and their bytes.
     turned: Range<usize>,
     strip: Vec<u8>,
-    /// One column of it, or several.
+    /// The same before they are turned.
     columns: Vec<u8>,
 }
 
@@ -52,33 +55,50 @@ impl Strips {
         Ok(())
     }
 
-    /// Turns the strip that begins with this row.
+    /// Turns the strip that begins with this row: block by block of rows, so that what is written to stays at hand.
     fn turn(&mut self, first: usize) -> io::Result<()> {
         let row_bytes = self.places.len() * self.value_bytes;
         let rows = (STRIP_BYTES / row_bytes).clamp(1, self.rows - first);
         self.turned = 0..0;
         self.strip.resize(rows * row_bytes, 0);
-        // Columns that are short are read as they follow one another, with the rows that are not wanted.
-        let whole = self.rows * self.value_bytes;
-        let is_short = whole <= SHORT_BYTES_MAX;
-        let at_once = if is_short { (COLUMNS_BYTES / whole.max(1)).max(1) } else { 1 };
-        let (skipped, wanted) = (first * self.value_bytes, rows * self.value_bytes);
-        for (nth, places) in self.places.chunks(at_once).enumerate() {
-            let start = self.start + (nth * at_once) as u64 * whole as u64;
-            if is_short {
-                self.columns.resize(places.len() * whole, 0);
-                self.file.read_exact_at(&mut self.columns, start)?;
-            } else {
-                self.columns.resize(wanted, 0);
-                self.file.read_exact_at(&mut self.columns, start + skipped as u64)?;
-            }
-            let (step, from) = if is_short { (whole, skipped) } else { (wanted, 0) };
-            for (column, &place) in self.columns.chunks_exact(step).zip(places) {
-                let to = &mut self.strip[place as usize * self.value_bytes..];
-                put(&column[from..from + wanted], to, self.value_bytes, row_bytes);
+        self.columns.resize(rows * row_bytes, 0);
+        self.read_columns(first, rows)?;
+        let block = (BLOCK_BYTES / row_bytes).max(8);
+        for start in (0..rows).step_by(block) {
+            let values = start * self.value_bytes..(start + block).min(rows) * self.value_bytes;
+            let to = &mut self.strip[start * row_bytes..];
+            for (column, &place) in self.columns.chunks_exact(rows * self.value_bytes).zip(&self.places) {
+                put(
+                    &column[values.clone()],
+                    &mut to[place as usize * self.value_bytes..],
+                    self.value_bytes,
+                    row_bytes,
+                );
             }
         }
         self.turned = first..first + rows;
+        Ok(())
+    }
+
+    /// Reads these rows of all columns, one column behind the other. Columns that are short are read as they follow one
+    /// another, with the rows that are not wanted.
+    fn read_columns(&mut self, first: usize, rows: usize) -> io::Result<()> {
+        let [whole, skipped, wanted] = [self.rows, first, rows].map(|rows| rows * self.value_bytes);
+        if whole > SHORT_BYTES_MAX {
+            for (nth, column) in self.columns.chunks_exact_mut(wanted).enumerate() {
+                self.file.read_exact_at(column, self.start + nth as u64 * whole as u64 + skipped as u64)?;
+            }
+            return Ok(());
+        }
+        let at_once = SHORT_COLUMNS_BYTES / whole;
+        let mut several = vec![0; at_once * whole];
+        for (nth, columns) in self.columns.chunks_mut(at_once * wanted).enumerate() {
+            let several = &mut several[..columns.len() / wanted * whole];
+            self.file.read_exact_at(several, self.start + (nth * at_once * whole) as u64)?;
+            for (column, read) in columns.chunks_exact_mut(wanted).zip(several.chunks_exact(whole)) {
+                column.copy_from_slice(&read[skipped..skipped + wanted]);
+            }
+        }
         Ok(())
     }
 }
