@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broadsweep_common::configuration::{Configuration, Value};
 
 use super::decision::Origin;
-use super::sampler::Sampler;
+use super::sampler::{Knowledge, Sampler};
 use super::space::Space;
 
 /// Takes the parameters in the order of their names, the last one fastest. Nothing is kept but where it stands.
@@ -41,7 +41,7 @@ impl Grid {
 }
 
 impl Sampler for Grid {
-    fn next(&mut self) -> Option<(Configuration, Origin)> {
+    fn next(&mut self, _: Knowledge<'_>) -> Option<(Configuration, Origin)> {
         let number = self.next;
         (number < self.points).then(|| {
             self.next += 1;

@@ -6,7 +6,7 @@
 //! | [`decision`] | what a search answers, and what it is shown |
 //! | [`space`] | the values that parameters can take |
 //! | [`sampler`] | what picks the configurations |
-//! | [`grid`], [`random`] | samplers |
+//! | [`grid`], [`random`] | samplers that need no results |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -28,7 +28,7 @@ pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 pub use sampled::{Sampled, SamplerKind};
-pub use sampler::Sampler;
+pub use sampler::{Knowledge, Observation, Sampler};
 pub use space::{Domain, Space};
 pub use virtual_time::{EpochEnd, NewDecision, PlannedCosts, SearchClock, Strayed, Timeline};
 

@@ -7,7 +7,7 @@ use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
 use broadsweep_common::seeds::sampler_rng;
 
 use super::decision::Origin;
-use super::sampler::Sampler;
+use super::sampler::{Knowledge, Sampler};
 use super::space::{Domain, Space};
 
 /// Draws for each wanted trial before a space counts as exhausted: small spaces repeat themselves.
@@ -41,7 +41,7 @@ impl Random {
 }
 
 impl Sampler for Random {
-    fn next(&mut self) -> Option<(Configuration, Origin)> {
+    fn next(&mut self, _: Knowledge<'_>) -> Option<(Configuration, Origin)> {
         let draws_max = u64::from(self.wanted).saturating_mul(DRAWS_PER_TRIAL_MAX);
         while self.drawn.len() < self.wanted as usize && self.next < draws_max {
             let number = self.next;

@@ -1,12 +1,19 @@
-//! The search of a study: the control first, and then what its sampler picks. It sees no results: all of it is decided
-//! before anything is trained.
+//! The search of a study: the control first, and then what its sampler picks.
+//!
+//! A sampler that does not learn is shown nothing: all that it picks is decided before anything is trained. One that
+//! learns is shown what has ended and what is under way; when it is asked is not decided here.
+
+use std::collections::BTreeSet;
 
 use broadsweep_common::configuration::Configuration;
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::metrics::Objective;
 
-use super::decision::{Decision, Origin, Running, Search, Seen, VirtualTime};
+use super::decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 use super::grid::Grid;
 use super::random::Random;
-use super::sampler::Sampler;
+use super::ranking::as_loss;
+use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::{Space, size};
 
 /// Which configurations are tried.
@@ -62,16 +69,64 @@ impl SamplerKind {
 /// The control, where a study has one, and then what a sampler picks; each configuration once.
 pub struct Sampled {
     control: Option<Configuration>,
-    has_started: bool,
     has_picked_control: bool,
     sampler: Box<dyn Sampler>,
+    objective: Objective,
+    /// Decisions to start a trial.
+    started: u64,
+    /// What is kept for a sampler that learns.
+    lessons: Lessons,
+}
+
+/// What the trials that were started taught so far.
+#[derive(Default)]
+struct Lessons {
+    /// By trial.
+    configurations: Vec<Configuration>,
+    /// Trials of which some replicate has ended, in the order of the last one, with the losses of all that have.
+    ended: Vec<(TrialId, Vec<f64>)>,
+    observed: Vec<Observation>,
+}
+
+impl Lessons {
+    fn note(&mut self, seen: &Seen, objective: &Objective) {
+        let trial = seen.segment.replicate.trial;
+        let Some(loss) = loss(&seen.end, objective) else { return };
+        let known = self.ended.iter().position(|(ended, _)| *ended == trial);
+        let mut losses = known.map(|place| self.ended.remove(place).1).unwrap_or_default();
+        losses.push(loss);
+        self.ended.push((trial, losses));
+    }
+
+    /// A trial of which nothing is under way any more is observed: the mean of its replicates.
+    fn settle(&mut self, running: &BTreeSet<TrialId>) {
+        let settled = self.ended.extract_if(.., |(trial, _)| !running.contains(trial));
+        self.observed.extend(settled.filter_map(|(trial, losses)| {
+            let configuration = self.configurations.get(trial.0 as usize)?.clone();
+            Some(Observation { configuration, loss: losses.iter().sum::<f64>() / losses.len() as f64 })
+        }));
+    }
+}
+
+/// What a segment's end says of its trial: NaN is as bad as to diverge, and a pause says nothing yet.
+fn loss(end: &SegmentEnd, objective: &Objective) -> Option<f64> {
+    match end {
+        SegmentEnd::Finished { metrics, .. } => {
+            let value = metrics.get(&objective.metric).map_or(f64::INFINITY, |value| as_loss(objective, value));
+            Some(if value.is_nan() { f64::INFINITY } else { value })
+        }
+        SegmentEnd::Diverged { .. } | SegmentEnd::GivenUp => Some(f64::INFINITY),
+        SegmentEnd::Paused { .. } => None,
+    }
 }
 
 impl Sampled {
-    /// A search that has decided nothing yet. A sampler that picks the control picks nothing new.
+    /// A search that has decided nothing yet, whose sampler makes what `objective` says better. A sampler that picks the
+    /// control picks nothing new.
     #[must_use]
-    pub fn new(control: Option<Configuration>, sampler: Box<dyn Sampler>) -> Self {
-        Self { control, has_started: false, has_picked_control: false, sampler }
+    pub fn new(control: Option<Configuration>, sampler: Box<dyn Sampler>, objective: Objective) -> Self {
+        let lessons = Lessons::default();
+        Self { control, has_picked_control: false, sampler, objective, started: 0, lessons }
     }
 
     /// Whether the sampler has picked the control as well.
@@ -79,27 +134,62 @@ impl Sampled {
     pub fn has_picked_control(&self) -> bool {
         self.has_picked_control
     }
-}
 
-impl Search for Sampled {
-    fn next(&mut self, _: VirtualTime, _: &[Seen], _: &dyn Running) -> Decision {
-        if !std::mem::replace(&mut self.has_started, true)
-            && let Some(control) = &self.control
-        {
-            return Decision::Start { configuration: control.clone(), origin: Origin::Control, until_epoch: None };
+    fn note_start(&mut self, configuration: &Configuration) {
+        self.started += 1;
+        if self.sampler.learns() {
+            self.lessons.configurations.push(configuration.clone());
         }
-        while let Some((configuration, origin)) = self.sampler.next() {
+    }
+
+    fn pick(&mut self, running: &dyn Running) -> Option<(Configuration, Origin)> {
+        let mut under_way: Vec<(TrialId, Configuration)> = Vec::new();
+        if self.sampler.learns() {
+            for RunningTrial { segment, configuration } in running.trials() {
+                let trial = segment.replicate.trial;
+                if under_way.iter().all(|(known, _)| *known != trial) {
+                    under_way.push((trial, configuration.clone()));
+                }
+            }
+            self.lessons.settle(&under_way.iter().map(|(trial, _)| *trial).collect());
+        }
+        let under_way: Vec<_> = under_way.into_iter().map(|(_, configuration)| configuration).collect();
+        let observed = &self.lessons.observed[..];
+        while let Some((configuration, origin)) =
+            self.sampler.next(Knowledge { observed, under_way: &under_way, decision: self.started })
+        {
             if self.control.as_ref() != Some(&configuration) {
-                return Decision::Start { configuration, origin, until_epoch: None };
+                return Some((configuration, origin));
             }
             self.has_picked_control = true;
         }
-        Decision::Ended
+        None
+    }
+}
+
+impl Search for Sampled {
+    fn next(&mut self, _: VirtualTime, seen: &[Seen], running: &dyn Running) -> Decision {
+        if self.sampler.learns() {
+            for seen in seen {
+                self.lessons.note(seen, &self.objective);
+            }
+        }
+        let control = self.control.clone().filter(|_| self.started == 0);
+        let picked = match control {
+            Some(control) => {
+                self.sampler.recall(&control, Origin::Control);
+                Some((control, Origin::Control))
+            }
+            None => self.pick(running),
+        };
+        let Some((configuration, origin)) = picked else { return Decision::Ended };
+        self.note_start(&configuration);
+        Decision::Start { configuration, origin, until_epoch: None }
     }
 
     fn recall(&mut self, decision: &Decision) {
-        self.has_started = true;
         if let Decision::Start { configuration, origin, .. } = decision {
+            self.note_start(configuration);
             self.sampler.recall(configuration, *origin);
         }
     }
@@ -108,8 +198,11 @@ impl Search for Sampled {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
 
     use broadsweep_common::configuration::Value;
+    use broadsweep_common::metrics::{Direction, MetricName, Metrics};
+    use broadsweep_common::task::{Replicate, Segment, Select};
     use proptest::prelude::*;
 
     use super::*;
@@ -127,7 +220,7 @@ mod tests {
     }
 
     fn search(kind: SamplerKind, space: &Space, control: Option<Configuration>) -> Sampled {
-        Sampled::new(control, kind.sampler(7, space))
+        Sampled::new(control, kind.sampler(7, space), Select::Validation.objective())
     }
 
     fn decisions(search: &mut Sampled, max: usize) -> Vec<Decision> {
@@ -157,14 +250,77 @@ mod tests {
         assert_eq!(second, Decision::Ended);
     }
 
+    /// Picks the numbers from 1 on, and writes down what it was shown.
+    struct Witness(Arc<Mutex<Vec<String>>>);
+
+    impl Sampler for Witness {
+        fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)> {
+            let observed = knowledge.observed.iter().map(|known| format!("{} {}, ", known.configuration, known.loss));
+            let under_way = knowledge.under_way.iter().map(|configuration| format!("{configuration}, "));
+            let shown = [observed.collect::<String>(), under_way.collect()].join("| ");
+            self.0.lock().unwrap().push(shown);
+            let number = knowledge.decision as i64;
+            Some((Configuration::from_iter([("it", Value::Integer(number))]), Origin::Draw(knowledge.decision)))
+        }
+
+        fn recall(&mut self, _: &Configuration, _: Origin) {}
+
+        fn learns(&self) -> bool {
+            true
+        }
+    }
+
+    struct UnderWay(Vec<(Segment, Configuration)>);
+
+    impl Running for UnderWay {
+        fn trials(&self) -> Box<dyn Iterator<Item = RunningTrial<'_>> + '_> {
+            Box::new(self.0.iter().map(|(segment, configuration)| RunningTrial { segment: *segment, configuration }))
+        }
+    }
+
+    fn segment(trial: u32, repeat: u32) -> Segment {
+        let replicate = Replicate { trial: TrialId(trial), repeat, fold: 0 };
+        Segment { replicate, from_epoch: 0, until_epoch: 3 }
+    }
+
+    fn finished(trial: u32, repeat: u32, value: f64) -> Seen {
+        let metrics: Metrics = [(MetricName::VALIDATION_ERROR, value)].into_iter().collect();
+        Seen { segment: segment(trial, repeat), end: SegmentEnd::Finished { epoch: 3, metrics } }
+    }
+
+    #[test]
+    fn a_sampler_that_learns_is_shown_means_of_whole_trials_with_the_smaller_the_better() {
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let objective = Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Maximize };
+        let control = Configuration::from_iter([("it", Value::Integer(0))]);
+        let mut search = Sampled::new(Some(control.clone()), Box::new(Witness(Arc::clone(&shown))), objective);
+        let it = |number| Configuration::from_iter([("it", Value::Integer(number))]);
+        let both = |trial| [0, 1].map(|repeat| (segment(trial, repeat), it(i64::from(trial))));
+        let mut next = |seen: &[Seen], running: Vec<(Segment, Configuration)>| {
+            search.next(VirtualTime(0), seen, &UnderWay(running));
+        };
+        next(&[], vec![]);
+        next(&[], both(0).into());
+        next(&[finished(0, 1, 4.0)], [both(0)[..1].to_vec(), both(1).to_vec()].concat());
+        let diverged = Seen { segment: segment(1, 0), end: SegmentEnd::Diverged { epoch: 1 } };
+        next(&[finished(0, 0, 2.0), diverged, finished(1, 1, 1.0)], both(2).into());
+        next(&[finished(2, 1, f64::NAN), finished(2, 0, 1.0)], vec![]);
+        let expected =
+            ["| it=0, ", "| it=0, it=1, ", "it=0 -3, it=1 inf, | it=2, ", "it=0 -3, it=1 inf, it=2 inf, | "];
+        assert_eq!(*shown.lock().unwrap(), expected);
+    }
+
+    fn kinds() -> impl Strategy<Value = SamplerKind> {
+        proptest::option::of(1_u32..20)
+            .prop_map(|trials| trials.map_or(SamplerKind::Grid, |trials| SamplerKind::Random { trials }))
+    }
+
     proptest! {
         #[test]
         fn a_search_that_is_told_what_it_decided_goes_on_where_it_stood(
-            whole in 1_i64..6, words in 1_usize..4, trials in proptest::option::of(1_u32..12), with_control: bool,
-            told in 0_usize..20,
+            whole in 1_i64..6, words in 1_usize..4, kind in kinds(), with_control: bool, told in 0_usize..20,
         ) {
             let space = space(whole, words);
-            let kind = trials.map_or(SamplerKind::Grid, |trials| SamplerKind::Random { trials });
             let control = with_control.then(|| control(1));
             let all = decisions(&mut search(kind, &space, control.clone()), 40);
             let mut again = search(kind, &space, control);
@@ -174,13 +330,11 @@ mod tests {
         }
 
         #[test]
-        fn no_configuration_is_started_twice(whole in 1_i64..6, words in 1_usize..4, trials in 1_u32..12) {
-            for kind in [SamplerKind::Grid, SamplerKind::Random { trials }] {
-                let mut seen = BTreeSet::new();
-                for decision in decisions(&mut search(kind, &space(whole, words), Some(control(1))), 40) {
-                    if let Decision::Start { configuration, .. } = decision {
-                        prop_assert!(seen.insert(configuration.digest()), "{configuration} twice");
-                    }
+        fn no_configuration_is_started_twice(whole in 1_i64..6, words in 1_usize..4, kind in kinds()) {
+            let mut seen = BTreeSet::new();
+            for decision in decisions(&mut search(kind, &space(whole, words), Some(control(1))), 40) {
+                if let Decision::Start { configuration, .. } = decision {
+                    prop_assert!(seen.insert(configuration.digest()), "{configuration} twice");
                 }
             }
         }

@@ -1,14 +1,41 @@
-//! What a sampler is.
+//! What a sampler is, and what it may see.
 
 use broadsweep_common::configuration::Configuration;
 
 use super::decision::Origin;
 
-/// Picks configurations.
+/// What came of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Its values.
+    pub configuration: Configuration,
+    /// What is minimised; infinite for a trial that diverged or was given up.
+    pub loss: f64,
+}
+
+/// What a sampler may see when it picks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Knowledge<'a> {
+    /// What came of the trials that are seen to have ended, in that order: from one decision to the next this grows at
+    /// its end only. Empty for a sampler that does not learn.
+    pub observed: &'a [Observation],
+    /// The configurations under way, in the order in which they were decided. Empty for a sampler that does not learn.
+    pub under_way: &'a [Configuration],
+    /// Configurations that the search has started before.
+    pub decision: u64,
+}
+
+/// Picks configurations: a pure function of the study's seed, the space and what it is shown. What it keeps are indices
+/// into that, so that a later driver need not tell it more than what was picked.
 pub trait Sampler: Send {
     /// The next one, and how it was found; `None` if there are no more.
-    fn next(&mut self) -> Option<(Configuration, Origin)>;
+    fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)>;
 
     /// A configuration that it picked under an earlier driver. All of them come first, in order.
     fn recall(&mut self, configuration: &Configuration, origin: Origin);
+
+    /// Whether it looks at results. One that does not is shown none.
+    fn learns(&self) -> bool {
+        false
+    }
 }

@@ -170,7 +170,7 @@ impl Study {
     #[must_use]
     pub fn search(&self) -> Sampled {
         let SearchSettings { sampler, space, .. } = &self.search;
-        Sampled::new(self.control.clone(), sampler.sampler(self.seed, space))
+        Sampled::new(self.control.clone(), sampler.sampler(self.seed, space), self.objectives().first().clone())
     }
 
     /// The digest of what is searched and how: a run goes on only with the search that it began with.
