@@ -6,7 +6,7 @@
 //! | [`decision`] | what a search answers, and what it is shown |
 //! | [`space`] | the values that parameters can take |
 //! | [`sampler`] | what picks the configurations |
-//! | [`grid`], [`random`] | samplers that need no results |
+//! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -23,6 +23,7 @@ pub mod random;
 pub mod ranking;
 pub mod sampled;
 pub mod sampler;
+pub mod sobol;
 pub mod space;
 pub mod virtual_time;
 

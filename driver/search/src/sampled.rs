@@ -14,6 +14,7 @@ use super::grid::Grid;
 use super::random::Random;
 use super::ranking::as_loss;
 use super::sampler::{Knowledge, Observation, Sampler};
+use super::sobol::Sobol;
 use super::space::{Space, size};
 
 /// Which configurations are tried.
@@ -26,6 +27,11 @@ pub enum SamplerKind {
         /// Number of draws.
         trials: u32,
     },
+    /// So many points of a sequence that fills the space evenly.
+    Sobol {
+        /// Number of points.
+        trials: u32,
+    },
 }
 
 impl SamplerKind {
@@ -35,6 +41,7 @@ impl SamplerKind {
         match self {
             Self::Grid => "grid",
             Self::Random { .. } => "random",
+            Self::Sobol { .. } => "sobol",
         }
     }
 
@@ -43,7 +50,7 @@ impl SamplerKind {
     pub fn trials_max(self, space: &Space) -> u64 {
         match self {
             Self::Grid => size(space).unwrap_or(u64::MAX),
-            Self::Random { trials } => u64::from(trials),
+            Self::Random { trials } | Self::Sobol { trials } => u64::from(trials),
         }
     }
 
@@ -52,7 +59,7 @@ impl SamplerKind {
     pub fn wanted(self) -> Option<u32> {
         match self {
             Self::Grid => None,
-            Self::Random { trials } => Some(trials),
+            Self::Random { trials } | Self::Sobol { trials } => Some(trials),
         }
     }
 
@@ -62,6 +69,7 @@ impl SamplerKind {
         match self {
             Self::Grid => Box::new(Grid::new(space)),
             Self::Random { trials } => Box::new(Random::new(seed, space, trials)),
+            Self::Sobol { trials } => Box::new(Sobol::new(seed, space, trials)),
         }
     }
 }
@@ -311,8 +319,10 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = SamplerKind> {
-        proptest::option::of(1_u32..20)
-            .prop_map(|trials| trials.map_or(SamplerKind::Grid, |trials| SamplerKind::Random { trials }))
+        (1_u32..20, 0_usize..3).prop_map(|(trials, kind)| {
+            let with_trials = [SamplerKind::Random { trials }, SamplerKind::Sobol { trials }];
+            with_trials.get(kind).copied().unwrap_or(SamplerKind::Grid)
+        })
     }
 
     proptest! {
