@@ -7,6 +7,7 @@
 //! | [`space`] | the values that parameters can take |
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
+//! | [`tpe`] | the sampler that learns from results |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -25,6 +26,7 @@ pub mod sampled;
 pub mod sampler;
 pub mod sobol;
 pub mod space;
+pub mod tpe;
 pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};

@@ -16,6 +16,7 @@ use super::ranking::as_loss;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::sobol::Sobol;
 use super::space::{Space, size};
+use super::tpe::Tpe;
 
 /// Which configurations are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub enum SamplerKind {
         /// Number of points.
         trials: u32,
     },
+    /// So many configurations where earlier results were good: the tree-structured Parzen estimator.
+    Tpe {
+        /// Number of configurations.
+        trials: u32,
+    },
 }
 
 impl SamplerKind {
@@ -42,6 +48,7 @@ impl SamplerKind {
             Self::Grid => "grid",
             Self::Random { .. } => "random",
             Self::Sobol { .. } => "sobol",
+            Self::Tpe { .. } => "tpe",
         }
     }
 
@@ -50,7 +57,7 @@ impl SamplerKind {
     pub fn trials_max(self, space: &Space) -> u64 {
         match self {
             Self::Grid => size(space).unwrap_or(u64::MAX),
-            Self::Random { trials } | Self::Sobol { trials } => u64::from(trials),
+            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } => u64::from(trials),
         }
     }
 
@@ -59,7 +66,7 @@ impl SamplerKind {
     pub fn wanted(self) -> Option<u32> {
         match self {
             Self::Grid => None,
-            Self::Random { trials } | Self::Sobol { trials } => Some(trials),
+            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } => Some(trials),
         }
     }
 
@@ -70,6 +77,7 @@ impl SamplerKind {
             Self::Grid => Box::new(Grid::new(space)),
             Self::Random { trials } => Box::new(Random::new(seed, space, trials)),
             Self::Sobol { trials } => Box::new(Sobol::new(seed, space, trials)),
+            Self::Tpe { trials } => Box::new(Tpe::new(seed, space, trials)),
         }
     }
 }
@@ -319,8 +327,9 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = SamplerKind> {
-        (1_u32..20, 0_usize..3).prop_map(|(trials, kind)| {
-            let with_trials = [SamplerKind::Random { trials }, SamplerKind::Sobol { trials }];
+        (1_u32..20, 0_usize..4).prop_map(|(trials, kind)| {
+            let with_trials =
+                [SamplerKind::Random { trials }, SamplerKind::Sobol { trials }, SamplerKind::Tpe { trials }];
             with_trials.get(kind).copied().unwrap_or(SamplerKind::Grid)
         })
     }

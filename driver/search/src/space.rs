@@ -137,11 +137,11 @@ fn between_logs(min: f64, max: f64, fraction: f64) -> f64 {
 }
 
 /// A whole number below `bound`, by the high half of a product (Lemire, 2019); the bias is below `bound` / 2^64.
-fn below(bound: u64, bits: u64) -> u64 {
+pub(crate) fn below(bound: u64, bits: u64) -> u64 {
     ((u128::from(bits) * u128::from(bound)) >> 64) as u64
 }
 
 /// 53 random bits in 0 .. 1.
-fn fraction(bits: u64) -> f64 {
+pub(crate) fn fraction(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
