@@ -63,7 +63,9 @@ class Ours:
         self.process.stdin.flush()
         words = dict(word.split("=") for word in self.process.stdout.readline().split())
         self.asked += 1
-        values = {name: float(words[name]) if kind == "reals" else int(words[name]) for name, kind in self.kinds.items()}
+        values = {
+            name: float(words[name]) if kind == "reals" else int(words[name]) for name, kind in self.kinds.items()
+        }
         return self.asked - 1, values
 
     def tell(self, trial, value):
@@ -140,7 +142,9 @@ class Table:
         metric = properties._main_metric_name
         sign = 1 if properties._metric_directions[metric] == "minimize" else -1
         self.names = list(properties.search_space)
-        self.losses = {key: [sign * value for value in row[metric]] for key, row in load(dataset_name=data_set)._dataset.items()}
+        self.losses = {
+            key: [sign * value for value in row[metric]] for key, row in load(dataset_name=data_set)._dataset.items()
+        }
         self.means = {key: float(np.mean(losses)) for key, losses in self.losses.items()}
         self.ranked = np.sort(np.array(list(self.means.values())))
         kind = lambda name: "choices" if properties.param_types[name] is str or name.startswith("Op") else "integers"
@@ -166,7 +170,9 @@ class Table:
 
 
 def hartmann6(x):
-    a = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+    a = np.array(
+        [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+    )
     p = [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991]]
     p = 1e-4 * np.array([*p, [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]])
     return -float(np.sum(np.array([1, 1.2, 3, 3.2]) * np.exp(-np.sum(a * (np.array(x) - p) ** 2, 1))))
@@ -181,7 +187,11 @@ def ackley5(x):
     return -20 * math.exp(-0.2 * math.sqrt(mean_square)) - math.exp(waves) + 20 + math.e
 
 
-FUNCTIONS = {"hartmann6": (hartmann6, 6, 0, 1), "rosenbrock5": (rosenbrock5, 5, -5, 10), "ackley5": (ackley5, 5, -32.768, 32.768)}
+FUNCTIONS = {
+    "hartmann6": (hartmann6, 6, 0, 1),
+    "rosenbrock5": (rosenbrock5, 5, -5, 10),
+    "ackley5": (ackley5, 5, -32.768, 32.768),
+}
 
 
 def one_of_table(job):
@@ -196,7 +206,9 @@ def one_of_function(job):
     parameters = [(f"x{place}", "reals", least, largest) for place in range(count)]
     rows = []
     for seed in seeds:
-        trials = search(engine, parameters, seed, lag, lambda values: function([values[f"x{i}"] for i in range(count)]))
+        trials = search(
+            engine, parameters, seed, lag, lambda values: function([values[f"x{i}"] for i in range(count)])
+        )
         values = [value for value, _ in trials]
         rows.append((min(values[:50]), min(values)))
     return name, engine, lag, rows
@@ -209,14 +221,20 @@ def keep(row):
 
 
 def compare_tables(seeds, names, engines, pool):
-    available = [f"{family}/{name}" for family, (_, properties) in sources().items() for name in sorted(properties.available_dataset_names)]
+    available = [
+        f"{family}/{name}"
+        for family, (_, properties) in sources().items()
+        for name in sorted(properties.available_dataset_names)
+    ]
     jobs = [(name, engine, seeds) for name in names or available for engine in engines]
     means = {}
     for name, engine, rows in pool.imap(one_of_table, jobs):
         chosen, tried = np.mean(rows, axis=0)
         error = np.std([row[0] for row in rows]) / math.sqrt(len(rows))
         part = "developed on" if name in DEVELOPED else "held out"
-        print(f"{name:34} {part:12} {engine:7} chosen {chosen:.3f} % (+- {error:.3f}) tried {tried:.3f} %", flush=True)
+        print(
+            f"{name:34} {part:12} {engine:7} chosen {chosen:.3f} % (+- {error:.3f}) tried {tried:.3f} %", flush=True
+        )
         keep({"table": name, "engine": engine, "seeds": len(rows), "chosen": chosen, "tried": tried})
         for group in (name.split("/")[0], name.split("/")[0] + ", " + part):
             means.setdefault((group, engine), []).append(chosen)
@@ -229,7 +247,10 @@ def compare_functions(seeds, engines, pool):
     for name, engine, lag, rows in pool.imap(one_of_function, jobs):
         at_50, at_100 = np.median(rows, axis=0)
         low, high = np.percentile([row[1] for row in rows], [25, 75])
-        print(f"{name:12} {lag:2} under way {engine:7} best of 50 {at_50:.4f}, of 100 {at_100:.4f} [{low:.4f}, {high:.4f}]", flush=True)
+        print(
+            f"{name:12} {lag:2} under way {engine:7} best of 50 {at_50:.4f}, of 100 {at_100:.4f} [{low:.4f}, {high:.4f}]",
+            flush=True,
+        )
         keep({"function": name, "engine": engine, "lag": lag, "seeds": len(rows), "at_50": at_50, "at_100": at_100})
 
 

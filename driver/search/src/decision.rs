@@ -44,7 +44,8 @@ pub enum Origin {
     Control,
     /// The grid's point of this number, counted from 0.
     Point(u64),
-    /// The draw of this number, counted from 0: draws that repeat an earlier one are skipped.
+    /// The draw of this number, counted from 0: draws that repeat an earlier one are skipped. Where the sampler learns from
+    /// results, how many trials were started before.
     Draw(u64),
 }
 

@@ -124,12 +124,12 @@ impl Lessons {
     }
 }
 
-/// What a segment's end says of its trial: NaN is as bad as to diverge, and a pause says nothing yet.
+/// What a segment's end says of its trial: what is no finite number is as bad as to diverge, and a pause says nothing yet.
 fn loss(end: &SegmentEnd, objective: &Objective) -> Option<f64> {
     match end {
         SegmentEnd::Finished { metrics, .. } => {
             let value = metrics.get(&objective.metric).map_or(f64::INFINITY, |value| as_loss(objective, value));
-            Some(if value.is_nan() { f64::INFINITY } else { value })
+            Some(if value.is_finite() { value } else { f64::INFINITY })
         }
         SegmentEnd::Diverged { .. } | SegmentEnd::GivenUp => Some(f64::INFINITY),
         SegmentEnd::Paused { .. } => None,

@@ -25,8 +25,8 @@ pub struct Knowledge<'a> {
     pub decision: u64,
 }
 
-/// Picks configurations: a pure function of the study's seed, the space and what it is shown. What it keeps are indices
-/// into that, so that a later driver need not tell it more than what was picked.
+/// Picks configurations. What it picks depends on the study's seed, the space, what it is shown and what it picked before,
+/// and on nothing else: a later driver tells it what was picked, shows it the same, and gets the same.
 pub trait Sampler: Send {
     /// The next one, and how it was found; `None` if there are no more.
     fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)>;

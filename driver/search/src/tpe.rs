@@ -2,7 +2,7 @@
 //! Bardenet, Bengio, Kégl, 2011).
 //!
 //! The results so far are split into a few good ones and the rest. Each side gives a density over the whole space, `l` of
-//! the good and `g` of the rest ([`estimator`]); candidates are drawn from `l`, and the one with the largest `l / g` is
+//! the good and `g` of the rest (`tpe/estimator.rs`); candidates are drawn from `l`, and the one with the largest `l / g` is
 //! taken: the one whose expected improvement is largest (the same paper). Both are densities over all parameters together
 //! (Falkner, Klein, Hutter, 2018), and the good ones weigh more the better they are; what is known of the components is in
 //! Watanabe ("Tree-structured Parzen estimator: understanding its algorithm components", 2023).

@@ -138,6 +138,9 @@ fn smooth_place(domain: &Domain, value: f64) -> Option<f64> {
 }
 
 fn within(low: f64, high: f64, log: bool, value: f64) -> f64 {
+    if low >= high {
+        return 0.5;
+    }
     let scaled = |value: f64| if log { libm::log(value) } else { value };
     (scaled(value) - scaled(low)) / (scaled(high) - scaled(low))
 }
