@@ -1,9 +1,8 @@
 """Searches with Broadsweep and Optuna beside each other, on tables of real trainings and on three functions.
 
-    cargo build --release -p broadsweep-search --example ask
-    python3 -m venv v && grep -E 'optuna|hpo|numpy' tests/rivals/requirements.txt | v/bin/pip install -r /dev/stdin
-    v/bin/python tests/rivals/search_tables.py tables [SEEDS] [NAME ...]     (10 seeds; all tables unless named)
-    v/bin/python tests/rivals/search_tables.py functions [SEEDS]
+    tests/outside/run search [SEEDS]                          (both of what follows, with all that they need)
+    tests/rivals/search_tables.py tables [SEEDS] [NAME ...]     (10 seeds; all tables unless named)
+    tests/rivals/search_tables.py functions [SEEDS]
 
 Tables: each of 100 trials reads one of the table's repetitions at random; 13 are under way, so that 13 are asked for
 before the oldest is told. What counts is the configuration whose reading was best: by its true mean over the

@@ -65,7 +65,7 @@ impl Prepared {
 /// The flags that change a study before it is checked.
 #[derive(Args)]
 pub(super) struct StudyFlags {
-    /// Draw so many configurations, instead of the study's `trials`: for a random search
+    /// Draw so many configurations, instead of the study's `trials`: for every sampler but the grid
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(TRIALS_MAX)))]
     trials: Option<u32>,
 

@@ -15,9 +15,11 @@ const KEYS: &[&str] = &["sampler", "trials", "select", "objective", "direction",
 enum Written {
     Grid,
     Random,
+    Sobol,
 }
 
-const SAMPLERS: &[(&str, Written)] = &[("grid", Written::Grid), ("random", Written::Random)];
+const SAMPLERS: &[(&str, Written)] =
+    &[("grid", Written::Grid), ("random", Written::Random), ("sobol", Written::Sobol)];
 
 /// Reads `[search]`. A study without it has one trial.
 pub(super) fn read(
@@ -48,7 +50,9 @@ pub(super) fn read(
                 .with_note("write [search.space], and there, for example: rate = { values = [0.01, 0.1] }")),
         };
     };
-    let sampler = table.require("sampler", "\"grid\" (every combination) or \"random\"")?.word(SAMPLERS)?;
+    let sampler = table
+        .require("sampler", "\"grid\" (every combination), \"random\", or \"sobol\" (spread evenly)")?
+        .word(SAMPLERS)?;
     let space_table = space_node.table("[search.space]", "[search.space] ")?;
     let space = space::read(&space_table, uses, sampler == Written::Grid, source)?;
     if space.is_empty() {
@@ -57,6 +61,7 @@ pub(super) fn read(
     let sampler = match sampler {
         Written::Grid => check_grid(&table, &space_node, &space)?,
         Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
+        Written::Sobol => SamplerKind::Sobol { trials: read_trials(&table, &space)? },
     };
     Ok(settings(sampler, compared, space))
 }
@@ -81,7 +86,7 @@ fn check_grid(table: &Table<'_>, space_node: &Node<'_>, space: &Space) -> Result
     let Some(trials) = table.get("trials") else { return Ok(SamplerKind::Grid) };
     Err(trials
         .error(format!("a grid takes no `trials`: it tries each of its {points} combinations"))
-        .with_note("leave `trials` out, or write sampler = \"random\""))
+        .with_note("leave `trials` out, or write sampler = \"random\" or \"sobol\""))
 }
 
 fn read_trials(table: &Table<'_>, space: &Space) -> Result<u32, Diagnostic> {

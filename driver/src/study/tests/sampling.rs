@@ -1,4 +1,4 @@
-//! The grid and the random draws.
+//! The grid, the random draws and the points of a sequence.
 
 use std::collections::BTreeSet;
 
@@ -34,6 +34,11 @@ fn random(trials: u32, space: &str) -> Vec<Configuration> {
     configurations(&study(&search)).unwrap()
 }
 
+fn sobol(trials: u32, space: &str) -> Vec<Configuration> {
+    let search = format!("[search]\nsampler = 'sobol'\ntrials = {trials}\n[search.space]\n{space}");
+    configurations(&study(&search)).unwrap()
+}
+
 fn reals(configurations: &[Configuration]) -> Vec<f64> {
     let real = |configuration: &Configuration| match configuration.get("real") {
         Some(Value::Real(real)) => *real,
@@ -48,6 +53,18 @@ fn wholes(configurations: &[Configuration]) -> Vec<i64> {
         other => panic!("not whole: {other:?}"),
     };
     configurations.iter().map(whole).collect()
+}
+
+#[test]
+fn points_of_a_sequence_fill_each_range_evenly() {
+    let drawn = sobol(16, "whole = { range = [1, 16] }\nreal = { log_range = [0.0001, 1] }");
+    let mut each = wholes(&drawn);
+    each.sort_unstable();
+    assert_eq!(each, (1..=16).collect::<Vec<_>>());
+    let mut decades = reals(&drawn).iter().map(|real| (real.log10() + 4.0).floor() as i64).collect::<Vec<_>>();
+    decades.sort_unstable();
+    assert_eq!(decades, [0, 1, 2, 3].map(|decade| [decade; 4]).concat());
+    assert_eq!(shown(&drawn), shown(&sobol(16, "whole = { range = [1, 16] }\nreal = { log_range = [0.0001, 1] }")));
 }
 
 #[test]
