@@ -1,13 +1,37 @@
 //! Parquet tables, row by row. Only the columns that are asked for are read, some rows at a time.
 //!
+//! The library decodes them. It believes what a file says of its sizes, and somebody may have forged the file; so each part
+//! is checked before the library sees it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `compact` | the protocol that a file's descriptions are written in |
+//! | `footer` | the check of what a file says of itself |
+//! | `pages`, `codec` | the check of what its pages say of themselves |
+//! | `checked` | the check of pages that are unpacked |
+//! | `guard` | calls of the library that may panic |
+//! | `refusal` | why a file is not read |
+//!
 //! Source: the Parquet format, LogicalTypes.md, for what integers and byte arrays mean.
+
+mod checked;
+mod codec;
+mod compact;
+mod footer;
+#[cfg(test)]
+mod forged;
+mod guard;
+mod pages;
+mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::fs::FileExt;
 
 use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -18,13 +42,34 @@ use super::error::{DataError, Origin, ValuePlace, shown};
 use super::number::half;
 use super::source::open_file;
 use super::table::Names;
+use checked::CheckedPages;
+use codec::PageCodec;
+use guard::guarded;
+use pages::{Chunk, PageRoom};
+use refusal::Refusal;
 
 /// Cells that are decoded at a time.
 const CELLS_MAX: usize = 1 << 16;
+/// Bytes that the texts among them keep, of all columns together.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+/// What a file may have beyond what it has bytes for: rows, bytes of its texts, bytes of pages that are open at a time.
+/// A run of one value takes no more bytes for being longer, so nothing else bounds them.
+const ROWS_FREE: u64 = 1 << 20;
+const TEXT_BYTES_FREE: u64 = 256 << 20;
+const HELD_BYTES_FREE: u64 = 1 << 30;
+/// Rows, and bytes of texts, for each byte of the file: as if it were packed by gzip, which gives no more.
+const RATIO_MAX: u64 = 1032;
+/// Bytes of open pages for each byte of the file.
+const HELD_RATIO_MAX: u64 = 4;
 
 /// A Parquet file while it is read.
 pub(super) struct ParquetTable {
     file: Origin,
+    /// To look at what the library is about to read.
+    opened: File,
+    file_bytes: u64,
+    /// Where the footer begins, and no values are any more.
+    values_end: u64,
     reader: SerializedFileReader<File>,
     names: Names,
     /// Places of the columns that are read, among all.
@@ -33,13 +78,21 @@ pub(super) struct ParquetTable {
     slots: Vec<Option<usize>>,
     group: usize,
     group_rows_left: usize,
-    columns: Vec<ColumnReader>,
+    columns: Vec<OpenColumn>,
+    /// Of the texts that were decoded, however often each of them is kept.
+    text_bytes: u64,
     /// Decoded, column by column.
     values: Vec<Values>,
     rows: usize,
     /// The row among those that are decoded, and in the file, from 0.
     row: usize,
     row_in_file: usize,
+}
+
+/// A column in the group of rows that is read.
+struct OpenColumn {
+    reader: ColumnReader,
+    room: PageRoom,
 }
 
 /// Some cells of one column.
@@ -60,14 +113,18 @@ enum Meaning {
 
 impl ParquetTable {
     pub(super) fn open(file: Origin) -> Result<Self, DataError> {
-        let (mut opened, _) = open_file(&file)?;
-        let mut start = [0; 4];
-        let got = std::io::Read::read(&mut opened, &mut start).map_err(|error| DataError::of_file(&file, error))?;
-        if &start[..got] != b"PAR1" {
-            let start = super::idx::hex(&start[..got]);
+        let (opened, file_bytes) = open_file(&file)?;
+        let unreadable = |error| DataError::of_file(&file, error);
+        let mut start = vec![0; file_bytes.min(4) as usize];
+        opened.read_exact_at(&mut start, 0).map_err(unreadable)?;
+        if start != b"PAR1" {
+            let start = super::idx::hex(&start);
             return Err(DataError::Magic { file, format: "Parquet", start });
         }
-        let reader = guarded(&file, || SerializedFileReader::new(opened))?;
+        let values_end = footer::check(&opened, file_bytes).map_err(|refusal| refusal.of(&file))?;
+        let for_library = opened.try_clone().map_err(unreadable)?;
+        let reader = guarded(&file, || SerializedFileReader::new(for_library))?;
+        check_groups(&reader, file_bytes, values_end).map_err(|refusal| refusal.of(&file))?;
         let schema = reader.metadata().file_metadata().schema_descr();
         let names = Names::of(schema.columns().iter().map(|column| match column.path().parts() {
             [name] => super::cells::name(name.as_bytes()).into_owned(),
@@ -78,6 +135,9 @@ impl ParquetTable {
         let (group, group_rows_left) = (0, 0);
         Ok(Self {
             file,
+            opened,
+            file_bytes,
+            values_end,
             reader,
             names,
             wanted,
@@ -85,6 +145,7 @@ impl ParquetTable {
             group,
             group_rows_left,
             columns,
+            text_bytes: 0,
             values,
             rows: 0,
             row: 0,
@@ -157,37 +218,87 @@ impl ParquetTable {
                 self.row_in_file = 0;
             }
         }
-        let rows = (CELLS_MAX / self.wanted.len().max(1)).clamp(1, self.group_rows_left);
+        let columns = self.wanted.len().max(1);
+        let rows_max = (CELLS_MAX / columns).clamp(1, self.group_rows_left);
+        let fitting = self.columns.iter().map(|column| column.room.rows_at_once(rows_max, TEXT_BYTES_MAX / columns));
+        let rows = fitting.min().unwrap_or(rows_max);
         let file = self.file.clone();
-        let mut values = Vec::with_capacity(self.columns.len());
-        for (reader, &place) in self.columns.iter_mut().zip(&self.wanted) {
+        // What was read goes before memory is taken anew.
+        self.values.clear();
+        for (open, &place) in self.columns.iter_mut().zip(&self.wanted) {
             let column = self.reader.metadata().file_metadata().schema_descr().column(place);
-            values.push(guarded(&file, || decode(reader, &column, rows))?);
+            let values = guarded(&file, || decode(&mut open.reader, &column, rows))?;
+            open.room.advance(rows);
+            self.text_bytes = self.text_bytes.saturating_add(values.text_bytes());
+            self.values.push(values);
         }
-        if values.iter().any(|values| values.len() != rows) {
+        if self.values.iter().any(|values| values.len() != rows) {
             let what = "a column has fewer rows than the others".to_owned();
             return Err(DataError::Header { file, what });
         }
-        self.values = values;
+        if self.text_bytes > self.file_bytes.saturating_mul(RATIO_MAX).saturating_add(TEXT_BYTES_FREE) {
+            let what = format!("{} bytes become more than {} bytes of text", self.file_bytes, self.text_bytes);
+            return Err(DataError::TooLarge { file, what });
+        }
         self.group_rows_left -= rows;
         self.rows = rows;
         Ok(())
     }
 
     fn open_group(&mut self) -> Result<(), DataError> {
-        let (file, number) = (self.file.clone(), self.group);
-        let (rows, columns) = guarded(&file, || {
-            let group = self.reader.get_row_group(number)?;
-            let columns: Result<Vec<_>, _> =
-                self.wanted.iter().map(|&place| group.get_column_reader(place)).collect();
-            Ok((group.metadata().num_rows(), columns?))
+        self.columns.clear();
+        let rows = self.reader.metadata().row_group(self.group).num_rows();
+        let group_rows = usize::try_from(rows).ok().filter(|&rows| u32::try_from(rows).is_ok());
+        self.group_rows_left = group_rows.ok_or_else(|| {
+            let what = format!("{rows} rows in a row group");
+            DataError::Header { file: self.file.clone(), what }
         })?;
-        let rows = usize::try_from(rows).ok().filter(|&rows| u32::try_from(rows).is_ok());
-        let what = || format!("{} rows in a row group", self.reader.metadata().row_group(number).num_rows());
-        self.group_rows_left = rows.ok_or_else(|| DataError::Header { file: file.clone(), what: what() })?;
-        self.columns = columns;
+        let mut held_bytes = 0;
+        for &place in &self.wanted {
+            let column = self.open_column(place)?;
+            held_bytes += column.room.held_bytes;
+            self.columns.push(column);
+        }
+        if held_bytes > self.file_bytes.saturating_mul(HELD_RATIO_MAX).saturating_add(HELD_BYTES_FREE) {
+            let what =
+                "its pages take more than 1 GiB at a time; write it anew with smaller pages, or with fewer columns";
+            return Err(DataError::TooLarge { file: self.file.clone(), what: what.to_owned() });
+        }
         self.group += 1;
         Ok(())
+    }
+
+    /// Opens a column in the group that is next.
+    fn open_column(&self, place: usize) -> Result<OpenColumn, DataError> {
+        let column = self.descriptor(place);
+        let room = self.room_of(place, &column).map_err(|refusal| {
+            let name = shown(&self.names.shown(place));
+            refusal.in_column(&name).of(&self.file)
+        })?;
+        let reader = guarded(&self.file, || {
+            let pages = self.reader.get_row_group(self.group)?.get_column_page_reader(place)?;
+            let pages = CheckedPages { pages, has_levels: column.max_def_level() > 0 };
+            Ok(get_column_reader(column, Box::new(pages)))
+        })?;
+        Ok(OpenColumn { reader, room })
+    }
+
+    /// Looks at the pages of a column in the group that is next.
+    fn room_of(&self, place: usize, column: &ColumnDescriptor) -> Result<PageRoom, Refusal> {
+        let group = self.reader.metadata().row_group(self.group);
+        let values = group.columns().get(place).ok_or_else(|| Refusal::corrupt("it is missing"))?;
+        if values.file_path().is_some_and(|path| !path.is_empty()) {
+            return Err(Refusal::Unsupported("its values are in another file".into()));
+        }
+        let start = values.dictionary_page_offset().unwrap_or_else(|| values.data_page_offset());
+        let range = u64::try_from(start).ok().zip(u64::try_from(values.compressed_size()).ok());
+        let range = range.and_then(|(start, bytes)| Some((start, start.checked_add(bytes)?)));
+        let (start, end) = range
+            .filter(|&(_, end)| end <= self.values_end)
+            .ok_or_else(|| Refusal::corrupt("its values are said to be where no values are"))?;
+        let codec = PageCodec::of(values.compression())?;
+        let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+        PageRoom::of(&Chunk { file: &self.opened, start, end, codec, column, rows })
     }
 
     pub(super) fn cell(&self, place: usize) -> Cell<'_> {
@@ -227,16 +338,32 @@ impl Values {
             Self::Texts(texts) => texts.len(),
         }
     }
+
+    fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Numbers(_) | Self::Flags(_) => 0,
+            Self::Texts(texts) => texts.iter().flatten().map(|text| text.len() as u64).sum(),
+        }
+    }
 }
 
-/// What the library says of a damaged file. It is read without trust in it: where it panics, that is an error too.
-fn guarded<T>(file: &Origin, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DataError> {
-    let corrupt = |what: String| DataError::Corrupt { file: file.clone(), what };
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(ParquetError::NYI(what))) => Err(DataError::Unsupported { file: file.clone(), what }),
-        Ok(Err(error)) => Err(corrupt(shown(&error.to_string()))),
-        Err(_) => Err(corrupt("it says what cannot be".to_owned())),
+/// Refuses more rows than the file can have, and columns that share their bytes: a small file could else be unpacked again
+/// and again.
+fn check_groups(reader: &SerializedFileReader<File>, file_bytes: u64, values_end: u64) -> Result<(), Refusal> {
+    let (mut rows, mut bytes) = (0_u64, 0_u64);
+    for group in reader.metadata().row_groups() {
+        let negative = |_| Refusal::corrupt("a group of rows is said to have less than none");
+        rows = rows.saturating_add(u64::try_from(group.num_rows()).map_err(negative)?);
+        for column in group.columns() {
+            bytes = bytes.saturating_add(u64::try_from(column.compressed_size()).map_err(negative)?);
+        }
+    }
+    if rows > file_bytes.saturating_mul(RATIO_MAX).saturating_add(ROWS_FREE) {
+        Err(Refusal::TooLarge(format!("it says that {file_bytes} bytes are {rows} rows")))
+    } else if bytes > values_end {
+        Err(Refusal::corrupt("its columns have the same bytes"))
+    } else {
+        Ok(())
     }
 }
 
