@@ -21,7 +21,7 @@ use super::{file, folder};
 const TRIALS: &str = include_str!("../../studies/original.csv");
 
 /// Loads the study's data, once as classes and once as values; what is loaded can be opened.
-fn load(source: &DataSource) {
+pub(super) fn load(source: &DataSource) {
     let kinds = [(LabelKind::Classes, ScalingKind::Standard), (LabelKind::Numbers, ScalingKind::Unit)];
     for ((labels, scaling), missing) in kinds.into_iter().zip([Missing::Mean, Missing::Drop]) {
         let validation = HeldOut::Count(1);
@@ -67,7 +67,7 @@ pub(super) fn csv(bytes: &[u8]) {
 }
 
 /// A table whose label is called so.
-fn table(file: &str, format: TableFormat) -> DataSource {
+pub(super) fn table(file: &str, format: TableFormat) -> DataSource {
     DataSource::Table(TableSource {
         files: PartFiles { train: vec![file.into()], validation: None, test: None },
         format,

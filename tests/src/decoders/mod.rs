@@ -11,6 +11,7 @@
 //! | `messages` | what a driver and an executor say to each other |
 //! | `blobs` | what they hand each other: study, data set, files, weights, checkpoints |
 //! | `data_files` | IDX, NPY, NPZ, CSV, and recorded trials |
+//! | `columnar` | Parquet |
 //! | `pictures` | PNG and JPEG |
 //! | `models` | the description of a model, and rows that it is asked about |
 //! | `studies` | study files, changes of them, lists of nodes, and words of the command line |
@@ -22,6 +23,7 @@
 //! A new decoder is a function in one of these modules and a line in [`ALL`].
 
 mod blobs;
+mod columnar;
 mod data_files;
 mod identities;
 pub mod memory;
@@ -93,6 +95,7 @@ pub const ALL: &[Decoder] = &[
     decoder("npy", data_files::npy, data_files::npy_seeds, PACKED),
     decoder("npz", data_files::npz, data_files::npz_seeds, PACKED),
     decoder("csv", data_files::csv, data_files::csv_seeds, PACKED),
+    decoder("parquet", columnar::parquet, columnar::parquet_seeds, columnar::PARQUET),
     decoder("picture", pictures::picture, pictures::picture_seeds, pictures::PICTURE),
     decoder("recorded_trials", data_files::recorded_trials, data_files::recorded_trials_seeds, PACKED),
     decoder("model", models::model, models::model_seeds, models::MODEL),
