@@ -199,7 +199,7 @@ fn what_a_file_holds_never_reaches_the_terminal_raw() {
          [training]\nlearning_rate = 0.1\nepochs = 1\n",
     );
     let ended = lab.command(["check", "table.toml"]).wait();
-    assert!(ended.code == Some(2) && ended.stderr.contains("It has: \\u{1b}[2J, \\u{9b}"), "{ended:?}");
+    assert!(ended.code == Some(2) && ended.stderr.contains("it has: \\u{1b}[2J, \\u{9b}"), "{ended:?}");
     assert_harmless(&ended);
 }
 

@@ -235,7 +235,7 @@ fn what_cannot_be_predicted_says_why_and_writes_nothing() {
     fs::create_dir(lab.path("empty")).unwrap();
     lab.write("lacking.csv", "number,a,c\n1,2,3\n");
     let before = best(&lab.path("run"));
-    let rows: [(&[&str], i32, &str); 8] = [
+    let rows: [(&[&str], i32, &str); 9] = [
         (&["run", "--input", "lacking.csv"], 2, "has no column `b`"),
         (&["run", "--input", "gone.csv"], 2, "gone.csv: no such file"),
         (&["run", "--row", "a=1,b=2"], 2, "--row: column `number`: the value is missing"),
@@ -244,6 +244,7 @@ fn what_cannot_be_predicted_says_why_and_writes_nothing() {
         (&["gone", "--input", "train.csv"], 2, "there is no gone"),
         (&["run", "--input", "test.csv", "--output", "run/best/model.toml"], 2, "is a file that a run needs"),
         (&["run", "--input", "test.csv", "--output", "empty"], 2, "it is a folder"),
+        (&["run", "--input", "test.csv", "--output", "./test.csv"], 2, "is the input, and would be lost"),
     ];
     for (arguments, code, words) in rows {
         let ended = lab.command([&["predict"], arguments].concat()).wait();

@@ -63,6 +63,12 @@ struct RowFlags {
 pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
     let opened = folder::open(&args.model).map_err(of_model)?;
     let schema = &opened.model.schema;
+    if let (Some(input), Some(output)) = (&args.rows.input, &args.output)
+        && is_same_file(input, output)
+    {
+        let output = output.display();
+        return Err(Failure::wrong_use(anyhow!("{output} is the input, and would be lost; name another --output")));
+    }
     let mut rows = match (&args.rows.input, &args.rows.row) {
         (Some(input), _) => InputRows::open(schema, input).map_err(of_input)?,
         (None, row) => {
@@ -95,6 +101,13 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
         say("note: some rows have nothing in the column that is predicted, so that there is no error to be told");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// The words of studies' files, but for where relative paths start.

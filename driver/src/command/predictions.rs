@@ -38,7 +38,10 @@ impl From<io::Error> for Stopped {
 
 impl From<csv::Error> for Stopped {
     fn from(error: csv::Error) -> Self {
-        Self::Output(error.into())
+        Self::Output(match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        })
     }
 }
 

@@ -16,6 +16,8 @@ use super::targets;
 use super::words::Words;
 use crate::study::{ColumnName, DataSettings, LabelKind, Missing, ScalingKind, TableSource};
 
+/// What to do about words that would be numbers with another decimal mark.
+const DECIMAL_HINT: &str = "if they are numbers, say how they are written, as decimal = \",\" in [data]; else ";
 /// Features among which one that stands there twice is looked for: far more than people list.
 const DOUBLES_SOUGHT_MAX: usize = 10_000;
 /// Names that programs give to a column that had none.
@@ -383,9 +385,13 @@ fn word_place(
         return Err(DataError::Row { place: table.place(place), what });
     }
     let added = words.add(word, || table.place(place));
+    let is_number =
+        |word: &str| [b',', b'.'].iter().any(|&mark| super::cells::number(word.as_bytes(), mark).is_some());
+    let are_numbers = added.is_none() && words.names().take(3).all(is_number);
     added.map(f64::from).ok_or_else(|| DataError::Categories {
         place: table.place(place),
         max: words.max(),
+        hint: if are_numbers { DECIMAL_HINT } else { "" },
         first: words.names().take(3).map(|word| format!("\"{}\"", error::shown(word))).collect::<Vec<_>>().join(", "),
     })
 }
@@ -404,7 +410,7 @@ fn target(table: &AnyTable, place: usize, settings: &DataSettings) -> Result<Opt
         Cell::Number(number) => number,
         Cell::Text(text) => match table.spelled(&text) {
             Some(number) => number,
-            None => return Err(DataError::Text { place: table.place(place), text: error::shown(&text) }),
+            None => return Err(DataError::TextLabel { place: table.place(place), text: error::shown(&text) }),
         },
     };
     check_finite(number, !settings.scales_targets, || table.place(place))?;

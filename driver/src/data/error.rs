@@ -146,7 +146,7 @@ impl fmt::Display for Candidates {
         if let Some(nearest) = &self.nearest {
             write!(f, "did you mean `{}`? ", shown(nearest))?;
         }
-        write!(f, "It has: {}", self.listed)
+        write!(f, "{}t has: {}", if self.nearest.is_some() { "I" } else { "i" }, self.listed)
     }
 }
 
@@ -223,6 +223,12 @@ pub enum DataError {
          in `category_columns`"
     )]
     Text { place: ValuePlace, text: String },
+    /// Repair the label, or learn classes.
+    #[error(
+        "{place}: the label \"{text}\" is not a number, and the loss takes numbers; repair it, or leave its row out; if labels \
+         are classes, write loss = \"cross_entropy\" in [model]"
+    )]
+    TextLabel { place: ValuePlace, text: String },
     /// Repair the value, or leave the row out.
     #[error("{place}: {value:e} is not a finite 32-bit number; replace it, or leave the row out")]
     NotFinite { place: ValuePlace, value: f64 },
@@ -294,13 +300,13 @@ pub enum DataError {
     MissingLabel { place: ValuePlace },
     /// Leave the column out, or allow more words.
     #[error(
-        "{place}: the column has more than {max} different words (the first are {first}); leave it out with `leave_out`, \
-         or allow more with `categories`"
+        "{place}: the column has more than {max} different words (the first are {first}); {hint}leave it out with \
+         `leave_out`, or allow more with `categories`"
     )]
-    Categories { place: ValuePlace, max: u32, first: String },
+    Categories { place: ValuePlace, max: u32, first: String, hint: &'static str },
     /// Name labels, or predict.
     #[error(
-        "{file} has no column `{column}`, the labels': rows of a test need them; rows without labels are what \
+        "{file} has no column `{column}`, which holds the labels: rows of a test need it; rows without labels are what \
          `broadsweep predict` takes, once a model is trained"
     )]
     NoLabels { file: Origin, column: String },
@@ -361,12 +367,12 @@ mod tests {
         assert!(near.starts_with("did you mean `label`? It has: pixel0, pixel1,"), "{near}");
         assert!(near.ends_with(", pixel19 and 4 more"), "{near}");
         let long = ["label".repeat(99), "é".repeat(41)];
-        let cut = format!("It has: {}…, {}…", "label".repeat(8), "é".repeat(40));
+        let cut = format!("it has: {}…, {}…", "label".repeat(8), "é".repeat(40));
         assert_eq!(Candidates::of(&long[0], &long).to_string(), cut);
         let two_lines = ["label\nerror: all is lost".to_owned()];
         let shown = Candidates::of("label\nerror: all is", &two_lines).to_string();
         assert!(shown.starts_with("did you mean `label\\nerror: all is lost`?") && !shown.contains('\n'), "{shown}");
         let far = Candidates::of("zzz", &names).to_string();
-        assert!(far.starts_with("It has: pixel0"), "{far}");
+        assert!(far.starts_with("it has: pixel0"), "{far}");
     }
 }

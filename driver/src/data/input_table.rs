@@ -259,7 +259,10 @@ fn target_of(schema: &Schema, table: &AnyTable, place: usize) -> Result<Option<f
     match &schema.outputs {
         Outputs::Values { .. } => match number {
             Some(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(DataError::Text { place: table.place(place), text: shown(&text) }),
+            _ => Err(DataError::Row {
+                place: table.place(place),
+                what: format!("\"{}\" is not a finite number", shown(&text)),
+            }),
         },
         Outputs::Classes { names, .. } => {
             let whole = number.filter(|number| number.fract() == 0.0).map(|number| (number as i64).to_string());

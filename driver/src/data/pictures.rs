@@ -63,9 +63,9 @@ impl Pictures {
         let mut spool: Option<SpoolWriter> = None;
         let (classes, others) = list(&origin)?;
         if others > 0 {
-            let files = crate::results::show::counted(others, "file");
             self.remarks.push(format!(
-                "{origin}: {files} and folders that are no pictures of a class (.png, .jpg, .jpeg in its folder) left out"
+                "{origin}: what is no picture of a class (.png, .jpg, .jpeg in its folder) is left out: {others} of its files \
+                 and folders"
             ));
         }
         for (class, files) in classes {

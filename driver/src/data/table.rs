@@ -88,6 +88,16 @@ impl Names {
         match column {
             ColumnName::Name(name) => {
                 self.places.get(name).copied().or_else(|| self.nameless(name)).ok_or_else(|| {
+                    if let [only] = &self.all[..]
+                        && let Some(between) = [';', ',', '\t', '|'].into_iter().find(|&mark| only.contains(mark))
+                    {
+                        let what = format!(
+                            "it has one column, `{}`; if {between:?} stands between its columns, write delimiter = \
+                             \"{between}\" in [data]",
+                            super::error::shown(only)
+                        );
+                        return DataError::Dialect { file: file.clone(), line: None, what };
+                    }
                     let candidates = Candidates::of(name, &self.all);
                     DataError::NoSuchColumn { file: file.clone(), column: name.clone(), candidates }
                 })

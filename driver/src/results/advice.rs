@@ -22,10 +22,11 @@ pub(super) fn advice(run: &RunRecord) -> Vec<String> {
         counted(counts.diverged as u64, "trial")
     )];
     sentences.extend(rates(run).map(|rates| format!("try {rates}")));
-    sentences.push("try features on one scale: scaling = \"standard\" in [data]".to_owned());
+    sentences
+        .push("try features on one scale: scaling = \"standard\" in [data], where another one is written".to_owned());
     if run.loss == Loss::MeanSquaredError {
         sentences
-            .push("try targets of mean 0 and variance 1: leave target_scaling = \"none\" out of [data]".to_owned());
+            .push("try targets of mean 0 and variance 1: leave target_scaling = \"none\" out of [data], where it is written".to_owned());
     }
     sentences
 }
@@ -68,7 +69,7 @@ mod tests {
         let expected = [
             "2 trials diverged: a loss became infinite or no number, mostly since steps were too large",
             "try smaller learning rates, as 0.1, 0.01 or 0.001; those tried were 1 and 10",
-            "try features on one scale: scaling = \"standard\" in [data]",
+            "try features on one scale: scaling = \"standard\" in [data], where another one is written",
         ];
         assert_eq!(advice(&with_rates(&[1.0, 10.0])), expected);
         let numbers = RunRecord { loss: Loss::MeanSquaredError, ..with_rates(&[0.5]) };

@@ -224,7 +224,7 @@ fn archives_name_the_array() {
     let entry = good.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
     encrypted[entry + 8] = 1;
     for (archive, want) in [
-        (archive("xs.npy", 0, &x), "xy.npz (array `x`): there is no such array in the archive; It has: xs, y"),
+        (archive("xs.npy", 0, &x), "xy.npz (array `x`): there is no such array in the archive; it has: xs, y"),
         (
             archive("x.npy", 12, &x),
             "xy.npz (array `x`): its compression (ZIP method 12) is not read; write it with `np.savez`",
@@ -261,7 +261,7 @@ fn tables_name_line_and_column() {
     let finite = "is not a finite 32-bit number; replace it, or leave the row out";
     for (text, want) in [
         ("a,lable\n1,0\n", "train.csv has no column `label`; did you mean `lable`? It has: a, lable".to_owned()),
-        ("a,b\n1,0\n", "train.csv has no column `label`; It has: a, b".to_owned()),
+        ("a,b\n1,0\n", "train.csv has no column `label`; it has: a, b".to_owned()),
         ("a,label,label\n1,0,1\n", "train.csv has more than one column `label`; rename all but one".to_owned()),
         ("label\n0\n", "train.csv has no column besides the label's, `label`; features need at least one".to_owned()),
         ("a,label\n", "train.csv has no rows; at least one is needed".to_owned()),

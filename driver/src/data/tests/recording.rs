@@ -61,7 +61,7 @@ fn a_file_that_is_no_recording_is_refused() {
     };
     assert_eq!(read("none"), "none: no such file; relative paths start at the study file's folder");
     assert_eq!(read("empty"), "empty is empty; copy or download it again");
-    assert_eq!(read("other"), "other has no column `counted_epoch`; It has: trial, outcome");
+    assert_eq!(read("other"), "other has no column `counted_epoch`; it has: trial, outcome");
 }
 
 #[test]

@@ -81,6 +81,21 @@ fn encodings_and_dialects_are_as_the_study_says() {
 }
 
 #[test]
+fn a_table_with_other_marks_than_the_study_says_says_which_to_write() {
+    let commas = written(Dialect { delimiter: Some(b','), ..Dialect::default() });
+    let refused = load_text("a;label\n1;0\n", &commas).unwrap_err();
+    assert!(refused.contains("it has one column, `a;label`") && refused.contains("delimiter = \";\""), "{refused}");
+    let points = written(Dialect { delimiter: Some(b';'), decimal: Some(b'.'), ..Dialect::default() });
+    let rows: String = (10..90).map(|row| format!("0,{row};{}\n", row % 2)).collect();
+    let refused = load_text(&format!("a;label\n{rows}"), &points).unwrap_err();
+    assert!(refused.contains("different words") && refused.contains("as decimal = \",\" in [data]"), "{refused}");
+    let numbers = DataSettings { labels: LabelKind::Numbers, ..csv(false) };
+    let folder = Folder::with(&[("train.csv", b"a,label\n1,cat\n".to_vec())]);
+    let refused = folder.load(&numbers, LabelKind::Numbers).unwrap_err();
+    assert!(refused.contains("the label \"cat\" is not a number") && refused.contains("cross_entropy"), "{refused}");
+}
+
+#[test]
 fn columns_without_a_header_line_are_called_by_their_numbers() {
     let mut settings = written(Dialect { header: Some(false), ..Dialect::default() });
     table(&mut settings).label_column = ColumnName::Number(3);

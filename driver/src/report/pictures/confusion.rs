@@ -48,9 +48,9 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
             y.push(row);
             let is_right = wanted == predicted;
             colours.push(if is_right { "@series-0" } else { "@bad" });
-            let share = rows as f64 / if is_right { all } else { most_wrong };
-            // Strong enough to be seen, and weak enough to be read upon.
-            strengths.push(number(0.12 + 0.48 * share));
+            // Strong enough to be seen, and weak enough to be read upon; no mistake as strong as what is mostly right.
+            let strength = if is_right { 0.6 * rows as f64 / all } else { 0.3 * rows as f64 / most_wrong };
+            strengths.push(number(0.12 + strength));
             counts.push(rows.to_string());
             let [wanted, predicted] = [&names[row], &names[column]];
             texts.push(format!("{wanted} taken for {predicted}: {}", counted(rows, "row")));
@@ -69,7 +69,7 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
         if is_down {
             range.reverse();
         }
-        json!({ "title": { "text": title }, "tickvals": ticks, "ticktext": names, "range": range, "zeroline": false })
+        json!({ "title": { "text": title }, "tickvals": ticks, "ticktext": names, "range": range, "zeroline": false, "showgrid": false })
     };
     let layout = json!({ "xaxis": axis("taken for", false), "yaxis": axis("is", true), "showlegend": false });
     let id = format!("confusion-{}", record.part);
