@@ -8,6 +8,7 @@
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
 //! | [`tpe`] | the sampler that learns from results |
+//! | `coordinate`, `tried` | what samplers that learn share: places of values, and what was started |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -18,6 +19,7 @@
 //!
 //! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`].
 
+mod coordinate;
 pub mod decision;
 pub mod grid;
 pub mod random;
@@ -27,6 +29,7 @@ pub mod sampler;
 pub mod sobol;
 pub mod space;
 pub mod tpe;
+mod tried;
 pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};

@@ -11,21 +11,17 @@
 //! each good result, the wider `l` is and the narrower `g`: many candidates will come from the same `l`, and they are to
 //! differ from each other. The constants were measured with 1 and with 13 under way by `tests/rivals/search_tables.py`.
 
-mod coordinate;
 mod estimator;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
-use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
+use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::{Rng, sampler_rng};
-use rand_chacha::rand_core::Rng as _;
 
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
-use super::sobol::SobolPoints;
 use super::space::Space;
-use coordinate::{Coordinate, coordinates};
+use super::tried::Tried;
 use estimator::Estimator;
 
 /// Results that are seen before it learns; until then it takes points that fill the space evenly.
@@ -42,79 +38,39 @@ const CANDIDATES: usize = 64;
 const BREADTH: f64 = 0.5;
 /// How the breadth of the good side grows with what is under way, as a power.
 const CROWD_POWER: f64 = 0.8;
-/// Draws from the space before its configurations are tried one after the other.
-const EVEN_DRAWS_MAX: u32 = 100;
 
 /// The sampler.
 #[derive(Clone, Debug)]
 pub struct Tpe {
     seed: u64,
-    coordinates: Vec<Coordinate>,
-    first_points: SobolPoints,
-    wanted: u32,
-    picked: u32,
-    /// Everything that it knows to be started: nothing is started twice.
-    started: BTreeSet<ConfigurationDigest>,
-    /// Of each observation, the place of each parameter; `None` for a configuration that is not of the space.
-    points: Vec<Option<Vec<f64>>>,
+    tried: Tried,
 }
 
 impl Tpe {
     /// `trials` different configurations, or as many as `space` has.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        Self {
-            seed,
-            coordinates: coordinates(space),
-            first_points: SobolPoints::new(seed, space),
-            wanted: trials,
-            picked: 0,
-            started: BTreeSet::new(),
-            points: Vec::new(),
-        }
-    }
-
-    fn note(&mut self, knowledge: Knowledge<'_>) {
-        for observation in knowledge.observed.iter().skip(self.points.len()) {
-            self.started.insert(observation.configuration.digest());
-            let point = self.point(&observation.configuration);
-            self.points.push(point);
-        }
-        self.started.extend(knowledge.under_way.iter().map(Configuration::digest));
-    }
-
-    fn point(&self, configuration: &Configuration) -> Option<Vec<f64>> {
-        self.coordinates.iter().map(|coordinate| coordinate.place(configuration)).collect()
-    }
-
-    /// The configuration at a point, if it is new.
-    fn new_at(&self, point: &[f64]) -> Option<Configuration> {
-        let values = self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place));
-        Some(values.collect()).filter(|configuration| self.is_new(configuration))
-    }
-
-    fn is_new(&self, configuration: &Configuration) -> bool {
-        !self.started.contains(&configuration.digest())
+        Self { seed, tried: Tried::new(seed, space, trials) }
     }
 
     /// The best of the new candidates, if any is new.
     fn most_promising(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
         let (good, bad) = split(knowledge.observed);
         let under_way: Vec<_> =
-            knowledge.under_way.iter().filter_map(|configuration| self.point(configuration)).collect();
-        let point_of = |place: &usize| self.points[*place].as_deref();
+            knowledge.under_way.iter().filter_map(|configuration| self.tried.point(configuration)).collect();
+        let point_of = |place: &usize| self.tried.observed_point(*place);
         let weights = (1..=good.len()).rev().map(|better| better as f64 / good.len() as f64);
         let good_points: Vec<_> =
             good.iter().zip(weights).filter_map(|(place, weight)| Some((point_of(place)?, weight))).collect();
         let bad_points = bad.iter().filter_map(point_of).chain(under_way.iter().map(Vec::as_slice));
         let bad_points: Vec<_> = bad_points.map(|point| (point, 1.0)).collect();
         let crowd = 1.0 + under_way.len() as f64 / good.len().max(1) as f64;
-        let of_good = Estimator::new(&self.coordinates, &good_points, BREADTH * libm::pow(crowd, CROWD_POWER));
-        let of_bad = Estimator::new(&self.coordinates, &bad_points, BREADTH / crowd);
+        let of_good = Estimator::new(&self.tried.coordinates, &good_points, BREADTH * libm::pow(crowd, CROWD_POWER));
+        let of_bad = Estimator::new(&self.tried.coordinates, &bad_points, BREADTH / crowd);
         let mut best: Option<(f64, Configuration)> = None;
         for _ in 0..CANDIDATES {
-            let Some(candidate) = self.new_at(&of_good.draw(rng)) else { continue };
-            let Some(point) = self.point(&candidate) else { continue };
+            let Some(candidate) = self.tried.new_at(&of_good.draw(rng)) else { continue };
+            let Some(point) = self.tried.point(&candidate) else { continue };
             let promise = of_good.log_density(&point) - of_bad.log_density(&point);
             if best.as_ref().is_none_or(|(known, _)| promise > *known) {
                 best = Some((promise, candidate));
@@ -122,56 +78,28 @@ impl Tpe {
         }
         best.map(|(_, candidate)| candidate)
     }
-
-    /// Any new configuration, if there is one.
-    fn any_new(&self, rng: &mut Rng) -> Option<Configuration> {
-        for _ in 0..EVEN_DRAWS_MAX {
-            let point = self.coordinates.iter().map(|coordinate| coordinate.kind.even_place(rng.next_u64()));
-            if let Some(configuration) = self.new_at(&point.collect::<Vec<_>>()) {
-                return Some(configuration);
-            }
-        }
-        // Of one more than were started, one is new.
-        (0..=self.started.len() as u64)
-            .map_while(|number| self.numbered(number))
-            .find_map(|point| self.new_at(&point))
-    }
-
-    /// The point of this number among all of a space that has an end: the first parameter is the fastest. `None` from the
-    /// number on of which there are so many.
-    fn numbered(&self, number: u64) -> Option<Vec<f64>> {
-        let mut rest = number;
-        let mut point = Vec::with_capacity(self.coordinates.len());
-        for coordinate in &self.coordinates {
-            let count = coordinate.kind.count()?;
-            point.push(coordinate.kind.place_of(rest % count));
-            rest /= count;
-        }
-        (rest == 0).then_some(point)
-    }
 }
 
 impl Sampler for Tpe {
     fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)> {
-        if self.picked >= self.wanted {
+        if self.tried.is_complete() {
             return None;
         }
-        self.note(knowledge);
+        self.tried.note(knowledge);
         let mut rng = sampler_rng(self.seed, knowledge.decision);
         let picked = if knowledge.observed.len() < RESULTS_MIN {
-            Some(self.first_points.at(knowledge.decision)).filter(|configuration| self.is_new(configuration))
+            self.tried.new_even(knowledge.decision)
         } else {
             self.most_promising(knowledge, &mut rng)
         };
-        let configuration = picked.or_else(|| self.any_new(&mut rng))?;
+        let configuration = picked.or_else(|| self.tried.any_new(&mut rng))?;
         let origin = Origin::Draw(knowledge.decision);
         self.recall(&configuration, origin);
         Some((configuration, origin))
     }
 
     fn recall(&mut self, configuration: &Configuration, origin: Origin) {
-        self.started.insert(configuration.digest());
-        self.picked += u32::from(origin != Origin::Control);
+        self.tried.note_start(configuration, origin);
     }
 
     fn learns(&self) -> bool {

@@ -8,7 +8,7 @@
 use broadsweep_common::seeds::Rng;
 use rand_chacha::rand_core::Rng as _;
 
-use super::coordinate::{Coordinate, PlaceKind};
+use crate::coordinate::{Coordinate, PlaceKind};
 use crate::space::{below, fraction};
 
 /// The weight of the flat kernel; configurations have at most 1 each.

@@ -4,8 +4,8 @@ use broadsweep_common::configuration::Value;
 use broadsweep_common::seeds::sampler_rng;
 
 use super::*;
+use crate::coordinate::coordinates;
 use crate::space::{Domain, Space};
-use crate::tpe::coordinate::coordinates;
 
 const STEPS: usize = 1000;
 

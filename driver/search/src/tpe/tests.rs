@@ -6,6 +6,7 @@ use broadsweep_common::configuration::Value;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sobol::SobolPoints;
 use crate::space::Domain;
 
 /// A learning rate, a width, a number of layers and an activation.

@@ -1,4 +1,4 @@
-//! How the values of a parameter look to the estimator: as places in the unit interval, or as choices without an order.
+//! How the values of a parameter look to a sampler that learns: as places in the unit interval, or as choices without an order.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ const BITS_END: f64 = 2.0 * (1_u64 << 63) as f64;
 
 /// One parameter.
 #[derive(Clone, Debug)]
-pub(super) struct Coordinate {
+pub(crate) struct Coordinate {
     name: Arc<str>,
-    pub(super) kind: PlaceKind,
+    pub(crate) kind: PlaceKind,
 }
 
 /// What its values are.
 #[derive(Clone, Debug)]
-pub(super) enum PlaceKind {
+pub(crate) enum PlaceKind {
     /// So many that they are treated as numbers between 0 and 1. Values of a list are in order.
     Smooth(Domain),
     /// A few in order, each with its interval: from edge `i` to edge `i + 1`.
@@ -32,7 +32,7 @@ pub(super) enum PlaceKind {
 }
 
 /// The parameters of `space`, in the order of their names.
-pub(super) fn coordinates(space: &Space) -> Vec<Coordinate> {
+pub(crate) fn coordinates(space: &Space) -> Vec<Coordinate> {
     space.iter().map(|(name, domain)| Coordinate { name: name.as_str().into(), kind: kind(domain) }).collect()
 }
 
@@ -74,7 +74,7 @@ fn number(value: &Value) -> Option<f64> {
 impl Coordinate {
     /// Where this parameter of `configuration` stands: between 0 and 1 if it is smooth, else the number of its value.
     /// `None` if it has none that belongs to the space.
-    pub(super) fn place(&self, configuration: &Configuration) -> Option<f64> {
+    pub(crate) fn place(&self, configuration: &Configuration) -> Option<f64> {
         let value = configuration.get(&self.name)?;
         match &self.kind {
             PlaceKind::Cells { values, .. } | PlaceKind::Choices(values) => {
@@ -85,7 +85,7 @@ impl Coordinate {
     }
 
     /// The value at a place, with its name.
-    pub(super) fn value(&self, place: f64) -> (Arc<str>, Value) {
+    pub(crate) fn value(&self, place: f64) -> (Arc<str>, Value) {
         let value = match &self.kind {
             PlaceKind::Cells { values, .. } | PlaceKind::Choices(values) => {
                 values[(place as usize).min(values.len() - 1)].clone()
@@ -98,7 +98,7 @@ impl Coordinate {
 
 impl PlaceKind {
     /// How many values there are; `None` if without end.
-    pub(super) fn count(&self) -> Option<u64> {
+    pub(crate) fn count(&self) -> Option<u64> {
         match self {
             Self::Cells { values, .. } | Self::Choices(values) => Some(values.len() as u64),
             Self::Smooth(domain) => domain.size(),
@@ -106,7 +106,7 @@ impl PlaceKind {
     }
 
     /// The place of value `number`, of one that has so many.
-    pub(super) fn place_of(&self, number: u64) -> f64 {
+    pub(crate) fn place_of(&self, number: u64) -> f64 {
         match self {
             Self::Cells { .. } | Self::Choices(_) => number as f64,
             Self::Smooth(Domain::Integers { min, log: true, max, .. }) => {
@@ -117,7 +117,7 @@ impl PlaceKind {
     }
 
     /// The place that `bits` / 2^64 of all values are before.
-    pub(super) fn even_place(&self, bits: u64) -> f64 {
+    pub(crate) fn even_place(&self, bits: u64) -> f64 {
         match self {
             Self::Cells { values, .. } | Self::Choices(values) => below(values.len() as u64, bits) as f64,
             Self::Smooth(_) => fraction(bits),

@@ -1,0 +1,120 @@
+//! What a sampler that learns has tried, and the places of it: nothing is started twice, and a space that has an end is
+//! taken in full.
+
+use std::collections::BTreeSet;
+
+use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
+use broadsweep_common::seeds::Rng;
+use rand_chacha::rand_core::Rng as _;
+
+use super::coordinate::{Coordinate, coordinates};
+use super::decision::Origin;
+use super::sampler::Knowledge;
+use super::sobol::SobolPoints;
+use super::space::Space;
+
+/// Draws from the space before its configurations are tried one after the other.
+const EVEN_DRAWS_MAX: u32 = 100;
+
+/// The record.
+#[derive(Clone, Debug)]
+pub(crate) struct Tried {
+    pub(crate) coordinates: Vec<Coordinate>,
+    /// Points that fill the space evenly: the first ones are taken before anything is learnt.
+    even_points: SobolPoints,
+    wanted: u32,
+    picked: u32,
+    /// Everything that is known to be started.
+    started: BTreeSet<ConfigurationDigest>,
+    /// Of each observation, the place of each parameter; `None` for a configuration that is not of the space.
+    points: Vec<Option<Vec<f64>>>,
+}
+
+impl Tried {
+    pub(crate) fn new(seed: u64, space: &Space, wanted: u32) -> Self {
+        Self {
+            coordinates: coordinates(space),
+            even_points: SobolPoints::new(seed, space),
+            wanted,
+            picked: 0,
+            started: BTreeSet::new(),
+            points: Vec::new(),
+        }
+    }
+
+    /// Whether all that was wanted was picked.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.picked >= self.wanted
+    }
+
+    pub(crate) fn note(&mut self, knowledge: Knowledge<'_>) {
+        for observation in knowledge.observed.iter().skip(self.points.len()) {
+            self.started.insert(observation.configuration.digest());
+            let point = self.point(&observation.configuration);
+            self.points.push(point);
+        }
+        self.started.extend(knowledge.under_way.iter().map(Configuration::digest));
+    }
+
+    pub(crate) fn note_start(&mut self, configuration: &Configuration, origin: Origin) {
+        self.started.insert(configuration.digest());
+        self.picked += u32::from(origin != Origin::Control);
+    }
+
+    /// The point of the observation of this number.
+    pub(crate) fn observed_point(&self, number: usize) -> Option<&[f64]> {
+        self.points.get(number)?.as_deref()
+    }
+
+    /// The place of each parameter; `None` for a configuration that is not of the space.
+    pub(crate) fn point(&self, configuration: &Configuration) -> Option<Vec<f64>> {
+        self.coordinates.iter().map(|coordinate| coordinate.place(configuration)).collect()
+    }
+
+    /// The configuration at a point, if it is new.
+    pub(crate) fn new_at(&self, point: &[f64]) -> Option<Configuration> {
+        let values = self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place));
+        Some(values.collect()).filter(|configuration| self.is_new(configuration))
+    }
+
+    /// The evenly spread point of this number, if it is new.
+    pub(crate) fn new_even(&self, number: u64) -> Option<Configuration> {
+        Some(self.even_points.at(number)).filter(|configuration| self.is_new(configuration))
+    }
+
+    /// The evenly spread point of this number.
+    pub(crate) fn even_point(&self, number: u64) -> Option<Vec<f64>> {
+        self.point(&self.even_points.at(number))
+    }
+
+    pub(crate) fn is_new(&self, configuration: &Configuration) -> bool {
+        !self.started.contains(&configuration.digest())
+    }
+
+    /// Any new configuration, if there is one.
+    pub(crate) fn any_new(&self, rng: &mut Rng) -> Option<Configuration> {
+        for _ in 0..EVEN_DRAWS_MAX {
+            let point = self.coordinates.iter().map(|coordinate| coordinate.kind.even_place(rng.next_u64()));
+            if let Some(configuration) = self.new_at(&point.collect::<Vec<_>>()) {
+                return Some(configuration);
+            }
+        }
+        // Of one more than were started, one is new.
+        (0..=self.started.len() as u64)
+            .map_while(|number| self.numbered(number))
+            .find_map(|point| self.new_at(&point))
+    }
+
+    /// The point of this number among all of a space that has an end: the first parameter is the fastest. `None` from the
+    /// number on of which there are so many.
+    fn numbered(&self, number: u64) -> Option<Vec<f64>> {
+        let mut rest = number;
+        let mut point = Vec::with_capacity(self.coordinates.len());
+        for coordinate in &self.coordinates {
+            let count = coordinate.kind.count()?;
+            point.push(coordinate.kind.place_of(rest % count));
+            rest /= count;
+        }
+        (rest == 0).then_some(point)
+    }
+}
