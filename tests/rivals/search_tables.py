@@ -15,6 +15,7 @@ under way.
 Samplers were developed on the tables in DEVELOPED alone; the others say how they do on what they have not seen.
 
     ASK=FILE             our example, as built (target/release/examples/ask)
+    SAMPLER=tpe          our sampler: tpe, gp, sobol or random
     ENGINES="ours optuna"   which are run
     LAG=N                trials under way (13)
     JOBS=N               processes (1)
@@ -37,6 +38,7 @@ import numpy as np
 TRIALS = 100
 LAG = int(os.environ.get("LAG", "13"))
 ASK = os.environ.get("ASK", "target/release/examples/ask")
+SAMPLER = os.environ.get("SAMPLER", "tpe")
 DEVELOPED = [
     "hpolib/naval_propulsion", "hpolib/parkinsons_telemonitoring", "nasbench201/cifar10",
     "hpobench/australian", "hpobench/blood_transfusion", "hpobench/car", "hpobench/credit_g",
@@ -52,7 +54,7 @@ class Ours:
         self.process = subprocess.Popen([ASK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for name, kind, least, largest in parameters:
             self.write(f"{kind} {name} {least} {largest}")
-        self.write(f"begin {seed}")
+        self.write(f"begin {seed} {SAMPLER}")
 
     def write(self, line):
         self.process.stdin.write(line + "\n")

@@ -7,7 +7,7 @@
 //! | [`space`] | the values that parameters can take |
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
-//! | [`tpe`] | the sampler that learns from results |
+//! | [`tpe`], [`gaussian`] | samplers that learn from results |
 //! | `coordinate`, `tried` | what samplers that learn share: places of values, and what was started |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
@@ -21,6 +21,7 @@
 
 mod coordinate;
 pub mod decision;
+pub mod gaussian;
 pub mod grid;
 pub mod random;
 pub mod ranking;

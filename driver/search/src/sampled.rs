@@ -10,6 +10,7 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::Objective;
 
 use super::decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
+use super::gaussian::Gaussian;
 use super::grid::Grid;
 use super::random::Random;
 use super::ranking::as_loss;
@@ -38,6 +39,11 @@ pub enum SamplerKind {
         /// Number of configurations.
         trials: u32,
     },
+    /// So many configurations from which a Gaussian process, given the earlier results, expects most.
+    Gaussian {
+        /// Number of configurations.
+        trials: u32,
+    },
 }
 
 impl SamplerKind {
@@ -49,6 +55,7 @@ impl SamplerKind {
             Self::Random { .. } => "random",
             Self::Sobol { .. } => "sobol",
             Self::Tpe { .. } => "tpe",
+            Self::Gaussian { .. } => "gp",
         }
     }
 
@@ -57,7 +64,9 @@ impl SamplerKind {
     pub fn trials_max(self, space: &Space) -> u64 {
         match self {
             Self::Grid => size(space).unwrap_or(u64::MAX),
-            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } => u64::from(trials),
+            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } | Self::Gaussian { trials } => {
+                u64::from(trials)
+            }
         }
     }
 
@@ -66,7 +75,9 @@ impl SamplerKind {
     pub fn wanted(self) -> Option<u32> {
         match self {
             Self::Grid => None,
-            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } => Some(trials),
+            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } | Self::Gaussian { trials } => {
+                Some(trials)
+            }
         }
     }
 
@@ -78,6 +89,7 @@ impl SamplerKind {
             Self::Random { trials } => Box::new(Random::new(seed, space, trials)),
             Self::Sobol { trials } => Box::new(Sobol::new(seed, space, trials)),
             Self::Tpe { trials } => Box::new(Tpe::new(seed, space, trials)),
+            Self::Gaussian { trials } => Box::new(Gaussian::new(seed, space, trials)),
         }
     }
 }

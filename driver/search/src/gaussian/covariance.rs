@@ -1,0 +1,87 @@
+//! How alike the losses of two configurations are expected to be.
+//!
+//! Matérn's covariance of smoothness 5/2 with a length scale a parameter (Rasmussen and Williams, "Gaussian processes for
+//! machine learning", 2006, 4.17 and 5.1): `s (1 + √5 r + 5/3 r²) exp(-√5 r)`, where `r²` is the sum of the squares of the
+//! distances, each over its length scale. Different choices without an order are at a distance of 1 from each other: one
+//! dimension a choice, in which each is at `1/√2` or 0.
+
+use crate::coordinate::{Coordinate, PlaceKind};
+
+const ROOT_5: f64 = 2.236_067_977_499_79;
+
+/// A point as the covariance sees it: between 0 and 1 in each parameter with an order; the number of the choice in others.
+pub(super) type UnitPoint = Vec<f64>;
+
+/// What the covariance of two points depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Covariance<'a> {
+    /// Of each parameter, whether its values have an order.
+    pub(super) is_ordered: &'a [bool],
+    /// 1 over the square of each length scale.
+    pub(super) closeness: Vec<f64>,
+    /// The variance of a loss before anything is known.
+    pub(super) variance: f64,
+    /// The variance of a loss if the same configuration is trained again.
+    pub(super) noise: f64,
+}
+
+/// The unit place of the middle of each interval, where values have one.
+pub(super) fn unit_point(coordinates: &[Coordinate], point: &[f64]) -> UnitPoint {
+    let unit = |(coordinate, place): (&Coordinate, &f64)| match &coordinate.kind {
+        PlaceKind::Cells { edges, .. } => {
+            let cell = (*place as usize).min(edges.len() - 2);
+            f64::midpoint(edges[cell], edges[cell + 1])
+        }
+        PlaceKind::Smooth(_) | PlaceKind::Choices(_) => *place,
+    };
+    coordinates.iter().zip(point).map(unit).collect()
+}
+
+/// The point of the configuration whose unit point is nearest.
+pub(super) fn point_at(coordinates: &[Coordinate], unit: &[f64]) -> Vec<f64> {
+    let place = |(coordinate, unit): (&Coordinate, &f64)| match &coordinate.kind {
+        PlaceKind::Cells { edges, .. } => edges[1..edges.len() - 1].partition_point(|edge| edge <= unit) as f64,
+        PlaceKind::Smooth(_) | PlaceKind::Choices(_) => *unit,
+    };
+    coordinates.iter().zip(unit).map(place).collect()
+}
+
+impl Covariance<'_> {
+    /// The square of the distance in one parameter, before the length scale.
+    pub(super) fn square(is_ordered: bool, one: f64, other: f64) -> f64 {
+        if is_ordered { (one - other) * (one - other) } else { f64::from(u8::from(one != other)) }
+    }
+
+    fn distance(&self, one: &[f64], other: &[f64]) -> f64 {
+        let mut sum = 0.0;
+        for (place, closeness) in self.closeness.iter().enumerate() {
+            sum += closeness * Self::square(self.is_ordered[place], one[place], other[place]);
+        }
+        libm::sqrt(sum)
+    }
+
+    /// The covariance of two points, without noise.
+    pub(super) fn of(&self, one: &[f64], other: &[f64]) -> f64 {
+        self.with_slope(one, other).0
+    }
+
+    /// The covariance, and its derivative by half of `r²` with the sign turned: `s 5/3 (1 + √5 r) exp(-√5 r)`.
+    pub(super) fn with_slope(&self, one: &[f64], other: &[f64]) -> (f64, f64) {
+        let scaled = ROOT_5 * self.distance(one, other);
+        let decay = self.variance * libm::exp(-scaled);
+        (decay * (1.0 + scaled + scaled * scaled / 3.0), decay * (1.0 + scaled) * (5.0 / 3.0))
+    }
+
+    /// The covariances of these points with noise, by columns; nothing above the diagonal.
+    pub(super) fn matrix(&self, points: &[UnitPoint]) -> Vec<f64> {
+        let size = points.len();
+        let mut columns = vec![0.0; size * size];
+        for (place, column) in columns.chunks_exact_mut(size.max(1)).enumerate() {
+            for (row, element) in column.iter_mut().enumerate().skip(place) {
+                *element = self.of(&points[row], &points[place]);
+            }
+            column[place] += self.noise;
+        }
+        columns
+    }
+}

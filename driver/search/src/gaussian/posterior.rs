@@ -1,0 +1,144 @@
+//! What the process expects at a point, given the results and what is under way.
+//!
+//! What is under way has no loss yet, but makes what is around it less uncertain: the mean is that given the results, the
+//! deviation that given both (GP-BUCB: Desautels, Krause, Burdick, "Parallelizing exploration-exploitation tradeoffs in
+//! Gaussian process bandit optimization", JMLR 2014). This is the same as to believe the mean where something is under way.
+
+use super::cholesky::Cholesky;
+use super::covariance::{Covariance, UnitPoint};
+
+/// The process.
+pub(super) struct Posterior<'a> {
+    covariance: Covariance<'a>,
+    /// The results, and then what is under way.
+    points: Vec<UnitPoint>,
+    factor: Cholesky,
+    /// `K⁻¹ z` of the results.
+    weights: Vec<f64>,
+}
+
+/// A normal distribution of a loss, with derivatives by the point; these are 0 for parameters without an order.
+#[derive(Clone, Debug, Default)]
+struct Forecast {
+    mean: f64,
+    deviation: f64,
+    mean_slope: Vec<f64>,
+    deviation_slope: Vec<f64>,
+}
+
+/// Added to the noise, each time ten times as much, where rounding leaves no positive definite matrix.
+const JITTER: f64 = 1e-10;
+
+impl<'a> Posterior<'a> {
+    /// Given losses at the first of `points`; the others are under way. `None` for what is not finite.
+    pub(super) fn new(mut covariance: Covariance<'a>, points: Vec<UnitPoint>, losses: &[f64]) -> Option<Self> {
+        let mut jitter = JITTER;
+        let (factor, of_results) = loop {
+            let results = Cholesky::new(covariance.matrix(&points[..losses.len()]), losses.len());
+            if let (Some(factor), Some(of_results)) =
+                (Cholesky::new(covariance.matrix(&points), points.len()), results)
+            {
+                break (factor, of_results);
+            }
+            if jitter > 1.0 {
+                return None;
+            }
+            covariance.noise += jitter * covariance.variance;
+            jitter *= 10.0;
+        };
+        let mut weights = losses.to_vec();
+        of_results.solve_lower(&mut weights);
+        of_results.solve_upper(&mut weights);
+        Some(Self { covariance, points, factor, weights })
+    }
+
+    /// The mean less `beta` deviations.
+    pub(super) fn lower_bound(&self, at: &[f64], beta: f64) -> f64 {
+        let forecast = self.forecast(at);
+        forecast.mean - beta * forecast.deviation
+    }
+
+    /// The same, and its derivatives.
+    pub(super) fn lower_bound_with_slopes(&self, at: &[f64], beta: f64, slopes: &mut [f64]) -> f64 {
+        let forecast = self.forecast_with_slopes(at);
+        for (number, slope) in slopes.iter_mut().enumerate() {
+            *slope = forecast.mean_slope[number] - beta * forecast.deviation_slope[number];
+        }
+        forecast.mean - beta * forecast.deviation
+    }
+
+    fn forecast(&self, at: &[f64]) -> Forecast {
+        let mut known: Vec<_> = self.points.iter().map(|point| self.covariance.of(at, point)).collect();
+        let mean = self.weights.iter().zip(&known).map(|(weight, known)| weight * known).sum();
+        self.factor.solve_lower(&mut known);
+        Forecast { mean, deviation: self.deviation(&known), ..Forecast::default() }
+    }
+
+    fn deviation(&self, solved: &[f64]) -> f64 {
+        let explained: f64 = solved.iter().map(|part| part * part).sum();
+        libm::sqrt((self.covariance.variance - explained).max(1e-12 * self.covariance.variance))
+    }
+
+    fn forecast_with_slopes(&self, at: &[f64]) -> Forecast {
+        let pairs: Vec<_> = self.points.iter().map(|point| self.covariance.with_slope(at, point)).collect();
+        let mut solved: Vec<_> = pairs.iter().map(|(known, _)| *known).collect();
+        let mean = self.weights.iter().zip(&solved).map(|(weight, known)| weight * known).sum();
+        self.factor.solve_lower(&mut solved);
+        let deviation = self.deviation(&solved);
+        self.factor.solve_upper(&mut solved);
+        let (mut mean_slope, mut deviation_slope) = (vec![0.0; at.len()], vec![0.0; at.len()]);
+        for (number, (point, (_, slope))) in self.points.iter().zip(&pairs).enumerate() {
+            let weight = self.weights.get(number).copied().unwrap_or(0.0);
+            for (parameter, closeness) in self.covariance.closeness.iter().enumerate() {
+                if self.covariance.is_ordered[parameter] {
+                    let step = -slope * closeness * (at[parameter] - point[parameter]);
+                    mean_slope[parameter] += weight * step;
+                    deviation_slope[parameter] -= solved[number] * step / deviation;
+                }
+            }
+        }
+        Forecast { mean, deviation, mean_slope, deviation_slope }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn posterior(under_way: &[f64], noise: f64) -> Posterior<'static> {
+        let covariance = Covariance { is_ordered: &[true, false], closeness: vec![9.0, 1.0], variance: 1.5, noise };
+        let points = [0.1, 0.4, 0.8].iter().chain(under_way).map(|place| vec![*place, 1.0]).collect();
+        Posterior::new(covariance, points, &[1.0, -0.5, 0.3]).unwrap()
+    }
+
+    #[test]
+    fn without_noise_it_goes_through_the_results() {
+        let posterior = posterior(&[], 0.0);
+        for (place, loss) in [(0.1, 1.0), (0.4, -0.5), (0.8, 0.3)] {
+            let forecast = posterior.forecast(&[place, 1.0]);
+            assert!((forecast.mean - loss).abs() < 1e-9 && forecast.deviation < 1e-5, "{forecast:?}");
+        }
+        let far = posterior.forecast(&[0.1, 0.0]);
+        assert!(far.deviation > 0.5 && far.mean < 1.0);
+    }
+
+    #[test]
+    fn what_is_under_way_changes_the_deviation_alone() {
+        let (without, with) = (posterior(&[], 0.01), posterior(&[0.6], 0.01));
+        let [before, after] = [without, with].map(|posterior| posterior.forecast(&[0.6, 1.0]));
+        assert!((before.mean - after.mean).abs() < 1e-12);
+        assert!(after.deviation < 0.5 * before.deviation, "{after:?} {before:?}");
+    }
+
+    #[test]
+    fn the_derivatives_are_those_of_small_differences() {
+        let posterior = posterior(&[0.55], 0.01);
+        let [low, at, high] =
+            [0.62 - 1e-5, 0.62, 0.62 + 1e-5].map(|place| posterior.forecast_with_slopes(&[place, 0.0]));
+        let difference = |one: f64, other: f64| (one - other) / 2e-5;
+        assert!((difference(high.mean, low.mean) - at.mean_slope[0]).abs() < 1e-7);
+        assert!((difference(high.deviation, low.deviation) - at.deviation_slope[0]).abs() < 1e-7);
+        assert_eq!(posterior.forecast(&[0.62, 0.0]).deviation, at.deviation);
+        assert_eq!(at.mean_slope[1], 0.0);
+    }
+}
