@@ -26,7 +26,9 @@ impl Cholesky {
                 return None;
             }
             let root = libm::sqrt(pivot);
-            column.iter_mut().for_each(|element| *element /= root);
+            for element in column {
+                *element /= root;
+            }
         }
         Some(Self { size, columns })
     }
@@ -72,7 +74,9 @@ impl Cholesky {
             }
             row[place] = 1.0;
             let pivot = self.columns[place * size + place];
-            row.iter_mut().for_each(|element| *element /= pivot);
+            for element in row {
+                *element /= pivot;
+            }
         }
         let mut inverse = vec![0.0; size * size];
         for (place, column) in inverse.chunks_exact_mut(size).enumerate() {

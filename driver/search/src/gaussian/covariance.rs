@@ -49,7 +49,9 @@ pub(super) fn point_at(coordinates: &[Coordinate], unit: &[f64]) -> Vec<f64> {
 impl Covariance<'_> {
     /// The square of the distance in one parameter, before the length scale.
     pub(super) fn square(is_ordered: bool, one: f64, other: f64) -> f64 {
-        if is_ordered { (one - other) * (one - other) } else { f64::from(u8::from(one != other)) }
+        let distance = one - other;
+        // Choices are whole numbers.
+        if is_ordered { distance * distance } else { distance.abs().min(1.0) }
     }
 
     fn distance(&self, one: &[f64], other: &[f64]) -> f64 {

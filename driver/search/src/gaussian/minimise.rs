@@ -44,7 +44,9 @@ pub(super) fn minimise(
         if memory.is_empty() {
             let norm = libm::sqrt(dot(&direction, &direction));
             let scale = if norm > within.first_step { within.first_step / norm } else { 1.0 };
-            direction.iter_mut().for_each(|part| *part *= scale);
+            for part in &mut direction {
+                *part *= scale;
+            }
         }
         let mut length = 1.0;
         let found = loop {
@@ -103,7 +105,9 @@ fn downhill(gradient: &[f64], free: &[bool], memory: &[Step]) -> Vec<f64> {
     }
     if let Some(last) = memory.last() {
         let scale = last.curvature / dot(&last.turned, &last.turned);
-        direction.iter_mut().for_each(|part| *part *= scale);
+        for part in &mut direction {
+            *part *= scale;
+        }
     }
     for (step, share) in memory.iter().zip(shares.iter().rev()) {
         let other = dot(&step.turned, &direction) / step.curvature;
@@ -113,7 +117,9 @@ fn downhill(gradient: &[f64], free: &[bool], memory: &[Step]) -> Vec<f64> {
     if dot(&direction, &steepest) <= 0.0 {
         direction = steepest;
     }
-    direction.iter_mut().for_each(|part| *part = -*part);
+    for part in &mut direction {
+        *part = -*part;
+    }
     direction
 }
 
