@@ -1,11 +1,11 @@
 //! Picks where a Gaussian process, given the results so far, expects most at best.
 //!
 //! The process says of each configuration what loss is to be expected, and how certain that is. What is picked has the
-//! least lower bound: mean less [`BETA`] deviations (GP-UCB: Srinivas, Krause, Kakade, Seeger, 2010, for a gain; here for a
-//! loss). What is under way makes its neighbourhood certain, not good (GP-BUCB: Desautels, Krause, Burdick, JMLR 2014), so
-//! that many picks in a row differ from each other. By `tests/rivals/search_tables.py` and its functions, that was better
-//! than the logarithm of the expected improvement and than pure exploration beside one such bound (GP-UCB-PE, arXiv
-//! 2408.11527), with 13 under way, and better than expected improvement with one.
+//! least lower bound: mean less `BETA` deviations (GP-UCB: Srinivas, Krause, Kakade, Seeger, 2010, turned from gains to
+//! losses). What is under way makes its neighbourhood certain, not good (GP-BUCB: Desautels, Krause, Burdick, JMLR 2014):
+//! many picks in a row differ from each other. On the functions of `tests/rivals/search_tables.py`, with 13 under way, the
+//! logarithm of the expected improvement was worse, and so was exploration beside one such bound (GP-UCB-PE, arXiv
+//! 2408.11527). One at a time, the improvement stayed in local optima.
 //!
 //! | file | holds |
 //! |---|---|
@@ -39,7 +39,7 @@ use minimise::{Bounds, minimise};
 use posterior::Posterior;
 use warp::warped;
 
-/// How many deviations below its mean a loss is hoped to be.
+/// How many deviations below its mean a loss is hoped to be. 1 and 3 were worse.
 const BETA: f64 = 1.8;
 /// Results that are seen before it learns; until then it takes points that fill the space evenly.
 const RESULTS_MIN: usize = 8;
@@ -59,7 +59,7 @@ const CENTRES: usize = 5;
 const DESCENTS: usize = 4;
 /// Calls of the lower bound for each.
 const DESCENT_CALLS_MAX: usize = 40;
-/// Calls of the likelihood for a fit from one start.
+/// Calls of the likelihood for a fit from one start; there are two, the last fit and the priors' means.
 const FIT_CALLS_MAX: usize = 40;
 
 /// The sampler.
@@ -94,7 +94,7 @@ impl Gaussian {
         Self { seed, tried, is_ordered, logs, fitted: 0 }
     }
 
-    /// The unit points and warped losses of the results that are looked at, among the first `count`.
+    /// The unit points and warped losses of the results that are looked at.
     fn results(&self, observed: &[Observation]) -> (Vec<UnitPoint>, Vec<f64>) {
         let mut points = Vec::new();
         let mut losses = Vec::new();

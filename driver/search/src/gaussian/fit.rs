@@ -19,9 +19,9 @@ struct Prior {
 /// there are many parameters (Hvarfner, Hellsten, Nardi, "Vanilla Bayesian optimization performs great in high
 /// dimensions", 2024).
 const LENGTH: Prior = Prior { mean: -2.0, deviation: 1.0, low: -4.6, high: 3.0 };
-/// The variance; that of all results is 1.
+/// The variance; that of all results is 1, and that of the whole space, of which they are a choice, is more.
 const VARIANCE: Prior = Prior { mean: 1.0, deviation: 1.0, low: -3.0, high: 4.0 };
-/// The noise.
+/// The noise. Wide: functions have none, and trainings may have as much as all else.
 const NOISE: Prior = Prior { mean: -7.0, deviation: 2.0, low: -13.0, high: 0.0 };
 
 /// The logarithms of the length scales, of the variance and of the noise.

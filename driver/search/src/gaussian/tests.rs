@@ -98,6 +98,25 @@ fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
 }
 
 #[test]
+fn the_picks_are_the_same_bits_on_every_processor() {
+    let last = search(&space(), 7, 24, 3, None).pop().unwrap();
+    assert_eq!(last.to_string(), "activation=relu layers=5 rate=0.012192950496216055 units=43");
+}
+
+#[test]
+fn a_unit_point_stands_for_the_point_that_it_was_made_of() {
+    let tried = Tried::new(1, &space(), 0);
+    for number in 0..100 {
+        let point = tried.even_point(number).unwrap();
+        let unit = unit_point(&tried.coordinates, &point);
+        assert!(unit.iter().zip(&tried.coordinates).all(|(place, coordinate)| {
+            matches!(coordinate.kind, PlaceKind::Choices(_)) || (0.0..=1.0).contains(place)
+        }));
+        assert_eq!(point_at(&tried.coordinates, &unit), point);
+    }
+}
+
+#[test]
 fn of_many_results_the_best_and_the_last_are_looked_at() {
     let result = |number: u32| Observation {
         configuration: Configuration::default(),

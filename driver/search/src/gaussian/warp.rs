@@ -3,7 +3,8 @@
 //! Losses are often spread over powers of ten above the least one. What the process sees is the logarithm of the distance
 //! from the least one, plus an offset (the two-parameter transformation of Box and Cox, 1964, with an exponent of 0), and
 //! from that its mean is taken, in units of its deviation. The offset is the one, of a few, for which what comes out is
-//! most likely to be from a normal distribution. Losses that are not finite count as the worst one that is.
+//! most likely to be from a normal distribution; smaller ones than these spread the best results so far apart that the
+//! process followed little else. Losses that are not finite count as the worst one that is.
 
 /// Offsets, over the median distance from the least loss.
 const OFFSETS: [f64; 4] = [0.03, 0.1, 1.0, 10.0];
