@@ -32,9 +32,9 @@ use super::coordinate::PlaceKind;
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::{Space, below, fraction};
-use super::tried::Tried;
+use super::tried::TriedConfigurations;
 use covariance::{UnitPoint, point_at, unit_point};
-use fit::{Logs, covariance, first_logs, fitted};
+use fit::{LogScales, covariance, first_logs, fitted};
 use minimise::{Bounds, minimise};
 use posterior::Posterior;
 use warp::warped;
@@ -66,11 +66,11 @@ const FIT_CALLS_MAX: usize = 40;
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     seed: u64,
-    tried: Tried,
+    tried: TriedConfigurations,
     /// Of each parameter, whether its values have an order.
     is_ordered: Vec<bool>,
     /// The last fit.
-    logs: Logs,
+    logs: LogScales,
     /// Results that it was made from.
     fitted: usize,
 }
@@ -87,7 +87,7 @@ impl Gaussian {
     /// `trials` different configurations, or as many as `space` has.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        let tried = Tried::new(seed, space, trials);
+        let tried = TriedConfigurations::new(seed, space, trials);
         let is_ordered: Vec<_> =
             tried.coordinates.iter().map(|coordinate| !matches!(coordinate.kind, PlaceKind::Choices(_))).collect();
         let logs = first_logs(is_ordered.len());

@@ -21,7 +21,7 @@ use broadsweep_common::seeds::{Rng, sampler_rng};
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::Space;
-use super::tried::Tried;
+use super::tried::TriedConfigurations;
 use estimator::Estimator;
 
 /// Results that are seen before it learns; until then it takes points that fill the space evenly.
@@ -43,14 +43,14 @@ const CROWD_POWER: f64 = 0.8;
 #[derive(Clone, Debug)]
 pub struct Tpe {
     seed: u64,
-    tried: Tried,
+    tried: TriedConfigurations,
 }
 
 impl Tpe {
     /// `trials` different configurations, or as many as `space` has.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        Self { seed, tried: Tried::new(seed, space, trials) }
+        Self { seed, tried: TriedConfigurations::new(seed, space, trials) }
     }
 
     /// The best of the new candidates, if any is new.

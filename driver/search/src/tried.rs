@@ -18,7 +18,7 @@ const EVEN_DRAWS_MAX: u32 = 100;
 
 /// The record.
 #[derive(Clone, Debug)]
-pub(crate) struct Tried {
+pub(crate) struct TriedConfigurations {
     pub(crate) coordinates: Vec<Coordinate>,
     /// Points that fill the space evenly: the first ones are taken before anything is learnt.
     even_points: SobolPoints,
@@ -30,7 +30,7 @@ pub(crate) struct Tried {
     points: Vec<Option<Vec<f64>>>,
 }
 
-impl Tried {
+impl TriedConfigurations {
     pub(crate) fn new(seed: u64, space: &Space, wanted: u32) -> Self {
         Self {
             coordinates: coordinates(space),

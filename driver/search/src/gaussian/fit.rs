@@ -25,10 +25,10 @@ const VARIANCE: Prior = Prior { mean: 1.0, deviation: 1.0, low: -3.0, high: 4.0 
 const NOISE: Prior = Prior { mean: -7.0, deviation: 2.0, low: -13.0, high: 0.0 };
 
 /// The logarithms of the length scales, of the variance and of the noise.
-pub(super) type Logs = Vec<f64>;
+pub(super) type LogScales = Vec<f64>;
 
 /// The logarithms before anything is known.
-pub(super) fn first_logs(parameters: usize) -> Logs {
+pub(super) fn first_logs(parameters: usize) -> LogScales {
     priors(parameters).iter().map(|prior| prior.mean).collect()
 }
 
@@ -54,14 +54,14 @@ pub(super) fn fitted(
     is_ordered: &[bool],
     points: &[UnitPoint],
     losses: &[f64],
-    starts: &[Logs],
+    starts: &[LogScales],
     calls_max: usize,
-) -> Logs {
+) -> LogScales {
     let priors = priors(is_ordered.len());
     let low: Vec<_> = priors.iter().map(|prior| prior.low).collect();
     let high: Vec<_> = priors.iter().map(|prior| prior.high).collect();
     let bounds = Bounds { low: &low, high: &high, first_step: 0.5, calls_max };
-    let mut best: Option<(Logs, f64)> = None;
+    let mut best: Option<(LogScales, f64)> = None;
     for start in starts {
         let found =
             minimise(start, bounds, |logs, gradient| unlikeliness(is_ordered, points, losses, logs, gradient));

@@ -35,7 +35,7 @@ pub(super) fn minimise(
     let mut x: Vec<f64> = clamp(start.to_vec(), within);
     let mut gradient = vec![0.0; x.len()];
     let mut value = function(&x, &mut gradient);
-    let mut memory: Vec<Step> = Vec::new();
+    let mut memory: Vec<PastStep> = Vec::new();
     let mut calls = 1;
     while calls < within.calls_max && value.is_finite() {
         let free: Vec<bool> =
@@ -76,14 +76,14 @@ pub(super) fn minimise(
             if memory.len() == MEMORY {
                 memory.remove(0);
             }
-            memory.push(Step { moved, turned, curvature });
+            memory.push(PastStep { moved, turned, curvature });
         }
     }
     (x, value)
 }
 
 /// A step that was taken.
-struct Step {
+struct PastStep {
     moved: Vec<f64>,
     /// What it changed the gradient by.
     turned: Vec<f64>,
@@ -91,7 +91,7 @@ struct Step {
 }
 
 /// Where to go; straight down if what is remembered points upwards.
-fn downhill(gradient: &[f64], free: &[bool], memory: &[Step]) -> Vec<f64> {
+fn downhill(gradient: &[f64], free: &[bool], memory: &[PastStep]) -> Vec<f64> {
     let masked = |vector: &[f64]| -> Vec<f64> {
         vector.iter().zip(free).map(|(part, is_free)| if *is_free { *part } else { 0.0 }).collect()
     };

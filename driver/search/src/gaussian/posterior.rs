@@ -19,7 +19,7 @@ pub(super) struct Posterior<'a> {
 
 /// A normal distribution of a loss, with derivatives by the point; these are 0 for parameters without an order.
 #[derive(Clone, Debug, Default)]
-struct Forecast {
+struct Expectation {
     mean: f64,
     deviation: f64,
     mean_slope: Vec<f64>,
@@ -54,24 +54,24 @@ impl<'a> Posterior<'a> {
 
     /// The mean less `beta` deviations.
     pub(super) fn lower_bound(&self, at: &[f64], beta: f64) -> f64 {
-        let forecast = self.forecast(at);
-        forecast.mean - beta * forecast.deviation
+        let expectation = self.expectation(at);
+        expectation.mean - beta * expectation.deviation
     }
 
     /// The same, and its derivatives.
     pub(super) fn lower_bound_with_slopes(&self, at: &[f64], beta: f64, slopes: &mut [f64]) -> f64 {
-        let forecast = self.forecast_with_slopes(at);
+        let expectation = self.expectation_with_slopes(at);
         for (number, slope) in slopes.iter_mut().enumerate() {
-            *slope = forecast.mean_slope[number] - beta * forecast.deviation_slope[number];
+            *slope = expectation.mean_slope[number] - beta * expectation.deviation_slope[number];
         }
-        forecast.mean - beta * forecast.deviation
+        expectation.mean - beta * expectation.deviation
     }
 
-    fn forecast(&self, at: &[f64]) -> Forecast {
+    fn expectation(&self, at: &[f64]) -> Expectation {
         let mut known: Vec<_> = self.points.iter().map(|point| self.covariance.of(at, point)).collect();
         let mean = self.weights.iter().zip(&known).map(|(weight, known)| weight * known).sum();
         self.factor.solve_lower(&mut known);
-        Forecast { mean, deviation: self.deviation(&known), ..Forecast::default() }
+        Expectation { mean, deviation: self.deviation(&known), ..Expectation::default() }
     }
 
     fn deviation(&self, solved: &[f64]) -> f64 {
@@ -79,7 +79,7 @@ impl<'a> Posterior<'a> {
         libm::sqrt((self.covariance.variance - explained).max(1e-12 * self.covariance.variance))
     }
 
-    fn forecast_with_slopes(&self, at: &[f64]) -> Forecast {
+    fn expectation_with_slopes(&self, at: &[f64]) -> Expectation {
         let pairs: Vec<_> = self.points.iter().map(|point| self.covariance.with_slope(at, point)).collect();
         let mut solved: Vec<_> = pairs.iter().map(|(known, _)| *known).collect();
         let mean = self.weights.iter().zip(&solved).map(|(weight, known)| weight * known).sum();
@@ -97,7 +97,7 @@ impl<'a> Posterior<'a> {
                 }
             }
         }
-        Forecast { mean, deviation, mean_slope, deviation_slope }
+        Expectation { mean, deviation, mean_slope, deviation_slope }
     }
 }
 
@@ -115,17 +115,17 @@ mod tests {
     fn without_noise_it_goes_through_the_results() {
         let posterior = posterior(&[], 0.0);
         for (place, loss) in [(0.1, 1.0), (0.4, -0.5), (0.8, 0.3)] {
-            let forecast = posterior.forecast(&[place, 1.0]);
-            assert!((forecast.mean - loss).abs() < 1e-9 && forecast.deviation < 1e-5, "{forecast:?}");
+            let expectation = posterior.expectation(&[place, 1.0]);
+            assert!((expectation.mean - loss).abs() < 1e-9 && expectation.deviation < 1e-5, "{expectation:?}");
         }
-        let far = posterior.forecast(&[0.1, 0.0]);
+        let far = posterior.expectation(&[0.1, 0.0]);
         assert!(far.deviation > 0.5 && far.mean < 1.0);
     }
 
     #[test]
     fn what_is_under_way_changes_the_deviation_alone() {
         let (without, with) = (posterior(&[], 0.01), posterior(&[0.6], 0.01));
-        let [before, after] = [without, with].map(|posterior| posterior.forecast(&[0.6, 1.0]));
+        let [before, after] = [without, with].map(|posterior| posterior.expectation(&[0.6, 1.0]));
         assert!((before.mean - after.mean).abs() < 1e-12);
         assert!(after.deviation < 0.5 * before.deviation, "{after:?} {before:?}");
     }
@@ -134,11 +134,11 @@ mod tests {
     fn the_derivatives_are_those_of_small_differences() {
         let posterior = posterior(&[0.55], 0.01);
         let [low, at, high] =
-            [0.62 - 1e-5, 0.62, 0.62 + 1e-5].map(|place| posterior.forecast_with_slopes(&[place, 0.0]));
+            [0.62 - 1e-5, 0.62, 0.62 + 1e-5].map(|place| posterior.expectation_with_slopes(&[place, 0.0]));
         let difference = |one: f64, other: f64| (one - other) / 2e-5;
         assert!((difference(high.mean, low.mean) - at.mean_slope[0]).abs() < 1e-7);
         assert!((difference(high.deviation, low.deviation) - at.deviation_slope[0]).abs() < 1e-7);
-        assert!((posterior.forecast(&[0.62, 0.0]).deviation - at.deviation).abs() < 1e-15);
+        assert!((posterior.expectation(&[0.62, 0.0]).deviation - at.deviation).abs() < 1e-15);
         assert!(at.mean_slope[1].abs() + at.deviation_slope[1].abs() < 1e-300);
     }
 }

@@ -71,7 +71,7 @@ fn it_finds_far_better_configurations_than_even_points_do() {
         let of_seeds = |trial: &dyn Fn(u64) -> f64| (0..5).map(trial).sum::<f64>() / 5.0;
         let learned = of_seeds(&|seed| best(&search(&space(), seed, 50, lag, None)));
         let even = of_seeds(&|seed| {
-            let tried = Tried::new(seed, &space(), 50);
+            let tried = TriedConfigurations::new(seed, &space(), 50);
             best(&(0..50).filter_map(|number| tried.new_even(number)).collect::<Vec<_>>())
         });
         assert!(learned < even / 5.0, "{learned} and {even} with {lag} under way");
@@ -80,7 +80,7 @@ fn it_finds_far_better_configurations_than_even_points_do() {
 
 #[test]
 fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
-    let tried = Tried::new(1, &space(), 50);
+    let tried = TriedConfigurations::new(1, &space(), 50);
     for all_foreign in [false, true] {
         let observed: Vec<_> = (0..20)
             .map(|number| {
@@ -105,7 +105,7 @@ fn the_picks_are_the_same_bits_on_every_processor() {
 
 #[test]
 fn a_unit_point_stands_for_the_point_that_it_was_made_of() {
-    let tried = Tried::new(1, &space(), 0);
+    let tried = TriedConfigurations::new(1, &space(), 0);
     for number in 0..100 {
         let point = tried.even_point(number).unwrap();
         let unit = unit_point(&tried.coordinates, &point);
