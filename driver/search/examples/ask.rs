@@ -12,7 +12,7 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_search::{Domain, Knowledge, Observation, Sampler, SamplerKind, Space};
+use broadsweep_search::{Domain, IN_FULL, Knowledge, Observation, Sampler, SamplerKind, Space};
 
 /// A search under way.
 struct Study {
@@ -35,7 +35,7 @@ impl Study {
 
     fn tell(&mut self, trial: usize, loss: f64) {
         self.under_way.retain(|known| *known != trial);
-        self.observed.push(Observation { configuration: self.asked[trial].clone(), loss });
+        self.observed.push(Observation { configuration: self.asked[trial].clone(), rung_epochs: IN_FULL, loss });
     }
 }
 

@@ -9,20 +9,26 @@
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
 //! | [`tpe`], [`gaussian`] | samplers that learn from results |
 //! | `coordinate`, `tried` | what samplers that learn share: places of values, and what was started |
+//! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
+//! | [`pruned`] | [`Pruned`]: the same, whose trials pause at rungs, and go on where a pruner says so |
 //!
 //! Whoever drives a run asks [`Search::next`] until it waits or has ended, and writes down what it answered. A later
 //! driver tells it what was written down ([`Search::recall`]) and asks from there on: no decision is made twice. A
 //! [`Timeline`] does so in an order that does not depend on how fast executors are.
 //!
-//! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`].
+//! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`]; a new pruner is a
+//! file in `pruner/` that implements [`Pruner`], and a variant of [`PrunerKind`].
 
 mod coordinate;
 pub mod decision;
 pub mod gaussian;
 pub mod grid;
+mod picks;
+pub mod pruned;
+pub mod pruner;
 pub mod random;
 pub mod ranking;
 pub mod sampled;
@@ -34,8 +40,10 @@ mod tried;
 pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
+pub use pruned::Pruned;
+pub use pruner::{Pruner, PrunerKind, RungSpacing};
 pub use sampled::{Sampled, SamplerKind};
-pub use sampler::{Knowledge, Observation, Sampler};
+pub use sampler::{IN_FULL, Knowledge, Observation, Sampler};
 pub use space::{Domain, Space};
 pub use virtual_time::{EpochEnd, NewDecision, PlannedCosts, SearchClock, Strayed, Timeline};
 

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use broadsweep_common::ids::TrialId;
-use broadsweep_common::metrics::{Direction, MetricName, Objective, canonical_bits};
+use broadsweep_common::metrics::{Direction, MetricName, Metrics, Objective, canonical_bits};
 
 /// Objectives that a study may have.
 pub const OBJECTIVES_MAX: usize = 4;
@@ -97,6 +97,13 @@ pub fn as_loss(objective: &Objective, value: f64) -> f64 {
         Direction::Minimize => value,
         Direction::Maximize => -value,
     }
+}
+
+/// What is made small of these metrics: infinite where the objective has no finite value among them.
+#[must_use]
+pub fn finite_loss(objective: &Objective, metrics: &Metrics) -> f64 {
+    let loss = metrics.get(&objective.metric).map(|value| as_loss(objective, value));
+    loss.filter(|loss| loss.is_finite()).unwrap_or(f64::INFINITY)
 }
 
 /// Sorts anything that belongs to trials, those of the better trials first. `key` tells the trial and its value.

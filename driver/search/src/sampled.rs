@@ -12,9 +12,10 @@ use broadsweep_common::metrics::Objective;
 use super::decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 use super::gaussian::Gaussian;
 use super::grid::Grid;
+use super::picks::Picks;
 use super::random::Random;
-use super::ranking::as_loss;
-use super::sampler::{Knowledge, Observation, Sampler};
+use super::ranking::finite_loss;
+use super::sampler::{IN_FULL, Observation, Sampler};
 use super::sobol::Sobol;
 use super::space::{Space, size};
 use super::tpe::Tpe;
@@ -96,12 +97,8 @@ impl SamplerKind {
 
 /// The control, where a study has one, and then what a sampler picks; each configuration once.
 pub struct Sampled {
-    control: Option<Configuration>,
-    has_picked_control: bool,
-    sampler: Box<dyn Sampler>,
+    picks: Picks,
     objective: Objective,
-    /// Decisions to start a trial.
-    started: u64,
     /// What is kept for a sampler that learns.
     lessons: Lessons,
 }
@@ -131,7 +128,8 @@ impl Lessons {
         let settled = self.ended.extract_if(.., |(trial, _)| !running.contains(trial));
         self.observed.extend(settled.filter_map(|(trial, losses)| {
             let configuration = self.configurations.get(trial.0 as usize)?.clone();
-            Some(Observation { configuration, loss: losses.iter().sum::<f64>() / losses.len() as f64 })
+            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+            Some(Observation { configuration, rung_epochs: IN_FULL, loss })
         }));
     }
 }
@@ -139,10 +137,7 @@ impl Lessons {
 /// What a segment's end says of its trial: what is no finite number is as bad as to diverge, and a pause says nothing yet.
 fn loss(end: &SegmentEnd, objective: &Objective) -> Option<f64> {
     match end {
-        SegmentEnd::Finished { metrics, .. } => {
-            let value = metrics.get(&objective.metric).map_or(f64::INFINITY, |value| as_loss(objective, value));
-            Some(if value.is_finite() { value } else { f64::INFINITY })
-        }
+        SegmentEnd::Finished { metrics, .. } => Some(finite_loss(objective, metrics)),
         SegmentEnd::Diverged { .. } | SegmentEnd::GivenUp => Some(f64::INFINITY),
         SegmentEnd::Paused { .. } => None,
     }
@@ -153,26 +148,24 @@ impl Sampled {
     /// control picks nothing new.
     #[must_use]
     pub fn new(control: Option<Configuration>, sampler: Box<dyn Sampler>, objective: Objective) -> Self {
-        let lessons = Lessons::default();
-        Self { control, has_picked_control: false, sampler, objective, started: 0, lessons }
+        Self { picks: Picks::new(control, sampler), objective, lessons: Lessons::default() }
     }
 
     /// Whether the sampler has picked the control as well.
     #[must_use]
     pub fn has_picked_control(&self) -> bool {
-        self.has_picked_control
+        self.picks.has_picked_control()
     }
 
     fn note_start(&mut self, configuration: &Configuration) {
-        self.started += 1;
-        if self.sampler.learns() {
+        if self.picks.learns() {
             self.lessons.configurations.push(configuration.clone());
         }
     }
 
     fn pick(&mut self, running: &dyn Running) -> Option<(Configuration, Origin)> {
         let mut under_way: Vec<(TrialId, Configuration)> = Vec::new();
-        if self.sampler.learns() {
+        if self.picks.learns() && !self.picks.control_is_due() {
             for RunningTrial { segment, configuration } in running.trials() {
                 let trial = segment.replicate.trial;
                 if under_way.iter().all(|(known, _)| *known != trial) {
@@ -182,35 +175,18 @@ impl Sampled {
             self.lessons.settle(&under_way.iter().map(|(trial, _)| *trial).collect());
         }
         let under_way: Vec<_> = under_way.into_iter().map(|(_, configuration)| configuration).collect();
-        let observed = &self.lessons.observed[..];
-        while let Some((configuration, origin)) =
-            self.sampler.next(Knowledge { observed, under_way: &under_way, decision: self.started })
-        {
-            if self.control.as_ref() != Some(&configuration) {
-                return Some((configuration, origin));
-            }
-            self.has_picked_control = true;
-        }
-        None
+        self.picks.next(&self.lessons.observed, &under_way)
     }
 }
 
 impl Search for Sampled {
     fn next(&mut self, _: VirtualTime, seen: &[Seen], running: &dyn Running) -> Decision {
-        if self.sampler.learns() {
+        if self.picks.learns() {
             for seen in seen {
                 self.lessons.note(seen, &self.objective);
             }
         }
-        let control = self.control.clone().filter(|_| self.started == 0);
-        let picked = match control {
-            Some(control) => {
-                self.sampler.recall(&control, Origin::Control);
-                Some((control, Origin::Control))
-            }
-            None => self.pick(running),
-        };
-        let Some((configuration, origin)) = picked else { return Decision::Ended };
+        let Some((configuration, origin)) = self.pick(running) else { return Decision::Ended };
         self.note_start(&configuration);
         Decision::Start { configuration, origin, until_epoch: None }
     }
@@ -218,7 +194,7 @@ impl Search for Sampled {
     fn recall(&mut self, decision: &Decision) {
         if let Decision::Start { configuration, origin, .. } = decision {
             self.note_start(configuration);
-            self.sampler.recall(configuration, *origin);
+            self.picks.recall(configuration, *origin);
         }
     }
 }
@@ -234,6 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sampler::Knowledge;
     use crate::space::Domain;
 
     fn space(whole: i64, words: usize) -> Space {

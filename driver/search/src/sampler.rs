@@ -9,17 +9,25 @@ use super::decision::Origin;
 pub struct Observation {
     /// Its values.
     pub configuration: Configuration,
+    /// The rung at which that was, by its epochs; [`IN_FULL`] for a trial that passed all rungs, or that has none. Losses at
+    /// different rungs are not to be compared.
+    pub rung_epochs: u32,
     /// What is minimised; infinite for a trial that diverged or was given up.
     pub loss: f64,
 }
 
+/// The rung beyond all others.
+pub const IN_FULL: u32 = u32::MAX;
+
 /// What a sampler may see when it picks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Knowledge<'a> {
-    /// What came of the trials that are seen to have ended, in that order: from one decision to the next this grows at
-    /// its end only. Empty for a sampler that does not learn.
+    /// What came of the trials that are seen to have ended or paused, in that order: from one decision to the next this
+    /// grows at its end only. Of a trial that pauses there is one at each of its rungs; the last one counts. Empty for a
+    /// sampler that does not learn.
     pub observed: &'a [Observation],
-    /// The configurations under way, in the order in which they were decided. Empty for a sampler that does not learn.
+    /// The configurations under way of which nothing is observed, in the order in which they were decided. Empty for a
+    /// sampler that does not learn.
     pub under_way: &'a [Configuration],
     /// Configurations that the search has started before.
     pub decision: u64,

@@ -55,7 +55,7 @@ impl Tpe {
 
     /// The best of the new candidates, if any is new.
     fn most_promising(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
-        let (good, bad) = split(knowledge.observed);
+        let (good, bad) = split(knowledge.observed, self.tried.latest().collect());
         let under_way: Vec<_> =
             knowledge.under_way.iter().filter_map(|configuration| self.tried.point(configuration)).collect();
         let point_of = |place: &usize| self.tried.observed_point(*place);
@@ -87,7 +87,7 @@ impl Sampler for Tpe {
         }
         self.tried.note(knowledge);
         let mut rng = sampler_rng(self.seed, knowledge.decision);
-        let picked = if knowledge.observed.len() < RESULTS_MIN {
+        let picked = if self.tried.latest().len() < RESULTS_MIN {
             self.tried.new_even(knowledge.decision)
         } else {
             self.most_promising(knowledge, &mut rng)
@@ -107,15 +107,18 @@ impl Sampler for Tpe {
     }
 }
 
-/// The places of the good results, the best first, and of the next ones: of equal losses, the earlier one is better. A
-/// result without a finite loss is never good.
-fn split(observed: &[Observation]) -> (Vec<usize>, Vec<usize>) {
-    let finite = observed.iter().filter(|observation| observation.loss.is_finite()).count();
-    let good = observed.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX).min(finite);
+/// The places of the good results, the best first, and of the next ones, among the results at these places: what got to a
+/// higher rung is better, and of equal losses, the earlier one. A result without a finite loss is never good.
+fn split(observed: &[Observation], mut places: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+    let finite = places.iter().filter(|place| observed[**place].loss.is_finite()).count();
+    let good = places.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX).min(finite);
     let better = |one: &usize, other: &usize| -> Ordering {
-        observed[*one].loss.total_cmp(&observed[*other].loss).then(one.cmp(other))
+        let [known, than] = [&observed[*one], &observed[*other]];
+        let by_rung = || than.rung_epochs.cmp(&known.rung_epochs);
+        let by_loss = || known.loss.total_cmp(&than.loss);
+        let finite_first = than.loss.is_finite().cmp(&known.loss.is_finite());
+        finite_first.then_with(by_rung).then_with(by_loss).then(one.cmp(other))
     };
-    let mut places: Vec<_> = (0..observed.len()).collect();
     if places.len() > good + BAD_MAX {
         places.select_nth_unstable_by(good + BAD_MAX, better);
         places.truncate(good + BAD_MAX);

@@ -1,7 +1,7 @@
 //! What a sampler that learns has tried, and the places of it: nothing is started twice, and a space that has an end is
 //! taken in full.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
 use broadsweep_common::seeds::Rng;
@@ -28,6 +28,8 @@ pub(crate) struct TriedConfigurations {
     started: BTreeSet<ConfigurationDigest>,
     /// Of each observation, the place of each parameter; `None` for a configuration that is not of the space.
     points: Vec<Option<Vec<f64>>>,
+    /// Of each configuration, the number of the observation that counts: the last one.
+    latest: BTreeMap<ConfigurationDigest, usize>,
 }
 
 impl TriedConfigurations {
@@ -39,6 +41,7 @@ impl TriedConfigurations {
             picked: 0,
             started: BTreeSet::new(),
             points: Vec::new(),
+            latest: BTreeMap::new(),
         }
     }
 
@@ -48,8 +51,10 @@ impl TriedConfigurations {
     }
 
     pub(crate) fn note(&mut self, knowledge: Knowledge<'_>) {
-        for observation in knowledge.observed.iter().skip(self.points.len()) {
-            self.started.insert(observation.configuration.digest());
+        for (number, observation) in knowledge.observed.iter().enumerate().skip(self.points.len()) {
+            let digest = observation.configuration.digest();
+            self.started.insert(digest);
+            self.latest.insert(digest, number);
             let point = self.point(&observation.configuration);
             self.points.push(point);
         }
@@ -59,6 +64,11 @@ impl TriedConfigurations {
     pub(crate) fn note_start(&mut self, configuration: &Configuration, origin: Origin) {
         self.started.insert(configuration.digest());
         self.picked += u32::from(origin != Origin::Control);
+    }
+
+    /// Of each configuration that was observed, the number of its last observation.
+    pub(crate) fn latest(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.latest.values().copied()
     }
 
     /// The point of the observation of this number.

@@ -6,6 +6,7 @@ use broadsweep_common::configuration::Value;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sampler::IN_FULL;
 use crate::space::Domain;
 
 /// A learning rate, a number of layers and an activation.
@@ -48,6 +49,7 @@ fn search(space: &Space, seed: u64, trials: u32, lag: usize, stop: Option<usize>
         let (ended, under_way) = picked.split_at(picked.len().saturating_sub(lag - 1));
         let result = |configuration: &Configuration| Observation {
             configuration: configuration.clone(),
+            rung_epochs: IN_FULL,
             loss: loss(configuration),
         };
         let observed: Vec<_> = ended.iter().map(result).collect();
@@ -86,7 +88,7 @@ fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
             .map(|number| {
                 let foreign = Configuration::from_iter([("other", Value::Integer(number as i64))]);
                 let own = tried.new_even(number).filter(|_| number % 2 == 0 && !all_foreign);
-                Observation { configuration: own.unwrap_or(foreign), loss: f64::INFINITY }
+                Observation { configuration: own.unwrap_or(foreign), rung_epochs: IN_FULL, loss: f64::INFINITY }
             })
             .collect();
         let mut sampler = Gaussian::new(1, &space(), 100);
@@ -120,6 +122,7 @@ fn a_unit_point_stands_for_the_point_that_it_was_made_of() {
 fn of_many_results_the_best_and_the_last_are_looked_at() {
     let result = |number: u32| Observation {
         configuration: Configuration::default(),
+        rung_epochs: IN_FULL,
         loss: if number == 900 { f64::NAN } else { f64::from(number) },
     };
     let numbers = chosen(&(0..1000).map(result).collect::<Vec<_>>());

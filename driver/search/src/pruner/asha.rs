@@ -1,0 +1,46 @@
+//! Asynchronous successive halving (Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht, Talwalkar, "A system for
+//! massively parallel hyperparameter tuning", 2020).
+
+use broadsweep_common::ids::TrialId;
+
+use super::{Bracket, Pruner, RungSpacing};
+
+/// Of each rung, the best `1 / eta` go on, rounded down, as results come: nobody waits for a rung to fill. A trial that
+/// was not among them goes on later if it is then. Of a rung that gets no more results, one trial goes on at least, so that
+/// some trial is trained to its end however few there are; the paper leaves that open.
+#[derive(Clone, Debug)]
+pub struct Asha {
+    spacing: RungSpacing,
+}
+
+impl Asha {
+    /// With these rungs, and their `eta`.
+    #[must_use]
+    pub fn new(spacing: RungSpacing) -> Self {
+        Self { spacing }
+    }
+}
+
+impl Pruner for Asha {
+    fn rungs(&self) -> Vec<Vec<u32>> {
+        vec![self.spacing.rungs()]
+    }
+
+    fn promoted(&self, bracket: &Bracket, all_started: bool) -> Option<TrialId> {
+        best_part(bracket, self.spacing.factor(), all_started)
+    }
+}
+
+/// The next one among the best `1 / eta` of each rung; of several the one in the highest rung, as in the paper.
+pub(super) fn best_part(bracket: &Bracket, eta: u32, all_started: bool) -> Option<TrialId> {
+    let mut highest = None;
+    let mut is_complete = all_started;
+    for rung in bracket.rungs() {
+        is_complete &= rung.awaited() == 0;
+        let part = rung.results().len() / eta as usize;
+        let found = rung.best_paused(part.max(usize::from(is_complete)));
+        is_complete &= found.is_none();
+        highest = found.or(highest);
+    }
+    highest
+}
