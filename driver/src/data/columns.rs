@@ -16,8 +16,6 @@ use super::targets;
 use super::words::Words;
 use crate::study::{ColumnName, DataSettings, LabelKind, Missing, ScalingKind, TableSource};
 
-/// What to do about words that would be numbers with another decimal mark.
-const DECIMAL_HINT: &str = "if they are numbers, say how they are written, as decimal = \",\" in [data]; else ";
 /// Features among which one that stands there twice is looked for: far more than people list.
 const DOUBLES_SOUGHT_MAX: usize = 10_000;
 /// Names that programs give to a column that had none.
@@ -391,7 +389,7 @@ fn word_place(
     added.map(f64::from).ok_or_else(|| DataError::Categories {
         place: table.place(place),
         max: words.max(),
-        hint: if are_numbers { DECIMAL_HINT } else { "" },
+        hint: error::DecimalHint(are_numbers),
         first: words.names().take(3).map(|word| format!("\"{}\"", error::shown(word))).collect::<Vec<_>>().join(", "),
     })
 }

@@ -150,6 +150,17 @@ impl fmt::Display for Candidates {
     }
 }
 
+/// What to do about words that would be numbers with another decimal mark; nothing where they would not.
+#[derive(Clone, Copy, Debug)]
+pub struct DecimalHint(pub(super) bool);
+
+impl fmt::Display for DecimalHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = "if they are numbers, say how they are written, as decimal = \",\" in [data]; else ";
+        f.write_str(if self.0 { hint } else { "" })
+    }
+}
+
 /// Data that a study cannot use. Nothing has been written when it is returned.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages name")]
@@ -303,7 +314,7 @@ pub enum DataError {
         "{place}: the column has more than {max} different words (the first are {first}); {hint}leave it out with \
          `leave_out`, or allow more with `categories`"
     )]
-    Categories { place: ValuePlace, max: u32, first: String, hint: &'static str },
+    Categories { place: ValuePlace, max: u32, first: String, hint: DecimalHint },
     /// Name labels, or predict.
     #[error(
         "{file} has no column `{column}`, which holds the labels: rows of a test need it; rows without labels are what \

@@ -86,8 +86,8 @@ fn a_table_with_other_marks_than_the_study_says_says_which_to_write() {
     let refused = load_text("a;label\n1;0\n", &commas).unwrap_err();
     assert!(refused.contains("it has one column, `a;label`") && refused.contains("delimiter = \";\""), "{refused}");
     let points = written(Dialect { delimiter: Some(b';'), decimal: Some(b'.'), ..Dialect::default() });
-    let rows: String = (10..90).map(|row| format!("0,{row};{}\n", row % 2)).collect();
-    let refused = load_text(&format!("a;label\n{rows}"), &points).unwrap_err();
+    let rows: Vec<_> = (10..90).map(|row| format!("0,{row};{}", row % 2)).collect();
+    let refused = load_text(&format!("a;label\n{}\n", rows.join("\n")), &points).unwrap_err();
     assert!(refused.contains("different words") && refused.contains("as decimal = \",\" in [data]"), "{refused}");
     let numbers = DataSettings { labels: LabelKind::Numbers, ..csv(false) };
     let folder = Folder::with(&[("train.csv", b"a,label\n1,cat\n".to_vec())]);
