@@ -272,7 +272,9 @@ fn who_reads_no_further_ends_a_command_quietly() {
         drop(reader);
         let ended = Command::new(BROADSWEEP).args(arguments).stdout(writer).output().unwrap();
         let says = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!((ended.status.code(), says.as_str()), (Some(0), ""), "{arguments:?}");
+        // That the study tests what it trains on is worth a word, whoever reads.
+        let complaints: Vec<_> = says.lines().filter(|line| !line.starts_with("note: ")).collect();
+        assert_eq!((ended.status.code(), complaints), (Some(0), Vec::<&str>::new()), "{arguments:?}");
     }
 }
 
