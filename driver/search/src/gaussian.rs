@@ -25,14 +25,14 @@ mod warp;
 use std::cmp::Ordering;
 
 use broadsweep_common::configuration::Configuration;
-use broadsweep_common::seeds::{Rng, sampler_rng};
+use broadsweep_common::seeds::Rng;
 use rand_chacha::rand_core::Rng as _;
 
 use super::coordinate::PlaceKind;
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::{Space, below, fraction};
-use super::tried::TriedConfigurations;
+use super::tried::{Learner, TriedConfigurations, next_of};
 use covariance::{UnitPoint, point_at, unit_point};
 use fit::{LogScales, covariance, first_logs, fitted};
 use minimise::{Bounds, minimise};
@@ -65,7 +65,6 @@ const FIT_CALLS_MAX: usize = 40;
 /// The sampler.
 #[derive(Clone, Debug)]
 pub struct Gaussian {
-    seed: u64,
     tried: TriedConfigurations,
     /// Of each parameter, whether its values have an order.
     is_ordered: Vec<bool>,
@@ -91,7 +90,7 @@ impl Gaussian {
         let is_ordered: Vec<_> =
             tried.coordinates.iter().map(|coordinate| !matches!(coordinate.kind, PlaceKind::Choices(_))).collect();
         let logs = first_logs(is_ordered.len());
-        Self { seed, tried, is_ordered, logs, fitted: 0 }
+        Self { tried, is_ordered, logs, fitted: 0 }
     }
 
     /// The unit points and warped losses of the results that are looked at.
@@ -126,7 +125,7 @@ impl Gaussian {
     }
 
     /// The new configuration with the least lower bound of all that were looked at.
-    fn most_promising(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
+    fn lowest_bound(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
         let (mut points, losses) = self.results(knowledge.observed);
         let mut centres: Vec<usize> = (0..losses.len()).collect();
         centres.sort_by(|one, other| losses[*one].total_cmp(&losses[*other]));
@@ -199,23 +198,22 @@ impl Gaussian {
     }
 }
 
+impl Learner for Gaussian {
+    const RESULTS_MIN: usize = RESULTS_MIN;
+
+    fn tried(&mut self) -> &mut TriedConfigurations {
+        &mut self.tried
+    }
+
+    fn most_promising(&mut self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
+        self.fit(knowledge.observed);
+        self.lowest_bound(knowledge, rng)
+    }
+}
+
 impl Sampler for Gaussian {
     fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)> {
-        if self.tried.is_complete() {
-            return None;
-        }
-        self.tried.note(knowledge);
-        let mut rng = sampler_rng(self.seed, knowledge.decision);
-        let picked = if knowledge.observed.len() < RESULTS_MIN {
-            self.tried.new_even(knowledge.decision)
-        } else {
-            self.fit(knowledge.observed);
-            self.most_promising(knowledge, &mut rng)
-        };
-        let configuration = picked.or_else(|| self.tried.any_new(&mut rng))?;
-        let origin = Origin::Draw(knowledge.decision);
-        self.recall(&configuration, origin);
-        Some((configuration, origin))
+        next_of(self, knowledge)
     }
 
     fn recall(&mut self, configuration: &Configuration, origin: Origin) {

@@ -16,12 +16,12 @@ mod estimator;
 use std::cmp::Ordering;
 
 use broadsweep_common::configuration::Configuration;
-use broadsweep_common::seeds::{Rng, sampler_rng};
+use broadsweep_common::seeds::Rng;
 
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::Space;
-use super::tried::TriedConfigurations;
+use super::tried::{Learner, TriedConfigurations, next_of};
 use estimator::Estimator;
 
 /// Results that are seen before it learns; until then it takes points that fill the space evenly.
@@ -42,7 +42,6 @@ const CROWD_POWER: f64 = 0.8;
 /// The sampler.
 #[derive(Clone, Debug)]
 pub struct Tpe {
-    seed: u64,
     tried: TriedConfigurations,
 }
 
@@ -50,11 +49,11 @@ impl Tpe {
     /// `trials` different configurations, or as many as `space` has.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        Self { seed, tried: TriedConfigurations::new(seed, space, trials) }
+        Self { tried: TriedConfigurations::new(seed, space, trials) }
     }
 
     /// The best of the new candidates, if any is new.
-    fn most_promising(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
+    fn likeliest(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
         let (good, bad) = split(knowledge.observed, self.tried.latest().collect());
         let under_way: Vec<_> =
             knowledge.under_way.iter().filter_map(|configuration| self.tried.point(configuration)).collect();
@@ -80,22 +79,21 @@ impl Tpe {
     }
 }
 
+impl Learner for Tpe {
+    const RESULTS_MIN: usize = RESULTS_MIN;
+
+    fn tried(&mut self) -> &mut TriedConfigurations {
+        &mut self.tried
+    }
+
+    fn most_promising(&mut self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
+        self.likeliest(knowledge, rng)
+    }
+}
+
 impl Sampler for Tpe {
     fn next(&mut self, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)> {
-        if self.tried.is_complete() {
-            return None;
-        }
-        self.tried.note(knowledge);
-        let mut rng = sampler_rng(self.seed, knowledge.decision);
-        let picked = if self.tried.latest().len() < RESULTS_MIN {
-            self.tried.new_even(knowledge.decision)
-        } else {
-            self.most_promising(knowledge, &mut rng)
-        };
-        let configuration = picked.or_else(|| self.tried.any_new(&mut rng))?;
-        let origin = Origin::Draw(knowledge.decision);
-        self.recall(&configuration, origin);
-        Some((configuration, origin))
+        next_of(self, knowledge)
     }
 
     fn recall(&mut self, configuration: &Configuration, origin: Origin) {

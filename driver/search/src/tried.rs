@@ -1,10 +1,10 @@
-//! What a sampler that learns has tried, and the places of it: nothing is started twice, and a space that has an end is
+//! What samplers that learn have in common: what they have tried, and the places of it: nothing is started twice, and a space that has an end is
 //! taken in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
-use broadsweep_common::seeds::Rng;
+use broadsweep_common::seeds::{Rng, sampler_rng};
 use rand_chacha::rand_core::Rng as _;
 
 use super::coordinate::{Coordinate, coordinates};
@@ -16,9 +16,40 @@ use super::space::Space;
 /// Draws from the space before its configurations are tried one after the other.
 const EVEN_DRAWS_MAX: u32 = 100;
 
+/// A sampler that learns from results, with the record of what it has tried.
+pub(crate) trait Learner {
+    /// Configurations whose results are seen before it learns; until then it takes points that fill the space evenly.
+    const RESULTS_MIN: usize;
+
+    /// The record.
+    fn tried(&mut self) -> &mut TriedConfigurations;
+
+    /// The best of the new configurations that it looks at, if any is new.
+    fn most_promising(&mut self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration>;
+}
+
+/// What such a sampler picks next, and how; `None` once all that was wanted was picked, or nothing is new any more.
+pub(crate) fn next_of<L: Learner>(learner: &mut L, knowledge: Knowledge<'_>) -> Option<(Configuration, Origin)> {
+    if learner.tried().is_complete() {
+        return None;
+    }
+    learner.tried().note(knowledge);
+    let mut rng = sampler_rng(learner.tried().seed, knowledge.decision);
+    let picked = if learner.tried().latest().len() < L::RESULTS_MIN {
+        learner.tried().new_even(knowledge.decision)
+    } else {
+        learner.most_promising(knowledge, &mut rng)
+    };
+    let configuration = picked.or_else(|| learner.tried().any_new(&mut rng))?;
+    let origin = Origin::Draw(knowledge.decision);
+    learner.tried().note_start(&configuration, origin);
+    Some((configuration, origin))
+}
+
 /// The record.
 #[derive(Clone, Debug)]
 pub(crate) struct TriedConfigurations {
+    seed: u64,
     pub(crate) coordinates: Vec<Coordinate>,
     /// Points that fill the space evenly: the first ones are taken before anything is learnt.
     even_points: SobolPoints,
@@ -35,6 +66,7 @@ pub(crate) struct TriedConfigurations {
 impl TriedConfigurations {
     pub(crate) fn new(seed: u64, space: &Space, wanted: u32) -> Self {
         Self {
+            seed,
             coordinates: coordinates(space),
             even_points: SobolPoints::new(seed, space),
             wanted,
