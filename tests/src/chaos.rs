@@ -53,11 +53,14 @@ pub fn undisturbed(program: &'static str) -> String {
     known.get_or_insert_with(made).clone()
 }
 
-/// A run that was disturbed ended as one that was not: nothing is lost, nothing differs.
-pub fn assert_recovered(what: &str, ended: &Ended, outcome: &Outcome, digest: &str) {
+/// What a run left that was disturbed and ended as one that was not: nothing is lost, nothing differs.
+pub fn recovered(what: &str, ended: &Ended, lab: &Lab, out: &str, digest: &str) -> Outcome {
+    // Before its folder is read: what is missing there has its reason in what it said.
     assert_eq!(ended.code, Some(0), "{what}: {}", ended.stderr);
+    let outcome = lab.outcome(out);
     assert_eq!(outcome.digest(), digest, "{what}: {}", ended.stderr);
     assert_eq!(outcome.number("/trials/finished"), outcome.number("/trials/planned"), "{what}: {}", outcome.summary);
+    outcome
 }
 
 /// One row of `attempts.csv`.

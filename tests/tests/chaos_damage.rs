@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use broadsweep_tests::chaos::{assert_recovered, small, undisturbed, waiting};
+use broadsweep_tests::chaos::{recovered, small, undisturbed, waiting};
 use broadsweep_tests::lab::{Lab, examples};
 use broadsweep_tests::small_disk::SmallDisk;
 use flate2::Compression;
@@ -33,8 +33,7 @@ fn a_torn_end_of_the_journal_is_cut_off_and_said_and_the_run_goes_on() {
     OpenOptions::new().append(true).open(journal).unwrap().write_all(&torn).unwrap();
     let ended = lab.resume("out", &[]).wait();
     assert!(ended.stderr.contains("ended in an unfinished commit: 25 bytes after its first"), "{}", ended.stderr);
-    let outcome = lab.outcome("out");
-    assert_recovered("a torn end", &ended, &outcome, &undisturbed(PROGRAM));
+    let outcome = recovered("a torn end", &ended, &lab, "out", &undisturbed(PROGRAM));
     assert_eq!(outcome.number("/epochs_repeated"), 0, "{}", ended.stderr);
 }
 
@@ -53,7 +52,7 @@ fn a_flipped_bit_in_the_journal_is_an_error_that_names_its_place_and_changes_not
     }
     assert_eq!(fs::read(&journal).unwrap(), damaged);
     fs::write(&journal, &good).unwrap();
-    assert_recovered("mended", &lab.resume("out", &[]).wait(), &lab.outcome("out"), &undisturbed(PROGRAM));
+    recovered("mended", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM));
 }
 
 /// The labels with one more or less of some digit.
@@ -93,7 +92,7 @@ fn a_run_does_not_go_on_with_another_study_or_with_other_data() {
         fs::write(file, good).unwrap();
     }
     assert_eq!(fs::read(&journal).unwrap(), before, "the journal was changed");
-    assert_recovered("as it was", &lab.resume("out", &[]).wait(), &lab.outcome("out"), &undisturbed(PROGRAM));
+    recovered("as it was", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM));
 }
 
 #[test]
@@ -112,5 +111,5 @@ fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room
     }
     fs::remove_file(filler).unwrap();
     let ended = lab.resume("disk/out", &[]).wait();
-    assert_recovered("with room again", &ended, &lab.outcome("disk/out"), &digest);
+    recovered("with room again", &ended, &lab, "disk/out", &digest);
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use broadsweep_tests::chaos::{AttemptRow, Dice, EPOCHS, assert_recovered, attempts, ended_so, small, undisturbed};
+use broadsweep_tests::chaos::{AttemptRow, Dice, EPOCHS, attempts, ended_so, recovered, small, undisturbed};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::{Ended, Process, signal_to};
@@ -39,11 +39,11 @@ fn drive_over_kills(lab: &Lab, dice: &mut Dice, out: &str, flags: &[&str]) -> (E
     (ended, said)
 }
 
-fn assert_nothing_is_repeated(what: &str, ended: &Ended, outcome: &Outcome, said: &str) {
-    assert_recovered(what, ended, outcome, &undisturbed(PROGRAM));
+fn assert_nothing_is_repeated(what: &str, ended: &Ended, lab: &Lab, out: &str, said: &str) {
+    let outcome = recovered(what, ended, lab, out, &undisturbed(PROGRAM));
     assert_eq!(outcome.number("/epochs_repeated"), 0, "{what}:\n{said}");
     // A launch that its driver wrote down and did not send any more is all that can be lost.
-    let lost: Vec<_> = attempts(outcome).into_iter().filter(|attempt| attempt.end == "lost").collect();
+    let lost: Vec<_> = attempts(&outcome).into_iter().filter(|attempt| attempt.end == "lost").collect();
     assert!(lost.iter().all(|attempt| attempt.epoch == attempt.from_epoch), "{what}: {lost:?}\n{said}");
 }
 
@@ -53,7 +53,7 @@ fn a_run_whose_driver_is_killed_is_resumed_on_its_local_executors_without_an_epo
     for seed in 0..DRIVER_KILLS {
         let (out, mut dice) = (format!("run-{seed}"), Dice::new(seed));
         let (ended, said) = drive_over_kills(&lab, &mut dice, &out, &["--local", "2x1"]);
-        assert_nothing_is_repeated(&format!("seed {seed}"), &ended, &lab.outcome(&out), &said);
+        assert_nothing_is_repeated(&format!("seed {seed}"), &ended, &lab, &out, &said);
     }
 }
 
@@ -65,7 +65,7 @@ fn a_run_whose_driver_is_killed_is_resumed_on_its_nodes_without_an_epoch_trained
     for seed in 100..100 + DRIVER_KILLS {
         let (out, mut dice) = (format!("run-{seed}"), Dice::new(seed));
         let (ended, said) = drive_over_kills(&lab, &mut dice, &out, &["--nodes", &list]);
-        assert_nothing_is_repeated(&format!("seed {seed}"), &ended, &lab.outcome(&out), &said);
+        assert_nothing_is_repeated(&format!("seed {seed}"), &ended, &lab, &out, &said);
     }
 }
 
@@ -121,8 +121,7 @@ fn a_run_whose_executors_are_killed_repeats_only_epochs_that_no_checkpoint_held(
             kill_a_child(&mut dice, &driver);
         }
         let ended = driver.wait();
-        let outcome = lab.outcome(&out);
-        assert_recovered(&what, &ended, &outcome, &undisturbed(PROGRAM));
+        let outcome = recovered(&what, &ended, &lab, &out, &undisturbed(PROGRAM));
         assert_attempts_begin_at_checkpoints(&what, &ended.stderr);
         assert_eq!(outcome.number("/epochs_repeated"), repeated(&attempts(&outcome)), "{what}: {}", ended.stderr);
         lost += ended_so(&outcome, "lost");
@@ -144,6 +143,6 @@ fn a_run_whose_driver_and_executors_are_killed_ends_as_if_nothing_had_happened()
             driver = lab.resume(&out, &[]);
         }
         let ended = driver.wait();
-        assert_recovered(&what, &ended, &lab.outcome(&out), &undisturbed(PROGRAM));
+        recovered(&what, &ended, &lab, &out, &undisturbed(PROGRAM));
     }
 }

@@ -1,6 +1,6 @@
 //! Executors that fall silent: frozen, or behind a firewall that drops everything. Nobody is told; keep-alive notices.
 
-use broadsweep_tests::chaos::{assert_recovered, attempts, ended_so, waiting};
+use broadsweep_tests::chaos::{attempts, ended_so, recovered, waiting};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::network::Namespace;
 use broadsweep_tests::skip::skip;
@@ -26,8 +26,7 @@ fn an_executor_that_wakes_in_time_loses_nothing_and_one_that_wakes_late_only_its
     let _ = driver.line_with(&format!("is lost with {}", late.address));
     late.process.signal(Signal::CONT);
     let ended = driver.wait();
-    let outcome = lab.outcome("out");
-    assert_recovered("after a freeze", &ended, &outcome, &digest);
+    let outcome = recovered("after a freeze", &ended, &lab, "out", &digest);
     let lost: Vec<_> = attempts(&outcome).into_iter().filter(|attempt| attempt.end == "lost").collect();
     assert!(lost.iter().all(|attempt| attempt.executor == late.address), "{lost:?}\n{}", ended.stderr);
     assert!(outcome.number("/epochs_repeated") <= 1, "{}", ended.stderr);
@@ -50,8 +49,7 @@ fn a_network_that_is_cut_and_heals_in_time_costs_no_attempt_and_no_epoch() {
     let _ = driver.line_with(&format!("the connection to {} ended", executor.address));
     namespace.heal();
     let ended = driver.wait();
-    let outcome = lab.outcome("out");
-    assert_recovered("after a cut", &ended, &outcome, &digest);
+    let outcome = recovered("after a cut", &ended, &lab, "out", &digest);
     assert_eq!((outcome.number("/epochs_repeated"), ended_so(&outcome, "lost")), (0, 0), "{}", ended.stderr);
     assert_eq!(outcome.number("/attempts"), 4, "{}", ended.stderr);
 }

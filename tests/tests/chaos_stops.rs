@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use broadsweep_tests::chaos::{assert_recovered, attempts, ended_so, small, undisturbed, waiting};
+use broadsweep_tests::chaos::{attempts, ended_so, recovered, small, undisturbed, waiting};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::process::is_running;
 use broadsweep_tests::wait::until;
@@ -27,8 +27,7 @@ fn an_interrupted_run_is_resumed_without_an_epoch_trained_twice() {
     assert!(!children.iter().any(|child| is_running(*child)), "its executors outlive it");
     let ended = lab.resume("out", &[]).wait();
     assert!(ended.stderr.contains("resuming: "), "{}", ended.stderr);
-    let outcome = lab.outcome("out");
-    assert_recovered("after Ctrl-C", &ended, &outcome, &undisturbed(PROGRAM));
+    let outcome = recovered("after Ctrl-C", &ended, &lab, "out", &undisturbed(PROGRAM));
     assert_eq!(outcome.number("/epochs_repeated"), 0, "{}{}", interrupted.stderr, ended.stderr);
     assert!(ended_so(&outcome, "stopped") >= 1, "{}", outcome.summary);
 }
@@ -50,7 +49,7 @@ fn a_run_that_was_interrupted_twice_is_over_at_once_and_can_be_resumed() {
     let ended = lab.resume("out", &[]).wait();
     let at_once = waiting(&lab, 2, 2, 0.0, 0);
     let digest = lab.tuned(&at_once, "undisturbed", &["--local", "1"]).digest().to_owned();
-    assert_recovered("after two", &ended, &lab.outcome("out"), &digest);
+    recovered("after two", &ended, &lab, "out", &digest);
 }
 
 #[test]
@@ -63,8 +62,7 @@ fn an_executor_that_is_told_to_leave_hands_its_trial_on_without_an_epoch_trained
     leaving.process.signal(Signal::TERM);
     assert_eq!(leaving.process.wait().code, Some(0));
     let ended = driver.wait();
-    let outcome = lab.outcome("out");
-    assert_recovered("after SIGTERM", &ended, &outcome, &undisturbed(PROGRAM));
+    let outcome = recovered("after SIGTERM", &ended, &lab, "out", &undisturbed(PROGRAM));
     assert_eq!(outcome.number("/epochs_repeated"), 0, "{}", ended.stderr);
     assert_eq!((ended_so(&outcome, "lost"), ended_so(&outcome, "stopped")), (0, 1), "{}", ended.stderr);
     for part in ["is leaving; it takes no new trials", "has left"] {
