@@ -74,6 +74,16 @@ pub enum Piece {
     Variable(String),
 }
 
+impl ProgramDescription {
+    /// Whether an attempt is told where checkpoints are put: a worker always is.
+    #[must_use]
+    pub fn knows_checkpoints(&self) -> bool {
+        let folder = Piece::Known(Known::CheckpointDir);
+        let is_told = |word: &Word| matches!(word, Word::One(pieces) if pieces.contains(&folder));
+        self.worker.is_some() || self.command.iter().any(is_told)
+    }
+}
+
 /// What every attempt has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Known {

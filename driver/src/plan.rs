@@ -1,5 +1,8 @@
 //! What a study will take: its trials, each with its forecast cost, size and memory.
 
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
+
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Header, Part};
 use broadsweep_common::ids::TrialId;
@@ -9,7 +12,8 @@ use broadsweep_common::replay::ReplayDescription;
 use broadsweep_common::task::{Select, TrainerDescription};
 use broadsweep_common::training::TrainingDescription;
 use broadsweep_nn as nn;
-use broadsweep_search::Origin;
+use broadsweep_search::virtual_time::lag;
+use broadsweep_search::{Origin, PlannedCosts};
 
 use crate::study::{Diagnostic, ProgramSettings, Study, Trainer};
 
@@ -72,6 +76,35 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Plans what trials of a search that sees results may be: those of the study's examples that can be trained, and
+    /// why the first of the others cannot.
+    ///
+    /// # Errors
+    /// [`Diagnostic`], if the control cannot be trained, or nothing can.
+    pub fn examples(&self) -> Result<(Vec<TrialPlan>, Option<Diagnostic>), Diagnostic> {
+        let (mut plans, mut refused) = (Vec::new(), None);
+        for (trial, configuration) in (0..).map(TrialId).zip(self.study.examples()) {
+            let is_control = self.study.control.is_some() && trial == TrialId(0);
+            match self.plan(trial, configuration, if is_control { Origin::Control } else { Origin::Draw(0) }) {
+                Ok(plan) => plans.push(plan),
+                Err(error) if is_control => return Err(error),
+                Err(error) => drop(refused.get_or_insert(error)),
+            }
+        }
+        if plans.is_empty() { refused.map_or(Ok((plans, None)), Err) } else { Ok((plans, refused)) }
+    }
+
+    /// From the end of a segment to the moment at which a search that sees results is shown it: what the first segment of
+    /// a trial is planned to cost, in the middle.
+    #[must_use]
+    pub fn lag(&self) -> NonZeroU64 {
+        let examples = self.examples().map(|(plans, _)| plans).unwrap_or_default();
+        lag(examples.iter().filter_map(|plan| {
+            let epochs = NonZeroU32::new(plan.epochs)?;
+            Some(plan.cost_of(0..self.study.first_segment(epochs).get()))
+        }))
+    }
+
     /// Plans all that a search has drawn, in trial order.
     ///
     /// # Errors
@@ -79,6 +112,30 @@ impl<'a> Planner<'a> {
     pub fn plan_all(&self, drawn: Vec<(Configuration, Origin)>) -> Result<Vec<TrialPlan>, Diagnostic> {
         let trials = (0..).map(TrialId).zip(drawn);
         trials.map(|(trial, (configuration, origin))| self.plan(trial, configuration, origin)).collect()
+    }
+}
+
+/// What virtual time is counted in; a configuration that cannot be trained has one epoch, and costs as little as can be. The
+/// unit is that of [`TrialPlan::flops`].
+impl PlannedCosts for Planner<'_> {
+    fn epochs(&self, configuration: &Configuration) -> NonZeroU32 {
+        let plan = self.plan(TrialId(0), configuration.clone(), Origin::Control);
+        plan.ok().and_then(|plan| NonZeroU32::new(plan.epochs)).unwrap_or(NonZeroU32::MIN)
+    }
+
+    fn cost(&self, configuration: &Configuration, epochs: Range<u32>) -> NonZeroU64 {
+        let plan = self.plan(TrialId(0), configuration.clone(), Origin::Control);
+        plan.map_or(NonZeroU64::MIN, |plan| plan.cost_of(epochs))
+    }
+}
+
+impl TrialPlan {
+    /// What some of its epochs cost: their share.
+    #[must_use]
+    pub fn cost_of(&self, epochs: Range<u32>) -> NonZeroU64 {
+        let share = u128::from(self.flops) * u128::from(epochs.end.saturating_sub(epochs.start));
+        let cost = u64::try_from(share / u128::from(self.epochs.max(1))).unwrap_or(u64::MAX);
+        NonZeroU64::new(cost).unwrap_or(NonZeroU64::MIN)
     }
 }
 
@@ -202,7 +259,7 @@ mod tests {
                     [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 7] }\n";
         let study = parse(text, "s.toml").unwrap();
         let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
-        let drawn = study.drawn(&mut study.search()).unwrap();
+        let drawn = study.drawn().unwrap();
         let plan = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
         let costs: Vec<_> = plan.iter().map(|trial| (trial.epochs, trial.flops, trial.memory_bytes)).collect();
         assert_eq!(costs, [(1, 100_000, 0), (7, 700_000, 0)]);

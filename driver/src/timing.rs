@@ -272,7 +272,7 @@ mod tests {
 
     fn planned(study: &Study, data: &Dataset) -> (StudyDescription, Vec<TrialPlan>) {
         let description = study.description(Vec::new());
-        let drawn = study.drawn(&mut study.search()).unwrap();
+        let drawn = study.drawn().unwrap();
         let trials = Planner::new(study, &description.trainer, data.header()).plan_all(drawn).unwrap();
         (description, trials)
     }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use broadsweep_tests::chaos::{AttemptRow, Dice, EPOCHS, attempts, ended_so, recovered, small, undisturbed};
 use broadsweep_tests::lab::Lab;
-use broadsweep_tests::outcome::Outcome;
 use broadsweep_tests::process::{Ended, Process, signal_to};
 use rustix::process::Signal;
 

@@ -302,7 +302,7 @@ fn costs_of_the_article() -> String {
     let study = study::parse(text, "article.toml").unwrap();
     let header =
         data::load(study.data.as_ref().unwrap(), &data::Archive::default(), study.seed, &examples().join("mnist"));
-    let (trainer, drawn) = (study.description(Vec::new()).trainer, study.drawn(&mut study.search()).unwrap());
+    let (trainer, drawn) = (study.description(Vec::new()).trainer, study.drawn().unwrap());
     let trials = Planner::new(&study, &trainer, &header.unwrap().header).plan_all(drawn).unwrap();
     let all: f64 = trials.iter().map(|trial| trial.flops as f64).sum();
     let mut rows =

@@ -195,7 +195,7 @@ fn makespan_s(case: &Case, trials: &Trials, clock: SearchClock, slots: u32) -> f
 
 /// Reports an epoch; returns what follows it.
 fn report(
-    timeline: &mut Timeline,
+    timeline: &mut Timeline<'_>,
     trials: &Trials,
     (segment, epoch, end_s): (Segment, u32, f64),
     slowness: f64,

@@ -60,6 +60,15 @@ impl SamplerKind {
         }
     }
 
+    /// Whether what it picks depends on results.
+    #[must_use]
+    pub fn learns(self) -> bool {
+        match self {
+            Self::Grid | Self::Random { .. } | Self::Sobol { .. } => false,
+            Self::Tpe { .. } | Self::Gaussian { .. } => true,
+        }
+    }
+
     /// How many configurations it picks at most.
     #[must_use]
     pub fn trials_max(self, space: &Space) -> u64 {

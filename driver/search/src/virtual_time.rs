@@ -98,10 +98,10 @@ enum Asking {
 }
 
 /// What was decided when, and what is known of it: asks a search as the rule above has it.
-pub struct Timeline {
+pub struct Timeline<'a> {
     clock: SearchClock,
     slots: NonZeroU32,
-    costs: Box<dyn PlannedCosts>,
+    costs: Box<dyn PlannedCosts + 'a>,
     v: VirtualTime,
     /// Decisions of earlier drivers whose moment has not come.
     recorded: VecDeque<(Decision, VirtualTime)>,
@@ -122,10 +122,10 @@ pub struct Timeline {
     strayed: Option<Strayed>,
 }
 
-impl Timeline {
+impl<'a> Timeline<'a> {
     /// A timeline on which nothing is decided, with so many virtual slots: the study's `parallel`.
     #[must_use]
-    pub fn new(clock: SearchClock, slots: NonZeroU32, costs: Box<dyn PlannedCosts>) -> Self {
+    pub fn new(clock: SearchClock, slots: NonZeroU32, costs: Box<dyn PlannedCosts + 'a>) -> Self {
         Self {
             clock,
             slots,

@@ -10,7 +10,6 @@ use anyhow::Context;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::model::Loss;
-use broadsweep_search::Search;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -35,7 +34,7 @@ use crate::results::folder::{FolderError, HELD_OUT, RunFolder};
 use crate::results::progress::Progress;
 use crate::results::show::duration_text;
 use crate::results::table::table;
-use crate::run::{Chronicle, Run, RunError, RunOutcome, RunSettings, Signals, Start};
+use crate::run::{Chronicle, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
 use broadsweep_scheduler::SchedulingPolicy;
 use broadsweep_search::ranking::Objectives;
@@ -124,7 +123,7 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
-    let Job { study, description, trials, search, header, data, prepared, .. } = job;
+    let Job { study, description, trials, header, data, prepared, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -170,10 +169,12 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         scheduling: policy,
         checkpoints: study.checkpoints,
     };
-    let (trials, loss) = (chronicle.trials().0 as u32, study.loss());
+    let begun = if study.sees_results() { study.trials_max() } else { chronicle.trials().0 as u64 };
+    let (trials, loss) = (u32::try_from(begun).unwrap_or(u32::MAX), study.loss());
     let (progress, is_over) = (flags.shown.of_run(trials, loss, objectives), chronicle.is_over());
     let cluster = Cluster::new(Arc::clone(&payload), world);
-    let decides = (Box::new(search) as Box<dyn Search>, Planner::new(&study, &description.trainer, &header));
+    let planner = Planner::new(&study, &description.trainer, &header);
+    let decides = (OngoingSearch::of(&study, planner), planner);
     let run = Run::new(&study, settings, payload, cluster, chronicle, decides, progress);
     let (outcome, error) = if is_over {
         // Only the results have to be written again. Executors of this machine may wait for a driver that does so.

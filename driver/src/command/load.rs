@@ -8,7 +8,7 @@ use broadsweep_common::dataset::{Header, Part};
 use broadsweep_common::replay::{RECORDED_MAX, Replay};
 use broadsweep_common::schema::Schema;
 use broadsweep_common::task::StudyDescription;
-use broadsweep_search::{Sampled, TRIALS_MAX};
+use broadsweep_search::TRIALS_MAX;
 use bytes::Bytes;
 use clap::Args;
 
@@ -31,10 +31,9 @@ const STUDY_BYTES_MAX: u64 = 16 << 20;
 pub(super) struct Job {
     pub(super) study: Study,
     pub(super) description: StudyDescription,
-    /// What its search starts before it sees a result; nothing where the run is resumed, since it was written down.
+    /// What its search starts before it sees a result; nothing where it sees results, nor where the run is resumed, since
+    /// it was written down.
     pub(super) trials: Vec<TrialPlan>,
-    /// What decides the rest.
-    pub(super) search: Sampled,
     pub(super) header: Header,
     pub(super) data: Blob<Bytes>,
     /// How rows of the files became rows of the data, if there are any.
@@ -106,9 +105,15 @@ pub(super) fn load_from(path: &Path, folder: &Path, destination: &Destination) -
 }
 
 fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
-    let drawn = job.study.drawn(&mut job.search).map_err(Failure::wrong_use)?;
+    let drawn = job.study.drawn().map_err(Failure::wrong_use)?;
     check_recording(&job, drawn.len(), folder)?;
     job.trials = job.planner().plan_all(drawn).map_err(Failure::wrong_use)?;
+    if job.study.sees_results() {
+        let (_, refused) = job.planner().examples().map_err(Failure::wrong_use)?;
+        if let Some(refused) = refused {
+            say(format_args!("note: some configurations of the space cannot be trained, and are given up: {refused}"));
+        }
+    }
     Ok(job)
 }
 
@@ -132,13 +137,12 @@ fn take_up(text: &str, name: &str, folder: &Path, destination: &Destination) -> 
     study.find_classes(loaded.class_names()).map_err(Failure::wrong_use)?;
     crate::plan::check_select(&study, &loaded.header).map_err(Failure::wrong_use)?;
     let description = study.description(read_recording(&study, folder)?);
-    let search = study.search();
     let Loaded { header, data, schema, held_out, remarks } = loaded;
     for remark in &remarks {
         say(format_args!("note: {remark}"));
     }
     let prepared = schema.map(|schema| Box::new(Prepared { schema, held_out }));
-    Ok(Job { study, description, trials: Vec::new(), search, header, data, prepared, files: files.files() })
+    Ok(Job { study, description, trials: Vec::new(), header, data, prepared, files: files.files() })
 }
 
 /// A file that a program is given, and that cannot be read: the study names it, or a folder around it.
@@ -150,11 +154,11 @@ impl Job {
     /// A study that needs no files, with the data of this job: its search is asked for what it starts with.
     pub(super) fn with_study(self, study: Study) -> Result<Self, Failure> {
         let Self { header, data, prepared, .. } = self;
-        let (description, mut search) = (study.description(Vec::new()), study.search());
-        let drawn = study.drawn(&mut search).map_err(Failure::wrong_use)?;
+        let description = study.description(Vec::new());
+        let drawn = study.drawn().map_err(Failure::wrong_use)?;
         let trials =
             Planner::new(&study, &description.trainer, &header).plan_all(drawn).map_err(Failure::wrong_use)?;
-        Ok(Self { study, description, trials, search, header, data, prepared, files: 0 })
+        Ok(Self { study, description, trials, header, data, prepared, files: 0 })
     }
 
     /// What a network that the study trains needs to be used.

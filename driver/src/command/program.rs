@@ -126,7 +126,7 @@ word = { values = ["a b"] }
 "#;
         let study = parse(text, "s.toml").unwrap();
         let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
-        let drawn = study.drawn(&mut study.search()).unwrap();
+        let drawn = study.drawn().unwrap();
         let plan = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
         let Trainer::Program(settings) = &study.trainer else { panic!("no program") };
         let shown = describe_program(&study, &plan, settings);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::sync::Mutex;
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
@@ -12,7 +13,7 @@ use broadsweep_common::log::LogPiece;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_proto::dial::Connecting;
 use broadsweep_scheduler::SchedulingConfig;
-use broadsweep_search::{Decision, Running, VirtualTime};
+use broadsweep_search::{Decision, Running, Search, SearchClock, Seen, Timeline, VirtualTime};
 use bytes::Bytes;
 use tonic::transport::Endpoint;
 
@@ -199,7 +200,7 @@ impl Bench {
         let chronicle = if storage.journal().is_some() {
             Chronicle::resume(shared, study.objectives().clone(), start).unwrap().0
         } else {
-            let drawn = study.drawn(&mut study.search()).unwrap();
+            let drawn = study.drawn().unwrap();
             let mut plans = planner.plan_all(drawn).unwrap();
             plans.truncate(setup.trials);
             for plan in &mut plans {
@@ -234,7 +235,8 @@ impl Bench {
         let screen = Box::new(Screen(Arc::clone(&ears)));
         let progress = Progress::in_lines(4, study.loss(), study.objectives().clone(), screen);
         let script = Script { decisions: setup.decisions.into(), ears: Arc::clone(&ears) };
-        let decides = (Box::new(script) as Box<dyn Search>, planner);
+        let timeline = Timeline::new(SearchClock::Arrivals, NonZeroU32::MAX, Box::new(planner));
+        let decides = (Some(OngoingSearch { timeline, search: Box::new(script) }), planner);
         let mut run = Run::new(study, settings, payload, cluster, chronicle, decides, progress);
         for name in executors {
             run.join(Member::node(name));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
-use broadsweep_common::task::{Replicate, Segment, TaskKind};
+use broadsweep_common::task::{Replicate, TaskKind};
 use broadsweep_scheduler::Moment;
 use broadsweep_search::ranking::{Objectives, Ranking, Values};
-use broadsweep_search::{Running, RunningTrial, VirtualTime};
+use broadsweep_search::VirtualTime;
 use bytes::Bytes;
 
 use super::record::{Begun, Difference, Finish, Row, SafeCheckpoint};
@@ -43,8 +43,6 @@ pub(super) struct Book {
     pub(super) trials: Vec<TrialBook>,
     /// In the order in which they were added.
     pub(super) tasks: Vec<TaskBook>,
-    /// Those of them that train and are not over.
-    pub(super) open: BTreeSet<TaskId>,
     /// Whether all tasks are there.
     pub(super) adding_ended: bool,
     /// Which trial is the control.
@@ -95,7 +93,6 @@ impl Book {
             moments: Vec::new(),
             trials: Vec::new(),
             tasks: Vec::new(),
-            open: BTreeSet::new(),
             adding_ended: false,
             control: None,
             ranking: Ranking::new(objectives, None),
@@ -344,16 +341,6 @@ impl Book {
     /// Whether one more list of metrics may come.
     pub(super) fn has_room_for_names(&self) -> bool {
         self.names.len() < NAME_LISTS_MAX
-    }
-}
-
-impl Running for Book {
-    fn trials(&self) -> Box<dyn Iterator<Item = RunningTrial<'_>> + '_> {
-        let open = self.open.iter().filter_map(|task| self.task(*task)?.segment());
-        Box::new(open.filter_map(|segment: Segment| {
-            let configuration = &self.trial(segment.replicate.trial)?.configuration;
-            Some(RunningTrial { segment, configuration })
-        }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, Durations, Ended};
 use broadsweep_common::configuration::{Configuration, Value};
-use broadsweep_common::task::{Replicate, Select};
+use broadsweep_common::task::{Replicate, Segment, Select};
 use broadsweep_scheduler::{Cost, Priority};
 use broadsweep_search::Origin;
 use proptest::prelude::*;

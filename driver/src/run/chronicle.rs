@@ -41,8 +41,6 @@ pub struct Chronicle {
     storage: Arc<dyn Storage>,
     book: Book,
     is_dirty: bool,
-    /// Whether this driver began it.
-    is_new: bool,
 }
 
 /// Why there is no chronicle, or no longer.
@@ -112,7 +110,7 @@ impl Chronicle {
         start: Start,
     ) -> Result<Self, ChronicleError> {
         let journal = Journal::create(Arc::clone(&storage))?;
-        let mut chronicle = Self { journal, storage, book: Book::new(objectives), is_dirty: false, is_new: true };
+        let mut chronicle = Self { journal, storage, book: Book::new(objectives), is_dirty: false };
         // Before all else: whoever finds a run that began knows what it is about to do.
         chronicle.note_trials(trials)?;
         chronicle.journal.commit()?;
@@ -136,7 +134,7 @@ impl Chronicle {
             take_in(&mut book, &mut unfit, number, &record);
         });
         let Recovered { journal, torn, .. } = recovered?;
-        let mut chronicle = Self { journal, storage, book, is_dirty: false, is_new: false };
+        let mut chronicle = Self { journal, storage, book, is_dirty: false };
         // First: another study explains records that do not fit.
         chronicle.check(&start)?;
         if let Some(error) = unfit {
@@ -268,11 +266,6 @@ impl Chronicle {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.book.is_over()
-    }
-
-    /// Whether this driver began the run: then its search has decided what the chronicle begins with.
-    pub(super) fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Keeps weights that are in the run folder at hand; returns whose are worth nothing any more.

@@ -6,14 +6,14 @@ use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::{Digest, TaskId, TrialId};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_scheduler::{Cost, Event, History, Moment, Priority};
-use broadsweep_search::{Decision, Origin, Seen, SegmentEnd, VirtualTime};
+use broadsweep_search::{Decision, NewDecision, Origin, Search, SearchClock, Timeline, VirtualTime};
 
 use super::book::{Asked, Book};
 use super::record::{Decided, Finish, Input, NewTask, Record, TrialNeeds};
 use super::task::TaskBook;
-use super::{Effect, Run, names};
-use crate::plan::TrialPlan;
-use crate::study::Study;
+use super::{Effect, Run, names, telling};
+use crate::plan::{Planner, TrialPlan};
+use crate::study::{Order, Study};
 
 impl TrialNeeds {
     pub(super) fn of(plan: &TrialPlan) -> Self {
@@ -27,6 +27,26 @@ impl TrialNeeds {
     }
 }
 
+/// A search that goes on while trials are trained, and what says when it is asked.
+pub struct OngoingSearch<'a> {
+    /// When, and what it has seen by then. Nothing was recalled to it.
+    pub timeline: Timeline<'a>,
+    /// Who decides; it has not decided anything.
+    pub search: Box<dyn Search>,
+}
+
+impl<'a> OngoingSearch<'a> {
+    /// That of a study, whose trials are planned by `planner`; `None` if all is decided before anything is trained.
+    #[must_use]
+    pub fn of(study: &Study, planner: Planner<'a>) -> Option<Self> {
+        let Order { parallel, is_asynchronous } = study.search.order;
+        let clock =
+            if is_asynchronous { SearchClock::Arrivals } else { SearchClock::Virtual { lag: planner.lag() } };
+        let timeline = || Timeline::new(clock, parallel, Box::new(planner));
+        study.sees_results().then(|| Self { timeline: timeline(), search: study.search() })
+    }
+}
+
 /// The task that trains a trial from one epoch to another: its share of the trial's cost.
 fn training(needs: &TrialNeeds, segment: Segment, input: Option<Input>) -> NewTask {
     let epochs = u128::from(segment.until_epoch - segment.from_epoch);
@@ -34,6 +54,13 @@ fn training(needs: &TrialNeeds, segment: Segment, input: Option<Input>) -> NewTa
     let cost = u64::try_from(cost).unwrap_or(u64::MAX);
     let priority = Priority::longest_first(Cost(cost));
     NewTask { kind: TaskKind::Train(segment), cost, priority, inputs: input.into_iter().collect() }
+}
+
+impl NewTask {
+    /// The same, placed in the order in which it was decided.
+    fn decided_at(self, v: VirtualTime) -> Self {
+        Self { priority: Priority::in_order(v.0), ..self }
+    }
 }
 
 /// The first task of a trial: to its end, or to where it pauses first.
@@ -55,27 +82,6 @@ pub(super) fn application(partition: u32) -> NewTask {
     NewTask { kind: TaskKind::Apply { partition }, cost: 0, priority, inputs: Vec::new() }
 }
 
-/// What a search is told of a segment that has ended.
-fn seen(book: &Book, task: &TaskBook) -> Option<Seen> {
-    let segment = task.segment()?;
-    let metrics = |epoch| {
-        let trial = book.trial(segment.replicate.trial)?;
-        trial.replicate(segment.replicate)?.curves.at(epoch)
-    };
-    let end = match &task.finish.as_ref()?.0 {
-        Finish::Trained { epoch, .. } => {
-            SegmentEnd::Finished { epoch: *epoch, metrics: metrics(*epoch).unwrap_or_default() }
-        }
-        Finish::Paused { epoch, .. } => {
-            SegmentEnd::Paused { epoch: *epoch, metrics: metrics(*epoch).unwrap_or_default() }
-        }
-        Finish::Diverged { epoch } => SegmentEnd::Diverged { epoch: *epoch },
-        Finish::GivenUp { .. } => SegmentEnd::GivenUp,
-        Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. } => return None,
-    };
-    Some(Seen { segment, end })
-}
-
 impl Run<'_> {
     /// Gives the scheduler every task with what it went through under earlier drivers, and the search every decision and
     /// every result.
@@ -94,12 +100,15 @@ impl Run<'_> {
         if book.search_has_ended() {
             return;
         }
-        if !self.chronicle.is_new() {
-            for (_, decided) in book.decided() {
-                self.search.recall(&as_decision(decided));
-            }
+        let Some(OngoingSearch { timeline, .. }) = &mut self.search else {
+            // All was decided before anything was trained.
+            self.note_decision(VirtualTime::default(), Decided::Ended);
+            return;
+        };
+        for (v, decided) in book.decided() {
+            timeline.recall(as_decision(decided), v);
         }
-        self.unseen = results(book);
+        telling::tell_all(book, timeline);
         let missing = missing_tasks(book);
         self.add_tasks(missing);
         self.decide();
@@ -125,36 +134,58 @@ impl Run<'_> {
         }
     }
 
+    /// What the search may be shown of an epoch that was written down.
+    pub(super) fn on_epoch_noted(&mut self, task: TaskId) {
+        self.show_search(task, telling::tell_epochs);
+    }
+
     /// A segment is over: the search will be shown how.
     pub(super) fn on_segment_end(&mut self, task: TaskId) {
+        self.show_search(task, telling::tell_end);
+    }
+
+    fn show_search(&mut self, task: TaskId, what: impl FnOnce(&Book, &TaskBook, &mut Timeline<'_>)) {
         let book = self.chronicle.book();
-        if !book.search_has_ended() {
-            self.unseen.extend(book.task(task).and_then(|known| seen(book, known)));
+        if let (Some(OngoingSearch { timeline, .. }), Some(known)) = (&mut self.search, book.task(task))
+            && !timeline.has_ended()
+        {
+            what(book, known, timeline);
+            self.is_told = true;
         }
     }
 
     /// Asks the search, if it may decide something new, until it waits or has ended.
     pub(super) fn decide_if_due(&mut self) {
-        if !self.unseen.is_empty() && !self.stopping {
+        if self.is_told && !self.stopping {
             self.decide();
         }
         self.plan_measures();
     }
 
     fn decide(&mut self) {
-        while !self.chronicle.book().search_has_ended() {
-            let seen = std::mem::take(&mut self.unseen);
-            self.shown += seen.len() as u64;
-            let v = VirtualTime(self.shown);
-            match self.search.next(v, &seen, self.chronicle.book()) {
-                Decision::Start { configuration, origin, until_epoch } => {
-                    self.start_trial(v, (configuration, origin), until_epoch);
-                }
-                Decision::Continue { trial, until_epoch } => self.continue_trial(v, trial, until_epoch),
-                Decision::Wait if !self.chronicle.book().open.is_empty() => return,
-                // A search that waits for nothing would wait for ever.
-                Decision::Wait | Decision::Ended => self.note_decision(v, Decided::Ended),
+        // A trial that cannot be trained has its end at once, and something may follow from that.
+        loop {
+            self.is_told = false;
+            let Some(OngoingSearch { timeline, search }) = &mut self.search else { return };
+            let decisions = timeline.advance(search.as_mut());
+            if let Some(strayed) = timeline.strayed() {
+                tracing::error!(?strayed, "a decision comes at another moment than it was made at");
             }
+            if decisions.is_empty() {
+                return;
+            }
+            decisions.into_iter().for_each(|decision| self.carry_out(decision));
+        }
+    }
+
+    fn carry_out(&mut self, NewDecision { v, decision, .. }: NewDecision) {
+        match decision {
+            Decision::Start { configuration, origin, until_epoch } => {
+                self.start_trial(v, (configuration, origin), until_epoch);
+            }
+            Decision::Continue { trial, until_epoch } => self.continue_trial(v, trial, until_epoch),
+            Decision::Wait => {}
+            Decision::Ended => self.note_decision(v, Decided::Ended),
         }
     }
 
@@ -188,7 +219,7 @@ impl Run<'_> {
         let needs = planned.as_ref().map_or(TrialNeeds { epochs: 1, ..TrialNeeds::default() }, TrialNeeds::of);
         self.note_decision(v, Decided::Start { configuration, origin, until_epoch, needs });
         let task = TaskId(self.chronicle.book().tasks.len() as u32);
-        let first = first_training(trial, &needs, until_epoch);
+        let first = first_training(trial, &needs, until_epoch).decided_at(v);
         if let Err(unfit) = planned {
             // It fits neither the data nor itself: known before anything of it is trained.
             let reason = unfit.to_string();
@@ -204,14 +235,10 @@ impl Run<'_> {
     }
 
     fn continue_trial(&mut self, v: VirtualTime, trial: TrialId, until_epoch: u32) {
-        let Some(task) = continuation(self.chronicle.book(), trial, until_epoch) else {
-            // It would answer the same again, and for ever.
-            tracing::error!(%trial, until_epoch, "the search continues a trial that has not paused: it is not asked again");
-            self.note_decision(v, Decided::Ended);
-            return;
-        };
         self.note_decision(v, Decided::Continue { trial, until_epoch });
-        self.add_tasks(vec![task]);
+        // The timeline lets nobody continue what has not paused.
+        let task = continuation(self.chronicle.book(), trial, until_epoch).map(|task| task.decided_at(v));
+        self.add_tasks(task.into_iter().collect());
     }
 
     /// Once every trial is trained, the best and the control look at the test rows, if the study says so, and what the
@@ -232,13 +259,6 @@ impl Run<'_> {
     }
 }
 
-/// What a search is told that was told of its decisions: every result so far, in the order in which they came.
-fn results(book: &Book) -> Vec<Seen> {
-    let mut finished: Vec<_> = book.tasks.iter().filter(|task| task.is_finished()).collect();
-    finished.sort_by_key(|task| task.finish.as_ref().map(|(_, at)| *at));
-    finished.into_iter().filter_map(|task| seen(book, task)).collect()
-}
-
 /// The task that goes on where a trial has paused; `None` if it has not.
 fn continuation(book: &Book, trial: TrialId, until_epoch: u32) -> Option<NewTask> {
     let known = book.trial(trial)?;
@@ -252,6 +272,7 @@ fn continuation(book: &Book, trial: TrialId, until_epoch: u32) -> Option<NewTask
 
 /// The tasks of decisions that were written down without them: their driver ended in between.
 fn missing_tasks(book: &Book) -> Vec<NewTask> {
+    let v = book.moments.last().map(|(_, v)| *v).unwrap_or_default();
     let unscheduled = book.trials().filter(|(_, trial)| trial.first().is_none());
     let first = unscheduled.map(|(number, trial)| first_training(number, &trial.needs, trial.until_epoch));
     let last = match book.decisions.last() {
@@ -263,7 +284,7 @@ fn missing_tasks(book: &Book) -> Vec<NewTask> {
         }
         Some(Asked::Continue { .. } | Asked::Start(_) | Asked::Ended) | None => None,
     };
-    first.chain(last).collect()
+    first.chain(last).map(|task| task.decided_at(v)).collect()
 }
 
 /// All that is looked at once every trial is trained.

@@ -7,6 +7,7 @@ use broadsweep_common::configuration::Value;
 use broadsweep_common::details::{Confusion, Details};
 use broadsweep_common::ids::AttemptId;
 use broadsweep_common::metrics::{MetricName, Metrics};
+use broadsweep_search::{Seen, SegmentEnd};
 
 use super::*;
 use crate::cluster::Cargo;
@@ -105,16 +106,10 @@ async fn the_search_is_shown_what_was_given_up_and_what_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_search_that_waits_for_nothing_has_ended() {
-    let bench = Bench::scripted(vec![Decision::Wait, start(None)], &["a"]);
-    assert!(bench.run.scheduler.is_done() && bench.run.chronicle.book().trials.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_trial_that_cannot_be_trained_says_so_and_is_over_before_it_begins() {
     let unfit =
         Decision::Start { configuration: Configuration::default(), origin: Origin::Point(0), until_epoch: None };
-    let mut bench = Bench::scripted(vec![unfit], &["a"]);
+    let mut bench = Bench::scripted(vec![unfit, Decision::Wait], &["a"]);
     assert!(bench.said().contains("trial 0 cannot be trained"));
     assert_eq!(bench.run.chronicle.book().trial(TrialId(0)).unwrap().needs.epochs, 1);
     assert_eq!(bench.shown().len(), 1);

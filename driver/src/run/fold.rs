@@ -142,7 +142,6 @@ impl Book {
                 let known = self.trials.get_mut(trial.0 as usize).ok_or_else(|| no_trial(trial))?;
                 if let Some(segment) = book.segment() {
                     known.add_segment(segment.replicate, number);
-                    self.open.insert(number);
                 }
             }
             self.tasks.push(book);
@@ -276,7 +275,6 @@ impl Book {
         {
             self.ranking.note(trial, value);
         }
-        self.open.remove(&task);
         let book = self.task_mut(task)?;
         let has_weights = matches!(book.finish, Some((Finish::Trained { weights: Some(_), .. }, _)));
         if !has_weights {

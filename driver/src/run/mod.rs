@@ -9,7 +9,7 @@
 //! | `retell` | the records that a book can be told in |
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
 //! | `names` | the files beside the journal |
-//! | `deciding` | asks the search, and adds the tasks that follow |
+//! | `deciding`, `telling` | asks the search, and adds the tasks that follow; what it is told |
 //! | `judge` | which reports can be believed |
 //! | `differing` | what follows where two executors tell different numbers |
 //! | `executors` | where each executor stands |
@@ -59,6 +59,7 @@ mod reports;
 mod retell;
 mod steps;
 mod task;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -78,7 +79,6 @@ use crate::records::standing::Standing;
 use crate::results::progress::{Progress, RunState};
 use crate::study::{CheckpointSettings, Study};
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
-use broadsweep_search::{Search, Seen};
 
 use attempts::Attempts;
 use checkpoints::Checkpoints;
@@ -88,6 +88,7 @@ use left::TimeLeft;
 use mailbox::Mailboxes;
 use record::Record;
 
+pub use deciding::OngoingSearch;
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use error::RunError;
 pub use read::{ReadError, Reading, read, read_from};
@@ -144,7 +145,8 @@ pub struct Run<'a> {
     scheduler: Scheduler,
     executors: Executors,
     chronicle: Chronicle,
-    search: Box<dyn Search>,
+    /// `None` if all was decided before anything was trained.
+    search: Option<OngoingSearch<'a>>,
     planner: Planner<'a>,
     progress: Progress,
     checkpoints: Checkpoints,
@@ -154,9 +156,8 @@ pub struct Run<'a> {
     name_lists: BTreeMap<ExecutorId, u32>,
     /// What else waits for the journal.
     effects: Effects,
-    /// Results that the search was not shown yet, and how many it was.
-    unseen: Vec<Seen>,
-    shown: u64,
+    /// Whether the search was told of something since it was asked.
+    is_told: bool,
     /// Whether the run is to end early.
     stopping: bool,
     broken: Option<RunError>,
@@ -188,7 +189,7 @@ impl<'a> Run<'a> {
         payload: Arc<Payload>,
         cluster: Cluster,
         chronicle: Chronicle,
-        (search, planner): (Box<dyn Search>, Planner<'a>),
+        (search, planner): (Option<OngoingSearch<'a>>, Planner<'a>),
         progress: Progress,
     ) -> Self {
         let started = Instant::now();
@@ -210,8 +211,7 @@ impl<'a> Run<'a> {
             mail: Mailboxes::default(),
             name_lists: BTreeMap::new(),
             effects: Effects::default(),
-            unseen: Vec::new(),
-            shown: 0,
+            is_told: false,
             stopping: false,
             broken: None,
             broadcast_s: 0.0,

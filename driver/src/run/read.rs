@@ -161,7 +161,7 @@ mod tests {
         storage.write(STUDY, TEXT.as_bytes()).unwrap();
         let study = study::parse(TEXT, STUDY).unwrap();
         let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
-        let drawn = study.drawn(&mut study.search()).unwrap();
+        let drawn = study.drawn().unwrap();
         let trials = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
         let blob = Digest::of(b"any");
         let start = Start {

@@ -153,6 +153,7 @@ impl Run<'_> {
         let Some(row) = self.row_of(executor, metrics) else { return false };
         tracing::info!(%attempt, epoch, ?metrics, "epoch done");
         self.note(&Record::Epoch { attempt, epoch, row, spent });
+        self.on_epoch_noted(attempt.task);
         true
     }
 

@@ -78,7 +78,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         None => (None, Vec::new()),
     };
     let mut trainer = trainer::read(document, kind, &mut uses)?;
-    let search = search::read(document, Comparable::of(&trainer, data.as_ref()), &uses, source)?;
+    let search = search::read(document, (Comparable::of(&trainer, data.as_ref()), &trainer), &uses, source)?;
     match &mut trainer {
         Trainer::Network { model, .. } => {
             if let Some(data) = &mut data {

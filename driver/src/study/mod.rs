@@ -7,6 +7,8 @@
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `objectives` | by what trials are compared, and what is measured for that |
+//! | `pruner` | how epochs are kept from trials that are not worth them |
+//! | `searched` | the search that a study asks for |
 //! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | `data_table` | the keys of the data table that tables have |
@@ -25,9 +27,11 @@ mod file;
 mod model;
 mod objectives;
 mod program;
+mod pruner;
 mod reader;
 mod scheduling;
 mod search;
+mod searched;
 mod setting;
 mod space;
 #[cfg(test)]
@@ -35,12 +39,11 @@ mod tests;
 mod trainer;
 mod training;
 
-use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::Part;
-use broadsweep_common::ids::Digest;
 use broadsweep_common::measure::{Measure, Reported, Watched};
 use broadsweep_common::metrics::MetricName;
 use broadsweep_common::model::{Loss, ModelDescription};
@@ -51,7 +54,7 @@ use broadsweep_common::training::TrainingDescription;
 
 use broadsweep_scheduler::SchedulingConfig;
 use broadsweep_search::ranking::Objectives;
-use broadsweep_search::{Decision, Origin, Sampled, SamplerKind, Search, Space, VirtualTime};
+use broadsweep_search::{PrunerKind, SamplerKind, Space};
 
 use self::diagnostic::Source;
 use self::file::Spans;
@@ -165,63 +168,10 @@ impl Study {
         }
     }
 
-    /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then
-    /// what the sampler picks.
-    #[must_use]
-    pub fn search(&self) -> Sampled {
-        let SearchSettings { sampler, space, .. } = &self.search;
-        Sampled::new(self.control.clone(), sampler.sampler(self.seed, space), self.objectives().first().clone())
-    }
-
-    /// The digest of what is searched and how: a run goes on only with the search that it began with.
-    #[must_use]
-    pub fn search_digest(&self) -> Digest {
-        // What these types print tells their values apart, and they hold nothing but values.
-        let SearchSettings { sampler, select, objectives, watched: _, measures, space } = &self.search;
-        let told = (sampler, select, space, &self.control);
-        let mut told = format!("{told:?}");
-        // Told only where `select` does not say it, so that runs from before there were any go on.
-        if *objectives != select.objective().into() {
-            let _ = write!(told, "{objectives:?}");
-        }
-        if measures.iter().any(|reported| !reported.measure.is_of_values()) {
-            // By what they are called: the numbers of classes are known once there is data.
-            let names: Vec<_> = measures.iter().map(|reported| reported.metric(Part::Train).as_str()).collect();
-            let _ = write!(told, "{names:?}");
-        }
-        Digest::of(told.as_bytes())
-    }
-
-    /// How many trials the search starts at most.
-    #[must_use]
-    pub fn trials_max(&self) -> u64 {
-        let sampled = self.search.sampler.trials_max(&self.search.space);
-        sampled.saturating_add(u64::from(self.control.is_some()))
-    }
-
     /// By what trials are ranked: the error of the part that the study selects by, or what the study names.
     #[must_use]
     pub fn objectives(&self) -> &Objectives {
         &self.search.objectives
-    }
-
-    /// All that the search starts before any result is seen, in order, each with where it is from.
-    ///
-    /// # Errors
-    /// [`Diagnostic`] if a random search did not find so many different configurations.
-    pub fn drawn(&self, search: &mut Sampled) -> Result<Vec<(Configuration, Origin)>, Diagnostic> {
-        let mut drawn = Vec::new();
-        while let Decision::Start { configuration, origin, .. } = search.next(VirtualTime::default(), &[], &()) {
-            drawn.push((configuration, origin));
-        }
-        let picked = drawn.iter().filter(|(_, origin)| *origin != Origin::Control).count();
-        // One that the control takes the place of was drawn, too.
-        let picked = picked + usize::from(search.has_picked_control());
-        if self.search.sampler.wanted().is_some_and(|wanted| picked < wanted as usize) {
-            let message = format!("only {picked} different configurations were drawn; ask for fewer");
-            return Err(self.at("search.trials", message));
-        }
-        Ok(drawn)
     }
 
     /// Finds the classes that the study names among those of the data.
@@ -325,11 +275,24 @@ impl Default for CheckpointSettings {
     }
 }
 
+/// When a search is asked that sees results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Segments that are under way at a time, by what they are planned to take.
+    pub parallel: NonZeroU32,
+    /// Whether results count as they come, instead: then a run is not to be repeated.
+    pub is_asynchronous: bool,
+}
+
 /// The `[search]` table.
 #[derive(Clone, Debug)]
 pub struct SearchSettings {
     /// Which configurations are tried.
     pub sampler: SamplerKind,
+    /// Which of them are trained to their end.
+    pub pruner: PrunerKind,
+    /// When a search that sees results is asked.
+    pub order: Order,
     /// The part of the data by whose rows trials are compared.
     pub select: Select,
     /// The metrics by which trials are compared, and which way is better: what `select` says, unless the study names

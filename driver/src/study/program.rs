@@ -255,11 +255,7 @@ fn read_worker(node: &Node<'_>) -> Result<Option<WorkerDescription>, Diagnostic>
 
 /// False unless the study says otherwise.
 fn flag(table: &Table<'_>, key: &str) -> Result<bool, Diagnostic> {
-    let Some(node) = table.get(key) else { return Ok(false) };
-    match node.scalar() {
-        Ok(Value::Flag(flag)) => Ok(flag),
-        _ => Err(node.refused("true or false")),
-    }
+    table.get(key).map_or(Ok(false), |node| node.flag())
 }
 
 fn number(table: &Table<'_>, key: &str, bounds: Bounds<f64>, default: f64) -> Result<f64, Diagnostic> {

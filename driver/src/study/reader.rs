@@ -82,6 +82,14 @@ impl<'a> Node<'a> {
     }
 
     /// A text that is not empty.
+    /// Whether it is true.
+    pub(super) fn flag(&self) -> Result<bool, Diagnostic> {
+        match self.scalar() {
+            Ok(Value::Flag(flag)) => Ok(flag),
+            _ => Err(self.refused("true or false")),
+        }
+    }
+
     pub(super) fn text(&self) -> Result<&'a str, Diagnostic> {
         match self.value {
             DeValue::String(text) if !text.is_empty() => Ok(text),

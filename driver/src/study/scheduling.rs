@@ -36,7 +36,7 @@ pub(super) fn read(node: &Node<'_>) -> Result<SchedulingConfig, Diagnostic> {
         reconnect_ms: whole(&table, "reconnect_ms", SchedulingConfig::RECONNECT_MS, defaults.reconnect_ms)?,
         hang_factor: table.get("hang_factor").map_or(Ok(defaults.hang_factor), |node| factor(&node))?,
         hang_ms_min: whole(&table, "hang_ms_min", SchedulingConfig::HANG_MS_MIN, defaults.hang_ms_min)?,
-        copies: table.get("copies").map_or(Ok(defaults.copies), |node| flag(&node))?,
+        copies: table.get("copies").map_or(Ok(defaults.copies), |node| node.flag())?,
     })
 }
 
@@ -75,9 +75,3 @@ fn factor(node: &Node<'_>) -> Result<f64, Diagnostic> {
     given.filter(|factor| range.contains(factor)).ok_or_else(expected)
 }
 
-fn flag(node: &Node<'_>) -> Result<bool, Diagnostic> {
-    match node.scalar() {
-        Ok(Value::Flag(flag)) => Ok(flag),
-        _ => Err(node.refused("true or false")),
-    }
-}

@@ -1,30 +1,56 @@
-//! The `[search]` table: which configurations are tried, and by which error they are compared.
+//! The `[search]` table: which configurations are tried, in which order, and by which error they are compared.
+
+use std::num::NonZeroU32;
 
 use broadsweep_search::space::size;
-use broadsweep_search::{SamplerKind, Space, TRIALS_MAX};
+use broadsweep_search::{PrunerKind, SamplerKind, Space, TRIALS_MAX};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::objectives::{self, Comparable, Compared};
 use super::reader::{Node, Table};
 use super::setting::Use;
-use super::{SearchSettings, space};
+use super::{Order, ReplaySettings, SearchSettings, Trainer, pruner, space};
 
-const KEYS: &[&str] = &["sampler", "trials", "select", "objective", "direction", "objectives", "metrics", "space"];
+const KEYS: &[&str] = &[
+    "sampler",
+    "trials",
+    "pruner",
+    "parallel",
+    "asynchronous",
+    "select",
+    "objective",
+    "direction",
+    "objectives",
+    "metrics",
+    "space",
+];
+
+/// `parallel` where the study does not say it: slots of a cluster of this project's article, and some more.
+const PARALLEL_DEFAULT: NonZeroU32 = NonZeroU32::new(16).unwrap();
+/// What `parallel` may be.
+const PARALLEL_MAX: i64 = 100_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Written {
     Grid,
     Random,
     Sobol,
+    Tpe,
+    Gaussian,
 }
 
-const SAMPLERS: &[(&str, Written)] =
-    &[("grid", Written::Grid), ("random", Written::Random), ("sobol", Written::Sobol)];
+const SAMPLERS: &[(&str, Written)] = &[
+    ("grid", Written::Grid),
+    ("random", Written::Random),
+    ("sobol", Written::Sobol),
+    ("tpe", Written::Tpe),
+    ("gp", Written::Gaussian),
+];
 
 /// Reads `[search]`. A study without it has one trial.
 pub(super) fn read(
     document: &Table<'_>,
-    comparable: Comparable,
+    (comparable, trainer): (Comparable, &Trainer),
     uses: &[Use],
     source: &Source,
 ) -> Result<SearchSettings, Diagnostic> {
@@ -35,24 +61,26 @@ pub(super) fn read(
         }
         // None of its keys stands above all tables: nothing is written.
         let compared = objectives::read(document, comparable)?;
-        return Ok(settings(SamplerKind::Grid, compared, Space::new()));
+        return Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new()));
     };
     let table = node.table("[search]", "[search] ")?;
     table.allow(KEYS, |key| misplaced(key, uses))?;
     let compared = objectives::read(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
-        let idle = ["sampler", "trials"].into_iter().find_map(|key| table.get(key));
+        let idle = KEYS[..5].iter().find_map(|key| table.get(key));
         return match idle {
-            None => Ok(settings(SamplerKind::Grid, compared, Space::new())),
+            None => Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new())),
             Some(node) => Err(node
                 .error("there is nothing to search: [search.space] is missing")
                 .with_note("write [search.space], and there, for example: rate = { values = [0.01, 0.1] }")),
         };
     };
-    let sampler = table
-        .require("sampler", "\"grid\" (every combination), \"random\", or \"sobol\" (spread evenly)")?
-        .word(SAMPLERS)?;
+    let sampler_node = table.require(
+        "sampler",
+        "\"grid\" (every combination), \"random\", \"sobol\" (spread evenly), \"tpe\" or \"gp\" (they learn from results)",
+    )?;
+    let sampler = sampler_node.word(SAMPLERS)?;
     let space_table = space_node.table("[search.space]", "[search.space] ")?;
     let space = space::read(&space_table, uses, sampler == Written::Grid, source)?;
     if space.is_empty() {
@@ -62,13 +90,43 @@ pub(super) fn read(
         Written::Grid => check_grid(&table, &space_node, &space)?,
         Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
         Written::Sobol => SamplerKind::Sobol { trials: read_trials(&table, &space)? },
+        Written::Tpe => SamplerKind::Tpe { trials: read_trials(&table, &space)? },
+        Written::Gaussian => SamplerKind::Gaussian { trials: read_trials(&table, &space)? },
     };
-    Ok(settings(sampler, compared, space))
+    if sampler.learns() && matches!(trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
+        return Err(sampler_node
+            .error("recorded trials are replayed in their order, whatever a sampler learns")
+            .with_note("write sampler = \"grid\", \"random\" or \"sobol\""));
+    }
+    let order = read_order(&table)?;
+    let pruner = pruner::read(&table, trainer, (sampler, order.is_asynchronous))?;
+    Ok(settings((sampler, pruner, order), compared, space))
 }
 
-fn settings(sampler: SamplerKind, compared: Compared, space: Space) -> SearchSettings {
+fn settings(
+    (sampler, pruner, order): (SamplerKind, PrunerKind, Order),
+    compared: Compared,
+    space: Space,
+) -> SearchSettings {
     let Compared { select, objectives, watched, measures } = compared;
-    SearchSettings { sampler, select, objectives, watched, measures, space }
+    SearchSettings { sampler, pruner, order, select, objectives, watched, measures, space }
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { parallel: PARALLEL_DEFAULT, is_asynchronous: false }
+    }
+}
+
+fn read_order(table: &Table<'_>) -> Result<Order, Diagnostic> {
+    let Order { mut parallel, mut is_asynchronous } = Order::default();
+    if let Some(node) = table.get("parallel") {
+        parallel = NonZeroU32::new(node.whole(1, PARALLEL_MAX)? as u32).unwrap_or(parallel);
+    }
+    if let Some(node) = table.get("asynchronous") {
+        is_asynchronous = node.flag()?;
+    }
+    Ok(Order { parallel, is_asynchronous })
 }
 
 /// What to say of a parameter that stands in `[search]` itself.

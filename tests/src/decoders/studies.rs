@@ -66,7 +66,7 @@ rate = { log_range = [1e-3, 1e-1], count = 3 }
 /// Looks at all that a driver looks at before it starts.
 fn look_at(study: &Study) {
     if study.trials_max() <= LISTED_MAX {
-        drop(study.drawn(&mut study.search()));
+        drop(study.drawn());
     }
     drop((study.search_digest(), study.objectives().clone(), study.tests_the_best()));
     drop(study.at("search.space", "it could be wrong").to_string());

@@ -1,23 +1,28 @@
 //! A run as its drivers and the person before the screen see it: begun, resumed after whatever happened, until it is
 //! over.
 
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
+use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::dataset::Header;
 use broadsweep_common::task::StudyDescription;
 use broadsweep_driver::cluster::{Cluster, KernelChoice, Member, Newcomer, Payload, Witness, World};
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::{Planner, TrialPlan};
 use broadsweep_driver::results::progress::Progress;
-use broadsweep_driver::run::{Chronicle, ChronicleError, Run, RunError, RunOutcome, RunSettings, Signals, Start};
+use broadsweep_driver::run::{
+    Chronicle, ChronicleError, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start,
+};
 use broadsweep_driver::study::Study;
 use broadsweep_nn as nn;
 use broadsweep_scheduler::SchedulingPolicy;
-use broadsweep_search::Search;
+use broadsweep_search::{PlannedCosts, SearchClock, Timeline};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
@@ -54,6 +59,26 @@ pub(super) struct Campaign {
     /// Drivers so far.
     pub(super) generation: AtomicU64,
     pub(super) desk: Mutex<Desk>,
+}
+
+/// The plans of the trials whose searched parameter is their number.
+struct ByNumber<'a>(&'a [TrialPlan]);
+
+impl ByNumber<'_> {
+    fn plan(&self, configuration: &Configuration) -> &TrialPlan {
+        let Some(Value::Integer(number)) = configuration.get("n") else { unreachable!() };
+        &self.0[*number as usize]
+    }
+}
+
+impl PlannedCosts for ByNumber<'_> {
+    fn epochs(&self, configuration: &Configuration) -> NonZeroU32 {
+        NonZeroU32::new(self.plan(configuration).epochs).unwrap_or(NonZeroU32::MIN)
+    }
+
+    fn cost(&self, configuration: &Configuration, epochs: Range<u32>) -> NonZeroU64 {
+        self.plan(configuration).cost_of(epochs)
+    }
 }
 
 /// What goes in and out of the driver that runs now.
@@ -147,16 +172,14 @@ impl Campaign {
         }
     }
 
-    /// The search of a driver, and whether it has started what the run begins with.
-    fn search(&self, is_new: bool) -> Box<dyn Search> {
-        if self.ladder.is_used() {
-            return Box::new(Rungs::new(Arc::clone(&self.ladder)));
+    /// The search of a driver, if it goes on while trials are trained.
+    fn search<'a>(&'a self, planner: Planner<'a>) -> Option<OngoingSearch<'a>> {
+        if !self.ladder.is_used() {
+            return OngoingSearch::of(&self.study, planner);
         }
-        let mut search = self.study.search();
-        if is_new {
-            self.study.drawn(&mut search).unwrap();
-        }
-        Box::new(search)
+        let costs = Box::new(ByNumber(&self.trials));
+        let timeline = Timeline::new(SearchClock::Arrivals, NonZeroU32::MAX, costs);
+        Some(OngoingSearch { timeline, search: Box::new(Rungs::new(Arc::clone(&self.ladder))) })
     }
 
     /// Takes the run up: a driver that has not dialled anybody yet. The second value says whether nothing is left.
@@ -208,7 +231,7 @@ impl Campaign {
         let is_over = chronicle.is_over();
         let cluster = Cluster::new(Arc::clone(&payload), world);
         let planner = Planner::new(&self.study, &self.description.trainer, &self.header);
-        let decides = (self.search(is_new), planner);
+        let decides = (self.search(planner), planner);
         Ok((Run::new(&self.study, settings, payload, cluster, chronicle, decides, progress), is_over))
     }
 

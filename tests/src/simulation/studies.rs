@@ -60,7 +60,7 @@ pub(super) fn campaign(
     study.checkpoints = scenario.checkpoints;
     let description = study.description(trials);
     let (header, data) = data(if is_rival { 0 } else { scenario.rows });
-    let drawn = study.drawn(&mut study.search()).unwrap();
+    let drawn = study.drawn().unwrap();
     let mut trials = Planner::new(&study, &description.trainer, &header).plan_all(drawn).unwrap();
     if scenario.yields.weights_bytes.is_some() && !is_rival {
         leave_weights(&mut study, &mut trials);

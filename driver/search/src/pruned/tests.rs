@@ -109,7 +109,7 @@ struct Play {
     study: Study,
     clock: SearchClock,
     search: Pruned,
-    timeline: Timeline,
+    timeline: Timeline<'static>,
     decisions: Vec<NewDecision>,
     configurations: Vec<Configuration>,
     /// Of segments that are trained, how far and how they ended.

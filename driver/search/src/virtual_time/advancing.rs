@@ -24,7 +24,7 @@ impl Running for StillUnseen<'_> {
     }
 }
 
-impl Timeline {
+impl Timeline<'_> {
     pub(super) fn advance_virtually(&mut self, lag: NonZeroU64, search: &mut dyn Search) -> Vec<NewDecision> {
         let mut new = Vec::new();
         self.end_where_it_was_stopped(search);

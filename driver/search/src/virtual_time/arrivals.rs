@@ -4,7 +4,7 @@ use crate::decision::{Search, VirtualTime};
 
 use super::{NewDecision, Timeline};
 
-impl Timeline {
+impl Timeline<'_> {
     /// Shows the search what has come since, and asks it. Its moments count the results that have come.
     pub(super) fn advance_by_arrivals(&mut self, search: &mut dyn Search) -> Vec<NewDecision> {
         loop {

@@ -16,7 +16,7 @@ fn imported(text: &str) -> Imported {
 fn configurations(text: &str) -> Vec<Configuration> {
     let imported = imported(text);
     let study = study::parse(&imported.study, "s.toml").unwrap_or_else(|error| panic!("{error}\n{}", imported.study));
-    let drawn = study.drawn(&mut study.search()).unwrap_or_else(|error| panic!("{error}"));
+    let drawn = study.drawn().unwrap_or_else(|error| panic!("{error}"));
     drawn.into_iter().map(|(configuration, _)| configuration).collect()
 }
 

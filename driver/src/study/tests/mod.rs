@@ -85,7 +85,7 @@ fn network(study: &Study) -> (&ModelDescription, &TrainingDescription) {
 
 /// What the search of a study starts with.
 fn configurations(study: &Study) -> Result<Vec<Configuration>, Diagnostic> {
-    let drawn = study.drawn(&mut study.search())?;
+    let drawn = study.drawn()?;
     Ok(drawn.into_iter().map(|(configuration, _)| configuration).collect())
 }
 

@@ -68,7 +68,7 @@ fn finished() -> SegmentEnd {
     SegmentEnd::Finished { epoch: 4, metrics: Metrics::default() }
 }
 
-fn timeline(slots: u32, lag: u64) -> Timeline {
+fn timeline(slots: u32, lag: u64) -> Timeline<'static> {
     let clock = SearchClock::Virtual { lag: NonZeroU64::new(lag).unwrap() };
     Timeline::new(clock, NonZeroU32::new(slots).unwrap(), Box::new(ByValue))
 }

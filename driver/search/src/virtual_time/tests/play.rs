@@ -26,7 +26,7 @@ pub(super) struct Play {
     clock: SearchClock,
     /// How often chance was asked.
     throws: u64,
-    pub(super) timeline: Timeline,
+    pub(super) timeline: Timeline<'static>,
     search: ToySearch,
     /// The journal: what was decided, and what was reported.
     pub(super) decisions: Vec<NewDecision>,

@@ -44,7 +44,7 @@ pub(super) enum Reported {
 }
 
 impl Toy {
-    pub(super) fn timeline(self, clock: SearchClock) -> Timeline {
+    pub(super) fn timeline(self, clock: SearchClock) -> Timeline<'static> {
         Timeline::new(clock, NonZeroU32::new(self.slots).unwrap(), Box::new(self))
     }
 

@@ -1,0 +1,133 @@
+//! `[search] pruner`: how epochs are kept from trials that are not worth them.
+
+use std::num::NonZeroU32;
+
+use broadsweep_common::setting::Setting;
+use broadsweep_search::{PrunerKind, RungSpacing, SamplerKind};
+
+use super::diagnostic::Diagnostic;
+use super::reader::Table;
+use super::{ReplaySettings, Trainer};
+
+/// Epochs and trials that a pruner can be told of.
+const COUNT_MAX: i64 = 100_000;
+
+/// The word of a pruner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    None,
+    Asha,
+    Hyperband,
+    Median,
+    TopK,
+}
+
+const PRUNERS: &[(&str, Written)] = &[
+    ("none", Written::None),
+    ("asha", Written::Asha),
+    ("hyperband", Written::Hyperband),
+    ("median", Written::Median),
+    ("top_k", Written::TopK),
+];
+
+/// Keys of a pruner's table, beside `kind`.
+fn keys(written: Written) -> &'static [&'static str] {
+    match written {
+        Written::None => &["kind"],
+        Written::Asha | Written::Hyperband => &["kind", "min_epochs", "eta"],
+        Written::Median => &["kind", "min_epochs", "eta", "results_min"],
+        Written::TopK => &["kind", "epochs", "k"],
+    }
+}
+
+/// The epochs that each trial of a trainer has; in words, why trials have no common number of them.
+pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static str> {
+    let epochs = match trainer {
+        Trainer::Network { training, .. } => &training.epochs,
+        Trainer::Program(program) => &program.description.epochs,
+        Trainer::Replay(ReplaySettings::Given(given)) => &given.epochs,
+        Trainer::Replay(ReplaySettings::Recorded { .. }) => {
+            return Err("the epochs of recorded trials are what they were");
+        }
+    };
+    match epochs {
+        Setting::Fixed(epochs) => Ok(NonZeroU32::new(*epochs).unwrap_or(NonZeroU32::MIN)),
+        Setting::Searched(_) => Err("`epochs` is searched itself"),
+    }
+}
+
+/// Reads `pruner`, a word or a table; [`PrunerKind::None`] where it is not written.
+pub(super) fn read(
+    table: &Table<'_>,
+    trainer: &Trainer,
+    (sampler, is_asynchronous): (SamplerKind, bool),
+) -> Result<PrunerKind, Diagnostic> {
+    let Some(node) = table.get("pruner") else { return Ok(PrunerKind::None) };
+    let (written, settings) = if node.is_table() {
+        let settings = node.table("[search] pruner", "[search] pruner: ")?;
+        let written = settings.require("kind", "one of the pruners, as \"asha\"")?.word(PRUNERS)?;
+        settings.allow(keys(written), |_| None)?;
+        (written, Some(settings))
+    } else {
+        (node.word(PRUNERS)?, None)
+    };
+    if written == Written::None {
+        return Ok(PrunerKind::None);
+    }
+    let epochs_max = common_epochs(trainer).map_err(|reason| {
+        node.error(format!("a pruner compares trials after the same epochs, but {reason}"))
+            .with_note("write pruner = \"none\", or leave it out")
+    })?;
+    let is_known_to_keep_state = match trainer {
+        Trainer::Program(program) => program.description.knows_checkpoints(),
+        Trainer::Network { .. } | Trainer::Replay(_) => true,
+    };
+    if !is_known_to_keep_state && !is_asynchronous {
+        let message = "a program that keeps no state begins anew each time that its trial goes on";
+        return Err(node.error(message).with_note(
+            "put ${checkpoint_dir} into `command` and keep the state there, or write asynchronous = true",
+        ));
+    }
+    let number = |key: &str, default: u32| -> Result<NonZeroU32, Diagnostic> {
+        let node = settings.as_ref().and_then(|settings| settings.get(key));
+        let written = node.map(|node| node.whole(1, COUNT_MAX)).transpose()?;
+        let number = written.map_or(default, |number| number as u32);
+        Ok(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
+    };
+    let spacing = |first: u32, eta: u32| -> Result<RungSpacing, Diagnostic> {
+        if let Some(eta) = settings.as_ref().and_then(|settings| settings.get("eta")) {
+            eta.whole(2, COUNT_MAX)?;
+        }
+        Ok(RungSpacing { min_epochs: number("min_epochs", first)?, eta: number("eta", eta)? })
+    };
+    let pruner = match written {
+        Written::None => PrunerKind::None,
+        Written::Asha => PrunerKind::Asha(spacing(2, 3)?),
+        Written::Hyperband => PrunerKind::Hyperband { spacing: spacing(1, 3)?, epochs_max },
+        Written::Median => PrunerKind::Median { spacing: spacing(2, 2)?, results_min: number("results_min", 5)? },
+        Written::TopK => PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler))? },
+    };
+    match first_rung(pruner) {
+        Some(rung) if rung >= epochs_max => {
+            let message = format!("trials would pause after epoch {rung}, and have {epochs_max}: none would be stopped");
+            Err(node.error(message).with_note("write a smaller first rung, or leave `pruner` out"))
+        }
+        _ => Ok(pruner),
+    }
+}
+
+/// The epoch after which trials pause first.
+fn first_rung(pruner: PrunerKind) -> Option<NonZeroU32> {
+    match pruner {
+        PrunerKind::None => None,
+        PrunerKind::Asha(spacing) | PrunerKind::Hyperband { spacing, .. } | PrunerKind::Median { spacing, .. } => {
+            Some(spacing.min_epochs)
+        }
+        PrunerKind::TopK { rung, .. } => Some(rung),
+    }
+}
+
+/// As many as were tried in the study that the pruner is from: a share of 15 %.
+fn top_k_default(sampler: SamplerKind) -> u32 {
+    sampler.wanted().map_or(10, |trials| (trials * 15).div_ceil(100))
+}

@@ -1,0 +1,141 @@
+//! The search that a study asks for.
+
+use std::fmt::Write as _;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
+
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::Part;
+use broadsweep_common::ids::Digest;
+use broadsweep_search::virtual_time::LAG_DRAWS;
+use broadsweep_search::{
+    Decision, Knowledge, Origin, PlannedCosts, PrunerKind, Pruned, Sampled, SamplerKind, Search, VirtualTime,
+};
+
+use super::pruner::common_epochs;
+use super::{Diagnostic, Order, SearchSettings, Study};
+
+/// The epochs that all trials of a study with a pruner have, and one cost of each.
+struct CommonEpochs(NonZeroU32);
+
+impl PlannedCosts for CommonEpochs {
+    fn epochs(&self, _: &Configuration) -> NonZeroU32 {
+        self.0
+    }
+
+    fn cost(&self, _: &Configuration, epochs: Range<u32>) -> NonZeroU64 {
+        NonZeroU64::new(u64::from(epochs.end.saturating_sub(epochs.start))).unwrap_or(NonZeroU64::MIN)
+    }
+}
+
+impl Study {
+    /// Whether what is tried depends on results. Otherwise all of it is decided before anything is trained.
+    #[must_use]
+    pub fn sees_results(&self) -> bool {
+        self.search.sampler.learns() || self.search.pruner != PrunerKind::None
+    }
+
+    /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then
+    /// what the sampler picks.
+    #[must_use]
+    pub fn search(&self) -> Box<dyn Search> {
+        match (self.search.pruner, common_epochs(&self.trainer)) {
+            (PrunerKind::None, _) | (_, Err(_)) => Box::new(self.sampled()),
+            (pruner, Ok(epochs)) => {
+                let SearchSettings { sampler, space, .. } = &self.search;
+                let (sampler, objective) = (sampler.sampler(self.seed, space), self.objectives().first().clone());
+                let costs = Box::new(CommonEpochs(epochs));
+                Box::new(Pruned::new(self.control.clone(), sampler, pruner.pruner(), objective, costs))
+            }
+        }
+    }
+
+    /// The same, without a pruner.
+    fn sampled(&self) -> Sampled {
+        let SearchSettings { sampler, space, .. } = &self.search;
+        Sampled::new(self.control.clone(), sampler.sampler(self.seed, space), self.objectives().first().clone())
+    }
+
+    /// The digest of what is searched and how: a run goes on only with the search that it began with.
+    #[must_use]
+    pub fn search_digest(&self) -> Digest {
+        // What these types print tells their values apart, and they hold nothing but values.
+        let SearchSettings { sampler, pruner, order, select, objectives, watched: _, measures, space } = &self.search;
+        let told = (sampler, select, space, &self.control);
+        let mut told = format!("{told:?}");
+        // Told only where `select` does not say it, so that runs from before there were any go on.
+        if *objectives != select.objective().into() {
+            let _ = write!(told, "{objectives:?}");
+        }
+        if measures.iter().any(|reported| !reported.measure.is_of_values()) {
+            // By what they are called: the numbers of classes are known once there is data.
+            let names: Vec<_> = measures.iter().map(|reported| reported.metric(Part::Train).as_str()).collect();
+            let _ = write!(told, "{names:?}");
+        }
+        if self.sees_results() {
+            // Of a search that sees nothing, it changes nothing.
+            let _ = write!(told, "{pruner:?}{order:?}");
+        }
+        Digest::of(told.as_bytes())
+    }
+
+    /// How many trials the search starts at most.
+    #[must_use]
+    pub fn trials_max(&self) -> u64 {
+        let sampled = self.search.sampler.trials_max(&self.search.space);
+        sampled.saturating_add(u64::from(self.control.is_some()))
+    }
+
+    /// All that the search starts before any result is seen, in order, each with where it is from: nothing, if it sees
+    /// results.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if a random search did not find so many different configurations.
+    pub fn drawn(&self) -> Result<Vec<(Configuration, Origin)>, Diagnostic> {
+        let (mut drawn, mut search) = (Vec::new(), self.sampled());
+        if self.sees_results() {
+            return Ok(drawn);
+        }
+        while let Decision::Start { configuration, origin, .. } = search.next(VirtualTime::default(), &[], &()) {
+            drawn.push((configuration, origin));
+        }
+        let picked = drawn.iter().filter(|(_, origin)| *origin != Origin::Control).count();
+        // One that the control takes the place of was drawn, too.
+        let picked = picked + usize::from(search.has_picked_control());
+        if self.search.sampler.wanted().is_some_and(|wanted| picked < wanted as usize) {
+            let message = format!("only {picked} different configurations were drawn; ask for fewer");
+            return Err(self.at("search.trials", message));
+        }
+        Ok(drawn)
+    }
+
+    /// The control, and random configurations of the space: what trials of a search that sees results may be.
+    #[must_use]
+    pub fn examples(&self) -> Vec<Configuration> {
+        let mut sampler = SamplerKind::Random { trials: LAG_DRAWS as u32 }.sampler(self.seed, &self.search.space);
+        let drawn = (0..LAG_DRAWS).map_while(|decision| {
+            let (configuration, _) = sampler.next(Knowledge { decision, ..Knowledge::default() })?;
+            Some(configuration)
+        });
+        self.control.clone().into_iter().chain(drawn).collect()
+    }
+
+    /// The epochs of a trial up to where it pauses first, of so many that it has.
+    #[must_use]
+    pub fn first_segment(&self, epochs: NonZeroU32) -> NonZeroU32 {
+        match self.search.pruner {
+            PrunerKind::None => epochs,
+            PrunerKind::Asha(spacing) | PrunerKind::Hyperband { spacing, .. } | PrunerKind::Median { spacing, .. } => {
+                spacing.min_epochs.min(epochs)
+            }
+            PrunerKind::TopK { rung, .. } => rung.min(epochs),
+        }
+    }
+
+    /// How many segments of trials are under way at a time, if the search sees results.
+    #[must_use]
+    pub fn parallel(&self) -> Option<u32> {
+        let Order { parallel, .. } = self.search.order;
+        self.sees_results().then_some(parallel.get())
+    }
+}
