@@ -7,9 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::lab::{Lab, tiny_with};
 use crate::outcome::Outcome;
-use crate::process::{Ended, Process};
+use crate::process::{Ended, Process, signal_to};
 
 /// Epochs that [`small`] takes in all: five trials of six.
 pub const EPOCHS: usize = 30;
@@ -129,5 +131,13 @@ impl Dice {
             _ => driver.until_lines("epoch done", self.roll(0..epochs)),
         }
         thread::sleep(Duration::from_micros(self.roll(0..20_000) as u64));
+    }
+}
+
+/// Ends one of the driver's local executors, if there is one at this moment.
+pub fn kill_a_child(dice: &mut Dice, driver: &Process) {
+    let children = driver.children();
+    if !children.is_empty() {
+        signal_to(children[dice.roll(0..children.len())], Signal::KILL);
     }
 }

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use broadsweep_tests::chaos::{AttemptRow, Dice, EPOCHS, attempts, ended_so, recovered, small, undisturbed};
+use broadsweep_tests::chaos::{
+    AttemptRow, Dice, EPOCHS, attempts, ended_so, kill_a_child, recovered, small, undisturbed,
+};
 use broadsweep_tests::lab::Lab;
-use broadsweep_tests::process::{Ended, Process, signal_to};
-use rustix::process::Signal;
+use broadsweep_tests::process::Ended;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 /// Runs of each kind of cluster whose driver is killed.
@@ -65,14 +66,6 @@ fn a_run_whose_driver_is_killed_is_resumed_on_its_nodes_without_an_epoch_trained
         let (out, mut dice) = (format!("run-{seed}"), Dice::new(seed));
         let (ended, said) = drive_over_kills(&lab, &mut dice, &out, &["--nodes", &list]);
         assert_nothing_is_repeated(&format!("seed {seed}"), &ended, &lab, &out, &said);
-    }
-}
-
-/// Ends one of the driver's local executors, if there is one at this moment.
-fn kill_a_child(dice: &mut Dice, driver: &Process) {
-    let children = driver.children();
-    if !children.is_empty() {
-        signal_to(children[dice.roll(0..children.len())], Signal::KILL);
     }
 }
 

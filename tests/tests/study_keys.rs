@@ -153,6 +153,11 @@ fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
         "direction" => format!("{SEARCH}objective = 'validation_error'\n"),
         _ => SEARCH.to_owned(),
     });
+    assert_told("`[search] pruner`", "search.pruner", |key| match key {
+        "results_min" => "kind = 'median'\n".to_owned(),
+        "epochs" | "k" => "kind = 'top_k'\n".to_owned(),
+        _ => "kind = 'asha'\n".to_owned(),
+    });
     for (title, table) in [("`[scheduling]`", "scheduling"), ("`[checkpoints]`", "checkpoints")] {
         assert_told(title, table, |_| String::new());
     }

@@ -8,6 +8,7 @@ use broadsweep_common::configuration::Value;
 use broadsweep_common::dataset::{Dataset, Element, Header, Part, TargetKind};
 use broadsweep_executor::machine;
 use broadsweep_nn::Kernel;
+use broadsweep_search::PrunerKind;
 use clap::Args;
 
 use super::Failure;
@@ -34,8 +35,12 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let job = load(&args.study, &args.changes, &Destination::Temporary)?;
-    print(describe(&job))?;
+    let mut job = load(&args.study, &args.changes, &Destination::Temporary)?;
+    let searched = describe_search(&job)?;
+    print(describe(&job, searched.as_ref()))?;
+    if let Some(searched) = searched {
+        job.trials = searched.examples;
+    }
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(job)?,
         Trainer::Replay(_) => describe_waits(&job.trials),
@@ -45,10 +50,41 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A search that sees results: what its trials may be, and how many it starts.
+struct Searched {
+    /// As many as it starts at most, at least as random configurations go.
+    examples: Vec<TrialPlan>,
+    trials: u64,
+    /// How it is asked.
+    order: String,
+}
+
+/// Of a search that sees results, what nobody can know before is told by random configurations of its space.
+fn describe_search(job: &Job) -> Result<Option<Searched>, Failure> {
+    let Some(record) = job.study.search_record() else { return Ok(None) };
+    let (drawn, _) = job.planner().examples().map_err(Failure::wrong_use)?;
+    let trials = job.study.trials_max();
+    let wanted = usize::try_from(trials).unwrap_or(usize::MAX);
+    let examples = drawn.iter().cycle().take(if drawn.is_empty() { 0 } else { wanted }).cloned().collect();
+    let pruner = if job.study.search.pruner == PrunerKind::None {
+        String::new()
+    } else {
+        format!(", {} stops the worse of them early", record.pruner)
+    };
+    let order = if record.is_asynchronous {
+        "as results come: another run may decide otherwise".to_owned()
+    } else {
+        "the same on any cluster".to_owned()
+    };
+    let order = format!("{} at a time{pruner}; decided {order}", record.parallel);
+    Ok(Some(Searched { examples, trials, order }))
+}
+
 /// What the study is, in a few lines.
-fn describe(job: &Job) -> String {
-    let trials = &job.trials;
+fn describe(job: &Job, searched: Option<&Searched>) -> String {
+    let trials = searched.map_or(job.trials.len() as u64, |searched| searched.trials);
     let sampler = job.study.search.sampler.word();
+    let order = searched.map(|searched| format!("\n  search       {}", searched.order)).unwrap_or_default();
     let control = match &job.study.control {
         Some(control) => format!("\n  control      {control}"),
         None => String::new(),
@@ -68,9 +104,9 @@ fn describe(job: &Job) -> String {
     format!(
         "{name}: {count} ({sampler})\n\
          \x20 data         {data}\n\
-         \x20 broadcast    {broadcast} to each node, once{control}\n",
+         \x20 broadcast    {broadcast} to each node, once{control}{order}\n",
         name = job.study.name,
-        count = counted(trials.len() as u64, "trial"),
+        count = counted(trials, "trial"),
         broadcast = bytes_text(job.data.manifest.bytes()),
     )
 }

@@ -111,7 +111,9 @@ fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
     if job.study.sees_results() {
         let (_, refused) = job.planner().examples().map_err(Failure::wrong_use)?;
         if let Some(refused) = refused {
-            say(format_args!("note: some configurations of the space cannot be trained, and are given up: {refused}"));
+            say(format_args!(
+                "note: some configurations of the space cannot be trained, and are given up: {refused}"
+            ));
         }
     }
     Ok(job)

@@ -163,6 +163,7 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     let destination = destination(args).map_err(Failure::wrong_use)?;
     let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")), &destination)?;
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
+    series.check_parallel(&job.study).map_err(|error| Failure::wrong_use(*error))?;
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
         let folder = RunFolder::open_with(path, SERIES).map_err(Failure::of_folder)?;

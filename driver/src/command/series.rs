@@ -15,12 +15,13 @@ use super::sizes::Sizes;
 use crate::cluster::local::{EXECUTORS_MAX, LocalShape};
 use crate::cluster::roster::{Introduction, LocalCrew, Roster};
 use crate::path_text;
+use crate::records::searched::SearchRecord;
 use crate::results::comparison::{FirstContact, Member};
 use crate::results::folder::{RunFolder, is_held};
 use crate::results::show::counted;
 use crate::results::spread::Sameness;
 use crate::run::read;
-use crate::study;
+use crate::study::{self, Diagnostic, Study};
 
 /// What the folder says of the comparison.
 pub(super) const SERIES: &str = "series.json";
@@ -169,6 +170,23 @@ impl Series {
     /// The largest cluster.
     pub(super) fn largest(&self) -> u32 {
         self.sizes.last().copied().unwrap_or(1)
+    }
+
+    /// Refuses a search that keeps fewer slots busy than the largest size has: it would be no faster there.
+    pub(super) fn check_parallel(&self, study: &Study) -> Result<(), Box<Diagnostic>> {
+        let Some(SearchRecord { parallel, .. }) = study.search_record() else { return Ok(()) };
+        let slots_of_each = match self.crew {
+            SeriesCrew::Local { slots, .. } => slots,
+            SeriesCrew::Nodes(_) => 1, // at least
+        };
+        let slots = self.largest().saturating_mul(slots_of_each);
+        if parallel >= slots {
+            return Ok(());
+        }
+        let (largest, all) = (counted(self.largest().into(), "executor"), counted(slots.into(), "slot"));
+        let message = format!("`parallel` is {parallel}, and {largest} have {all}: the rest would be idle");
+        let error = study.at("search.parallel", message);
+        Err(Box::new(error.with_note(format!("write parallel = {slots} in [search], for all sizes"))))
     }
 
     /// The first `size` executors.

@@ -17,6 +17,8 @@ pub(super) struct Calendar {
     answering: Vec<(u64, u64)>,
     first_launch: u64,
     last_end: u64,
+    /// Until then, a search that saw results decided what to train; 0 of others.
+    decided_until: u64,
     /// Every moment at which any of that changes.
     cuts: Vec<u64>,
 }
@@ -79,10 +81,11 @@ impl Calendar {
         let stays = run.standings.iter().map(|standings| StandingHistory::of(standings, wall_us));
         let answering = merged(stays.flat_map(|stay| answers(&stay, wall_us)).collect());
         let ends = |spans: &[(u64, u64)]| spans.iter().flat_map(|&(start, end)| [start, end]).collect::<Vec<_>>();
-        let mut cuts = [ends(&waiting), ends(&answering), vec![first_launch, last_end]].concat();
+        let decided_until = decided_until(run).min(wall_us);
+        let mut cuts = [ends(&waiting), ends(&answering), vec![first_launch, last_end, decided_until]].concat();
         cuts.sort_unstable();
         cuts.dedup();
-        Self { waiting, answering, first_launch, last_end, cuts }
+        Self { waiting, answering, first_launch, last_end, decided_until, cuts }
     }
 
     /// From the start to the first launch, and from the last end to the end.
@@ -117,6 +120,7 @@ impl Calendar {
             Standing::Ready { .. } if now < self.first_launch && holds(&self.answering, now) => Line::Broadcast,
             Standing::Ready { .. } if now < self.first_launch => Line::StartUp,
             Standing::Ready { .. } if holds(&self.waiting, now) => Line::Waiting,
+            Standing::Ready { .. } if now < self.decided_until => Line::Order,
             Standing::Ready { .. } => Line::Tail,
         }
     }
@@ -133,7 +137,15 @@ fn answers(stay: &StandingHistory, wall_us: u64) -> Vec<(u64, u64)> {
     spans.map(|((start, _), end)| (*start, end)).collect()
 }
 
-/// When each task waited: it was there, had no verdict, and no attempt of it ran. So did a trial between two segments.
+/// The last launch of a training that was decided while others were under way.
+fn decided_until(run: &RunRecord) -> u64 {
+    let trains = |attempt: &&AttemptRecord| run.trained_by(attempt.attempt.task).is_some();
+    let starts = run.attempts.iter().filter(trains).map(|attempt| microseconds(attempt.started_s));
+    if run.search.is_some() { starts.max().unwrap_or_default() } else { 0 }
+}
+
+/// When each task waited: it was there, had no verdict, and no attempt of it ran. So did a trial between two segments;
+/// where the search saw results, nobody had decided on it yet, or that it goes on.
 fn waits(run: &RunRecord, wall_us: u64) -> Vec<(u64, u64)> {
     let (mut trainings, mut others) = (Vec::with_capacity(run.attempts.len()), Vec::new());
     for attempt in &run.attempts {
@@ -152,7 +164,16 @@ fn waits(run: &RunRecord, wall_us: u64) -> Vec<(u64, u64)> {
         let is_open = trial.outcome == TrialOutcome::NotRun;
         let over = if is_open { wall_us } else { microseconds(trial.ended_s).min(wall_us) };
         searched = searched.max(over);
-        wait(&mut waits, attempts.iter().map(|(_, attempt)| *attempt), 0, over, wall_us);
+        if run.search.is_none() {
+            wait(&mut waits, attempts.iter().map(|(_, attempt)| *attempt), 0, over, wall_us);
+            continue;
+        }
+        for tries in attempts.chunk_by(|(_, one), (_, other)| one.attempt.task == other.attempt.task) {
+            let tries = || tries.iter().map(|(_, attempt)| *attempt);
+            let launched = tries().map(|attempt| microseconds(attempt.started_s)).min().unwrap_or(over);
+            let ended = tries().map(|attempt| end_of(attempt, wall_us)).max().unwrap_or(over);
+            wait(&mut waits, tries(), launched, ended, wall_us);
+        }
     }
     // The measurements: planned once all trials were over.
     for attempts in others.chunk_by(|one, other| one.attempt.task == other.attempt.task) {

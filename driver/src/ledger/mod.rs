@@ -42,6 +42,8 @@ pub enum Line {
     /// The slot was free while a task waited; and inside of attempts what their executor did not measure as work:
     /// launches, checkpoints, messages.
     Waiting,
+    /// The slot was free, and the search decided nothing more before another trial had gone on.
+    Order,
     /// Work that was thrown away, with all that its attempt took; and slots of an executor that was gone.
     Lost,
     /// What work took longer than at the pace of the other executors, on one that is slow; and attempts there that
@@ -53,8 +55,16 @@ pub enum Line {
 
 impl Line {
     /// All lines, in the order in which they are shown.
-    pub const ALL: [Self; 7] =
-        [Self::Training, Self::Broadcast, Self::StartUp, Self::Waiting, Self::Lost, Self::Slow, Self::Tail];
+    pub const ALL: [Self; 8] = [
+        Self::Training,
+        Self::Broadcast,
+        Self::StartUp,
+        Self::Waiting,
+        Self::Order,
+        Self::Lost,
+        Self::Slow,
+        Self::Tail,
+    ];
 
     /// What it is called.
     #[must_use]
@@ -64,6 +74,7 @@ impl Line {
             Self::Broadcast => "broadcast",
             Self::StartUp => "start-up",
             Self::Waiting => "waiting",
+            Self::Order => "waiting for order",
             Self::Lost => "lost attempts",
             Self::Slow => "slow nodes",
             Self::Tail => "tail idle",
@@ -78,6 +89,7 @@ impl Line {
             Self::Broadcast => "broadcast_s",
             Self::StartUp => "start_up_s",
             Self::Waiting => "waiting_s",
+            Self::Order => "order_s",
             Self::Lost => "lost_s",
             Self::Slow => "slow_s",
             Self::Tail => "tail_s",

@@ -1,11 +1,13 @@
 //! The ledger in sentences: what cost how much, and what would help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use broadsweep_common::ids::{AttemptId, TrialId};
 
 use crate::records::attempt::AttemptRecord;
 use crate::records::run::{RunRecord, TrialRecord};
 
-use super::{Ledger, Line, Lines};
+use super::{Ledger, Line, Lines, microseconds};
 
 /// A line that cost less of the whole is not worth a sentence of its own.
 const SHARE_MIN: f64 = 0.02;
@@ -77,10 +79,52 @@ fn reason(ledger: &Ledger, run: &RunRecord, line: Line) -> (String, String) {
             format!("launches, checkpoints and messages took {} an attempt", seconds(ledger.overhead_us())),
             "trials of more work, or fewer epochs with checkpoints, have less of it".to_owned(),
         ),
+        Line::Order => order_words(ledger, run),
         Line::Lost => (lost_words(run), "an attempt that has a checkpoint loses less".to_owned()),
         Line::Slow => (slow_words(ledger, run), "find out what slows it down, or leave it out".to_owned()),
         Line::Tail => (tail_words(run), "shorter trials, or fewer slots, leave less of it".to_owned()),
     }
+}
+
+/// Which trial a search in order waited for longest, and how it waits less.
+fn order_words(ledger: &Ledger, run: &RunRecord) -> (String, String) {
+    let parallel = run.search.as_ref().map_or(0, |search| search.parallel);
+    let why = match blockers(run, ledger.slots()).into_iter().max_by_key(|(_, us)| *us) {
+        Some((trial, us)) => format!("the search went on only after {trial}, for {} of it", seconds(us)),
+        None => "the search waited for results".to_owned(),
+    };
+    let help = if ledger.slots() > parallel {
+        format!("`parallel` is {parallel}: one of at least {} keeps all slots busy", ledger.slots())
+    } else {
+        "a larger `parallel`, or costs that forecast better, leave less of it".to_owned()
+    };
+    (why, help)
+}
+
+/// For how long each trial was the earliest that was decided, of those under way while fewer than `slots` were.
+fn blockers(run: &RunRecord, slots: u32) -> BTreeMap<TrialId, u64> {
+    let mut changes = Vec::new();
+    for attempt in &run.attempts {
+        if run.trained_by(attempt.attempt.task).is_some() {
+            changes.push((microseconds(attempt.started_s), true, attempt.attempt));
+            changes.push((microseconds(attempt.ended_s), false, attempt.attempt));
+        }
+    }
+    changes.sort_unstable_by_key(|(at, begins, attempt)| (*at, *begins, *attempt));
+    let (mut running, mut blocked, mut now) = (BTreeSet::new(), BTreeMap::new(), 0);
+    for (at, begins, attempt) in changes {
+        let earliest = running.first().and_then(|first: &AttemptId| run.trained_by(first.task));
+        if let Some(trial) = earliest.filter(|_| running.len() < slots as usize) {
+            *blocked.entry(trial.trial).or_default() += at - now;
+        }
+        now = at;
+        if begins {
+            running.insert(attempt)
+        } else {
+            running.remove(&attempt)
+        };
+    }
+    blocked
 }
 
 fn lost_words(run: &RunRecord) -> String {

@@ -6,6 +6,7 @@
 //! | [`curves`] | what a trial reported, epoch by epoch |
 //! | [`attempt`] | one attempt: where it ran, and how it ended |
 //! | [`difference`] | where two executors told different numbers |
+//! | [`searched`] | how a search was asked that saw results |
 //! | [`standing`] | how an executor stood |
 //!
 //! Nothing here decides anything about a run.
@@ -14,4 +15,5 @@ pub mod attempt;
 pub mod curves;
 pub mod difference;
 pub mod run;
+pub mod searched;
 pub mod standing;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::AttemptRecord;
 use super::curves::Curves;
 use super::difference::{DifferenceRecord, Odd};
+use super::searched::SearchRecord;
 use super::standing::StandingSince;
 
 /// One trial: its configuration, what it reported, and what it took.
@@ -129,6 +130,8 @@ pub struct RunRecord {
     pub seed: u64,
     /// What trials are ranked by.
     pub objectives: Objectives,
+    /// The search, if it saw results; `None` if all was decided before anything was trained.
+    pub search: Option<SearchRecord>,
     /// The learning rates of a network's trials, ascending, where no trial has a result: what to try follows from them.
     pub learning_rates: Vec<f64>,
     /// What the data calls its classes, as far as that is known.

@@ -132,6 +132,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         details: Vec::new(),
         learning_rates: Vec::new(),
         class_names: Vec::new(),
+        search: None,
         objectives: Select::Validation.objective().into(),
         loss: Loss::CrossEntropy,
         kernel: "avx2".to_owned(),

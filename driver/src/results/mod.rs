@@ -14,6 +14,7 @@
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | `guess` | what a constant guess gets, and what a class is called |
 //! | `advice` | what to try when no trial has a usable result |
+//! | `order` | whether another cluster would decide the same |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | `fit` | its parameters, where it has little room |
 //! | [`remarks`] | what there is to say about a run, in sentences |
@@ -33,6 +34,7 @@ mod fit;
 pub mod folder;
 pub(crate) mod guess;
 pub(crate) mod measured;
+mod order;
 pub mod progress;
 pub mod remarks;
 pub mod rows;

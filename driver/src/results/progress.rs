@@ -43,6 +43,8 @@ pub struct RunState {
     pub attempts_failed: u32,
     /// The time that is left, if anybody can know.
     pub left: Option<Duration>,
+    /// Slots that have nothing to do before a trial has gone on, and which.
+    pub idle: Option<(u32, TrialId)>,
 }
 
 enum Surface {
@@ -198,7 +200,7 @@ impl Progress {
 
     /// `, 4 running, 2 min 10 s left, 1 attempt lost`: the usual first, so that it fits a narrow terminal.
     fn state_text(&self) -> String {
-        let RunState { running, attempts_lost, attempts_failed, left } = self.state;
+        let RunState { running, attempts_lost, attempts_failed, left, idle } = self.state;
         let is_over = self.ended >= self.trials;
         let mut parts = Vec::new();
         if running > 0 && !is_over {
@@ -206,6 +208,9 @@ impl Progress {
         }
         if !is_over && let Some(left) = left.filter(|left| *left > Duration::ZERO) {
             parts.push(format!(", {} left", duration_text(left)));
+        }
+        if !is_over && let Some((slots, trial)) = idle {
+            parts.push(format!(", {} idle until {trial} goes on", counted(slots.into(), "slot")));
         }
         for (count, how) in [(attempts_lost, "lost"), (attempts_failed, "failed")] {
             if count > 0 {

@@ -41,7 +41,7 @@ fn units(units: i64) -> Configuration {
 }
 
 fn state() -> RunState {
-    RunState { running: 4, attempts_lost: 1, attempts_failed: 2, left: Some(Duration::from_secs(130)) }
+    RunState { running: 4, attempts_lost: 1, attempts_failed: 2, left: Some(Duration::from_secs(130)), idle: None }
 }
 
 #[test]
@@ -61,6 +61,19 @@ fn every_stage_is_told() {
         "1/2 trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed; best so far: 2.31 % (trial 0: fc1=64)",
         "executor 1 is lost",
         "2/2 trials, 1 attempt lost, 2 attempts failed; best so far: 2.31 % (trial 0: fc1=64)",
+    ];
+    assert_eq!(sink.lines(), expected);
+}
+
+#[test]
+fn slots_that_wait_for_a_trial_are_told_with_the_trial() {
+    let (mut progress, sink) = in_lines(2);
+    progress.tick(RunState { running: 1, idle: Some((3, TrialId(7))), ..RunState::default() });
+    progress.tick(RunState { running: 1, idle: Some((1, TrialId(7))), ..RunState::default() });
+    progress.trial_ended(TrialId(0), &units(64), None);
+    let expected = [
+        "0/2 trials, 1 running, 3 slots idle until trial 7 goes on",
+        "1/2 trials, 1 running, 1 slot idle until trial 7 goes on",
     ];
     assert_eq!(sink.lines(), expected);
 }

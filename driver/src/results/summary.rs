@@ -12,6 +12,7 @@ use super::measured::is_usual;
 use crate::ledger::{Account, Ledger, Line, Lines};
 use crate::records::difference::{DifferenceRecord, Odd};
 use crate::records::run::{RunRecord, Stage, TrialRecord};
+use crate::records::searched::SearchRecord;
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -37,6 +38,8 @@ struct Summary<'a> {
     suspect: bool,
     differences: Vec<DifferenceSummary<'a>>,
     wall_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<SearchSummary>,
     best: Option<TrialSummary<'a>>,
     control: Option<TrialSummary<'a>>,
     error_reduction: Option<f64>,
@@ -87,6 +90,7 @@ struct TrialCounts {
     finished: usize,
     failed: usize,
     diverged: usize,
+    paused: usize,
     not_run: usize,
 }
 
@@ -194,6 +198,7 @@ pub fn summary_json(run: &RunRecord) -> String {
             finished: counts.finished,
             failed: counts.failed,
             diverged: counts.diverged,
+            paused: counts.paused,
             not_run: counts.not_run,
         },
         attempts: run.attempts.len() as u64,
@@ -202,6 +207,7 @@ pub fn summary_json(run: &RunRecord) -> String {
         suspect: run.is_suspect(),
         differences: run.differences.iter().map(|difference| difference_summary(run, difference)).collect(),
         wall_s: run.wall_s,
+        search: run.search.as_ref().map(|search| search_summary(run, search)),
         best: run.best().map(trial_summary),
         control: run.control_trial().map(trial_summary),
         error_reduction: run.error_reduction(),
@@ -217,6 +223,29 @@ pub fn summary_json(run: &RunRecord) -> String {
         results_sha256: results_sha256(&run.trials),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
+}
+
+/// A search that saw results, and whether another cluster would decide the same.
+#[derive(Serialize)]
+struct SearchSummary {
+    sampler: &'static str,
+    pruner: &'static str,
+    parallel: u32,
+    asynchronous: bool,
+    reproducible: bool,
+    /// Trials that were given up for what their executors did.
+    disturbed_by: Vec<u32>,
+}
+
+fn search_summary(run: &RunRecord, search: &SearchRecord) -> SearchSummary {
+    SearchSummary {
+        sampler: search.sampler,
+        pruner: search.pruner,
+        parallel: search.parallel,
+        asynchronous: search.is_asynchronous,
+        reproducible: run.is_reproducible().unwrap_or(true),
+        disturbed_by: run.disturbed_by().into_iter().map(|trial| trial.0).collect(),
+    }
 }
 
 /// Where two executors told different numbers, and which of them is wrong, if that is known.
@@ -309,7 +338,7 @@ mod tests {
             "slots": 4,
             "interrupted": true,
             "going_on": false,
-            "trials": { "planned": 5, "finished": 2, "failed": 1, "diverged": 1, "not_run": 1 },
+            "trials": { "planned": 5, "finished": 2, "failed": 1, "diverged": 1, "paused": 0, "not_run": 1 },
             "attempts": 7,
             "attempts_by_end": { "completed": 4, "failed": 3 },
             "epochs_repeated": 0,
@@ -336,13 +365,13 @@ mod tests {
         let account = |name: &str, training_s: f64, waiting_s: f64, tail_s: f64| {
             json!({
                 "executor": name, "slots": 2, "slot_s": 25.0, "training_s": training_s, "broadcast_s": 0.25,
-                "start_up_s": 20.75, "waiting_s": waiting_s, "lost_s": 0.0, "slow_s": 0.0, "tail_s": tail_s,
+                "start_up_s": 20.75, "waiting_s": waiting_s, "order_s": 0.0, "lost_s": 0.0, "slow_s": 0.0, "tail_s": tail_s,
                 "slowness": null
             })
         };
         let expected = json!({
             "slots": 4, "slot_s": 50.0, "training_s": 1.75, "broadcast_s": 0.5, "start_up_s": 41.5, "waiting_s": 0.25,
-            "lost_s": 0.0, "slow_s": 0.0, "tail_s": 6.0, "utilisation": 0.035,
+            "order_s": 0.0, "lost_s": 0.0, "slow_s": 0.0, "tail_s": 6.0, "utilisation": 0.035,
             "by_executor": [account("127.0.0.1:7070", 1.75, 0.25, 2.0), account("127.0.0.1:7071", 0.0, 0.0, 4.0)],
         });
         assert_eq!(ledger, &expected);

@@ -8,8 +8,8 @@ use broadsweep_common::ids::{AttemptId, Digest, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::{Replicate, TaskKind};
 use broadsweep_scheduler::Moment;
-use broadsweep_search::ranking::{Objectives, Ranking, Values};
 use broadsweep_search::VirtualTime;
+use broadsweep_search::ranking::{Objectives, Ranking, Values};
 use bytes::Bytes;
 
 use super::record::{Begun, Difference, Finish, Row, SafeCheckpoint};

@@ -40,8 +40,7 @@ impl<'a> OngoingSearch<'a> {
     #[must_use]
     pub fn of(study: &Study, planner: Planner<'a>) -> Option<Self> {
         let Order { parallel, is_asynchronous } = study.search.order;
-        let clock =
-            if is_asynchronous { SearchClock::Arrivals } else { SearchClock::Virtual { lag: planner.lag() } };
+        let clock = if is_asynchronous { SearchClock::Arrivals } else { SearchClock::Virtual { lag: planner.lag() } };
         let timeline = || Timeline::new(clock, parallel, Box::new(planner));
         study.sees_results().then(|| Self { timeline: timeline(), search: study.search() })
     }

@@ -22,7 +22,7 @@
 //! | `reports` | what each report does |
 //! | `arrivals` | what each fetched blob does |
 //! | `commands` | what each command of the scheduler does |
-//! | `left` | the time that is left, now and then |
+//! | `showing`, `left` | what people see of how far the run is, and of the time that is left |
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
 //! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
@@ -57,6 +57,7 @@ mod read;
 mod record;
 mod reports;
 mod retell;
+mod showing;
 mod steps;
 mod task;
 mod telling;
@@ -72,11 +73,11 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cluster::{Cluster, Member, Newcomer, Order, Payload, Traffic};
+use crate::cluster::{Cluster, Member, Newcomer, Order, Payload};
 use crate::plan::Planner;
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::records::standing::Standing;
-use crate::results::progress::{Progress, RunState};
+use crate::results::progress::Progress;
 use crate::study::{CheckpointSettings, Study};
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
 
@@ -88,8 +89,8 @@ use left::TimeLeft;
 use mailbox::Mailboxes;
 use record::Record;
 
-pub use deciding::OngoingSearch;
 pub use chronicle::{Chronicle, ChronicleError, Start};
+pub use deciding::OngoingSearch;
 pub use error::RunError;
 pub use read::{ReadError, Reading, read, read_from};
 
@@ -158,6 +159,8 @@ pub struct Run<'a> {
     effects: Effects,
     /// Whether the search was told of something since it was asked.
     is_told: bool,
+    /// Slots of which people were told that some are idle for the order's sake.
+    slots_told: u32,
     /// Whether the run is to end early.
     stopping: bool,
     broken: Option<RunError>,
@@ -212,6 +215,7 @@ impl<'a> Run<'a> {
             name_lists: BTreeMap::new(),
             effects: Effects::default(),
             is_told: false,
+            slots_told: 0,
             stopping: false,
             broken: None,
             broadcast_s: 0.0,
@@ -382,24 +386,6 @@ impl<'a> Run<'a> {
     /// The run's time: what passed under earlier drivers, and since this one began.
     fn now(&self) -> Moment {
         self.before.after(self.started.elapsed())
-    }
-
-    fn show(&mut self) {
-        let (answered, ready, nodes) = self.executors.counts();
-        if answered == 0 {
-            self.progress.connecting(answered, nodes);
-        } else if ready == 0 {
-            let traffic = &self.payload.traffic;
-            let arrived = Traffic::read(&traffic.arrived);
-            let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
-            self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
-        } else {
-            let running =
-                self.executors.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
-            let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
-            let left = self.left.at(self.now(), &self.scheduler);
-            self.progress.tick(RunState { running, attempts_lost, attempts_failed, left });
-        }
     }
 
     /// Writes something down, and knows it.

@@ -52,6 +52,7 @@ impl Book {
             study: study.name.clone(),
             seed: study.seed,
             objectives: self.ranking.objectives().clone(),
+            search: study.search_record(),
             learning_rates: self.learning_rates(study),
             class_names: Vec::new(),
             loss: study.loss(),

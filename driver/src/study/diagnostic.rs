@@ -87,7 +87,7 @@ impl Source {
 impl Diagnostic {
     /// Adds a line that helps to mend it.
     #[must_use]
-    pub(super) fn with_note(mut self, note: impl AsRef<str>) -> Self {
+    pub(crate) fn with_note(mut self, note: impl AsRef<str>) -> Self {
         self.0.note = Some(shown(note.as_ref()));
         self
     }

@@ -109,7 +109,8 @@ pub(super) fn read(
     };
     match first_rung(pruner) {
         Some(rung) if rung >= epochs_max => {
-            let message = format!("trials would pause after epoch {rung}, and have {epochs_max}: none would be stopped");
+            let message =
+                format!("trials would pause after epoch {rung}, and have {epochs_max}: none would be stopped");
             Err(node.error(message).with_note("write a smaller first rung, or leave `pruner` out"))
         }
         _ => Ok(pruner),

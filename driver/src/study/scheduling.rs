@@ -74,4 +74,3 @@ fn factor(node: &Node<'_>) -> Result<f64, Diagnostic> {
     let expected = || node.refused(&format!("a number from {} to {}", range.start(), range.end()));
     given.filter(|factor| range.contains(factor)).ok_or_else(expected)
 }
-

@@ -9,11 +9,12 @@ use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::Digest;
 use broadsweep_search::virtual_time::LAG_DRAWS;
 use broadsweep_search::{
-    Decision, Knowledge, Origin, PlannedCosts, PrunerKind, Pruned, Sampled, SamplerKind, Search, VirtualTime,
+    Decision, Knowledge, Origin, PlannedCosts, Pruned, PrunerKind, Sampled, SamplerKind, Search, VirtualTime,
 };
 
 use super::pruner::common_epochs;
 use super::{Diagnostic, Order, SearchSettings, Study};
+use crate::records::searched::SearchRecord;
 
 /// The epochs that all trials of a study with a pruner have, and one cost of each.
 struct CommonEpochs(NonZeroU32);
@@ -125,17 +126,23 @@ impl Study {
     pub fn first_segment(&self, epochs: NonZeroU32) -> NonZeroU32 {
         match self.search.pruner {
             PrunerKind::None => epochs,
-            PrunerKind::Asha(spacing) | PrunerKind::Hyperband { spacing, .. } | PrunerKind::Median { spacing, .. } => {
-                spacing.min_epochs.min(epochs)
-            }
+            PrunerKind::Asha(spacing)
+            | PrunerKind::Hyperband { spacing, .. }
+            | PrunerKind::Median { spacing, .. } => spacing.min_epochs.min(epochs),
             PrunerKind::TopK { rung, .. } => rung.min(epochs),
         }
     }
 
-    /// How many segments of trials are under way at a time, if the search sees results.
+    /// How the search is asked, if it sees results.
     #[must_use]
-    pub fn parallel(&self) -> Option<u32> {
-        let Order { parallel, .. } = self.search.order;
-        self.sees_results().then_some(parallel.get())
+    pub fn search_record(&self) -> Option<SearchRecord> {
+        let SearchSettings { sampler, pruner, order: Order { parallel, is_asynchronous }, .. } = self.search;
+        self.sees_results().then(|| SearchRecord {
+            sampler: sampler.word(),
+            pruner: pruner.word(),
+            parallel: parallel.get(),
+            is_asynchronous,
+            is_deterministic: self.is_deterministic(),
+        })
     }
 }

@@ -99,6 +99,7 @@ fn colour(line: Line) -> &'static str {
         Line::Broadcast => "@series-2",
         Line::StartUp => "@series-4",
         Line::Waiting => "@series-1",
+        Line::Order => "@series-3",
         Line::Lost => "@bad",
         Line::Slow => "@series-5",
         Line::Tail => "@muted",

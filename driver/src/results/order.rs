@@ -1,0 +1,22 @@
+//! Whether a search that saw results would decide the same on another cluster, in a sentence.
+
+use crate::records::run::RunRecord;
+
+/// Why another run of the study may decide otherwise; nothing where it decides the same.
+pub(super) fn order_sentence(run: &RunRecord) -> Option<String> {
+    let search = run.search.as_ref()?;
+    let disturbed = run.disturbed_by();
+    let reason = if search.is_asynchronous {
+        "results counted in the order in which they came (asynchronous = true)".to_owned()
+    } else if !search.is_deterministic {
+        "the program may tell other numbers (write deterministic = true in [trainer] if it does not)".to_owned()
+    } else {
+        let first = disturbed.first()?;
+        let more = match disturbed.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{first}{more} had no result for what executors did")
+    };
+    Some(format!("another run of this study may decide otherwise: {reason}"))
+}

@@ -1,0 +1,46 @@
+//! What people see of how far a run is.
+
+use broadsweep_common::ids::TrialId;
+
+use super::Run;
+use crate::cluster::Traffic;
+use crate::results::progress::RunState;
+
+impl Run<'_> {
+    /// Shows how far the run is.
+    pub(super) fn show(&mut self) {
+        let (answered, ready, nodes) = self.executors.counts();
+        if answered == 0 {
+            self.progress.connecting(answered, nodes);
+        } else if ready == 0 {
+            let traffic = &self.payload.traffic;
+            let arrived = Traffic::read(&traffic.arrived);
+            let rate = (arrived as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
+            self.progress.broadcasting(ready, nodes, (Traffic::read(&traffic.sent), arrived, rate));
+        } else {
+            let running =
+                self.executors.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
+            let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
+            let left = self.left.at(self.now(), &self.scheduler);
+            let idle = self.idle_slots(running);
+            self.progress.tick(RunState { running, attempts_lost, attempts_failed, left, idle });
+        }
+    }
+
+    /// Slots that have nothing to do before more is reported of a trial, and of which, while so many attempts run.
+    fn idle_slots(&mut self, running: u32) -> Option<(u32, TrialId)> {
+        let timeline = &self.search.as_ref()?.timeline;
+        let slots = self.executors.ready().map(|executor| self.chronicle.book().slots_of(executor)).sum::<u32>();
+        let parallel = self.study.search.order.parallel.get();
+        let idle = timeline.idle_slots(slots).min(slots.saturating_sub(running));
+        let blocker = timeline.blocker().map(|segment| segment.replicate.trial);
+        if slots > parallel.max(self.slots_told) && !timeline.has_ended() {
+            self.slots_told = slots;
+            self.say(format!(
+                "there are {slots} slots, and `parallel` is {parallel}: the rest are idle; parallel = {slots} in \
+                 [search] uses all of them"
+            ));
+        }
+        blocker.filter(|_| idle > 0).map(|trial| (idle, trial))
+    }
+}

@@ -1,0 +1,121 @@
+//! Searches that see results, on clusters of real processes: the same decisions and results on any of them, whatever is
+//! killed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::path::PathBuf;
+
+use broadsweep_tests::chaos::{Dice, kill_a_child};
+use broadsweep_tests::lab::Lab;
+use broadsweep_tests::outcome::Outcome;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+/// Every sampler that learns, and every pruner.
+const SEARCHES: [(&str, &str); 7] = [
+    ("tpe", "none"),
+    ("gp", "none"),
+    ("random", "asha"),
+    ("tpe", "asha"),
+    ("sobol", "hyperband"),
+    ("random", "median"),
+    ("random", "top_k"),
+];
+/// Trials of each study, the control among them.
+const TRIALS: u64 = 21;
+
+/// A study of trials that wait for different times, and whose error is what they are told.
+fn study(lab: &Lab, (sampler, pruner): (&str, &str), more: &str) -> PathBuf {
+    let text = format!(
+        "name = 'searched'\nseed = 5\n[trainer]\nkind = 'replay'\nseconds = '$pause'\nepochs = 9\nerror = '$error'\n\
+         [search]\nsampler = '{sampler}'\ntrials = 20\npruner = '{pruner}'\nparallel = 4\n{more}\n[search.space]\n\
+         pause = {{ log_range = [0.0005, 0.008] }}\nerror = {{ range = [0.0, 1.0] }}\n\
+         [control]\npause = 0.001\nerror = 0.5\n[scheduling]\ncopies = false\nlosses_max = 1000\n"
+    );
+    lab.write("searched.toml", text)
+}
+
+fn epochs_trained(outcome: &Outcome) -> usize {
+    String::from_utf8(outcome.file("epochs.csv")).unwrap().lines().count() - 1
+}
+
+#[test]
+fn decisions_and_results_are_the_same_on_one_executor_on_two_and_on_five() {
+    let lab = Lab::new(PROGRAM);
+    for search in SEARCHES {
+        let study = study(&lab, search, "");
+        let outcomes = ["1", "2x1", "5x1"].map(|shape| {
+            let out = format!("{}-{}-{shape}", search.0, search.1);
+            lab.tuned(&study, &out, &["--local", shape])
+        });
+        for outcome in &outcomes {
+            assert_eq!(outcome.digest(), outcomes[0].digest(), "{search:?}");
+            assert_eq!(outcome.summary["search"]["reproducible"], true, "{search:?}");
+            assert_eq!(outcome.number("/trials/planned"), TRIALS, "{search:?}");
+        }
+        let (paused, epochs) = (outcomes[0].number("/trials/paused"), epochs_trained(&outcomes[0]));
+        if search.1 == "none" {
+            assert_eq!((paused, epochs), (0, TRIALS as usize * 9), "{search:?}");
+        } else {
+            assert!(paused > 0 && epochs < TRIALS as usize * 9, "{search:?}: {paused} paused, {epochs} epochs");
+        }
+    }
+}
+
+#[test]
+fn a_search_that_learns_is_asked_for_other_configurations_than_one_that_draws() {
+    let lab = Lab::new(PROGRAM);
+    let best = |sampler: &str| {
+        let outcome = lab.tuned(&study(&lab, (sampler, "none"), ""), sampler, &["--local", "2x1"]);
+        outcome.summary["best"]["validation_error"].as_f64().unwrap()
+    };
+    let [drawn, tpe, gp] = ["random", "tpe", "gp"].map(best);
+    assert!(tpe < drawn && gp < drawn, "tpe {tpe}, gp {gp}, random {drawn}");
+}
+
+#[test]
+fn decisions_are_the_same_when_drivers_and_executors_are_killed() {
+    let lab = Lab::new(PROGRAM);
+    for (search, seed) in SEARCHES.into_iter().zip(400..) {
+        let study = study(&lab, search, "");
+        let undisturbed = lab.tuned(&study, &format!("undisturbed-{seed}"), &["--local", "2x1"]);
+        let (out, mut dice) = (format!("run-{seed}"), Dice::new(seed));
+        let mut driver = lab.tune(&study, &out, &["--local", "2x1"]);
+        driver.until_file(&lab.path(&out).join("journal"));
+        for _ in 0..3 {
+            dice.let_run(&driver, 40);
+            kill_a_child(&mut dice, &driver);
+            driver.kill();
+            driver = lab.resume(&out, &[]);
+        }
+        let ended = driver.wait();
+        assert_eq!(ended.code, Some(0), "{search:?}: {}", ended.stderr);
+        assert_eq!(lab.outcome(&out).digest(), undisturbed.digest(), "{search:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn results_count_as_they_come_where_the_study_says_so() {
+    let lab = Lab::new(PROGRAM);
+    let study = study(&lab, ("tpe", "asha"), "asynchronous = true");
+    let ended = lab.tune(&study, "out", &["--local", "2x1"]).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("another run of this study may decide otherwise"), "{}", ended.stdout);
+    let outcome = lab.outcome("out");
+    assert_eq!(outcome.summary["search"]["reproducible"], false);
+    assert_eq!(outcome.number("/trials/planned"), TRIALS);
+}
+
+#[test]
+fn more_slots_than_the_order_uses_are_told_of() {
+    let lab = Lab::new(PROGRAM);
+    let study = study(&lab, ("tpe", "none"), "");
+    let ended = lab.tune(&study, "out", &["--local", "6x1"]).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("there are 6 slots, and `parallel` is 4"), "{}", ended.stderr);
+    let study = study.to_str().unwrap();
+    let refused =
+        lab.command(["scale", study, "--sizes", "1,6", "--out", lab.path("scale").to_str().unwrap()]).wait();
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`parallel` is 4, and 6 executors have 6 slots"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("searched.toml:12:12"), "{}", refused.stderr);
+}
