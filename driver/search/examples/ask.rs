@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `integers NAME MIN MAX`, `reals NAME MIN MAX`, either with `log` | a parameter in a range |
 //! | `choices NAME FIRST LAST` | a parameter whose words are these numbers |
-//! | `begin SEED`, with `random`, `sobol`, `gp` or `tpe` (the default) | forgets all trials, and begins a search |
+//! | `begin SEED`, with `random`, `sobol`, `gp`, `cmaes` or `tpe` (the default) | forgets all trials, and begins a search |
 //! | `ask` | the next configuration is printed, and is under way; an empty line if there is none |
 //! | `tell TRIAL LOSS` | the trial of this number, counted from 0, has ended |
 
@@ -59,6 +59,7 @@ fn begin(space: &Space, seed: u64, kind: Option<&&str>) -> Study {
     let kind = match kind {
         Some(&"random") => SamplerKind::Random { trials },
         Some(&"sobol") => SamplerKind::Sobol { trials },
+        Some(&"cmaes") => SamplerKind::CmaEs { trials },
         Some(&"gp") => SamplerKind::Gaussian { trials },
         _ => SamplerKind::Tpe { trials },
     };

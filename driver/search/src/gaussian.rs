@@ -13,9 +13,8 @@
 //! | `gaussian/covariance.rs` | how alike two configurations are |
 //! | `gaussian/fit.rs` | length scales, variance and noise that fit the results |
 //! | `gaussian/posterior.rs` | what the process expects at a point |
-//! | `gaussian/cholesky.rs`, `gaussian/minimise.rs` | the numerical methods |
+//! | `gaussian/minimise.rs` | descent; factors of matrices are in `cholesky.rs` |
 
-mod cholesky;
 mod covariance;
 mod fit;
 mod minimise;
@@ -33,7 +32,7 @@ use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::{Space, below, fraction};
 use super::tried::{Learner, TriedConfigurations, next_of};
-use covariance::{UnitPoint, point_at, unit_point};
+use super::unit_point::{UnitPoint, point_at, unit_point};
 use fit::{LogScales, covariance, first_logs, fitted};
 use minimise::{Bounds, minimise};
 use posterior::Posterior;

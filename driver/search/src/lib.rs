@@ -7,8 +7,8 @@
 //! | [`space`] | the values that parameters can take |
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
-//! | [`tpe`], [`gaussian`] | samplers that learn from results |
-//! | `coordinate`, `tried` | what samplers that learn share: places of values, and what was started |
+//! | [`tpe`], [`gaussian`], [`cma_es`] | samplers that learn from results |
+//! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`ranking`] | which trial is better |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
@@ -22,6 +22,8 @@
 //! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`]; a new pruner is a
 //! file in `pruner/` that implements [`Pruner`], and a variant of [`PrunerKind`].
 
+mod cholesky;
+pub mod cma_es;
 mod coordinate;
 pub mod decision;
 pub mod gaussian;
@@ -35,8 +37,11 @@ pub mod sampled;
 pub mod sampler;
 pub mod sobol;
 pub mod space;
+#[cfg(test)]
+mod toy_search;
 pub mod tpe;
 mod tried;
+mod unit_point;
 pub mod virtual_time;
 
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};

@@ -9,6 +9,7 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::Objective;
 
+use super::cma_es::CmaEs;
 use super::decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 use super::gaussian::Gaussian;
 use super::grid::Grid;
@@ -45,6 +46,12 @@ pub enum SamplerKind {
         /// Number of configurations.
         trials: u32,
     },
+    /// So many configurations from a distribution that follows the better results: the covariance matrix adaptation
+    /// evolution strategy.
+    CmaEs {
+        /// Number of configurations.
+        trials: u32,
+    },
 }
 
 impl SamplerKind {
@@ -57,6 +64,7 @@ impl SamplerKind {
             Self::Sobol { .. } => "sobol",
             Self::Tpe { .. } => "tpe",
             Self::Gaussian { .. } => "gp",
+            Self::CmaEs { .. } => "cmaes",
         }
     }
 
@@ -74,9 +82,11 @@ impl SamplerKind {
     pub fn trials_max(self, space: &Space) -> u64 {
         match self {
             Self::Grid => size(space).unwrap_or(u64::MAX),
-            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } | Self::Gaussian { trials } => {
-                u64::from(trials)
-            }
+            Self::Random { trials }
+            | Self::Sobol { trials }
+            | Self::Tpe { trials }
+            | Self::Gaussian { trials }
+            | Self::CmaEs { trials } => u64::from(trials),
         }
     }
 
@@ -85,9 +95,11 @@ impl SamplerKind {
     pub fn wanted(self) -> Option<u32> {
         match self {
             Self::Grid => None,
-            Self::Random { trials } | Self::Sobol { trials } | Self::Tpe { trials } | Self::Gaussian { trials } => {
-                Some(trials)
-            }
+            Self::Random { trials }
+            | Self::Sobol { trials }
+            | Self::Tpe { trials }
+            | Self::Gaussian { trials }
+            | Self::CmaEs { trials } => Some(trials),
         }
     }
 
@@ -100,6 +112,7 @@ impl SamplerKind {
             Self::Sobol { trials } => Box::new(Sobol::new(seed, space, trials)),
             Self::Tpe { trials } => Box::new(Tpe::new(seed, space, trials)),
             Self::Gaussian { trials } => Box::new(Gaussian::new(seed, space, trials)),
+            Self::CmaEs { trials } => Box::new(CmaEs::new(seed, space, trials)),
         }
     }
 }
@@ -325,9 +338,13 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = SamplerKind> {
-        (1_u32..20, 0_usize..4).prop_map(|(trials, kind)| {
-            let with_trials =
-                [SamplerKind::Random { trials }, SamplerKind::Sobol { trials }, SamplerKind::Tpe { trials }];
+        (1_u32..20, 0_usize..5).prop_map(|(trials, kind)| {
+            let with_trials = [
+                SamplerKind::Random { trials },
+                SamplerKind::Sobol { trials },
+                SamplerKind::Tpe { trials },
+                SamplerKind::CmaEs { trials },
+            ];
             with_trials.get(kind).copied().unwrap_or(SamplerKind::Grid)
         })
     }

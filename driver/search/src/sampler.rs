@@ -1,5 +1,7 @@
 //! What a sampler is, and what it may see.
 
+use std::cmp::Ordering;
+
 use broadsweep_common::configuration::Configuration;
 
 use super::decision::Origin;
@@ -14,6 +16,15 @@ pub struct Observation {
     pub rung_epochs: u32,
     /// What is minimised; infinite for a trial that diverged or was given up.
     pub loss: f64,
+}
+
+impl Observation {
+    /// The better one is less: a finite loss before none, then what got to a higher rung, then the smaller loss.
+    pub(crate) fn by_promise(&self, other: &Self) -> Ordering {
+        let finite_first = other.loss.is_finite().cmp(&self.loss.is_finite());
+        let by_rung = || other.rung_epochs.cmp(&self.rung_epochs);
+        finite_first.then_with(by_rung).then_with(|| self.loss.total_cmp(&other.loss))
+    }
 }
 
 /// The rung beyond all others.

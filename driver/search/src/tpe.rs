@@ -13,8 +13,6 @@
 
 mod estimator;
 
-use std::cmp::Ordering;
-
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
 
@@ -110,13 +108,7 @@ impl Sampler for Tpe {
 fn split(observed: &[Observation], mut places: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     let finite = places.iter().filter(|place| observed[**place].loss.is_finite()).count();
     let good = places.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX).min(finite);
-    let better = |one: &usize, other: &usize| -> Ordering {
-        let [known, than] = [&observed[*one], &observed[*other]];
-        let by_rung = || than.rung_epochs.cmp(&known.rung_epochs);
-        let by_loss = || known.loss.total_cmp(&than.loss);
-        let finite_first = than.loss.is_finite().cmp(&known.loss.is_finite());
-        finite_first.then_with(by_rung).then_with(by_loss).then(one.cmp(other))
-    };
+    let better = |one: &usize, other: &usize| observed[*one].by_promise(&observed[*other]).then(one.cmp(other));
     if places.len() > good + BAD_MAX {
         places.select_nth_unstable_by(good + BAD_MAX, better);
         places.truncate(good + BAD_MAX);

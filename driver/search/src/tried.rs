@@ -49,7 +49,7 @@ pub(crate) fn next_of<L: Learner>(learner: &mut L, knowledge: Knowledge<'_>) -> 
 /// The record.
 #[derive(Clone, Debug)]
 pub(crate) struct TriedConfigurations {
-    seed: u64,
+    pub(crate) seed: u64,
     pub(crate) coordinates: Vec<Coordinate>,
     /// Points that fill the space evenly: the first ones are taken before anything is learnt.
     even_points: SobolPoints,
@@ -115,8 +115,12 @@ impl TriedConfigurations {
 
     /// The configuration at a point, if it is new.
     pub(crate) fn new_at(&self, point: &[f64]) -> Option<Configuration> {
-        let values = self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place));
-        Some(values.collect()).filter(|configuration| self.is_new(configuration))
+        Some(self.at(point)).filter(|configuration| self.is_new(configuration))
+    }
+
+    /// The configuration at a point.
+    pub(crate) fn at(&self, point: &[f64]) -> Configuration {
+        self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place)).collect()
     }
 
     /// The evenly spread point of this number, if it is new.

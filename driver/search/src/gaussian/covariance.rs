@@ -5,12 +5,9 @@
 //! distances, each over its length scale. Different choices without an order are at a distance of 1 from each other: one
 //! dimension a choice, in which each is at `1/√2` or 0.
 
-use crate::coordinate::{Coordinate, PlaceKind};
+use crate::unit_point::UnitPoint;
 
 const ROOT_5: f64 = 2.236_067_977_499_79;
-
-/// A point as the covariance sees it: between 0 and 1 in each parameter with an order; the number of the choice in others.
-pub(super) type UnitPoint = Vec<f64>;
 
 /// What the covariance of two points depends on.
 #[derive(Clone, Debug)]
@@ -23,27 +20,6 @@ pub(super) struct Covariance<'a> {
     pub(super) variance: f64,
     /// The variance of a loss if the same configuration is trained again.
     pub(super) noise: f64,
-}
-
-/// The unit place of the middle of each interval, where values have one.
-pub(super) fn unit_point(coordinates: &[Coordinate], point: &[f64]) -> UnitPoint {
-    let unit = |(coordinate, place): (&Coordinate, &f64)| match &coordinate.kind {
-        PlaceKind::Cells { edges, .. } => {
-            let cell = (*place as usize).min(edges.len() - 2);
-            f64::midpoint(edges[cell], edges[cell + 1])
-        }
-        PlaceKind::Smooth(_) | PlaceKind::Choices(_) => *place,
-    };
-    coordinates.iter().zip(point).map(unit).collect()
-}
-
-/// The point of the configuration whose unit point is nearest.
-pub(super) fn point_at(coordinates: &[Coordinate], unit: &[f64]) -> Vec<f64> {
-    let place = |(coordinate, unit): (&Coordinate, &f64)| match &coordinate.kind {
-        PlaceKind::Cells { edges, .. } => edges[1..edges.len() - 1].partition_point(|edge| edge <= unit) as f64,
-        PlaceKind::Smooth(_) | PlaceKind::Choices(_) => *unit,
-    };
-    coordinates.iter().zip(unit).map(place).collect()
 }
 
 impl Covariance<'_> {

@@ -3,9 +3,10 @@
 //! What is least is `½ zᵀ K⁻¹ z + ½ log |K|` (Rasmussen and Williams, 2006, 5.8) less the logarithms of the priors, over
 //! the logarithms of the length scales, the variance and the noise. Each of the logarithms has a normal prior.
 
-use super::cholesky::Cholesky;
-use super::covariance::{Covariance, UnitPoint};
+use super::covariance::Covariance;
 use super::minimise::{Bounds, minimise};
+use crate::cholesky::Cholesky;
+use crate::unit_point::UnitPoint;
 
 /// A normal distribution of a logarithm, and how far it may go.
 struct Prior {

@@ -4,8 +4,9 @@
 //! deviation that given both (GP-BUCB: Desautels, Krause, Burdick, "Parallelizing exploration-exploitation tradeoffs in
 //! Gaussian process bandit optimization", JMLR 2014). This is the same as to believe the mean where something is under way.
 
-use super::cholesky::Cholesky;
-use super::covariance::{Covariance, UnitPoint};
+use super::covariance::Covariance;
+use crate::cholesky::Cholesky;
+use crate::unit_point::UnitPoint;
 
 /// The process.
 pub(super) struct Posterior<'a> {

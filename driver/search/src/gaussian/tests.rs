@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::sampler::IN_FULL;
 use crate::space::Domain;
+use crate::toy_search::picks;
 
 /// A learning rate, a number of layers and an activation.
 fn space() -> Space {
@@ -39,28 +40,7 @@ fn loss(configuration: &Configuration) -> f64 {
 
 /// What a search with so many under way picks; after `stop` decisions it is told of them anew, as by a later driver.
 fn search(space: &Space, seed: u64, trials: u32, lag: usize, stop: Option<usize>) -> Vec<Configuration> {
-    let mut sampler = Gaussian::new(seed, space, trials);
-    let (mut picked, mut origins): (Vec<Configuration>, Vec<Origin>) = (Vec::new(), Vec::new());
-    loop {
-        if stop == Some(picked.len()) {
-            sampler = Gaussian::new(seed, space, trials);
-            picked.iter().zip(&origins).for_each(|(configuration, origin)| sampler.recall(configuration, *origin));
-        }
-        let (ended, under_way) = picked.split_at(picked.len().saturating_sub(lag - 1));
-        let result = |configuration: &Configuration| Observation {
-            configuration: configuration.clone(),
-            rung_epochs: IN_FULL,
-            loss: loss(configuration),
-        };
-        let observed: Vec<_> = ended.iter().map(result).collect();
-        let decision = picked.len() as u64;
-        let Some((configuration, origin)) = sampler.next(Knowledge { observed: &observed, under_way, decision })
-        else {
-            return picked;
-        };
-        picked.push(configuration);
-        origins.push(origin);
-    }
+    picks(&|| Box::new(Gaussian::new(seed, space, trials)), &loss, lag, stop)
 }
 
 fn best(picked: &[Configuration]) -> f64 {

@@ -9,6 +9,7 @@ use super::*;
 use crate::sampler::IN_FULL;
 use crate::sobol::SobolPoints;
 use crate::space::Domain;
+use crate::toy_search::picks;
 
 /// A learning rate, a width, a number of layers and an activation.
 fn space() -> Space {
@@ -41,30 +42,7 @@ fn loss(configuration: &Configuration) -> f64 {
 
 /// What a search with so many under way picks; after `stop` decisions it is told of them anew, as by a later driver.
 fn search(space: &Space, seed: u64, trials: u32, lag: usize, stop: Option<usize>) -> Vec<Configuration> {
-    let mut sampler = Tpe::new(seed, space, trials);
-    let (mut picked, mut origins): (Vec<Configuration>, Vec<Origin>) = (Vec::new(), Vec::new());
-    loop {
-        if stop == Some(picked.len()) {
-            sampler = Tpe::new(seed, space, trials);
-            picked.iter().zip(&origins).for_each(|(configuration, origin)| sampler.recall(configuration, *origin));
-        }
-        let (ended, under_way) = picked.split_at(picked.len().saturating_sub(lag - 1));
-        let observed: Vec<_> = ended
-            .iter()
-            .map(|configuration| Observation {
-                configuration: configuration.clone(),
-                rung_epochs: IN_FULL,
-                loss: loss(configuration),
-            })
-            .collect();
-        let decision = picked.len() as u64;
-        let Some((configuration, origin)) = sampler.next(Knowledge { observed: &observed, under_way, decision })
-        else {
-            return picked;
-        };
-        picked.push(configuration);
-        origins.push(origin);
-    }
+    picks(&|| Box::new(Tpe::new(seed, space, trials)), &loss, lag, stop)
 }
 
 fn result(rung_epochs: u32, loss: f64) -> Observation {

@@ -5,7 +5,7 @@
 
 /// The lower factor `L` of a matrix `K = L Lᵀ`.
 #[derive(Clone, Debug)]
-pub(super) struct Cholesky {
+pub(crate) struct Cholesky {
     size: usize,
     /// Column by column; what is above the diagonal means nothing.
     columns: Vec<f64>,
@@ -14,7 +14,7 @@ pub(super) struct Cholesky {
 impl Cholesky {
     /// The factor of a symmetric matrix given by its columns, of which what is above the diagonal is not read. `None` if
     /// the matrix is not positive definite.
-    pub(super) fn new(mut columns: Vec<f64>, size: usize) -> Option<Self> {
+    pub(crate) fn new(mut columns: Vec<f64>, size: usize) -> Option<Self> {
         for place in 0..size {
             let (before, rest) = columns.split_at_mut(place * size);
             let column = &mut rest[place..size];
@@ -33,17 +33,18 @@ impl Cholesky {
         Some(Self { size, columns })
     }
 
+    /// Column `place`, from the diagonal down.
     fn column(&self, place: usize) -> &[f64] {
         &self.columns[place * self.size + place..(place + 1) * self.size]
     }
 
     /// Half the logarithm of the determinant of `K`.
-    pub(super) fn half_log_determinant(&self) -> f64 {
+    pub(crate) fn half_log_determinant(&self) -> f64 {
         (0..self.size).map(|place| libm::log(self.column(place)[0])).sum()
     }
 
     /// Replaces `b` by `L⁻¹ b`.
-    pub(super) fn solve_lower(&self, b: &mut [f64]) {
+    pub(crate) fn solve_lower(&self, b: &mut [f64]) {
         for place in 0..self.size {
             let column = self.column(place);
             b[place] /= column[0];
@@ -53,7 +54,7 @@ impl Cholesky {
     }
 
     /// Replaces `b` by `L⁻ᵀ b`.
-    pub(super) fn solve_upper(&self, b: &mut [f64]) {
+    pub(crate) fn solve_upper(&self, b: &mut [f64]) {
         for place in (0..self.size).rev() {
             let column = self.column(place);
             let known: f64 = column[1..].iter().zip(&b[place + 1..]).map(|(element, solved)| element * solved).sum();
@@ -61,8 +62,17 @@ impl Cholesky {
         }
     }
 
+    /// `L b`.
+    pub(crate) fn multiply(&self, b: &[f64]) -> Vec<f64> {
+        let mut product = vec![0.0; self.size];
+        for (place, factor) in b.iter().enumerate() {
+            subtract(&mut product[place..], -factor, self.column(place));
+        }
+        product
+    }
+
     /// `K⁻¹` by its columns, down to the diagonal; what is below it is 0.
-    pub(super) fn inverse(&self) -> Vec<f64> {
+    pub(crate) fn inverse(&self) -> Vec<f64> {
         let size = self.size;
         // The rows of L⁻¹, each from those above it.
         let mut rows = vec![0.0; size * size];
@@ -112,6 +122,15 @@ mod tests {
         factor.solve_lower(&mut solved);
         factor.solve_upper(&mut solved);
         assert!(solved.iter().zip([1.0, 0.0, 1.0]).all(|(one, other)| (one - other).abs() < 1e-9), "{solved:?}");
+    }
+
+    #[test]
+    fn what_is_multiplied_is_solved_again() {
+        let factor = Cholesky::new(vec![4.0, 12.0, -16.0, 0.0, 37.0, -43.0, 0.0, 0.0, 98.0], 3).unwrap();
+        let mut product = factor.multiply(&[1.0, 2.0, -1.0]);
+        assert_eq!(product, [2.0, 8.0, -1.0]);
+        factor.solve_lower(&mut product);
+        assert_eq!(product, [1.0, 2.0, -1.0]);
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! One run: from a start to convergence.
+
+use std::collections::VecDeque;
+
+use broadsweep_common::configuration::ConfigurationDigest;
+
+use super::distribution::{Distribution, Genotype, is_ordered};
+use super::evolution::Evolution;
+use crate::coordinate::Coordinate;
+use crate::sampler::Observation;
+
+/// Generations whose results still count: a training that takes long is not to be lost for it.
+const GENERATIONS_KEPT: usize = 8;
+/// A generation has at least one member of its own for so many; others may come from those before. With only one such
+/// member, or with all, the functions of `tests/rivals/search_tables.py` were as good or worse with 13 under way.
+const MEMBERS_PER_OWN: usize = 4;
+/// A run has converged once no parameter deviates by more, in the unit interval.
+const DEVIATION_MIN: f64 = 1e-6;
+/// ... or once the best losses of generations do not differ by more than this, over their size,
+const FLATNESS: f64 = 1e-12;
+/// for so many generations, and so many more for each parameter a member (Auger and Hansen, 2005, "A restart CMA evolution
+/// strategy with increasing population size").
+const FLAT_GENERATIONS: usize = 10;
+const FLAT_RESULTS_PER_PARAMETER: usize = 30;
+
+/// The run.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// Members of a generation, at least.
+    pub(super) members: usize,
+    evolution: Evolution,
+    /// What the last generations were drawn from; there is always a current one.
+    earlier: VecDeque<Distribution>,
+    current: Distribution,
+    /// Members of the generation that is under way, in the order in which they were observed.
+    pending: Vec<OwnResult>,
+    /// The best loss of each generation.
+    best_losses: Vec<f64>,
+}
+
+/// A configuration that this run drew, and that was observed.
+#[derive(Clone, Debug)]
+pub(super) struct OwnResult {
+    /// The number of its observation.
+    pub(super) number: usize,
+    pub(super) configuration: ConfigurationDigest,
+    pub(super) genotype: Genotype,
+    /// How many generations ago it was drawn.
+    pub(super) age: usize,
+}
+
+impl Run {
+    /// A run with so many members a generation at least, around this mean; `None` if there is nothing to be drawn from.
+    pub(super) fn new(coordinates: &[Coordinate], mean: Vec<f64>, members: usize) -> Option<Self> {
+        let evolution = Evolution::new(coordinates, mean);
+        let current = evolution.distribution(coordinates)?;
+        let (earlier, pending, best_losses) = (VecDeque::new(), Vec::new(), Vec::new());
+        Some(Self { members, evolution, earlier, current, pending, best_losses })
+    }
+
+    /// What the current generation is drawn from.
+    pub(super) fn current(&self) -> &Distribution {
+        &self.current
+    }
+
+    /// What the last generations were drawn from, the current one first.
+    pub(super) fn distributions(&self) -> impl Iterator<Item = &Distribution> {
+        [&self.current].into_iter().chain(self.earlier.iter().rev())
+    }
+
+    /// Takes a member, and ends the generation once there are enough of them. A later result of the same configuration
+    /// takes the place of an earlier one. Whether the run has converged.
+    pub(super) fn take(&mut self, coordinates: &[Coordinate], observed: &[Observation], member: OwnResult) -> bool {
+        self.pending.retain(|known| known.configuration != member.configuration);
+        self.pending.push(member);
+        let own = self.pending.iter().filter(|member| member.age == 0).count();
+        if self.pending.len() < self.members || own * MEMBERS_PER_OWN < self.members {
+            return false;
+        }
+        self.end_generation(coordinates, observed)
+    }
+
+    /// Learns from the members. Whether the run has converged.
+    fn end_generation(&mut self, coordinates: &[Coordinate], observed: &[Observation]) -> bool {
+        let mut ranked = std::mem::take(&mut self.pending);
+        ranked.sort_by(|one, other| {
+            observed[one.number].by_promise(&observed[other.number]).then(one.number.cmp(&other.number))
+        });
+        let best_loss = ranked.first().map_or(f64::INFINITY, |best| observed[best.number].loss);
+        self.best_losses.push(best_loss);
+        // Where all diverged, which is the better half means nothing.
+        if best_loss.is_finite() {
+            let genotypes: Vec<_> = ranked.into_iter().map(|member| member.genotype).collect();
+            self.evolution.learn(coordinates, &self.current, &genotypes);
+        }
+        let Some(next) = self.evolution.distribution(coordinates) else { return true };
+        let is_converged = self.is_narrow(&next) || self.is_flat(coordinates.len());
+        self.earlier.push_back(std::mem::replace(&mut self.current, next));
+        if self.earlier.len() >= GENERATIONS_KEPT {
+            self.earlier.pop_front();
+        }
+        is_converged
+    }
+
+    /// Whether no parameter deviates any more, but for those that are made to.
+    fn is_narrow(&self, distribution: &Distribution) -> bool {
+        let deviations = self.evolution.deviations();
+        let mut of_parameters = deviations.iter().zip(&distribution.stretch);
+        !deviations.is_empty()
+            && of_parameters.all(|(deviation, stretch)| *deviation < DEVIATION_MIN || *stretch > 1.0)
+    }
+
+    fn is_flat(&self, parameters: usize) -> bool {
+        let generations = FLAT_GENERATIONS + FLAT_RESULTS_PER_PARAMETER * parameters / self.members;
+        let Some(first) = self.best_losses.len().checked_sub(generations) else { return false };
+        let last = self.best_losses[first..].iter().copied();
+        let (least, most) = (last.clone().fold(f64::INFINITY, f64::min), last.fold(f64::NEG_INFINITY, f64::max));
+        least >= most || most - least <= FLATNESS * least.abs().max(most.abs())
+    }
+}
+
+/// Where a run starts: at the places, among those of a unit point, of the parameters with an order.
+pub(super) fn ordered_places(coordinates: &[Coordinate], unit: &[f64]) -> Vec<f64> {
+    let ordered = coordinates.iter().zip(unit).filter(|(coordinate, _)| is_ordered(coordinate));
+    ordered.map(|(_, place)| *place).collect()
+}
