@@ -24,6 +24,12 @@ pub fn sampler_rng(study_seed: u64, draw: u64) -> Rng {
     rng(b"sampler", &[study_seed, draw])
 }
 
+/// Which trials are drawn again to say how certain something is.
+#[must_use]
+pub fn resampling_rng(study_seed: u64) -> Rng {
+    rng(b"resampling", &[study_seed])
+}
+
 /// The order of the training rows in one epoch (counted from 1). Shared by all trials.
 #[must_use]
 pub fn shuffle_rng(study_seed: u64, repeat: u32, epoch: u32) -> Rng {
@@ -78,6 +84,7 @@ mod tests {
             split_rng(1).next_u64(),
             split_rng(2).next_u64(),
             sampler_rng(1, 0).next_u64(),
+            resampling_rng(1).next_u64(),
             shuffle_rng(1, 0, 1).next_u64(),
             shuffle_rng(1, 0, 2).next_u64(),
             shuffle_rng(1, 1, 1).next_u64(),

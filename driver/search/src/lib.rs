@@ -11,6 +11,7 @@
 //! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`ranking`] | which trial is better |
+//! | [`importance`] | which parameters have to do with which trials are the best |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
 //! | [`pruned`] | [`Pruned`]: the same, whose trials pause at rungs, and go on where a pruner says so |
@@ -28,6 +29,7 @@ mod coordinate;
 pub mod decision;
 pub mod gaussian;
 pub mod grid;
+pub mod importance;
 mod picks;
 pub mod pruned;
 pub mod pruner;
