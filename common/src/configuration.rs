@@ -86,6 +86,15 @@ impl Configuration {
         self.iter().map(|(name, value)| name.len() + value.text_bytes()).sum()
     }
 
+    /// Without the parameters whose names are `dropped`.
+    #[must_use]
+    pub fn without(&self, dropped: impl Fn(&str) -> bool) -> Self {
+        if !self.names().any(&dropped) {
+            return self.clone();
+        }
+        Self(self.0.iter().filter(|(name, _)| !dropped(name)).cloned().collect())
+    }
+
     /// The same configuration with the names that others have, too: what was read from a file has its own copy of each.
     #[must_use]
     pub fn sharing(&self, names: &mut BTreeSet<Arc<str>>) -> Self {

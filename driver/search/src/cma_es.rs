@@ -94,7 +94,7 @@ impl CmaEs {
             let chance = Deviates::new(&self.tried.coordinates, &mut rng);
             for (age, distribution) in self.run.as_ref()?.distributions().enumerate() {
                 let genotype = distribution.draw(&self.tried.coordinates, &chance, width(draw));
-                if self.tried.at(&self.point(&genotype)) == *configuration {
+                if self.tried.admitted_at(&self.point(&genotype)).as_ref() == Some(configuration) {
                     return Some(OwnResult { number, configuration: digest, genotype, age });
                 }
             }

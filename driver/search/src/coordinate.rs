@@ -16,14 +16,16 @@ const BITS_END: f64 = 2.0 * (1_u64 << 63) as f64;
 /// One parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Coordinate {
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) kind: PlaceKind,
+    /// Whether it is absent from some configurations.
+    is_conditional: bool,
 }
 
 /// What its values are.
 #[derive(Clone, Debug)]
 pub(crate) enum PlaceKind {
-    /// So many that they are treated as numbers between 0 and 1. Values of a list are in order.
+    /// So many that they are treated as numbers between 0 and 1. Values of a list are in their order.
     Smooth(Domain),
     /// A few in order, each with its interval: from edge `i` to edge `i + 1`.
     Cells { values: Vec<Value>, edges: Vec<f64> },
@@ -33,10 +35,18 @@ pub(crate) enum PlaceKind {
 
 /// The parameters of `space`, in the order of their names.
 pub(crate) fn coordinates(space: &Space) -> Vec<Coordinate> {
-    space.iter().map(|(name, domain)| Coordinate { name: name.as_str().into(), kind: kind(domain) }).collect()
+    let of = |(name, domain): (&String, &Domain)| Coordinate {
+        name: name.as_str().into(),
+        kind: kind(domain),
+        is_conditional: !space.conditions(name).is_empty(),
+    };
+    space.iter().map(of).collect()
 }
 
 fn kind(domain: &Domain) -> PlaceKind {
+    if let Domain::Ordered(values) = domain {
+        return ordered(values.clone(), |edge, count| edge as f64 / count as f64);
+    }
     if let Some(mut values) = domain.points() {
         if values.iter().any(|value| number(value).is_none()) {
             return PlaceKind::Choices(values);
@@ -58,7 +68,7 @@ fn kind(domain: &Domain) -> PlaceKind {
 fn ordered(values: Vec<Value>, edge: impl Fn(usize, usize) -> f64) -> PlaceKind {
     let count = values.len();
     if count > CELLS_MAX {
-        return PlaceKind::Smooth(Domain::Values(values));
+        return PlaceKind::Smooth(Domain::Ordered(values));
     }
     PlaceKind::Cells { edges: (0..=count).map(|place| edge(place, count)).collect(), values }
 }
@@ -73,14 +83,16 @@ fn number(value: &Value) -> Option<f64> {
 
 impl Coordinate {
     /// Where this parameter of `configuration` stands: between 0 and 1 if it is smooth, else the number of its value.
-    /// `None` if it has none that belongs to the space.
+    /// `None` if it has none that belongs to the space. One that is absent stands in the middle.
     pub(crate) fn place(&self, configuration: &Configuration) -> Option<f64> {
-        let value = configuration.get(&self.name)?;
+        let Some(value) = configuration.get(&self.name) else {
+            return self.is_conditional.then(|| self.kind.middle());
+        };
         match &self.kind {
             PlaceKind::Cells { values, .. } | PlaceKind::Choices(values) => {
                 values.iter().position(|known| known == value).map(|place| place as f64)
             }
-            PlaceKind::Smooth(domain) => smooth_place(domain, number(value)?),
+            PlaceKind::Smooth(domain) => smooth_place(domain, value),
         }
     }
 
@@ -116,6 +128,15 @@ impl PlaceKind {
         }
     }
 
+    /// Where a parameter counts as standing that is not there.
+    fn middle(&self) -> f64 {
+        match self {
+            Self::Cells { values, .. } => (values.len() / 2) as f64,
+            Self::Choices(_) => 0.0,
+            Self::Smooth(_) => 0.5,
+        }
+    }
+
     /// The place that `bits` / 2^64 of all values are before.
     pub(crate) fn even_place(&self, bits: u64) -> f64 {
         match self {
@@ -125,14 +146,19 @@ impl PlaceKind {
     }
 }
 
-fn smooth_place(domain: &Domain, value: f64) -> Option<f64> {
+fn smooth_place(domain: &Domain, value: &Value) -> Option<f64> {
     let place = match domain {
-        Domain::Values(values) => {
-            let before = values.partition_point(|known| number(known).is_some_and(|known| known < value));
+        Domain::Values(values) | Domain::Ordered(values) => {
+            let before = match number(value) {
+                Some(at) if values.iter().all(|known| number(known).is_some()) => {
+                    values.partition_point(|known| number(known).is_some_and(|known| known < at))
+                }
+                _ => values.iter().position(|known| known == value)?,
+            };
             (before as f64 + 0.5) / values.len() as f64
         }
-        Domain::Integers { min, max, log, .. } => within(*min as f64 - 0.5, *max as f64 + 0.5, *log, value),
-        Domain::Reals { min, max, log, .. } => within(*min, *max, *log, value),
+        Domain::Integers { min, max, log, .. } => within(*min as f64 - 0.5, *max as f64 + 0.5, *log, number(value)?),
+        Domain::Reals { min, max, log, .. } => within(*min, *max, *log, number(value)?),
     };
     place.is_finite().then(|| place.clamp(0.0, 1.0))
 }

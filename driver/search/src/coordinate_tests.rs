@@ -13,7 +13,9 @@ fn a_value_is_found_again_at_its_place() {
         integers(1, 1000, true, Some(9)),
         Domain::Reals { min: 1e-5, max: 1.0, log: true, count: Some(50) },
         Domain::Values([0.9, 0.1, 0.1].map(Value::Real).into()),
-        Domain::Values(words.into()),
+        Domain::Values(words.clone().into()),
+        Domain::Ordered(words.into()),
+        Domain::Ordered((0..70).map(|number| Value::Choice(format!("{}", 99 - number))).collect()),
         Domain::Values([true, false].map(Value::Flag).into()),
     ];
     for domain in domains {
@@ -35,4 +37,17 @@ fn what_is_not_of_the_space_has_no_place() {
     let coordinate = &coordinates(&Space::from([("it".to_owned(), Domain::Values(vec![Value::Flag(true)]))]))[0];
     assert_eq!(coordinate.place(&Configuration::from_iter([("it", Value::Flag(false))])), None);
     assert_eq!(coordinate.place(&Configuration::default()), None);
+}
+
+#[test]
+fn ordered_words_stand_between_their_neighbours_and_what_is_absent_in_the_middle() {
+    let words = ["small", "medium", "large"].map(|word| Value::Choice(word.to_owned()));
+    let mut space = Space::from([("size".to_owned(), Domain::Ordered(words.into()))]);
+    let condition = crate::condition::Condition { parent: "other".to_owned(), values: Vec::new() };
+    space.set_conditions([("size".to_owned(), vec![condition])].into()).unwrap();
+    let coordinate = &coordinates(&space)[0];
+    assert!(matches!(&coordinate.kind, PlaceKind::Cells { edges, .. } if edges.len() == 4));
+    let place = |word: &str| coordinate.place(&Configuration::from_iter([("size", Value::Choice(word.to_owned()))]));
+    assert_eq!(["small", "medium", "large", "huge"].map(place), [Some(0.0), Some(1.0), Some(2.0), None]);
+    assert_eq!(coordinate.place(&Configuration::default()), Some(1.0));
 }

@@ -37,7 +37,8 @@ pub enum Decision {
     Ended,
 }
 
-/// Where a configuration is from. A sampler that is told of it knows where it stood.
+/// Where a configuration is from. A sampler that is told of it knows where it stood. The journal keeps these by their
+/// order here: a new one is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// The study gives it: the default that the search is compared with.
@@ -47,6 +48,19 @@ pub enum Origin {
     /// The draw of this number, counted from 0: draws that repeat an earlier one are skipped. Where the sampler learns from
     /// results, how many trials were started before.
     Draw(u64),
+    /// The study's starting point of this number, counted from 0.
+    Initial(u64),
+}
+
+impl Origin {
+    /// Whether the study gives the configuration, and no sampler picks it.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        match self {
+            Self::Control | Self::Initial(_) => true,
+            Self::Point(_) | Self::Draw(_) => false,
+        }
+    }
 }
 
 /// A segment that has ended.

@@ -1,52 +1,52 @@
 //! Every combination of the values of all parameters.
 
-use std::sync::Arc;
+use broadsweep_common::configuration::Configuration;
 
-use broadsweep_common::configuration::{Configuration, Value};
-
+use super::combinations::Combinations;
 use super::decision::Origin;
 use super::sampler::{Knowledge, Sampler};
-use super::space::Space;
+use super::space::{Domain, Space};
 
-/// Takes the parameters in the order of their names, the last one fastest. Nothing is kept but where it stands.
+/// Takes the parameters in the order of their names, the last one fastest, but each after those that decide whether it is
+/// there. Points that break a constraint are counted and skipped. Nothing is kept but where it stands.
 #[derive(Clone, Debug)]
 pub struct Grid {
-    parameters: Vec<(Arc<str>, Vec<Value>)>,
-    /// The next point.
+    space: Space,
+    /// `None` where there are no points.
+    combinations: Option<Combinations>,
+    /// The point at which they stand.
+    at: u64,
+    /// The next point that can be picked.
     next: u64,
-    points: u64,
 }
 
 impl Grid {
     /// The grid over `space`. A range without `count` has no points; a checked study has none of them in a grid.
     #[must_use]
     pub fn new(space: &Space) -> Self {
-        let points_of =
-            |name: &String, domain: &super::Domain| (name.as_str().into(), domain.points().unwrap_or_default());
-        let parameters: Vec<_> = space.iter().map(|(name, domain)| points_of(name, domain)).collect();
-        let points = parameters.iter().map(|(_, points)| points.len() as u64).fold(1, u64::saturating_mul);
-        Self { parameters, next: 0, points }
-    }
-
-    fn point(&self, number: u64) -> Configuration {
-        let mut rest = number;
-        let values = self.parameters.iter().rev().map(|(name, points)| {
-            let count = points.len() as u64;
-            let value = points[(rest % count) as usize].clone();
-            rest /= count;
-            (Arc::clone(name), value)
-        });
-        values.collect()
+        let is_open = space.values().any(Domain::is_open);
+        let combinations = if is_open { None } else { Combinations::new(space) };
+        Self { space: space.clone(), combinations, at: 0, next: 0 }
     }
 }
 
 impl Sampler for Grid {
     fn next(&mut self, _: Knowledge<'_>) -> Option<(Configuration, Origin)> {
-        let number = self.next;
-        (number < self.points).then(|| {
-            self.next += 1;
-            (self.point(number), Origin::Point(number))
-        })
+        let combinations = self.combinations.as_mut()?;
+        while self.at < self.next {
+            combinations.advance();
+            self.at += 1;
+        }
+        loop {
+            let configuration = combinations.current()?;
+            let number = self.at;
+            combinations.advance();
+            self.at += 1;
+            if self.space.broken_constraint(&configuration).is_none() {
+                self.next = self.at;
+                return Some((configuration, Origin::Point(number)));
+            }
+        }
     }
 
     fn recall(&mut self, _: &Configuration, origin: Origin) {

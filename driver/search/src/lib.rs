@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`decision`] | what a search answers, and what it is shown |
 //! | [`space`] | the values that parameters can take |
+//! | [`condition`], [`constraint`] | when parameters are there, and what must hold between them |
 //! | [`sampler`] | what picks the configurations |
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
 //! | [`tpe`], [`gaussian`], [`cma_es`] | samplers that learn from results |
+//! | `combinations` | all configurations of a space that has an end |
 //! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`ranking`] | which trial is better |
@@ -25,6 +27,9 @@
 
 mod cholesky;
 pub mod cma_es;
+mod combinations;
+pub mod condition;
+pub mod constraint;
 mod coordinate;
 pub mod decision;
 pub mod gaussian;
@@ -46,6 +51,9 @@ mod tried;
 mod unit_point;
 pub mod virtual_time;
 
+pub use combinations::COUNTED_MAX;
+pub use condition::{Condition, ConditionCycle};
+pub use constraint::{Constraint, ConstraintError};
 pub use decision::{Decision, Origin, Running, RunningTrial, Search, Seen, SegmentEnd, VirtualTime};
 pub use pruned::Pruned;
 pub use pruner::{Pruner, PrunerKind, RungSpacing};

@@ -1,14 +1,16 @@
-//! The configurations of a study in the order in which they are started: the control, and then what its sampler picks.
+//! The configurations of a study in the order in which they are started: those that it gives, and then what its sampler
+//! picks.
 
 use broadsweep_common::configuration::Configuration;
 
 use super::decision::Origin;
 use super::sampler::{Knowledge, Observation, Sampler};
 
-/// The control, where a study has one, and then what a sampler picks; each configuration once.
+/// The control and the starting points, where a study has some, and then what a sampler picks; each configuration once.
 pub(crate) struct Picks {
-    control: Option<Configuration>,
-    has_picked_control: bool,
+    given: Vec<(Configuration, Origin)>,
+    /// How many of the given ones the sampler has picked as well.
+    given_picked: usize,
     sampler: Box<dyn Sampler>,
     /// Configurations that were started.
     started: u64,
@@ -16,12 +18,19 @@ pub(crate) struct Picks {
 
 impl Picks {
     pub(crate) fn new(control: Option<Configuration>, sampler: Box<dyn Sampler>) -> Self {
-        Self { control, has_picked_control: false, sampler, started: 0 }
+        let given = control.into_iter().map(|control| (control, Origin::Control)).collect();
+        Self { given, given_picked: 0, sampler, started: 0 }
     }
 
-    /// Whether the sampler has picked the control as well.
-    pub(crate) fn has_picked_control(&self) -> bool {
-        self.has_picked_control
+    /// Behind the control come these.
+    pub(crate) fn give(&mut self, initial: Vec<Configuration>) {
+        let numbered = (0..).zip(initial).map(|(number, configuration)| (configuration, Origin::Initial(number)));
+        self.given.extend(numbered);
+    }
+
+    /// How many of those that the study gives the sampler has picked as well.
+    pub(crate) fn given_picked(&self) -> usize {
+        self.given_picked
     }
 
     /// Whether the sampler looks at results.
@@ -29,9 +38,9 @@ impl Picks {
         self.sampler.learns()
     }
 
-    /// Whether the next one is the control.
-    pub(crate) fn control_is_due(&self) -> bool {
-        self.control.is_some() && self.started == 0
+    /// Whether the next one is given by the study.
+    pub(crate) fn given_is_due(&self) -> bool {
+        self.started < self.given.len() as u64
     }
 
     /// The next one, which is started; `None` if there are no more.
@@ -40,18 +49,17 @@ impl Picks {
         observed: &[Observation],
         under_way: &[Configuration],
     ) -> Option<(Configuration, Origin)> {
-        if self.control_is_due() {
-            let control = self.control.clone()?;
-            self.recall(&control, Origin::Control);
-            return Some((control, Origin::Control));
+        if let Some((given, origin)) = self.given.get(self.started as usize).cloned() {
+            self.recall(&given, origin);
+            return Some((given, origin));
         }
         let knowledge = Knowledge { observed, under_way, decision: self.started };
         while let Some((configuration, origin)) = self.sampler.next(knowledge) {
-            if self.control.as_ref() != Some(&configuration) {
+            if self.given.iter().all(|(given, _)| *given != configuration) {
                 self.started += 1;
                 return Some((configuration, origin));
             }
-            self.has_picked_control = true;
+            self.given_picked += 1;
         }
         None
     }

@@ -81,10 +81,17 @@ impl Pruned {
         Self { picks, pruner, costs, objective, brackets, climbers, endings, observed, observed_trials }
     }
 
-    /// Whether the sampler has picked the control as well.
+    /// With these starting points: behind the control, and before what the sampler picks.
     #[must_use]
-    pub fn has_picked_control(&self) -> bool {
-        self.picks.has_picked_control()
+    pub fn starting_from(mut self, initial: Vec<Configuration>) -> Self {
+        self.picks.give(initial);
+        self
+    }
+
+    /// How many of the configurations that the study gives the sampler has picked as well.
+    #[must_use]
+    pub fn given_picked(&self) -> usize {
+        self.picks.given_picked()
     }
 
     fn see(&mut self, seen: &Seen) {

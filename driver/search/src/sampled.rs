@@ -1,4 +1,4 @@
-//! The search of a study: the control first, and then what its sampler picks.
+//! The search of a study: the control first, then its starting points, and then what its sampler picks.
 //!
 //! A sampler that does not learn is shown nothing: all that it picks is decided before anything is trained. One that
 //! learns is shown what has ended and what is under way; when it is asked is not decided here.
@@ -73,7 +73,7 @@ impl SamplerKind {
     pub fn learns(self) -> bool {
         match self {
             Self::Grid | Self::Random { .. } | Self::Sobol { .. } => false,
-            Self::Tpe { .. } | Self::Gaussian { .. } => true,
+            Self::Tpe { .. } | Self::Gaussian { .. } | Self::CmaEs { .. } => true,
         }
     }
 
@@ -117,7 +117,7 @@ impl SamplerKind {
     }
 }
 
-/// The control, where a study has one, and then what a sampler picks; each configuration once.
+/// What the study gives, and then what a sampler picks; each configuration once.
 pub struct Sampled {
     picks: Picks,
     objective: Objective,
@@ -173,10 +173,17 @@ impl Sampled {
         Self { picks: Picks::new(control, sampler), objective, lessons: Lessons::default() }
     }
 
-    /// Whether the sampler has picked the control as well.
+    /// With these starting points: behind the control, and before what the sampler picks.
     #[must_use]
-    pub fn has_picked_control(&self) -> bool {
-        self.picks.has_picked_control()
+    pub fn starting_from(mut self, initial: Vec<Configuration>) -> Self {
+        self.picks.give(initial);
+        self
+    }
+
+    /// How many of the configurations that the study gives the sampler has picked as well.
+    #[must_use]
+    pub fn given_picked(&self) -> usize {
+        self.picks.given_picked()
     }
 
     fn note_start(&mut self, configuration: &Configuration) {
@@ -187,7 +194,7 @@ impl Sampled {
 
     fn pick(&mut self, running: &dyn Running) -> Option<(Configuration, Origin)> {
         let mut under_way: Vec<(TrialId, Configuration)> = Vec::new();
-        if self.picks.learns() && !self.picks.control_is_due() {
+        if self.picks.learns() && !self.picks.given_is_due() {
             for RunningTrial { segment, configuration } in running.trials() {
                 let trial = segment.replicate.trial;
                 if under_way.iter().all(|(known, _)| *known != trial) {

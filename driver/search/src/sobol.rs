@@ -14,6 +14,7 @@ use broadsweep_common::seeds::sampler_rng;
 use rand_chacha::rand_core::Rng as _;
 
 use super::decision::Origin;
+use super::random::draws_max;
 use super::sampler::{Knowledge, Sampler};
 use super::space::{Domain, Space};
 use directions::JOE_KUO;
@@ -25,10 +26,8 @@ const DIMENSIONS: usize = JOE_KUO.len() + 1;
 const BITS: usize = u32::BITS as usize;
 /// The draw whose generator makes the keys of the scrambling: no point has this number.
 const KEYS_DRAW: u64 = u64::MAX;
-/// Points looked at for each wanted trial before a space counts as exhausted.
-const POINTS_PER_TRIAL_MAX: u64 = 100;
 
-/// The points of a space, by number. Where a range has a `count`, its values in a grid are taken.
+/// The points of a space, by number, each with a value for every parameter. Where a range has a `count`, its values in a grid are taken.
 #[derive(Clone, Debug)]
 pub(crate) struct SobolPoints {
     seed: u64,
@@ -76,9 +75,10 @@ impl SobolPoints {
     }
 }
 
-/// Takes the points in their order and skips those whose configuration came before.
+/// Takes the points in their order and skips those whose configuration came before or breaks a constraint.
 #[derive(Clone, Debug)]
 pub struct Sobol {
+    space: Space,
     points: SobolPoints,
     wanted: u32,
     /// The next point.
@@ -90,17 +90,28 @@ impl Sobol {
     /// `trials` different points, or as many as there are before the space seems exhausted.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        Self { points: SobolPoints::new(seed, space), wanted: trials, next: 0, picked: BTreeSet::new() }
+        Self {
+            space: space.clone(),
+            points: SobolPoints::new(seed, space),
+            wanted: trials,
+            next: 0,
+            picked: BTreeSet::new(),
+        }
+    }
+
+    /// The configuration at the point of this number; `None` if it breaks a constraint.
+    fn at(&self, number: u64) -> Option<Configuration> {
+        self.space.admitted(self.points.at(number))
     }
 }
 
 impl Sampler for Sobol {
     fn next(&mut self, _: Knowledge<'_>) -> Option<(Configuration, Origin)> {
-        let points_max = u64::from(self.wanted).saturating_mul(POINTS_PER_TRIAL_MAX);
+        let points_max = draws_max(&self.space, self.wanted);
         while self.picked.len() < self.wanted as usize && self.next < points_max {
             let number = self.next;
             self.next += 1;
-            let configuration = self.points.at(number);
+            let Some(configuration) = self.at(number) else { continue };
             if self.picked.insert(configuration.digest()) {
                 return Some((configuration, Origin::Draw(number)));
             }
@@ -112,7 +123,7 @@ impl Sampler for Sobol {
         let Origin::Draw(number) = origin else { return };
         // What was skipped in between repeats an earlier point, or is the control: one that counts, too.
         for skipped in self.next..number {
-            self.picked.insert(self.points.at(skipped).digest());
+            self.picked.extend(self.at(skipped).map(|configuration| configuration.digest()));
         }
         self.picked.insert(configuration.digest());
         self.next = number.saturating_add(1);

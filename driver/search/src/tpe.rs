@@ -7,11 +7,15 @@
 //! (Falkner, Klein, Hutter, 2018), and the good ones weigh more the better they are; what is known of the components is in
 //! Watanabe ("Tree-structured Parzen estimator: understanding its algorithm components", 2023).
 //!
+//! Where parameters have conditions, those that are there together have densities of their own, from the results that have
+//! them (Optuna calls it `group`); of a candidate, the `l / g` of what it has are multiplied.
+//!
 //! What is under way counts as bad (a constant liar: Ginsbourger, Le Riche, Carraro, 2010). The more of it there is for
 //! each good result, the wider `l` is and the narrower `g`: many candidates will come from the same `l`, and they are to
 //! differ from each other. The constants were measured with 1 and with 13 under way by `tests/rivals/search_tables.py`.
 
 mod estimator;
+mod group;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
@@ -21,6 +25,7 @@ use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::Space;
 use super::tried::{Learner, TriedConfigurations, next_of};
 use estimator::Estimator;
+use group::{Group, groups};
 
 /// Results that are seen before it learns; until then it takes points that fill the space evenly.
 const RESULTS_MIN: usize = 8;
@@ -32,6 +37,8 @@ const GOOD_MAX: usize = 25;
 const BAD_MAX: usize = 400;
 /// Draws from the density of the good ones for each decision.
 const CANDIDATES: usize = 64;
+/// The same with those that break a constraint, which do not count.
+const CANDIDATE_DRAWS_MAX: usize = 1000;
 /// How wide a Gaussian is over the spread of the results, with nothing under way.
 const BREADTH: f64 = 0.5;
 /// How the breadth of the good side grows with what is under way, as a power.
@@ -41,39 +48,65 @@ const CROWD_POWER: f64 = 0.8;
 #[derive(Clone, Debug)]
 pub struct Tpe {
     tried: TriedConfigurations,
+    groups: Vec<Group>,
 }
 
 impl Tpe {
     /// `trials` different configurations, or as many as `space` has.
     #[must_use]
     pub fn new(seed: u64, space: &Space, trials: u32) -> Self {
-        Self { tried: TriedConfigurations::new(seed, space, trials) }
+        let tried = TriedConfigurations::new(seed, space, trials);
+        Self { groups: groups(space, &tried.coordinates), tried }
     }
 
     /// The best of the new candidates, if any is new.
     fn likeliest(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
-        let (good, bad) = split(knowledge.observed, self.tried.latest().collect());
-        let under_way: Vec<_> =
-            knowledge.under_way.iter().filter_map(|configuration| self.tried.point(configuration)).collect();
-        let point_of = |place: &usize| self.tried.observed_point(*place);
-        let weights = (1..=good.len()).rev().map(|better| better as f64 / good.len() as f64);
-        let good_points: Vec<_> =
-            good.iter().zip(weights).filter_map(|(place, weight)| Some((point_of(place)?, weight))).collect();
-        let bad_points = bad.iter().filter_map(point_of).chain(under_way.iter().map(Vec::as_slice));
-        let bad_points: Vec<_> = bad_points.map(|point| (point, 1.0)).collect();
-        let crowd = 1.0 + under_way.len() as f64 / good.len().max(1) as f64;
-        let of_good = Estimator::new(&self.tried.coordinates, &good_points, BREADTH * libm::pow(crowd, CROWD_POWER));
-        let of_bad = Estimator::new(&self.tried.coordinates, &bad_points, BREADTH / crowd);
+        let sides = self.sides(knowledge);
         let mut best: Option<(f64, Configuration)> = None;
-        for _ in 0..CANDIDATES {
-            let Some(candidate) = self.tried.new_at(&of_good.draw(rng)) else { continue };
-            let Some(point) = self.tried.point(&candidate) else { continue };
-            let promise = of_good.log_density(&point) - of_bad.log_density(&point);
+        let mut looked_at = 0;
+        for _ in 0..CANDIDATE_DRAWS_MAX {
+            if looked_at == CANDIDATES {
+                break;
+            }
+            let mut drawn = vec![0.0; self.tried.coordinates.len()];
+            for (group, (of_good, _)) in self.groups.iter().zip(&sides) {
+                group.put(&of_good.draw(rng), &mut drawn);
+            }
+            let Some(candidate) = self.tried.admitted_at(&drawn) else { continue };
+            looked_at += 1;
+            let Some(point) = self.tried.point(&candidate).filter(|_| self.tried.is_new(&candidate)) else {
+                continue;
+            };
+            let own = self.groups.iter().zip(&sides).filter(|(group, _)| group.is_in(&candidate));
+            let promises = own.map(|(group, (of_good, of_bad))| {
+                let part = group.part(&point);
+                of_good.log_density(&part) - of_bad.log_density(&part)
+            });
+            let promise: f64 = promises.sum();
             if best.as_ref().is_none_or(|(known, _)| promise > *known) {
                 best = Some((promise, candidate));
             }
         }
         best.map(|(_, candidate)| candidate)
+    }
+
+    /// Of each group, the density of the good results that have it, and of the others.
+    fn sides(&self, knowledge: Knowledge<'_>) -> Vec<(Estimator<'_>, Estimator<'_>)> {
+        let (good, bad) = split(knowledge.observed, self.tried.latest().collect());
+        let of_space = |configuration| Some((configuration, self.tried.point(configuration)?));
+        let under_way: Vec<_> = knowledge.under_way.iter().filter_map(of_space).collect();
+        let result =
+            |place: &usize| Some((&knowledge.observed[*place].configuration, self.tried.observed_point(*place)?));
+        let weights = (1..=good.len()).rev().map(|better| better as f64 / good.len() as f64);
+        let good_points: Vec<_> =
+            good.iter().zip(weights).filter_map(|(place, weight)| Some((result(place)?, weight))).collect();
+        let waiting = under_way.iter().map(|(configuration, point)| (*configuration, point.as_slice()));
+        let bad_points: Vec<_> = bad.iter().filter_map(result).chain(waiting).map(|known| (known, 1.0)).collect();
+        let crowd = 1.0 + under_way.len() as f64 / good.len().max(1) as f64;
+        let breadths = (BREADTH * libm::pow(crowd, CROWD_POWER), BREADTH / crowd);
+        let of_good = self.groups.iter().map(|group| group.estimator(&good_points, breadths.0));
+        let of_bad = self.groups.iter().map(|group| group.estimator(&bad_points, breadths.1));
+        of_good.zip(of_bad).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
 use broadsweep_common::seeds::{Rng, sampler_rng};
 use rand_chacha::rand_core::Rng as _;
 
+use super::combinations::Combinations;
 use super::coordinate::{Coordinate, coordinates};
 use super::decision::Origin;
 use super::sampler::Knowledge;
@@ -15,6 +16,9 @@ use super::space::Space;
 
 /// Draws from the space before its configurations are tried one after the other.
 const EVEN_DRAWS_MAX: u32 = 100;
+/// The same where constraints refuse some of them; and how many more are tried one after the other.
+const CONSTRAINED_DRAWS_MAX: u32 = 1000;
+const CONSTRAINED_TRIES_MAX: u64 = 100_000;
 
 /// A sampler that learns from results, with the record of what it has tried.
 pub(crate) trait Learner {
@@ -50,6 +54,7 @@ pub(crate) fn next_of<L: Learner>(learner: &mut L, knowledge: Knowledge<'_>) -> 
 #[derive(Clone, Debug)]
 pub(crate) struct TriedConfigurations {
     pub(crate) seed: u64,
+    space: Space,
     pub(crate) coordinates: Vec<Coordinate>,
     /// Points that fill the space evenly: the first ones are taken before anything is learnt.
     even_points: SobolPoints,
@@ -67,6 +72,7 @@ impl TriedConfigurations {
     pub(crate) fn new(seed: u64, space: &Space, wanted: u32) -> Self {
         Self {
             seed,
+            space: space.clone(),
             coordinates: coordinates(space),
             even_points: SobolPoints::new(seed, space),
             wanted,
@@ -95,7 +101,7 @@ impl TriedConfigurations {
 
     pub(crate) fn note_start(&mut self, configuration: &Configuration, origin: Origin) {
         self.started.insert(configuration.digest());
-        self.picked += u32::from(origin != Origin::Control);
+        self.picked += u32::from(!origin.is_given());
     }
 
     /// Of each configuration that was observed, the number of its last observation.
@@ -108,27 +114,28 @@ impl TriedConfigurations {
         self.points.get(number)?.as_deref()
     }
 
-    /// The place of each parameter; `None` for a configuration that is not of the space.
+    /// The place of each parameter, also of those that are absent; `None` for a configuration that is not of the space.
     pub(crate) fn point(&self, configuration: &Configuration) -> Option<Vec<f64>> {
         self.coordinates.iter().map(|coordinate| coordinate.place(configuration)).collect()
     }
 
-    /// The configuration at a point, if it is new.
-    pub(crate) fn new_at(&self, point: &[f64]) -> Option<Configuration> {
-        Some(self.at(point)).filter(|configuration| self.is_new(configuration))
+    /// The configuration at a point, without what is not there; `None` if it breaks a constraint.
+    pub(crate) fn admitted_at(&self, point: &[f64]) -> Option<Configuration> {
+        let values = self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place));
+        self.space.admitted(values.collect())
     }
 
-    /// The configuration at a point.
-    pub(crate) fn at(&self, point: &[f64]) -> Configuration {
-        self.coordinates.iter().zip(point).map(|(coordinate, place)| coordinate.value(*place)).collect()
+    /// The configuration at a point, if it is new.
+    pub(crate) fn new_at(&self, point: &[f64]) -> Option<Configuration> {
+        self.admitted_at(point).filter(|configuration| self.is_new(configuration))
     }
 
     /// The evenly spread point of this number, if it is new.
     pub(crate) fn new_even(&self, number: u64) -> Option<Configuration> {
-        Some(self.even_points.at(number)).filter(|configuration| self.is_new(configuration))
+        self.space.admitted(self.even_points.at(number)).filter(|configuration| self.is_new(configuration))
     }
 
-    /// The evenly spread point of this number.
+    /// The evenly spread point of this number, with a place of its own for every parameter.
     pub(crate) fn even_point(&self, number: u64) -> Option<Vec<f64>> {
         self.point(&self.even_points.at(number))
     }
@@ -139,19 +146,35 @@ impl TriedConfigurations {
 
     /// Any new configuration, if there is one.
     pub(crate) fn any_new(&self, rng: &mut Rng) -> Option<Configuration> {
-        for _ in 0..EVEN_DRAWS_MAX {
+        let is_constrained = !self.space.constraints().is_empty();
+        for _ in 0..if is_constrained { CONSTRAINED_DRAWS_MAX } else { EVEN_DRAWS_MAX } {
             let point = self.coordinates.iter().map(|coordinate| coordinate.kind.even_place(rng.next_u64()));
             if let Some(configuration) = self.new_at(&point.collect::<Vec<_>>()) {
                 return Some(configuration);
             }
         }
         // Of one more than were started, one is new.
-        (0..=self.started.len() as u64)
-            .map_while(|number| self.numbered(number))
-            .find_map(|point| self.new_at(&point))
+        let tries = self.started.len() as u64 + 1;
+        if is_constrained || self.space.has_conditions() {
+            return self.first_new(tries + if is_constrained { CONSTRAINED_TRIES_MAX } else { 0 });
+        }
+        (0..tries).map_while(|number| self.numbered(number)).find_map(|point| self.new_at(&point))
     }
 
-    /// The point of this number among all of a space that has an end: the first parameter is the fastest. `None` from the
+    /// The first new configuration among the first `tries` combinations of the space, if it has an end.
+    fn first_new(&self, tries: u64) -> Option<Configuration> {
+        let mut combinations = Combinations::new(&self.space)?;
+        for _ in 0..tries {
+            let configuration = combinations.current()?;
+            if self.space.broken_constraint(&configuration).is_none() && self.is_new(&configuration) {
+                return Some(configuration);
+            }
+            combinations.advance();
+        }
+        None
+    }
+
+    /// The point of this number among all of a space that has an end, and no conditions: the first parameter is the fastest. `None` from the
     /// number on of which there are so many.
     fn numbered(&self, number: u64) -> Option<Vec<f64>> {
         let mut rest = number;

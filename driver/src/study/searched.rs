@@ -100,9 +100,9 @@ impl Study {
         while let Decision::Start { configuration, origin, .. } = search.next(VirtualTime::default(), &[], &()) {
             drawn.push((configuration, origin));
         }
-        let picked = drawn.iter().filter(|(_, origin)| *origin != Origin::Control).count();
-        // One that the control takes the place of was drawn, too.
-        let picked = picked + usize::from(search.has_picked_control());
+        let picked = drawn.iter().filter(|(_, origin)| !origin.is_given()).count();
+        // One that a given one takes the place of was drawn, too.
+        let picked = picked + search.given_picked();
         if self.search.sampler.wanted().is_some_and(|wanted| picked < wanted as usize) {
             let message = format!("only {picked} different configurations were drawn; ask for fewer");
             return Err(self.at("search.trials", message));

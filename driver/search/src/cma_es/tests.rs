@@ -138,7 +138,9 @@ fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
         let (configuration, _) = sampler.next(knowledge).expect("there is always another");
         assert!(configuration.names().eq(space().keys().map(String::as_str)));
         let foreign = Configuration::from_iter([("other", Value::Integer(decision as i64))]);
-        for configuration in [configuration, foreign, tried.at(&tried.even_point(decision).unwrap())] {
+        for configuration in
+            [configuration, foreign, tried.admitted_at(&tried.even_point(decision).unwrap()).unwrap()]
+        {
             let loss = if decision % 2 == 0 { f64::INFINITY } else { f64::NAN };
             observed.push(Observation { configuration, rung_epochs: IN_FULL, loss });
         }
@@ -158,7 +160,10 @@ fn what_was_drawn_is_known_again_from_its_decision() {
         let knowledge = Knowledge { observed: &[], under_way: &[], decision };
         let (configuration, _) = sampler.next(knowledge).unwrap();
         let member = sampler.member(0, &configuration).expect("it was drawn");
-        assert_eq!((sampler.tried.at(&sampler.point(&member.genotype)), member.age), (configuration, 0));
+        assert_eq!(
+            (sampler.tried.admitted_at(&sampler.point(&member.genotype)), member.age),
+            (Some(configuration), 0)
+        );
     }
 }
 
