@@ -20,10 +20,12 @@
 //! | [`records`] | what is remembered of a run, as plain data |
 //! | [`results`] | the run folder, the tables, the progress on the terminal |
 //! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
+//! | [`export`] | what a run found, for other programs: lines, and a study of Optuna's; pure |
 
 pub mod cluster;
 pub mod command;
 pub mod data;
+pub mod export;
 pub mod forecast;
 pub mod import;
 pub mod journal;

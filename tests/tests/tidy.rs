@@ -36,7 +36,7 @@ const PURE_CRATES: [&str; 4] = ["common", "executor/nn", "driver/search", "drive
 const IMPURE_PACKAGES: [&str; 5] = ["tokio", "tonic", "tracing", "async-trait", "hyper"];
 
 /// No IO, no clock, no thread, no order that differs from run to run.
-const PURE_FOLDERS: [&str; 9] = [
+const PURE_FOLDERS: [&str; 10] = [
     "common/src/",
     "driver/scheduler/src/",
     "driver/search/src/",
@@ -46,6 +46,7 @@ const PURE_FOLDERS: [&str; 9] = [
     "driver/src/ledger/",
     "driver/src/forecast/",
     "driver/src/report/",
+    "driver/src/export/",
 ];
 
 /// `fs` covers `std::fs` however it is imported. The first three are for folders of a crate that may have them.

@@ -225,6 +225,13 @@ fn run_id(folder: &RunFolder) -> String {
     format!("{name}-{}-{}", std::process::id(), since_1970.as_millis())
 }
 
+/// What a run's folder was called when it began, and when that was, from 1970 on: as [`run_id`] has it.
+pub(super) fn told_by_run_id(run: &str) -> Option<(&str, Duration)> {
+    let (begun_by, millis) = run.rsplit_once('-')?;
+    let (folder, _process) = begun_by.rsplit_once('-')?;
+    Some((folder, Duration::from_millis(millis.parse().ok()?)))
+}
+
 /// Writes the results, prints them, and says how it went.
 fn conclude(
     study: &Study,

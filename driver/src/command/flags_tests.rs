@@ -9,12 +9,13 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Whose messages the sources hold: those of a run are said by all commands that drive one.
-const SOURCES: [(&str, &[&str]); 18] = [
+const SOURCES: [(&str, &[&str]); 19] = [
     ("driver/src/command/tune.rs", &["tune"]),
     ("driver/src/command/resume.rs", &["resume"]),
     ("driver/src/command/scale.rs", &["scale"]),
     ("driver/src/command/series.rs", &["scale"]),
     ("driver/src/command/report.rs", &["report"]),
+    ("driver/src/command/export.rs", &["export"]),
     ("driver/src/command/predict.rs", &["predict"]),
     ("driver/src/command/check.rs", &["check"]),
     ("driver/src/command/import.rs", &["import"]),

@@ -12,6 +12,7 @@
 //! | `sizes` | sizes of clusters |
 //! | `time_span` | spans of time |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
+//! | `export` | `broadsweep export`: what a run found, for other programs |
 //! | `status` | `broadsweep status`: how far a run is |
 //! | `predict` | `broadsweep predict`: what a model says of raw rows |
 //! | `predictions` | the table that it prints |
@@ -32,6 +33,7 @@ mod check;
 mod cluster;
 mod drive;
 mod executors;
+mod export;
 mod forecast;
 mod hint;
 mod import;
@@ -110,6 +112,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Show what a run found: tables, Markdown, JSON, or a page with pictures
     Report(report::ReportArgs),
+    /// Write what a run found for other programs: a study for Optuna, CSV, or JSON lines
+    Export(export::ExportArgs),
     /// Say how far a run is: going on, interrupted or over, and what is best so far
     Status(status::StatusArgs),
     /// Predict with the best model of a run: classes and their probabilities, or values
@@ -182,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Scale(args) => scale::run(args, cli.verbose > 0),
         Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),
+        Command::Export(args) => export::run(args),
         Command::Status(args) => status::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Logs(args) => logs::run(args),

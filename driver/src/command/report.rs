@@ -148,12 +148,17 @@ fn read(path: &Path) -> Result<(RunRecord, Option<Comparison>), Failure> {
 
 /// The run in a folder. What its record lacks is said.
 pub(super) fn read_run(path: &Path) -> Result<RunRecord, Failure> {
-    let Reading { mut record, torn, .. } = run::read(path).map_err(of_read)?;
-    record.class_names = class_names(path);
-    if let Some(torn) = torn {
+    read_whole(path).map(|reading| reading.record)
+}
+
+/// The same, with all that its folder tells.
+pub(super) fn read_whole(path: &Path) -> Result<Reading, Failure> {
+    let mut reading = run::read(path).map_err(of_read)?;
+    reading.record.class_names = class_names(path);
+    if let Some(torn) = &reading.torn {
         say(torn.left_out());
     }
-    Ok(record)
+    Ok(reading)
 }
 
 /// What the data of a run calls its classes, as its best model has them: a run without one has looked at none closely.

@@ -1,6 +1,6 @@
-//! The time in a run folder's name. By hand: one function is less than a dependency on a calendar crate.
+//! The time in a run folder's name, and in what other programs read. By hand: one function is less than a dependency on a calendar crate.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY_S: u64 = 86_400;
 
@@ -23,6 +23,17 @@ pub fn day(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// The moment so long after 1970-01-01 in UTC, as `2026-11-22T17:01:02.000250+00:00` (ISO 8601), to the microsecond.
+#[must_use]
+pub fn exact_utc(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (year, month, day) = civil_from_days(seconds / DAY_S);
+    let of_day = seconds % DAY_S;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let micros = since_1970.subsec_micros();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
+}
+
 /// Year, month and day in the Gregorian calendar, `days` after 1970-01-01.
 ///
 /// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013), `civil_from_days`, without dates before
@@ -42,8 +53,6 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -60,6 +69,17 @@ mod tests {
             (253_402_300_799, "99991231T235959Z"),
         ] {
             assert_eq!(compact_utc(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_written_to_the_microsecond() {
+        for (at, expected) in [
+            (Duration::ZERO, "1970-01-01T00:00:00.000000+00:00"),
+            (Duration::from_micros(1_795_366_862_000_250), "2026-11-22T17:01:02.000250+00:00"),
+            (Duration::from_nanos(951_782_399_999_999_999), "2000-02-28T23:59:59.999999+00:00"),
+        ] {
+            assert_eq!(exact_utc(at), expected);
         }
     }
 

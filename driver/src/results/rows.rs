@@ -53,8 +53,9 @@ const ATTEMPT_COLUMNS: [&str; 14] = [
     "end",
     "reason",
 ];
-const PARAMETER_PREFIX: &str = "parameter.";
-const METRIC_PREFIX: &str = "metric.";
+/// What the columns of parameters, and of metrics, begin with where their names alone would not do.
+pub(crate) const PARAMETER_PREFIX: &str = "parameter.";
+pub(crate) const METRIC_PREFIX: &str = "metric.";
 
 /// One row a trial: its configuration, its result and what it took. Metrics are those of the epoch that counts
 /// (`counted_epoch`), but where the test rows were looked at after the search; `epochs` says how many were trained.
@@ -96,7 +97,7 @@ pub fn trials_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
 }
 
 /// The parameters that some trial has.
-pub(super) fn parameters(run: &RunRecord) -> BTreeSet<&str> {
+pub(crate) fn parameters(run: &RunRecord) -> BTreeSet<&str> {
     run.trials.iter().flat_map(|trial| trial.configuration.names()).collect()
 }
 
@@ -158,26 +159,26 @@ pub fn epochs_csv(run: &RunRecord) -> io::Result<Vec<u8>> {
 }
 
 /// Rows of a table, written cell by cell; what is absent is empty. Each cell is formed in one buffer: a run may have a million rows in each table.
-struct Rows {
+pub(crate) struct Rows {
     writer: csv::Writer<Vec<u8>>,
     cell: String,
 }
 
 impl Rows {
     /// Those after the header.
-    fn after(header: csv::Writer<Vec<u8>>) -> Self {
+    pub(crate) fn after(header: csv::Writer<Vec<u8>>) -> Self {
         Self { writer: header, cell: String::new() }
     }
 
-    fn text(&mut self, text: &str) -> csv::Result<()> {
+    pub(crate) fn text(&mut self, text: &str) -> csv::Result<()> {
         self.writer.write_field(text)
     }
 
-    fn shown(&mut self, shown: &impl Display) -> csv::Result<()> {
+    pub(crate) fn shown(&mut self, shown: &impl Display) -> csv::Result<()> {
         self.formed(format_args!("{shown}"))
     }
 
-    fn whole(&mut self, number: impl Into<Option<u32>>) -> csv::Result<()> {
+    pub(crate) fn whole(&mut self, number: impl Into<Option<u32>>) -> csv::Result<()> {
         match number.into() {
             Some(number) => self.shown(&number),
             None => self.text(""),
@@ -186,14 +187,14 @@ impl Rows {
 
     /// The shortest digits that parse back to the same bits. `{:?}` over `{}`: it writes 1e-30 and 1e300 with an
     /// exponent, and a whole real as `1.0`, so that a reader takes the column for reals.
-    fn real(&mut self, number: impl Into<Option<f64>>) -> csv::Result<()> {
+    pub(crate) fn real(&mut self, number: impl Into<Option<f64>>) -> csv::Result<()> {
         match number.into() {
             Some(number) => self.formed(format_args!("{number:?}")),
             None => self.text(""),
         }
     }
 
-    fn value(&mut self, value: Option<&Value>) -> csv::Result<()> {
+    pub(crate) fn value(&mut self, value: Option<&Value>) -> csv::Result<()> {
         match value {
             Some(Value::Real(real)) => self.real(*real),
             Some(Value::Choice(word)) => self.text(word),
@@ -203,7 +204,7 @@ impl Rows {
     }
 
     /// The cells of what programs used.
-    fn used(&mut self, used: Option<Used>) -> csv::Result<()> {
+    pub(crate) fn used(&mut self, used: Option<Used>) -> csv::Result<()> {
         self.real(used.map(Used::cpu_s))?;
         match used {
             Some(used) => self.shown(&used.memory_peak_bytes),
@@ -211,7 +212,7 @@ impl Rows {
         }
     }
 
-    fn end(&mut self) -> csv::Result<()> {
+    pub(crate) fn end(&mut self) -> csv::Result<()> {
         self.writer.write_record(None::<&[u8]>)
     }
 
@@ -222,7 +223,7 @@ impl Rows {
         self.writer.write_field(&self.cell)
     }
 
-    fn into_bytes(self) -> io::Result<Vec<u8>> {
+    pub(crate) fn into_bytes(self) -> io::Result<Vec<u8>> {
         self.writer.into_inner().map_err(|full| io::Error::other(full.to_string()))
     }
 }
@@ -247,7 +248,7 @@ fn is_reserved(name: &str) -> bool {
 }
 
 /// How a trial ended, in one word, and why, where there is something to say.
-pub(super) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
+pub(crate) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
     match &trial.outcome {
         TrialOutcome::Finished { .. } => ("finished", String::new()),
         TrialOutcome::Diverged { epoch } => ("diverged", format!("a loss was not finite in epoch {epoch}")),

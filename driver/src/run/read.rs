@@ -8,6 +8,8 @@ use super::book::Book;
 use super::chronicle::take_in;
 use super::record::Record;
 use super::{ChronicleError, names};
+use broadsweep_search::{Origin, Space};
+
 use crate::cluster::roster::ROSTER;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
 use crate::records::run::{RunRecord, Stage};
@@ -29,6 +31,12 @@ pub struct Reading {
     pub torn: Option<Torn>,
     /// The files of the folder, by name, without which a driver could not go on as if nothing had happened.
     pub files: BTreeSet<String>,
+    /// What names the run to its executors.
+    pub run: String,
+    /// What is searched.
+    pub space: Space,
+    /// Where each trial's configuration is from.
+    pub origins: Vec<Origin>,
 }
 
 /// Why a folder does not tell of a run.
@@ -87,10 +95,10 @@ pub fn read(folder: &Path) -> Result<Reading, ReadError> {
 /// What is not there while the driver is at work may come.
 fn told_by_a_living_driver(read: Result<Reading, ReadError>, folder: &Path) -> Result<Reading, ReadError> {
     match read {
-        Ok(Reading { record, files, .. }) => {
+        Ok(Reading { record, torn: _, files, run, space, origins }) => {
             let stage = if record.is_over() { Stage::Over } else { Stage::GoingOn };
             // What may be a commit that was cut short is one that is being written.
-            Ok(Reading { record: RunRecord { stage, ..record }, torn: None, files })
+            Ok(Reading { record: RunRecord { stage, ..record }, torn: None, files, run, space, origins })
         }
         Err(ReadError::NotBegun(folder)) => Err(ReadError::JustBegun(folder)),
         // A comparison's folder is held too, and has no journal either.
@@ -121,7 +129,14 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
         return Err(ChronicleError::Changed { what: "the study" }.into());
     }
     match unfit {
-        None => Ok(Reading { record: book.run_record(&study), torn, files: names::needed(&book) }),
+        None => Ok(Reading {
+            record: book.run_record(&study),
+            torn,
+            files: names::needed(&book),
+            run: begun.run.clone(),
+            space: study.search.space,
+            origins: book.trials().map(|(_, trial)| trial.origin).collect(),
+        }),
         Some(unfit) => Err(unfit.into()),
     }
 }
