@@ -111,9 +111,9 @@ impl Book {
             | None => TrialOutcome::NotRun,
         };
         let segments = || book.segments().filter_map(|task| self.task(task));
-        // What each segment took, by the attempt that brought its result.
+        // What each segment took, by the attempt that brought its result. The sum of none is -0.0, which would be shown.
         let took = |seconds: fn(&AttemptRecord) -> f64| -> f64 {
-            segments().filter_map(|task| task.completing()).map(seconds).sum()
+            segments().filter_map(|task| task.completing()).map(seconds).sum::<f64>() + 0.0
         };
         let last = segments().last().and_then(TaskBook::completing);
         let first = segments().next().and_then(|task| task.attempts.first());
@@ -200,6 +200,13 @@ mod tests {
             assert_eq!(bench.run.chronicle.book().broadcast, wanted, "executor {executor}");
             bench = bench.resumed(&["a", "b", "c", "d"]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_was_not_begun_took_nothing_and_not_minus_nothing() {
+        let (outcome, _) = Bench::new(1, &["a"]).run.outcome();
+        let trial = &outcome.record.trials[0];
+        assert_eq!([trial.training_s, trial.evaluation_s].map(f64::to_bits), [0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
