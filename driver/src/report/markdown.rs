@@ -2,8 +2,8 @@
 
 use super::Report;
 use super::sheets::{self, Sheet};
-use super::text::html;
 use crate::results::remarks::{best_sentence, remarks};
+use crate::results::show::printable;
 
 pub(super) fn markdown(report: &Report<'_>) -> String {
     let run = report.run;
@@ -33,14 +33,18 @@ fn sheet_text(sheet: &Sheet) -> String {
     text
 }
 
-/// Markdown takes HTML, so that goes first; then all that Markdown itself would take for markup within a line.
+/// What Markdown would take for markup within a line, and what begins HTML, which Markdown takes as well. Quotes are
+/// none: they only end attributes.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
-    for character in html(text).chars() {
-        if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~') {
-            escaped.push('\\');
+    for character in printable(text, usize::MAX).chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => escaped.extend(['\\', character]),
+            other => escaped.push(other),
         }
-        escaped.push(character);
     }
     escaped
 }
@@ -74,5 +78,11 @@ mod tests {
         trial.configuration = configuration(&[("x", Value::Choice("<b>|[a](b)`\n# c".into()))]);
         let text = markdown(&Report::of(&run(vec![trial])));
         assert!(text.contains("| x=&lt;b&gt;\\|\\[a\\](b)\\`\\\\n# c |\n"), "{text}");
+    }
+
+    #[test]
+    fn quotes_stand_there_as_people_write_them() {
+        let text = markdown(&Report::of(&run(vec![given_up(0, "it's \"full\" & <gone>")])));
+        assert!(text.contains("| it's \"full\" &amp; &lt;gone&gt; |"), "{text}");
     }
 }
