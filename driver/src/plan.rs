@@ -15,8 +15,12 @@ use broadsweep_nn as nn;
 use broadsweep_search::virtual_time::lag;
 use broadsweep_search::{Origin, PlannedCosts};
 
+use crate::results::show::printable;
 use crate::study::{Diagnostic, ProgramSettings, Study, Trainer};
 
+/// Classes that an error lists, and characters of each.
+const CLASSES_LISTED_MAX: usize = 10;
+const NAME_CHARACTERS_MAX: usize = 24;
 /// Parts of a declared cost that are told apart.
 const COST_PARTS: f64 = 1e6;
 
@@ -152,8 +156,9 @@ fn plan_network(
     let plan = nn::plan(&model, &header.shape, header.targets).map_err(|error| {
         let under =
             if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
+        let classes = if error.is_of_targets { classes_text(study.class_names()) } else { String::new() };
         match error.layer {
-            Some(layer) => study.at_layer(layer, format!("{error}{under}")),
+            Some(layer) => study.at_layer(layer, format!("{error}{classes}{under}")),
             None => study.at("model", format!("{error}{under}")),
         }
     })?;
@@ -176,6 +181,16 @@ fn plan_network(
         configuration,
         origin,
     })
+}
+
+/// Which classes there are, where they are more than numbers in a row: a label that is misspelled is seen at once.
+fn classes_text(names: &[String]) -> String {
+    if names.iter().zip(0..).all(|(name, number): (_, u32)| *name == number.to_string()) {
+        return String::new();
+    }
+    let listed = names.iter().take(CLASSES_LISTED_MAX).map(|name| printable(name, NAME_CHARACTERS_MAX));
+    let more = if names.len() > CLASSES_LISTED_MAX { ", …" } else { "" };
+    format!("; the classes are {}{more}", listed.collect::<Vec<_>>().join(", "))
 }
 
 fn plan_replay(
@@ -249,9 +264,39 @@ pub fn check_select(study: &Study, header: &Header) -> Result<(), Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use broadsweep_common::dataset::TargetKind;
+
     use super::*;
     use crate::data;
     use crate::study::parse;
+
+    #[test]
+    fn classes_are_listed_where_they_are_more_than_numbers_in_a_row() {
+        let text = |names: &[&str]| classes_text(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(text(&["cat", "dgo", "dog"]), "; the classes are cat, dgo, dog");
+        assert_eq!(text(&["0", "1", "11"]), "; the classes are 0, 1, 11");
+        assert_eq!([text(&["0", "1", "2"]), text(&[])], ["", ""]);
+        let many: Vec<_> = (1..=12).map(|number| number.to_string()).collect();
+        assert_eq!(classes_text(&many), "; the classes are 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …");
+    }
+
+    #[test]
+    fn a_last_layer_that_does_not_fit_names_the_classes() {
+        let text = "name = 'a'\ndata = { format = 'csv', train_file = 'x.csv', label_column = 'y', validation_rows = 1 }\n\
+                    [model]\nlayers = [{ kind = 'dense', units = 2 }]\n[training]\nlearning_rate = 0.1\nbatch_size = 1\n\
+                    epochs = 1\n";
+        let mut study = parse(text, "s.toml").unwrap();
+        study.find_classes(&["cat", "dgo", "dog"].map(str::to_owned)).unwrap();
+        let trainer = study.description(Vec::new()).trainer;
+        let mut header = data::without_rows().unwrap().header;
+        header.shape = vec![3];
+        header.targets = TargetKind::Classes { count: 3 };
+        let drawn = study.drawn(&mut study.search()).unwrap();
+        let error = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap_err().to_string();
+        let expected = "makes 2 values, but the data has 3 classes; the last layer has to make 3, as a dense layer with \
+                        units = 3 does; the classes are cat, dgo, dog";
+        assert!(error.contains(expected), "{error}");
+    }
 
     #[test]
     fn a_replays_cost_is_the_time_of_all_its_epochs_in_microseconds() {

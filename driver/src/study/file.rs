@@ -98,7 +98,21 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         .get("checkpoints")
         .map_or(Ok(CheckpointSettings::default()), |node| scheduling::read_checkpoints(&node))?;
     let source = source.clone();
-    Ok(Study { name, seed, trainer, data, files, search, control, scheduling, checkpoints, source, spans })
+    let class_names = Vec::new();
+    Ok(Study {
+        name,
+        seed,
+        trainer,
+        data,
+        files,
+        search,
+        control,
+        scheduling,
+        checkpoints,
+        class_names,
+        source,
+        spans,
+    })
 }
 
 /// What to say of a key that belongs into a table.

@@ -91,6 +91,8 @@ pub struct Study {
     pub scheduling: SchedulingConfig,
     /// How much keeping the state of running trials may take.
     pub checkpoints: CheckpointSettings,
+    /// What the data calls its classes, once that is known.
+    class_names: Vec<String>,
     source: Source,
     spans: Spans,
 }
@@ -174,11 +176,18 @@ impl Study {
         &self.search.objectives
     }
 
-    /// Finds the classes that the study names among those of the data.
+    /// What the data calls its classes, if it was asked for the study's.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// Finds the classes that the study names among those of the data, and remembers what these are called.
     ///
     /// # Errors
     /// [`Diagnostic`], if the data has no such class.
     pub fn find_classes(&mut self, names: &[String]) -> Result<(), Diagnostic> {
+        self.class_names = names.to_vec();
         for place in 0..self.search.measures.len() {
             let Some(name) = self.search.measures[place].class_name() else { continue };
             let Some(class) = names.iter().position(|known| known == name) else {

@@ -69,7 +69,7 @@ pub fn plan(model: &Model, input_shape: &[u32], targets: TargetKind) -> Result<P
     let mut layers = Vec::with_capacity(model.layers.len());
     let mut parameters: u64 = 0;
     for (index, layer) in model.layers.iter().enumerate() {
-        let error = |message| ShapeError { layer: Some(index), kind: layer.kind(), message };
+        let error = |message| ShapeError { layer: Some(index), kind: layer.kind(), message, is_of_targets: false };
         let planned = plan_layer(layer, index, shape).map_err(error)?;
         parameters = parameters.saturating_add(planned.parameters);
         if parameters > PARAMETERS_MAX {
@@ -144,7 +144,8 @@ fn check_end(model: &Model, shape: Shape, targets: TargetKind) -> Result<(), Sha
         TargetKind::Values { .. } => format!("the data has {outputs} numbers to predict"),
     };
     let last = model.layers.len() - 1;
-    let error = |message| Err(ShapeError { layer: Some(last), kind: model.layers[last].kind(), message });
+    let kind = model.layers[last].kind();
+    let error = |message| Err(ShapeError { layer: Some(last), kind, message, is_of_targets: true });
     match shape {
         Shape::Flat(values) if values == outputs => Ok(()),
         Shape::Flat(_) => error(format!(

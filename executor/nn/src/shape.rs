@@ -60,11 +60,13 @@ pub struct ShapeError {
     pub kind: &'static str,
     /// What is wrong and what to do.
     pub message: String,
+    /// Whether it is the data's targets that the last layer does not fit.
+    pub is_of_targets: bool,
 }
 
 impl ShapeError {
     pub(super) fn model(message: impl Into<String>) -> Self {
-        Self { layer: None, kind: "model", message: message.into() }
+        Self { layer: None, kind: "model", message: message.into(), is_of_targets: false }
     }
 }
 
