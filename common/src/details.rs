@@ -22,7 +22,7 @@ pub struct Details {
     pub guess: Metrics,
     /// Rows by wanted and predicted class, in this order; empty for numbers.
     pub confusions: Vec<Confusion>,
-    /// The rows with the largest losses, the largest first.
+    /// The rows with the largest losses, the largest first; of classes, only those that were taken for another one.
     pub worst: Vec<WorstRow>,
 }
 

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use broadsweep_common::dataset::Part;
-use broadsweep_common::details::{Answer, Confusion, WorstRow};
+use broadsweep_common::details::{Answer, Confusion, Details, WorstRow};
 
 use super::sheets::{Column, Sheet, number, text};
 use crate::records::run::{DetailsRecord, RunRecord};
 use crate::results::guess::class_name;
 use crate::results::measured::{metric_text, title};
-use crate::results::show::{printable, short_real};
+use crate::results::show::{counted, printable, short_real};
 
 /// Classes that have a row and a column each; of more, the most frequent confusions are listed.
 pub(super) const CLASSES_MAX: usize = 20;
@@ -98,6 +98,21 @@ fn most_confused(run: &RunRecord, confusions: &[Confusion], title: &'static str)
     }
 }
 
+/// What there is to say of the worst rows: of classes, how many others are wrong, too.
+fn worst_note(details: &Details) -> Option<String> {
+    const COUNTED: &str = "rows of the part are counted from 0";
+    let wrong: u64 =
+        details.confusions.iter().filter(|pair| pair.wanted != pair.predicted).map(|pair| pair.rows).sum();
+    let listed = details.worst.len() as u64;
+    match (listed, wrong) {
+        (0, _) => None,
+        (_, 0) => Some(COUNTED.to_owned()),
+        _ if wrong == listed + 1 => Some(format!("{COUNTED}; 1 row more is wrong")),
+        _ if wrong > listed => Some(format!("{COUNTED}; {} more are wrong", counted(wrong - listed, "row"))),
+        _ => Some(format!("{COUNTED}; no other row is wrong")),
+    }
+}
+
 fn worst(run: &RunRecord, record: &DetailsRecord) -> Sheet {
     let listed = |values: &[f64]| values.iter().map(|value| short_real(*value)).collect::<Vec<_>>().join(" ");
     let row = |worst: &WorstRow| {
@@ -114,13 +129,12 @@ fn worst(run: &RunRecord, record: &DetailsRecord) -> Sheet {
         },
         columns: vec![number("row"), text("is"), text("taken for"), number("loss")],
         rows: record.details.worst.iter().map(row).collect(),
-        note: (!record.details.worst.is_empty()).then(|| "rows of the part are counted from 0".to_owned()),
+        note: worst_note(&record.details),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use broadsweep_common::details::Details;
     use broadsweep_common::ids::TrialId;
     use broadsweep_common::metrics::{MetricName, Metrics};
 
@@ -151,6 +165,7 @@ mod tests {
             ["is \\ taken for", "0", "2"]
         );
         assert_eq!(worst.rows, [["7", "2", "0", "2.5"]]);
+        assert_eq!(worst.note.as_deref(), Some("rows of the part are counted from 0; no other row is wrong"));
     }
 
     #[test]
@@ -163,6 +178,17 @@ mod tests {
             (&["24", "0", "24"].map(str::to_owned)[..], CONFUSIONS_MAX)
         );
         assert_eq!(sheet.note.as_deref(), Some("4 more pairs"));
+    }
+
+    #[test]
+    fn wrong_rows_that_are_not_listed_are_counted() {
+        let row = || WorstRow { row: 7, loss: 2.5, answer: Answer::Class { wanted: 2, predicted: 0 } };
+        let note = |wrong, listed: Vec<WorstRow>| {
+            sheets(&looked(vec![pair(0, 0, 5), pair(2, 0, wrong)], listed))[2].note.clone().unwrap_or_default()
+        };
+        assert_eq!(note(4, vec![row(), row()]), "rows of the part are counted from 0; 2 rows more are wrong");
+        assert_eq!(note(2, vec![row()]), "rows of the part are counted from 0; 1 row more is wrong");
+        assert_eq!(note(0, Vec::new()), "", "there is no table");
     }
 
     #[test]

@@ -30,12 +30,18 @@ impl Look {
                 for (outputs, class) in outputs.chunks_exact(width).zip(classes) {
                     let predicted = predicted(outputs) as u32;
                     *self.confusions.entry((*class, predicted)).or_default() += 1;
-                    self.rank(class_loss(outputs, *class), |_| Answer::Class { wanted: *class, predicted });
+                    let row = self.next_row();
+                    // One that is right, but not sure, is no mistake to look at.
+                    if predicted != *class {
+                        let answer = |_: &[Scale]| Answer::Class { wanted: *class, predicted };
+                        self.rank(row, class_loss(outputs, *class), answer);
+                    }
                 }
             }
             Wanted::Values(values) => {
                 for (outputs, wanted) in outputs.chunks_exact(width).zip(values.chunks_exact(width)) {
-                    self.rank(values_loss(outputs, wanted), |scaling| Answer::Values {
+                    let row = self.next_row();
+                    self.rank(row, values_loss(outputs, wanted), |scaling| Answer::Values {
                         wanted: in_file_units(wanted, scaling),
                         predicted: in_file_units(outputs, scaling),
                     });
@@ -44,10 +50,14 @@ impl Look {
         }
     }
 
-    /// Keeps a row if it is among the worst; of equal ones the first.
-    fn rank(&mut self, loss: f64, answer: impl FnOnce(&[Scale]) -> Answer) {
-        let row = self.rows;
+    /// The number of the next row.
+    fn next_row(&mut self) -> u64 {
         self.rows += 1;
+        self.rows - 1
+    }
+
+    /// Keeps a row if it is among the worst; of equal ones the first.
+    fn rank(&mut self, row: u64, loss: f64, answer: impl FnOnce(&[Scale]) -> Answer) {
         let place = self.worst.partition_point(|known| known.loss.total_cmp(&loss) != Ordering::Less);
         if place < WORST_ROWS_MAX {
             self.worst.insert(place, WorstRow { row, loss, answer: answer(&self.scaling) });
