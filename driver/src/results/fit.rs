@@ -25,7 +25,12 @@ pub(super) fn name_in(room: Room, name: &str) -> String {
         Room::Stacked => stacked(name, longest_part(name)),
         Room::Characters(width) => {
             let parts = stacked(name, width);
-            parts.lines().map(|part| cut(part, width)).collect::<Vec<_>>().join("\n")
+            // Better without its `_` than cut.
+            let fitting = |part: &str| match part.strip_suffix('_') {
+                Some(word) if word.chars().count() == width => word.to_owned(),
+                _ => cut(part, width),
+            };
+            parts.lines().map(fitting).collect::<Vec<_>>().join("\n")
         }
     }
 }
@@ -56,18 +61,15 @@ fn rounded(number: f64, width: usize) -> String {
 }
 
 fn longest_part(name: &str) -> usize {
-    name.split('_').map(|part| part.chars().count()).max().unwrap_or_default()
+    name.split_inclusive('_').map(|part| part.chars().count()).max().unwrap_or_default()
 }
 
-/// The parts of a name between its `_`, as many on a line as there is room for.
+/// The parts of a name up to each `_`, which stays at the end of its line, as many on a line as there is room for.
 fn stacked(name: &str, width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for part in name.split('_') {
+    for part in name.split_inclusive('_') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + part.chars().count() <= width => {
-                line.push('_');
-                line.push_str(part);
-            }
+            Some(line) if line.chars().count() + part.chars().count() <= width => line.push_str(part),
             _ => lines.push(part.to_owned()),
         }
     }
@@ -86,10 +88,11 @@ mod tests {
     #[test]
     fn a_name_is_broken_where_its_words_end_and_cut_only_where_one_is_too_long() {
         assert_eq!(name_in(Room::Whole, "learning_rate"), "learning_rate");
-        assert_eq!(name_in(Room::Stacked, "learning_rate"), "learning\nrate");
-        assert_eq!(name_in(Room::Stacked, "learning_rate_to"), "learning\nrate_to");
-        assert_eq!(name_in(Room::Characters(6), "learning_rate_to"), "learn…\nrate\nto");
+        assert_eq!(name_in(Room::Stacked, "learning_rate"), "learning_\nrate");
+        assert_eq!(name_in(Room::Stacked, "learning_rate_to"), "learning_\nrate_to");
+        assert_eq!(name_in(Room::Characters(6), "learning_rate_to"), "learn…\nrate_\nto");
         assert_eq!(name_in(Room::Characters(6), "fc_1"), "fc_1");
+        assert_eq!(name_in(Room::Characters(6), "weight_decay"), "weight\ndecay");
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn six_parameters_are_one_row_a_trial_on_a_hundred_columns() {
     assert_eq!(rows(&six)[0].join(" "), "1 11 leaky… 128 0.0457 0.0017 0.9512 1.2e-5 79.00 % 50.00 % 2 1.8", "{six}");
     assert!(six.contains("\n    activation=leaky_relu batch_size=128"), "the best is told in full: {six}");
     let header: Vec<_> = six.lines().take_while(|line| !line.starts_with('─')).collect();
-    for name in ["batch", "size", "learn…", "rate", "decay", "weight"] {
+    for name in ["batch_", "size", "learn…", "rate", "rate_", "decay", "weight"] {
         assert!(header.iter().any(|line| line.split_whitespace().any(|word| word == name)), "{name}: {six}");
     }
 }
