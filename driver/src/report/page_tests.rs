@@ -107,6 +107,20 @@ fn every_picture_has_a_place_in_the_page() {
 }
 
 #[test]
+fn titles_beside_long_names_fit_a_screen_of_500_pixels() {
+    let record = searched(50);
+    let sections = pictures::of_report(&Report::of(&record), &View::of(&record));
+    let layouts =
+        || sections.iter().flat_map(|section| &section.pictures).map(|picture| (&picture.id, &picture.layout));
+    let title = |layout: &Value, of: &str| layout[of]["title"]["text"].as_str().unwrap_or_default().chars().count();
+    // Names of 32 characters take 230 pixels, cards and margins 80; a character of a title takes 7.
+    let beside_names = layouts().filter(|(id, _)| ["importance", "ledger", "timeline"].contains(&id.as_str()));
+    let titles: Vec<_> = beside_names.map(|(_, layout)| title(layout, "xaxis")).collect();
+    assert!(titles.len() == 3 && titles.iter().all(|length| (1..=24).contains(length)), "{titles:?}");
+    assert!(layouts().all(|(_, layout)| title(layout, "legend") <= 24), "there is no room for what it lists");
+}
+
+#[test]
 fn curves_of_few_epochs_name_each_epoch_once() {
     let record = searched(30);
     let epochs = record.trials.iter().map(|trial| trial.curves.epochs()).max().unwrap();

@@ -6,6 +6,8 @@ use crate::results::show::printable;
 
 /// Characters of a name in a picture: more would leave no room for the picture.
 const LABEL_CHARACTERS_MAX: usize = 32;
+/// The same beside a legend's entries, which have to fit a narrow screen as well.
+const SHORT_LABEL_CHARACTERS_MAX: usize = 16;
 /// Digits that a picture can show of a number.
 const DIGITS: usize = 6;
 
@@ -31,7 +33,12 @@ pub(super) fn label(text: &str) -> String {
     long_label(text, LABEL_CHARACTERS_MAX)
 }
 
-/// The same, with room for more characters.
+/// The same, where something else stands beside it: the entries of a legend.
+pub(super) fn short_label(text: &str) -> String {
+    long_label(text, SHORT_LABEL_CHARACTERS_MAX)
+}
+
+/// The same, with room for so many characters.
 pub(super) fn long_label(text: &str, characters_max: usize) -> String {
     printable(text, characters_max).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

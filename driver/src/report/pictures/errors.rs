@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::parameters::{Parameter, Scale};
 use super::super::picture::{Picture, Section, on_scale, parameter_axis, series, value_axis};
-use super::super::text::{html, label, number, numbers};
+use super::super::text::{html, label, number, numbers, short_label};
 use super::super::view::{View, quartiles};
 use crate::results::show::counted;
 
@@ -57,7 +57,7 @@ pub(super) fn section(view: &View<'_>) -> Section {
     traces.extend(marked(view, parameter));
     let layout = json!({
         "xaxis": parameter_axis(parameter), "yaxis": value_axis(view, low, high), "showlegend": true,
-        "legend": { "title": { "text": split.map(|split| label(view.parameters[split].name)).unwrap_or_default() } },
+        "legend": { "title": { "text": split.map(|split| short_label(view.parameters[split].name)).unwrap_or_default() } },
     });
     let picture = Picture { id: "errors".to_owned(), title: None, traces, layout, height: 460 };
     Section { title: title(view), sentence: sentence(view, parameter, split), pictures: vec![picture] }

@@ -49,7 +49,7 @@ pub(super) fn section(view: &View<'_>) -> Section {
     });
     let widest = bars.iter().map(|(_, share, _)| share * 100.0).fold(1.0, f64::max);
     let layout = json!({
-        "xaxis": { "title": { "text": "share of the differences (%)" }, "range": [0, number(widest * 1.18)], "zeroline": false },
+        "xaxis": { "title": { "text": "share explained (%)" }, "range": [0, number(widest * 1.18)], "zeroline": false },
         "yaxis": {
             "tickvals": places, "ticktext": bars.iter().map(|(name, _, _)| name.clone()).collect::<Vec<_>>(),
             "automargin": true, "showgrid": false,

@@ -54,7 +54,7 @@ pub(in super::super) fn section(report: &Report<'_>) -> Option<Section> {
     });
     let names: Vec<_> = bars.iter().map(|bar| label(&bar.name)).collect();
     let layout = json!({
-        "xaxis": { "title": { "text": "share of the slots' time (%)" }, "range": [0, 100], "zeroline": false },
+        "xaxis": { "title": { "text": "share of the time (%)" }, "range": [0, 100], "zeroline": false },
         "yaxis": {
             "tickvals": places, "ticktext": names, "automargin": true, "showgrid": false, "autorange": "reversed",
             "zeroline": false,
