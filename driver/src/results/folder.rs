@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use broadsweep_common::room;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
 use super::calendar::compact_utc;
 use super::columns::trials_parquet;
@@ -347,7 +349,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     write_whole_with(path, FOR_ALL, |file| file.write_all(bytes))
 }
 
-/// [`write_whole`], for bytes that are made while they are written.
+/// [`write_whole`], for bytes that are made while they are written. That may take long, and whoever ends the process
+/// meanwhile leaves nothing behind, where the file system knows files without a name.
 ///
 /// # Errors
 /// As there.
@@ -355,11 +358,44 @@ pub fn write_whole_by(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), FolderError> {
-    write_whole_with(path, FOR_ALL, |file| {
+    let write = |file: &mut File| {
         let mut buffered = BufWriter::new(file.try_clone()?);
         write(&mut buffered)?;
         buffered.flush()
+    };
+    let Some(mut unnamed) = unnamed(parent_of(path)) else { return write_whole_with(path, FOR_ALL, write) };
+    put_whole(path, |partial| {
+        write(&mut unnamed)?;
+        unnamed.sync_all()?;
+        match name(&unnamed, partial) {
+            // Of a process that was ended when files had names from the beginning.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(partial)?;
+                name(&unnamed, partial)
+            }
+            named => named,
+        }
     })
+}
+
+/// A new file in a folder, which goes with its last user unless it is given a name; `None` where there are none.
+fn unnamed(folder: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE.bits() as i32;
+    let file = File::options().write(true).mode(FOR_ALL).custom_flags(flags).open(folder).ok()?;
+    Path::new(&by_descriptor(&file)).exists().then_some(file)
+}
+
+/// Gives a file without a name one that is not taken.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    Ok(linkat(CWD, by_descriptor(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn by_descriptor(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// [`write_whole`], but nobody else can read the file.
@@ -375,16 +411,20 @@ fn write_whole_with(
     mode: u32,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FolderError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    put_whole(path, |partial| write_synced(partial, mode, write))
+}
+
+/// Puts a file into its place that `make` makes, synced, under a temporary name beside it.
+fn put_whole(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FolderError> {
+    let folder = parent_of(path);
     let failed = |error: io::Error| {
         let is_folder_none = error.kind() == io::ErrorKind::NotADirectory;
         FolderError::from_io(if is_folder_none { folder } else { path }, error)
     };
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
     let partial = folder.join(format!(".{}.partial", name.display()));
-    let written = write_synced(&partial, mode, write)
-        .and_then(|()| fs::rename(&partial, path))
-        .and_then(|()| File::open(folder)?.sync_all());
+    let written =
+        make(&partial).and_then(|()| fs::rename(&partial, path)).and_then(|()| File::open(folder)?.sync_all());
     written.map_err(|error| {
         // Best effort: what matters to the caller is why the write failed.
         let _ = fs::remove_file(&partial);

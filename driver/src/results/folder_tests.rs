@@ -192,6 +192,34 @@ fn a_full_disk_is_told_as_such_and_leaves_the_former_file() {
 }
 
 #[test]
+fn a_file_that_is_made_while_it_is_written_has_no_name_before_it_is_whole() {
+    let home = temporary();
+    let (path, partial) = (home.path().join("out.csv"), home.path().join(".out.csv.partial"));
+    fs::write(&path, "former").unwrap();
+    fs::write(&partial, "of a process that was ended").unwrap();
+    let has_unnamed = unnamed(home.path()).is_some();
+    write_whole_by(&path, |file| {
+        file.write_all(b"later")?;
+        file.flush()?;
+        assert_eq!(fs::read_to_string(&path)?, "former");
+        let stands_there = fs::read_to_string(&partial)?;
+        assert_eq!(stands_there, if has_unnamed { "of a process that was ended" } else { "later" });
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(
+        (names(home.path()), fs::read_to_string(&path).unwrap().as_str()),
+        (vec!["out.csv".to_owned()], "later")
+    );
+    let plain = home.path().join("plain.csv");
+    fs::write(&plain, "").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+    assert_eq!(mode(&path), mode(&plain), "whoever may read others may read it");
+    let failed = write_whole_by(&path, |_| Err(io::Error::other("no")));
+    assert!(failed.is_err() && names(home.path()) == ["out.csv", "plain.csv"], "{failed:?}");
+}
+
+#[test]
 fn results_are_written_whole_and_written_again() {
     let home = temporary();
     let folder = at(home.path()).unwrap();
