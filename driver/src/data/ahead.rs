@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Bytes of a piece.
@@ -9,28 +10,47 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait to be taken.
 const PIECES_MAX: usize = 4;
 
-/// The bytes of a reader that runs ahead.
-pub(super) struct Ahead {
+/// What runs on a thread of its own.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A reader that runs ahead on a thread of its own; where there is no thread to be had, the reader itself, which is slower
+/// and gives the same bytes.
+pub(super) fn ahead(reader: impl Read + Send + 'static) -> Box<dyn Read> {
+    let spawn = |work: Work| thread::Builder::new().name("read ahead".to_owned()).spawn(work).map(drop);
+    ahead_by(reader, spawn)
+}
+
+fn ahead_by(reader: impl Read + Send + 'static, spawn: impl FnOnce(Work) -> io::Result<()>) -> Box<dyn Read> {
+    // A thread that does not come to be drops its work: what it was to read has to outlive that.
+    let shared = Arc::new(Mutex::new(Some(reader)));
+    let take = |shared: &Mutex<Option<_>>| shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (filled, pieces) = sync_channel(PIECES_MAX);
+    // Room for all pieces that there are: nobody waits to give one back.
+    let (emptied, empty) = sync_channel(PIECES_MAX + 2);
+    let of_thread = Arc::clone(&shared);
+    let work = move || {
+        if let Some(reader) = take(&of_thread) {
+            run(reader, &filled, &empty);
+        }
+    };
+    if let Err(error) = spawn(Box::new(work)) {
+        tracing::debug!(%error, "there is no thread to read ahead");
+        if let Some(reader) = take(&shared) {
+            return Box::new(reader);
+        }
+    }
+    Box::new(Ahead { pieces, emptied, piece: Vec::new(), given: 0, is_over: false })
+}
+
+/// The bytes of a reader that runs ahead. Its thread ends with the reader, with its first error, or soon after this is
+/// dropped.
+struct Ahead {
     pieces: Receiver<io::Result<Vec<u8>>>,
     /// Gives pieces back to be filled again.
     emptied: SyncSender<Vec<u8>>,
     piece: Vec<u8>,
     given: usize,
     is_over: bool,
-}
-
-impl Ahead {
-    /// Starts to read. The thread ends with the reader, with its first error, or soon after this is dropped.
-    ///
-    /// # Errors
-    /// What the system said: there may be no thread to be had.
-    pub(super) fn of(reader: impl Read + Send + 'static) -> io::Result<Self> {
-        let (filled, pieces) = sync_channel(PIECES_MAX);
-        // Room for all pieces that there are: nobody waits to give one back.
-        let (emptied, empty) = sync_channel(PIECES_MAX + 2);
-        thread::Builder::new().name("read ahead".to_owned()).spawn(move || run(reader, &filled, &empty))?;
-        Ok(Self { pieces, emptied, piece: Vec::new(), given: 0, is_over: false })
-    }
 }
 
 impl Read for Ahead {
@@ -91,7 +111,6 @@ fn run(mut reader: impl Read, filled: &SyncSender<io::Result<Vec<u8>>>, empty: &
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
@@ -128,7 +147,7 @@ mod tests {
             for error in [None, Some("broken")] {
                 let want = bytes(count);
                 let odd = Odd { bytes: Cursor::new(want.clone()), calls: 0, error };
-                let mut ahead = Ahead::of(odd).unwrap();
+                let mut ahead = ahead(odd);
                 let mut got = Vec::new();
                 let ended = ahead.read_to_end(&mut got).map_err(|error| error.to_string());
                 assert!(got == want, "{count} {error:?}");
@@ -136,6 +155,15 @@ mod tests {
                 assert_eq!(ahead.read(&mut [0; 9]).unwrap(), 0);
             }
         }
+    }
+
+    #[test]
+    fn where_there_is_no_thread_the_same_bytes_come_without_one() {
+        let want = bytes(PIECE_BYTES + 7);
+        let none = |_: Work| Err(io::ErrorKind::WouldBlock.into());
+        let mut got = Vec::new();
+        ahead_by(Cursor::new(want.clone()), none).read_to_end(&mut got).unwrap();
+        assert!(got == want);
     }
 
     #[test]
@@ -148,7 +176,7 @@ mod tests {
             }
         }
         let read = Arc::new(AtomicU64::new(0));
-        let mut ahead = Ahead::of(Endless(Arc::clone(&read))).unwrap();
+        let mut ahead = ahead(Endless(Arc::clone(&read)));
         ahead.read_exact(&mut [0; 10]).unwrap();
         drop(ahead);
         let deadline = Instant::now() + Duration::from_secs(20);

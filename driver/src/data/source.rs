@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 
 use flate2::bufread::GzDecoder;
 
-use super::ahead::Ahead;
+use super::ahead::ahead;
 use super::error::{DataError, Origin};
 
 /// The first two bytes of gzip. Names are not looked at: a renamed file is read as what it is.
@@ -95,17 +95,17 @@ impl Source {
         // What is small is read sooner than a thread starts.
         let runs_ahead = bytes >= AHEAD_BYTES_MIN;
         if start.starts_with(&GZIP_MAGIC) {
-            let reader = boxed(runs_ahead, Members::Inside(GzDecoder::new(buffered))).map_err(failed)?;
+            let reader = boxed(runs_ahead, Members::Inside(GzDecoder::new(buffered)));
             return Ok(Self::new(file, reader, Length::unpacked(bytes)));
         }
         if start == ZSTD_MAGIC {
             let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(failed)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
-            let reader = boxed(runs_ahead, decoder).map_err(failed)?;
+            let reader = boxed(runs_ahead, decoder);
             // A frame may repeat one byte without an end: nothing bounds what it becomes.
             return Ok(Self::new(file, reader, Length::AtMost(u64::MAX)));
         }
-        let reader = boxed(runs_ahead, buffered).map_err(failed)?;
+        let reader = boxed(runs_ahead, buffered);
         Ok(Self { plain: Some(plain), ..Self::new(file, reader, Length::Exactly(bytes)) })
     }
 
@@ -169,8 +169,8 @@ impl Source {
 }
 
 /// A reader, on a thread of its own or here.
-fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read>> {
-    Ok(if runs_ahead { Box::new(Ahead::of(reader)?) } else { Box::new(reader) })
+fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> Box<dyn Read> {
+    if runs_ahead { ahead(reader) } else { Box::new(reader) }
 }
 
 impl Read for Source {
