@@ -90,8 +90,13 @@ fn check_kind(file: &Origin, start: &[u8], encoding: Option<&Encoding>) -> Resul
             refuse("an Excel workbook (.xlsx)", "save it as CSV")
         } else if has(b".npy") {
             refuse("an archive of NumPy arrays", "write format = \"npz\"")
+        } else if has(b"opendocument.spreadsheet") {
+            refuse("an OpenDocument spreadsheet (.ods)", "save it as CSV")
         } else {
-            refuse("a ZIP archive", "unpack it, and name the table in it; gzip and zstd are read as they are")
+            refuse(
+                "a ZIP archive, as spreadsheets are too",
+                "save a spreadsheet as CSV; unpack an archive, and name the table in it; gzip and zstd are read as they are",
+            )
         };
     }
     if let Some((_, what, advice)) = OTHERS.iter().find(|(magic, _, _)| start.starts_with(magic)) {
@@ -243,7 +248,14 @@ mod tests {
     fn what_is_no_text_is_named_for_what_it_is() {
         for (bytes, what) in [
             (b"PK\x03\x04....xl/workbook.xml".to_vec(), "an Excel workbook (.xlsx); save it as CSV"),
-            (b"PK\x03\x04....data.csv".to_vec(), "a ZIP archive; unpack it, and name the table in it; gzip"),
+            (
+                b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet".to_vec(),
+                "an OpenDocument spreadsheet (.ods); save it as CSV",
+            ),
+            (
+                b"PK\x03\x04....data.csv".to_vec(),
+                "a ZIP archive, as spreadsheets are too; save a spreadsheet as CSV; unpack an archive, and name the table",
+            ),
             (b"PAR1....".to_vec(), "a Parquet file; write format = \"parquet\""),
             (b"a\0,\0b\0".to_vec(), "UTF-16 without a mark in front; write encoding = \"utf-16le\""),
             (b"\0a\0,\0b".to_vec(), "UTF-16 without a mark in front; write encoding = \"utf-16be\""),
