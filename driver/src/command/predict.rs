@@ -15,7 +15,6 @@ use super::Failure;
 use super::predictions::{Audience, Stopped, write_table};
 use super::report::is_needed;
 use super::say::say;
-use crate::data::DataError;
 use crate::data::input::InputRows;
 use crate::model::error::ModelError;
 use crate::model::folder::{self, Opened};
@@ -70,7 +69,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::wrong_use(anyhow!("{output} is the input, and would be lost; name another --output")));
     }
     let mut rows = match (&args.rows.input, &args.rows.row) {
-        (Some(input), _) => InputRows::open(schema, input).map_err(of_input)?,
+        (Some(input), _) => InputRows::open(schema, input).map_err(Failure::wrong_use)?,
         (None, row) => {
             let row = row.as_deref().unwrap_or_default();
             InputRows::of_row(schema, row).map_err(|what| Failure::wrong_use(anyhow!("--row: {what}")))?
@@ -107,14 +106,6 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
-    }
-}
-
-/// The words of studies' files, but for where relative paths start.
-fn of_input(error: DataError) -> Failure {
-    match error {
-        DataError::NoSuchFile { file } => Failure::wrong_use(anyhow!("{file}: no such file")),
-        error => Failure::wrong_use(error),
     }
 }
 
@@ -212,7 +203,7 @@ fn heard(written: Result<u64, Stopped>, output: &str) -> Result<Option<u64>, Fai
 /// What ended the writing of a table to `output` early.
 fn of_stopped(stopped: Stopped, output: &str) -> Failure {
     match stopped {
-        Stopped::Input(error) => of_input(error),
+        Stopped::Input(error) => Failure::wrong_use(error),
         Stopped::Output(error) => anyhow::Error::from(error).context(format!("cannot write {output}")).into(),
     }
 }

@@ -4,7 +4,7 @@ use broadsweep_common::schema::Dialect;
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::cells;
-use super::error::{DataError, Origin, shown};
+use super::error::{Advice, DataError, Origin, shown};
 use crate::study::ColumnName;
 
 /// What may stand between two cells, the likelier ones first.
@@ -179,11 +179,12 @@ fn find_decimal(file: &Origin, lines: &[ByteRecord], delimiter: u8) -> Result<u8
     let Some(first) = with_comma.peek().map(|text| shown(text)) else { return Ok(b'.') };
     // `1,234` may be a thousand and more, or a little more than one.
     if with_comma.all(|text| text.rsplit(',').next().is_some_and(are_three_digits)) {
-        let what = format!(
-            "numbers such as \"{first}\" may be thousands or fractions; write decimal = \",\" in [data] if the comma is \
-             the decimal mark, or take it out of the thousands"
-        );
-        return Err(DataError::Dialect { file: file.clone(), line: None, what });
+        let what = format!("numbers such as \"{first}\" may be thousands or fractions");
+        let in_study =
+            "write decimal = \",\" in [data] if the comma is the decimal mark, or take it out of the thousands";
+        let for_model = "write fractions with a point, and thousands without a comma";
+        let advice = Advice { in_study: in_study.to_owned(), for_model };
+        return Err(DataError::Dialect { file: file.clone(), line: None, what, advice });
     }
     Ok(b',')
 }
@@ -215,7 +216,7 @@ fn ask_about_header(file: &Origin, lines: &[ByteRecord], decimal: u8) -> Result<
          has",
         shown(&String::from_utf8_lossy(value))
     );
-    Err(DataError::Dialect { file: file.clone(), line: Some(1), what })
+    Err(DataError::Dialect { file: file.clone(), line: Some(1), what, advice: Advice::default() })
 }
 
 #[cfg(test)]

@@ -161,6 +161,19 @@ impl fmt::Display for DecimalHint {
     }
 }
 
+/// What to do about how a text is written: a study can say it; where a model is trained already, the file has to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    pub(super) in_study: String,
+    pub(super) for_model: &'static str,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.in_study.is_empty() { Ok(()) } else { write!(f, "; {}", self.in_study) }
+    }
+}
+
 /// Data that a study cannot use. Nothing has been written when it is returned.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages name")]
@@ -298,8 +311,8 @@ pub enum DataError {
     #[error("{file} is no text table: it is {what}; {advice}")]
     NoTable { file: Origin, what: &'static str, advice: &'static str },
     /// Say how the text is written.
-    #[error("{file}{}: {what}", line.map_or_else(String::new, |line| format!(", line {line}")))]
-    Dialect { file: Origin, line: Option<u64>, what: String },
+    #[error("{file}{}: {what}{advice}", line.map_or_else(String::new, |line| format!(", line {line}")))]
+    Dialect { file: Origin, line: Option<u64>, what: String, advice: Advice },
     /// Say what is to be done about missing values.
     #[error(
         "{place}: the value is missing; repair it, or write in [data] missing = \"mean\" (the mean of the column stands \
@@ -345,6 +358,31 @@ impl DataError {
             io::ErrorKind::PermissionDenied => Self::Denied { file },
             _ => Self::Read { file, source },
         }
+    }
+
+    /// The same for rows that a trained model is asked about: there is no study any more that could say something else.
+    pub(super) fn for_model(self) -> Self {
+        let (file, what) = match self {
+            Self::NoSuchFile { file } => (file, "no such file".to_owned()),
+            Self::Magic { file, format, start } => {
+                let what = format!(
+                    "it is no {format} file, but starts with {start}; the model takes arrays: NPY, IDX, or an NPZ of one"
+                );
+                (file, what)
+            }
+            Self::NoTable { file, what, .. } => {
+                (file, format!("it is {what}, and the model takes tables; save it as CSV in UTF-8, or as Parquet"))
+            }
+            Self::Unlike { train: _, train_shape, test, test_shape } => {
+                (test, format!("it has rows of {test_shape}, and the model takes rows of {train_shape}"))
+            }
+            Self::Dialect { file, line, what, advice } => {
+                let advice = Advice { in_study: advice.for_model.to_owned(), ..advice };
+                return Self::Dialect { file, line, what, advice };
+            }
+            other => return other,
+        };
+        Self::Unsupported { file, what }
     }
 
     /// The error of reading through a decompressor.

@@ -48,6 +48,10 @@ impl<'s> InputRows<'s> {
     /// # Errors
     /// [`DataError`], for the first thing that is wrong.
     pub fn open(schema: &'s Schema, path: &Path) -> Result<Self, DataError> {
+        Self::open_any(schema, path).map_err(DataError::for_model)
+    }
+
+    fn open_any(schema: &'s Schema, path: &Path) -> Result<Self, DataError> {
         let (file, mut remarks) = (Origin::file(path.to_owned()), Vec::new());
         let source = match &schema.inputs {
             Inputs::Columns(columns) => {
@@ -114,6 +118,10 @@ impl<'s> InputRows<'s> {
         if let Some(piece) = self.ahead.take() {
             return Ok(Some(piece));
         }
+        self.read_piece(batch_rows).map_err(DataError::for_model)
+    }
+
+    fn read_piece(&mut self, batch_rows: usize) -> Result<Option<Dataset>, DataError> {
         let rows_max = piece_rows(self.schema, batch_rows);
         match &mut self.source {
             RowSource::Table(table) => table.read(rows_max, &mut self.raw)?,

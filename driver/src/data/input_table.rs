@@ -1,5 +1,5 @@
-//! The rows of a table for a model that is trained: opened as the study says that its tables are written, or as this one
-//! plainly is.
+//! The rows of a table for a model that is trained: opened as the tables were written that it was trained on, or as this
+//! one plainly is.
 
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Outputs, Schema};
 use encoding_rs::Encoding;
@@ -7,7 +7,7 @@ use encoding_rs::Encoding;
 use super::any_table::AnyTable;
 use super::cells::{self, Cell};
 use super::dialect::{self, Written};
-use super::error::{Candidates, DataError, Origin, shown};
+use super::error::{Advice, Candidates, DataError, Origin, shown};
 use super::parquet::ParquetTable;
 use super::rows::Batch;
 use super::source::Source;
@@ -45,13 +45,14 @@ impl<'s> InputTable<'s> {
         } else {
             AnyTable::Text(open_text(&schema.text, columns, file, remarks)?)
         };
+        // First: the second one is called otherwise here, as nobody has written it.
+        refuse_twice(table.names(), columns, file)?;
         let find = |name: &str| table.names().find(file, &ColumnName::Name(name.to_owned()));
         let places = columns.iter().map(|column| find(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let (labels, width): (Vec<usize>, _) = match &schema.outputs {
             Outputs::Classes { column, .. } => (column.iter().filter_map(|name| find(name).ok()).collect(), 1),
             Outputs::Values { names, .. } => (names.iter().filter_map(|name| find(name).ok()).collect(), names.len()),
         };
-        refuse_twice(table.names(), columns, file)?;
         let has_targets = labels.len() == width;
         let labels = if has_targets { labels } else { Vec::new() };
         table.want(&places.iter().chain(&labels).copied().collect::<Vec<_>>())?;
@@ -103,7 +104,7 @@ fn refuse_twice(names: &Names, columns: &[Column], file: &Origin) -> Result<(), 
     twice.map_or(Ok(()), |name| Err(DataError::ColumnTwice { file: file.clone(), column: name.clone() }))
 }
 
-/// Opens text as the study says that it is written. Where the model's columns are found only if the text is looked at
+/// Opens text as that was written that the model was trained on, as far as that is known. Where the model's columns are found only if the text is looked at
 /// without that, it is read as it looks.
 fn open_text(
     said: &Dialect,
@@ -127,7 +128,8 @@ fn open_text(
         let Some(seen) = seen else { continue };
         let (said, between) = (said_keys(said), delimiter_name(seen.written().delimiter));
         remarks.push(format!(
-            "{file} is not written as the study says ({said}); it is read as it looks, with {between} between its cells"
+            "{file} is not written as the tables that the model was trained on ({said}); it is read as it looks, with \
+             {between} between its cells"
         ));
         return Ok(seen);
     }
@@ -138,7 +140,7 @@ fn open_text(
     Ok(table)
 }
 
-/// What a table plainly is that the study did not say: with a mark of another encoding in front, which has been believed
+/// What a table plainly is that the model does not know: with a mark of another encoding in front, which has been believed
 /// already, or with the other decimal mark.
 fn correct(table: Table, said: &Dialect, columns: &[Column], remarks: &mut Vec<String>) -> Result<Table, DataError> {
     let file = table.file().clone();
@@ -149,8 +151,8 @@ fn correct(table: Table, said: &Dialect, columns: &[Column], remarks: &mut Vec<S
     {
         let (marked, encoding) = (marked.name(), said.encoding.as_deref().unwrap_or_default());
         remarks.push(format!(
-            "{file} begins with the mark of {marked}, and is read as that, not as encoding = \"{encoding}\", which the \
-             study says"
+            "{file} begins with the mark of {marked}, and is read as that, not as {encoding}, as the tables were that the \
+             model was trained on"
         ));
     }
     let Written { delimiter, decimal, header } = table.written();
@@ -161,15 +163,15 @@ fn correct(table: Table, said: &Dialect, columns: &[Column], remarks: &mut Vec<S
     let Some(other) = said.decimal.and_then(|_| other()) else { return Ok(table) };
     let (decimal, shown) = (char::from(decimal), char::from(other));
     remarks.push(format!(
-        "the numbers of {file} are written with \"{shown}\", and are read so, not with decimal = \"{decimal}\", which the \
-         study says"
+        "the numbers of {file} are written with \"{shown}\", and are read so, not with \"{decimal}\", as the tables had them \
+         that the model was trained on"
     ));
     let encoding = said.encoding.clone();
     let seen = Dialect { delimiter: Some(delimiter), decimal: Some(other), header: Some(header), encoding };
     Table::find(file, &seen, None)
 }
 
-/// The keys of a study that say how its text is written, but for the header line.
+/// The model's own keys that say how text was written, but for the header line.
 fn said_keys(Dialect { delimiter, decimal, encoding, .. }: &Dialect) -> String {
     let mark = |key: &str, mark: u8| format!("{key} = {:?}", char::from(mark).to_string());
     let keys = [
@@ -202,7 +204,7 @@ fn without_header(file: &Origin, columns: &[Column]) -> DataError {
          above its rows",
         listed.join(", ")
     );
-    DataError::Dialect { file: file.clone(), line: None, what }
+    DataError::Dialect { file: file.clone(), line: None, what, advice: Advice::default() }
 }
 
 /// What a cell stands for, or what is wrong with it; `number` is what its text spells.

@@ -1,6 +1,7 @@
-//! Tests of tables for a model: written as the study says, plainly otherwise, or in a way that must not be guessed.
+//! Tests of tables for a model: written as those that it was trained on, plainly otherwise, or in a way that must not be guessed.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Element, Features, Part};
@@ -14,7 +15,7 @@ use parquet::schema::types::Type;
 use super::super::input::InputRows;
 use super::*;
 
-/// A model of a column of numbers and one of words, called so, whose study says this of its text.
+/// A model of a column of numbers and one of words, called so, that was trained on text which is written so.
 fn schema(names: [&str; 2], text: Dialect) -> Schema {
     let words = ["grün", "rot"].map(str::to_owned).to_vec();
     let kinds = [
@@ -62,7 +63,7 @@ fn said(key: &str) -> Dialect {
 }
 
 #[test]
-fn a_table_is_read_as_the_study_says_where_a_look_would_read_it_otherwise() {
+fn a_table_is_read_as_those_of_the_training_where_a_look_would_read_it_otherwise() {
     for (key, names, bytes) in [
         ("latin1", ["a", "b"], latin("a,b\n1.5,grün\n")),
         // Of thousands and fractions nobody could tell these apart.
@@ -87,23 +88,19 @@ fn a_table_that_plainly_is_written_otherwise_is_read_as_it_is_and_that_is_said()
             "latin1",
             ["a", "b"],
             "\u{feff}a,b\n1.5,grün\n".as_bytes(),
-            "rows.csv begins with the mark of UTF-8, and is read as that, not as encoding = \"latin1\"",
+            "rows.csv begins with the mark of UTF-8, and is read as that, not as latin1, as the tables were",
         ),
         ("latin1", ["a", "b"], &wide, "begins with the mark of UTF-16LE"),
         (
             "semicolon",
             ["a", "b"],
             "a,b\n1.5,grün\n".as_bytes(),
-            "is not written as the study says (delimiter = \";\"); it is read as it looks, with commas between its cells",
+            "is not written as the tables that the model was trained on (delimiter = \";\"); it is read as it looks, with \
+             commas between its cells",
         ),
         ("semicolon", ["a", "b"], b"a\tb\n1,5\trot\n", "with tabs between"),
-        (
-            "decimal",
-            ["a", "b"],
-            b"a;b\n1.5;rot\n",
-            "are written with \".\", and are read so, not with decimal = \",\"",
-        ),
-        ("point", ["a", "b"], b"a;b\n1,5;rot\n", "are written with \",\", and are read so, not with decimal = \".\""),
+        ("decimal", ["a", "b"], b"a;b\n1.5;rot\n", "are written with \".\", and are read so, not with \",\""),
+        ("point", ["a", "b"], b"a;b\n1,5;rot\n", "are written with \",\", and are read so, not with \".\""),
     ] {
         let (first, remarks) = read(&schema(names, said(key)), bytes).unwrap();
         assert!(first == [1.5] && remarks.len() == 1 && remarks[0].contains(words), "{key}: {first:?} {remarks:?}");
@@ -129,6 +126,7 @@ fn what_could_be_meant_in_two_ways_is_an_error_in_plain_words() {
              line, write one above its rows",
         ),
         ("header", ["size", "color"], "size,colour\n1.5,rot\n", "has no column `color`; did you mean `colour`?"),
+        ("header", ["a", "b"], "a;a\n1.5;rot\n", "rows.csv has more than one column `a`; rename all but one"),
         ("no header", ["1", "2"], "1.5\n", "has no column `2`"),
     ] {
         let error = read(&schema(names, said(key)), text.as_bytes()).unwrap_err();
@@ -136,6 +134,33 @@ fn what_could_be_meant_in_two_ways_is_an_error_in_plain_words() {
     }
     let error = read(&schema(["1", "2"], said("no header")), b"1.5,rot\nx,rot\n").unwrap_err();
     assert!(error.ends_with("\"x\" is not a finite number"), "only a first line may be a header: {error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_without_the_keys_of_a_study() {
+    let wide: Vec<u8> = "a,b\n1.5,rot\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (key, bytes, words) in [
+        ("header", &b"\x89PNG...."[..], "it is a picture (PNG), and the model takes tables; save it as CSV in UTF-8"),
+        ("header", b"\x93NUMPY..", "it is a NumPy array, and the model takes tables"),
+        (
+            "header",
+            &wide,
+            "it is UTF-16 without a mark in front, and the model takes tables; save it as CSV in UTF-8",
+        ),
+        ("header", b"gr\xf6\xdfe,b\n1,rot\n", "is no UTF-8; save the file as UTF-8"),
+        ("header", b"a;b\n1,234;rot\n", "may be thousands or fractions; write fractions with a point"),
+    ] {
+        let error = read(&schema(["a", "b"], said(key)), bytes).unwrap_err();
+        assert!(error.contains(words), "{key}: {error}");
+        let is_of_a_study = |key: &&str| error.contains(key);
+        assert_eq!(
+            ["[data]", "format", "encoding =", "decimal ="].iter().find(|key| is_of_a_study(key)),
+            None,
+            "{error}"
+        );
+    }
+    let missing = InputRows::open(&schema(["a", "b"], said("header")), Path::new("nowhere.csv")).err().unwrap();
+    assert_eq!(missing.to_string(), "nowhere.csv: no such file");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn an_array_becomes_rows_whatever_the_order_of_its_channels() {
     );
     ndarray_npy::write_npy(&path, &ndarray::array![[1_u8, 2]]).unwrap();
     let error = rows(&images(false)).unwrap_err().to_string();
-    assert!(error.contains("the model has rows of (2, 1, 3), but"), "{error}");
+    assert!(error.contains("and the model takes rows of (2, 1, 3)"), "{error}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn rows_of_other_sides_are_refused_even_if_they_have_as_many_values() {
     let path = folder.path().join("rows.npy");
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8], [4]], [[2], [5]], [[3], [6]]]]).unwrap();
     let error = read(InputRows::open(&images(false), &path)).unwrap_err().to_string();
-    assert!(error.contains("the model has rows of (2, 1, 3), but"), "{error}");
+    assert!(error.contains("and the model takes rows of (2, 1, 3)"), "{error}");
     ndarray_npy::write_npy(&path, &ndarray::array![[1_u8, 2, 3, 4, 5, 6]]).unwrap();
     assert!(InputRows::open(&images(true), &path).is_err(), "laid flat in which order?");
 }

@@ -11,7 +11,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder, Terminator, Trim};
 
 use super::cells::{self, Cell};
 use super::dialect::{self, Squeezer, Written};
-use super::error::{Candidates, DataError, Origin, ValuePlace};
+use super::error::{Advice, Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
 use super::text::{self, NotInEncoding};
 use crate::study::ColumnName;
@@ -91,12 +91,12 @@ impl Names {
                     if let [only] = &self.all[..]
                         && let Some(between) = [';', ',', '\t', '|'].into_iter().find(|&mark| only.contains(mark))
                     {
-                        let what = format!(
-                            "it has one column, `{}`; if {between:?} stands between its columns, write delimiter = \
-                             \"{between}\" in [data]",
-                            super::error::shown(only)
+                        let what = format!("it has one column, `{}`", super::error::shown(only));
+                        let in_study = format!(
+                            "if {between:?} stands between its columns, write delimiter = \"{between}\" in [data]"
                         );
-                        return DataError::Dialect { file: file.clone(), line: None, what };
+                        let advice = Advice { in_study, ..Advice::default() };
+                        return DataError::Dialect { file: file.clone(), line: None, what, advice };
                     }
                     let candidates = Candidates::of(name, &self.all);
                     DataError::NoSuchColumn { file: file.clone(), column: name.clone(), candidates }
@@ -105,7 +105,7 @@ impl Names {
             ColumnName::Number(number) if *number <= self.all.len() => Ok(number - 1),
             ColumnName::Number(number) => {
                 let what = format!("there is no column {number}: it has {}", self.all.len());
-                Err(DataError::Dialect { file: file.clone(), line: None, what })
+                Err(DataError::Dialect { file: file.clone(), line: None, what, advice: Advice::default() })
             }
         }
     }
@@ -191,12 +191,12 @@ impl Table {
     /// What to say of text that is not UTF-8.
     fn unreadable(&self, cell: &[u8]) -> DataError {
         let byte = cell.utf8_chunks().find_map(|part| part.invalid().first().copied()).unwrap_or_default();
-        let what = format!(
-            "the byte {byte:02x} in \"{}\" is no UTF-8; if the text was written in another encoding, say in which: \
-             encoding = \"latin1\" or \"windows-1252\" in [data], for example",
-            super::error::shown(&String::from_utf8_lossy(cell))
-        );
-        DataError::Dialect { file: self.file.clone(), line: Some(self.record_line), what }
+        let what =
+            format!("the byte {byte:02x} in \"{}\" is no UTF-8", super::error::shown(&String::from_utf8_lossy(cell)));
+        let in_study = "if the text was written in another encoding, say in which: encoding = \"latin1\" or \
+                        \"windows-1252\" in [data], for example";
+        let advice = Advice { in_study: in_study.to_owned(), for_model: "save the file as UTF-8" };
+        DataError::Dialect { file: self.file.clone(), line: Some(self.record_line), what, advice }
     }
 
     /// The file.
@@ -254,12 +254,11 @@ impl Table {
                 let what = format!("a line of more than {LINE_BYTES_MAX} bytes; is a quote not closed?");
                 DataError::TooLarge { file: self.file.clone(), what }
             }
-            csv::ErrorKind::Io(error) if NotInEncoding::of(&error).is_some() => {
-                let line = Some(self.reader.position().line());
-                DataError::Dialect { file: self.file.clone(), line, what: error.to_string() }
-            }
-            csv::ErrorKind::Io(error) if self.packed => DataError::of_packed(&self.file, error),
-            csv::ErrorKind::Io(error) => DataError::of_file(&self.file, error),
+            csv::ErrorKind::Io(error) => match NotInEncoding::of(&error) {
+                Some(what) => what.at(&self.file, Some(self.reader.position().line())),
+                None if self.packed => DataError::of_packed(&self.file, error),
+                None => DataError::of_file(&self.file, error),
+            },
             other => DataError::Corrupt { file: self.file.clone(), what: format!("{other:?}") },
         })?;
         // The reader stands on the line after; the record's own position is before the blank lines above it.

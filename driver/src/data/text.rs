@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use thiserror::Error;
 
-use super::error::{DataError, Origin};
+use super::error::{Advice, DataError, Origin};
 use super::source::{BUFFER_BYTES, Source};
 
 /// Bytes of a file that are looked at to tell what it is.
@@ -76,7 +76,7 @@ pub(super) fn open(mut source: Source, encoding: Option<&str>) -> Result<Text, D
 /// An error of the system or of what unpacks: which one, whoever reads on will see again.
 fn of_reading(file: &Origin, error: io::Error) -> DataError {
     match NotInEncoding::of(&error) {
-        Some(what) => DataError::Dialect { file: file.clone(), line: None, what: what.to_string() },
+        Some(what) => what.at(file, None),
         None => DataError::of_packed(file, error),
     }
 }
@@ -119,13 +119,22 @@ fn check_kind(file: &Origin, start: &[u8], encoding: Option<&Encoding>) -> Resul
 
 /// Bytes that stand for no letter in the encoding of this name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("bytes that are no text in {0}; write the encoding that the file has, or save it as UTF-8")]
+#[error("bytes that are no text in {0}")]
 pub(super) struct NotInEncoding(pub(super) &'static str);
 
 impl NotInEncoding {
     /// Whether that is what a reader said.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// The error of a file that has them, at a line if that is known.
+    pub(super) fn at(self, file: &Origin, line: Option<u64>) -> DataError {
+        let advice = Advice {
+            in_study: "write the encoding that the file has, or save it as UTF-8".to_owned(),
+            for_model: "save it in that encoding, as the tables were that the model was trained on",
+        };
+        DataError::Dialect { file: file.clone(), line, what: self.to_string(), advice }
     }
 }
 
