@@ -68,11 +68,15 @@ impl AnyTable {
 
     /// The number that a cell spells.
     pub(super) fn spelled(&self, text: &str) -> Option<f64> {
-        let decimal = match self {
+        cells::number(text.as_bytes(), self.decimal())
+    }
+
+    /// The decimal mark of numbers that are text.
+    pub(super) fn decimal(&self) -> u8 {
+        match self {
             Self::Text(table) => table.decimal(),
             Self::Parquet(_) => b'.',
-        };
-        cells::number(text.as_bytes(), decimal)
+        }
     }
 
     pub(super) fn bad_text(&self, place: usize) -> DataError {

@@ -1,6 +1,7 @@
 //! Columns of tables: what their cells are, found while they are read, and the rows that come of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use broadsweep_common::dataset::ROW_VALUES_MAX;
@@ -54,6 +55,8 @@ pub(super) struct Columns<'s> {
     /// The classes that occur; nothing where labels are numbers.
     classes: Words,
     groups: Words,
+    /// The decimal marks of the tables so far.
+    decimals: BTreeSet<u8>,
     /// What people should know, though it is no error.
     pub(super) remarks: Vec<String>,
 }
@@ -70,7 +73,8 @@ impl<'s> Columns<'s> {
         let (features, label_name) = (Vec::new(), String::new());
         let (classes, groups) = (Words::new(CLASSES_MAX), Words::new(u32::MAX));
         let (label, group) = (source.label_column.clone(), source.group_column.clone());
-        Self { source, settings, features, label_name, label, group, classes, groups, remarks: Vec::new() }
+        let (decimals, remarks) = (BTreeSet::new(), Vec::new());
+        Self { source, settings, features, label_name, label, group, classes, groups, decimals, remarks }
     }
 
     /// Reads the rows of one part, file after file; `with_groups` adds the group of each.
@@ -86,6 +90,7 @@ impl<'s> Columns<'s> {
         let first = Origin::file(folder.join(files.first().map_or(Path::new(""), PathBuf::as_path)));
         for file in files {
             let mut table = AnyTable::open(folder.join(file), self.source)?;
+            self.decimals.insert(table.decimal());
             let places = self.find(&table, with_groups)?;
             let all: Vec<_> = places.features.iter().copied().chain([places.label]).chain(places.group).collect();
             table.want(&all)?;
@@ -277,6 +282,11 @@ impl<'s> Columns<'s> {
         let known = self.groups.known(&word);
         let added = known.or_else(|| self.groups.add(&word, || table.place(place)));
         added.ok_or_else(|| DataError::ClassesMax { file: table.file().clone() })
+    }
+
+    /// The decimal mark of all tables, where it is not the point that everybody expects.
+    pub(super) fn decimal(&self) -> Option<u8> {
+        self.decimals.iter().eq([&b',']).then_some(b',')
     }
 
     /// What the columns turned out to be, once all tables are read.

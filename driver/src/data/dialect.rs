@@ -64,7 +64,9 @@ pub(super) fn other_decimal(sample: &[u8], is_whole: bool, written: Written, pla
     let cells = rows.flat_map(|row| places.iter().filter_map(|&place| row.get(place)));
     let texts: Vec<_> = cells.filter_map(|cell| std::str::from_utf8(cell).ok()).collect();
     let are_other = texts.iter().any(|text| {
-        let is_thousands = text.rsplit(char::from(other)).next().is_some_and(are_three_digits);
+        // Between commas, a fraction has a point.
+        let may_be_thousands = written.delimiter != b',';
+        let is_thousands = may_be_thousands && text.rsplit(char::from(other)).next().is_some_and(are_three_digits);
         is_with(text, other) && !is_thousands
     });
     let are_as_written = texts.iter().any(|text| is_with(text, written.decimal));

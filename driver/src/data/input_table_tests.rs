@@ -164,6 +164,12 @@ fn what_is_wrong_with_a_file_is_told_without_the_keys_of_a_study() {
 }
 
 #[test]
+fn between_commas_a_point_is_the_decimal_mark_whatever_the_tables_of_the_training_had() {
+    let (first, remarks) = read(&schema(["a", "b"], said("decimal")), b"a,b\n0.125,rot\n").unwrap();
+    assert_eq!((first, remarks.len()), (vec![0.125], 1));
+}
+
+#[test]
 fn parquet_says_itself_how_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows");

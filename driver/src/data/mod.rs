@@ -126,6 +126,8 @@ struct Raw {
     test: Option<RawPart>,
     /// The group of each training row, if the study names groups.
     groups: Option<Vec<u32>>,
+    /// How the numbers of tables that are text are written, where that was found and is not the usual.
+    decimal: Option<u8>,
     remarks: Vec<String>,
 }
 
@@ -165,7 +167,8 @@ fn read_into(
     let fitted = fitting.fit(&mut raw.train, &parts)?;
     raw.remarks.extend(fitted.remarks);
     let outputs = raw.labels.outputs(fitted.targets);
-    let schema = Schema { shape, inputs: fitted.inputs, element, outputs, text: said_of_text(&settings.source) };
+    let schema =
+        Schema { shape, inputs: fitted.inputs, element, outputs, text: known_of_text(&settings.source, raw.decimal) };
     let counted = |part| parts.iter().filter(|&&other| other == part).count();
     let rows_of = |extra: &Option<RawPart>| extra.as_ref().map_or(0, |part| part.rows);
     let rows = [
@@ -231,11 +234,12 @@ fn has_pixels(source: &DataSource) -> bool {
     matches!(source, DataSource::Idx(_) | DataSource::Images { .. })
 }
 
-/// What the study says of how its tables are written, if they are text.
-fn said_of_text(source: &DataSource) -> Dialect {
+/// What the study says of how its tables are written, if they are text; and the decimal mark that was found, since a few
+/// rows later may not show it.
+fn known_of_text(source: &DataSource, found: Option<u8>) -> Dialect {
     match source {
         DataSource::Table(table) => match &table.format {
-            TableFormat::Text(said) => said.clone(),
+            TableFormat::Text(said) => Dialect { decimal: said.decimal.or(found), ..said.clone() },
             TableFormat::Parquet => Dialect::default(),
         },
         DataSource::Idx(_) | DataSource::Npy(_) | DataSource::Npz { .. } | DataSource::Images { .. } => {

@@ -29,7 +29,7 @@ pub(super) fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataEr
                 |path: &Option<PathBuf>| path.as_ref().map(|path| pictures.read(&folder.join(path))).transpose();
             let (validation, test) = (extra(validation)?, extra(test)?);
             let (inputs, labels, remarks) = pictures.finish();
-            Ok(Raw { inputs, labels, train, validation, test, groups: None, remarks })
+            Ok(Raw { inputs, labels, train, validation, test, groups: None, decimal: None, remarks })
         }
     }?;
     raw.remarks.extend(repeated(&settings.source, folder));
@@ -96,6 +96,7 @@ fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> R
         files.as_ref().map(|files| columns.read(files, folder, false).map(|(rows, file, _)| (rows, file))).transpose()
     };
     let (validation, test) = (extra(&source.files.validation)?, extra(&source.files.test)?);
+    let decimal = columns.decimal();
     let (inputs, labels, order, remarks) = columns.finish();
     let RawInputs::Columns(known) = &inputs else { return Err(DataError::NoRows { file: train_file }) };
     let cells = known.len();
@@ -107,6 +108,7 @@ fn read_table(source: &TableSource, settings: &DataSettings, folder: &Path) -> R
         groups: source.group_column.is_some().then_some(groups),
         inputs,
         labels,
+        decimal,
         remarks,
     })
 }
@@ -196,7 +198,7 @@ fn read_arrays<T>(
     }
     let labels = found.labels(settings.labels, train.label_width);
     let groups = groups.transpose()?;
-    Ok(Raw { inputs: RawInputs::Array { sides }, labels, train, validation, test, groups, remarks })
+    Ok(Raw { inputs: RawInputs::Array { sides }, labels, train, validation, test, groups, decimal: None, remarks })
 }
 
 /// The shape of a row as the network takes it.

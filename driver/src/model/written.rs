@@ -67,7 +67,7 @@ fn input(text: &mut String, schema: &Schema) {
     };
     line(text, "element", &element.into());
     if schema.text != Dialect::default() {
-        let _ = writeln!(text, "text = {} # as the study says", inline(&dialect_entries(&schema.text)));
+        let _ = writeln!(text, "text = {} # how its tables are written", inline(&dialect_entries(&schema.text)));
     }
     match &schema.inputs {
         Inputs::Columns(columns) => list(text, "columns", columns.iter().map(|column| inline(&entries(column)))),

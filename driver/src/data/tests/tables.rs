@@ -81,6 +81,20 @@ fn encodings_and_dialects_are_as_the_study_says() {
 }
 
 #[test]
+fn a_decimal_comma_that_was_found_is_remembered_for_later_tables() {
+    let known = |text: &str, settings: &DataSettings| load_text(text, settings).unwrap().schema.unwrap().text.decimal;
+    assert_eq!(known("a;label\n1,5;0\n2,25;1\n", &csv(false)), Some(b','));
+    assert_eq!(known("a;label\n1.5;0\n2.25;1\n", &csv(false)), None);
+    assert_eq!(known("a,label\n1,0\n2,1\n", &csv(false)), None);
+    let mixed = Folder::with(&[
+        ("train.csv", b"a;label\n1,5;0\n2,25;1\n".to_vec()),
+        ("test.csv", b"a;label\n1.5;0\n".to_vec()),
+    ]);
+    let text = mixed.load(&csv(true), LabelKind::Classes).unwrap().schema.unwrap().text;
+    assert_eq!(text, Dialect::default(), "the tables do not agree");
+}
+
+#[test]
 fn a_table_with_other_marks_than_the_study_says_says_which_to_write() {
     let commas = written(Dialect { delimiter: Some(b','), ..Dialect::default() });
     let refused = load_text("a;label\n1;0\n", &commas).unwrap_err();

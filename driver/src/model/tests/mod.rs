@@ -62,7 +62,7 @@ fn a_description_is_written_for_people() {
     let text = text(&files(&all()[1]));
     for line in [
         "format = 2",
-        "text = { decimal = \".\", header = true } # as the study says",
+        "text = { decimal = \".\", header = true } # how its tables are written",
         "study = \"made-up\"",
         "    { kind = \"dense\", units = 11, activation = \"tanh\", initialization = \"glorot\" },",
         "    { name = \"color\", kind = \"categories\", names = [\"red\", \"green\", \"blue\"], may_miss = true },",
