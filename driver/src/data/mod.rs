@@ -15,6 +15,7 @@
 //! | `targets` | labels, as classes or values |
 //! | `split` | which rows are held out |
 //! | `statistics`, `scaling` | what is done to values, from the rows that are trained on |
+//! | `unseen` | words that none of these rows has |
 //! | `layout` | rows, laid out in the data set |
 //! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
 //! | `index` | what was read before, and need not be read again |
@@ -65,6 +66,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unseen;
 mod words;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use broadsweep_common::schema::{Column, ColumnKind, Inputs, Scale};
 use super::error::{self, DataError, Origin};
 use super::rows::{Batch, Cells, RawInputs, RawKind, RawPart};
 use super::statistics::{Statistics, Together};
+use super::unseen::TrainedWords;
 use crate::study::{DataSettings, Missing, ScalingKind};
 
 /// Values a row of which each can have a scale of its own: the header that carries them has its limit.
@@ -44,7 +45,7 @@ impl Fitting<'_> {
         let cells = part.cells;
         let fixed = self.fixed();
         let (mut each, mut together) = (Statistics::new(cells), Together::default());
-        let mut targets = Statistics::new(self.outputs);
+        let (mut targets, mut words) = (Statistics::new(self.outputs), TrainedWords::of(&self.inputs));
         let wants_each = !self.are_images || self.settings.missing == Missing::Mean;
         let wants_together = self.are_images && fixed.is_none();
         if wants_each || wants_together || self.outputs > 0 {
@@ -57,6 +58,7 @@ impl Fitting<'_> {
                     if wants_together {
                         together.add(cells);
                     }
+                    words.add(cells);
                     targets.add(RowCells::Numbers(&labels[..self.outputs]));
                 });
                 Ok(())
@@ -71,6 +73,7 @@ impl Fitting<'_> {
         };
         if !self.are_images {
             self.remark(&each, &file, &mut remarks);
+            remarks.extend(words.remarks(&self.inputs, &file));
         }
         remark_targets(&targets, self.settings.scales_targets, &part.labels, &mut remarks);
         let targets = targets_of(&targets, self.settings.scales_targets, self.outputs, &part.labels)?;

@@ -95,6 +95,27 @@ fn a_decimal_comma_that_was_found_is_remembered_for_later_tables() {
 }
 
 #[test]
+fn a_word_that_no_training_row_has_is_told() {
+    let train = b"color,size,label\nred,5,0\nblue,2,1\nred,9,1\n".to_vec();
+    let test = b"color,size,label\nmauve,4,0\nred,5,1\nteal,6,1\n".to_vec();
+    let loaded =
+        Folder::with(&[("train.csv", train.clone()), ("test.csv", test)]).load(&csv(true), LabelKind::Classes);
+    let told = loaded.unwrap().remarks;
+    let expected =
+        "train.csv: no training row has \"mauve\", \"teal\" in the column `color`, so that nothing is learned of it";
+    assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
+    let known =
+        Folder::with(&[("train.csv", train.clone()), ("test.csv", train)]).load(&csv(true), LabelKind::Classes);
+    assert!(known.unwrap().remarks.iter().all(|remark| !remark.contains("no training row")));
+    // Of three rows one is held out, and with it its word.
+    let drawn = DataSettings { validation: HeldOut::Count(1), ..csv(false) };
+    let loaded = load_text("color,size,label\na,1,0\nb,9,1\nc,4,1\n", &drawn).unwrap();
+    let held_out = ["a", "b", "c"][loaded.held_out[0][0] as usize];
+    let remark = format!("no training row has \"{held_out}\" in the column `color`");
+    assert!(loaded.remarks.iter().any(|told| told.contains(&remark)), "{:?}", loaded.remarks);
+}
+
+#[test]
 fn a_table_with_other_marks_than_the_study_says_says_which_to_write() {
     let commas = written(Dialect { delimiter: Some(b','), ..Dialect::default() });
     let refused = load_text("a;label\n1;0\n", &commas).unwrap_err();
