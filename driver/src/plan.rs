@@ -291,7 +291,7 @@ mod tests {
         let mut header = data::without_rows().unwrap().header;
         header.shape = vec![3];
         header.targets = TargetKind::Classes { count: 3 };
-        let drawn = study.drawn(&mut study.search()).unwrap();
+        let drawn = study.drawn().unwrap();
         let error = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap_err().to_string();
         let expected = "makes 2 values, but the data has 3 classes; the last layer has to make 3, as a dense layer with \
                         units = 3 does; the classes are cat, dgo, dog";

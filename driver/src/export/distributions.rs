@@ -21,7 +21,7 @@ impl Distribution {
     pub(super) fn of<'a>(domain: Option<&Domain>, seen: impl Iterator<Item = &'a Value> + Clone) -> Self {
         let numbers = seen.clone().all(|value| matches!(value, Value::Integer(_) | Value::Real(_)));
         let own = match domain {
-            Some(Domain::Values(values)) => Self::Categories(values.clone()),
+            Some(Domain::Values(values) | Domain::Ordered(values)) => Self::Categories(values.clone()),
             Some(Domain::Integers { min, max, log, .. }) if numbers => {
                 Self::Integers { low: *min, high: *max, log: *log }
             }

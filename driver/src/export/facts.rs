@@ -80,6 +80,7 @@ pub(super) fn facts<'a>(export: &Export<'a>) -> impl Iterator<Item = TrialFacts<
             Some(Origin::Control) => (Some("control"), None),
             Some(Origin::Point(number)) => (Some("point"), Some(*number)),
             Some(Origin::Draw(number)) => (Some("draw"), Some(*number)),
+            Some(Origin::Initial(number)) => (Some("initial"), Some(*number)),
             None => (None, None),
         };
         TrialFacts {
