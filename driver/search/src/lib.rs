@@ -13,6 +13,7 @@
 //! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`ranking`] | which trial is better |
+//! | `chosen` | which sampler suits a study that leaves it open ([`SamplerKind::chosen`]) |
 //! | [`importance`] | which parameters have to do with which trials are the best |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -26,6 +27,7 @@
 //! file in `pruner/` that implements [`Pruner`], and a variant of [`PrunerKind`].
 
 mod cholesky;
+mod chosen;
 pub mod cma_es;
 mod combinations;
 pub mod condition;

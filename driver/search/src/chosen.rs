@@ -1,0 +1,187 @@
+//! Which sampler suits a study that leaves it open.
+
+use super::coordinate::{PlaceKind, coordinates};
+use super::sampled::SamplerKind;
+use super::space::{Domain, Space, size};
+
+/// Results that samplers which learn wait for.
+const RESULTS_MIN: u32 = 8;
+/// Trials up to which a Gaussian process is the best one.
+const GAUSSIAN_TRIALS_MAX: u32 = 500;
+/// Parameters up to which it was measured, rounded up.
+const GAUSSIAN_PARAMETERS_MAX: usize = 50;
+/// Trials for each that is under way from which on CMA-ES has enough generations.
+const TRIALS_PER_SLOT_MIN: u32 = 20;
+
+/// Why a sampler suits.
+#[derive(Clone, Copy)]
+enum Reason {
+    AllFit { points: u64 },
+    NoResults,
+    Choices,
+    FewTrials,
+    ManyTrials,
+    FewGenerations,
+}
+
+/// What a choice depends on.
+#[derive(Clone, Copy)]
+struct StudySize {
+    /// Parameters whose values have an order: ranges, and lists of numbers.
+    numeric: usize,
+    /// Parameters whose values have none.
+    choices: usize,
+    trials: u32,
+    parallel: u32,
+}
+
+impl SamplerKind {
+    /// The sampler for a study that wants so many `trials`, `parallel` of them under way at a time, and does not say by which
+    /// sampler. The first rule that holds:
+    ///
+    /// | study | sampler | because |
+    /// |---|---|---|
+    /// | a space of no more points than trials, all of which a grid can take | grid | all are tried anyway |
+    /// | trials up to those under way and eight more | Sobol | nothing would be learnt: too few results are seen in time |
+    /// | half of the parameters or more are choices without an order | TPE | it models choices one by one; with few trials a Gaussian process was as good on such tables, with many it looks at too few results |
+    /// | up to 500 trials and 50 parameters | Gaussian process | the best on all functions with 250 trials, and at least as good as TPE on tables |
+    /// | 20 trials or more for each that is under way | CMA-ES | it follows how parameters depend on each other, at no growing cost |
+    /// | all others | TPE | CMA-ES would have too few generations |
+    ///
+    /// Medians with 13 under way, measured by the example `ask` (`tests/rivals/search_tables.py` has the functions):
+    ///
+    /// | | trials | TPE | Gaussian process | CMA-ES |
+    /// |---|---|---|---|---|
+    /// | Rosenbrock, 5 parameters | 250 | 15 | 3.4 | 29 |
+    /// | | 1000 | 5.6 | 3.1 | 1.5 |
+    /// | Ackley, 5 parameters, its best away from the middle | 250 | 5.2 | 1.7 | 4.9 |
+    /// | | 1000 | 2.9 | 1.0 | 0.003 |
+    /// | Rosenbrock, 20 parameters | 250 | 32,000 | 720 | 5,000 |
+    /// | | 1000 | 1,400 | 240 | 77 |
+    /// | the sphere, 40 parameters | 250 | 90 | 19 | 31 |
+    ///
+    /// With 64 under way and 1000 trials, TPE was better than CMA-ES on five functions of six.
+    #[must_use]
+    pub fn chosen(space: &Space, trials: u32, parallel: u32) -> Self {
+        match StudySize::new(space, trials, parallel).reason(space) {
+            Reason::AllFit { .. } => Self::Grid,
+            Reason::NoResults => Self::Sobol { trials },
+            Reason::Choices | Reason::FewGenerations => Self::Tpe { trials },
+            Reason::FewTrials => Self::Gaussian { trials },
+            Reason::ManyTrials => Self::CmaEs { trials },
+        }
+    }
+
+    /// Which sampler [`Self::chosen`] is, and why, for the user: "gp: 3 numeric parameters and 100 trials".
+    #[must_use]
+    pub fn why_chosen(space: &Space, trials: u32, parallel: u32) -> String {
+        let word = Self::chosen(space, trials, parallel).word();
+        let study = StudySize::new(space, trials, parallel);
+        let parameters = study.parameters();
+        let trials = counted(u64::from(trials), "trial");
+        match study.reason(space) {
+            Reason::AllFit { points } => {
+                format!("{word}: the space has only {}, and {trials} are allowed", counted(points, "configuration"))
+            }
+            Reason::NoResults => {
+                format!("{word}: with {trials}, {parallel} at a time, there is no time to learn from results")
+            }
+            Reason::Choices | Reason::FewTrials | Reason::ManyTrials => format!("{word}: {parameters} and {trials}"),
+            Reason::FewGenerations => format!("{word}: {parameters} and {trials}, {parallel} at a time"),
+        }
+    }
+}
+
+impl StudySize {
+    fn new(space: &Space, trials: u32, parallel: u32) -> Self {
+        let coordinates = coordinates(space);
+        let is_choice = |kind: &PlaceKind| matches!(kind, PlaceKind::Choices(_));
+        let choices = coordinates.iter().filter(|coordinate| is_choice(&coordinate.kind)).count();
+        Self { numeric: coordinates.len() - choices, choices, trials, parallel }
+    }
+
+    fn reason(self, space: &Space) -> Reason {
+        let closed = size(space).filter(|_| !space.values().any(Domain::is_open));
+        if let Some(points) = closed.filter(|points| *points <= u64::from(self.trials)) {
+            return Reason::AllFit { points };
+        }
+        if self.trials <= self.parallel.saturating_add(RESULTS_MIN) {
+            return Reason::NoResults;
+        }
+        if self.choices >= self.numeric {
+            return Reason::Choices;
+        }
+        if self.trials <= GAUSSIAN_TRIALS_MAX && self.numeric + self.choices <= GAUSSIAN_PARAMETERS_MAX {
+            return Reason::FewTrials;
+        }
+        if self.trials / TRIALS_PER_SLOT_MIN >= self.parallel { Reason::ManyTrials } else { Reason::FewGenerations }
+    }
+
+    /// "3 numeric parameters", "2 choices", or both.
+    fn parameters(self) -> String {
+        let numeric = counted(self.numeric as u64, "numeric parameter");
+        let choices = counted(self.choices as u64, "choice");
+        match (self.numeric, self.choices) {
+            (_, 0) => numeric,
+            (0, _) => choices,
+            _ => format!("{numeric}, {choices}"),
+        }
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use broadsweep_common::configuration::Value;
+
+    use super::*;
+
+    /// So many numbers and words.
+    fn space(numeric: usize, choices: usize) -> Space {
+        let real = Domain::Reals { min: 0.0, max: 1.0, log: false, count: None };
+        let words = Domain::Values(["a", "b"].map(|word| Value::Choice(word.to_owned())).into());
+        let numeric = (0..numeric).map(|number| (format!("x{number}"), real.clone()));
+        numeric.chain((0..choices).map(|number| (format!("y{number}"), words.clone()))).collect()
+    }
+
+    #[test]
+    fn each_rule_says_in_plain_words_what_it_went_by() {
+        let rows = [
+            (space(0, 2), 4, 1, "grid: the space has only 4 configurations, and 4 trials are allowed"),
+            (space(0, 2), 3, 1, "sobol: with 3 trials, 1 at a time, there is no time to learn from results"),
+            (space(3, 0), 20, 13, "sobol: with 20 trials, 13 at a time, there is no time to learn from results"),
+            (space(3, 0), 100, 13, "gp: 3 numeric parameters and 100 trials"),
+            (space(1, 0), 500, 64, "gp: 1 numeric parameter and 500 trials"),
+            (space(3, 1), 100, 1, "gp: 3 numeric parameters, 1 choice and 100 trials"),
+            (space(2, 2), 100, 1, "tpe: 2 numeric parameters, 2 choices and 100 trials"),
+            (space(0, 7), 100, 1, "tpe: 7 choices and 100 trials"),
+            (space(3, 0), 501, 13, "cmaes: 3 numeric parameters and 501 trials"),
+            (space(51, 0), 300, 13, "cmaes: 51 numeric parameters and 300 trials"),
+            (space(3, 0), 1000, 64, "tpe: 3 numeric parameters and 1000 trials, 64 at a time"),
+        ];
+        for (space, trials, parallel, why) in rows {
+            assert_eq!(SamplerKind::why_chosen(&space, trials, parallel), why);
+            assert!(why.starts_with(SamplerKind::chosen(&space, trials, parallel).word()));
+        }
+    }
+
+    #[test]
+    fn lists_of_numbers_are_numeric_and_a_grid_takes_no_open_range() {
+        let layers = |count| Domain::Integers { min: 1, max: 3, log: false, count };
+        let space = |domain| Space::from([("layers".to_owned(), domain)]);
+        let chosen = |domain| SamplerKind::chosen(&space(domain), 60, 1);
+        assert_eq!(chosen(layers(None)), SamplerKind::Gaussian { trials: 60 });
+        assert_eq!(chosen(layers(Some(3))), SamplerKind::Grid);
+        let numbers: Vec<_> = (0..100).map(Value::Integer).collect();
+        assert_eq!(chosen(Domain::Values(numbers)), SamplerKind::Gaussian { trials: 60 });
+    }
+
+    #[test]
+    fn a_space_without_parameters_and_no_trials_are_no_harm() {
+        assert_eq!(SamplerKind::chosen(&Space::new(), 5, 1), SamplerKind::Grid);
+        assert_eq!(SamplerKind::chosen(&space(2, 0), 0, u32::MAX), SamplerKind::Sobol { trials: 0 });
+    }
+}
