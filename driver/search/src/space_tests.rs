@@ -62,7 +62,9 @@ fn picked(
     loop {
         if stop == Some(picked.len()) {
             sampler = kind.sampler(seed, space);
-            picked.iter().for_each(|(configuration, origin)| sampler.recall(configuration, *origin));
+            for (configuration, origin) in &picked {
+                sampler.recall(configuration, *origin);
+            }
         }
         let knowledge = Knowledge { observed: &observed, under_way: &[], decision: picked.len() as u64 };
         let Some((configuration, origin)) = sampler.next(knowledge) else { return picked };

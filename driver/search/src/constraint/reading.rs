@@ -234,7 +234,7 @@ impl<'t> FormulaReader<'t> {
             Read::Holding(formula) => Ok(formula),
             Read::Compared(_) => {
                 let text = self.text.get(part.span.clone()).unwrap_or_default();
-                let message = format!("`{text}` is compared with nothing; write, for example, {text} == true");
+                let message = format!("`{text}` is compared with nothing; a flag is asked for by {text} == true");
                 Err(ConstraintError { span: part.span, message })
             }
         }
