@@ -129,6 +129,11 @@ pub enum LayerDescription {
     Activation {
         function: Setting<Activation>,
     },
+    /// No layer: the one behind it is there only where the flag is true. An entry of its own, and not a box around the
+    /// other: a peer could send boxes within boxes until the stack ends.
+    OnlyIf {
+        flag: Setting<bool>,
+    },
 }
 
 /// A model that one trial trains.
@@ -209,11 +214,32 @@ impl ModelDescription {
     /// # Errors
     /// [`SettingError`] for the first setting without a usable value; it names the layer, counted from 1.
     pub fn resolve(&self, configuration: &Configuration) -> Result<Model, SettingError> {
-        let layers = self.layers.iter().enumerate().map(|(index, layer)| {
-            let place = |setting: &str| format!("layer {} ({}): {setting}", index + 1, layer.kind());
+        let present = self.present(configuration)?;
+        let layers = present.into_iter().map(|(number, layer)| {
+            let place = |setting: &str| format!("layer {number} ({}): {setting}", layer.kind());
             layer.resolve(configuration, &place)
         });
-        Ok(Model { loss: self.loss, layers: layers.collect::<Result<_, _>>()? })
+        let layers = layers.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok(Model { loss: self.loss, layers })
+    }
+
+    /// The layers that a configuration has, each with its number among those of the study, counted from 1.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a flag without a usable value.
+    pub fn present(&self, configuration: &Configuration) -> Result<Vec<(usize, &LayerDescription)>, SettingError> {
+        let (mut number, mut is_there, mut present) = (1, true, Vec::new());
+        for layer in &self.layers {
+            if let LayerDescription::OnlyIf { flag } = layer {
+                is_there &= flag.resolve(configuration, &format!("layer {number}: if"))?;
+                continue;
+            }
+            if is_there {
+                present.push((number, layer));
+            }
+            (number, is_there) = (number + 1, true);
+        }
+        Ok(present)
     }
 }
 
@@ -230,10 +256,16 @@ impl LayerDescription {
             Self::Dropout { .. } => "dropout",
             Self::BatchNorm { .. } => "batch_norm",
             Self::Activation { .. } => "activation",
+            Self::OnlyIf { .. } => "if",
         }
     }
 
-    fn resolve(&self, configuration: &Configuration, place: &dyn Fn(&str) -> String) -> Result<Layer, SettingError> {
+    /// `None` of what is no layer.
+    fn resolve(
+        &self,
+        configuration: &Configuration,
+        place: &dyn Fn(&str) -> String,
+    ) -> Result<Option<Layer>, SettingError> {
         let count = |setting: &Setting<u32>, name: &str, bounds: Bounds<u32>| {
             let value = setting.resolve(configuration, &place(name))?;
             bounds.check(value, &place(name)).map(|value| value as usize)
@@ -250,7 +282,7 @@ impl LayerDescription {
                 padding: padding.resolve(configuration, &place("padding"))?,
             })
         };
-        Ok(match self {
+        Ok(Some(match self {
             Self::Dense { units, activation: function, initialization } => Layer::Dense {
                 units: count(units, "units", UNITS)?,
                 activation: activation(function)?,
@@ -276,7 +308,8 @@ impl LayerDescription {
                 activation: activation(function)?,
             },
             Self::Activation { function } => Layer::Activation(function.resolve(configuration, &place("function"))?),
-        })
+            Self::OnlyIf { .. } => return Ok(None),
+        }))
     }
 }
 
@@ -301,6 +334,33 @@ impl Layer {
 mod tests {
     use super::*;
     use crate::configuration::Value;
+
+    #[test]
+    fn a_layer_is_there_where_its_flag_is_true_and_numbers_are_those_of_the_study() {
+        let dense = |units: u32| LayerDescription::Dense {
+            units: Setting::Fixed(units),
+            activation: Setting::Searched("function".into()),
+            initialization: Setting::Fixed(Initialization::Glorot),
+        };
+        let flag = Setting::Conditional { parameter: "second".into(), default: false };
+        let layers = vec![dense(1), LayerDescription::OnlyIf { flag }, dense(2), dense(3)];
+        let description = ModelDescription { loss: Loss::CrossEntropy, layers };
+        let configuration = |second: Option<bool>| {
+            let second = second.map(|second| ("second", Value::Flag(second)));
+            second.into_iter().chain([("function", Value::Choice("relu".into()))]).collect::<Configuration>()
+        };
+        let rows = [(Some(true), vec![1, 2, 3]), (Some(false), vec![1, 3]), (None, vec![1, 3])];
+        for (second, numbers) in rows {
+            let configuration = configuration(second);
+            let units = |layer: &Layer| if let Layer::Dense { units, .. } = layer { *units } else { 0 };
+            let model = description.resolve(&configuration).unwrap();
+            assert_eq!(model.layers.iter().map(units).collect::<Vec<_>>(), numbers, "{second:?}");
+            let present = description.present(&configuration).unwrap();
+            assert_eq!(present.into_iter().map(|(number, _)| number).collect::<Vec<_>>(), numbers);
+        }
+        let error = description.resolve(&Configuration::from_iter([("second", Value::Integer(1))])).unwrap_err();
+        assert!(error.to_string().starts_with("layer 2: if is `1`"), "{error}");
+    }
 
     #[test]
     fn a_searched_width_out_of_range_names_layer_and_range() {

@@ -14,6 +14,13 @@ pub enum Setting<T> {
     Fixed(T),
     /// Each configuration gives the value, under this name.
     Searched(String),
+    /// Configurations that have the parameter give the value; in others the setting is as if it were not written.
+    Conditional {
+        /// The parameter's name.
+        parameter: String,
+        /// The value without it.
+        default: T,
+    },
 }
 
 /// What can stand in a setting.
@@ -67,7 +74,10 @@ impl<T: SettingValue> Setting<T> {
     pub fn resolve(&self, configuration: &Configuration, place: &str) -> Result<T, SettingError> {
         let parameter = match self {
             Self::Fixed(value) => return Ok(value.clone()),
-            Self::Searched(parameter) => parameter,
+            Self::Conditional { parameter, default } if configuration.get(parameter).is_none() => {
+                return Ok(default.clone());
+            }
+            Self::Searched(parameter) | Self::Conditional { parameter, .. } => parameter,
         };
         let Some(value) = configuration.get(parameter) else {
             return Err(SettingError::Missing { place: place.to_owned(), parameter: parameter.clone() });
@@ -210,6 +220,15 @@ mod tests {
         let configuration = Configuration::from_iter([("units", Value::Integer(64))]);
         assert_eq!(setting.resolve(&configuration, "units"), Ok(64));
         assert!(matches!(setting.resolve(&Configuration::default(), "units"), Err(SettingError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_setting_of_a_parameter_that_is_absent_is_as_if_it_were_not_written() {
+        let setting: Setting<u32> = Setting::Conditional { parameter: "units".into(), default: 7 };
+        let with = |value| Configuration::from_iter([("units", value)]);
+        assert_eq!(setting.resolve(&with(Value::Integer(64)), "units"), Ok(64));
+        assert_eq!(setting.resolve(&Configuration::default(), "units"), Ok(7));
+        assert!(matches!(setting.resolve(&with(Value::Flag(true)), "units"), Err(SettingError::Kind { .. })));
     }
 
     #[test]

@@ -151,9 +151,13 @@ fn plan_network(
     configuration: Configuration,
     origin: Origin,
 ) -> Result<TrialPlan, Diagnostic> {
-    let model = model.resolve(&configuration).map_err(|error| study.at("model", error.to_string()))?;
+    let described = model;
+    let model = described.resolve(&configuration).map_err(|error| study.at("model", error.to_string()))?;
     let training = training.resolve(&configuration).map_err(|error| study.at("training", error.to_string()))?;
-    let plan = nn::plan(&model, &header.shape, header.targets).map_err(|error| {
+    let plan = nn::plan(&model, &header.shape, header.targets).map_err(|mut error| {
+        // Layers that this configuration lacks are counted in the study.
+        let present = described.present(&configuration).unwrap_or_default();
+        error.layer = error.layer.map(|layer| present.get(layer).map_or(layer, |(number, _)| number - 1));
         let under =
             if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
         let classes = if error.is_of_targets { classes_text(study.class_names()) } else { String::new() };

@@ -205,8 +205,14 @@ fn the_page_names_every_layer_with_its_keys_and_what_they_accept() {
     for (kind, keys) in layers {
         let one = |settings: &str| study("model", &format!("layers = [{{ kind = '{kind}'{settings} }}]\n"));
         let has = known(&one(", unknown_key = 1"));
-        let named: BTreeSet<_> = keys.iter().map(|(key, _)| key.clone()).chain(["kind".to_owned()]).collect();
+        let of_all = ["kind", "if"].map(str::to_owned);
+        let named: BTreeSet<_> = keys.iter().map(|(key, _)| key.clone()).chain(of_all).collect();
         assert_eq!(named, has, "{kind}");
+        let required = keys.iter().filter(|(_, value)| value.starts_with("a whole number"));
+        let required = required.flat_map(|(key, _)| [", ", key, " = 1"]).collect::<String>();
+        if !["dropout", "activation"].contains(&kind.as_str()) {
+            assert_accepts(&kind, "if", "true or false", |wrong| one(&format!("{required}, if = {wrong}")));
+        }
         for (key, value) in &keys {
             // What is required stands before what may be left out.
             let before = keys.iter().take_while(|(other, _)| other != key);
@@ -224,7 +230,11 @@ fn the_page_names_what_a_parameter_and_a_replay_have() {
     let named: BTreeSet<_> = page.iter().map(|row| bare(&row[0]).to_owned()).collect();
     assert_eq!(named, known(&parameter("unknown_key = 1")));
     for row in &page {
-        let beside = if row[0] == "`count`" { "range = [0, 1], " } else { "" };
+        let beside = match bare(&row[0]) {
+            "count" | "step" => "range = [0.5, 1], ",
+            "ordered" | "when" => "values = [0.5], ",
+            _ => "",
+        };
         assert_accepts("a parameter", &row[0], &row[1], |wrong| {
             parameter(&format!("{beside}{} = {wrong}", bare(&row[0])))
         });

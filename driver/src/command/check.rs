@@ -89,6 +89,10 @@ fn describe(job: &Job, searched: Option<&Searched>) -> String {
         Some(control) => format!("\n  control      {control}"),
         None => String::new(),
     };
+    let admitted = match job.study.admitted_share() {
+        Some(share) => format!("\n  constraints  admit about {:.0} % of the space", (share * 100.0).max(1.0)),
+        None => String::new(),
+    };
     let mut data = match &job.study.data {
         Some(_) if keeps_test_rows_back(job) => {
             format!("{}; no trial is given the test rows", describe_data(&job.header))
@@ -104,7 +108,7 @@ fn describe(job: &Job, searched: Option<&Searched>) -> String {
     format!(
         "{name}: {count} ({sampler})\n\
          \x20 data         {data}\n\
-         \x20 broadcast    {broadcast} to each node, once{control}{order}\n",
+         \x20 broadcast    {broadcast} to each node, once{control}{order}{admitted}\n",
         name = job.study.name,
         count = counted(trials, "trial"),
         broadcast = bytes_text(job.data.manifest.bytes()),

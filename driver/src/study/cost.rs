@@ -132,7 +132,8 @@ impl Term {
     }
 }
 
-/// A parameter goes before the epochs: where both have the name, they nearly always are the same.
+/// A parameter goes before the epochs: where both have the name, they nearly always are the same. One that is absent counts
+/// as 0.
 fn value_of(name: &str, configuration: &Configuration, epochs: u32) -> Result<f64, String> {
     match configuration.get(name) {
         Some(Value::Integer(integer)) => Ok(*integer as f64),
@@ -140,7 +141,8 @@ fn value_of(name: &str, configuration: &Configuration, epochs: u32) -> Result<f6
         Some(Value::Flag(flag)) => Ok(f64::from(u8::from(*flag))),
         Some(Value::Choice(word)) => Err(format!("`{name}` is the word {word:?}, and no number")),
         None if name == "epochs" => Ok(f64::from(epochs)),
-        None => Err(format!("`{name}` has no value")),
+        // A checked cost names parameters only: this one is not in every configuration.
+        None => Ok(0.0),
     }
 }
 

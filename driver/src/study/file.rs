@@ -10,9 +10,11 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Source};
 use super::objectives::Comparable;
 use super::reader::{Node, Table};
+use super::setting::Uses;
 use super::trainer::TrainerKind;
 use super::{
-    CheckpointSettings, LabelKind, Study, Trainer, data, model, scheduling, search, space, trainer, training,
+    CheckpointSettings, LabelKind, Study, Trainer, conditions, data, given, model, scheduling, search, trainer,
+    training,
 };
 use broadsweep_scheduler::SchedulingConfig;
 
@@ -47,7 +49,7 @@ pub fn parse_model(text: &str, file: &str) -> Result<Model, Diagnostic> {
     let source = Source { file: file.to_owned(), text: text.to_owned() };
     let document = DeTable::parse(text).map_err(|error| syntax_error(&source, &error))?;
     let node = Table::document(&source, document.get_ref()).require("model", "a table with the layers")?;
-    let described = model::read(&node, &mut Vec::new())?;
+    let described = model::read(&node, &mut Uses::default())?;
     described.resolve(&Configuration::default()).map_err(|error| node.error(error.to_string()))
 }
 
@@ -67,7 +69,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
     let name = read_name(&document.require("name", "a text in quotes; it names the folder of results")?)?;
     let seed = document.get("seed").map_or(Ok(0), |seed| seed.whole(0, i64::MAX))? as u64;
 
-    let mut uses = Vec::new();
+    let mut uses = Uses { conditional: conditions::conditional_names(document), ..Uses::default() };
     let kind = trainer::read_kind(document)?;
     let data = match kind {
         TrainerKind::Network => Some(document.require("data", "a table with the files")?),
@@ -78,6 +80,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         None => (None, Vec::new()),
     };
     let mut trainer = trainer::read(document, kind, &mut uses)?;
+    let uses = uses.found;
     let search = search::read(document, (Comparable::of(&trainer, data.as_ref()), &trainer), &uses, source)?;
     match &mut trainer {
         Trainer::Network { model, .. } => {
@@ -90,8 +93,9 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
     }
     let control = document
         .get("control")
-        .map(|control| space::read_control(&control, &search.space, &uses, source))
+        .map(|control| given::read_control(&control, &search.space, &uses, source))
         .transpose()?;
+    let initial = given::read_initial(document, control.as_ref(), &search.space, &uses, source)?;
     let scheduling =
         document.get("scheduling").map_or(Ok(SchedulingConfig::default()), |node| scheduling::read(&node))?;
     let checkpoints = document
@@ -107,6 +111,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         files,
         search,
         control,
+        initial,
         scheduling,
         checkpoints,
         class_names,

@@ -10,6 +10,8 @@
 //! | `pruner` | how epochs are kept from trials that are not worth them |
 //! | `searched` | the search that a study asks for |
 //! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
+//! | `conditions`, `constraints` | when parameters are there, and what must hold between them |
+//! | `given` | the configurations that the study gives itself |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | `data_table` | the keys of the data table that tables have |
 //! | `data_settings` | what the data table asks for |
@@ -18,12 +20,15 @@
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
 
 pub mod changes;
+mod conditions;
+mod constraints;
 mod cost;
 mod data;
 mod data_settings;
 mod data_table;
 mod diagnostic;
 mod file;
+mod given;
 mod model;
 mod objectives;
 mod program;
@@ -87,6 +92,8 @@ pub struct Study {
     pub search: SearchSettings,
     /// The default configuration that the search is compared with.
     pub control: Option<Configuration>,
+    /// Configurations that are tried before those that the sampler picks.
+    pub initial: Vec<Configuration>,
     /// How often and where trials are tried.
     pub scheduling: SchedulingConfig,
     /// How much keeping the state of running trials may take.
@@ -168,6 +175,14 @@ impl Study {
             (Trainer::Program(_), Some(data)) => data.labels.loss(),
             (Trainer::Replay(_) | Trainer::Program(_), _) => Loss::CrossEntropy,
         }
+    }
+
+    /// How much of the space its constraints admit, estimated from draws; `None` where there are none, or where a grid takes
+    /// all that they admit.
+    #[must_use]
+    pub fn admitted_share(&self) -> Option<f64> {
+        let is_estimated = !self.search.space.constraints().is_empty() && self.search.sampler != SamplerKind::Grid;
+        is_estimated.then(|| constraints::admitted_share(&self.search.space))
     }
 
     /// By what trials are ranked: the error of the part that the study selects by, or what the study names.

@@ -8,7 +8,7 @@ use broadsweep_common::setting::Setting;
 
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, one_of};
-use super::setting::{Settings, Use};
+use super::setting::{Settings, Uses};
 
 const KEYS: &[&str] = &["loss", "layers"];
 
@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str], ReadSettings)] = &[
 ];
 
 /// Reads `[model]`; searched settings are noted in `uses`.
-pub(super) fn read(node: &Node<'_>, uses: &mut Vec<Use>) -> Result<ModelDescription, Diagnostic> {
+pub(super) fn read(node: &Node<'_>, uses: &mut Uses) -> Result<ModelDescription, Diagnostic> {
     let table = node.table("[model]", "[model] ")?;
     table.allow(KEYS, |_| None)?;
     let loss = match table.get("loss") {
@@ -40,11 +40,20 @@ pub(super) fn read(node: &Node<'_>, uses: &mut Vec<Use>) -> Result<ModelDescript
     if nodes.is_empty() || nodes.len() > LAYERS_MAX {
         return Err(layers.error(format!("[model] has {} layers; it has to have 1 to {LAYERS_MAX}", nodes.len())));
     }
-    let layers = nodes.iter().enumerate().map(|(index, node)| read_layer(node, index + 1, uses));
-    Ok(ModelDescription { loss, layers: layers.collect::<Result<_, _>>()? })
+    let mut layers = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        read_layer(node, index + 1, uses, &mut layers)?;
+    }
+    Ok(ModelDescription { loss, layers })
 }
 
-fn read_layer(node: &Node<'_>, number: usize, uses: &mut Vec<Use>) -> Result<LayerDescription, Diagnostic> {
+/// Reads a layer, and what says whether it is there.
+fn read_layer(
+    node: &Node<'_>,
+    number: usize,
+    uses: &mut Uses,
+    layers: &mut Vec<LayerDescription>,
+) -> Result<(), Diagnostic> {
     if !node.is_table() {
         let given = node.quoted();
         return Err(
@@ -58,9 +67,21 @@ fn read_layer(node: &Node<'_>, number: usize, uses: &mut Vec<Use>) -> Result<Lay
 
     let place = format!("layer {number} ({kind})");
     let table = node.table(&place, &format!("{place}: "))?;
-    let allowed: Vec<_> = std::iter::once("kind").chain(keys.iter().copied()).collect();
+    let allowed: Vec<_> = ["kind", "if"].into_iter().chain(keys.iter().copied()).collect();
     table.allow(&allowed, |key| elsewhere(&place, key))?;
-    read_settings(&mut Settings { table: &table, uses })
+    let first_use = uses.found.len();
+    let layer = read_settings(&mut Settings { table: &table, uses })?;
+    if table.get("if").is_some() {
+        // A flag that is absent says no: what it would turn on is not asked for.
+        let flag = Settings { table: &table, uses }.flag("if", false)?;
+        if let Setting::Searched(parameter) | Setting::Conditional { parameter, .. } = &flag {
+            let of_layer = uses.found.iter_mut().skip(first_use);
+            of_layer.for_each(|one| one.layer_flag = Some(parameter.clone()));
+        }
+        layers.push(LayerDescription::OnlyIf { flag });
+    }
+    layers.push(layer);
+    Ok(())
 }
 
 /// What to say of a key that other kinds of layers have.
@@ -120,7 +141,10 @@ fn read_activation(settings: &mut Settings<'_, '_>) -> Result<LayerDescription, 
 fn read_windows(settings: &mut Settings<'_, '_>) -> Result<(Setting<u32>, Setting<u32>), Diagnostic> {
     let size = settings.whole("size", WINDOW, None)?;
     let stride = match settings.table.get("stride") {
-        Some(_) => settings.whole("stride", WINDOW, None)?,
+        Some(_) => {
+            let default = if let Setting::Fixed(size) = &size { Some(*size) } else { None };
+            settings.whole("stride", WINDOW, default)?
+        }
         None => size.clone(),
     };
     Ok((size, stride))

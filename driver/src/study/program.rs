@@ -1,5 +1,6 @@
 //! `[trainer] kind = "program"`: somebody's own program, how it is called, and what is read of what it prints.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use broadsweep_common::configuration::Value;
@@ -15,7 +16,7 @@ use super::ProgramSettings;
 use super::cost::Cost;
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table, nearest};
-use super::setting::{Kind, Settings, Use};
+use super::setting::{Kind, Settings, Use, Uses};
 
 /// All keys but `kind`, in the order of the documentation.
 pub(super) const KEYS: &[&str] = &[
@@ -62,21 +63,19 @@ enum Form {
 }
 
 /// Reads a program's settings; every one of `parameters` is told to it, so all of them are noted in `uses`.
-pub(super) fn read(
-    table: &Table<'_>,
-    parameters: &[String],
-    uses: &mut Vec<Use>,
-) -> Result<ProgramSettings, Diagnostic> {
+pub(super) fn read(table: &Table<'_>, parameters: &[String], uses: &mut Uses) -> Result<ProgramSettings, Diagnostic> {
     let command_node =
         table.require("command", "the words of the command, as in [\"python\", \"train.py\", \"${args}\"]")?;
-    let command = read_command(&command_node, parameters)?;
+    let command = read_command(&command_node, parameters, &uses.conditional)?;
     let epochs = Settings { table, uses }.whole("epochs", EPOCHS, Some(1))?;
     // After those that want a certain kind, so that messages name the line of such a setting.
-    uses.extend(parameters.iter().map(|parameter| Use {
+    uses.found.extend(parameters.iter().map(|parameter| Use {
         parameter: parameter.clone(),
         span: command_node.span.clone(),
         place: "a program's parameter".to_owned(),
         kind: Kind::Any,
+        is_required: false,
+        layer_flag: None,
     }));
     let cost = table.get("cost").map(|node| read_cost(&node, parameters)).transpose()?;
     let description = ProgramDescription {
@@ -96,7 +95,11 @@ pub(super) fn read(
     Ok(ProgramSettings { description, cost })
 }
 
-fn read_command(node: &Node<'_>, parameters: &[String]) -> Result<Vec<Word>, Diagnostic> {
+fn read_command(
+    node: &Node<'_>,
+    parameters: &[String],
+    conditional: &BTreeSet<String>,
+) -> Result<Vec<Word>, Diagnostic> {
     let words = node.array().map_err(|_| node.refused("an array of words, as in [\"python\", \"train.py\"]"))?;
     let Some(first) = words.first() else { return Err(node.error("`command` is empty: there is nothing to run")) };
     if words.len() > WORDS_MAX {
@@ -104,10 +107,10 @@ fn read_command(node: &Node<'_>, parameters: &[String]) -> Result<Vec<Word>, Dia
     }
     // An empty word is one, too, but no program is called so.
     first.text()?;
-    words.iter().map(|word| read_word(word, parameters)).collect()
+    words.iter().map(|word| read_word(word, parameters, conditional)).collect()
 }
 
-fn read_word(node: &Node<'_>, parameters: &[String]) -> Result<Word, Diagnostic> {
+fn read_word(node: &Node<'_>, parameters: &[String], conditional: &BTreeSet<String>) -> Result<Word, Diagnostic> {
     let Ok(Value::Choice(text)) = node.scalar() else {
         return Err(node.refused("a text in quotes"));
     };
@@ -117,6 +120,12 @@ fn read_word(node: &Node<'_>, parameters: &[String]) -> Result<Word, Diagnostic>
     let word = Word::parse(&text).map_err(|error| node.error(format!("{}: {error}", node.place)))?;
     if let Some(unknown) = word.parameters().find(|name| !parameters.iter().any(|known| known == name)) {
         return Err(unknown_name(node, &text, unknown, parameters));
+    }
+    if let Some(absent) = word.parameters().find(|name| conditional.contains(*name)) {
+        let message = format!("{} names `{absent}`, which is not in every configuration", node.place);
+        return Err(node
+            .error(message)
+            .with_note(format!("write ${{{ARGS}}} instead: it stands for those that a configuration has")));
     }
     match &word {
         Word::One(pieces) if pieces.contains(&Piece::Variable(String::new())) => {

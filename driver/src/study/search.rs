@@ -3,32 +3,49 @@
 use std::num::NonZeroU32;
 
 use broadsweep_search::space::size;
+<<<<<<< HEAD
 use broadsweep_search::{PrunerKind, SamplerKind, Space, TRIALS_MAX};
+=======
+use broadsweep_search::{COUNTED_MAX, SamplerKind, Space, TRIALS_MAX};
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
 
 use super::diagnostic::{Diagnostic, Source};
 use super::objectives::{self, Comparable, Compared};
 use super::reader::{Node, Table};
 use super::setting::Use;
+<<<<<<< HEAD
 use super::{Order, ReplaySettings, SearchSettings, Trainer, pruner, space};
+=======
+use super::{SearchSettings, constraints, space};
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
 
 const KEYS: &[&str] = &[
     "sampler",
     "trials",
+<<<<<<< HEAD
     "pruner",
     "parallel",
     "asynchronous",
+=======
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
     "select",
     "objective",
     "direction",
     "objectives",
     "metrics",
     "space",
+<<<<<<< HEAD
 ];
 
 /// `parallel` where the study does not say it: slots of a cluster of this project's article, and some more.
 const PARALLEL_DEFAULT: NonZeroU32 = NonZeroU32::new(16).unwrap();
 /// What `parallel` may be.
 const PARALLEL_MAX: i64 = 100_000;
+=======
+    "constraints",
+    "initial",
+];
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Written {
@@ -68,7 +85,11 @@ pub(super) fn read(
     let compared = objectives::read(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
+<<<<<<< HEAD
         let idle = KEYS[..5].iter().find_map(|key| table.get(key));
+=======
+        let idle = ["sampler", "trials", "constraints", "initial"].into_iter().find_map(|key| table.get(key));
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
         return match idle {
             None => Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new())),
             Some(node) => Err(node
@@ -82,10 +103,12 @@ pub(super) fn read(
     )?;
     let sampler = sampler_node.word(SAMPLERS)?;
     let space_table = space_node.table("[search.space]", "[search.space] ")?;
-    let space = space::read(&space_table, uses, sampler == Written::Grid, source)?;
+    let mut space = space::read(&space_table, uses, sampler == Written::Grid, source)?;
     if space.is_empty() {
         return Err(space_table.error("[search.space] is empty: there is nothing to search"));
     }
+    constraints::read(&table, &mut space)?;
+    let is_grid = sampler == Written::Grid;
     let sampler = match sampler {
         Written::Grid => check_grid(&table, &space_node, &space)?,
         Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
@@ -93,6 +116,7 @@ pub(super) fn read(
         Written::Tpe => SamplerKind::Tpe { trials: read_trials(&table, &space)? },
         Written::Gaussian => SamplerKind::Gaussian { trials: read_trials(&table, &space)? },
     };
+<<<<<<< HEAD
     if sampler.learns() && matches!(trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
         return Err(sampler_node
             .error("recorded trials are replayed in their order, whatever a sampler learns")
@@ -101,6 +125,10 @@ pub(super) fn read(
     let order = read_order(&table)?;
     let pruner = pruner::read(&table, trainer, (sampler, order.is_asynchronous))?;
     Ok(settings((sampler, pruner, order), compared, space))
+=======
+    constraints::check_admitted(&table, &space, is_grid)?;
+    Ok(settings(sampler, compared, space))
+>>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
 }
 
 fn settings(
@@ -138,7 +166,7 @@ fn misplaced(key: &str, uses: &[Use]) -> Option<String> {
 fn check_grid(table: &Table<'_>, space_node: &Node<'_>, space: &Space) -> Result<SamplerKind, Diagnostic> {
     let points = size(space).unwrap_or(u64::MAX);
     if points > u64::from(TRIALS_MAX) {
-        let at_least = if points == u64::MAX { "at least " } else { "" };
+        let at_least = if points == u64::MAX || points == COUNTED_MAX { "at least " } else { "" };
         return Err(space_node.error(format!("this grid has {at_least}{points} trials; {TRIALS_MAX} are allowed")));
     }
     let Some(trials) = table.get("trials") else { return Ok(SamplerKind::Grid) };

@@ -3,6 +3,7 @@
 //! A fixed value, a value of the search space and the control's value pass the same check, so that nothing that
 //! the search can draw fails later in a trial.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use broadsweep_common::configuration::Value;
@@ -35,6 +36,18 @@ pub(super) struct Use {
     /// Which setting: `layer 3 (dense): units`.
     pub(super) place: String,
     pub(super) kind: Kind,
+    /// Whether a trial cannot do without: the setting has no default.
+    pub(super) is_required: bool,
+    /// The flag by which the layer is there that has the setting.
+    pub(super) layer_flag: Option<String>,
+}
+
+/// The searched settings of a study, as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    pub(super) found: Vec<Use>,
+    /// The parameters that are not in every configuration.
+    pub(super) conditional: BTreeSet<String>,
 }
 
 /// An enum that a study names by a word.
@@ -52,7 +65,7 @@ word!(Activation, Initialization, Padding, OptimizerKind);
 /// The settings of one table; searched ones are noted in `uses`.
 pub(super) struct Settings<'t, 'a> {
     pub(super) table: &'t Table<'a>,
-    pub(super) uses: &'t mut Vec<Use>,
+    pub(super) uses: &'t mut Uses,
 }
 
 impl Settings<'_, '_> {
@@ -76,6 +89,7 @@ impl Settings<'_, '_> {
         self.read(key, Kind::Number(bounds), default)
     }
 
+    /// True or false.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> Result<Setting<bool>, Diagnostic> {
         self.read(key, Kind::Flag, Some(default))
     }
@@ -87,9 +101,9 @@ impl Settings<'_, '_> {
     }
 
     fn read<T: SettingValue>(&mut self, key: &str, kind: Kind, default: Option<T>) -> Result<Setting<T>, Diagnostic> {
-        let node = match (self.table.get(key), default) {
+        let node = match (self.table.get(key), &default) {
             (Some(node), _) => node,
-            (None, Some(default)) => return Ok(Setting::Fixed(default)),
+            (None, Some(default)) => return Ok(Setting::Fixed(default.clone())),
             (None, None) => self.table.require(key, &format!("{}, or a searched \"$name\"", kind.expected()))?,
         };
         let given = node.scalar().map_err(|_| node.refused(&kind.expected()))?;
@@ -98,9 +112,21 @@ impl Settings<'_, '_> {
         {
             check_parameter_name(&node, parameter)?;
             let parameter = parameter.to_owned();
-            let searched = Setting::Searched(parameter.clone());
-            self.uses.push(Use { parameter, span: node.span.clone(), place: node.place, kind });
-            return Ok(searched);
+            let (is_required, span) = (default.is_none(), node.span.clone());
+            self.uses.found.push(Use {
+                parameter: parameter.clone(),
+                span,
+                place: node.place,
+                kind,
+                is_required,
+                layer_flag: None,
+            });
+            return Ok(match default {
+                Some(default) if self.uses.conditional.contains(&parameter) => {
+                    Setting::Conditional { parameter, default }
+                }
+                _ => Setting::Searched(parameter),
+            });
         }
         let value = kind.admit(&given).map_err(|expected| node.refused(&expected))?;
         T::from_value(&value).map(Setting::Fixed).ok_or_else(|| node.refused(&kind.expected()))

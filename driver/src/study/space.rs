@@ -1,20 +1,25 @@
-//! `[search.space]` and `[control]`: the values of the parameters, checked by every setting where they stand.
+//! `[search.space]`: the values of the parameters, checked by every setting where they stand.
 
 use std::collections::BTreeSet;
 
-use broadsweep_common::configuration::{Configuration, PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
+use broadsweep_common::configuration::{PARAMETERS_MAX, TEXT_BYTES_MAX, Value};
 use broadsweep_search::{Domain, Space, TRIALS_MAX};
 
+use super::conditions;
 use super::diagnostic::{Diagnostic, Source};
 use super::reader::{Entry, Node, Table, nearest};
 use super::setting::{Kind, NAME_RULE, Use, is_parameter_name};
 
-const KEYS: &[&str] = &["values", "range", "log_range", "count"];
+const KEYS: &[&str] = &["values", "range", "log_range", "count", "step", "ordered", "when"];
+/// How far, for each step, a range may end from a whole number of steps: numbers are not exact.
+const STEP_ERROR: f64 = 1e-9;
+/// Whole numbers that a real number tells apart.
+const STEPPED_MAX: u64 = 1 << 53;
 const EXPECTED: &str = "{ values = [1, 2] }, { range = [0, 1] } or { log_range = [0.001, 1] }";
 
 /// A parameter, with every setting that takes its value; there is at least one.
-struct Parameter<'u> {
-    name: String,
+pub(super) struct Parameter<'u> {
+    pub(super) name: String,
     uses: Vec<&'u Use>,
     /// Line of its first use, for messages.
     line: usize,
@@ -34,13 +39,15 @@ pub(super) fn read(table: &Table<'_>, uses: &[Use], grid: bool, source: &Source)
         let domain = parameter.read(&entry.node)?;
         if grid && domain.is_open() {
             let message = format!("`{}` needs a `count`: how many values of its range the grid takes", entry.key);
-            return Err(entry.node.error(message).with_note("or write sampler = \"random\" and `trials`"));
+            let note = "or a `step` between them; or write sampler = \"random\" and `trials`";
+            return Err(entry.node.error(message).with_note(note));
         }
         text_bytes += entry.key.len() + longest_word(&domain);
         check_text_bytes(&format!("the parameters up to `{}`", entry.key), text_bytes)
             .map_err(|bad| entry.error(bad))?;
         space.insert(entry.key.to_owned(), domain);
     }
+    conditions::read(&entries, uses, source, &mut space)?;
     Ok(space)
 }
 
@@ -49,39 +56,14 @@ pub(super) fn refuse_uses(uses: &[Use], source: &Source) -> Result<(), Diagnosti
     check_names(&[], uses, source)
 }
 
-/// Reads `[control]`: a value for every parameter of `space`.
-pub(super) fn read_control(
-    node: &Node<'_>,
-    space: &Space,
-    uses: &[Use],
-    source: &Source,
-) -> Result<Configuration, Diagnostic> {
-    let table = node.table("[control]", "[control] ")?;
-    let names: Vec<_> = space.keys().map(String::as_str).collect();
-    if let Some(entry) = table.entries().iter().find(|entry| !space.contains_key(entry.key)) {
-        let near = did_you_mean(entry.key, "", &names);
-        return Err(entry.error(format!("[control] gives `{}`, which [search.space] does not have{near}", entry.key)));
-    }
-    let mut control = Vec::new();
-    for name in names {
-        let node = table.require(name, "every searched parameter has a value in the control")?;
-        if let Some(parameter) = Parameter::new(name, uses, source) {
-            control.push((name, parameter.admit(&node)?));
-        }
-    }
-    let control: Configuration = control.into_iter().collect();
-    check_text_bytes("the parameters of [control]", control.text_bytes()).map_err(|bad| node.error(bad))?;
-    Ok(control)
-}
-
 /// Bytes of the longest word that a parameter can be.
 fn longest_word(domain: &Domain) -> usize {
-    let Domain::Values(values) = domain else { return 0 };
+    let (Domain::Values(values) | Domain::Ordered(values)) = domain else { return 0 };
     values.iter().map(Value::text_bytes).max().unwrap_or_default()
 }
 
 /// Refuses a configuration that no launch can carry.
-fn check_text_bytes(what: &str, bytes: usize) -> Result<(), String> {
+pub(super) fn check_text_bytes(what: &str, bytes: usize) -> Result<(), String> {
     if bytes <= TEXT_BYTES_MAX {
         return Ok(());
     }
@@ -103,7 +85,7 @@ fn check_names(entries: &[Entry<'_>], uses: &[Use], source: &Source) -> Result<(
 }
 
 /// The end of a message about the unknown name `given`; empty if no candidate is like it.
-fn did_you_mean(given: &str, sigil: &str, candidates: &[&str]) -> String {
+pub(super) fn did_you_mean(given: &str, sigil: &str, candidates: &[&str]) -> String {
     nearest(given, candidates.iter().copied())
         .map_or_else(String::new, |near| format!("; did you mean `{sigil}{near}`?"))
 }
@@ -126,7 +108,7 @@ fn alike(low: Value, high: Value) -> (Value, Value) {
 
 impl<'u> Parameter<'u> {
     /// The parameter `name`, if a setting uses it.
-    fn new(name: &str, uses: &'u [Use], source: &Source) -> Option<Self> {
+    pub(super) fn new(name: &str, uses: &'u [Use], source: &Source) -> Option<Self> {
         let uses: Vec<_> = uses.iter().filter(|one| one.parameter == name).collect();
         let line = source.line_number(uses.first()?.span.start);
         Some(Self { name: name.to_owned(), uses, line })
@@ -138,7 +120,7 @@ impl<'u> Parameter<'u> {
     }
 
     /// The value at `node`, in the form that the settings share.
-    fn admit(&self, node: &Node<'_>) -> Result<Value, Diagnostic> {
+    pub(super) fn admit(&self, node: &Node<'_>) -> Result<Value, Diagnostic> {
         let given = node.scalar()?;
         let mut shared = None;
         for one in &self.uses {
@@ -178,7 +160,10 @@ impl<'u> Parameter<'u> {
                 if let Some(count) = table.get("count") {
                     return Err(count.error("`count` goes with a range; `values` are counted as they stand"));
                 }
-                self.read_values(&values)
+                if let Some(step) = table.get("step") {
+                    return Err(step.error("`step` goes with a range; `values` are taken as they stand"));
+                }
+                self.read_values(&values, table.get("ordered").as_ref())
             }
             (None, Some(range), None) => self.read_range(&table, &range, false),
             (None, None, Some(range)) => self.read_range(&table, &range, true),
@@ -189,7 +174,7 @@ impl<'u> Parameter<'u> {
         }
     }
 
-    fn read_values(&self, node: &Node<'_>) -> Result<Domain, Diagnostic> {
+    fn read_values(&self, node: &Node<'_>, ordered: Option<&Node<'_>>) -> Result<Domain, Diagnostic> {
         let mut seen = BTreeSet::new();
         let mut values = Vec::new();
         for element in node.array()? {
@@ -202,16 +187,22 @@ impl<'u> Parameter<'u> {
         if values.is_empty() {
             return Err(node.error(format!("`{}` has no values: nothing could be tried", self.name)));
         }
-        Ok(Domain::Values(values))
+        let Some(ordered) = ordered else { return Ok(Domain::Values(values)) };
+        let Ok(Value::Flag(is_ordered)) = ordered.scalar() else { return Err(ordered.refused("true or false")) };
+        if values.iter().all(|value| matches!(value, Value::Integer(_) | Value::Real(_))) {
+            let message = format!("`ordered` is for words, and the values of `{}` are numbers", self.name);
+            return Err(ordered.error(message).with_note("leave it out: numbers are ordered by their size"));
+        }
+        Ok(if is_ordered { Domain::Ordered(values) } else { Domain::Values(values) })
     }
 
     fn read_range(&self, table: &Table<'_>, node: &Node<'_>, log: bool) -> Result<Domain, Diagnostic> {
         self.check_numeric(node)?;
+        if let Some(ordered) = table.get("ordered") {
+            return Err(ordered.error("`ordered` goes with `values`; the numbers of a range have an order"));
+        }
         let ends = node.array()?;
         let [low, high] = ends.as_slice() else { return Err(node.refused("two numbers, [least, largest]")) };
-        let count_node = table.get("count");
-        let count = count_node.as_ref().map(|count| count.whole(2, i64::from(TRIALS_MAX))).transpose()?;
-        let count = count.map(|count| count as u32);
         if log && matches!(low.scalar()?, Value::Integer(..=0) | Value::Real(..=0.0)) {
             return Err(low.error(format!(
                 "a logarithmic range starts above 0; `{}` starts at {}",
@@ -219,24 +210,91 @@ impl<'u> Parameter<'u> {
                 low.quoted()
             )));
         }
-        let (domain, ordered) = match alike(self.admit(low)?, self.admit(high)?) {
-            (Value::Integer(min), Value::Integer(max)) => (Domain::Integers { min, max, log, count }, min < max),
-            (Value::Real(min), Value::Real(max)) => (Domain::Reals { min, max, log, count }, min < max),
+        let ends = alike(self.admit(low)?, self.admit(high)?);
+        let ordered = match &ends {
+            (Value::Integer(min), Value::Integer(max)) => min < max,
+            (Value::Real(min), Value::Real(max)) => min < max,
             _ => return Err(node.refused("two numbers, [least, largest]")),
         };
         if !ordered {
             let message = format!("`{}` goes from {} to {}", self.name, low.quoted(), high.quoted());
             return Err(node.error(format!("{message}; the first has to be less than the second")));
         }
+        let counted = self.read_count(table, log, &ends)?;
+        let count = counted.as_ref().map(|(_, count)| *count);
+        let domain = match ends {
+            (Value::Integer(min), Value::Integer(max)) => Domain::Integers { min, max, log, count },
+            (Value::Real(min), Value::Real(max)) => Domain::Reals { min, max, log, count },
+            _ => return Err(node.refused("two numbers, [least, largest]")),
+        };
         let different =
             domain.points().map(|points| points.iter().map(Value::to_string).collect::<BTreeSet<_>>().len());
-        match (count_node, count, different) {
-            (Some(node), Some(count), Some(different)) if different < count as usize => {
+        match (counted, different) {
+            (Some((node, count)), Some(different)) if different < count as usize => {
                 let whole = if self.is_whole() { "whole numbers" } else { "numbers" };
                 Err(node.error(format!("{count} values of this range are only {different} different {whole}")))
             }
             _ => Ok(domain),
         }
+    }
+
+    /// How many values a range has, if that is said, and where.
+    fn read_count<'a>(
+        &self,
+        table: &Table<'a>,
+        log: bool,
+        ends: &(Value, Value),
+    ) -> Result<Option<(Node<'a>, u32)>, Diagnostic> {
+        let Some(step) = table.get("step") else {
+            let Some(node) = table.get("count") else { return Ok(None) };
+            let count = node.whole(2, i64::from(TRIALS_MAX))? as u32;
+            return Ok(Some((node, count)));
+        };
+        if table.get("count").is_some() {
+            return Err(step.error("`count` and `step` both say which values a range has; leave one of the two out"));
+        }
+        if log {
+            let message = "`step` goes with `range`: the values of `log_range` are evenly spaced in the logarithm";
+            return Err(step.error(message).with_note("write `count` instead: how many values there are"));
+        }
+        let count = self.steps(&step, ends)?;
+        Ok(Some((step, count)))
+    }
+
+    /// How many values a `step` makes of a range; the last one has to be its end.
+    fn steps(&self, node: &Node<'_>, ends: &(Value, Value)) -> Result<u32, Diagnostic> {
+        let is_whole = matches!(ends, (Value::Integer(_), _));
+        let refused = || node.refused(if is_whole { "a whole number above 0" } else { "a number above 0" });
+        let (low, wide, step) = match (ends, node.scalar().map_err(|_| refused())?) {
+            ((Value::Integer(min), Value::Integer(max)), Value::Integer(step @ 1..)) => {
+                if min.unsigned_abs().max(max.unsigned_abs()) > STEPPED_MAX {
+                    return Err(node.error("a range with a `step` ends at numbers of at most 53 bits"));
+                }
+                (*min as f64, (max - min) as f64, step as f64)
+            }
+            ((Value::Real(min), Value::Real(max)), Value::Integer(step @ 1..)) => (*min, max - min, step as f64),
+            ((Value::Real(min), Value::Real(max)), Value::Real(step)) if step > 0.0 && step.is_finite() => {
+                (*min, max - min, step)
+            }
+            _ => return Err(refused()),
+        };
+        let steps = wide / step;
+        if (steps - steps.round()).abs() > STEP_ERROR * steps.max(1.0) {
+            let last = low + steps.floor() * step;
+            let last: f64 = format!("{last:.14e}").parse().unwrap_or(last);
+            let (first, end) = ends;
+            let message = format!(
+                "steps of {} from {first} do not meet {end}, the end of `{}`: the last one before it is at {last}",
+                node.quoted(),
+                self.name
+            );
+            let note = "end the range there, or change the step";
+            return Err(node.error(message).with_note(note));
+        }
+        if steps.round() >= f64::from(TRIALS_MAX) {
+            return Err(node.error(format!("steps of {} are more than {TRIALS_MAX} values", node.quoted())));
+        }
+        Ok(steps.round() as u32 + 1)
     }
 
     /// A range is of numbers; words and flags are listed.

@@ -5,7 +5,7 @@ use broadsweep_common::training::EPOCHS;
 
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
-use super::setting::{Kind, Settings, Use, read_number};
+use super::setting::{Kind, Settings, Use, Uses, read_number};
 use super::{ReplaySettings, Trainer, model, program, training};
 
 /// Keys of a replay, in the order of the documentation.
@@ -38,7 +38,7 @@ pub(super) fn read_kind(document: &Table<'_>) -> Result<TrainerKind, Diagnostic>
 }
 
 /// Reads all that says what a trial does; searched settings are noted in `uses`.
-pub(super) fn read(document: &Table<'_>, kind: TrainerKind, uses: &mut Vec<Use>) -> Result<Trainer, Diagnostic> {
+pub(super) fn read(document: &Table<'_>, kind: TrainerKind, uses: &mut Uses) -> Result<Trainer, Diagnostic> {
     match kind {
         TrainerKind::Network => Ok(Trainer::Network {
             model: model::read(&document.require("model", "a table with the layers")?, uses)?,
@@ -108,7 +108,7 @@ fn refuse_what_is_trained(document: &Table<'_>, kind: TrainerKind) -> Result<(),
         .with_note("leave it out, or leave [trainer] out"))
 }
 
-fn read_given(table: &Table<'_>, uses: &mut Vec<Use>) -> Result<ReplaySettings, Diagnostic> {
+fn read_given(table: &Table<'_>, uses: &mut Uses) -> Result<ReplaySettings, Diagnostic> {
     if let Some(speed) = table.entries().iter().find(|entry| entry.key == "speed") {
         let message = "`speed` divides the waits of a recording, and there is none";
         return Err(speed.error(message).with_note("add `recorded`: the trials.csv of an earlier run"));
@@ -129,7 +129,7 @@ fn read_recorded(
     document: &Table<'_>,
     table: &Table<'_>,
     recorded: &Node<'_>,
-    uses: &mut Vec<Use>,
+    uses: &mut Uses,
 ) -> Result<ReplaySettings, Diagnostic> {
     if let Some(entry) = table.entries().iter().find(|entry| GIVEN_KEYS.contains(&entry.key)) {
         let message = format!("`{}` has no effect with `recorded`: each row of the recording has its own", entry.key);
@@ -137,11 +137,13 @@ fn read_recorded(
     }
     let file = recorded.text()?;
     // The earlier run's parameters had places in its model or training; here, any value of theirs is the recording's.
-    uses.extend(parameters(document).into_iter().map(|parameter| Use {
+    uses.found.extend(parameters(document).into_iter().map(|parameter| Use {
         parameter,
         span: recorded.span.clone(),
         place: "a recorded parameter".to_owned(),
         kind: Kind::Any,
+        is_required: false,
+        layer_flag: None,
     }));
     let speed = table.get("speed").map_or(Ok(1.0), |speed| read_number(&speed, SPEED))?;
     Ok(ReplaySettings::Recorded { file: file.into(), speed })

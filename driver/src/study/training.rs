@@ -8,7 +8,7 @@ use broadsweep_common::training::{
 
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
-use super::setting::{Settings, Use};
+use super::setting::{Settings, Uses};
 
 /// All keys, in the order of the documentation.
 pub(super) const KEYS: &[&str] = &[
@@ -38,7 +38,7 @@ const OPTIMIZER_KEYS: &[(&str, &[OptimizerKind])] = &[
 ];
 
 /// Reads `[training]`; searched settings are noted in `uses`.
-pub(super) fn read(node: &Node<'_>, uses: &mut Vec<Use>) -> Result<TrainingDescription, Diagnostic> {
+pub(super) fn read(node: &Node<'_>, uses: &mut Uses) -> Result<TrainingDescription, Diagnostic> {
     let table = node.table("[training]", "[training] ")?;
     table.allow(KEYS, |_| None)?;
     let mut settings = Settings { table: &table, uses };
@@ -90,7 +90,7 @@ fn check_nesterov(table: &Table<'_>, momentum: &Setting<f64>, nesterov: &Setting
     }
 }
 
-fn read_early_stop(node: &Node<'_>, uses: &mut Vec<Use>) -> Result<EarlyStopDescription, Diagnostic> {
+fn read_early_stop(node: &Node<'_>, uses: &mut Uses) -> Result<EarlyStopDescription, Diagnostic> {
     let table = node.table("[training] early_stop", "[training] early_stop.")?;
     table.allow(&["patience", "min_delta"], |_| None)?;
     let mut settings = Settings { table: &table, uses };

@@ -2,6 +2,7 @@
 
 mod bad;
 mod changes;
+mod conditions;
 mod good;
 mod hostile;
 mod program;
