@@ -74,6 +74,7 @@ act = { values = ['relu', 'a b'] }
 const EXAMPLES: &[(&str, &str)] = &[
     ("examples/mnist/article.toml", include_str!("../../../../examples/mnist/article.toml")),
     ("examples/mnist/small.toml", include_str!("../../../../examples/mnist/small.toml")),
+    ("examples/mnist/branches.toml", include_str!("../../../../examples/mnist/branches.toml")),
     ("examples/mnist/quick.toml", include_str!("../../../../examples/mnist/quick.toml")),
     ("tests/studies/tiny.toml", include_str!("../../../../tests/studies/tiny.toml")),
 ];
