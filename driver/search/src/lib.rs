@@ -12,6 +12,7 @@
 //! | `combinations` | all configurations of a space that has an end |
 //! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
+//! | [`stops`] | [`Stopping`]: a search that ends by a target, no progress, or a budget |
 //! | [`ranking`] | which trial is better |
 //! | `chosen` | which sampler suits a study that leaves it open ([`SamplerKind::chosen`]) |
 //! | [`importance`] | which parameters have to do with which trials are the best |
@@ -46,6 +47,7 @@ pub mod sampled;
 pub mod sampler;
 pub mod sobol;
 pub mod space;
+pub mod stops;
 #[cfg(test)]
 mod toy_search;
 pub mod tpe;
@@ -62,6 +64,7 @@ pub use pruner::{Pruner, PrunerKind, RungSpacing};
 pub use sampled::{Sampled, SamplerKind};
 pub use sampler::{IN_FULL, Knowledge, Observation, Sampler};
 pub use space::{Domain, Space};
+pub use stops::{StopRules, Stopping};
 pub use virtual_time::{EpochEnd, NewDecision, PlannedCosts, SearchClock, Strayed, Timeline};
 
 /// Trials that one study may have.

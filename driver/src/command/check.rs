@@ -83,7 +83,8 @@ fn describe_search(job: &Job) -> Result<Option<Searched>, Failure> {
 /// What the study is, in a few lines.
 fn describe(job: &Job, searched: Option<&Searched>) -> String {
     let trials = searched.map_or(job.trials.len() as u64, |searched| searched.trials);
-    let sampler = job.study.search.sampler.word();
+    let search = &job.study.search;
+    let sampler = search.why_chosen.as_deref().unwrap_or(search.sampler.word());
     let order = searched.map(|searched| format!("\n  search       {}", searched.order)).unwrap_or_default();
     let control = match &job.study.control {
         Some(control) => format!("\n  control      {control}"),

@@ -12,6 +12,7 @@ use super::Failure;
 use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{Choice, ExecutorFlags};
 use super::load::{StudyFlags, load};
+use super::say::say;
 use super::time_span::TimeSpan;
 use crate::cluster::roster::Roster;
 use crate::results::folder::RunFolder;
@@ -94,6 +95,9 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
     // What can be wrong with flags, study and data is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let job = load(&args.study, &args.changes, &choice.destination().rehashing(args.rehash))?;
+    if let Some(why) = job.study.search.why_chosen.as_ref().filter(|_| !args.quiet) {
+        say(format_args!("sampler {why}"));
+    }
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let study_folder = study_folder(&args.study)?;
     let out = args.out.as_deref();

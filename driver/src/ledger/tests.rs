@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::run::{Purpose, Stage, TrialOutcome, TrialRecord};
+use crate::records::searched::SearchRecord;
 use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures;
 
@@ -117,6 +118,30 @@ fn a_last_long_trial_leaves_the_others_idle() {
         sentences[1].starts_with("tail idle cost 40.0 %: trial 0 ended last, 10.0 s after it began"),
         "{sentences:?}"
     );
+}
+
+#[test]
+fn a_search_that_decides_in_order_leaves_slots_idle_until_the_trial_that_it_waits_for_has_gone_on() {
+    let attempts = vec![completed(0, 0, (0.0, 10.0)), completed(1, 1, (0.0, 2.0)), completed(2, 1, (6.0, 9.0))];
+    let mut run = run(10.0, vec![at_once(), at_once()], vec![trial(0, 10), trial(1, 2), trial(2, 3)], attempts);
+    run.search = Some(SearchRecord {
+        sampler: "tpe",
+        why_chosen: None,
+        pruner: "none",
+        parallel: 2,
+        is_asynchronous: false,
+        is_deterministic: true,
+    });
+    assert_eq!(told(&run), [(Line::Training, 15 * S), (Line::Order, 4 * S), (Line::Tail, S)]);
+    let sentences = sentences(&Ledger::of(&run), &run);
+    let expected = "waiting for order cost 20.0 %: the search went on only after trial 0, for 4.0 s of it; a larger \
+                    `parallel`, or costs that forecast better, leave less of it";
+    assert_eq!(sentences[1], expected);
+    if let Some(search) = &mut run.search {
+        search.parallel = 1;
+    }
+    let sentences = super::sentences(&Ledger::of(&run), &run);
+    assert!(sentences[1].ends_with("`parallel` is 1: one of at least 2 keeps all slots busy"), "{}", sentences[1]);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use super::run::{RunRecord, TrialOutcome};
 pub struct SearchRecord {
     /// What picked configurations.
     pub sampler: &'static str,
+    /// Why it suits, in words, where the study left it open.
+    pub why_chosen: Option<String>,
     /// What kept epochs from some of them.
     pub pruner: &'static str,
     /// Segments of trials that were under way at a time.

@@ -39,7 +39,7 @@ struct Summary<'a> {
     differences: Vec<DifferenceSummary<'a>>,
     wall_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    search: Option<SearchSummary>,
+    search: Option<SearchSummary<'a>>,
     best: Option<TrialSummary<'a>>,
     control: Option<TrialSummary<'a>>,
     error_reduction: Option<f64>,
@@ -227,8 +227,10 @@ pub fn summary_json(run: &RunRecord) -> String {
 
 /// A search that saw results, and whether another cluster would decide the same.
 #[derive(Serialize)]
-struct SearchSummary {
+struct SearchSummary<'a> {
     sampler: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_chosen: Option<&'a str>,
     pruner: &'static str,
     parallel: u32,
     asynchronous: bool,
@@ -237,9 +239,10 @@ struct SearchSummary {
     disturbed_by: Vec<u32>,
 }
 
-fn search_summary(run: &RunRecord, search: &SearchRecord) -> SearchSummary {
+fn search_summary<'a>(run: &RunRecord, search: &'a SearchRecord) -> SearchSummary<'a> {
     SearchSummary {
         sampler: search.sampler,
+        why_chosen: search.why_chosen.as_deref(),
         pruner: search.pruner,
         parallel: search.parallel,
         asynchronous: search.is_asynchronous,

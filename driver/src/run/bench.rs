@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Mutex;
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
@@ -68,6 +68,8 @@ struct Ears {
 struct Setup {
     trials: usize,
     decisions: Vec<Decision>,
+    /// By what its moments are counted, and its virtual slots, if not by results and without a limit.
+    order: Option<(SearchClock, NonZeroU32)>,
     /// Whether the best trial is measured in the end.
     measures: bool,
 }
@@ -171,6 +173,12 @@ impl Bench {
         Self::over(Arc::default(), Setup { decisions, ..Setup::default() }, executors)
     }
 
+    /// Likewise, one trial after the other in virtual time, whose results are seen a microsecond after their virtual ends.
+    pub(super) fn in_order(decisions: Vec<Decision>, executors: &[&str]) -> Self {
+        let order = Some((SearchClock::Virtual { lag: NonZeroU64::MIN }, NonZeroU32::MIN));
+        Self::over(Arc::default(), Setup { decisions, order, ..Setup::default() }, executors)
+    }
+
     /// The same run under its next driver, whose search decides nothing more.
     pub(super) fn resumed(self, executors: &[&str]) -> Self {
         Self::over(self.storage, Setup::default(), executors)
@@ -235,7 +243,8 @@ impl Bench {
         let screen = Box::new(Screen(Arc::clone(&ears)));
         let progress = Progress::in_lines(4, study.loss(), study.objectives().clone(), screen);
         let script = Script { decisions: setup.decisions.into(), ears: Arc::clone(&ears) };
-        let timeline = Timeline::new(SearchClock::Arrivals, NonZeroU32::MAX, Box::new(planner));
+        let (clock, slots) = setup.order.unwrap_or((SearchClock::Arrivals, NonZeroU32::MAX));
+        let timeline = Timeline::new(clock, slots, Box::new(planner));
         let decides = (Some(OngoingSearch { timeline, search: Box::new(script) }), planner);
         let mut run = Run::new(study, settings, payload, cluster, chronicle, decides, progress);
         for name in executors {

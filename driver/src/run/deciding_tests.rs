@@ -90,6 +90,28 @@ async fn the_search_is_shown_how_each_trial_ended_and_its_next_driver_tells_it_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_decision_has_its_moment_by_what_epochs_were_planned_to_take_and_one_that_stops_early_cuts_it() {
+    // A second an epoch, and three of them.
+    for (name, events, v, decided_before) in [
+        ("trained to its end", vec![epoch(1, 0.5), epoch(2, 0.5), epoch(3, 0.5), ended(3)], 3_000_000, 2),
+        ("stopped early", vec![epoch(1, 0.5), epoch(2, 0.5), ended(2)], 2_000_001, 1),
+        ("diverged", vec![epoch(1, 0.5), AttemptEvent::Ended(Ended::Diverged { epoch: 2 })], 2_000_001, 1),
+    ] {
+        let mut bench = Bench::in_order(vec![start(None), start(None), Decision::Wait], &["a"]);
+        bench.is_ready(0, 1, &[]);
+        let (last, others) = events.split_last().unwrap();
+        for event in others {
+            assert_eq!(bench.tells(0, FIRST, event.clone()), [""; 0], "{name}");
+        }
+        assert_eq!(bench.run.chronicle.book().trials.len(), decided_before, "{name}");
+        assert_eq!(bench.tells(0, FIRST, last.clone()), ["0: launch t1.1"], "{name}");
+        assert_eq!(bench.run.chronicle.book().moments.last(), Some(&(1, VirtualTime(v))), "{name}");
+        let priority = bench.run.chronicle.book().task(TaskId(1)).unwrap().task.priority;
+        assert_eq!(priority, Priority::in_order(v), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_search_is_shown_what_was_given_up_and_what_paused() {
     let mut bench = Bench::scripted(vec![start(Some(1)), start(None), Decision::Wait, Decision::Wait], &["a"]);
     bench.slots = 2;

@@ -313,6 +313,8 @@ pub struct Order {
 pub struct SearchSettings {
     /// Which configurations are tried.
     pub sampler: SamplerKind,
+    /// Which sampler that is and why it suits, in words, where the study leaves it open.
+    pub why_chosen: Option<String>,
     /// Which of them are trained to their end.
     pub pruner: PrunerKind,
     /// When a search that sees results is asked.

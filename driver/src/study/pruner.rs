@@ -52,8 +52,14 @@ pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static st
     };
     match epochs {
         Setting::Fixed(epochs) => Ok(NonZeroU32::new(*epochs).unwrap_or(NonZeroU32::MIN)),
-        Setting::Searched(_) => Err("`epochs` is searched itself"),
+        Setting::Searched(_) | Setting::Conditional { .. } => Err("`epochs` is searched itself"),
     }
+}
+
+/// Whether a pruner is written that is one.
+pub(super) fn is_written(table: &Table<'_>) -> Result<bool, Diagnostic> {
+    let Some(node) = table.get("pruner") else { return Ok(false) };
+    Ok(node.is_table() || node.word(PRUNERS)? != Written::None)
 }
 
 /// Reads `pruner`, a word or a table; [`PrunerKind::None`] where it is not written.

@@ -3,65 +3,54 @@
 use std::num::NonZeroU32;
 
 use broadsweep_search::space::size;
-<<<<<<< HEAD
-use broadsweep_search::{PrunerKind, SamplerKind, Space, TRIALS_MAX};
-=======
-use broadsweep_search::{COUNTED_MAX, SamplerKind, Space, TRIALS_MAX};
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
+use broadsweep_search::{COUNTED_MAX, Domain, PrunerKind, SamplerKind, Space, TRIALS_MAX};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::objectives::{self, Comparable, Compared};
 use super::reader::{Node, Table};
 use super::setting::Use;
-<<<<<<< HEAD
-use super::{Order, ReplaySettings, SearchSettings, Trainer, pruner, space};
-=======
-use super::{SearchSettings, constraints, space};
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
+use super::{Order, ReplaySettings, SearchSettings, Trainer, constraints, pruner, space};
 
 const KEYS: &[&str] = &[
     "sampler",
     "trials",
-<<<<<<< HEAD
     "pruner",
     "parallel",
     "asynchronous",
-=======
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
     "select",
     "objective",
     "direction",
     "objectives",
     "metrics",
     "space",
-<<<<<<< HEAD
+    "constraints",
+    "initial",
 ];
 
 /// `parallel` where the study does not say it: slots of a cluster of this project's article, and some more.
 const PARALLEL_DEFAULT: NonZeroU32 = NonZeroU32::new(16).unwrap();
 /// What `parallel` may be.
 const PARALLEL_MAX: i64 = 100_000;
-=======
-    "constraints",
-    "initial",
-];
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Written {
+    Auto,
     Grid,
     Random,
     Sobol,
     Tpe,
     Gaussian,
+    CmaEs,
 }
 
 const SAMPLERS: &[(&str, Written)] = &[
+    ("auto", Written::Auto),
     ("grid", Written::Grid),
     ("random", Written::Random),
     ("sobol", Written::Sobol),
     ("tpe", Written::Tpe),
     ("gp", Written::Gaussian),
+    ("cmaes", Written::CmaEs),
 ];
 
 /// Reads `[search]`. A study without it has one trial.
@@ -85,11 +74,8 @@ pub(super) fn read(
     let compared = objectives::read(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
-<<<<<<< HEAD
-        let idle = KEYS[..5].iter().find_map(|key| table.get(key));
-=======
-        let idle = ["sampler", "trials", "constraints", "initial"].into_iter().find_map(|key| table.get(key));
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
+        let needing = KEYS[..5].iter().chain(&["constraints", "initial"]);
+        let idle = needing.copied().find_map(|key| table.get(key));
         return match idle {
             None => Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new())),
             Some(node) => Err(node
@@ -97,38 +83,59 @@ pub(super) fn read(
                 .with_note("write [search.space], and there, for example: rate = { values = [0.01, 0.1] }")),
         };
     };
-    let sampler_node = table.require(
-        "sampler",
-        "\"grid\" (every combination), \"random\", \"sobol\" (spread evenly), \"tpe\" or \"gp\" (they learn from results)",
-    )?;
-    let sampler = sampler_node.word(SAMPLERS)?;
+    let sampler_node = table.get("sampler");
+    let written = sampler_node.as_ref().map_or(Ok(Written::Auto), |node| node.word(SAMPLERS))?;
     let space_table = space_node.table("[search.space]", "[search.space] ")?;
-    let mut space = space::read(&space_table, uses, sampler == Written::Grid, source)?;
+    let mut space = space::read(&space_table, uses, written == Written::Grid, source)?;
     if space.is_empty() {
         return Err(space_table.error("[search.space] is empty: there is nothing to search"));
     }
     constraints::read(&table, &mut space)?;
-    let is_grid = sampler == Written::Grid;
-    let sampler = match sampler {
-        Written::Grid => check_grid(&table, &space_node, &space)?,
-        Written::Random => SamplerKind::Random { trials: read_trials(&table, &space)? },
-        Written::Sobol => SamplerKind::Sobol { trials: read_trials(&table, &space)? },
-        Written::Tpe => SamplerKind::Tpe { trials: read_trials(&table, &space)? },
-        Written::Gaussian => SamplerKind::Gaussian { trials: read_trials(&table, &space)? },
+    let order = read_order(&table)?;
+    let is_pruned = pruner::is_written(&table)?;
+    let (sampler, why_chosen) = match written {
+        Written::Auto => choose(&table, &space, order, is_pruned)?,
+        Written::Grid => (check_grid(&table, &space_node, &space)?, None),
+        Written::Random => (SamplerKind::Random { trials: read_trials(&table, &space)? }, None),
+        Written::Sobol => (SamplerKind::Sobol { trials: read_trials(&table, &space)? }, None),
+        Written::Tpe => (SamplerKind::Tpe { trials: read_trials(&table, &space)? }, None),
+        Written::Gaussian => (SamplerKind::Gaussian { trials: read_trials(&table, &space)? }, None),
+        Written::CmaEs => (SamplerKind::CmaEs { trials: read_trials(&table, &space)? }, None),
     };
-<<<<<<< HEAD
+    constraints::check_admitted(&table, &space, sampler == SamplerKind::Grid)?;
     if sampler.learns() && matches!(trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
         return Err(sampler_node
+            .unwrap_or(node)
             .error("recorded trials are replayed in their order, whatever a sampler learns")
             .with_note("write sampler = \"grid\", \"random\" or \"sobol\""));
     }
-    let order = read_order(&table)?;
     let pruner = pruner::read(&table, trainer, (sampler, order.is_asynchronous))?;
-    Ok(settings((sampler, pruner, order), compared, space))
-=======
-    constraints::check_admitted(&table, &space, is_grid)?;
-    Ok(settings(sampler, compared, space))
->>>>>>> 61beccb (Read steps, ordered words, conditions, constraints and starting points)
+    Ok(SearchSettings { why_chosen, ..settings((sampler, pruner, order), compared, space) })
+}
+
+/// The sampler of a study that leaves it open, and why it suits.
+fn choose(
+    table: &Table<'_>,
+    space: &Space,
+    Order { parallel, .. }: Order,
+    is_pruned: bool,
+) -> Result<(SamplerKind, Option<String>), Diagnostic> {
+    let Some(node) = table.get("trials") else {
+        let points = size(space).filter(|points| *points <= u64::from(TRIALS_MAX));
+        return match points.filter(|_| !space.values().any(Domain::is_open)) {
+            Some(points) => Ok((SamplerKind::Grid, Some(format!("grid: no `trials`, and {points} configurations")))),
+            None => Err(table
+                .error("[search] has no `trials`: how many configurations are tried")
+                .with_note("write, for example, trials = 50")),
+        };
+    };
+    let trials = node.whole(1, i64::from(TRIALS_MAX))? as u32;
+    let chosen = SamplerKind::chosen(space, trials, parallel.get());
+    if is_pruned && chosen.learns() {
+        let why = "sobol: where trials are stopped early, samplers that learn found less good ones".to_owned();
+        return Ok((SamplerKind::Sobol { trials }, Some(why)));
+    }
+    Ok((chosen, Some(SamplerKind::why_chosen(space, trials, parallel.get()))))
 }
 
 fn settings(
@@ -137,7 +144,7 @@ fn settings(
     space: Space,
 ) -> SearchSettings {
     let Compared { select, objectives, watched, measures } = compared;
-    SearchSettings { sampler, pruner, order, select, objectives, watched, measures, space }
+    SearchSettings { sampler, why_chosen: None, pruner, order, select, objectives, watched, measures, space }
 }
 
 impl Default for Order {

@@ -36,8 +36,8 @@ impl Study {
         self.search.sampler.learns() || self.search.pruner != PrunerKind::None
     }
 
-    /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then
-    /// what the sampler picks.
+    /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then the
+    /// starting points, then what the sampler picks.
     #[must_use]
     pub fn search(&self) -> Box<dyn Search> {
         match (self.search.pruner, common_epochs(&self.trainer)) {
@@ -46,7 +46,8 @@ impl Study {
                 let SearchSettings { sampler, space, .. } = &self.search;
                 let (sampler, objective) = (sampler.sampler(self.seed, space), self.objectives().first().clone());
                 let costs = Box::new(CommonEpochs(epochs));
-                Box::new(Pruned::new(self.control.clone(), sampler, pruner.pruner(), objective, costs))
+                let pruned = Pruned::new(self.control.clone(), sampler, pruner.pruner(), objective, costs);
+                Box::new(pruned.starting_from(self.initial.clone()))
             }
         }
     }
@@ -55,18 +56,22 @@ impl Study {
     fn sampled(&self) -> Sampled {
         let SearchSettings { sampler, space, .. } = &self.search;
         Sampled::new(self.control.clone(), sampler.sampler(self.seed, space), self.objectives().first().clone())
+            .starting_from(self.initial.clone())
     }
 
     /// The digest of what is searched and how: a run goes on only with the search that it began with.
     #[must_use]
     pub fn search_digest(&self) -> Digest {
         // What these types print tells their values apart, and they hold nothing but values.
-        let SearchSettings { sampler, pruner, order, select, objectives, watched: _, measures, space } = &self.search;
+        let SearchSettings { sampler, pruner, order, select, objectives, measures, space, .. } = &self.search;
         let told = (sampler, select, space, &self.control);
         let mut told = format!("{told:?}");
         // Told only where `select` does not say it, so that runs from before there were any go on.
         if *objectives != select.objective().into() {
             let _ = write!(told, "{objectives:?}");
+        }
+        if !self.initial.is_empty() {
+            let _ = write!(told, " initial {:?}", self.initial);
         }
         if measures.iter().any(|reported| !reported.measure.is_of_values()) {
             // By what they are called: the numbers of classes are known once there is data.
@@ -84,7 +89,7 @@ impl Study {
     #[must_use]
     pub fn trials_max(&self) -> u64 {
         let sampled = self.search.sampler.trials_max(&self.search.space);
-        sampled.saturating_add(u64::from(self.control.is_some()))
+        sampled.saturating_add(u64::from(self.control.is_some())).saturating_add(self.initial.len() as u64)
     }
 
     /// All that the search starts before any result is seen, in order, each with where it is from: nothing, if it sees
@@ -137,8 +142,10 @@ impl Study {
     #[must_use]
     pub fn search_record(&self) -> Option<SearchRecord> {
         let SearchSettings { sampler, pruner, order: Order { parallel, is_asynchronous }, .. } = self.search;
+        let why_chosen = self.search.why_chosen.clone();
         self.sees_results().then(|| SearchRecord {
             sampler: sampler.word(),
+            why_chosen,
             pruner: pruner.word(),
             parallel: parallel.get(),
             is_asynchronous,

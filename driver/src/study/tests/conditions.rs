@@ -76,7 +76,7 @@ fn steps_are_the_numbers_that_people_count() {
 #[test]
 fn a_study_starts_with_the_control_and_its_starting_points_and_trains_nothing_twice() {
     let study = layered("'layered'", "'layered'");
-    let drawn = study.drawn(&mut study.search()).unwrap();
+    let drawn = study.drawn().unwrap();
     let origins: Vec<_> = drawn.iter().take(4).map(|(_, origin)| *origin).collect();
     assert_eq!(origins[..3], [Origin::Control, Origin::Initial(0), Origin::Initial(1)]);
     let all: Vec<_> = drawn.iter().map(|(configuration, _)| configuration.clone()).collect();
