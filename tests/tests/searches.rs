@@ -94,6 +94,21 @@ fn decisions_are_the_same_when_drivers_and_executors_are_killed() {
 }
 
 #[test]
+fn a_search_ends_by_its_rules_at_the_same_trial_on_any_cluster() {
+    let lab = Lab::new(PROGRAM);
+    for (number, rule, trials) in
+        [(0, "{ epochs = 45 }", 5..6), (1, "{ target = 0.2 }", 1..21), (2, "{ no_progress = 3 }", 4..21)]
+    {
+        let study = study(&lab, ("random", "none"), &format!("stop = {rule}"));
+        let outcomes = ["1", "3x1"].map(|shape| lab.tuned(&study, &format!("{number}-{shape}"), &["--local", shape]));
+        assert_eq!(outcomes[0].digest(), outcomes[1].digest(), "{rule}");
+        let planned = outcomes[0].number("/trials/planned");
+        assert!(trials.contains(&planned), "{rule}: {planned}");
+        assert_eq!(outcomes[0].number("/trials/finished"), planned, "{rule}");
+    }
+}
+
+#[test]
 fn results_count_as_they_come_where_the_study_says_so() {
     let lab = Lab::new(PROGRAM);
     let study = study(&lab, ("tpe", "asha"), "asynchronous = true");

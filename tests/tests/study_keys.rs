@@ -158,6 +158,7 @@ fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
         "epochs" | "k" => "kind = 'top_k'\n".to_owned(),
         _ => "kind = 'asha'\n".to_owned(),
     });
+    assert_told("`[search] stop`", "search.stop", |_| "target = 1\n".to_owned());
     for (title, table) in [("`[scheduling]`", "scheduling"), ("`[checkpoints]`", "checkpoints")] {
         assert_told(title, table, |_| String::new());
     }

@@ -6,7 +6,7 @@ use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::{Digest, TaskId, TrialId};
 use broadsweep_common::task::{Replicate, Segment, TaskKind};
 use broadsweep_scheduler::{Cost, Event, History, Moment, Priority};
-use broadsweep_search::{Decision, NewDecision, Origin, Search, SearchClock, Timeline, VirtualTime};
+use broadsweep_search::{Decision, NewDecision, Origin, Search, SearchClock, Stopping, Timeline, VirtualTime};
 
 use super::book::{Asked, Book};
 use super::record::{Decided, Finish, Input, NewTask, Record, TrialNeeds};
@@ -32,7 +32,7 @@ pub struct OngoingSearch<'a> {
     /// When, and what it has seen by then. Nothing was recalled to it.
     pub timeline: Timeline<'a>,
     /// Who decides; it has not decided anything.
-    pub search: Box<dyn Search>,
+    pub search: Box<dyn Search + 'a>,
 }
 
 impl<'a> OngoingSearch<'a> {
@@ -42,7 +42,11 @@ impl<'a> OngoingSearch<'a> {
         let Order { parallel, is_asynchronous } = study.search.order;
         let clock = if is_asynchronous { SearchClock::Arrivals } else { SearchClock::Virtual { lag: planner.lag() } };
         let timeline = || Timeline::new(clock, parallel, Box::new(planner));
-        study.sees_results().then(|| Self { timeline: timeline(), search: study.search() })
+        let (rules, objective) = (study.search.stop, study.objectives().first().clone());
+        study.sees_results().then(|| Self {
+            timeline: timeline(),
+            search: Box::new(Stopping::new(study.search(), rules, objective, Box::new(planner))),
+        })
     }
 }
 

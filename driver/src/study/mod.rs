@@ -7,7 +7,7 @@
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
 //! | `objectives` | by what trials are compared, and what is measured for that |
-//! | `pruner` | how epochs are kept from trials that are not worth them |
+//! | `pruner`, `stop` | how epochs are kept from trials that are not worth them, and when a search ends |
 //! | `searched` | the search that a study asks for |
 //! | `program`, `cost` | the trainer that is somebody's program, and what its trials cost |
 //! | `conditions`, `constraints` | when parameters are there, and what must hold between them |
@@ -39,6 +39,7 @@ mod search;
 mod searched;
 mod setting;
 mod space;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -59,7 +60,7 @@ use broadsweep_common::training::TrainingDescription;
 
 use broadsweep_scheduler::SchedulingConfig;
 use broadsweep_search::ranking::Objectives;
-use broadsweep_search::{PrunerKind, SamplerKind, Space};
+use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 
 use self::diagnostic::Source;
 use self::file::Spans;
@@ -317,6 +318,8 @@ pub struct SearchSettings {
     pub why_chosen: Option<String>,
     /// Which of them are trained to their end.
     pub pruner: PrunerKind,
+    /// What ends the search before its sampler does.
+    pub stop: StopRules,
     /// When a search that sees results is asked.
     pub order: Order,
     /// The part of the data by whose rows trials are compared.

@@ -3,18 +3,19 @@
 use std::num::NonZeroU32;
 
 use broadsweep_search::space::size;
-use broadsweep_search::{COUNTED_MAX, Domain, PrunerKind, SamplerKind, Space, TRIALS_MAX};
+use broadsweep_search::{COUNTED_MAX, Domain, PrunerKind, SamplerKind, Space, StopRules, TRIALS_MAX};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::objectives::{self, Comparable, Compared};
 use super::reader::{Node, Table};
 use super::setting::Use;
-use super::{Order, ReplaySettings, SearchSettings, Trainer, constraints, pruner, space};
+use super::{Order, ReplaySettings, SearchSettings, Trainer, constraints, pruner, space, stop};
 
 const KEYS: &[&str] = &[
     "sampler",
     "trials",
     "pruner",
+    "stop",
     "parallel",
     "asynchronous",
     "select",
@@ -74,7 +75,7 @@ pub(super) fn read(
     let compared = objectives::read(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
-        let needing = KEYS[..5].iter().chain(&["constraints", "initial"]);
+        let needing = KEYS[..6].iter().chain(&["constraints", "initial"]);
         let idle = needing.copied().find_map(|key| table.get(key));
         return match idle {
             None => Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new())),
@@ -110,7 +111,8 @@ pub(super) fn read(
             .with_note("write sampler = \"grid\", \"random\" or \"sobol\""));
     }
     let pruner = pruner::read(&table, trainer, (sampler, order.is_asynchronous))?;
-    Ok(SearchSettings { why_chosen, ..settings((sampler, pruner, order), compared, space) })
+    let stop = stop::read(&table, trainer)?;
+    Ok(SearchSettings { why_chosen, stop, ..settings((sampler, pruner, order), compared, space) })
 }
 
 /// The sampler of a study that leaves it open, and why it suits.
@@ -144,7 +146,8 @@ fn settings(
     space: Space,
 ) -> SearchSettings {
     let Compared { select, objectives, watched, measures } = compared;
-    SearchSettings { sampler, why_chosen: None, pruner, order, select, objectives, watched, measures, space }
+    let (why_chosen, stop) = (None, StopRules::default());
+    SearchSettings { sampler, why_chosen, pruner, stop, order, select, objectives, watched, measures, space }
 }
 
 impl Default for Order {

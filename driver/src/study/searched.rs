@@ -33,7 +33,7 @@ impl Study {
     /// Whether what is tried depends on results. Otherwise all of it is decided before anything is trained.
     #[must_use]
     pub fn sees_results(&self) -> bool {
-        self.search.sampler.learns() || self.search.pruner != PrunerKind::None
+        self.search.sampler.learns() || self.search.pruner != PrunerKind::None || self.search.stop.is_any()
     }
 
     /// The search that decides what is trained. Trial `n` is the `n`th that it starts: the control comes first, then the
@@ -63,7 +63,7 @@ impl Study {
     #[must_use]
     pub fn search_digest(&self) -> Digest {
         // What these types print tells their values apart, and they hold nothing but values.
-        let SearchSettings { sampler, pruner, order, select, objectives, measures, space, .. } = &self.search;
+        let SearchSettings { sampler, pruner, stop, order, select, objectives, measures, space, .. } = &self.search;
         let told = (sampler, select, space, &self.control);
         let mut told = format!("{told:?}");
         // Told only where `select` does not say it, so that runs from before there were any go on.
@@ -80,7 +80,7 @@ impl Study {
         }
         if self.sees_results() {
             // Of a search that sees nothing, it changes nothing.
-            let _ = write!(told, "{pruner:?}{order:?}");
+            let _ = write!(told, "{pruner:?}{stop:?}{order:?}");
         }
         Digest::of(told.as_bytes())
     }
