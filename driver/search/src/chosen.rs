@@ -8,10 +8,11 @@ use super::space::{Domain, Space, size};
 const RESULTS_MIN: u32 = 8;
 /// Trials up to which a Gaussian process is the best one.
 const GAUSSIAN_TRIALS_MAX: u32 = 500;
-/// Parameters up to which it was measured, rounded up.
+/// Parameters and trials under way up to which it was measured, rounded up; what is under way makes each pick dearer.
 const GAUSSIAN_PARAMETERS_MAX: usize = 50;
+const GAUSSIAN_PARALLEL_MAX: u32 = 100;
 /// Trials for each that is under way from which on CMA-ES has enough generations.
-const TRIALS_PER_SLOT_MIN: u32 = 20;
+const TRIALS_PER_SLOT_MIN: u32 = 25;
 
 /// Why a sampler suits.
 #[derive(Clone, Copy)]
@@ -22,6 +23,7 @@ enum Reason {
     FewTrials,
     ManyTrials,
     FewGenerations,
+    NoneElse,
 }
 
 /// What a choice depends on.
@@ -44,30 +46,35 @@ impl SamplerKind {
     /// | a space of no more points than trials, all of which a grid can take | grid | all are tried anyway |
     /// | trials up to those under way and eight more | Sobol | nothing would be learnt: too few results are seen in time |
     /// | half of the parameters or more are choices without an order | TPE | it models choices one by one; with few trials a Gaussian process was as good on such tables, with many it looks at too few results |
-    /// | up to 500 trials and 50 parameters | Gaussian process | the best on all functions with 250 trials, and at least as good as TPE on tables |
-    /// | 20 trials or more for each that is under way | CMA-ES | it follows how parameters depend on each other, at no growing cost |
-    /// | all others | TPE | CMA-ES would have too few generations |
+    /// | up to 500 trials, 50 parameters and 100 under way | Gaussian process | the best on all functions with 250 trials, and at least as good as TPE on tables |
+    /// | 25 trials or more for each that is under way | CMA-ES | it follows how parameters depend on each other, at no growing cost, where a Gaussian process gets no better |
+    /// | up to 50 parameters and 100 under way | Gaussian process | CMA-ES would have too few generations |
+    /// | all others | TPE | its cost does not grow, and it needs no generations |
     ///
-    /// Medians with 13 under way, measured by the example `ask` (`tests/rivals/search_tables.py` has the functions):
+    /// Medians measured by the example `ask` (`tests/rivals/search_tables.py` has the functions); of the Gaussian process those
+    /// with 64 under way are after 500 trials, since it was no better after more:
     ///
-    /// | | trials | TPE | Gaussian process | CMA-ES |
-    /// |---|---|---|---|---|
-    /// | Rosenbrock, 5 parameters | 250 | 15 | 3.4 | 29 |
-    /// | | 1000 | 5.6 | 3.1 | 1.5 |
-    /// | Ackley, 5 parameters, its best away from the middle | 250 | 5.2 | 1.7 | 4.9 |
-    /// | | 1000 | 2.9 | 1.0 | 0.003 |
-    /// | Rosenbrock, 20 parameters | 250 | 32,000 | 720 | 5,000 |
-    /// | | 1000 | 1,400 | 240 | 77 |
-    /// | the sphere, 40 parameters | 250 | 90 | 19 | 31 |
-    ///
-    /// With 64 under way and 1000 trials, TPE was better than CMA-ES on five functions of six.
+    /// | | under way | trials | TPE | Gaussian process | CMA-ES |
+    /// |---|---|---|---|---|---|
+    /// | Rosenbrock, 5 parameters | 13 | 250 | 15 | 3.4 | 19 |
+    /// | | 13 | 1000 | 5.6 | 3.1 | 1.5 |
+    /// | | 64 | 1000 | 7.4 | 3.7 | 20 |
+    /// | Ackley, 5 parameters, its best away from the middle | 13 | 250 | 5.2 | 1.7 | 5.2 |
+    /// | | 13 | 1000 | 2.9 | 1.0 | 0.005 |
+    /// | | 64 | 1000 | 3.0 | 2.0 | 3.7 |
+    /// | | 64 | 2000 | 2.7 | | 0.3 |
+    /// | Rosenbrock, 20 parameters | 13 | 250 | 32,000 | 720 | 6,700 |
+    /// | | 13 | 1000 | 1,400 | 240 | 67 |
+    /// | | 64 | 1000 | 10,000 | 210 | 18,000 |
+    /// | | 64 | 2000 | 3,400 | | 920 |
+    /// | the sphere, 40 parameters | 13 | 250 | 90 | 19 | 31 |
     #[must_use]
     pub fn chosen(space: &Space, trials: u32, parallel: u32) -> Self {
         match StudySize::new(space, trials, parallel).reason(space) {
             Reason::AllFit { .. } => Self::Grid,
             Reason::NoResults => Self::Sobol { trials },
-            Reason::Choices | Reason::FewGenerations => Self::Tpe { trials },
-            Reason::FewTrials => Self::Gaussian { trials },
+            Reason::Choices | Reason::NoneElse => Self::Tpe { trials },
+            Reason::FewTrials | Reason::FewGenerations => Self::Gaussian { trials },
             Reason::ManyTrials => Self::CmaEs { trials },
         }
     }
@@ -87,7 +94,9 @@ impl SamplerKind {
                 format!("{word}: with {trials}, {parallel} at a time, there is no time to learn from results")
             }
             Reason::Choices | Reason::FewTrials | Reason::ManyTrials => format!("{word}: {parameters} and {trials}"),
-            Reason::FewGenerations => format!("{word}: {parameters} and {trials}, {parallel} at a time"),
+            Reason::FewGenerations | Reason::NoneElse => {
+                format!("{word}: {parameters} and {trials}, {parallel} at a time")
+            }
         }
     }
 }
@@ -111,10 +120,15 @@ impl StudySize {
         if self.choices >= self.numeric {
             return Reason::Choices;
         }
-        if self.trials <= GAUSSIAN_TRIALS_MAX && self.numeric + self.choices <= GAUSSIAN_PARAMETERS_MAX {
+        let parameters = self.numeric + self.choices;
+        let gaussian_fits = parameters <= GAUSSIAN_PARAMETERS_MAX && self.parallel <= GAUSSIAN_PARALLEL_MAX;
+        if gaussian_fits && self.trials <= GAUSSIAN_TRIALS_MAX {
             return Reason::FewTrials;
         }
-        if self.trials / TRIALS_PER_SLOT_MIN >= self.parallel { Reason::ManyTrials } else { Reason::FewGenerations }
+        if self.trials / TRIALS_PER_SLOT_MIN >= self.parallel {
+            return Reason::ManyTrials;
+        }
+        if gaussian_fits { Reason::FewGenerations } else { Reason::NoneElse }
     }
 
     /// "3 numeric parameters", "2 choices", or both.
@@ -159,8 +173,11 @@ mod tests {
             (space(2, 2), 100, 1, "tpe: 2 numeric parameters, 2 choices and 100 trials"),
             (space(0, 7), 100, 1, "tpe: 7 choices and 100 trials"),
             (space(3, 0), 501, 13, "cmaes: 3 numeric parameters and 501 trials"),
-            (space(51, 0), 300, 13, "cmaes: 51 numeric parameters and 300 trials"),
-            (space(3, 0), 1000, 64, "tpe: 3 numeric parameters and 1000 trials, 64 at a time"),
+            (space(51, 0), 325, 13, "cmaes: 51 numeric parameters and 325 trials"),
+            (space(51, 0), 324, 13, "tpe: 51 numeric parameters and 324 trials, 13 at a time"),
+            (space(3, 0), 1000, 64, "gp: 3 numeric parameters and 1000 trials, 64 at a time"),
+            (space(3, 0), 1600, 64, "cmaes: 3 numeric parameters and 1600 trials"),
+            (space(3, 0), 400, 101, "tpe: 3 numeric parameters and 400 trials, 101 at a time"),
         ];
         for (space, trials, parallel, why) in rows {
             assert_eq!(SamplerKind::why_chosen(&space, trials, parallel), why);
