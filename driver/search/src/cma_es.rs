@@ -14,8 +14,8 @@
 //! What is special here:
 //! - Nobody waits for the end of a generation. One ends after so many results, of which a part was drawn from it and the
 //!   others, late, from those before; these count from where the mean is now, and steps that are too long are cut (Hansen,
-//!   arXiv:1110.4181). With 13 under way this was better than to leave late results out, and than to count each from the
-//!   mean that it was drawn around.
+//!   arXiv:1110.4181). With 13 under way this was better than Optuna's sampler, which leaves late results out, and
+//!   than to count each from the mean that it was drawn around.
 //! - Which draw a result comes from is not written down: it is drawn again, from the number of its decision. So the state
 //!   depends on the results in their order and on the picks alone, and a later driver comes to the same. What it did not
 //!   draw itself, as the control, it does not learn from.

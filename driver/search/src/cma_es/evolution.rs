@@ -13,13 +13,13 @@ use super::weights::RankWeights;
 use crate::cholesky::Cholesky;
 use crate::coordinate::{Coordinate, PlaceKind};
 
-/// The deviation of the first generation in all parameters. With 0.25, as with twice the members, the functions of
+/// The deviation of the first generation in all parameters. With 0.25, as with half as many members more, the functions of
 /// `tests/rivals/search_tables.py` were worse after 150 trials.
 const FIRST_STEP: f64 = 1.0 / 6.0;
 /// At this step, all of the folded axis is about as likely.
 const STEP_MAX: f64 = 1.0;
-/// Odds follow half a generation at once where its better half counts as much as so many equal members. 4 and 8 were worse
-/// on tables of real trainings.
+/// Odds follow half a generation at once where its better half counts as much as so many equal members. 4 and 8 were no
+/// better on tables of real trainings.
 const ODDS_INERTIA: f64 = 2.0;
 /// How likely the likeliest choices of all parameters without an order are together, at most, if there are many of each
 /// (Hamano and others, arXiv:2405.09962).
