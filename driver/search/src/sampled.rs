@@ -277,6 +277,39 @@ mod tests {
     }
 
     #[test]
+    fn starting_points_come_behind_the_control_and_are_not_picked_again_whoever_asks() {
+        let (points, outside) = ([control(3), control(9)], "whole=9 word=a Initial(1)");
+        let begin = || search(SamplerKind::Grid, &space(3, 1), Some(control(2))).starting_from(points.to_vec());
+        let expected =
+            ["whole=2 word=a Control", "whole=3 word=a Initial(0)", outside, "whole=1 word=a Point(0)", "Ended"];
+        let shown = |decision: &Decision| match decision {
+            Decision::Start { configuration, origin, .. } => format!("{configuration} {origin:?}"),
+            other => format!("{other:?}"),
+        };
+        for told in 0..5 {
+            let mut first = begin();
+            let before = decisions(&mut first, told);
+            let mut later = begin();
+            before.iter().for_each(|decision| later.recall(decision));
+            let all: Vec<_> = before.iter().chain(&decisions(&mut later, 5 - told)).map(shown).collect();
+            assert_eq!(all, expected, "{told} were told");
+        }
+        let mut all = begin();
+        decisions(&mut all, 5);
+        assert_eq!(all.given_picked(), 2, "the control and one of the points are of the grid");
+        // They are not among those that a sampler is asked for.
+        for kind in [SamplerKind::Random { trials: 2 }, SamplerKind::Tpe { trials: 2 }] {
+            let mut search = search(kind, &space(6, 3), Some(control(2))).starting_from(points.to_vec());
+            let origins = decisions(&mut search, 9).into_iter().filter_map(|decision| match decision {
+                Decision::Start { origin, .. } => Some(origin),
+                _ => None,
+            });
+            let picked = origins.filter(|origin| !origin.is_given()).count();
+            assert_eq!(picked + search.given_picked(), 2, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_search_without_parameters_starts_one_trial() {
         let mut grid = search(SamplerKind::Grid, &Space::new(), None);
         let [first, second] = [(); 2].map(|()| grid.next(VirtualTime(0), &[], &()));
