@@ -1,5 +1,7 @@
 //! What constraints mean, and what is said of those that mean nothing.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn configuration() -> Configuration {
@@ -141,4 +143,77 @@ fn names_are_told_with_their_places() {
     let names: Vec<_> = names.names().into_iter().map(|(name, span)| (name.to_owned(), &text[span])).collect();
     let expected = [("a", "a"), ("b-c", "${b-c}"), ("d", "d")].map(|(name, place)| (name.to_owned(), place));
     assert_eq!(names, expected);
+}
+
+/// Words of the language, and what is none.
+fn written_text() -> impl Strategy<Value = String> {
+    let words = [
+        "a",
+        "units",
+        "optimizer",
+        "and",
+        "or",
+        "not",
+        "(",
+        ")",
+        "<",
+        "<=",
+        "==",
+        "!=",
+        "=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "1",
+        "0.5",
+        "1e9",
+        "'sgd'",
+        "\"",
+        "true",
+        "${a}",
+        "$",
+        "é",
+        " ",
+    ];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..12).prop_map(|words| words.join(" "))
+}
+
+/// Comparisons of all kinds, joined.
+fn sound_text() -> impl Strategy<Value = String> {
+    let leaves = ["a < 0.5", "units >= 2", "a + units == 1.25", "a != units", "units * 2 <= 1 - a", "-a > units"];
+    prop::sample::select(leaves.to_vec()).prop_map(str::to_owned).prop_recursive(4, 16, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} and {other})")),
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} or {other})")),
+            inner.prop_map(|inner| format!("not {inner}")),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_and_errors_are_inside_of_it(text in prop_oneof![written_text(), ".{0,40}"]) {
+        let error = match Constraint::parse(&text) {
+            Ok(constraint) => {
+                let _ = constraint.holds(&configuration());
+                for (name, span) in constraint.names() {
+                    prop_assert!(text[span].contains(name));
+                }
+                constraint.check(&domains()).err()
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            prop_assert!(text.get(error.span.clone()).is_some(), "{:?}", error);
+        }
+    }
+
+    #[test]
+    fn a_negation_is_the_opposite_where_nothing_is_absent_and_holds_where_all_is(text in sound_text()) {
+        let [one, other] = [text.clone(), format!("not ({text})")].map(|text| Constraint::parse(&text).unwrap());
+        let whole = Configuration::from_iter([("a", Value::Real(0.25)), ("units", Value::Integer(1))]);
+        prop_assert_ne!(one.holds(&whole), other.holds(&whole));
+        prop_assert!(one.holds(&Configuration::default()) && other.holds(&Configuration::default()));
+    }
 }

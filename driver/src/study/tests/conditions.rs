@@ -10,7 +10,7 @@ use super::{PROGRAM, configurations, network, resolves};
 use crate::study::{Study, Trainer, parse};
 
 /// A second layer that may be there, and a momentum that goes with SGD.
-const LAYERED: &str = "name = 'layered'
+pub(super) const LAYERED: &str = "name = 'layered'
 [data]
 format = 'idx'
 train_features = 'x'

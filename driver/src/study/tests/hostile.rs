@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::conditions::LAYERED;
 use super::{EXAMPLES, GOOD, RECORDED, REPLAY, configurations, resolves};
 use crate::study::{Diagnostic, parse};
 
@@ -63,6 +64,14 @@ fn fragment() -> impl Strategy<Value = String> {
         "values",
         "range",
         "count",
+        "step",
+        "ordered = true",
+        "when",
+        "when = { second = true }",
+        "if = '$second'",
+        "second",
+        " and ",
+        "not (",
         "[x]",
         "[[model.layers]]",
         "a.b.c = 1\n",
@@ -84,9 +93,9 @@ proptest! {
 
     #[test]
     fn no_change_of_a_good_study_makes_it_panic(
-        which in 0..EXAMPLES.len() + 3, at: prop::sample::Index, length in 0_usize..12, fragment in fragment(),
+        which in 0..EXAMPLES.len() + 5, at: prop::sample::Index, length in 0_usize..12, fragment in fragment(),
     ) {
-        let others = [GOOD, REPLAY, RECORDED];
+        let others = [GOOD, REPLAY, RECORDED, LAYERED, LAYERED];
         let text = EXAMPLES.get(which).map_or_else(|| others[which - EXAMPLES.len()], |(_, text)| text);
         let start = text.floor_char_boundary(at.index(text.len()));
         let end = text.ceil_char_boundary(start + length);
@@ -94,11 +103,14 @@ proptest! {
     }
 
     #[test]
-    fn no_value_in_the_place_of_another_makes_it_panic(at: prop::sample::Index, fragment in fragment()) {
-        let values: Vec<_> = GOOD.match_indices("= ").map(|(start, _)| start + 2).collect();
+    fn no_value_in_the_place_of_another_makes_it_panic(
+        at: prop::sample::Index, fragment in fragment(), layered: bool,
+    ) {
+        let text = if layered { LAYERED } else { GOOD };
+        let values: Vec<_> = text.match_indices("= ").map(|(start, _)| start + 2).collect();
         let start = values[at.index(values.len())];
-        let end = start + GOOD[start..].find([',', '\n', '}']).unwrap();
-        check(&format!("{}{fragment}{}", &GOOD[..start], &GOOD[end..]));
+        let end = start + text[start..].find([',', '\n', '}']).unwrap();
+        check(&format!("{}{fragment}{}", &text[..start], &text[end..]));
     }
 }
 
