@@ -340,3 +340,21 @@ fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
     say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_run_tells_its_folder_and_its_beginning() {
+        let home = tempfile::tempdir().unwrap();
+        let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let folder =
+            RunFolder::create(Some(&home.path().join("mine-2")), Path::new("runs"), "mine", SystemTime::now());
+        let id = run_id(&folder.unwrap());
+        let (folder, begun) = told_by_run_id(&id).unwrap();
+        assert_eq!(folder, "mine-2");
+        assert!(begun.abs_diff(before) < Duration::from_mins(10), "{id}");
+        assert_eq!([told_by_run_id("r"), told_by_run_id("a-b-c")], [None, None]);
+    }
+}

@@ -215,6 +215,9 @@ mod tests {
         assert_eq!(read, chronicle.book().run_record(&study));
         assert_eq!(read.stage, Stage::Interrupted, "its driver cannot be seen from here");
         assert_eq!((read.executors, read.slots, read.wall_s, read.attempts.len()), (1, 3, 1.5, 1));
+        let whole = read_from(&*storage, Path::new("runs/a")).unwrap();
+        assert_eq!((whole.run.as_str(), &whole.origins[..]), ("r", &[Origin::Point(0), Origin::Point(1)][..]));
+        assert_eq!(whole.space, study.search.space);
         let costs: Vec<_> = read.trials.iter().map(|trial| (trial.cost, trial.epochs_max)).collect();
         assert_eq!(costs, [(500_000, 1), (1_000_000, 2)], "the journal tells what trials cost");
         for number in 0..2 {
