@@ -115,8 +115,10 @@ def wrong(study, lines, summary):
             yield f"trial {number} is {trial.number}, {trial.state.name}"
         if trial.params != line["parameters"]:
             yield f"trial {number} has the parameters {trial.params}, and not {line['parameters']}"
-        if not all(trial.distributions[name]._contains(trial.distributions[name].to_internal_repr(value))
-                   for name, value in trial.params.items()):
+        if not all(
+            trial.distributions[name]._contains(trial.distributions[name].to_internal_repr(value))
+            for name, value in trial.params.items()
+        ):
             yield f"trial {number} lies beside its distributions"
         if trial.state.name == "COMPLETE" and trial.value != line["metrics"][objective]:
             yield f"trial {number} has the value {trial.value}"
@@ -124,7 +126,9 @@ def wrong(study, lines, summary):
             yield f"trial {number} has the curve {trial.intermediate_values}"
         if len(trial.intermediate_values) != line["epochs"] and trial.state.name == "COMPLETE":
             yield f"trial {number} has a curve of {len(trial.intermediate_values)} epochs"
-        if trial.state.name == "FAIL" and trial.user_attrs["reason"] != (line["reason"] or f"its {objective} is not a number"):
+        if trial.state.name == "FAIL" and trial.user_attrs["reason"] != (
+            line["reason"] or f"its {objective} is not a number"
+        ):
             yield f"trial {number} has the attributes {trial.user_attrs}"
         if trial.state.name in ("COMPLETE", "FAIL"):
             seconds = (trial.datetime_complete - trial.datetime_start).total_seconds()

@@ -30,6 +30,8 @@ error = { log_range = [0.25, 0.5], count = 2 }
 [control]
 pause = 0.05
 error = 1
+[scheduling]
+copies = false # of a slow one would be a second executor
 ";
 
 /// Programs whose accuracy is their rate; one of them fails.

@@ -48,7 +48,7 @@ pub(super) struct ExportArgs {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 struct FormFlags {
-    /// Write the journal of an Optuna study, which its JournalFileBackend and its dashboard open; - is the standard output
+    /// Write the journal of an Optuna study, as its storage in files and its dashboard open it; - is the standard output
     #[arg(long, value_name = "JOURNAL.log")]
     optuna: Option<PathBuf>,
 
