@@ -19,6 +19,7 @@ const TRIALS_PER_SLOT_MIN: u32 = 25;
 enum Reason {
     AllFit { points: u64 },
     NoResults,
+    Conditions,
     Choices,
     FewTrials,
     ManyTrials,
@@ -45,6 +46,7 @@ impl SamplerKind {
     /// |---|---|---|
     /// | a space of no more points than trials, all of which a grid can take | grid | all are tried anyway |
     /// | trials up to those under way and eight more | Sobol | nothing would be learnt: too few results are seen in time |
+    /// | a parameter that is there on conditions only | TPE | it has a density for each set of parameters that are there together |
     /// | half of the parameters or more are choices without an order | TPE | it models choices one by one; with few trials a Gaussian process was as good on such tables, with many it looks at too few results |
     /// | up to 500 trials, 50 parameters and 100 under way | Gaussian process | the best on all functions with 250 trials, and at least as good as TPE on tables |
     /// | any choice without an order | TPE | CMA-ES was no better on tables of real trainings with 600 trials, and is no method for choices |
@@ -74,7 +76,7 @@ impl SamplerKind {
         match StudySize::new(space, trials, parallel).reason(space) {
             Reason::AllFit { .. } => Self::Grid,
             Reason::NoResults => Self::Sobol { trials },
-            Reason::Choices | Reason::NoneElse => Self::Tpe { trials },
+            Reason::Conditions | Reason::Choices | Reason::NoneElse => Self::Tpe { trials },
             Reason::FewTrials | Reason::FewGenerations => Self::Gaussian { trials },
             Reason::ManyTrials => Self::CmaEs { trials },
         }
@@ -94,6 +96,7 @@ impl SamplerKind {
             Reason::NoResults => {
                 format!("{word}: with {trials}, {parallel} at a time, there is no time to learn from results")
             }
+            Reason::Conditions => format!("{word}: {parameters}, some only there on conditions, and {trials}"),
             Reason::Choices | Reason::FewTrials | Reason::ManyTrials => format!("{word}: {parameters} and {trials}"),
             Reason::FewGenerations | Reason::NoneElse => {
                 format!("{word}: {parameters} and {trials}, {parallel} at a time")
@@ -117,6 +120,9 @@ impl StudySize {
         }
         if self.trials <= self.parallel.saturating_add(RESULTS_MIN) {
             return Reason::NoResults;
+        }
+        if space.keys().any(|name| !space.conditions(name).is_empty()) {
+            return Reason::Conditions;
         }
         if self.choices >= self.numeric {
             return Reason::Choices;
@@ -156,6 +162,7 @@ mod tests {
     use broadsweep_common::configuration::Value;
 
     use super::*;
+    use crate::condition::Condition;
 
     /// So many numbers and words.
     fn space(numeric: usize, choices: usize) -> Space {
@@ -188,6 +195,15 @@ mod tests {
             assert_eq!(SamplerKind::why_chosen(&space, trials, parallel), why);
             assert!(why.starts_with(SamplerKind::chosen(&space, trials, parallel).word()));
         }
+    }
+
+    #[test]
+    fn parameters_that_are_there_on_conditions_are_for_groups() {
+        let mut space = space(3, 1);
+        let condition = Condition { parent: "y0".to_owned(), values: vec![Value::Choice("a".to_owned())] };
+        space.set_conditions([("x0".to_owned(), vec![condition])].into()).unwrap();
+        let why = "tpe: 3 numeric parameters, 1 choice, some only there on conditions, and 100 trials";
+        assert_eq!(SamplerKind::why_chosen(&space, 100, 1), why);
     }
 
     #[test]

@@ -111,10 +111,11 @@ fn blockers(run: &RunRecord, slots: u32) -> BTreeMap<TrialId, u64> {
         }
     }
     changes.sort_unstable_by_key(|(at, begins, attempt)| (*at, *begins, *attempt));
+    let decided_until = changes.iter().filter(|(_, begins, _)| *begins).map(|(at, ..)| *at).max().unwrap_or_default();
     let (mut running, mut blocked, mut now) = (BTreeSet::new(), BTreeMap::new(), 0);
     for (at, begins, attempt) in changes {
         let earliest = running.first().and_then(|first: &AttemptId| run.trained_by(first.task));
-        if let Some(trial) = earliest.filter(|_| running.len() < slots as usize) {
+        if let Some(trial) = earliest.filter(|_| running.len() < slots as usize && at <= decided_until) {
             *blocked.entry(trial.trial).or_default() += at - now;
         }
         now = at;
