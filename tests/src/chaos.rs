@@ -56,6 +56,7 @@ pub fn undisturbed(program: &'static str) -> String {
 }
 
 /// What a run left that was disturbed and ended as one that was not: nothing is lost, nothing differs.
+#[must_use]
 pub fn recovered(what: &str, ended: &Ended, lab: &Lab, out: &str, digest: &str) -> Outcome {
     // Before its folder is read: what is missing there has its reason in what it said.
     assert_eq!(ended.code, Some(0), "{what}: {}", ended.stderr);

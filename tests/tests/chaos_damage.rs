@@ -52,7 +52,7 @@ fn a_flipped_bit_in_the_journal_is_an_error_that_names_its_place_and_changes_not
     }
     assert_eq!(fs::read(&journal).unwrap(), damaged);
     fs::write(&journal, &good).unwrap();
-    recovered("mended", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM));
+    drop(recovered("mended", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM)));
 }
 
 /// The labels with one more or less of some digit.
@@ -92,7 +92,7 @@ fn a_run_does_not_go_on_with_another_study_or_with_other_data() {
         fs::write(file, good).unwrap();
     }
     assert_eq!(fs::read(&journal).unwrap(), before, "the journal was changed");
-    recovered("as it was", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM));
+    drop(recovered("as it was", &lab.resume("out", &[]).wait(), &lab, "out", &undisturbed(PROGRAM)));
 }
 
 #[test]
@@ -111,5 +111,5 @@ fn a_run_whose_disk_is_full_stops_with_the_reason_and_goes_on_when_there_is_room
     }
     fs::remove_file(filler).unwrap();
     let ended = lab.resume("disk/out", &[]).wait();
-    recovered("with room again", &ended, &lab, "disk/out", &digest);
+    drop(recovered("with room again", &ended, &lab, "disk/out", &digest));
 }

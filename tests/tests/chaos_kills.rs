@@ -135,6 +135,6 @@ fn a_run_whose_driver_and_executors_are_killed_ends_as_if_nothing_had_happened()
             driver = lab.resume(&out, &[]);
         }
         let ended = driver.wait();
-        recovered(&what, &ended, &lab, &out, &undisturbed(PROGRAM));
+        drop(recovered(&what, &ended, &lab, &out, &undisturbed(PROGRAM)));
     }
 }

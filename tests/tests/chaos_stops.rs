@@ -49,7 +49,7 @@ fn a_run_that_was_interrupted_twice_is_over_at_once_and_can_be_resumed() {
     let ended = lab.resume("out", &[]).wait();
     let at_once = waiting(&lab, 2, 2, 0.0, 0);
     let digest = lab.tuned(&at_once, "undisturbed", &["--local", "1"]).digest().to_owned();
-    recovered("after two", &ended, &lab, "out", &digest);
+    drop(recovered("after two", &ended, &lab, "out", &digest));
 }
 
 #[test]

@@ -290,7 +290,9 @@ mod tests {
             let mut first = begin();
             let before = decisions(&mut first, told);
             let mut later = begin();
-            before.iter().for_each(|decision| later.recall(decision));
+            for decision in &before {
+                later.recall(decision);
+            }
             let all: Vec<_> = before.iter().chain(&decisions(&mut later, 5 - told)).map(shown).collect();
             assert_eq!(all, expected, "{told} were told");
         }

@@ -177,7 +177,9 @@ impl Run<'_> {
             if decisions.is_empty() {
                 return;
             }
-            decisions.into_iter().for_each(|decision| self.carry_out(decision));
+            for decision in decisions {
+                self.carry_out(decision);
+            }
         }
     }
 
