@@ -251,6 +251,12 @@ impl<'a> Timeline<'a> {
         if self.has_ended() { 0 } else { real_slots.saturating_sub(open) }
     }
 
+    /// Its virtual slots: what was begun with.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.slots.get()
+    }
+
     /// Virtual slots that hold nothing, for the search waits or has ended.
     #[must_use]
     pub fn free_slots(&self) -> u32 {

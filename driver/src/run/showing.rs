@@ -27,20 +27,29 @@ impl Run<'_> {
         }
     }
 
-    /// Slots that have nothing to do before more is reported of a trial, and of which, while so many attempts run.
-    fn idle_slots(&mut self, running: u32) -> Option<(u32, TrialId)> {
-        let timeline = &self.search.as_ref()?.timeline;
-        let slots = self.executors.ready().map(|executor| self.chronicle.book().slots_of(executor)).sum::<u32>();
-        let parallel = self.study.search.order.parallel.get();
-        let idle = timeline.idle_slots(slots).min(slots.saturating_sub(running));
-        let blocker = timeline.blocker().map(|segment| segment.replicate.trial);
-        if slots > parallel.max(self.slots_told) && !timeline.has_ended() {
+    fn slots_ready(&self) -> u32 {
+        self.executors.ready().map(|executor| self.chronicle.book().slots_of(executor)).sum()
+    }
+
+    /// Says that there are more slots than the order of the search keeps busy.
+    pub(super) fn say_if_too_many_slots(&mut self) {
+        let Some(search) = self.search.as_ref().filter(|search| !search.timeline.has_ended()) else { return };
+        let (slots, parallel) = (self.slots_ready(), search.timeline.slots());
+        if slots > parallel.max(self.slots_told) {
             self.slots_told = slots;
             self.say(format!(
                 "there are {slots} slots, and `parallel` is {parallel}: the rest are idle; parallel = {slots} in \
                  [search] uses all of them"
             ));
         }
+    }
+
+    /// Slots that have nothing to do before more is reported of a trial, and of which, while so many attempts run.
+    fn idle_slots(&self, running: u32) -> Option<(u32, TrialId)> {
+        let timeline = &self.search.as_ref()?.timeline;
+        let slots = self.slots_ready();
+        let idle = timeline.idle_slots(slots).min(slots.saturating_sub(running));
+        let blocker = timeline.blocker().map(|segment| segment.replicate.trial);
         blocker.filter(|_| idle > 0).map(|trial| (idle, trial))
     }
 }

@@ -124,6 +124,7 @@ impl Run<'_> {
                 self.stop_on(executor);
             }
         }
+        self.say_if_too_many_slots();
         if self.executors.is_admitted() {
             let (early, overflowed) = self.mail.take_early();
             for (executor, sequence, reports) in early {

@@ -35,10 +35,10 @@ pub(super) fn read(table: &Table<'_>, trainer: &Trainer) -> Result<StopRules, Di
 }
 
 fn number(node: &Node<'_>, expected: &str) -> Result<f64, Diagnostic> {
-    match node.scalar()? {
-        Value::Integer(integer) => Ok(integer as f64),
-        Value::Real(real) if real.is_finite() => Ok(real),
-        Value::Real(_) | Value::Choice(_) | Value::Flag(_) => Err(node.refused(expected)),
+    match node.scalar() {
+        Ok(Value::Integer(integer)) => Ok(integer as f64),
+        Ok(Value::Real(real)) if real.is_finite() => Ok(real),
+        Ok(Value::Real(_) | Value::Choice(_) | Value::Flag(_)) | Err(_) => Err(node.refused(expected)),
     }
 }
 
