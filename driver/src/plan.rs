@@ -98,6 +98,32 @@ impl<'a> Planner<'a> {
         if plans.is_empty() { refused.map_or(Ok((plans, None)), Err) } else { Ok((plans, refused)) }
     }
 
+    /// Refuses starting points that cannot be trained, and a budget that is too small for the first trial.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] at `stop`, or as [`Self::plan`].
+    pub fn check_budget(&self) -> Result<(), Diagnostic> {
+        for (number, configuration) in (0..).zip(&self.study.initial) {
+            self.plan(TrialId(0), configuration.clone(), Origin::Initial(number))?;
+        }
+        let rules = self.study.search.stop;
+        let first = self.study.control.iter().chain(&self.study.initial).next().cloned();
+        let Some(configuration) = first.or_else(|| self.study.examples().into_iter().next()) else { return Ok(()) };
+        let Ok(plan) = self.plan(TrialId(0), configuration, Origin::Control) else { return Ok(()) };
+        let epochs = match (&self.study.control, NonZeroU32::new(plan.epochs)) {
+            (None, Some(epochs)) => self.study.first_segment(epochs).get(),
+            _ => plan.epochs, // the control does not pause
+        };
+        let cost = plan.cost_of(0..epochs).get();
+        let (needed, unit) = match (rules.epochs, rules.cost) {
+            (Some(budget), _) if budget.get() < u64::from(epochs) => (u64::from(epochs), "epochs"),
+            (_, Some(budget)) if budget.get() < cost => (cost, "FLOPs"),
+            _ => return Ok(()),
+        };
+        let message = format!("the first trial takes {needed} {unit}: with this budget nothing would be trained");
+        Err(self.study.at("search.stop", message).with_note("write a larger budget, or leave it out"))
+    }
+
     /// From the end of a segment to the moment at which a search that sees results is shown it: what the first segment of
     /// a trial is planned to cost, in the middle.
     #[must_use]

@@ -82,7 +82,7 @@ fn decisions_are_the_same_when_drivers_and_executors_are_killed() {
         let mut driver = lab.tune(&study, &out, &["--local", "2x1"]);
         driver.until_file(&lab.path(&out).join("journal"));
         for _ in 0..3 {
-            dice.let_run(&driver, 40);
+            dice.let_run(&driver, 90);
             kill_a_child(&mut dice, &driver);
             driver.kill();
             driver = lab.resume(&out, &[]);

@@ -136,11 +136,11 @@ impl Pruned {
     }
 
     fn start(&mut self, running: &dyn Running) -> Option<Decision> {
-        let mut under_way: Vec<(TrialId, Configuration)> = Vec::new();
+        let (mut under_way, mut known): (Vec<(TrialId, Configuration)>, _) = (Vec::new(), BTreeSet::new());
         if self.picks.learns() {
             for running in running.trials() {
                 let trial = running.segment.replicate.trial;
-                if !self.observed_trials.contains(&trial) && under_way.iter().all(|(known, _)| *known != trial) {
+                if !self.observed_trials.contains(&trial) && known.insert(trial) {
                     under_way.push((trial, running.configuration.clone()));
                 }
             }

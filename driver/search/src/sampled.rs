@@ -193,11 +193,11 @@ impl Sampled {
     }
 
     fn pick(&mut self, running: &dyn Running) -> Option<(Configuration, Origin)> {
-        let mut under_way: Vec<(TrialId, Configuration)> = Vec::new();
+        let (mut under_way, mut known): (Vec<(TrialId, Configuration)>, _) = (Vec::new(), BTreeSet::new());
         if self.picks.learns() && !self.picks.given_is_due() {
             for RunningTrial { segment, configuration } in running.trials() {
                 let trial = segment.replicate.trial;
-                if under_way.iter().all(|(known, _)| *known != trial) {
+                if known.insert(trial) {
                     under_way.push((trial, configuration.clone()));
                 }
             }

@@ -73,6 +73,8 @@ fn describe_search(job: &Job) -> Result<Option<Searched>, Failure> {
     };
     let order = if record.is_asynchronous {
         "as results come: another run may decide otherwise".to_owned()
+    } else if !record.is_deterministic {
+        "in order, though the program may tell other numbers another time".to_owned()
     } else {
         "the same on any cluster".to_owned()
     };

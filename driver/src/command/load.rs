@@ -110,6 +110,7 @@ fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
     job.trials = job.planner().plan_all(drawn).map_err(Failure::wrong_use)?;
     if job.study.sees_results() {
         let (_, refused) = job.planner().examples().map_err(Failure::wrong_use)?;
+        job.planner().check_budget().map_err(Failure::wrong_use)?;
         if let Some(refused) = refused {
             say(format_args!(
                 "note: some configurations of the space cannot be trained, and are given up: {refused}"

@@ -19,8 +19,8 @@
 //! |---|---|
 //! | `trial` | its number, from 0 |
 //! | `state` | `finished`, `diverged`, `given_up`, `paused`, `running` (begun and not over, also where nobody drives the run any more), `waiting` |
-//! | `origin` | where its values are from: `control`, `point` of a grid, `draw` |
-//! | `origin_number` | which point or which draw, from 0 |
+//! | `origin` | where its values are from: `control`, `initial`, `point` of a grid, `draw` |
+//! | `origin_number` | which starting point, point or draw, from 0 |
 //! | `parameters` | its values |
 //! | `metrics` | those of the epoch that counts; the losses and errors of every trainer have their columns in any case |
 //! | `counted_epoch` | that epoch, from 1 |

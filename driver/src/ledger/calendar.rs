@@ -139,7 +139,9 @@ fn answers(stay: &StandingHistory, wall_us: u64) -> Vec<(u64, u64)> {
 
 /// The last launch of a training that was decided while others were under way.
 fn decided_until(run: &RunRecord) -> u64 {
-    let trains = |attempt: &&AttemptRecord| run.trained_by(attempt.attempt.task).is_some();
+    // A copy or a second try was decided long ago.
+    let trains =
+        |attempt: &&AttemptRecord| attempt.attempt.number == 1 && run.trained_by(attempt.attempt.task).is_some();
     let starts = run.attempts.iter().filter(trains).map(|attempt| microseconds(attempt.started_s));
     if run.search.is_some() { starts.max().unwrap_or_default() } else { 0 }
 }

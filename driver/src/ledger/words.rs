@@ -111,7 +111,12 @@ fn blockers(run: &RunRecord, slots: u32) -> BTreeMap<TrialId, u64> {
         }
     }
     changes.sort_unstable_by_key(|(at, begins, attempt)| (*at, *begins, *attempt));
-    let decided_until = changes.iter().filter(|(_, begins, _)| *begins).map(|(at, ..)| *at).max().unwrap_or_default();
+    let decided_until = changes
+        .iter()
+        .filter(|(_, begins, attempt)| *begins && attempt.number == 1)
+        .map(|(at, ..)| *at)
+        .max()
+        .unwrap_or_default();
     let (mut running, mut blocked, mut now) = (BTreeSet::new(), BTreeMap::new(), 0);
     for (at, begins, attempt) in changes {
         let earliest = running.first().and_then(|first: &AttemptId| run.trained_by(first.task));

@@ -1,5 +1,7 @@
 //! How the search of a run was asked, if it saw results.
 
+use std::collections::BTreeMap;
+
 use broadsweep_common::ids::TrialId;
 
 use super::attempt::{AttemptEnd, Blame};
@@ -23,19 +25,26 @@ pub struct SearchRecord {
 }
 
 impl RunRecord {
-    /// The trials that were given up for what their executors did: on another cluster they may have had a result, and
-    /// the search would have seen it.
+    /// The trials that were given up for what their executors did, or for time that passed: on another cluster they may
+    /// have had a result, and the search would have seen it.
     #[must_use]
     pub fn disturbed_by(&self) -> Vec<TrialId> {
+        // Of each trial, whether its last attempt ended so, or any of them hung: a program is blamed for that, but the time
+        // is the machine's.
+        let mut ended: BTreeMap<TrialId, (bool, bool)> = BTreeMap::new();
+        for attempt in &self.attempts {
+            let Some((trial, end)) = self.trained_by(attempt.attempt.task).zip(attempt.end.as_ref()) else {
+                continue;
+            };
+            let (is_last, has_hung) = ended.entry(trial.trial).or_default();
+            *is_last = end.blames() != Blame::Program;
+            *has_hung |= matches!(end, AttemptEnd::Hung { .. });
+        }
         let given_up = self.trials.iter().filter(|trial| matches!(trial.outcome, TrialOutcome::GivenUp { .. }));
-        let is_of_cluster = |trial: &TrialId| {
-            let is_its = |task| self.trained_by(task).is_some_and(|trained| trained.trial == *trial);
-            let last = self.attempts.iter().rfind(|attempt| is_its(attempt.attempt.task));
-            // One that was never launched could not be trained anywhere.
-            let end = last.and_then(|attempt| attempt.end.as_ref());
-            end.is_some_and(|end: &AttemptEnd| end.blames() != Blame::Program)
-        };
-        given_up.map(|trial| trial.trial).filter(is_of_cluster).collect()
+        // One that was never launched could not be trained anywhere.
+        let is_disturbed =
+            |trial: &TrialId| ended.get(trial).is_some_and(|(is_last, has_hung)| *is_last || *has_hung);
+        given_up.map(|trial| trial.trial).filter(is_disturbed).collect()
     }
 
     /// Whether the same study makes the same decisions on any cluster; `None` of a search that sees no results, which
@@ -43,6 +52,7 @@ impl RunRecord {
     #[must_use]
     pub fn is_reproducible(&self) -> Option<bool> {
         let search = self.search.as_ref()?;
-        Some(!search.is_asynchronous && search.is_deterministic && self.disturbed_by().is_empty())
+        let is_as_decided = !self.is_suspect() && self.disturbed_by().is_empty();
+        Some(!search.is_asynchronous && search.is_deterministic && is_as_decided)
     }
 }

@@ -10,6 +10,8 @@ pub(super) fn order_sentence(run: &RunRecord) -> Option<String> {
         "results counted in the order in which they came (asynchronous = true)".to_owned()
     } else if !search.is_deterministic {
         "the program may tell other numbers (write deterministic = true in [trainer] if it does not)".to_owned()
+    } else if run.is_suspect() {
+        "executors told different numbers, and the search saw some that may be wrong".to_owned()
     } else {
         let first = disturbed.first()?;
         let more = match disturbed.len() - 1 {

@@ -181,7 +181,12 @@ impl Bench {
 
     /// The same run under its next driver, whose search decides nothing more.
     pub(super) fn resumed(self, executors: &[&str]) -> Self {
-        Self::over(self.storage, Setup::default(), executors)
+        self.resumed_deciding(Vec::new(), executors)
+    }
+
+    /// The same run under its next driver, whose search decides this if it is asked.
+    pub(super) fn resumed_deciding(self, decisions: Vec<Decision>, executors: &[&str]) -> Self {
+        Self::over(self.storage, Setup { decisions, ..Setup::default() }, executors)
     }
 
     fn over(storage: Arc<MemoryStorage>, setup: Setup, executors: &[&str]) -> Self {

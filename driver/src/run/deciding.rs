@@ -39,14 +39,15 @@ impl<'a> OngoingSearch<'a> {
     /// That of a study, whose trials are planned by `planner`; `None` if all is decided before anything is trained.
     #[must_use]
     pub fn of(study: &Study, planner: Planner<'a>) -> Option<Self> {
+        if !study.sees_results() {
+            return None;
+        }
         let Order { parallel, is_asynchronous } = study.search.order;
         let clock = if is_asynchronous { SearchClock::Arrivals } else { SearchClock::Virtual { lag: planner.lag() } };
-        let timeline = || Timeline::new(clock, parallel, Box::new(planner));
+        let timeline = Timeline::new(clock, parallel, Box::new(planner));
         let (rules, objective) = (study.search.stop, study.objectives().first().clone());
-        study.sees_results().then(|| Self {
-            timeline: timeline(),
-            search: Box::new(Stopping::new(study.search(), rules, objective, Box::new(planner))),
-        })
+        let search = Box::new(Stopping::new(study.search(), rules, objective, Box::new(planner)));
+        Some(Self { timeline, search })
     }
 }
 
@@ -101,6 +102,7 @@ impl Run<'_> {
             return;
         }
         if book.search_has_ended() {
+            self.search = None; // it knows nothing of what it decided, and is not asked any more
             return;
         }
         let Some(OngoingSearch { timeline, .. }) = &mut self.search else {
@@ -171,7 +173,8 @@ impl Run<'_> {
             self.is_told = false;
             let Some(OngoingSearch { timeline, search }) = &mut self.search else { return };
             let decisions = timeline.advance(search.as_mut());
-            if let Some(strayed) = timeline.strayed() {
+            if let Some(strayed) = timeline.strayed().filter(|_| !self.has_strayed) {
+                self.has_strayed = true;
                 tracing::error!(?strayed, "a decision comes at another moment than it was made at");
             }
             if decisions.is_empty() {

@@ -140,6 +140,23 @@ async fn a_trial_that_cannot_be_trained_says_so_and_is_over_before_it_begins() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_search_that_has_ended_is_not_asked_again_under_the_next_driver() {
+    let mut former = Bench::scripted(vec![start(None), start(None)], &["a"]);
+    former.is_ready(0, 1, &[]);
+    former.tells(0, FIRST, epoch(1, 0.5));
+    let mut bench = former.resumed_deciding(vec![start(None), start(None)], &["a"]);
+    bench.is_ready(0, 1, &[FIRST]);
+    bench.tells(0, FIRST, epoch(2, 0.5));
+    bench.tells(0, FIRST, epoch(3, 0.5));
+    assert_eq!(bench.tells(0, FIRST, ended(3)), ["0: launch t1.1"]);
+    bench.tells(0, attempt(1, 1), epoch(1, 0.25));
+    bench.tells(0, attempt(1, 1), ended(1));
+    let book = bench.run.chronicle.book();
+    assert_eq!((book.trials.len(), book.decisions.len()), (2, 3));
+    assert!(bench.run.scheduler.is_done());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_more_is_decided_once_all_is_to_end_early() {
     let mut bench = Bench::scripted(vec![start(None), Decision::Wait, start(None)], &["a"]);
     bench.is_ready(0, 1, &[]);

@@ -159,6 +159,8 @@ pub struct Run<'a> {
     effects: Effects,
     /// Whether the search was told of something since it was asked.
     is_told: bool,
+    /// Whether a decision came at another moment than an earlier driver made it at.
+    has_strayed: bool,
     /// Slots of which people were told that some are idle for the order's sake.
     slots_told: u32,
     /// Whether the run is to end early.
@@ -215,6 +217,7 @@ impl<'a> Run<'a> {
             name_lists: BTreeMap::new(),
             effects: Effects::default(),
             is_told: false,
+            has_strayed: false,
             slots_told: 0,
             stopping: false,
             broken: None,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use broadsweep_common::setting::Setting;
-use broadsweep_search::{PrunerKind, RungSpacing, SamplerKind};
+use broadsweep_search::{PrunerKind, RungSpacing, SamplerKind, Space};
 
 use super::diagnostic::Diagnostic;
 use super::reader::Table;
@@ -59,14 +59,16 @@ pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static st
 /// Whether a pruner is written that is one.
 pub(super) fn is_written(table: &Table<'_>) -> Result<bool, Diagnostic> {
     let Some(node) = table.get("pruner") else { return Ok(false) };
-    Ok(node.is_table() || node.word(PRUNERS)? != Written::None)
+    let kind =
+        if node.is_table() { node.table("[search] pruner", "[search] pruner: ")?.get("kind") } else { Some(node) };
+    kind.map_or(Ok(true), |kind| Ok(kind.word(PRUNERS)? != Written::None))
 }
 
 /// Reads `pruner`, a word or a table; [`PrunerKind::None`] where it is not written.
 pub(super) fn read(
     table: &Table<'_>,
     trainer: &Trainer,
-    (sampler, is_asynchronous): (SamplerKind, bool),
+    (sampler, space, is_asynchronous): (SamplerKind, &Space, bool),
 ) -> Result<PrunerKind, Diagnostic> {
     let Some(node) = table.get("pruner") else { return Ok(PrunerKind::None) };
     let (written, settings) = if node.is_table() {
@@ -111,7 +113,9 @@ pub(super) fn read(
         Written::Asha => PrunerKind::Asha(spacing(2, 3)?),
         Written::Hyperband => PrunerKind::Hyperband { spacing: spacing(1, 3)?, epochs_max },
         Written::Median => PrunerKind::Median { spacing: spacing(2, 2)?, results_min: number("results_min", 5)? },
-        Written::TopK => PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler))? },
+        Written::TopK => {
+            PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler.trials_max(space)))? }
+        }
     };
     match first_rung(pruner) {
         Some(rung) if rung >= epochs_max => {
@@ -135,6 +139,6 @@ fn first_rung(pruner: PrunerKind) -> Option<NonZeroU32> {
 }
 
 /// As many as were tried in the study that the pruner is from: a share of 15 %.
-fn top_k_default(sampler: SamplerKind) -> u32 {
-    sampler.wanted().map_or(10, |trials| (trials * 15).div_ceil(100))
+fn top_k_default(trials: u64) -> u32 {
+    u32::try_from(trials.saturating_mul(15).div_ceil(100)).unwrap_or(u32::MAX)
 }

@@ -110,7 +110,7 @@ pub(super) fn read(
             .error("recorded trials are replayed in their order, whatever a sampler learns")
             .with_note("write sampler = \"grid\", \"random\" or \"sobol\""));
     }
-    let pruner = pruner::read(&table, trainer, (sampler, order.is_asynchronous))?;
+    let pruner = pruner::read(&table, trainer, (sampler, &space, order.is_asynchronous))?;
     let stop = stop::read(&table, trainer)?;
     Ok(SearchSettings { why_chosen, stop, ..settings((sampler, pruner, order), compared, space) })
 }
@@ -132,6 +132,9 @@ fn choose(
         };
     };
     let trials = node.whole(1, i64::from(TRIALS_MAX))? as u32;
+    if SamplerKind::chosen(space, trials, parallel.get()) != SamplerKind::Grid {
+        read_trials(table, space)?;
+    }
     let chosen = SamplerKind::chosen(space, trials, parallel.get());
     if is_pruned && chosen.learns() {
         let why = "sobol: where trials are stopped early, samplers that learn found less good ones".to_owned();

@@ -5,9 +5,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use broadsweep_common::configuration::Value;
 use broadsweep_search::StopRules;
 
-use super::Trainer;
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
+use super::{ReplaySettings, Trainer};
 
 const KEYS: &[&str] = &["target", "no_progress", "epochs", "flops"];
 /// Trials and epochs that a rule can be of.
@@ -16,6 +16,11 @@ const COUNT_MAX: i64 = 1_000_000_000_000;
 /// Reads `stop`; no rule where it is not written.
 pub(super) fn read(table: &Table<'_>, trainer: &Trainer) -> Result<StopRules, Diagnostic> {
     let Some(node) = table.get("stop") else { return Ok(StopRules::default()) };
+    if matches!(trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
+        return Err(node
+            .error("recorded trials are replayed in their order, to the last one")
+            .with_note("leave `stop` out; for fewer of them, write `trials`"));
+    }
     let rules = node.table("[search] stop", "[search] stop: ")?;
     rules.allow(KEYS, |_| None)?;
     let target = rules.get("target").map(|node| number(&node, "a finite number")).transpose()?;
