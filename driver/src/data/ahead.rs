@@ -1,12 +1,12 @@
 //! Reads ahead on a thread of its own: a file is read, or unpacked, while what came before is worked on.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Bytes of a piece.
-const PIECE_BYTES: usize = 256 << 10;
+/// Bytes of a piece. Each wakes a thread.
+const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that wait to be taken.
 const PIECES_MAX: usize = 4;
 
@@ -15,12 +15,12 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A reader that runs ahead on a thread of its own; where there is no thread to be had, the reader itself, which is slower
 /// and gives the same bytes.
-pub(super) fn ahead(reader: impl Read + Send + 'static) -> Box<dyn Read> {
+pub(super) fn ahead(reader: impl Read + Send + 'static) -> Box<dyn BufRead> {
     let spawn = |work: Work| thread::Builder::new().name("read ahead".to_owned()).spawn(work).map(drop);
     ahead_by(reader, spawn)
 }
 
-fn ahead_by(reader: impl Read + Send + 'static, spawn: impl FnOnce(Work) -> io::Result<()>) -> Box<dyn Read> {
+fn ahead_by(reader: impl Read + Send + 'static, spawn: impl FnOnce(Work) -> io::Result<()>) -> Box<dyn BufRead> {
     // A thread that does not come to be drops its work: what it was to read has to outlive that.
     let shared = Arc::new(Mutex::new(Some(reader)));
     let take = |shared: &Mutex<Option<_>>| shared.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -36,7 +36,7 @@ fn ahead_by(reader: impl Read + Send + 'static, spawn: impl FnOnce(Work) -> io::
     if let Err(error) = spawn(Box::new(work)) {
         tracing::debug!(%error, "there is no thread to read ahead");
         if let Some(reader) = take(&shared) {
-            return Box::new(reader);
+            return Box::new(BufReader::with_capacity(PIECE_BYTES, reader));
         }
     }
     Box::new(Ahead { pieces, emptied, piece: Vec::new(), given: 0, is_over: false })
@@ -53,8 +53,8 @@ struct Ahead {
     is_over: bool,
 }
 
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.given == self.piece.len() && !self.is_over {
             let stopped = |_| io::Error::other("its reader stopped");
             match self.pieces.recv().map_err(stopped).and_then(|piece| piece) {
@@ -71,9 +71,18 @@ impl Read for Ahead {
                 }
             }
         }
-        let bytes = buffer.len().min(self.piece.len() - self.given);
-        buffer[..bytes].copy_from_slice(&self.piece[self.given..self.given + bytes]);
-        self.given += bytes;
+        Ok(&self.piece[self.given..])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.given = (self.given + bytes).min(self.piece.len());
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
         Ok(bytes)
     }
 }

@@ -5,7 +5,7 @@ use broadsweep_common::dataset::ROW_VALUES_MAX;
 use super::error::{DataError, Origin, Sides, ValuePlace};
 use super::number::Number;
 use super::rows::Cells;
-use super::source::{BUFFER_BYTES, Behind, Length, Source};
+use super::source::{Behind, Length, Source};
 use super::strips::Strips;
 
 /// What an array's header says.
@@ -32,7 +32,6 @@ pub(super) struct Array {
     rows_left: usize,
     /// Of an array whose first side varies fastest, once its values are read.
     strips: Option<Strips>,
-    buffer: Vec<u8>,
 }
 
 impl Array {
@@ -58,8 +57,7 @@ impl Array {
             too_large(format!("rows of {} values; at most {ROW_VALUES_MAX} are read", Sides(row_sides.into())))
         })?;
         let (rows, row_values) = (rows as usize, row_values as usize);
-        let (strips, buffer) = (None, Vec::new());
-        let array = Self { rows, row_values, rows_left: rows, source, header, strips, buffer };
+        let array = Self { rows, row_values, rows_left: rows, source, header, strips: None };
         array.check_length()?;
         Ok(array)
     }
@@ -145,27 +143,16 @@ impl Array {
     }
 
     /// Hands out the bytes of the next rows, some whole values at a time.
-    fn read(&mut self, rows_max: usize, mut take: impl FnMut(&[u8])) -> Result<usize, DataError> {
+    fn read(&mut self, rows_max: usize, take: impl FnMut(&[u8])) -> Result<usize, DataError> {
         let rows = rows_max.min(self.rows_left);
         let row_bytes = self.row_values * self.header.number.bytes();
         if self.header.fortran && self.row_values > 1 {
             return self.read_across(rows, take);
         }
-        let mut left = rows * row_bytes;
-        // Whole values, one at least.
-        let value_bytes = self.header.number.bytes();
-        let piece = (BUFFER_BYTES / value_bytes).max(1) * value_bytes;
-        self.buffer.resize(piece.min(left.max(1)), 0);
         let before = (self.rows - self.rows_left) as u128 * row_bytes as u128;
-        while left > 0 {
-            let want = left.min(self.buffer.len());
-            let got = self.source.fill(&mut self.buffer[..want])?;
-            if got < want {
-                let read = (rows * row_bytes - left + got) as u128;
-                return Err(self.short((before + read) as u64));
-            }
-            take(&self.buffer[..want]);
-            left -= want;
+        let got = self.source.pass_on(rows * row_bytes, self.header.number.bytes(), take)?;
+        if got < rows * row_bytes {
+            return Err(self.short((before + got as u128) as u64));
         }
         self.rows_left -= rows;
         if rows > 0 && self.rows_left == 0 {

@@ -16,7 +16,7 @@ use super::array::Array;
 use super::error::{Candidates, DataError, Origin, shown};
 use super::idx::hex;
 use super::npy;
-use super::source::{self, Length, Source};
+use super::source::{self, BUFFER_BYTES, Length, Source};
 
 const LOCAL: &[u8] = b"PK\x03\x04";
 const ENTRY: &[u8] = b"PK\x01\x02";
@@ -115,7 +115,7 @@ fn open_entry(origin: Origin, mut file: File, file_bytes: u64, entry: &Entry) ->
         return Err(DataError::Truncated { file: origin });
     }
     file.seek(SeekFrom::Start(start)).map_err(|error| DataError::of_file(&origin, error))?;
-    let packed = BufReader::with_capacity(source::BUFFER_BYTES, file.take(entry.packed_bytes));
+    let packed = BufReader::with_capacity(BUFFER_BYTES, file.take(entry.packed_bytes));
     let (reader, bytes_max): (Box<dyn Read>, u64) = match entry.method {
         0 => (Box::new(packed), entry.packed_bytes),
         8 => (Box::new(DeflateDecoder::new(packed)), Length::unpacked(entry.packed_bytes).bytes_max()),
@@ -125,7 +125,8 @@ fn open_entry(origin: Origin, mut file: File, file_bytes: u64, entry: &Entry) ->
         }
     };
     let checked = Checked { reader, sum: Crc::new(), want: entry.crc };
-    Ok(Source::new(origin, Box::new(checked), Length::AtMost(entry.bytes.min(bytes_max))))
+    let buffered = BufReader::with_capacity(BUFFER_BYTES, checked);
+    Ok(Source::new(origin, Box::new(buffered), Length::AtMost(entry.bytes.min(bytes_max))))
 }
 
 /// Passes bytes on, and at their end compares their sum with the directory's.

@@ -25,7 +25,7 @@ pub(super) const BUFFER_BYTES: usize = 64 << 10;
 pub(super) struct Source {
     /// Names the file in errors.
     pub(super) file: Origin,
-    reader: Box<dyn Read>,
+    reader: Box<dyn BufRead>,
     length: Length,
     /// The file itself, where its bytes are read as they are.
     plain: Option<File>,
@@ -105,12 +105,13 @@ impl Source {
             // A frame may repeat one byte without an end: nothing bounds what it becomes.
             return Ok(Self::new(file, reader, Length::AtMost(u64::MAX)));
         }
-        let reader = boxed(runs_ahead, buffered);
+        // As it is: nothing is to be read in small pieces before.
+        let reader = boxed(runs_ahead, buffered.into_inner());
         Ok(Self { plain: Some(plain), ..Self::new(file, reader, Length::Exactly(bytes)) })
     }
 
     /// A source of which something else knows the length.
-    pub(super) fn new(file: Origin, reader: Box<dyn Read>, length: Length) -> Self {
+    pub(super) fn new(file: Origin, reader: Box<dyn BufRead>, length: Length) -> Self {
         Self { file, reader, length, plain: None }
     }
 
@@ -136,6 +137,40 @@ impl Source {
             }
         }
         Ok(filled)
+    }
+
+    /// Passes the next bytes on as they lie in memory, so many at most, and each value of `value_bytes` in one piece; tells
+    /// how many there are.
+    pub(super) fn pass_on(
+        &mut self,
+        bytes: usize,
+        value_bytes: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<usize, DataError> {
+        let mut left = bytes;
+        while left > 0 {
+            let ahead = match self.reader.fill_buf() {
+                Ok(ahead) => ahead,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.failed(error)),
+            };
+            let whole = ahead.len().min(left) / value_bytes * value_bytes;
+            if whole > 0 {
+                take(&ahead[..whole]);
+                self.reader.consume(whole);
+                left -= whole;
+                continue;
+            }
+            // A value that begins in this piece and ends in the next, or the end of the file.
+            let mut value = vec![0; value_bytes];
+            let got = self.fill(&mut value)?;
+            left -= got;
+            if got < value_bytes {
+                break;
+            }
+            take(&value);
+        }
+        Ok(bytes - left)
     }
 
     /// What follows a header of so many bytes, which has been read: `bytes` of it are wanted, and no more should be there.
@@ -169,8 +204,8 @@ impl Source {
 }
 
 /// A reader, on a thread of its own or here.
-fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> Box<dyn Read> {
-    if runs_ahead { ahead(reader) } else { Box::new(reader) }
+fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> Box<dyn BufRead> {
+    if runs_ahead { ahead(reader) } else { Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)) }
 }
 
 impl Read for Source {
