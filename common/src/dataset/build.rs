@@ -20,6 +20,11 @@ impl AlignedBytes {
     pub fn zeroed(bytes: usize) -> Self {
         Self { words: bytemuck::allocation::zeroed_vec(bytes.div_ceil(ALIGNMENT)), bytes }
     }
+
+    /// Drops what lies behind so many bytes.
+    pub(super) fn truncate(&mut self, bytes: usize) {
+        self.bytes = self.bytes.min(bytes);
+    }
 }
 
 impl AsRef<[u8]> for AlignedBytes {
@@ -49,13 +54,11 @@ impl DatasetBuilder {
     /// # Errors
     /// [`DatasetError::Header`], if no data set has these shapes.
     pub fn new(header: Header) -> Result<Self, DatasetError> {
-        header.check()?;
+        let (sections, end) = header.checked_layout()?;
         let encoded = codec::encode(&header)?;
-        let (sections, length) = header.layout(encoded.len()).ok_or(DatasetError::Header { what: "its sizes" })?;
-        let mut bytes = AlignedBytes::zeroed(length);
-        let start = bytes.as_mut();
-        start[..PREFIX].copy_from_slice(&prefix(encoded.len()));
-        start[PREFIX..PREFIX + encoded.len()].copy_from_slice(&encoded);
+        let mut bytes = AlignedBytes::zeroed(end + encoded.len());
+        bytes.as_mut()[..PREFIX].copy_from_slice(&prefix(encoded.len()));
+        bytes.as_mut()[end..].copy_from_slice(&encoded);
         Ok(Self { header, sections, bytes })
     }
 

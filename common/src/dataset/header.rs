@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DatasetError, Scale};
 use crate::codec;
 
-pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x03";
+pub(super) const MAGIC: [u8; 8] = *b"BSDATA\x00\x04";
 pub(super) const ALIGNMENT: usize = 64;
 pub(super) const PREFIX: usize = 16;
 /// Values that one row may have.
@@ -165,7 +165,7 @@ impl Header {
     }
 
     /// Refuses shapes that no data set has, before any arithmetic on them can overflow.
-    pub(super) fn check(&self) -> Result<(), DatasetError> {
+    fn check(&self) -> Result<(), DatasetError> {
         let values = self.shape.iter().try_fold(1_usize, |product, &side| {
             product.checked_mul(side as usize).filter(|&product| product <= ROW_VALUES_MAX)
         });
@@ -202,9 +202,9 @@ impl Header {
         Ok(())
     }
 
-    /// Where the sections lie, features first, and the length of the whole; `None` if it overflows.
-    pub(super) fn layout(&self, header_bytes: usize) -> Option<(Sections, usize)> {
-        let mut end = PREFIX.checked_add(header_bytes)?;
+    /// Where the sections lie, features first, and where the last of them ends; `None` if it overflows.
+    fn layout(&self) -> Option<(Sections, usize)> {
+        let mut end = PREFIX;
         let mut ranges = std::array::from_fn(|_| 0..0);
         for (place, range) in ranges.iter_mut().enumerate() {
             let rows = || self.rows(Part::ALL[place % 3]);
@@ -219,9 +219,15 @@ impl Header {
         }
         Some((ranges, end))
     }
+
+    /// The same, of shapes that a data set may have.
+    pub(super) fn checked_layout(&self) -> Result<(Sections, usize), DatasetError> {
+        self.check()?;
+        self.layout().ok_or(DatasetError::Header { what: "its sizes" })
+    }
 }
 
-/// What stands before a header of so many bytes.
+/// What a data set begins with whose header has so many bytes.
 pub(super) fn prefix(header_bytes: usize) -> [u8; PREFIX] {
     let mut prefix = [0; PREFIX];
     prefix[..8].copy_from_slice(&MAGIC);
@@ -235,12 +241,12 @@ pub(super) fn read(all: &[u8]) -> Result<(Header, Sections), DatasetError> {
     let mut length = [0; 8];
     length.copy_from_slice(&prefix[8..]);
     let header_bytes = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-    let encoded = header_bytes.checked_add(PREFIX).and_then(|end| all.get(PREFIX..end));
-    let header: Header = codec::decode(encoded.ok_or(DatasetError::Header { what: "its length" })?)?;
-    header.check()?;
-    let (sections, want) = header.layout(header_bytes).ok_or(DatasetError::Header { what: "its sizes" })?;
-    if all.len() != want {
-        return Err(DatasetError::Length { got: all.len(), want });
+    let start = all.len().checked_sub(header_bytes).filter(|&start| start >= PREFIX);
+    let start = start.ok_or(DatasetError::Header { what: "its length" })?;
+    let header: Header = codec::decode(&all[start..])?;
+    let (sections, end) = header.checked_layout()?;
+    if start != end {
+        return Err(DatasetError::Length { got: all.len(), want: end.saturating_add(header_bytes) });
     }
     Ok((header, sections))
 }

@@ -1,9 +1,11 @@
 //! The data set as one aligned run of bytes, and typed views into it.
 //!
 //! ```text
-//! | magic, header length | header | train, validation, test features | train, validation, test targets | files |
-//!   16 bytes               bincode  each part starts at a multiple of 64 bytes, rows lie one after another  tar
+//! | magic, header length | train, validation, test features | train, validation, test targets | files | header |
+//!   16 bytes               each part starts at a multiple of 64 bytes, rows lie one after another  tar     bincode
 //! ```
+//!
+//! The header stands last, since it tells how values are scaled: who writes rows as they come knows that behind the last.
 //!
 //! The driver writes these bytes once ([`DatasetWriter`]; [`DatasetBuilder`] where all of them are in memory); they are broadcast as a blob, and every slot of an
 //! executor reads the same copy through [`Dataset`]. Pixels stay `u8`; they are widened and scaled while a batch is

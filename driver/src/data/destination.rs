@@ -118,11 +118,19 @@ impl Sink {
 }
 
 impl Target for Sink {
-    fn write_at(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {
+    fn write_at(&mut self, bytes: Vec<u8>, start: u64) -> io::Result<()> {
         match self {
             Self::Memory(memory) => memory.write_at(bytes, start),
             Self::Temporary(file) => file.write_at(bytes, start),
             Self::Cache(file) => file.write_at(bytes, start),
+        }
+    }
+
+    fn end_at(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Memory(memory) => memory.end_at(bytes),
+            Self::Temporary(file) => file.end_at(bytes),
+            Self::Cache(file) => file.end_at(bytes),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `assembly` | a blob that is still arriving, and the check of its blocks |
 //! | `part` | a file that is being written |
 //! | `made` | blobs that are made on this machine, by its driver |
+//! | `naming` | the names of their blocks, found while they are written |
 //! | `map` | the memory map of a sealed file |
 //! | `shelf` | the store as the attempts of one run see it |
 //! | `state` | which blobs are whole, which arrive, and who needs them |
@@ -20,6 +21,7 @@ mod cache;
 mod error;
 mod made;
 mod map;
+mod naming;
 mod part;
 mod shelf;
 mod state;

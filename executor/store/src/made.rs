@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::cache::CacheFolder;
 use super::map::SealedMap;
+use super::naming::Naming;
 use super::part::{PartFile, reserve};
 use super::{Content, Owned, StoreError};
 
@@ -26,6 +27,8 @@ const SHARE_BLOCKS_MIN: usize = 4;
 pub struct NewFile {
     cache: CacheFolder,
     part: PartFile,
+    bytes: u64,
+    naming: Naming,
 }
 
 impl CacheFolder {
@@ -37,7 +40,7 @@ impl CacheFolder {
     pub fn begin_new(&self, bytes: u64) -> Result<NewFile, StoreError> {
         loop {
             if let Some(part) = self.begin_unnamed(&unused_name(), bytes)? {
-                return Ok(NewFile { cache: self.clone(), part });
+                return NewFile::of(self.clone(), part, bytes);
             }
         }
     }
@@ -60,17 +63,29 @@ impl CacheFolder {
 }
 
 impl NewFile {
-    #[cfg(test)]
-    pub(super) fn of(cache: CacheFolder, part: PartFile) -> Self {
-        Self { cache, part }
+    pub(super) fn of(cache: CacheFolder, part: PartFile, bytes: u64) -> Result<Self, StoreError> {
+        let naming = Naming::begin().map_err(|source| StoreError::File { path: part.path.clone(), source })?;
+        Ok(Self { cache, part, bytes, naming })
     }
 
-    /// Writes some of its bytes at their place.
+    /// Writes some of its bytes at their place. Whole blocks are named on the way.
     ///
     /// # Errors
     /// What the system said.
-    pub fn write_at(&self, bytes: &[u8], start: u64) -> io::Result<()> {
-        self.part.file.write_all_at(bytes, start)
+    pub fn write_at(&self, bytes: Vec<u8>, start: u64) -> io::Result<()> {
+        self.part.file.write_all_at(&bytes, start)?;
+        self.naming.note(bytes, start);
+        Ok(())
+    }
+
+    /// Lets it end behind so many bytes, where it has more.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn end_at(&mut self, bytes: u64) -> io::Result<()> {
+        self.part.file.set_len(bytes)?;
+        self.bytes = bytes;
+        Ok(())
     }
 
     /// Names it by its content. From now on executors find it there, and nobody changes it any more. One of that name is
@@ -79,12 +94,9 @@ impl NewFile {
     /// # Errors
     /// [`StoreError`].
     pub fn seal(self) -> Result<Blob<Bytes>, StoreError> {
-        let Self { cache, part } = self;
+        let Self { cache, part, bytes, naming } = self;
         let unusable = |source| StoreError::File { path: part.path.clone(), source };
-        let manifest = {
-            let written = SealedMap::of(Arc::clone(&part.file)).map_err(unusable)?;
-            manifest_of(written.as_ref())?
-        };
+        let manifest = naming.manifest(&part.file, bytes).map_err(unusable)??;
         let content = cache.seal(&manifest.digest().to_string(), part)?;
         Ok(Blob { manifest, content: Bytes::from_owner(Owned(content)) })
     }
@@ -98,19 +110,35 @@ pub fn temporary_file(folder: &Path, bytes: u64) -> io::Result<TemporaryFile> {
     let file = tempfile::tempfile_in(folder)?;
     file.set_len(bytes)?;
     reserve(&file, bytes)?;
-    Ok(TemporaryFile(file))
+    Ok(TemporaryFile { file, bytes, naming: Naming::begin()? })
 }
 
 /// A file without a name, which this process alone has.
-pub struct TemporaryFile(File);
+pub struct TemporaryFile {
+    file: File,
+    bytes: u64,
+    naming: Naming,
+}
 
 impl TemporaryFile {
-    /// Writes some of its bytes at their place.
+    /// Writes some of its bytes at their place. Whole blocks are named on the way.
     ///
     /// # Errors
     /// What the system said.
-    pub fn write_at(&self, bytes: &[u8], start: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, start)
+    pub fn write_at(&self, bytes: Vec<u8>, start: u64) -> io::Result<()> {
+        self.file.write_all_at(&bytes, start)?;
+        self.naming.note(bytes, start);
+        Ok(())
+    }
+
+    /// Lets it end behind so many bytes, where it has more.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn end_at(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)?;
+        self.bytes = bytes;
+        Ok(())
     }
 
     /// Its content, which nobody changes any more.
@@ -119,8 +147,8 @@ impl TemporaryFile {
     /// [`StoreError`].
     pub fn seal(self) -> Result<Blob<Bytes>, StoreError> {
         let unusable = |source| StoreError::File { path: std::env::temp_dir(), source };
-        let content: Content = Arc::new(SealedMap::of(Arc::new(self.0)).map_err(unusable)?);
-        let manifest = manifest_of((*content).as_ref())?;
+        let manifest = self.naming.manifest(&self.file, self.bytes).map_err(unusable)??;
+        let content: Content = Arc::new(SealedMap::of(Arc::new(self.file)).map_err(unusable)?);
         Ok(Blob { manifest, content: Bytes::from_owner(Owned(content)) })
     }
 }

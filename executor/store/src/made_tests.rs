@@ -21,7 +21,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn make(cache: &CacheFolder, blob: &Blob) -> Blob<Bytes> {
     let file = cache.begin_new(blob.manifest.bytes()).unwrap();
     for index in (0..blob.manifest.blocks().len()).rev() {
-        file.write_at(blob.block(index).unwrap(), blob.manifest.range(index).unwrap().start).unwrap();
+        file.write_at(blob.block(index).unwrap().to_vec(), blob.manifest.range(index).unwrap().start).unwrap();
     }
     file.seal().unwrap()
 }
@@ -42,7 +42,7 @@ fn what_is_made_stays_while_it_is_written_and_while_it_is_used_and_goes_after_th
     let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(2, 1));
     let (ours, theirs) = (cache(folder.path(), 3), cache(folder.path(), 3));
     let file = ours.begin_new(blob.manifest.bytes()).unwrap();
-    file.write_at(&blob.content, 0).unwrap();
+    file.write_at(blob.content.clone(), 0).unwrap();
     let refused = theirs.begin_new(2 * MIB).err().unwrap();
     assert!(refused.to_string().contains("with 2.0 MiB in use"), "{refused}");
     assert_eq!(theirs.clear().unwrap().kept.len(), 1);
@@ -59,7 +59,7 @@ fn two_that_make_the_same_at_once_both_have_it_and_one_file_stays() {
     let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(2, 1));
     let files = [(); 2].map(|()| cache(folder.path(), 8).begin_new(blob.manifest.bytes()).unwrap());
     for file in &files {
-        file.write_at(&blob.content, 0).unwrap();
+        file.write_at(blob.content.clone(), 0).unwrap();
     }
     let made = files.map(|file| file.seal().unwrap());
     assert!(made.iter().all(|made| made.manifest == blob.manifest && made.content[..] == blob.content[..]));
@@ -89,7 +89,7 @@ fn a_damaged_file_is_dropped_and_one_that_is_made_again_takes_its_place() {
 fn a_folder_that_is_removed_meanwhile_costs_later_runs_the_file_and_this_one_nothing() {
     let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(1, 1));
     let file = cache(folder.path(), 8).begin_new(blob.manifest.bytes()).unwrap();
-    file.write_at(&blob.content, 0).unwrap();
+    file.write_at(blob.content.clone(), 0).unwrap();
     fs::remove_dir_all(folder.path().join("blobs")).unwrap();
     assert_eq!(file.seal().unwrap().content, blob.content);
     assert!(names(folder.path()).is_empty());
@@ -102,8 +102,8 @@ fn a_full_disk_is_an_error_of_the_write_and_leaves_no_file() {
     let path = folder.path().join("blobs").join(format!("{}.part", "0".repeat(64)));
     symlink("/dev/full", &path).unwrap();
     let full = File::options().write(true).open(&path).unwrap();
-    let file = NewFile::of(cache.clone(), part::PartFile::new(full, path, false));
-    assert_eq!(file.write_at(b"rows", 0).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let file = NewFile::of(cache.clone(), part::PartFile::new(full, path, false), 4).unwrap();
+    assert_eq!(file.write_at(b"rows".to_vec(), 0).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     drop(file);
     assert!(names(folder.path()).is_empty());
     let refused = cache.begin_new(9 * MIB).err().unwrap();
@@ -120,10 +120,28 @@ fn all_cores_name_the_blocks_that_one_names() {
 }
 
 #[test]
+fn blocks_have_their_names_however_they_are_written() {
+    let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(4, 1));
+    let (content, mib) = (&blob.content, MIB as usize);
+    let whole = content.len();
+    for cuts in [vec![0, whole], vec![0, mib, 3 * mib, whole], vec![0, 64, mib + 1, 2 * mib, 3 * mib + 5, whole]] {
+        let mut file = temporary_file(folder.path(), whole as u64 + 9).unwrap();
+        file.write_at(vec![7; 2 * mib], mib as u64).unwrap(); // written over
+        for piece in cuts.windows(2).rev() {
+            file.write_at(content[piece[0]..piece[1]].to_vec(), piece[0] as u64).unwrap();
+        }
+        file.write_at(vec![9; 9], whole as u64).unwrap();
+        file.end_at(whole as u64).unwrap();
+        let made = file.seal().unwrap();
+        assert_eq!((&made.manifest, &made.content[..]), (&blob.manifest, &content[..]), "{cuts:?}");
+    }
+}
+
+#[test]
 fn a_temporary_file_has_no_name_and_keeps_what_was_written() {
     let (folder, blob) = (tempfile::tempdir().unwrap(), blob_of(2, 1));
     let file = temporary_file(folder.path(), blob.manifest.bytes()).unwrap();
-    file.write_at(&blob.content, 0).unwrap();
+    file.write_at(blob.content.clone(), 0).unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     let made = file.seal().unwrap();
     assert_eq!((made.manifest, &made.content[..]), (blob.manifest, &blob.content[..]));
