@@ -7,6 +7,34 @@ use super::destination::Sink;
 use super::error::{DataError, Origin};
 use super::rows::{Batch, RawLabels, RawPart};
 
+/// Writes rows whose features stay the bytes that they are, and whose labels are classes, each to the end of its part of
+/// `parts`; `look` sees every batch before.
+pub(super) fn keep(
+    writer: &mut DatasetWriter<Sink>,
+    labels: &RawLabels,
+    raw: &mut RawPart,
+    parts: &[Part],
+    mut look: impl FnMut(&mut Batch, &[Part]),
+) -> Result<(), DataError> {
+    let cells = raw.cells;
+    let RawLabels::Classes { of, .. } = labels else { unreachable!("numbers are scaled") };
+    raw.each_batch(|start, batch| {
+        let parts = &parts[start..start + batch.rows];
+        look(batch, parts);
+        let mut features = &batch.features.narrow()[..];
+        for run in parts.chunk_by(|one, next| one == next) {
+            let (rows, rest) = features.split_at(run.len() * cells);
+            writer.feature_rows(run[0], rows).map_err(DataError::Unwritable)?;
+            features = rest;
+        }
+        for (&part, &label) in parts.iter().zip(&batch.labels) {
+            let room = writer.target_row(part).map_err(DataError::Unwritable)?;
+            room.copy_from_slice(&RawLabels::class(of, label).to_ne_bytes());
+        }
+        Ok(())
+    })
+}
+
 /// Writes every row of `raw` to the end of the part that `part_of` says.
 pub(super) fn write(
     writer: &mut DatasetWriter<Sink>,

@@ -17,6 +17,7 @@
 //! | `statistics`, `scaling` | what is done to values, from the rows that are trained on |
 //! | `unseen` | words that none of these rows has |
 //! | `layout` | rows, laid out in the data set |
+//! | `passes` | how often rows are read for that: once if they lie there as they are |
 //! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
 //! | `index` | what was read before, and need not be read again |
 //! | `rowless` | data sets of files alone |
@@ -26,7 +27,8 @@
 //! | [`error`] | everything that can be wrong, with its place |
 //!
 //! Rows are read in passes, some at a time: once to see what they are, once for the statistics of those that are trained
-//! on, once to lay them out. Tables are parsed in the first of these passes only.
+//! on, once to lay them out. Of bytes the last two are one pass, and the type of an array says what they are. Tables are
+//! parsed in the first of these passes only.
 
 mod ahead;
 mod any_table;
@@ -50,6 +52,7 @@ mod npz;
 mod number;
 mod ordered;
 mod parquet;
+mod passes;
 mod pictures;
 pub mod recording;
 mod rowless;
@@ -73,13 +76,14 @@ use std::fmt;
 use std::path::Path;
 
 use broadsweep_common::blob::Blob;
-use broadsweep_common::dataset::{DatasetWriter, Element, Header, Part, Scale, TargetKind};
-use broadsweep_common::schema::{Dialect, Outputs, Schema};
+use broadsweep_common::dataset::{Element, Header, Part, Scaling, TargetKind};
+use broadsweep_common::schema::Schema;
 use bytes::Bytes;
 
-use crate::study::{DataSettings, DataSource, HeldOut, LabelKind, TableFormat};
+use crate::study::{DataSettings, DataSource, HeldOut, LabelKind};
 
 use destination::Destination;
+use passes::{LaidOut, Passes};
 use rows::{RawInputs, RawLabels, RawPart};
 use scaling::Fitting;
 use split::Way;
@@ -166,11 +170,6 @@ fn read_into(
         outputs: if let TargetKind::Values { width } = targets { width as usize } else { 0 },
         inputs: raw.inputs.clone(),
     };
-    let fitted = fitting.fit(&mut raw.train, &parts)?;
-    raw.remarks.extend(fitted.remarks);
-    let outputs = raw.labels.outputs(fitted.targets);
-    let schema =
-        Schema { shape, inputs: fitted.inputs, element, outputs, text: known_of_text(&settings.source, raw.decimal) };
     let counted = |part| parts.iter().filter(|&&other| other == part).count();
     let rows_of = |extra: &Option<RawPart>| extra.as_ref().map_or(0, |part| part.rows);
     let rows = [
@@ -178,16 +177,22 @@ fn read_into(
         counted(Part::Validation) + rows_of(&raw.validation),
         counted(Part::Test) + rows_of(&raw.test),
     ];
-    let header = Header {
-        shape: schema.shape.clone(),
-        element,
-        targets,
-        rows: rows.map(|rows| rows as u64),
-        scaling: schema.scaling(),
-        files_bytes: files.bytes().map_err(DataError::File)?,
-        target_scaling: target_scaling(&schema, settings),
+    let passes = Passes {
+        settings,
+        files,
+        destination,
+        parts: &parts,
+        header: Header {
+            shape,
+            element,
+            targets,
+            rows: rows.map(|rows| rows as u64),
+            scaling: Scaling::Uniform { factor: 1.0, offset: 0.0 },
+            files_bytes: files.bytes().map_err(DataError::File)?,
+            target_scaling: Vec::new(),
+        },
     };
-    let data = write(&header, &schema, &mut raw, &parts, files, destination)?;
+    let LaidOut { header, schema, data } = passes.lay_out(&mut raw, fitting)?;
     let rows = |part| (0..).zip(&parts).filter(move |(_, other)| **other == part).map(|(row, _)| row);
     let drawn = |part| rows(part).map(|row| raw.train.number(row)).collect();
     Ok(Loaded {
@@ -207,54 +212,9 @@ pub fn load(settings: &DataSettings, files: &Archive, study_seed: u64, folder: &
     read_into(&Destination::Memory, settings, files, study_seed, folder)
 }
 
-/// Lays all rows and files out; `parts` says where each training row goes.
-fn write(
-    header: &Header,
-    schema: &Schema,
-    raw: &mut Raw,
-    parts: &[Part],
-    files: &Archive,
-    destination: &Destination,
-) -> Result<Blob<Bytes>, DataError> {
-    let file = raw.train.features.clone();
-    let layout = |source| DataError::Layout { file: file.clone(), source };
-    let bytes = DatasetWriter::<destination::Sink>::bytes_of(header).map_err(layout)?;
-    let sink = destination.begin(bytes, &mut raw.remarks)?;
-    let mut writer = DatasetWriter::new(header.clone(), sink).map_err(layout)?;
-    layout::write(&mut writer, schema, &raw.labels, &mut raw.train, |row| parts[row])?;
-    for (part, kind) in [(&mut raw.validation, Part::Validation), (&mut raw.test, Part::Test)] {
-        if let Some(part) = part {
-            layout::write(&mut writer, schema, &raw.labels, part, |_| kind)?;
-        }
-    }
-    files.write(writer.files()).map_err(DataError::File)?;
-    writer.finish().map_err(DataError::Unwritable)?.seal()
-}
-
 /// Whether bytes of images run from 0 to 255, whichever of them occur: the format says it.
 fn has_pixels(source: &DataSource) -> bool {
     matches!(source, DataSource::Idx(_) | DataSource::Images { .. })
-}
-
-/// What the study says of how its tables are written, if they are text; and the decimal mark that was found, since a few
-/// rows later may not show it.
-fn known_of_text(source: &DataSource, found: Option<u8>) -> Dialect {
-    match source {
-        DataSource::Table(table) => match &table.format {
-            TableFormat::Text(said) => Dialect { decimal: said.decimal.or(found), ..said.clone() },
-            TableFormat::Parquet => Dialect::default(),
-        },
-        DataSource::Idx(_) | DataSource::Npy(_) | DataSource::Npz { .. } | DataSource::Images { .. } => {
-            Dialect::default()
-        }
-    }
-}
-
-fn target_scaling(schema: &Schema, settings: &DataSettings) -> Vec<Scale> {
-    match &schema.outputs {
-        Outputs::Values { scales, .. } if settings.scales_targets => scales.clone(),
-        _ => Vec::new(),
-    }
 }
 
 impl Raw {

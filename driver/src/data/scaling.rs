@@ -37,48 +37,115 @@ pub(super) struct Fitting<'d> {
     pub(super) outputs: usize,
 }
 
-impl Fitting<'_> {
+/// The same, with what the rows so far say.
+pub(super) struct Fit<'d> {
+    fitting: Fitting<'d>,
+    features: Origin,
+    labels: Origin,
+    cells: usize,
+    fixed: Option<Scale>,
+    wants_each: bool,
+    wants_together: bool,
+    each: Statistics,
+    together: Together,
+    targets: Statistics,
+    words: TrainedWords,
+}
+
+impl Fit<'_> {
+    fn wants_rows(&self) -> bool {
+        self.wants_each || self.wants_together || self.fitting.outputs > 0
+    }
+
+    /// Whether each value of a row has a scale of its own.
+    pub(super) fn scales_each(&self) -> bool {
+        self.fixed.is_none() && !self.fitting.are_images
+    }
+
+    /// Looks at the rows of a batch that are trained on.
+    pub(super) fn add(&mut self, batch: &mut Batch, parts: &[Part]) {
+        if !self.wants_rows() {
+            return;
+        }
+        let (cells, outputs) = (self.cells, self.fitting.outputs);
+        each_training_run(self.fitting.element, batch, parts, cells, |run, labels| {
+            if self.wants_each {
+                self.each.add(run);
+            }
+            if self.wants_together {
+                self.together.add(run, cells);
+            }
+            self.words.add(run, cells);
+            if outputs > 0 {
+                self.targets.add(RowCells::Numbers(labels));
+            }
+        });
+    }
+
+    /// All rows were seen.
+    pub(super) fn settle(self) -> Result<Fitted, DataError> {
+        let Self { fitting, features: file, labels, cells, fixed, together, targets, words, .. } = self;
+        let each = self.each.settled();
+        let mut remarks = Vec::new();
+        let scales = match fixed {
+            Some(scale) => vec![scale; if fitting.are_images { 1 } else { cells }],
+            None if fitting.are_images => vec![fitting.scale_together(&together, &file)?],
+            None => fitting.scale_each(&each, &file)?,
+        };
+        if !fitting.are_images {
+            fitting.remark(&each, &file, &mut remarks);
+            remarks.extend(words.remarks(&fitting.inputs, &file));
+        }
+        let scales_targets = fitting.settings.scales_targets;
+        remark_targets(&targets, scales_targets, &labels, &mut remarks);
+        let targets = targets_of(&targets, scales_targets, fitting.outputs, &labels)?;
+        let inputs = fitting.inputs_of(scales, &each, &file)?;
+        Ok(Fitted { inputs, targets, remarks })
+    }
+}
+
+impl<'d> Fitting<'d> {
+    /// Whether rows lie in the data set as the bytes that they are, whatever all of them say.
+    pub(super) fn keeps_rows(&self) -> bool {
+        let are_numbers = match &self.inputs {
+            RawInputs::Columns(columns) => {
+                columns.iter().all(|column| !matches!(column.kind, RawKind::Categories(_)))
+            }
+            RawInputs::Array { .. } => true,
+        };
+        self.element == Element::U8 && are_numbers && self.outputs == 0 && self.settings.missing != Missing::Mean
+    }
+
+    /// Begins to look at rows of `part`.
+    pub(super) fn begin(self, part: &RawPart) -> Result<Fit<'d>, DataError> {
+        self.check_width(&part.features)?;
+        let fixed = self.fixed();
+        Ok(Fit {
+            features: part.features.clone(),
+            labels: part.labels.clone(),
+            cells: part.cells,
+            wants_each: !self.are_images || self.settings.missing == Missing::Mean,
+            wants_together: self.are_images && fixed.is_none(),
+            fixed,
+            each: Statistics::new(part.cells),
+            together: Together::default(),
+            targets: Statistics::new(self.outputs),
+            words: TrainedWords::of(&self.inputs),
+            fitting: self,
+        })
+    }
+
     /// Looks at the training rows of `part`, as far as that is needed.
     pub(super) fn fit(self, part: &mut RawPart, parts: &[Part]) -> Result<Fitted, DataError> {
-        let file = part.features.clone();
-        self.check_width(&file)?;
-        let cells = part.cells;
-        let fixed = self.fixed();
-        let (mut each, mut together) = (Statistics::new(cells), Together::default());
-        let (mut targets, mut words) = (Statistics::new(self.outputs), TrainedWords::of(&self.inputs));
-        let wants_each = !self.are_images || self.settings.missing == Missing::Mean;
-        let wants_together = self.are_images && fixed.is_none();
-        if wants_each || wants_together || self.outputs > 0 {
+        let mut fit = self.begin(part)?;
+        if fit.wants_rows() {
             part.each_batch(|start, batch| {
                 let parts = &parts[start..start + batch.rows];
-                each_training_row(self.element, batch, parts, cells, |cells, labels| {
-                    if wants_each {
-                        each.add(cells);
-                    }
-                    if wants_together {
-                        together.add(cells);
-                    }
-                    words.add(cells);
-                    targets.add(RowCells::Numbers(&labels[..self.outputs]));
-                });
+                fit.add(batch, parts);
                 Ok(())
             })?;
         }
-        let each = each.settled();
-        let mut remarks = Vec::new();
-        let scales = match fixed {
-            Some(scale) => vec![scale; if self.are_images { 1 } else { cells }],
-            None if self.are_images => vec![self.scale_together(&together, &file)?],
-            None => self.scale_each(&each, &file)?,
-        };
-        if !self.are_images {
-            self.remark(&each, &file, &mut remarks);
-            remarks.extend(words.remarks(&self.inputs, &file));
-        }
-        remark_targets(&targets, self.settings.scales_targets, &part.labels, &mut remarks);
-        let targets = targets_of(&targets, self.settings.scales_targets, self.outputs, &part.labels)?;
-        let inputs = self.inputs_of(scales, &each, &file)?;
-        Ok(Fitted { inputs, targets, remarks })
+        fit.settle()
     }
 
     /// The scale that no row is asked for.
@@ -325,15 +392,16 @@ fn targets_of(each: &Statistics, scales: bool, outputs: usize, file: &Origin) ->
         .collect()
 }
 
-/// The cells of one row.
+/// The cells of some rows, one behind the other.
 #[derive(Clone, Copy)]
 pub(super) enum RowCells<'b> {
     Bytes(&'b [u8]),
     Numbers(&'b [f64]),
 }
 
-/// Calls `each` with every row that is trained on: bytes where the data set keeps bytes, whatever the file has.
-fn each_training_row(
+/// Calls `each` with the rows that are trained on, as many as follow one another: bytes where the data set keeps bytes,
+/// whatever the file has.
+fn each_training_run(
     element: Element,
     batch: &mut Batch,
     parts: &[Part],
@@ -345,9 +413,15 @@ fn each_training_row(
         Element::F32 => drop(batch.features.widen()),
     }
     let width = batch.labels.len() / batch.rows.max(1);
-    for (row, _) in parts.iter().enumerate().filter(|(_, part)| **part == Part::Train) {
-        let labels = &batch.labels[row * width..(row + 1) * width];
-        let range = row * cells..(row + 1) * cells;
+    let mut row = 0;
+    for run in parts.chunk_by(|one, next| one == next) {
+        let rows = row..row + run.len();
+        row = rows.end;
+        if run[0] != Part::Train {
+            continue;
+        }
+        let labels = &batch.labels[rows.start * width..rows.end * width];
+        let range = rows.start * cells..rows.end * cells;
         match &batch.features {
             Cells::Bytes(bytes) => each(RowCells::Bytes(&bytes[range]), labels),
             Cells::Numbers(numbers) => each(RowCells::Numbers(&numbers[range]), labels),

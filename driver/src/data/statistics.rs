@@ -27,6 +27,9 @@ const LANES: usize = 16;
 /// Bytes one behind the other that are: a lane's sum stays below 2^16.
 const DEEP: usize = 256;
 
+/// Rows of bytes that are summed as they come, without a copy, if so many come together.
+const SUMMED_ROWS_MIN: usize = 32;
+
 /// Bytes of the rows that wait to be summed, unless one row has more.
 const WAITING_BYTES_MAX: usize = 256 << 10;
 
@@ -116,18 +119,26 @@ impl Statistics {
         self.cells
     }
 
-    /// Adds one row; all of them are bytes, or all are numbers. What is asked for is known once all are [`Self::settled`].
-    pub(super) fn add(&mut self, row: RowCells<'_>) {
-        self.rows += 1;
-        match row {
-            RowCells::Bytes(row) => {
-                self.waiting.extend_from_slice(row);
-                let is_deep = self.waiting.len() == DEEP * self.cells;
-                if is_deep || self.waiting.len() + self.cells > WAITING_BYTES_MAX {
-                    self.sum_up();
+    /// Adds some rows; all of them are bytes, or all are numbers. What is asked for is known once all are
+    /// [`Self::settled`].
+    pub(super) fn add(&mut self, rows: RowCells<'_>) {
+        match rows {
+            RowCells::Bytes(rows) => {
+                self.rows += (rows.len() / self.cells) as u64;
+                // Few are summed together with those that come next.
+                if rows.len() >= SUMMED_ROWS_MIN * self.cells {
+                    rows.chunks(DEEP * self.cells).for_each(|rows| sum_up(&mut self.bytes, self.cells, rows));
+                    return;
+                }
+                for row in rows.chunks_exact(self.cells) {
+                    self.waiting.extend_from_slice(row);
+                    let is_deep = self.waiting.len() == DEEP * self.cells;
+                    if is_deep || self.waiting.len() + self.cells > WAITING_BYTES_MAX {
+                        self.sum_waiting();
+                    }
                 }
             }
-            RowCells::Numbers(row) => {
+            RowCells::Numbers(rows) => {
                 let none = Numbers {
                     count: 0,
                     least: f64::INFINITY,
@@ -137,9 +148,12 @@ impl Statistics {
                     is_rounded: false,
                 };
                 self.numbers.resize(self.cells, none);
-                for (known, &value) in self.numbers.iter_mut().zip(row) {
-                    if !value.is_nan() {
-                        known.add(value);
+                for row in rows.chunks_exact(self.cells) {
+                    self.rows += 1;
+                    for (known, &value) in self.numbers.iter_mut().zip(row) {
+                        if !value.is_nan() {
+                            known.add(value);
+                        }
                     }
                 }
             }
@@ -148,28 +162,16 @@ impl Statistics {
 
     /// All rows have been added.
     pub(super) fn settled(mut self) -> Self {
-        self.sum_up();
+        self.sum_waiting();
         self
     }
 
     /// Adds the rows of bytes that wait.
-    fn sum_up(&mut self) {
-        let Self { bytes, waiting, cells, .. } = self;
-        if waiting.is_empty() {
-            return;
+    fn sum_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            sum_up(&mut self.bytes, self.cells, &self.waiting);
+            self.waiting.clear();
         }
-        bytes.resize(*cells, Bytes::NONE);
-        let whole = *cells / LANES * LANES;
-        for (nth, known) in bytes.chunks_exact_mut(LANES).enumerate() {
-            let pieces = waiting.chunks_exact(*cells).filter_map(|row| row[nth * LANES..].first_chunk());
-            known.iter_mut().zip(Lanes::of(pieces).each()).for_each(|(known, more)| known.join(more));
-        }
-        for row in waiting.chunks_exact(*cells) {
-            for (known, &byte) in bytes[whole..].iter_mut().zip(&row[whole..]) {
-                known.join(Bytes::one(byte));
-            }
-        }
-        waiting.clear();
     }
 
     /// Rows in which the cell is not missing.
@@ -209,6 +211,21 @@ impl Statistics {
     }
 }
 
+/// Adds rows of bytes, at most [`DEEP`] of them.
+fn sum_up(known: &mut Vec<Bytes>, cells: usize, rows: &[u8]) {
+    known.resize(cells, Bytes::NONE);
+    let whole = cells / LANES * LANES;
+    for (nth, known) in known.chunks_exact_mut(LANES).enumerate() {
+        let pieces = rows.chunks_exact(cells).filter_map(|row| row[nth * LANES..].first_chunk());
+        known.iter_mut().zip(Lanes::of(pieces).each()).for_each(|(known, more)| known.join(more));
+    }
+    for row in rows.chunks_exact(cells) {
+        for (known, &byte) in known[whole..].iter_mut().zip(&row[whole..]) {
+            known.join(Bytes::one(byte));
+        }
+    }
+}
+
 impl Numbers {
     fn add(&mut self, value: f64) {
         self.count += 1;
@@ -229,12 +246,13 @@ pub(super) struct Together {
 }
 
 impl Together {
-    pub(super) fn add(&mut self, row: RowCells<'_>) {
-        match row {
-            RowCells::Bytes(row) => {
+    /// Adds some rows of so many cells.
+    pub(super) fn add(&mut self, rows: RowCells<'_>, cells: usize) {
+        match rows {
+            RowCells::Bytes(rows) => {
                 let (count, known) = self.bytes.get_or_insert((0, Bytes::NONE));
-                *count += row.len() as u64;
-                let (pieces, rest) = row.as_chunks();
+                *count += rows.len() as u64;
+                let (pieces, rest) = rows.as_chunks();
                 for pieces in pieces.chunks(DEEP) {
                     Lanes::of(pieces.iter()).each().for_each(|more| known.join(more));
                 }
@@ -242,8 +260,8 @@ impl Together {
                     known.join(Bytes::one(byte));
                 }
             }
-            RowCells::Numbers(row) => {
-                if let Some(own) = of_row(row) {
+            RowCells::Numbers(rows) => {
+                for own in rows.chunks_exact(cells).filter_map(of_row) {
                     self.numbers = Some(self.numbers.map_or(own, |all| all.joined(own)));
                 }
             }
@@ -340,7 +358,7 @@ mod tests {
         let (mut each, mut together) = (Statistics::new(2), Together::default());
         for row in [[10, 255], [20, 255]] {
             each.add(RowCells::Bytes(&row));
-            together.add(RowCells::Bytes(&row));
+            together.add(RowCells::Bytes(&row), row.len());
         }
         let each = each.settled();
         assert_eq!([each.mean(0), each.deviation(0), each.deviation(1)], [15.0, 5.0, 0.0]);
@@ -357,7 +375,7 @@ mod tests {
         for row in 0..rows {
             let row: Vec<u8> = (0..cells).map(|cell| byte(row, cell)).collect();
             each.add(RowCells::Bytes(&row));
-            together.add(RowCells::Bytes(&row));
+            together.add(RowCells::Bytes(&row), row.len());
         }
         let each = each.settled();
         let mut all = Bytes::NONE;
@@ -373,7 +391,7 @@ mod tests {
         assert_eq!([together.mean(), together.deviation()], [all.sum as f64 / count as f64, all.deviation(count)]);
         assert_eq!(each.deviation(3), 0.0);
         let mut wide = Together::default();
-        wide.add(RowCells::Bytes(&vec![255; DEEP * LANES + 1]));
+        wide.add(RowCells::Bytes(&vec![255; DEEP * LANES + 1]), DEEP * LANES + 1);
         assert_eq!((wide.mean(), wide.deviation()), (255.0, 0.0));
     }
 
@@ -381,7 +399,7 @@ mod tests {
     fn all_values_together_are_those_of_the_rows_joined() {
         let mut together = Together::default();
         for row in [[1e9, 1e9 + 2.0], [1e9 + 4.0, 1e9 + 6.0]] {
-            together.add(RowCells::Numbers(&row));
+            together.add(RowCells::Numbers(&row), 2);
         }
         assert_eq!([together.least(), together.largest(), together.mean()], [1e9, 1e9 + 6.0, 1e9 + 3.0]);
         assert!((together.deviation() - 5.0_f64.sqrt()).abs() < 1e-12);

@@ -25,17 +25,21 @@ impl TrainedWords {
         Self { columns: words.collect() }
     }
 
-    /// Adds a row that is trained on.
-    pub(super) fn add(&mut self, row: RowCells<'_>) {
+    /// Adds rows of so many cells that are trained on, one after the other.
+    pub(super) fn add(&mut self, rows: RowCells<'_>, cells: usize) {
         for (place, known) in &mut self.columns {
-            let word = match row {
-                RowCells::Bytes(cells) => usize::from(cells[*place]),
-                // A cell that is missing is no word.
-                RowCells::Numbers(cells) if cells[*place].is_nan() => continue,
-                RowCells::Numbers(cells) => cells[*place] as usize,
+            let mut note = |word: usize| {
+                if let Some(known) = known.get_mut(word) {
+                    *known = true;
+                }
             };
-            if let Some(known) = known.get_mut(word) {
-                *known = true;
+            match rows {
+                RowCells::Bytes(rows) => rows.chunks_exact(cells).for_each(|row| note(usize::from(row[*place]))),
+                // A cell that is missing is no word.
+                RowCells::Numbers(rows) => {
+                    let words = rows.chunks_exact(cells).map(|row| row[*place]).filter(|cell| !cell.is_nan());
+                    words.for_each(|word| note(word as usize));
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 use super::*;
+use crate::study::Missing;
 
 const ROWS: usize = 12;
 const COLUMNS: usize = 3;
@@ -160,6 +161,36 @@ fn every_format_type_and_order_gives_the_same_bytes() {
         }
     }
     assert_eq!(cases.len(), 4 + 1 + 13 * 3 + 3);
+}
+
+#[test]
+fn rows_that_are_laid_out_while_they_are_looked_at_give_the_bytes_of_two_passes() {
+    let (rows, more) = (40, 7);
+    let sides = |rows: usize| format!("({rows}, {COLUMNS})");
+    let values = |rows: usize| (0..rows * COLUMNS).map(|place| (place * 37 % 251) as u8).collect::<Vec<_>>();
+    let labels = |rows: usize| idx(8, &[rows as u32], &(0..rows).map(class).collect::<Vec<_>>());
+    let folder = Folder::with(&[
+        ("x", npy("|u1", false, &sides(rows), &values(rows))),
+        ("y", labels(rows)),
+        ("vx", npy("|u1", false, &sides(more), &values(more))),
+        ("vy", labels(more)),
+    ]);
+    let arrays = PartArrays { validation: Some(pair("vx", "vy")), ..xy() };
+    let given = settings_of(DataSource::Npy(arrays));
+    for scaling in [ScalingKind::None, ScalingKind::Unit, ScalingKind::Centered, ScalingKind::Standard] {
+        for shape in [None, Some(vec![COLUMNS as u32, 1])] {
+            let settings = DataSettings { scaling, shape, test_rows: HeldOut::Count(9), ..given.clone() };
+            let once = folder.load(&settings, LabelKind::Classes).unwrap();
+            // Means are known once all rows were seen, and fill nothing here.
+            let settings = DataSettings { missing: Missing::Mean, ..settings };
+            let twice = folder.load(&settings, LabelKind::Classes).unwrap();
+            assert_eq!(once.header, twice.header);
+            assert!(once.data.content == twice.data.content, "{scaling:?}");
+            assert_eq!(once.header.rows, [rows as u64 - 9, more as u64, 9]);
+            let dataset = Dataset::open(Arc::new(once.data.content)).unwrap();
+            assert_eq!(*dataset.header(), once.header);
+        }
+    }
 }
 
 fn settings_of(source: DataSource) -> DataSettings {
