@@ -105,6 +105,9 @@ fn a_search_ends_by_its_rules_at_the_same_trial_on_any_cluster() {
         let planned = outcomes[0].number("/trials/planned");
         assert!(trials.contains(&planned), "{rule}: {planned}");
         assert_eq!(outcomes[0].number("/trials/finished"), planned, "{rule}");
+        let said = lab.command(["report", lab.path(&format!("{number}-1")).to_str().unwrap()]).wait().stdout;
+        let ended = format!("ended the search after {planned} of {TRIALS} trials");
+        assert!(said.split_whitespace().collect::<Vec<_>>().join(" ").contains(&ended), "{rule}: {said}");
     }
 }
 

@@ -78,7 +78,8 @@ fn describe_search(job: &Job) -> Result<Option<Searched>, Failure> {
     } else {
         "the same on any cluster".to_owned()
     };
-    let order = format!("{} at a time{pruner}; decided {order}", record.parallel);
+    let stop = if record.may_stop { ", and `stop` may end it before" } else { "" };
+    let order = format!("about {} at a time{pruner}{stop}; decided {order}", record.parallel);
     Ok(Some(Searched { examples, trials, order }))
 }
 

@@ -174,7 +174,11 @@ impl Series {
 
     /// Refuses a search that keeps fewer slots busy than the largest size has: it would be no faster there.
     pub(super) fn check_parallel(&self, study: &Study) -> Result<(), Box<Diagnostic>> {
-        let Some(SearchRecord { parallel, .. }) = study.search_record() else { return Ok(()) };
+        let Some(SearchRecord { parallel, is_asynchronous, .. }) = study.search_record() else { return Ok(()) };
+        if is_asynchronous {
+            let message = "runs whose results count as they come decide otherwise each time, and cannot be compared";
+            return Err(Box::new(study.at("search.asynchronous", message).with_note("leave `asynchronous` out")));
+        }
         let slots_of_each = match self.crew {
             SeriesCrew::Local { slots, .. } => slots,
             SeriesCrew::Nodes(_) => 1, // at least
@@ -184,7 +188,7 @@ impl Series {
             return Ok(());
         }
         let (largest, all) = (counted(self.largest().into(), "executor"), counted(slots.into(), "slot"));
-        let message = format!("`parallel` is {parallel}, and {largest} have {all}: the rest would be idle");
+        let message = format!("`parallel` is {parallel}, and {largest} have {all}: some would be idle");
         let error = study.at("search.parallel", message);
         Err(Box::new(error.with_note(format!("write parallel = {slots} in [search], for all sizes"))))
     }

@@ -129,6 +129,8 @@ fn a_search_that_decides_in_order_leaves_slots_idle_until_the_trial_that_it_wait
         why_chosen: None,
         pruner: "none",
         parallel: 2,
+        trials_max: 3,
+        may_stop: false,
         is_asynchronous: false,
         is_deterministic: true,
     });

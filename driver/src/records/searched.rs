@@ -18,6 +18,10 @@ pub struct SearchRecord {
     pub pruner: &'static str,
     /// Segments of trials that were under way at a time.
     pub parallel: u32,
+    /// Trials that it starts at most, the control and starting points among them.
+    pub trials_max: u64,
+    /// Whether it may end before, by the study's `stop`.
+    pub may_stop: bool,
     /// Whether results counted as they came.
     pub is_asynchronous: bool,
     /// Whether a trial gives the same numbers wherever and however often it is trained.

@@ -2,6 +2,18 @@
 
 use crate::records::run::RunRecord;
 
+/// Why a search that saw results started fewer trials than it might have.
+pub(super) fn end_sentence(run: &RunRecord) -> Option<String> {
+    let search =
+        run.search.as_ref().filter(|search| run.is_over() && (run.trials.len() as u64) < search.trials_max)?;
+    let (trials, all) = (run.trials.len(), search.trials_max);
+    Some(if search.may_stop {
+        format!("`stop` in [search] ended the search after {trials} of {all} trials")
+    } else {
+        format!("the space has no more configurations: {trials} of {all} trials were started")
+    })
+}
+
 /// Why another run of the study may decide otherwise; nothing where it decides the same.
 pub(super) fn order_sentence(run: &RunRecord) -> Option<String> {
     let search = run.search.as_ref()?;

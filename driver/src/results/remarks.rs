@@ -10,7 +10,7 @@ use broadsweep_common::metrics::MetricName;
 use super::advice::advice;
 use super::guess::guess_sentence;
 use super::measured::{is_error, metric_text, title};
-use super::order::order_sentence;
+use super::order::{end_sentence, order_sentence};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
 use crate::records::attempt::Blame;
@@ -87,6 +87,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.extend(guess_sentence(run));
     sentences.extend(advice(run));
     sentences.push(count_sentence(run));
+    sentences.extend(end_sentence(run));
     sentences.extend(order_sentence(run));
     sentences.extend(differences(run));
     sentences.extend(unfinished(run));

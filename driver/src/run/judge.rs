@@ -164,6 +164,11 @@ impl Book {
         if !(1..=replicate.curves.epochs()).contains(&epoch) {
             return Err(Contradiction { trial, epoch }.to_string());
         }
+        // Whoever goes on from a checkpoint believes that it was told before.
+        let objective = &self.ranking.objectives().first().metric;
+        if (1..=replicate.curves.epochs()).rev().all(|epoch| replicate.curves.get(epoch, objective).is_none()) {
+            return Err(format!("it had not reported {objective} by epoch {}", replicate.curves.epochs()));
+        }
         let (weights, checkpoint) = (ended.artifact(ArtifactName::Weights), ended.artifact(ArtifactName::Checkpoint));
         if ended.artifact(ArtifactName::Output).is_some() {
             return Err(foreign());

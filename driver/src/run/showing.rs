@@ -38,8 +38,8 @@ impl Run<'_> {
         if slots > parallel.max(self.slots_told) {
             self.slots_told = slots;
             self.say(format!(
-                "there are {slots} slots, and `parallel` is {parallel}: the rest are idle; parallel = {slots} in \
-                 [search] uses all of them"
+                "there are {slots} slots, and `parallel` is {parallel}: some of them will be idle; parallel = {slots} in \
+                 [search] uses all"
             ));
         }
     }

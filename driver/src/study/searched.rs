@@ -148,6 +148,8 @@ impl Study {
             why_chosen,
             pruner: pruner.word(),
             parallel: parallel.get(),
+            trials_max: self.trials_max(),
+            may_stop: self.search.stop.is_any(),
             is_asynchronous,
             is_deterministic: self.is_deterministic(),
         })

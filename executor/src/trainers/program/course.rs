@@ -220,7 +220,7 @@ impl<'a> Course<'a> {
         if epoch > self.until_epoch {
             let asked = self.until_epoch;
             return self.blame(format!(
-                "it reported epoch {epoch}, and the study asks for {asked}; set `epochs` in [trainer]"
+                "it reported epoch {epoch}, and was asked for {asked}; pass ${{epochs}} to it, or set `epochs` in [trainer]"
             ));
         }
         if epoch > next && self.stage == Stage::Resuming {

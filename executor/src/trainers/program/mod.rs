@@ -214,7 +214,9 @@ impl ProgramTrainer {
             return Ok(Tried::Ended(ended));
         }
         let epoch = course.epoch();
-        self.finished(&workplace, (epoch, segment.until_epoch < epochs), control).map(Tried::Ended)
+        // One that ended sooner than it was asked to has no more to train: it stopped early by itself.
+        let is_paused = segment.until_epoch < epochs && epoch >= segment.until_epoch;
+        self.finished(&workplace, (epoch, is_paused), control).map(Tried::Ended)
     }
 
     /// The most that a program may take.
