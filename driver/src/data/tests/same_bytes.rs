@@ -168,7 +168,7 @@ fn rows_that_are_laid_out_while_they_are_looked_at_give_the_bytes_of_two_passes(
     let (rows, more) = (40, 7);
     let sides = |rows: usize| format!("({rows}, {COLUMNS})");
     let values = |rows: usize| (0..rows * COLUMNS).map(|place| (place * 37 % 251) as u8).collect::<Vec<_>>();
-    let labels = |rows: usize| idx(8, &[rows as u32], &(0..rows).map(class).collect::<Vec<_>>());
+    let labels = |rows: usize| npy("|u1", false, &format!("({rows},)"), &(0..rows).map(class).collect::<Vec<_>>());
     let folder = Folder::with(&[
         ("x", npy("|u1", false, &sides(rows), &values(rows))),
         ("y", labels(rows)),
