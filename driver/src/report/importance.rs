@@ -12,8 +12,8 @@ use crate::records::run::{RunRecord, TrialOutcome};
 use broadsweep_search::ranking;
 
 /// Fewer trials than this tell nothing.
-const TRIALS_MIN: usize = 10;
-/// Trials that a forest learns from; of more, an even sample.
+pub(super) const TRIALS_MIN: usize = 10;
+/// Trials that an importance comes from; of more, an even sample.
 const TRIALS_MAX: usize = 2000;
 /// Levels of a factor; more values are put together, as many trials to each level.
 const LEVELS_MAX: usize = 24;
@@ -35,7 +35,7 @@ pub(super) struct Importance {
 
 /// The importance of each parameter; `None` where too few trials ended, or where the parameters explain too little.
 pub(super) fn importance(run: &RunRecord, parameters: &[Parameter<'_>]) -> Option<Importance> {
-    let ended = ended(run, parameters);
+    let ended = whole(run, parameters);
     let trials = ended.len();
     if trials < TRIALS_MIN {
         return None;
@@ -64,26 +64,36 @@ pub(super) fn importance(run: &RunRecord, parameters: &[Parameter<'_>]) -> Optio
     })
 }
 
-/// Trials that have every parameter and ended, each with its value turned so that less is better; one that diverged is
-/// worse than any other.
-fn ended(run: &RunRecord, parameters: &[Parameter<'_>]) -> Vec<(usize, f64)> {
-    let whole = (0..run.trials.len()).filter(|trial| parameters.iter().all(|one| one.places[*trial].is_some()));
-    let loss = |trial: usize| match run.trials[trial].outcome {
-        TrialOutcome::Diverged { .. } => Some(f64::INFINITY),
-        TrialOutcome::Finished { .. }
-        | TrialOutcome::GivenUp { .. }
-        | TrialOutcome::Paused { .. }
-        | TrialOutcome::NotRun => {
-            let value = run.value_of(&run.trials[trial]).filter(|value| !value.is_nan());
-            value.map(|value| ranking::as_loss(run.objective(), value))
-        }
-    };
-    let mut ended: Vec<_> = whole.filter_map(|trial| Some((trial, loss(trial)?))).collect();
-    if ended.len() > TRIALS_MAX {
-        let count = ended.len();
-        ended = (0..TRIALS_MAX).map(|place| ended[place * count / TRIALS_MAX]).collect();
+/// Of the trials that [`ended`], those that have every parameter: only they have a place in every tree.
+pub(super) fn whole(run: &RunRecord, parameters: &[Parameter<'_>]) -> Vec<(usize, f64)> {
+    sampled(ended(run).filter(|(trial, _)| parameters.iter().all(|one| one.places[*trial].is_some())).collect())
+}
+
+/// Trials that ended with a result, each with its value turned so that less is better; one that diverged is worse than any
+/// other. A paused one is none of them: its value is of fewer epochs.
+pub(super) fn ended(run: &RunRecord) -> impl Iterator<Item = (usize, f64)> {
+    run.trials.iter().enumerate().filter_map(|(place, trial)| {
+        let loss = match trial.outcome {
+            TrialOutcome::Diverged { .. } => f64::INFINITY,
+            TrialOutcome::Finished { .. }
+            | TrialOutcome::GivenUp { .. }
+            | TrialOutcome::Paused { .. }
+            | TrialOutcome::NotRun => {
+                let value = run.value_of(trial).filter(|value| !value.is_nan())?;
+                ranking::as_loss(run.objective(), value)
+            }
+        };
+        Some((place, loss))
+    })
+}
+
+/// All of them, or an even sample.
+pub(super) fn sampled(trials: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
+    let count = trials.len();
+    if count <= TRIALS_MAX {
+        return trials;
     }
-    ended
+    (0..TRIALS_MAX).map(|place| trials[place * count / TRIALS_MAX]).collect()
 }
 
 /// The place of each number among all, from 0 for the least to 1; equal ones share the middle of theirs.

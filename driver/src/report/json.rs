@@ -21,12 +21,14 @@ const TEST: [MetricName; 2] = [MetricName::TEST_LOSS, MetricName::TEST_ERROR];
 /// Without a newline at its end.
 pub(super) fn json(report: &Report<'_>) -> String {
     let run = report.run;
+    let view = View::of(run);
     let summary: Value = serde_json::from_str(&summary_json(run)).unwrap_or_default();
     let whole = Whole {
         attempts: Each(&run.attempts, |one: &AttemptRecord| attempt(run, one)),
         comparison: json!(report.comparison),
         details: run.details.iter().map(details).collect(),
-        importance: importance(run),
+        importance: importance(&view),
+        importance_among_best: importance_among_best(&view),
         summary,
         trials: Each(&run.trials, |one: &TrialRecord| trial(run, one)),
     };
@@ -40,6 +42,7 @@ struct Whole<A, T> {
     comparison: Value,
     details: Value,
     importance: Value,
+    importance_among_best: Value,
     summary: Value,
     trials: T,
 }
@@ -72,14 +75,25 @@ fn details(record: &DetailsRecord) -> Value {
 }
 
 /// The share that each parameter explains alone; `null` where that is not known.
-fn importance(run: &RunRecord) -> Value {
-    let view = View::of(run);
+fn importance(view: &View<'_>) -> Value {
     let Some(importance) = &view.importance else { return Value::Null };
     let alone =
         importance.ranked.iter().map(|(place, share)| (view.parameters[*place].name.to_owned(), json!(share)));
     json!({
         "alone": alone.collect::<Map<_, _>>(), "together": importance.together, "explained": importance.explained,
         "trials": importance.trials,
+    })
+}
+
+/// How much each parameter counts for being among the best, the most first; `null` where that is not known.
+fn importance_among_best(view: &View<'_>) -> Value {
+    let Some(among_best) = &view.among_best else { return Value::Null };
+    let parameters = among_best
+        .ranked
+        .iter()
+        .map(|one| json!({ "name": view.parameters[one.place].name, "share": one.share, "interval": one.interval }));
+    json!({
+        "parameters": parameters.collect::<Vec<_>>(), "best": among_best.best, "trials": among_best.trials,
     })
 }
 
@@ -155,7 +169,7 @@ fn attempt(run: &RunRecord, attempt: &AttemptRecord) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::fixtures::{diverged, finished, given_up, run, tested, with_own};
+    use crate::results::fixtures::{configuration, diverged, finished, given_up, run, tested, with_own};
 
     #[test]
     fn every_trial_and_every_attempt_is_told() {
@@ -174,6 +188,27 @@ mod tests {
         assert_eq!(read["attempts"].as_array().unwrap().len(), record.attempts.len());
         assert_eq!(read["attempts"][0]["executor"], json!("127.0.0.1:7070"));
         assert_eq!(read["summary"]["trials"]["planned"], json!(3));
-        assert_eq!(read["importance"], Value::Null);
+        assert_eq!((&read["importance"], &read["importance_among_best"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn what_counts_for_being_among_the_best_has_a_name_a_share_and_an_interval() {
+        let trials = (0..40).map(|trial| TrialRecord {
+            configuration: configuration(&[
+                ("idle", Plain::Flag(trial % 3 == 0)),
+                ("rate", Plain::Real(f64::from(trial))),
+            ]),
+            ..finished(trial, f64::from(trial) / 100.0)
+        });
+        let record = run(trials.collect());
+        let read: Value = serde_json::from_str(&json(&Report::of(&record))).unwrap();
+        let told = &read["importance_among_best"];
+        assert_eq!((&told["best"], &told["trials"]), (&json!(5), &json!(40)));
+        let parameters = told["parameters"].as_array().unwrap();
+        let names: Vec<_> = parameters.iter().map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["rate", "idle"]);
+        let [share, low, high] =
+            ["/share", "/interval/0", "/interval/1"].map(|key| parameters[0].pointer(key).unwrap().as_f64().unwrap());
+        assert!(0.5 < share && low <= share && share <= high && high <= 1.0, "{told}");
     }
 }

@@ -10,11 +10,13 @@
 //! | `view` | what the pictures start from |
 //! | `parameters` | the searched parameters, and how they lie along an axis |
 //! | `importance`, `forest` | how much each of them has to do with the error |
+//! | `among_best` | how much each of them has to do with being among the best |
 //! | `picture` | one picture, and what pictures share |
 //! | `text` | names and numbers on their way into a page: a name stays text |
 //!
 //! Pure: from a record of a run to text. A report is bounded, however many trials there are.
 
+mod among_best;
 mod closer;
 mod forest;
 mod importance;

@@ -6,6 +6,7 @@ use broadsweep_common::metrics::Direction;
 use broadsweep_common::model::Loss;
 use broadsweep_search::ranking;
 
+use super::among_best::{AmongBest, among_best};
 use super::importance::{Importance, importance};
 use super::parameters::{Parameter, parameters};
 use super::text::{label, long_label};
@@ -26,6 +27,8 @@ pub(super) struct View<'a> {
     pub(super) parameters: Vec<Parameter<'a>>,
     /// What they have to do with what ranks.
     pub(super) importance: Option<Importance>,
+    /// What they have to do with being among the best.
+    pub(super) among_best: Option<AmongBest>,
     /// Trials that can be compared, best first: their places among all, with the value that is.
     pub(super) ranking: Vec<(usize, f64)>,
     /// Places of the trials that diverged.
@@ -36,6 +39,7 @@ impl<'a> View<'a> {
     pub(super) fn of(run: &'a RunRecord) -> Self {
         let parameters = parameters(run);
         let importance = importance(run, &parameters);
+        let among_best = among_best(run, &parameters);
         let values = run.trials.iter().enumerate().filter_map(|(place, trial)| {
             let value = run.value_of(trial).filter(|value| value.is_finite())?;
             Some((place, value))
@@ -46,15 +50,20 @@ impl<'a> View<'a> {
         let has_diverged = |trial: &TrialRecord| matches!(trial.outcome, TrialOutcome::Diverged { .. });
         let places = run.trials.iter().enumerate();
         let diverged = places.filter(|(_, trial)| has_diverged(trial)).map(|(place, _)| place).collect();
-        Self { run, parameters, importance, ranking, diverged }
+        Self { run, parameters, importance, among_best, ranking, diverged }
     }
 
-    /// Places among the parameters, the most important first; by name where that is not known.
+    /// Places among the parameters, the most important first: for the order of all trials, or else for being among the
+    /// best, or else by name.
     pub(super) fn by_importance(&self) -> Vec<usize> {
-        match &self.importance {
-            Some(importance) => importance.ranked.iter().map(|(place, _)| *place).collect(),
-            None => (0..self.parameters.len()).collect(),
-        }
+        let mut places: Vec<_> = match (&self.importance, &self.among_best) {
+            (Some(importance), _) => importance.ranked.iter().map(|(place, _)| *place).collect(),
+            (None, Some(among_best)) => among_best.ranked.iter().map(|one| one.place).collect(),
+            (None, None) => Vec::new(),
+        };
+        let others: Vec<_> = (0..self.parameters.len()).filter(|place| !places.contains(place)).collect();
+        places.extend(others);
+        places
     }
 
     /// Places of the trials to draw, best first, and their values: all of them, or the best half of `count` and an even

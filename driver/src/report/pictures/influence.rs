@@ -1,17 +1,14 @@
-//! What the hyperparameters have to do with the error: how much each explains, and how the error lies along each.
+//! How the error lies along each hyperparameter, whatever the others are.
 
 use serde_json::{Value, json};
 
 use super::super::parameters::Parameter;
 use super::super::picture::{Picture, Section, parameter_axis, value_axis};
-use super::super::text::{html, label, listed, number, numbers, percent};
+use super::super::text::{html, label, listed, number, numbers};
 use super::super::view::{View, quartiles};
 use crate::results::show::counted;
 
-const IMPORTANCE: &str = "Importance of hyperparameters";
-const SENSITIVITY: &str = "Sensitivity to hyperparameters";
-/// Bars, the largest first.
-const BARS_MAX: usize = 12;
+const TITLE: &str = "Sensitivity to hyperparameters";
 /// Parameters whose sensitivity is drawn: the most important ones.
 const SENSITIVITIES_MAX: usize = 8;
 /// A value is left out if another one has more than so many times as many trials.
@@ -19,63 +16,11 @@ const RARE: usize = 3;
 /// Groups of trials along one parameter.
 const GROUPS_MAX: usize = 12;
 
-/// How much of the differences between trials each parameter explains.
-pub(super) fn section(view: &View<'_>) -> Section {
-    let Some(importance) = &view.importance else {
-        let why = if view.parameters.is_empty() {
-            "No hyperparameter was searched."
-        } else {
-            "There are too few results to tell what the error comes from, or they differ by chance alone."
-        };
-        return Section::without_picture(IMPORTANCE, why);
-    };
-    let shown = importance.ranked.len().min(BARS_MAX);
-    let mut bars: Vec<(String, f64, &str)> = importance.ranked[..shown]
-        .iter()
-        .map(|(place, share)| (label(view.parameters[*place].name), *share, "@series-0"))
-        .collect();
-    if importance.together > 0.005 {
-        bars.push(("together only".to_owned(), importance.together, "@muted"));
-    }
-    // The first bar is the uppermost one.
-    bars.reverse();
-    let places: Vec<_> = (0..bars.len()).collect();
-    let trace = json!({
-        "type": "bar", "orientation": "h",
-        "x": numbers(bars.iter().map(|(_, share, _)| share * 100.0)), "y": places,
-        "marker": { "color": bars.iter().map(|(_, _, colour)| *colour).collect::<Vec<_>>() },
-        "text": bars.iter().map(|(_, share, _)| percent(*share)).collect::<Vec<_>>(),
-        "textposition": "outside", "cliponaxis": false, "hoverinfo": "skip",
-    });
-    let widest = bars.iter().map(|(_, share, _)| share * 100.0).fold(1.0, f64::max);
-    let layout = json!({
-        "xaxis": { "title": { "text": "share explained (%)" }, "range": [0, number(widest * 1.18)], "zeroline": false },
-        "yaxis": {
-            "tickvals": places, "ticktext": bars.iter().map(|(name, _, _)| name.clone()).collect::<Vec<_>>(),
-            "automargin": true, "showgrid": false,
-        },
-        "bargap": 0.35, "showlegend": false,
-    });
-    let height = 110 + 36 * bars.len() as u32;
-    let picture = Picture { id: "importance".to_owned(), title: None, traces: vec![trace], layout, height };
-    let (first, share) = importance.ranked[0];
-    let sentence = format!(
-        "{} alone explains {} of how {} are ranked, and {} is left to combinations; trees that know only the \
-         hyperparameters tell {} of the order of trials that they have not seen.",
-        html(view.parameters[first].name),
-        percent(share),
-        counted(importance.trials as u64, "trial"),
-        percent(importance.together),
-        percent(importance.explained),
-    );
-    Section { title: IMPORTANCE, sentence, pictures: vec![picture] }
-}
-
 /// The error along each parameter, whatever the others are.
-pub(super) fn sensitivity(view: &View<'_>) -> Section {
+pub(super) fn section(view: &View<'_>) -> Section {
     if view.ranking.len() < 3 || view.parameters.is_empty() {
         return Section::without_picture(
-            SENSITIVITY,
+            TITLE,
             "It takes three trials with results, and a searched hyperparameter, to see a tendency.",
         );
     }
@@ -95,7 +40,7 @@ pub(super) fn sensitivity(view: &View<'_>) -> Section {
         Picture { id: format!("sensitivity-{number}"), title: None, traces, layout, height: 280 }
     });
     let pictures: Vec<_> = pictures.collect();
-    Section { title: SENSITIVITY, sentence: sentence(view, &along), pictures }
+    Section { title: TITLE, sentence: sentence(view, &along), pictures }
 }
 
 /// How the error lies along one parameter.
@@ -242,7 +187,7 @@ mod tests {
         };
         let sentence = |trials: u32| {
             let record = run((0..trials).map(trial).collect());
-            sensitivity(&View::of(&record)).sentence
+            section(&View::of(&record)).sentence
         };
         let left_out = "Values that too few trials have for that are left out: 1 of width.";
         assert!(sentence(9).ends_with(left_out), "{}", sentence(9));

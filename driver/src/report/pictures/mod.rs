@@ -9,6 +9,7 @@ mod influence;
 mod ledger;
 mod parallel;
 mod scaling;
+mod shares;
 mod timeline;
 
 use super::Report;
@@ -20,8 +21,8 @@ use super::view::View;
 pub(super) fn of_report(report: &Report<'_>, view: &View<'_>) -> Vec<Section> {
     let found = [
         errors::section(view),
+        shares::section(view),
         influence::section(view),
-        influence::sensitivity(view),
         parallel::section(view),
         curves::section(view),
     ];
