@@ -178,7 +178,7 @@ fn rows_that_are_laid_out_while_they_are_looked_at_give_the_bytes_of_two_passes(
     let arrays = PartArrays { validation: Some(pair("vx", "vy")), ..xy() };
     let given = settings_of(DataSource::Npy(arrays));
     for scaling in [ScalingKind::None, ScalingKind::Unit, ScalingKind::Centered, ScalingKind::Standard] {
-        for shape in [None, Some(vec![COLUMNS as u32, 1])] {
+        for shape in [None, Some(vec![1, COLUMNS as u32, 1])] {
             let settings = DataSettings { scaling, shape, test_rows: HeldOut::Count(9), ..given.clone() };
             let once = folder.load(&settings, LabelKind::Classes).unwrap();
             // Means are known once all rows were seen, and fill nothing here.

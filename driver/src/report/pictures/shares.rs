@@ -223,7 +223,7 @@ mod tests {
             let digest = f64::from(trial.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
             let name = if is_conditional && trial % 2 == 1 { "decay" } else { "rate" };
             let error = if name == "rate" { (digest - 0.4).abs() + 0.01 } else { 0.9 };
-            let values = [(name, Plain::Real(digest)), ("words", Plain::Flag(trial % 3 == 0))];
+            let values = [(name, Plain::Real(digest)), ("words", Plain::Flag(trial.is_multiple_of(3)))];
             TrialRecord { configuration: configuration(&values), ..finished(trial, error) }
         };
         run((0..150).map(trial).collect())

@@ -124,7 +124,7 @@ fn a_checkpoint_that_was_committed_before_its_epoch_was_told_skips_it() {
 fn what_cannot_be_is_named_and_ends_the_program() {
     let rows = [
         ("{\"epoch\": 0, \"a\": 1}\n", "epochs count from 1"),
-        ("{\"epoch\": 5, \"a\": 1}\n", "it reported epoch 5, and the study asks for 4; set `epochs`"),
+        ("{\"epoch\": 5, \"a\": 1}\n", "it reported epoch 5, and was asked for 4; pass ${epochs} to it"),
         ("{\"epoch\": 3, \"a\": 1}\n", "it reported epoch 3 after epoch 0"),
         ("{\"a\": 1}\nno json\n", "has the line \"no json\""),
     ];
