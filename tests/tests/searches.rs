@@ -111,6 +111,49 @@ fn a_search_ends_by_its_rules_at_the_same_trial_on_any_cluster() {
     }
 }
 
+/// A program that keeps its state, over nine values, with a pruner: what it does at each epoch is `body`.
+fn program(lab: &Lab, body: &str, epochs_of_loop: &str) -> PathBuf {
+    let script = format!(
+        "first=1\n[ -n \"$BROADSWEEP_RESUME\" ] && first=$(( $(cat \"$1/state\") + 1 ))\n\
+         for epoch in $(seq $first {epochs_of_loop}); do\n{body}\necho $epoch > \"$1/.state\"\n\
+         mv \"$1/.state\" \"$1/state\"\ndone\n"
+    );
+    lab.write("train.sh", &script);
+    let text = "name = 'programmed'\n[data]\nfiles = ['train.sh']\n[trainer]\nkind = 'program'\n\
+                command = ['sh', 'train.sh', '${checkpoint_dir}', '${x}']\nepochs = 6\ndeterministic = true\n\
+                [search]\nsampler = 'random'\ntrials = 6\npruner = 'asha'\nparallel = 3\n[search.space]\n\
+                x = { values = [11, 12, 13, 14, 15, 16, 17, 18, 19] }\n[scheduling]\nbackoff_ms = 5\n\
+                failures_max = 2\ncopies = false\n";
+    lab.write("programmed.toml", text)
+}
+
+#[test]
+fn a_program_that_ends_sooner_than_asked_has_ended_under_a_pruner_too() {
+    let lab = Lab::new(PROGRAM);
+    let body = "echo \"{\\\"epoch\\\": $epoch, \\\"validation_error\\\": 0.$2}\" >> \"$BROADSWEEP_METRICS\"";
+    // It never trains more than four epochs of its six, and no more than it is asked for.
+    let study = program(&lab, body, "$(( BROADSWEEP_EPOCHS < 4 ? BROADSWEEP_EPOCHS : 4 ))");
+    let outcomes = ["1", "3x1"].map(|shape| lab.tuned(&study, shape, &["--local", shape]));
+    assert_eq!(outcomes[0].digest(), outcomes[1].digest());
+    assert_eq!((outcomes[0].number("/trials/failed"), outcomes[0].number("/trials/planned")), (0, 6));
+    assert!(outcomes[0].number("/trials/finished") > 0 && outcomes[0].number("/trials/paused") > 0);
+}
+
+#[test]
+fn a_program_without_its_objective_fails_the_same_way_wherever_it_goes_on() {
+    let lab = Lab::new(PROGRAM);
+    let body = "echo \"{\\\"epoch\\\": $epoch, \\\"other\\\": 1}\" >> \"$BROADSWEEP_METRICS\"; sleep 0.05";
+    let study = program(&lab, body, "$BROADSWEEP_EPOCHS");
+    let runs = ["1", "3x1"].map(|shape| {
+        let ended = lab.tune(&study, shape, &["--local", shape]).wait();
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        lab.outcome(shape)
+    });
+    for run in &runs {
+        assert_eq!((run.number("/trials/failed"), run.digest()), (6, runs[0].digest()));
+    }
+}
+
 #[test]
 fn results_count_as_they_come_where_the_study_says_so() {
     let lab = Lab::new(PROGRAM);

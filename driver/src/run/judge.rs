@@ -156,6 +156,16 @@ impl Book {
         }
     }
 
+    /// Why a program's training has no result although it came to its end: no epoch told what trials are ranked by. An
+    /// attempt that went on from a checkpoint cannot know.
+    pub(super) fn lacks_objective(&self, task: TaskId) -> Option<String> {
+        let replicate = self.task(task)?.segment()?.replicate;
+        let curves = &self.trial(replicate.trial)?.replicate(replicate)?.curves;
+        let objective = &self.ranking.objectives().first().metric;
+        let is_told = (1..=curves.epochs()).rev().any(|epoch| curves.get(epoch, objective).is_some());
+        (!is_told).then(|| format!("it had not reported {objective} by epoch {}", curves.epochs()))
+    }
+
     /// The end of a training that came to the end of its segment.
     fn judge_trained(&self, segment: Segment, epoch: u32, ended: &Ended) -> Result<JudgedEnd, String> {
         let trial = segment.replicate.trial;
@@ -163,11 +173,6 @@ impl Book {
         let (book, replicate) = known.ok_or_else(foreign)?;
         if !(1..=replicate.curves.epochs()).contains(&epoch) {
             return Err(Contradiction { trial, epoch }.to_string());
-        }
-        // Whoever goes on from a checkpoint believes that it was told before.
-        let objective = &self.ranking.objectives().first().metric;
-        if (1..=replicate.curves.epochs()).rev().all(|epoch| replicate.curves.get(epoch, objective).is_none()) {
-            return Err(format!("it had not reported {objective} by epoch {}", replicate.curves.epochs()));
         }
         let (weights, checkpoint) = (ended.artifact(ArtifactName::Weights), ended.artifact(ArtifactName::Checkpoint));
         if ended.artifact(ArtifactName::Output).is_some() {

@@ -17,6 +17,7 @@ use super::task::TaskBook;
 use super::{Run, names};
 use crate::cluster::{Cargo, Order, Pull};
 use crate::records::attempt::AttemptEnd;
+use crate::study::Trainer;
 
 /// Bytes that weights or a checkpoint may have beyond the memory of their training: names, shapes, the course so far.
 const BLOB_BYTES_SLACK: u64 = 64 << 20;
@@ -217,6 +218,14 @@ impl Run<'_> {
             Some((reason, None)) => Err(AttemptEnd::Failed { reason }),
             None => book.judge_end(attempt.task, ended).map_err(|reason| AttemptEnd::Failed { reason }),
         };
+        let is_program = matches!(self.study.trainer, Trainer::Program(_));
+        let judged = judged.and_then(|judged| match judged {
+            JudgedEnd::Trained { .. } | JudgedEnd::Paused { .. } if is_program => {
+                let lacking = book.lacks_objective(attempt.task).map(|reason| AttemptEnd::Failed { reason });
+                lacking.map_or(Ok(judged), Err)
+            }
+            judged => Ok(judged),
+        });
         let judged = match judged {
             Ok(judged) => judged,
             Err(end) => {
