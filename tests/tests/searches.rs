@@ -108,6 +108,8 @@ fn a_search_ends_by_its_rules_at_the_same_trial_on_any_cluster() {
         let said = lab.command(["report", lab.path(&format!("{number}-1")).to_str().unwrap()]).wait().stdout;
         let ended = format!("ended the search after {planned} of {TRIALS} trials");
         assert!(said.split_whitespace().collect::<Vec<_>>().join(" ").contains(&ended), "{rule}: {said}");
+        let forecast = lab.command(["forecast", lab.path(&format!("{number}-1")).to_str().unwrap()]).wait().stdout;
+        assert!(forecast.contains("with `parallel` at 4"), "{rule}: {forecast}");
     }
 }
 

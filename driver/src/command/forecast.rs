@@ -12,6 +12,7 @@ use super::report::read_run;
 use super::say::{print, print_json};
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, DRIVER_US, Forecast, Schedule};
+use crate::records::run::RunRecord;
 use crate::results::show::counted;
 use broadsweep_scheduler::SLOTS_MAX;
 
@@ -80,7 +81,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         print_json(format!("{document:#}\n"))?;
     } else {
         let largest = args.sizes.0.iter().copied().max().unwrap_or_default();
-        let beyond = beyond_measured(basis.executors(), largest);
+        let beyond = beyond_measured(basis.executors(), largest) + &order_not_played(&record);
         print(format!("{}\n{}\n{beyond}", table(&forecasts), sentence(&basis, slots, enough)))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -141,6 +142,16 @@ fn beyond_measured(executors: u32, largest: u32) -> String {
         "the run had {}: for more, the way of the data from node to node and the driver's own work ({DRIVER_US} us an \
          attempt) are assumed, not measured\n",
         counted(executors.into(), "executor")
+    )
+}
+
+/// What a forecast leaves out of a search that saw results.
+fn order_not_played(run: &RunRecord) -> String {
+    let Some(search) = &run.search else { return String::new() };
+    format!(
+        "the search decided on trials while others were trained, with `parallel` at {}: the forecast lets all of them begin \
+         at once, so it promises too much where there are more slots than that\n",
+        search.parallel
     )
 }
 

@@ -38,10 +38,13 @@ pub(in super::super) fn section(report: &Report<'_>) -> Option<Section> {
     Some(Section { title: TITLE, sentence: sentence(&measured, &forecast), pictures })
 }
 
-/// What the run would take on other numbers of executors like its own, up to twice as many as were measured.
+/// What the run would take on other numbers of executors like its own, up to twice as many as were measured. Nothing of a
+/// search that saw results: when it would have decided on which trial there is not played.
 fn forecast(run: &RunRecord, measured: &[Point]) -> Vec<Point> {
     let largest = measured.iter().map(|(size, _)| *size).max().unwrap_or_default();
-    let Some(basis) = Basis::of(run).ok().filter(|_| run.trials.len() <= TRIALS_MAX) else { return Vec::new() };
+    let Some(basis) = Basis::of(run).ok().filter(|_| run.trials.len() <= TRIALS_MAX && run.search.is_none()) else {
+        return Vec::new();
+    };
     let slots = basis.slots().max(1);
     let last = largest.saturating_mul(2).max(SIZE_MIN);
     let own = measured.iter().map(|(size, _)| *size);
