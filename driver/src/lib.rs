@@ -8,11 +8,13 @@
 //! | [`data`] | data files, decoded into one aligned data set |
 //! | [`model`] | a model that can be used: `best/`, written and read |
 //! | `text_file` | text that people write, however it is saved |
+//! | `time_span` | spans of time, as people write them |
 //! | `path_text` | paths in files that people read |
 //! | [`plan`] | what a study will take: its trials, each with its forecast cost |
 //! | [`timing`] | a moment of a few trials on this machine, to tell how long all will take |
 //! | [`cluster`] | the executors of a run, and the links to them |
 //! | [`run`] | the one loop where clock, links and scheduler meet |
+//! | [`wishes`] | what people ask of a run while it goes on, or before it does again |
 //! | [`logs`] | what programs printed, in files beside the journal |
 //! | [`journal`] | what happened in a run, in records that survive a crash |
 //! | [`forecast`] | what a run would take elsewhere, and what the rest of one will take; pure |
@@ -40,4 +42,6 @@ pub mod results;
 pub mod run;
 pub mod study;
 mod text_file;
+mod time_span;
 pub mod timing;
+pub mod wishes;

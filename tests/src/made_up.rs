@@ -36,6 +36,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
     let mut dice = Dice(7);
     let mut free_at = vec![0.4; 2 * executors as usize];
     let mut record = RunRecord {
+        changes: Vec::new(),
         search: None,
         study: names("mnist-search"),
         seed: 1,

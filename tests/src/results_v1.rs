@@ -31,7 +31,7 @@ fn add_trial(bytes: &mut Vec<u8>, record: &TrialRecord) {
         }
         TrialOutcome::GivenUp { .. } => return bytes.push(b'g'),
         // There was none of this.
-        TrialOutcome::Paused { .. } | TrialOutcome::NotRun => return bytes.push(b'n'),
+        TrialOutcome::Paused { .. } | TrialOutcome::NotRun | TrialOutcome::LeftOut => return bytes.push(b'n'),
     }
     bytes.extend(u64::from(record.curves.epochs()).to_le_bytes());
     for epoch in 1..=record.curves.epochs() {

@@ -12,7 +12,8 @@ use super::moment::Moment;
 use super::protocol::Command;
 use super::step::Scheduler;
 
-/// A copy has to be forecast to win by this factor: forecasts err, and a copy that loses was for nothing.
+/// A copy has to be forecast to win by this factor: forecasts err, and a copy that loses was for nothing. One of a task that
+/// is awaited costs nothing, since its slot has nothing else to do: it has to win at all.
 const MARGIN: f64 = 1.25;
 
 /// Time between two looks, by how soon something may change.
@@ -33,6 +34,7 @@ struct Single {
     remaining_us: f64,
     /// What a copy would have to do.
     cost: f64,
+    is_awaited: bool,
 }
 
 /// An executor that may take a copy.
@@ -75,7 +77,7 @@ impl Scheduler {
         wanted && self.fleet.has_roomy() && (self.fleet.pace.is_known() || self.fleet.has_away())
     }
 
-    /// Makes copies, of the longest remaining attempts first, and says after what time to look again. Not before
+    /// Makes copies, of what is awaited and then of the longest remaining attempts first, and says after what time to look again. Not before
     /// something else happens, if each attempt has the only free slots beside it.
     fn look(&mut self, now: Moment, commands: &mut Vec<Command>) -> Option<Duration> {
         let fastest_us = self.fastest_host();
@@ -94,8 +96,9 @@ impl Scheduler {
             }
         });
         slow.sort_by(|one: &Single, other| {
+            let awaited = other.is_awaited.cmp(&one.is_awaited);
             let longest = other.remaining_us.total_cmp(&one.remaining_us);
-            longest.then(other.cost.total_cmp(&one.cost)).then(one.task.cmp(&other.task))
+            awaited.then(longest).then(other.cost.total_cmp(&one.cost)).then(one.task.cmp(&other.task))
         });
         let mut hosts = if slow.is_empty() { Vec::new() } else { self.hosts() };
         for single in slow {
@@ -146,7 +149,8 @@ impl Scheduler {
                 let Some(record) = self.task(attempt.task).filter(|record| record.is_single()) else { continue };
                 let remaining_us = if away { f64::INFINITY } else { slot.remaining_us(record, found.pace, now) };
                 let cost = record.cost_left();
-                visit(Single { task: attempt.task, executor, remaining_us, cost });
+                let is_awaited = self.awaited == Some(attempt.task);
+                visit(Single { task: attempt.task, executor, remaining_us, cost, is_awaited });
             }
         }
     }
@@ -163,8 +167,9 @@ impl Scheduler {
 impl Single {
     /// Whether a copy is forecast to win at this pace. Nothing is slower than an attempt out of reach.
     fn gains(&self, pace_us: Option<f64>) -> bool {
+        let margin = if self.is_awaited { 1.0 } else { MARGIN };
         match pace_us {
-            Some(pace_us) => self.cost * pace_us * MARGIN < self.remaining_us,
+            Some(pace_us) => self.cost * pace_us * margin < self.remaining_us,
             None => self.remaining_us.is_infinite(),
         }
     }

@@ -1,5 +1,6 @@
 //! What becomes of a task whose attempt makes an epoch, ends, hangs or is lost.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
@@ -197,6 +198,21 @@ impl Scheduler {
         for task in self.refused.iter().copied().filter(fits_nowhere).collect::<Vec<_>>() {
             self.give_up(task, GivenUp::FitsNowhere, commands);
         }
+    }
+
+    pub(super) fn on_tasks_dropped(&mut self, tasks: &[TaskId], commands: &mut Vec<Command>) -> Result<(), Rejected> {
+        for task in tasks {
+            let record = self.task(*task).ok_or(Rejected::UnknownTask(*task))?;
+            if record.attempts > 0 || record.is_finished() {
+                return Err(Rejected::TaskBegun(*task));
+            }
+        }
+        let dropped: BTreeSet<TaskId> = tasks.iter().copied().collect();
+        self.queue.retain(|task| !dropped.contains(&task));
+        for task in dropped {
+            self.finish_task(task, Verdict::Dropped, commands);
+        }
+        Ok(())
     }
 
     /// The task is over without a result.

@@ -61,6 +61,11 @@ pub enum Event {
     },
     /// No more tasks will come: the scheduler is done when those that it has are finished.
     AddingEnded,
+    /// Nobody wants these tasks any more, of which nothing was ever launched: they are over.
+    TasksDropped(Vec<TaskId>),
+    /// Whoever adds tasks adds no more before this one is done, or has no such task: slots that are free meanwhile are for
+    /// copies of it before all others.
+    Awaited(Option<TaskId>),
     /// An executor is connected and holds the data: attempts may go there. Legal after it was away or lost.
     ExecutorReady {
         /// Which one.
@@ -202,6 +207,8 @@ pub enum Verdict {
         /// Attempts that were made.
         attempts: u32,
     },
+    /// Nobody wants it, and it had not begun.
+    Dropped,
 }
 
 /// Why a task is not tried again.
@@ -224,9 +231,13 @@ pub enum GivenUp {
 impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FailedTooOften { failures } => write!(f, "its program failed {failures} times"),
-            Self::LostTooOften { losses } => write!(f, "it was lost {losses} times without a new checkpoint"),
+            Self::FailedTooOften { failures } => write!(f, "its program failed {}", times(*failures)),
+            Self::LostTooOften { losses } => write!(f, "it was lost {} without a new checkpoint", times(*losses)),
             Self::FitsNowhere => write!(f, "no executor that is there can do it"),
         }
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }

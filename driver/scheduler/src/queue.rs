@@ -32,7 +32,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A task that was never tried joins. It may stay until it is taken as the front: nothing else removes it.
+    /// A task that was never tried joins. It leaves as the front, or where it is not [retained](Self::retain).
     pub(super) fn push_fresh(&mut self, key: QueueKey) {
         self.added.push(key);
     }
@@ -64,6 +64,14 @@ impl Queue {
         } else {
             self.late.remove(&front);
         }
+    }
+
+    /// The others leave without being placed.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(TaskId) -> bool) {
+        let is_kept = |&(_, Reverse(task)): &QueueKey| is_kept(task);
+        self.added.retain(is_kept);
+        self.sorted.retain(is_kept);
+        self.late.retain(is_kept);
     }
 
     /// How many tasks are here.

@@ -23,6 +23,9 @@ pub enum Rejected {
     /// The task was never added.
     #[error("{0} is unknown")]
     UnknownTask(TaskId),
+    /// Something of the task was launched, or it is over.
+    #[error("{0} has begun")]
+    TaskBegun(TaskId),
     /// The executor is connected already.
     #[error("{0} is connected already")]
     ExecutorConnected(ExecutorId),

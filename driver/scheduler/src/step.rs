@@ -53,6 +53,8 @@ pub struct Scheduler {
     pub(super) copy_watch: CopyWatch,
     adding_ended: bool,
     pub(super) placing_ended: bool,
+    /// What whoever adds tasks waits for.
+    pub(super) awaited: Option<TaskId>,
 }
 
 impl Scheduler {
@@ -73,6 +75,7 @@ impl Scheduler {
             copy_watch: CopyWatch::default(),
             adding_ended: false,
             placing_ended: false,
+            awaited: None,
         }
     }
 
@@ -93,6 +96,8 @@ impl Scheduler {
                 self.on_task_added(task, priority, forecast, history, now, commands)?;
             }
             Event::AddingEnded => self.adding_ended = true,
+            Event::TasksDropped(tasks) => self.on_tasks_dropped(&tasks, commands)?,
+            Event::Awaited(task) => self.awaited = task,
             Event::ExecutorReady { executor, slots, held, restarted } => {
                 self.on_executor_ready(executor, slots, &held, restarted, now, commands)?;
             }

@@ -103,6 +103,19 @@ impl SamplerKind {
         }
     }
 
+    /// The same, picking so many configurations; a grid takes what there is.
+    #[must_use]
+    pub fn picking(self, trials: u32) -> Self {
+        match self {
+            Self::Grid => Self::Grid,
+            Self::Random { .. } => Self::Random { trials },
+            Self::Sobol { .. } => Self::Sobol { trials },
+            Self::Tpe { .. } => Self::Tpe { trials },
+            Self::Gaussian { .. } => Self::Gaussian { trials },
+            Self::CmaEs { .. } => Self::CmaEs { trials },
+        }
+    }
+
     /// A sampler of this kind over `space`.
     #[must_use]
     pub fn sampler(self, seed: u64, space: &Space) -> Box<dyn Sampler> {

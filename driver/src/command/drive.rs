@@ -36,6 +36,7 @@ use crate::results::show::duration_text;
 use crate::results::table::table;
 use crate::run::{Chronicle, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
+use crate::wishes::{self, Wished};
 use broadsweep_scheduler::SchedulingPolicy;
 use broadsweep_search::ranking::Objectives;
 
@@ -50,6 +51,8 @@ pub(super) struct Drive {
     pub(super) flags: DriveFlags,
     /// Where the study's paths start from now, if an earlier driver began the run.
     pub(super) resumes: Option<PathBuf>,
+    /// What is asked of the run beside what waits in its folder.
+    pub(super) wish: Option<Wished>,
 }
 
 /// What the command line says of how a run goes.
@@ -122,7 +125,7 @@ pub(super) struct Ended {
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
-    let Drive { job, policy, mut folder, roster, choice, flags, resumes } = drive;
+    let Drive { job, policy, mut folder, roster, choice, flags, resumes, wish } = drive;
     let Job { study, description, trials, header, data, prepared, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
@@ -169,9 +172,14 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         scheduling: policy,
         checkpoints: study.checkpoints,
     };
+    let study = chronicle.study_now(&study).into_owned();
     let begun = if study.sees_results() { study.trials_max() } else { chronicle.trials().0 as u64 };
     let (trials, loss) = (u32::try_from(begun).unwrap_or(u32::MAX), study.loss());
-    let (progress, is_over) = (flags.shown.of_run(trials, loss, objectives), chronicle.is_over());
+    let mut waiting = wishes::read(&FolderStorage::for_reading(folder.path()));
+    waiting.extend(wish);
+    let is_over = chronicle.is_over_despite(&waiting);
+    let wishes = wishes::told(folder.path().to_owned(), waiting);
+    let progress = flags.shown.of_run(trials, loss, objectives);
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let planner = Planner::new(&study, &description.trainer, &header);
     let decides = (OngoingSearch::of(&study, planner), planner);
@@ -180,10 +188,11 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         // Only the results have to be written again. Executors of this machine may wait for a driver that does so.
         roster.kill_children();
         let (_, newcomers) = mpsc::channel(1);
-        run.drive(Signals { interrupted, members: Vec::new(), newcomers }).await
+        run.drive(Signals { interrupted, members: Vec::new(), newcomers, wishes }).await
     } else {
         let executors = choice.start(folder.path(), &roster, run.known_executors())?;
-        let signals = Signals { interrupted, members: executors.members.clone(), newcomers: executors.newcomers };
+        let (members, newcomers) = (executors.members.clone(), executors.newcomers);
+        let signals = Signals { interrupted, members, newcomers, wishes };
         let ended = run.drive(signals).await;
         drop(executors.local);
         ended
@@ -336,7 +345,7 @@ pub(super) fn say_if_missing(written: Result<(), FolderError>, folder: &Path) {
 
 fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
-    let (ended, path) = (counts.planned - counts.not_run, folder.path().display());
+    let (ended, path) = (counts.ended(), folder.path().display());
     let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
     say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
 }

@@ -11,6 +11,11 @@ pub(super) fn resume(run: &Path) -> String {
     of(&["resume"], run, &[])
 }
 
+/// Says how far a run is.
+pub(super) fn status(run: &Path) -> String {
+    of(&["status"], run, &[])
+}
+
 /// Shows what a run, or a comparison, found.
 pub(super) fn report(run: &Path) -> String {
     of(&["report"], run, &[])
@@ -97,7 +102,8 @@ mod tests {
     fn every_hint_is_a_command_that_there_is() {
         for run in ["run", "-x"].map(Path::new) {
             let attempt = AttemptId { task: TaskId(7), number: 2 };
-            let of_runs = [resume(run), report(run), report_page(run), logs(run, None), logs(run, Some(attempt))];
+            let of_runs =
+                [resume(run), status(run), report(run), report_page(run), logs(run, None), logs(run, Some(attempt))];
             for hint in of_runs.into_iter().chain([resume_scale(run), resume_scale_and_take_over(run)]) {
                 let parsed = Cli::try_parse_from(hint.split(' '));
                 assert!(parsed.is_ok(), "{hint}: {:?}", parsed.err().map(|error| error.to_string()));

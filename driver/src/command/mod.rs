@@ -5,12 +5,13 @@
 //! | `tune` | `broadsweep tune`: a whole run |
 //! | `resume` | `broadsweep resume`: the rest of a run |
 //! | `drive` | what these two have in common |
+//! | `stop` | `broadsweep stop`: ends a run early |
+//! | `extend` | `broadsweep extend`: more trials for a run |
 //! | `interrupts` | Ctrl-C, once and twice |
 //! | `scale` | `broadsweep scale`: one study on clusters of several sizes |
 //! | `series` | the folder of such a comparison, and what is asked for |
 //! | `forecast` | `broadsweep forecast`: what a run would take elsewhere |
 //! | `sizes` | sizes of clusters |
-//! | `time_span` | spans of time |
 //! | `report` | `broadsweep report`: tables, or a page, of a run that was begun |
 //! | `export` | `broadsweep export`: what a run found, for other programs |
 //! | `status` | `broadsweep status`: how far a run is |
@@ -34,6 +35,7 @@ mod cluster;
 mod drive;
 mod executors;
 mod export;
+mod extend;
 mod forecast;
 mod hint;
 mod import;
@@ -51,7 +53,7 @@ mod scale;
 pub mod series;
 mod sizes;
 mod status;
-mod time_span;
+mod stop;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -105,7 +107,13 @@ enum Command {
     /// Train every configuration of a study and say which is best
     Tune(tune::TuneArgs),
     /// Go on with a run that was interrupted or whose driver was killed
+    #[command(after_help = resume::AFTER_HELP)]
     Resume(resume::ResumeArgs),
+    /// End a run early: what is under way is trained to its end, and nothing more is begun
+    Stop(stop::StopArgs),
+    /// Add trials to a run, whether it is over, was interrupted or goes on
+    #[command(after_help = extend::AFTER_HELP)]
+    Extend(extend::ExtendArgs),
     /// Run a study on clusters of several sizes, and say what the nodes bought and where the rest went
     Scale(scale::ScaleArgs),
     /// Say what a finished run would take on clusters of other sizes
@@ -183,6 +191,8 @@ pub fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Tune(args) => tune::run(args, cli.verbose > 0),
         Command::Resume(args) => resume::run(args, cli.verbose > 0),
+        Command::Stop(args) => stop::run(args),
+        Command::Extend(args) => extend::run(args, cli.verbose > 0),
         Command::Scale(args) => scale::run(args, cli.verbose > 0),
         Command::Forecast(args) => forecast::run(args),
         Command::Report(args) => report::run(args),

@@ -13,14 +13,15 @@ use super::Failure;
 use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{CONNECT_TIMEOUT_S, Choice, IdentityFlags, LocalChanges};
 use super::load::load_begun;
-use super::time_span::TimeSpan;
 use crate::cluster::local::LocalShape;
 use crate::cluster::roster::{Crew, Introduction, ROSTER, Roster};
 use crate::data::DataError;
 use crate::results::folder::RunFolder;
 use crate::run::read;
+use crate::time_span::TimeSpan;
+use crate::wishes::Wished;
 
-const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \
 from its last checkpoint. The results are those of an undisturbed run, to the last bit.
 
@@ -29,12 +30,11 @@ What --nodes, --identity, --insecure, --local, --cache-dir, --cache-bytes and --
 Exit codes: as of `broadsweep tune`";
 
 #[derive(Args)]
-#[command(after_help = AFTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct ResumeArgs {
     /// The folder of the run
     #[arg(value_name = "RUN")]
-    run: PathBuf,
+    pub(super) run: PathBuf,
 
     /// Use these executors beside the nodes that the run knows, and local ones no longer: a list or a file, as for
     /// `broadsweep tune`
@@ -134,6 +134,11 @@ fn known_introduction(roster: &Roster) -> Introduction {
 }
 
 pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    go_on(args, verbose, None)
+}
+
+/// The same, with what somebody asks of the run.
+pub(super) fn go_on(args: &ResumeArgs, verbose: bool, wish: Option<Wished>) -> Result<ExitCode, Failure> {
     let shown = args.run.display();
     let folder = RunFolder::open(&args.run).map_err(Failure::of_folder)?;
     let roster = Roster::open(folder.path())
@@ -164,5 +169,5 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
         json: args.json,
     };
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: Some(study_folder) })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: Some(study_folder), wish })
 }

@@ -13,9 +13,9 @@ use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{Choice, ExecutorFlags};
 use super::load::{StudyFlags, load};
 use super::say::say;
-use super::time_span::TimeSpan;
 use crate::cluster::roster::Roster;
 use crate::results::folder::RunFolder;
+use crate::time_span::TimeSpan;
 
 /// Where runs are kept, unless `--out` names a folder.
 pub(super) const RUNS: &str = "runs";
@@ -116,5 +116,5 @@ pub(super) fn run(args: &TuneArgs, verbose: bool) -> Result<ExitCode, Failure> {
         time_max: args.max_time.map(|span| span.0),
         json: args.json,
     };
-    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None })
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None, wish: None })
 }

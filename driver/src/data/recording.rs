@@ -95,14 +95,15 @@ impl Rows {
                 (epochs, ReplayEnd::Complete { epoch, metrics })
             }
             "diverged" => (self.whole(columns.epochs, Bounds::Within(0, EPOCHS_MAX - 1))?, ReplayEnd::Diverged),
-            "given_up" | "paused" | "not_run" => {
+            "given_up" | "paused" | "not_run" | "left_out" => {
                 let what = "this trial has no result to replay; record a run whose trials all ended".to_owned();
                 return Err(DataError::Row { place: self.table.place(outcome), what });
             }
             _ => {
-                return Err(
-                    self.not(outcome, "an outcome: `finished`, `diverged`, `given_up`, `paused` or `not_run`")
-                );
+                return Err(self.not(
+                    outcome,
+                    "an outcome: `finished`, `diverged`, `given_up`, `paused`, `not_run` or `left_out`",
+                ));
             }
         };
         // Both seconds and speed are bounded, and so is this.

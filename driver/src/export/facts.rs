@@ -22,6 +22,8 @@ pub(super) enum ExportedState {
     Running,
     /// Not begun.
     Waiting,
+    /// Not begun, and it will not be.
+    LeftOut,
 }
 
 impl ExportedState {
@@ -33,6 +35,7 @@ impl ExportedState {
             TrialOutcome::Paused { .. } => Self::Paused,
             TrialOutcome::NotRun if trial.attempts > 0 => Self::Running,
             TrialOutcome::NotRun => Self::Waiting,
+            TrialOutcome::LeftOut => Self::LeftOut,
         }
     }
 
@@ -44,13 +47,14 @@ impl ExportedState {
             Self::Paused => "paused",
             Self::Running => "running",
             Self::Waiting => "waiting",
+            Self::LeftOut => "left_out",
         }
     }
 
     fn has_ended(self) -> bool {
         match self {
             Self::Finished | Self::Diverged | Self::GivenUp | Self::Paused => true,
-            Self::Running | Self::Waiting => false,
+            Self::Running | Self::Waiting | Self::LeftOut => false,
         }
     }
 }

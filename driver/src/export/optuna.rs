@@ -148,7 +148,7 @@ fn judged(run: &RunRecord, told: &TrialFacts<'_>) -> (TrialCode, Option<f64>, Op
             (TrialCode::Pruned, last.filter(|value| !value.is_nan()), None)
         }
         ExportedState::Paused | ExportedState::Running => (TrialCode::Running, None, None),
-        ExportedState::Waiting => (TrialCode::Waiting, None, None),
+        ExportedState::Waiting | ExportedState::LeftOut => (TrialCode::Waiting, None, None),
     }
 }
 

@@ -116,7 +116,8 @@ impl Basis {
                 TrialOutcome::Finished { .. }
                 | TrialOutcome::Diverged { .. }
                 | TrialOutcome::Paused { .. }
-                | TrialOutcome::NotRun => took_us,
+                | TrialOutcome::NotRun
+                | TrialOutcome::LeftOut => took_us,
             },
         });
         let (until_launch_us, close_us) = ledger.edges_us();

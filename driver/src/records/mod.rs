@@ -7,11 +7,13 @@
 //! | [`attempt`] | one attempt: where it ran, and how it ended |
 //! | [`difference`] | where two executors told different numbers |
 //! | [`searched`] | how a search was asked that saw results |
+//! | [`change`] | what people, or the clock, changed about a run |
 //! | [`standing`] | how an executor stood |
 //!
 //! Nothing here decides anything about a run.
 
 pub mod attempt;
+pub mod change;
 pub mod curves;
 pub mod difference;
 pub mod run;

@@ -14,6 +14,7 @@ use broadsweep_search::ranking::{self, Objectives, Values};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::AttemptRecord;
+use super::change::ChangeRecord;
 use super::curves::Curves;
 use super::difference::{DifferenceRecord, Odd};
 use super::searched::SearchRecord;
@@ -79,6 +80,8 @@ pub enum TrialOutcome {
     },
     /// Not at all: the run was interrupted before, or goes on.
     NotRun,
+    /// Not at all, and nobody waits for it: the run was stopped before it began.
+    LeftOut,
 }
 
 /// What a closer look told.
@@ -164,6 +167,8 @@ pub struct RunRecord {
     pub standings: Vec<Vec<StandingSince>>,
     /// Epochs that were trained by a second attempt after a first one had reported them.
     pub epochs_repeated: u64,
+    /// What people, or the clock, changed about it, in order.
+    pub changes: Vec<ChangeRecord>,
     /// Where executors told different numbers.
     pub differences: Vec<DifferenceRecord>,
     /// Seconds from the run's start to its end, or to the last that is known of it.
@@ -204,6 +209,16 @@ pub struct Counts {
     pub paused: usize,
     /// Not ended: the run was interrupted before, or goes on.
     pub not_run: usize,
+    /// Not begun, since the run was stopped.
+    pub left_out: usize,
+}
+
+impl Counts {
+    /// Those that something came of, if only that they were given up.
+    #[must_use]
+    pub fn ended(&self) -> usize {
+        self.planned - self.not_run - self.left_out
+    }
 }
 
 impl TrialRecord {
@@ -215,7 +230,8 @@ impl TrialRecord {
             TrialOutcome::Diverged { .. }
             | TrialOutcome::GivenUp { .. }
             | TrialOutcome::Paused { .. }
-            | TrialOutcome::NotRun => None,
+            | TrialOutcome::NotRun
+            | TrialOutcome::LeftOut => None,
         }
     }
 
@@ -377,6 +393,7 @@ impl RunRecord {
                 TrialOutcome::GivenUp { .. } => counts.failed += 1,
                 TrialOutcome::Paused { .. } => counts.paused += 1,
                 TrialOutcome::NotRun => counts.not_run += 1,
+                TrialOutcome::LeftOut => counts.left_out += 1,
             }
         }
         counts

@@ -95,6 +95,6 @@ fn every_trial_is_counted_once() {
         not_run(4),
         TrialRecord { outcome: TrialOutcome::Paused { epoch: 1 }, ..not_run(5) },
     ]);
-    let counts = Counts { planned: 6, finished: 2, failed: 1, diverged: 1, paused: 1, not_run: 1 };
+    let counts = Counts { planned: 6, finished: 2, failed: 1, diverged: 1, paused: 1, not_run: 1, left_out: 0 };
     assert_eq!(record.counts(), counts);
 }

@@ -52,9 +52,12 @@ impl RunRecord {
     }
 
     /// Whether the same study makes the same decisions on any cluster; `None` of a search that sees no results, which
-    /// does so whatever happens.
+    /// does so whatever happens, unless somebody stops it or asks for more.
     #[must_use]
     pub fn is_reproducible(&self) -> Option<bool> {
+        if !self.changes.is_empty() {
+            return Some(false); // somebody, or a clock, decided something
+        }
         let search = self.search.as_ref()?;
         let is_as_decided = !self.is_suspect() && self.disturbed_by().is_empty();
         Some(!search.is_asynchronous && search.is_deterministic && is_as_decided)

@@ -78,7 +78,8 @@ pub(super) fn ended(run: &RunRecord) -> impl Iterator<Item = (usize, f64)> {
             TrialOutcome::Finished { .. }
             | TrialOutcome::GivenUp { .. }
             | TrialOutcome::Paused { .. }
-            | TrialOutcome::NotRun => {
+            | TrialOutcome::NotRun
+            | TrialOutcome::LeftOut => {
                 let value = run.value_of(trial).filter(|value| !value.is_nan())?;
                 ranking::as_loss(run.objective(), value)
             }

@@ -111,6 +111,7 @@ fn trial(run: &RunRecord, trial: &TrialRecord) -> Value {
         TrialOutcome::GivenUp { reason } => ("given_up", Some(reason)),
         TrialOutcome::Paused { .. } => ("paused", None),
         TrialOutcome::NotRun => ("not_run", None),
+        TrialOutcome::LeftOut => ("left_out", None),
     };
     let mut told = json!({
         "trial": trial.trial.0, "configuration": configuration.collect::<Map<_, _>>(), "outcome": outcome,

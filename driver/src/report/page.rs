@@ -126,7 +126,7 @@ fn cards(report: &Report<'_>) -> String {
     let tested = control.and_then(|control| Some((format!("control, {test_error}").into(), test(control)?)));
     let named = || Some((format!("control, {}", objective.as_ref()?).into(), value(control?)?));
     cards.extend(tested.or_else(named));
-    let ended = counts.planned - counts.not_run;
+    let ended = counts.ended();
     cards.push((
         "trials over".into(),
         if ended == counts.planned { ended.to_string() } else { format!("{ended} of {}", counts.planned) },

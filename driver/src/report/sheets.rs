@@ -11,7 +11,7 @@ use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
 use crate::results::measured::{further, is_error, metric_text, title};
-use crate::results::remarks::without_an_end;
+use crate::results::remarks::{LEFT_OUT, without_an_end};
 use crate::results::show::{configuration_pairs, printable};
 
 /// Trials in the table of the best, besides the control.
@@ -144,6 +144,7 @@ fn outcome_word(run: &RunRecord, trial: &TrialRecord) -> &'static str {
         TrialOutcome::GivenUp { .. } => "given up",
         TrialOutcome::Paused { .. } => "paused",
         TrialOutcome::NotRun => without_an_end(run),
+        TrialOutcome::LeftOut => LEFT_OUT,
     }
 }
 
@@ -159,7 +160,8 @@ pub(super) fn given_up(run: &RunRecord) -> Sheet {
         TrialOutcome::Finished { .. }
         | TrialOutcome::Diverged { .. }
         | TrialOutcome::Paused { .. }
-        | TrialOutcome::NotRun => None,
+        | TrialOutcome::NotRun
+        | TrialOutcome::LeftOut => None,
     };
     let all: Vec<_> = run.trials.iter().filter_map(|trial| Some((trial, reason(trial)?))).collect();
     let row = |(trial, reason): &(&TrialRecord, String)| {

@@ -47,6 +47,7 @@ fn add_trial(hasher: &mut Sha256, record: &TrialRecord) {
         TrialOutcome::Paused { epoch } => (b"p", *epoch),
         TrialOutcome::GivenUp { .. } => return hasher.update(b"g"),
         TrialOutcome::NotRun => return hasher.update(b"n"),
+        TrialOutcome::LeftOut => return hasher.update(b"l"),
     };
     hasher.update(letter);
     add_number(hasher, epoch);
@@ -122,6 +123,7 @@ mod tests {
             changed(|record| record.outcome = TrialOutcome::Paused { epoch: 2 }),
             changed(|record| record.rungs = vec![1]),
             changed(|record| record.outcome = TrialOutcome::NotRun),
+            changed(|record| record.outcome = TrialOutcome::LeftOut),
             changed(|record| record.outcome = TrialOutcome::Finished { epoch: 1 }),
             changed(|record| record.outcome = TrialOutcome::Diverged { epoch: 2 }),
             changed(|record| record.outcome = TrialOutcome::Diverged { epoch: 3 }),

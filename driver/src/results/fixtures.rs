@@ -127,6 +127,7 @@ pub(crate) fn with_attempts(run: RunRecord, attempts: Vec<AttemptRecord>) -> Run
 pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
     let count = trials.iter().map(|trial| trial.trial.0 + 1).max().unwrap_or_default();
     RunRecord {
+        changes: Vec::new(),
         study: "quick".to_owned(),
         seed: 7,
         details: Vec::new(),

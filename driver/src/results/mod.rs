@@ -6,6 +6,7 @@
 //! | [`rows`] | `trials.csv` and `epochs.csv` |
 //! | [`columns`] | `trials.parquet` |
 //! | [`summary`] | `summary.json` |
+//! | `summary_search` | what that tells of the search, and of what was changed |
 //! | [`comparison`] | one study on clusters of several sizes: `scale.json`, `scale.csv`, a table |
 //! | [`spread`] | how far apart runs are that do not give the same numbers twice |
 //! | [`folder`] | the folder of a run: made, locked, and written without half-written files |
@@ -14,7 +15,7 @@
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | `guess` | what a constant guess gets, and what a class is called |
 //! | `advice` | what to try when no trial has a usable result |
-//! | `order` | whether another cluster would decide the same |
+//! | `order` | how the search ended, and whether another cluster would decide the same |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | `fit` | its parameters, where it has little room |
 //! | [`remarks`] | what there is to say about a run, in sentences |
@@ -42,6 +43,7 @@ pub mod show;
 pub mod spread;
 pub mod status;
 pub mod summary;
+mod summary_search;
 pub mod table;
 
 #[cfg(test)]

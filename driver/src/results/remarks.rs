@@ -10,7 +10,7 @@ use broadsweep_common::metrics::MetricName;
 use super::advice::advice;
 use super::guess::guess_sentence;
 use super::measured::{is_error, metric_text, title};
-use super::order::{end_sentence, order_sentence};
+use super::order::{change_sentences, end_sentence, order_sentence};
 use super::show::{bytes_text, counted, duration_text, error_text, printable};
 use crate::ledger::{self, Ledger};
 use crate::records::attempt::Blame;
@@ -87,6 +87,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.extend(guess_sentence(run));
     sentences.extend(advice(run));
     sentences.push(count_sentence(run));
+    sentences.extend(change_sentences(run));
     sentences.extend(end_sentence(run));
     sentences.extend(order_sentence(run));
     sentences.extend(differences(run));
@@ -132,6 +133,9 @@ pub fn without_an_end(run: &RunRecord) -> &'static str {
     if run.stage == Stage::GoingOn { "not over yet" } else { "not run" }
 }
 
+/// What is said of a trial of which nothing was begun, since the run was stopped.
+pub const LEFT_OUT: &str = "left out";
+
 /// What programs used, where that is known.
 fn used_sentence(run: &RunRecord) -> Option<String> {
     let all = Used::sum(run.attempts.iter().map(|attempt| attempt.used))?;
@@ -149,7 +153,7 @@ fn stage_sentence(run: &RunRecord) -> Option<String> {
     let counts = run.counts();
     match run.stage {
         Stage::GoingOn => {
-            let (ended, trials) = (counts.planned - counts.not_run, counted(counts.planned as u64, "trial"));
+            let (ended, trials) = (counts.ended(), counted(counts.planned as u64, "trial"));
             Some(format!("the run goes on: {ended} of {trials} are over so far, and the results are theirs"))
         }
         Stage::Interrupted => {
@@ -168,6 +172,7 @@ pub(super) fn count_sentence(run: &RunRecord) -> String {
         (counts.failed, "given up"),
         (counts.paused, "not continued"),
         (counts.not_run, without_an_end(run)),
+        (counts.left_out, LEFT_OUT),
     ];
     let told = kinds.into_iter().enumerate().filter(|(place, (count, _))| *place == 0 || *count > 0);
     let told: Vec<_> = told.map(|(_, (count, kind))| format!("{count} {kind}")).collect();
@@ -223,7 +228,8 @@ fn given_up(run: &RunRecord) -> Vec<String> {
         TrialOutcome::Finished { .. }
         | TrialOutcome::Diverged { .. }
         | TrialOutcome::Paused { .. }
-        | TrialOutcome::NotRun => None,
+        | TrialOutcome::NotRun
+        | TrialOutcome::LeftOut => None,
     };
     let mut sentences: Vec<_> = run.trials.iter().filter_map(with_reason).collect();
     let more = sentences.len().saturating_sub(REASONS_MAX);
@@ -249,7 +255,7 @@ fn broadcast_sentence(run: &RunRecord) -> String {
 }
 
 /// Durations come from a clock, yet a record may be made by hand: what is no duration is shown as none.
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 

@@ -255,6 +255,7 @@ pub(crate) fn outcome_cells(trial: &TrialRecord) -> (&'static str, String) {
         TrialOutcome::GivenUp { reason } => ("given_up", reason.clone()),
         TrialOutcome::Paused { epoch } => ("paused", format!("not continued after epoch {epoch}")),
         TrialOutcome::NotRun => ("not_run", String::new()),
+        TrialOutcome::LeftOut => ("left_out", "the run was stopped before it began".to_owned()),
     }
 }
 

@@ -135,7 +135,7 @@ impl Lacking {
 fn has_result(trial: &TrialRecord) -> bool {
     match trial.outcome {
         TrialOutcome::Finished { .. } | TrialOutcome::Diverged { .. } | TrialOutcome::Paused { .. } => true,
-        TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => false,
+        TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun | TrialOutcome::LeftOut => false,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::records::run::{RunRecord, Stage};
 #[must_use]
 pub fn status(run: &RunRecord, next: &str) -> String {
     let (counts, best) = (run.counts(), run.best());
-    let ended = counts.planned - counts.not_run;
+    let ended = counts.ended();
     let configuration = best.map(|best| configuration_pairs(&best.configuration).collect::<Vec<_>>().join(" "));
     let configuration = configuration.filter(|pairs| !pairs.is_empty()).map(|pairs| format!("    {pairs}\n"));
     format!(
@@ -51,7 +51,7 @@ pub fn status_json(run: &RunRecord, next: &str) -> String {
         },
         "trials": {
             "planned": counts.planned,
-            "over": counts.planned - counts.not_run,
+            "over": counts.ended(),
             "finished": counts.finished,
             "diverged": counts.diverged,
             "failed": counts.failed,

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::digest::results_sha256;
 use super::measured::is_usual;
+use super::summary_search::{ChangeSummary, SearchSummary};
 use crate::ledger::{Account, Ledger, Line, Lines};
 use crate::records::difference::{DifferenceRecord, Odd};
 use crate::records::run::{RunRecord, Stage, TrialRecord};
-use crate::records::searched::SearchRecord;
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -40,6 +40,8 @@ struct Summary<'a> {
     wall_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     search: Option<SearchSummary<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<ChangeSummary>,
     best: Option<TrialSummary<'a>>,
     control: Option<TrialSummary<'a>>,
     error_reduction: Option<f64>,
@@ -92,6 +94,9 @@ struct TrialCounts {
     diverged: usize,
     paused: usize,
     not_run: usize,
+    /// Where somebody stopped the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -200,6 +205,7 @@ pub fn summary_json(run: &RunRecord) -> String {
             diverged: counts.diverged,
             paused: counts.paused,
             not_run: counts.not_run,
+            left_out: Some(counts.left_out).filter(|count| *count > 0),
         },
         attempts: run.attempts.len() as u64,
         attempts_by_end: by_end(run),
@@ -207,7 +213,8 @@ pub fn summary_json(run: &RunRecord) -> String {
         suspect: run.is_suspect(),
         differences: run.differences.iter().map(|difference| difference_summary(run, difference)).collect(),
         wall_s: run.wall_s,
-        search: run.search.as_ref().map(|search| search_summary(run, search)),
+        search: run.search.as_ref().map(|search| SearchSummary::of(run, search)),
+        changes: run.changes.iter().map(ChangeSummary::of).collect(),
         best: run.best().map(trial_summary),
         control: run.control_trial().map(trial_summary),
         error_reduction: run.error_reduction(),
@@ -223,32 +230,6 @@ pub fn summary_json(run: &RunRecord) -> String {
         results_sha256: results_sha256(&run.trials),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
-}
-
-/// A search that saw results, and whether another cluster would decide the same.
-#[derive(Serialize)]
-struct SearchSummary<'a> {
-    sampler: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why_chosen: Option<&'a str>,
-    pruner: &'static str,
-    parallel: u32,
-    asynchronous: bool,
-    reproducible: bool,
-    /// Trials that were given up for what their executors did.
-    disturbed_by: Vec<u32>,
-}
-
-fn search_summary<'a>(run: &RunRecord, search: &'a SearchRecord) -> SearchSummary<'a> {
-    SearchSummary {
-        sampler: search.sampler,
-        why_chosen: search.why_chosen.as_deref(),
-        pruner: search.pruner,
-        parallel: search.parallel,
-        asynchronous: search.is_asynchronous,
-        reproducible: run.is_reproducible().unwrap_or(true),
-        disturbed_by: run.disturbed_by().into_iter().map(|trial| trial.0).collect(),
-    }
 }
 
 /// Where two executors told different numbers, and which of them is wrong, if that is known.

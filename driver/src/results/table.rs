@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::fit::{Room, name_in, value_in};
 use super::measured::{further, is_usual, metric_text, title};
-use super::remarks::{best_sentence, remarks, without_an_end};
+use super::remarks::{LEFT_OUT, best_sentence, remarks, without_an_end};
 use super::show::configuration_pairs;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
@@ -110,6 +110,7 @@ fn outcome_word(run: &RunRecord, trial: &TrialRecord) -> &'static str {
         TrialOutcome::GivenUp { .. } => "given up",
         TrialOutcome::Paused { .. } => "paused",
         TrialOutcome::NotRun => without_an_end(run),
+        TrialOutcome::LeftOut => LEFT_OUT,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use broadsweep_common::attempt::{Artifact, ArtifactName, AttemptEvent, Durations, Ended, Report};
 use broadsweep_common::blob::Blob;
-use broadsweep_common::ids::{Digest, TaskId};
+use broadsweep_common::ids::{AttemptId, Digest};
 use broadsweep_common::log::LogPiece;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_proto::dial::Connecting;

@@ -1,5 +1,6 @@
 //! What is known of a run: what the records of its journal add up to. It only records; search and scheduler decide.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ use super::record::{Begun, Difference, Finish, Row, SafeCheckpoint};
 use super::task::TaskBook;
 use super::trial::TrialBook;
 use crate::records::attempt::AttemptRecord;
+use crate::records::change::{ChangeRecord, picks_after};
 use crate::records::curves::Columns;
 use crate::records::run::{BroadcastRecord, DetailsRecord};
 use crate::records::standing::{Standing, StandingSince};
+use crate::study::Study;
 
 /// Lists of metrics that a run may have that are reported together: a program has a few.
 const NAME_LISTS_MAX: usize = 4096;
@@ -63,6 +66,10 @@ pub(super) struct Book {
     pub(super) repeated: u64,
     /// Attempts that ended with their executor, and those whose program failed.
     pub(super) misfortunes: (u32, u32),
+    /// What people, or the clock, changed, in order.
+    pub(super) changes: Vec<ChangeRecord>,
+    /// The wishes that were granted, by number.
+    pub(super) granted: Vec<u64>,
     /// The latest moment that a record tells of.
     pub(super) latest: Moment,
 }
@@ -103,6 +110,8 @@ impl Book {
             differences: BTreeMap::new(),
             repeated: 0,
             misfortunes: (0, 0),
+            changes: Vec::new(),
+            granted: Vec::new(),
             latest: Moment::default(),
         }
     }
@@ -199,7 +208,7 @@ impl Book {
 
     /// The trials that are over, with the value by which each is ranked.
     pub(super) fn ended(&self) -> impl Iterator<Item = (TrialId, &TrialBook, Option<Values>)> {
-        let is_over = |trial: &TrialId| self.finish_of(*trial).is_some_and(|(finish, _)| !finish.pauses());
+        let is_over = |trial: &TrialId| self.finish_of(*trial).is_some_and(|(finish, _)| finish.is_end());
         self.trials()
             .filter(move |(trial, _)| is_over(trial))
             .map(|(number, trial)| (number, trial, self.value_of(number)))
@@ -310,15 +319,28 @@ impl Book {
         })
     }
 
-    /// Whether what is looked at in the end is planned.
-    pub(super) fn has_looks(&self) -> bool {
-        self.tasks.iter().any(|task| matches!(task.kind(), TaskKind::Measure { .. } | TaskKind::Examine { .. }))
+    /// Whether there is such a task.
+    pub(super) fn has_task(&self, kind: TaskKind) -> bool {
+        self.tasks.iter().any(|task| task.kind() == kind)
     }
 
-    /// The closer looks that are over, each with the trial and the part that it was at.
+    /// What `trials` of the study's sampler is, if somebody asked for more than the study says.
+    pub(super) fn picks(&self) -> Option<u32> {
+        picks_after(&self.changes)
+    }
+
+    /// The study as it is searched now.
+    pub(super) fn study_now<'s>(&self, study: &'s Study) -> Cow<'s, Study> {
+        self.picks().map_or(Cow::Borrowed(study), |picks| Cow::Owned(study.extended(picks)))
+    }
+
+    /// The closer looks at the best that are over, each with the part that it was at.
     pub(super) fn details(&self) -> impl Iterator<Item = DetailsRecord> {
-        self.tasks.iter().filter_map(|task| match (task.kind(), &task.finish) {
-            (TaskKind::Examine { replicate, part, .. }, Some((Finish::Examined(details), _))) => {
+        let best = self.ranking.best().map(|(best, _)| best);
+        self.tasks.iter().filter_map(move |task| match (task.kind(), &task.finish) {
+            (TaskKind::Examine { replicate, part, .. }, Some((Finish::Examined(details), _)))
+                if best.is_none_or(|best| best == replicate.trial) =>
+            {
                 Some(DetailsRecord { trial: replicate.trial, part, details: details.clone() })
             }
             _ => None,
@@ -345,6 +367,11 @@ impl Book {
 }
 
 impl Finish {
+    /// Whether the trial is over, and something came of it.
+    pub(super) fn is_end(&self) -> bool {
+        !self.pauses() && *self != Self::LeftOut
+    }
+
     /// Whether the state after this epoch is what the task ended with.
     pub(super) fn keeps(&self, epoch: u32) -> bool {
         matches!(self, Self::Paused { checkpoint, .. } if checkpoint.epoch == epoch)
@@ -360,7 +387,8 @@ impl Finish {
             | Self::Measured(_)
             | Self::Examined(_)
             | Self::Applied { .. }
-            | Self::GivenUp { .. } => false,
+            | Self::GivenUp { .. }
+            | Self::LeftOut => false,
         }
     }
 }

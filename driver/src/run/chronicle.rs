@@ -1,5 +1,6 @@
 //! Journal and book together: what is noted is journaled and known; after a restart, what was journaled is known again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
@@ -17,6 +18,8 @@ use super::{names, retell};
 use crate::cluster::load;
 use crate::journal::{Journal, JournalError, Recovered, Storage, StorageError, Torn};
 use crate::plan::TrialPlan;
+use crate::study::Study;
+use crate::wishes::{Wish, Wished};
 
 /// What a driver starts from.
 #[derive(Clone, Debug)]
@@ -262,10 +265,18 @@ impl Chronicle {
         (self.book.trials.len(), self.book.ended().count())
     }
 
-    /// Whether nothing is left to do.
+    /// Whether nothing is left to do, whatever these wishes ask for.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.book.is_over()
+    pub fn is_over_despite(&self, waiting: &[Wished]) -> bool {
+        let asks_more = |wished: &Wished| matches!(wished.wish, Wish::Extend(_));
+        let is_new = |wished: &Wished| !self.book.granted.contains(&wished.number);
+        self.book.is_over() && !waiting.iter().any(|wished| asks_more(wished) && is_new(wished))
+    }
+
+    /// The study as it is searched now: somebody may have asked for more trials.
+    #[must_use]
+    pub fn study_now<'s>(&self, study: &'s Study) -> Cow<'s, Study> {
+        self.book.study_now(study)
     }
 
     /// Keeps weights that are in the run folder at hand; returns whose are worth nothing any more.

@@ -131,6 +131,9 @@ impl Run<'_> {
     }
 
     fn finish(&mut self, task: TaskId, verdict: Verdict) {
+        if verdict == Verdict::Dropped {
+            self.note(&Record::Finished { task, finish: Finish::LeftOut, at: self.now() });
+        }
         if let Verdict::GivenUp { reason, .. } = verdict {
             let reason = self.why_given_up(task, reason);
             let what = self.given_up(task);
@@ -142,7 +145,7 @@ impl Run<'_> {
         let book = self.chronicle.book();
         let Some(segment) = book.task(task).and_then(TaskBook::segment) else { return };
         let trial = segment.replicate.trial;
-        let is_over = book.finish_of(trial).is_some_and(|(finish, _)| !finish.pauses());
+        let is_over = book.finish_of(trial).is_some_and(|(finish, _)| finish.is_end());
         if is_over {
             self.effects.push(Effect::TrialEnded(trial));
         }

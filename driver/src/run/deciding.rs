@@ -61,6 +61,11 @@ fn training(needs: &TrialNeeds, segment: Segment, input: Option<Input>) -> NewTa
 }
 
 impl NewTask {
+    /// The same, placed by what it costs.
+    pub(super) fn by_cost(self) -> Self {
+        Self { priority: Priority::longest_first(Cost(self.cost)), ..self }
+    }
+
     /// The same, placed in the order in which it was decided.
     fn decided_at(self, v: VirtualTime) -> Self {
         Self { priority: Priority::in_order(v.0), ..self }
@@ -97,16 +102,25 @@ impl Run<'_> {
         self.schedule_from(TaskId(0), held_until);
         self.take_up_differences(held_until);
         let book = self.chronicle.book();
-        if book.adding_ended {
+        let adding_ended = book.adding_ended;
+        self.is_taken_up = true;
+        if adding_ended {
             self.feed(Event::AddingEnded);
-            return;
+        } else {
+            self.take_up_search();
         }
+    }
+
+    /// Tells the search, which knows nothing yet, all that was decided and what came of it, and asks it to go on.
+    pub(super) fn take_up_search(&mut self) {
+        let book = self.chronicle.book();
         if book.search_has_ended() {
             self.search = None; // it knows nothing of what it decided, and is not asked any more
             return;
         }
         let Some(OngoingSearch { timeline, .. }) = &mut self.search else {
-            // All was decided before anything was trained.
+            // All was decided before anything was trained, unless somebody asked for more.
+            self.draw_more();
             self.note_decision(VirtualTime::default(), Decided::Ended);
             return;
         };
@@ -178,7 +192,7 @@ impl Run<'_> {
                 tracing::error!(?strayed, "a decision comes at another moment than it was made at");
             }
             if decisions.is_empty() {
-                return;
+                return self.tell_awaited();
             }
             for decision in decisions {
                 self.carry_out(decision);
@@ -186,10 +200,23 @@ impl Run<'_> {
         }
     }
 
+    /// Tells the scheduler which task the search waits for: slots that are free meanwhile may copy it.
+    fn tell_awaited(&mut self) {
+        let blocker = self.search.as_ref().and_then(|search| search.timeline.blocker());
+        let book = self.chronicle.book();
+        let awaited = blocker.and_then(|segment| {
+            let task = book.trial(segment.replicate.trial)?.newest_of(segment.replicate)?;
+            (book.task(task)?.segment() == Some(segment)).then_some(task)
+        });
+        if std::mem::replace(&mut self.awaited, awaited) != awaited {
+            self.feed(Event::Awaited(awaited));
+        }
+    }
+
     fn carry_out(&mut self, NewDecision { v, decision, .. }: NewDecision) {
         match decision {
             Decision::Start { configuration, origin, until_epoch } => {
-                self.start_trial(v, (configuration, origin), until_epoch);
+                self.start_trial(v, (configuration, origin), until_epoch, |task| task.decided_at(v));
             }
             Decision::Continue { trial, until_epoch } => self.continue_trial(v, trial, until_epoch),
             Decision::Wait => {}
@@ -197,7 +224,7 @@ impl Run<'_> {
         }
     }
 
-    fn note_decision(&mut self, v: VirtualTime, decided: Decided) {
+    pub(super) fn note_decision(&mut self, v: VirtualTime, decided: Decided) {
         let first = self.chronicle.book().decisions.len() as u32;
         self.note(&Record::Decided { first, v, decisions: vec![decided] });
         self.progress.planned(self.chronicle.book().trials.len() as u32);
@@ -216,18 +243,19 @@ impl Run<'_> {
         self.schedule_from(first, held_until);
     }
 
-    fn start_trial(
+    pub(super) fn start_trial(
         &mut self,
         v: VirtualTime,
         (configuration, origin): (Configuration, Origin),
         until_epoch: Option<u32>,
+        placed: impl FnOnce(NewTask) -> NewTask,
     ) {
         let trial = TrialId(self.chronicle.book().trials.len() as u32);
         let planned = self.planner.plan(trial, configuration.clone(), origin);
         let needs = planned.as_ref().map_or(TrialNeeds { epochs: 1, ..TrialNeeds::default() }, TrialNeeds::of);
         self.note_decision(v, Decided::Start { configuration, origin, until_epoch, needs });
         let task = TaskId(self.chronicle.book().tasks.len() as u32);
-        let first = first_training(trial, &needs, until_epoch).decided_at(v);
+        let first = placed(first_training(trial, &needs, until_epoch));
         if let Err(unfit) = planned {
             // It fits neither the data nor itself: known before anything of it is trained.
             let reason = unfit.to_string();
@@ -259,7 +287,7 @@ impl Run<'_> {
         }
         // Nobody continues what has paused.
         let paused: Vec<_> = book.checkpoints().map(|(task, safe)| names::checkpoint(task, safe.epoch)).collect();
-        let looks = if book.has_looks() { Vec::new() } else { looks(self.study, book) };
+        let looks = looks(self.study, book);
         self.effects.extend(paused.into_iter().map(Effect::Drop));
         self.add_tasks(looks);
         self.note(&Record::AddingEnded);
@@ -299,7 +327,8 @@ fn missing_tasks(book: &Book) -> Vec<NewTask> {
 fn looks(study: &Study, book: &Book) -> Vec<NewTask> {
     let measured = if study.tests_the_best() { measurements(book) } else { Vec::new() };
     let examined = book.best_candidate().into_iter().flat_map(|best| examinations(study, book, best));
-    measured.into_iter().chain(examined).collect()
+    // Where somebody asked for more trials, some were looked at before.
+    measured.into_iter().chain(examined).filter(|look| !book.has_task(look.kind)).collect()
 }
 
 /// The closer looks at what the best answers.

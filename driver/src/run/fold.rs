@@ -13,6 +13,7 @@ use super::record::{Begun, Decided, Finish, NewTask, Record, Row, Spent};
 use super::task::TaskBook;
 use super::trial::{ReplicateBook, TrialBook};
 use crate::records::attempt::{AttemptEnd, AttemptRecord, Blame};
+use crate::records::change::ChangeRecord;
 use crate::records::standing::{Standing, StandingSince};
 
 /// Epochs that a trial gets room for at its first: one that asks for a million may stop early.
@@ -83,6 +84,11 @@ impl Book {
                 }
             }
             Record::Differs { replicate, difference } => self.differ(*replicate, difference)?,
+            Record::Changed(change) => self.change(*change),
+            Record::Granted(number) => self.granted.push(*number),
+            Record::Changes { changes, granted } => {
+                (self.changes, self.granted) = (changes.clone(), granted.clone());
+            }
             Record::Totals { repeated, latest } => {
                 (self.repeated, self.latest) = (*repeated, self.latest.max(*latest));
             }
@@ -130,6 +136,18 @@ impl Book {
         Ok(())
     }
 
+    /// A search that is to pick more has not ended, and where more is begun, more tasks come.
+    fn change(&mut self, change: ChangeRecord) {
+        if let ChangeRecord::Extended { picks, .. } = change {
+            self.adding_ended = false;
+            if picks.is_some() && self.search_has_ended() {
+                self.decisions.pop();
+                self.moments.pop_if(|(first, _)| *first as usize >= self.decisions.len());
+            }
+        }
+        self.changes.push(change);
+    }
+
     fn add_tasks(&mut self, first: TaskId, tasks: &[NewTask]) -> Result<(), Unfit> {
         let next = TaskId(self.tasks.len() as u32);
         if first != next {
@@ -141,7 +159,10 @@ impl Book {
             if let Some(trial) = book.trial() {
                 let known = self.trials.get_mut(trial.0 as usize).ok_or_else(|| no_trial(trial))?;
                 if let Some(segment) = book.segment() {
-                    known.add_segment(segment.replicate, number);
+                    let before = known.newest_of(segment.replicate);
+                    // One that was left out, and is begun after all, has its place.
+                    let is_again = before.is_some_and(|task| self.tasks[task.0 as usize].segment() == Some(segment));
+                    known.add_segment(segment.replicate, number, is_again);
                 }
             }
             self.tasks.push(book);

@@ -10,6 +10,7 @@
 //! | `chronicle` | journal and book together: what is noted is journaled and known |
 //! | `names` | the files beside the journal |
 //! | `deciding`, `telling` | asks the search, and adds the tasks that follow; what it is told |
+//! | `changing` | what somebody asks of the run, and what its time does |
 //! | `judge` | which reports can be believed |
 //! | `differing` | what follows where two executors tell different numbers |
 //! | `executors` | where each executor stands |
@@ -23,6 +24,7 @@
 //! | `arrivals` | what each fetched blob does |
 //! | `commands` | what each command of the scheduler does |
 //! | `showing`, `left` | what people see of how far the run is, and of the time that is left |
+//! | `ending` | what goes on, and what stops, where a driver ends early |
 //! | `error` | why a run cannot go on |
 //! | `outcome` | what is left at the end |
 //! | `read` | [`read`]: the same, from the folder of a run that others drive or drove |
@@ -38,12 +40,14 @@ mod attempts;
 #[cfg(test)]
 mod bench;
 mod book;
+mod changing;
 mod checkpoints;
 mod chronicle;
 mod commands;
 mod deciding;
 mod differing;
 mod effects;
+mod ending;
 mod error;
 mod executors;
 mod fold;
@@ -65,20 +69,22 @@ mod telling;
 mod tests;
 mod trial;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::ids::{AttemptId, ExecutorId, TrialId};
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cluster::{Cluster, Member, Newcomer, Order, Payload};
 use crate::plan::Planner;
+use crate::records::change::is_extended;
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::records::standing::Standing;
 use crate::results::progress::Progress;
 use crate::study::{CheckpointSettings, Study};
+use crate::wishes::Wished;
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
 
 use attempts::Attempts;
@@ -135,6 +141,8 @@ pub struct Signals {
     pub members: Vec<Member>,
     /// Executors that join later, and what there is to say of their list.
     pub newcomers: mpsc::Receiver<Newcomer>,
+    /// What people ask of the run.
+    pub wishes: mpsc::Receiver<Wished>,
 }
 
 /// A run in progress.
@@ -159,10 +167,18 @@ pub struct Run<'a> {
     effects: Effects,
     /// Whether the search was told of something since it was asked.
     is_told: bool,
+    /// The task that the search waits for.
+    awaited: Option<TaskId>,
     /// Whether a decision came at another moment than an earlier driver made it at.
     has_strayed: bool,
     /// Slots of which people were told that some are idle for the order's sake.
     slots_told: u32,
+    /// Whether what earlier drivers left is known to scheduler and search.
+    is_taken_up: bool,
+    /// Whether the search is to end as soon as that is.
+    is_stop_due: bool,
+    /// The time of the run after which its search ends, unless it did before.
+    time_max: Option<Duration>,
     /// Whether the run is to end early.
     stopping: bool,
     broken: Option<RunError>,
@@ -179,6 +195,7 @@ enum Woken {
     /// Somebody wants the run to end early.
     Interrupted,
     Newcomer(Newcomer),
+    Wished(Wished),
     Tick,
     Deadline,
     /// Something has happened on links.
@@ -200,6 +217,7 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let before = chronicle.book().latest();
         let broadcast_before = chronicle.book().broadcast;
+        let time_max = study.search.max_time.filter(|_| !is_extended(&chronicle.book().changes));
         Self {
             study,
             payload,
@@ -217,8 +235,12 @@ impl<'a> Run<'a> {
             name_lists: BTreeMap::new(),
             effects: Effects::default(),
             is_told: false,
+            awaited: None,
             has_strayed: false,
             slots_told: 0,
+            is_taken_up: false,
+            is_stop_due: false,
+            time_max,
             stopping: false,
             broken: None,
             broadcast_s: 0.0,
@@ -256,7 +278,11 @@ impl<'a> Run<'a> {
         let mut woken_at = Instant::now();
         signals.members.drain(..).for_each(|member| self.join(member));
         self.payload.kernel.knows_all();
+        while let Ok(wished) = signals.wishes.try_recv() {
+            self.heed(wished);
+        }
         self.take_up();
+        self.end_search_if_due();
         self.decide_if_due();
         self.commit()?;
         let mut ticks = interval(TICK);
@@ -269,6 +295,7 @@ impl<'a> Run<'a> {
                 biased;
                 Some(()) = signals.interrupted.recv() => Woken::Interrupted,
                 Some(newcomer) = signals.newcomers.recv() => Woken::Newcomer(newcomer),
+                Some(wished) = signals.wishes.recv() => Woken::Wished(wished),
                 _ = ticks.tick() => Woken::Tick,
                 () = sleep_until(deadline) => Woken::Deadline,
                 () = self.cluster.next(&mut events, EVENTS_MAX) => Woken::Links,
@@ -279,7 +306,9 @@ impl<'a> Run<'a> {
                 Woken::Interrupted => self.stop(),
                 Woken::Newcomer(Newcomer::Executor(member)) => self.join(member),
                 Woken::Newcomer(Newcomer::Remark(line)) => self.say(line),
+                Woken::Wished(wished) => self.heed(wished),
                 Woken::Tick => {
+                    self.end_search_if_due();
                     self.fetch_due_checkpoints();
                     self.show();
                 }
@@ -321,47 +350,6 @@ impl<'a> Run<'a> {
             return !self.executors.ready().any(runs);
         }
         self.scheduler.is_done()
-    }
-
-    /// Executors on which something of the run may go on, although this driver ends.
-    fn spared(&self) -> BTreeSet<ExecutorId> {
-        let executors = (0..self.cluster.names().len() as u32).map(ExecutorId);
-        let is_spared = |executor: &ExecutorId| {
-            !self.executors.is_known(*executor) || self.scheduler.running_on(*executor).next().is_some()
-        };
-        if self.scheduler.is_done() { BTreeSet::new() } else { executors.filter(is_spared).collect() }
-    }
-
-    /// The run is to end early: what runs stops after its epoch, with a checkpoint.
-    fn stop(&mut self) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        self.feed(Event::PlacingEnded);
-        let ready: Vec<_> = self.executors.ready().collect();
-        let running: usize = ready.into_iter().map(|executor| self.stop_on(executor)).sum();
-        if running > 0 {
-            self.say(format!(
-                "stopping: {} under way, so that nothing is lost; press Ctrl-C again to end at once",
-                if running == 1 { "one attempt ends the epoch" } else { "attempts end the epochs" }
-            ));
-        }
-    }
-
-    /// What is live on an executor stops after its epoch; returns how many attempts that are.
-    fn stop_on(&mut self, executor: ExecutorId) -> usize {
-        let attempts: Vec<_> = self.live_on(executor).collect();
-        let count = attempts.len();
-        for attempt in attempts {
-            self.tell(executor, Order::Cancel { attempt, at_epoch_end: true });
-        }
-        count
-    }
-
-    /// The live attempts on an executor: not those that were told to stop, which may never do so.
-    fn live_on(&self, executor: ExecutorId) -> impl Iterator<Item = AttemptId> {
-        let running = self.scheduler.running_on(executor);
-        running.filter(move |attempt| self.scheduler.executor_of(*attempt) == Some(executor))
     }
 
     fn join(&mut self, member: Member) {

@@ -52,7 +52,7 @@ impl Book {
             study: study.name.clone(),
             seed: study.seed,
             objectives: self.ranking.objectives().clone(),
-            search: study.search_record(),
+            search: self.study_now(study).search_record(),
             learning_rates: self.learning_rates(study),
             class_names: Vec::new(),
             loss: study.loss(),
@@ -66,6 +66,7 @@ impl Book {
             executor_names: self.executors.clone(),
             standings: self.standings.clone(),
             epochs_repeated: self.repeated,
+            changes: self.changes.clone(),
             differences: self.differences.values().map(|difference| difference.told).collect(),
             trials: self.trial_records(),
             details: self.details().collect(),
@@ -106,6 +107,10 @@ impl Book {
             Some((Finish::Trained { epoch, .. }, _)) => TrialOutcome::Finished { epoch: *epoch },
             Some((Finish::Paused { checkpoint, .. }, _)) => TrialOutcome::Paused { epoch: checkpoint.epoch },
             Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
+            Some((Finish::LeftOut, _)) => match self.paused_before(book) {
+                Some(epoch) => TrialOutcome::Paused { epoch },
+                None => TrialOutcome::LeftOut,
+            },
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
             Some((Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. }, _))
             | None => TrialOutcome::NotRun,
@@ -134,6 +139,12 @@ impl Book {
             started_s: first.map_or(0.0, |attempt| attempt.started_s),
             ended_s: finish.map_or(0.0, |(_, at)| at.seconds()),
         }
+    }
+
+    /// The epoch after which a trial paused before its newest segment.
+    fn paused_before(&self, book: &TrialBook) -> Option<u32> {
+        let newest = *book.first()?.segments.last()?;
+        Some(self.task(newest)?.segment()?.from_epoch).filter(|epoch| *epoch > 0)
     }
 
     /// Where a trial paused and was continued.

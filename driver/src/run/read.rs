@@ -37,6 +37,8 @@ pub struct Reading {
     pub space: Space,
     /// Where each trial's configuration is from.
     pub origins: Vec<Origin>,
+    /// Why the run cannot get more trials, if it cannot.
+    pub unextendable: Option<&'static str>,
 }
 
 /// Why a folder does not tell of a run.
@@ -95,10 +97,10 @@ pub fn read(folder: &Path) -> Result<Reading, ReadError> {
 /// What is not there while the driver is at work may come.
 fn told_by_a_living_driver(read: Result<Reading, ReadError>, folder: &Path) -> Result<Reading, ReadError> {
     match read {
-        Ok(Reading { record, torn: _, files, run, space, origins }) => {
-            let stage = if record.is_over() { Stage::Over } else { Stage::GoingOn };
-            // What may be a commit that was cut short is one that is being written.
-            Ok(Reading { record: RunRecord { stage, ..record }, torn: None, files, run, space, origins })
+        Ok(mut reading) => {
+            reading.record.stage = if reading.record.is_over() { Stage::Over } else { Stage::GoingOn };
+            reading.torn = None; // what may be a commit that was cut short is one that is being written
+            Ok(reading)
         }
         Err(ReadError::NotBegun(folder)) => Err(ReadError::JustBegun(folder)),
         // A comparison's folder is held too, and has no journal either.
@@ -134,6 +136,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
             torn,
             files: names::needed(&book),
             run: begun.run.clone(),
+            unextendable: study.unextendable(),
             space: study.search.space,
             origins: book.trials().map(|(_, trial)| trial.origin).collect(),
         }),

@@ -13,6 +13,7 @@ use broadsweep_search::{Origin, VirtualTime};
 use serde::{Deserialize, Serialize};
 
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::change::ChangeRecord;
 use crate::records::difference::DifferenceRecord;
 use crate::records::run::BroadcastRecord;
 use crate::records::standing::{Standing, StandingSince};
@@ -175,6 +176,17 @@ pub(super) enum Record {
         executor: ExecutorId,
         /// Those that follow the ones known so far.
         standings: Vec<StandingSince>,
+    },
+    /// People, or the clock, changed what is begun.
+    Changed(ChangeRecord),
+    /// A wish was granted, by its number: it is not granted again.
+    Granted(u64),
+    /// All changes, and the numbers of all wishes that were granted: what a compaction leaves.
+    Changes {
+        /// In order.
+        changes: Vec<ChangeRecord>,
+        /// In order.
+        granted: Vec<u64>,
     },
 }
 
@@ -365,4 +377,6 @@ pub(super) enum Finish {
         /// Why, for people.
         reason: String,
     },
+    /// The run was stopped before anything of it began.
+    LeftOut,
 }

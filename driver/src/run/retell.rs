@@ -89,6 +89,8 @@ impl Book {
             .iter()
             .map(|((replicate, _), known)| Record::Differs { replicate: *replicate, difference: known.clone() });
         let adding_ended = self.adding_ended.then_some(Record::AddingEnded);
+        let changes = (!self.changes.is_empty() || !self.granted.is_empty())
+            .then(|| Record::Changes { changes: self.changes.clone(), granted: self.granted.clone() });
         let decided = decided(0, self.decided());
         // What was reported stands before the ends, by which trials are ranked.
         names
@@ -102,6 +104,7 @@ impl Book {
             .chain(tasks)
             .chain(differences)
             .chain(adding_ended)
+            .chain(changes)
             .chain([
                 Record::Broadcast(self.broadcast),
                 Record::Totals { repeated: self.repeated, latest: self.latest },

@@ -37,6 +37,8 @@ pub(super) fn tell_end(book: &Book, task: &TaskBook, timeline: &mut Timeline<'_>
         let trial = book.trial(segment.replicate.trial)?;
         trial.replicate(segment.replicate)?.curves.at(epoch)
     };
+    let newest = book.trial(segment.replicate.trial).and_then(|trial| trial.newest_of(segment.replicate));
+    let is_newest = newest.and_then(|task| book.task(task)).is_some_and(|newest| std::ptr::eq(newest, task));
     let end = match finish {
         Finish::Trained { epoch, .. } => {
             let last = epochs(book, segment);
@@ -50,7 +52,11 @@ pub(super) fn tell_end(book: &Book, task: &TaskBook, timeline: &mut Timeline<'_>
         }
         Finish::Diverged { epoch } => SegmentEnd::Diverged { epoch: *epoch },
         Finish::GivenUp { .. } => SegmentEnd::GivenUp,
-        Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. } => return,
+        // Unless it is begun after all.
+        Finish::LeftOut if is_newest => SegmentEnd::GivenUp,
+        Finish::LeftOut | Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. } => {
+            return;
+        }
     };
     timeline.ended(segment, end);
 }

@@ -1,7 +1,9 @@
 //! What a run waits for, whom it spares, what people see of it, and how it comes to its end.
 
+use std::collections::BTreeSet;
+
 use broadsweep_common::attempt::ArtifactName;
-use broadsweep_common::ids::TaskId;
+use broadsweep_common::ids::AttemptId;
 
 use super::*;
 use crate::cluster::{Cargo, LinkEvent};
@@ -111,11 +113,12 @@ async fn the_next_driver_goes_on_in_time_where_the_last_one_closed() {
 async fn driven(is_interrupted: bool) -> (Duration, Option<RunError>) {
     let bench = Bench::new(1, &["a"]);
     let ((interrupt, interrupted), (_newcomer, newcomers)) = (mpsc::channel(1), mpsc::channel(1));
+    let (_wisher, wishes) = mpsc::channel(1);
     if is_interrupted {
         interrupt.send(()).await.unwrap();
     }
     let began = Instant::now();
-    let (_, error) = bench.run.drive(Signals { interrupted, members: Vec::new(), newcomers }).await;
+    let (_, error) = bench.run.drive(Signals { interrupted, members: Vec::new(), newcomers, wishes }).await;
     (began.elapsed(), error)
 }
 

@@ -55,9 +55,15 @@ impl TrialBook {
         self.replicates.iter_mut().find(|known| known.is(wanted))
     }
 
-    /// One more segment of a replicate is to be trained.
-    pub(super) fn add_segment(&mut self, of: Replicate, task: TaskId) {
+    /// The task that trains the newest segment of a replicate.
+    pub(super) fn newest_of(&self, of: Replicate) -> Option<TaskId> {
+        self.replicate(of)?.segments.last().copied()
+    }
+
+    /// One more segment of a replicate is to be trained, or the newest one by another task than before.
+    pub(super) fn add_segment(&mut self, of: Replicate, task: TaskId, is_again: bool) {
         if let Some(known) = self.replicate_mut(of) {
+            known.segments.pop_if(|_| is_again);
             known.segments.push(task);
             return;
         }

@@ -47,6 +47,7 @@ mod training;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::Part;
@@ -320,6 +321,8 @@ pub struct SearchSettings {
     pub pruner: PrunerKind,
     /// What ends the search before its sampler does.
     pub stop: StopRules,
+    /// The time of the run after which nothing more is begun: no part of the search, whose decisions know no clock.
+    pub max_time: Option<Duration>,
     /// When a search that sees results is asked.
     pub order: Order,
     /// The part of the data by whose rows trials are compared.

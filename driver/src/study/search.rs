@@ -111,8 +111,8 @@ pub(super) fn read(
             .with_note("write sampler = \"grid\", \"random\" or \"sobol\""));
     }
     let pruner = pruner::read(&table, trainer, (sampler, &space, order.is_asynchronous))?;
-    let stop = stop::read(&table, trainer)?;
-    Ok(SearchSettings { why_chosen, stop, ..settings((sampler, pruner, order), compared, space) })
+    let (stop, max_time) = stop::read(&table, trainer)?;
+    Ok(SearchSettings { why_chosen, stop, max_time, ..settings((sampler, pruner, order), compared, space) })
 }
 
 /// The sampler of a study that leaves it open, and why it suits.
@@ -149,8 +149,20 @@ fn settings(
     space: Space,
 ) -> SearchSettings {
     let Compared { select, objectives, watched, measures } = compared;
-    let (why_chosen, stop) = (None, StopRules::default());
-    SearchSettings { sampler, why_chosen, pruner, stop, order, select, objectives, watched, measures, space }
+    let (why_chosen, stop, max_time) = (None, StopRules::default(), None);
+    SearchSettings {
+        sampler,
+        why_chosen,
+        pruner,
+        stop,
+        max_time,
+        order,
+        select,
+        objectives,
+        watched,
+        measures,
+        space,
+    }
 }
 
 impl Default for Order {

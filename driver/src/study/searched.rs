@@ -9,11 +9,12 @@ use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::Digest;
 use broadsweep_search::virtual_time::LAG_DRAWS;
 use broadsweep_search::{
-    Decision, Knowledge, Origin, PlannedCosts, Pruned, PrunerKind, Sampled, SamplerKind, Search, VirtualTime,
+    Decision, Knowledge, Origin, PlannedCosts, Pruned, PrunerKind, Sampled, SamplerKind, Search, StopRules,
+    VirtualTime,
 };
 
 use super::pruner::common_epochs;
-use super::{Diagnostic, Order, SearchSettings, Study};
+use super::{Diagnostic, Order, ReplaySettings, SearchSettings, Study, Trainer};
 use crate::records::searched::SearchRecord;
 
 /// The epochs that all trials of a study with a pruner have, and one cost of each.
@@ -26,6 +27,13 @@ impl PlannedCosts for CommonEpochs {
 
     fn cost(&self, _: &Configuration, epochs: Range<u32>) -> NonZeroU64 {
         NonZeroU64::new(u64::from(epochs.end.saturating_sub(epochs.start))).unwrap_or(NonZeroU64::MIN)
+    }
+}
+
+fn next_drawn(search: &mut Sampled) -> Option<(Configuration, Origin)> {
+    match search.next(VirtualTime::default(), &[], &()) {
+        Decision::Start { configuration, origin, .. } => Some((configuration, origin)),
+        Decision::Continue { .. } | Decision::Wait | Decision::Ended => None,
     }
 }
 
@@ -85,6 +93,32 @@ impl Study {
         Digest::of(told.as_bytes())
     }
 
+    /// Why no more trials can be asked for than there are, if so.
+    #[must_use]
+    pub fn unextendable(&self) -> Option<&'static str> {
+        match (&self.trainer, self.search.sampler) {
+            (Trainer::Replay(ReplaySettings::Recorded { .. }), _) => {
+                Some("it replays recorded trials, and there are no others")
+            }
+            (_, SamplerKind::Grid) => Some("a grid tries each of its combinations, and there are no others"),
+            _ => None,
+        }
+    }
+
+    /// The same study once somebody asked for more trials than it has: its sampler picks so many, and nothing ends its search
+    /// before.
+    #[must_use]
+    pub fn extended(&self, picks: u32) -> Self {
+        let mut study = self.clone();
+        study.search.sampler = study.search.sampler.picking(picks);
+        if study.search.stop.is_any() {
+            // Nobody can spend so much; and what sees results goes on doing so.
+            study.search.stop = StopRules { epochs: Some(NonZeroU64::MAX), ..StopRules::default() };
+        }
+        study.search.max_time = None;
+        study
+    }
+
     /// How many trials the search starts at most.
     #[must_use]
     pub fn trials_max(&self) -> u64 {
@@ -98,13 +132,11 @@ impl Study {
     /// # Errors
     /// [`Diagnostic`] if a random search did not find so many different configurations.
     pub fn drawn(&self) -> Result<Vec<(Configuration, Origin)>, Diagnostic> {
-        let (mut drawn, mut search) = (Vec::new(), self.sampled());
         if self.sees_results() {
-            return Ok(drawn);
+            return Ok(Vec::new());
         }
-        while let Decision::Start { configuration, origin, .. } = search.next(VirtualTime::default(), &[], &()) {
-            drawn.push((configuration, origin));
-        }
+        let mut search = self.sampled();
+        let drawn: Vec<_> = std::iter::from_fn(|| next_drawn(&mut search)).collect();
         let picked = drawn.iter().filter(|(_, origin)| !origin.is_given()).count();
         // One that a given one takes the place of was drawn, too.
         let picked = picked + search.given_picked();
@@ -113,6 +145,12 @@ impl Study {
             return Err(self.at("search.trials", message));
         }
         Ok(drawn)
+    }
+
+    /// What a search that sees no results starts, in order, as far as there are configurations.
+    pub fn draw(&self) -> impl Iterator<Item = (Configuration, Origin)> {
+        let mut search = self.sampled();
+        std::iter::from_fn(move || next_drawn(&mut search))
     }
 
     /// The control, and random configurations of the space: what trials of a search that sees results may be.

@@ -1,6 +1,7 @@
 //! `[search] stop`: when the search ends before its sampler does.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use broadsweep_common::configuration::Value;
 use broadsweep_search::StopRules;
@@ -8,14 +9,16 @@ use broadsweep_search::StopRules;
 use super::diagnostic::Diagnostic;
 use super::reader::{Node, Table};
 use super::{ReplaySettings, Trainer};
+use crate::time_span::TimeSpan;
 
-const KEYS: &[&str] = &["target", "no_progress", "epochs", "flops"];
+const KEYS: &[&str] = &["target", "no_progress", "epochs", "flops", "max_time"];
 /// Trials and epochs that a rule can be of.
 const COUNT_MAX: i64 = 1_000_000_000_000;
 
-/// Reads `stop`; no rule where it is not written.
-pub(super) fn read(table: &Table<'_>, trainer: &Trainer) -> Result<StopRules, Diagnostic> {
-    let Some(node) = table.get("stop") else { return Ok(StopRules::default()) };
+/// Reads `stop`: the rules of the search, and the time after which nothing more is begun. Nothing of it where it is not
+/// written.
+pub(super) fn read(table: &Table<'_>, trainer: &Trainer) -> Result<(StopRules, Option<Duration>), Diagnostic> {
+    let Some(node) = table.get("stop") else { return Ok((StopRules::default(), None)) };
     if matches!(trainer, Trainer::Replay(ReplaySettings::Recorded { .. })) {
         return Err(node
             .error("recorded trials are replayed in their order, to the last one")
@@ -33,10 +36,17 @@ pub(super) fn read(table: &Table<'_>, trainer: &Trainer) -> Result<StopRules, Di
         epochs: epochs.and_then(|epochs| NonZeroU64::new(epochs as u64)),
         cost,
     };
-    if !read.is_any() {
+    let max_time = rules.get("max_time").map(|node| read_time(&node)).transpose()?;
+    if !read.is_any() && max_time.is_none() {
         return Err(node.error("`stop` has no rule").with_note("write, for example, stop = { no_progress = 20 }"));
     }
-    Ok(read)
+    Ok((read, max_time))
+}
+
+fn read_time(node: &Node<'_>) -> Result<Duration, Diagnostic> {
+    let Ok(Value::Choice(text)) = node.scalar() else { return Err(node.refused("a span of time, as \"2h\"")) };
+    let span: TimeSpan = text.parse().map_err(|bad: String| node.error(bad))?;
+    Ok(span.0)
 }
 
 fn number(node: &Node<'_>, expected: &str) -> Result<f64, Diagnostic> {

@@ -8,6 +8,7 @@
 //! | `sessions` | executors that leave and come back, drain, or hold what an earlier driver launched |
 //! | `patience` | hung attempts, and copies of slow ones |
 //! | `doubts` | tasks whose numbers are in doubt, and those that are to find out who is right |
+//! | `wishes` | tasks that nobody wants any more, and those that somebody waits for |
 //! | `sickness` | executors on which everything fails |
 //! | `oracle` | a second, simple model of tasks and executors: what must follow from each event |
 //! | `judge` | what the scheduler decides, judged by that model |
@@ -30,4 +31,5 @@ mod segments;
 mod sessions;
 mod sickness;
 mod transcript;
+mod wishes;
 mod world;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId};
 
 use super::seen::{Exclusion, Node, Seen, Taken, Where};
-use crate::{CancelReason, Command, Event, Moment, Outcome, SLOTS_MAX, SchedulingConfig};
+use crate::{CancelReason, Command, Event, Moment, Outcome, SLOTS_MAX, SchedulingConfig, Verdict};
 
 /// The model.
 #[derive(Clone, Debug)]
@@ -52,7 +52,13 @@ impl Oracle {
                     && task.0 as usize == self.tasks.len()
                     && forecast.until_epoch > forecast.from_epoch
             }
-            Event::AddingEnded | Event::PlacingEnded | Event::StoodStill | Event::Deadline => true,
+            Event::AddingEnded | Event::Awaited(_) | Event::PlacingEnded | Event::StoodStill | Event::Deadline => {
+                true
+            }
+            Event::TasksDropped(tasks) => tasks.iter().all(|task| {
+                let seen = self.tasks.get(task.0 as usize);
+                seen.is_some_and(|seen| seen.attempts == 0 && seen.verdict.is_none())
+            }),
             Event::ExecutorReady { executor, slots, .. } => !here(executor) && (1..=SLOTS_MAX).contains(slots),
             Event::ExecutorAway(executor) => here(executor),
             Event::ExecutorDraining(executor) | Event::ExecutorLost(executor) => known(executor).is_some(),
@@ -117,7 +123,13 @@ impl Oracle {
             Event::AttemptEnded { executor, attempt, outcome } => {
                 self.on_attempt_ended(*executor, *attempt, *outcome, now);
             }
-            Event::Deadline => {}
+            Event::TasksDropped(tasks) => {
+                for task in tasks.iter().copied().collect::<BTreeSet<_>>() {
+                    self.tasks[task.0 as usize].verdict = Some(Verdict::Dropped);
+                    self.expected.push(Command::Finish(task, Verdict::Dropped));
+                }
+            }
+            Event::Awaited(_) | Event::Deadline => {}
         }
         self.latest = now;
         self.expire_due(now);

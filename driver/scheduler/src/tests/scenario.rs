@@ -248,6 +248,8 @@ fn forged_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ExecutorDraining(stranger)),
         1 => Just(Event::StoodStill),
         1 => Just(Event::Deadline),
+        1 => proptest::option::of((0_u32..12).prop_map(TaskId)).prop_map(Event::Awaited),
+        1 => vec((0_u32..12).prop_map(TaskId), 0..3).prop_map(Event::TasksDropped),
     ]
 }
 

@@ -107,6 +107,9 @@ fn parse(event: &str) -> Event {
         ["ending", executor, attempt] => {
             Event::AttemptEnding { executor: executor_id(executor), attempt: attempt_id(attempt) }
         }
+        ["drop", ref tasks @ ..] => Event::TasksDropped(tasks.iter().map(|task| task_id(task)).collect()),
+        ["awaited"] => Event::Awaited(None),
+        ["awaited", task] => Event::Awaited(Some(task_id(task))),
         ["stood-still"] => Event::StoodStill,
         ["completed", executor, attempt] => ended(executor, attempt, Outcome::Completed),
         ["failed", executor, attempt] => ended(executor, attempt, Outcome::Failed),
@@ -187,6 +190,7 @@ fn shown(command: &Command) -> String {
         }
         Command::Reinstate(executor) => format!("reinstate e{}", executor.0),
         Command::Finish(task, Verdict::Completed { attempts }) => format!("finish {task} completed {attempts}"),
+        Command::Finish(task, Verdict::Dropped) => format!("drop {task}"),
         Command::Finish(task, Verdict::GivenUp { reason, attempts }) => {
             let why = match reason {
                 GivenUp::FailedTooOften { failures } => format!("failed {failures}"),

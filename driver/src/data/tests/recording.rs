@@ -87,7 +87,7 @@ fn a_row_that_cannot_be_replayed_is_named() {
             "finished",
             "fine",
             "outcome",
-            "\"fine\" is not an outcome: `finished`, `diverged`, `given_up`, `paused` or `not_run`",
+            "\"fine\" is not an outcome: `finished`, `diverged`, `given_up`, `paused`, `not_run` or `left_out`",
         ),
         (
             "finished",

@@ -1,4 +1,4 @@
-//! Spans of time, as the command line has them: `90s`, `30min`, `1h30m`.
+//! Spans of time, as the command line and study files have them: `90s`, `30min`, `1h30m`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const DAYS_MAX: u64 = 1000;
 
 /// A span of time that is not nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TimeSpan(pub(super) Duration);
+pub(crate) struct TimeSpan(pub(crate) Duration);
 
 impl FromStr for TimeSpan {
     type Err = String;
