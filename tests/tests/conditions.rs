@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use broadsweep_tests::lab::Lab;
+use broadsweep_tests::outcome::Outcome;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
@@ -67,4 +68,38 @@ fn what_is_absent_is_an_empty_cell_and_a_run_goes_on_with_it_to_the_same_numbers
     let resumed = lab.resume("killed", &[]).wait();
     assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
     assert_eq!(lab.outcome("killed").digest(), outcome.digest());
+}
+
+#[test]
+fn the_best_of_an_earlier_run_are_starting_points_as_far_as_they_fit_and_stand_in_the_new_runs_study() {
+    let lab = Lab::new(PROGRAM);
+    let study = study(&lab);
+    let earlier = lab.tuned(&study, "earlier", &["--local", "1"]);
+    let text = std::fs::read_to_string(&study).unwrap();
+    let (before, after) = text.split_once("initial = ").unwrap();
+    let (_, after) = after.split_once('\n').unwrap();
+    let written = |from: &str| {
+        let text = format!("{before}initial_from = {from}\ntrials = 3\n{after}").replace("'grid'", "'random'");
+        lab.write("again.toml", text)
+    };
+    let again = lab.tuned(&written("{ run = 'earlier', best = 4 }"), "again", &["--local", "1"]);
+    let kept = String::from_utf8(again.file("study.toml")).unwrap();
+    assert!(kept.contains("initial = [{") && !kept.contains("initial_from"), "{kept}");
+    let rows = |outcome: &Outcome| {
+        let names = ["second", "units_1", "units_2", "optimizer", "momentum", "validation_error"];
+        cells(&String::from_utf8(outcome.file("trials.csv")).unwrap(), &names)
+    };
+    let mut ranked = rows(&earlier).split_off(1);
+    ranked.sort_by(|one, other| one[5].parse::<f64>().unwrap().total_cmp(&other[5].parse().unwrap()));
+    let points: Vec<_> = rows(&again)[1..5].iter().map(|row| row[..5].to_vec()).collect();
+    let expected: Vec<_> = ranked[..4].iter().map(|row| row[..5].to_vec()).collect();
+    assert_eq!(points, expected, "behind the control, the best first");
+    assert_eq!(again.number("/trials/planned"), 8, "the control, four of the earlier run, three that are drawn");
+    // Gone on with, it asks nobody.
+    std::fs::remove_dir_all(lab.path("earlier")).unwrap();
+    assert_eq!(lab.resume("again", &[]).wait().code, Some(0));
+    let refused = lab.tune(&written("'earlier'"), "none", &["--local", "1"]).wait();
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("is no folder of a run"), "{}", refused.stderr);
+    assert!(!lab.path("none").exists());
 }

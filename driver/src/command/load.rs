@@ -20,8 +20,9 @@ use crate::data::{self, DataError, Loaded, recording};
 use crate::model::ModelSource;
 use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
-use crate::study::changes::{self, Change};
-use crate::study::{self, ReplaySettings, Study, Trainer};
+use crate::run::read;
+use crate::study::changes::{self, Change, starting_from};
+use crate::study::{self, InitialFrom, ReplaySettings, Study, Trainer};
 use crate::text_file;
 
 /// Bytes that a study file may have.
@@ -89,14 +90,56 @@ impl StudyFlags {
 /// Reads the study at `path`, with what the flags change of it, and the files that it names, and plans the trials that
 /// its search starts with.
 pub(super) fn load(path: &Path, flags: &StudyFlags, destination: &Destination) -> Result<Job, Failure> {
-    let (mut text, mut name) = (read(path).map_err(Failure::wrong_use)?, path.display().to_string());
+    let (mut text, mut name) = (read_text(path).map_err(Failure::wrong_use)?, path.display().to_string());
     let changes = flags.changes();
     if !changes.is_empty() {
         text = changes::change(&text, &changes).map_err(Failure::wrong_use)?;
         name += " (with what the flags change)";
     }
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    if let Some(with_points) = with_starting_points(&text, &name, folder)? {
+        text = with_points;
+        name += " (with the starting points of the earlier run)";
+    }
     plan(take_up(&text, &name, folder, destination)?, folder)
+}
+
+/// The text of a study whose `initial_from` is replaced by the best configurations of that run, as far as they fit; `None` of
+/// a study without.
+fn with_starting_points(text: &str, name: &str, folder: &Path) -> Result<Option<String>, Failure> {
+    let study = study::parse(text, name).map_err(Failure::wrong_use)?;
+    let Some(InitialFrom { run, best }) = &study.initial_from else { return Ok(None) };
+    let at = |message: String| Failure::wrong_use(study.at("search.initial_from", message));
+    let record = read(&folder.join(run)).map_err(|error| at(error.to_string()))?.record;
+    let (mut points, mut misfit) = (Vec::new(), None);
+    for trial in record.ranking() {
+        if points.len() == *best {
+            break;
+        }
+        let configuration = &trial.configuration;
+        let is_known = study.control.as_ref() == Some(configuration) || study.initial.contains(configuration);
+        // The reader says what does not fit, of this one alone.
+        match study::parse(&starting_from(text, std::slice::from_ref(configuration)), name) {
+            _ if is_known || points.contains(configuration) => {}
+            Ok(_) => points.push(configuration.clone()),
+            Err(error) => drop(misfit.get_or_insert((trial.trial, error))),
+        }
+    }
+    match misfit {
+        Some((trial, error)) if points.is_empty() => {
+            return Err(at(format!("no configuration of {run} fits this study; of {trial}: {}", error.message())));
+        }
+        Some((trial, error)) => say(format_args!(
+            "note: some configurations of {run} do not fit this study, and are left out; {trial}: {}",
+            error.message()
+        )),
+        None if points.is_empty() => {
+            return Err(at(format!("{run} has no result that this study does not try anyway")));
+        }
+        None => {}
+    }
+    say(format_args!("note: {} of {run}, the best first", counted(points.len() as u64, "starting point")));
+    Ok(Some(starting_from(text, &points)))
 }
 
 /// Reads the study at `path` as it is; relative paths in it start from `folder`.
@@ -122,7 +165,7 @@ fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
 
 /// As [`load_from`], for a run that has begun: what its search has decided is written down, and it is not asked here.
 pub(super) fn load_begun(path: &Path, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
-    take_up(&read(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder, destination)
+    take_up(&read_text(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder, destination)
 }
 
 /// What the text of a study says, which errors call `name`, and the files that it names.
@@ -202,7 +245,7 @@ fn check_recording(job: &Job, trials: usize, folder: &Path) -> Result<(), Failur
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+fn read_text(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
     let about = fs::metadata(path).map_err(|error| anyhow::anyhow!("cannot read the study {shown}: {error}"))?;
     if about.is_dir() {

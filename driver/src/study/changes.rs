@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use broadsweep_common::configuration::{self, Configuration};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -137,6 +138,52 @@ pub fn change(text: &str, changes: &[Change]) -> Result<String, ChangeError> {
         return Err(ChangeError::Grid(trials));
     }
     Ok(text)
+}
+
+/// The text of a study whose `initial_from` is replaced by these configurations, behind the starting points that it has. Its
+/// lines stay where they are, if the study is written as studies are.
+#[must_use]
+pub fn starting_from(text: &str, points: &[Configuration]) -> String {
+    let Ok(mut wanted) = text.parse::<Table>() else { return text.to_owned() };
+    let Some(Value::Table(search)) = wanted.get_mut("search") else { return text.to_owned() };
+    search.remove("initial_from");
+    let more = points
+        .iter()
+        .map(|point| Value::Table(point.iter().map(|(name, value)| (name.to_owned(), plain(value))).collect()));
+    let known = search.get("initial").and_then(Value::as_array).cloned().unwrap_or_default();
+    let all = Value::Array(known.into_iter().chain(more).collect());
+    search.insert("initial".to_owned(), all.clone());
+    let means_it = |text: &String| text.parse::<Table>().is_ok_and(|table| table == wanted);
+    initial_candidates(text, &all).into_iter().flatten().find(means_it).unwrap_or_else(|| wanted.to_string())
+}
+
+/// Texts of which one has these starting points in place of `initial_from`.
+fn initial_candidates(text: &str, all: &Value) -> Option<Vec<String>> {
+    let document = DeTable::parse(text).ok()?;
+    let search = document.get_ref().get("search")?.get_ref().as_table()?;
+    let (key, from) = search.get_key_value("initial_from")?;
+    let entry = key.span().start..from.span().end;
+    let Some(initial) = search.get("initial") else {
+        return Some(vec![replaced(text, entry, &format!("initial = {all}"))]);
+    };
+    let [first, second] = if entry.start < initial.span().start { [true, false] } else { [false, true] };
+    let with_all = |text: &str| replaced(text, initial.span(), &all.to_string());
+    // The later place first, so that the earlier one stays where it is.
+    let before = |gone: Range<usize>| if second { with_all(&replaced(text, gone, "")) } else { String::new() };
+    let after = |gone: Range<usize>| if first { replaced(&with_all(text), gone, "") } else { String::new() };
+    let with_comma = entry.start..text[entry.end..].find(',').map_or(entry.end, |comma| entry.end + comma + 1);
+    let comma_before = text[..entry.start].rfind(',').unwrap_or(entry.start)..entry.end;
+    let gone = [entry, with_comma, comma_before];
+    Some(gone.into_iter().flat_map(|gone| [before(gone.clone()), after(gone)]).collect())
+}
+
+fn plain(value: &configuration::Value) -> Value {
+    match value {
+        configuration::Value::Integer(integer) => Value::Integer(*integer),
+        configuration::Value::Real(real) => Value::Float(*real),
+        configuration::Value::Choice(word) => Value::String(word.clone()),
+        configuration::Value::Flag(flag) => Value::Boolean(*flag),
+    }
 }
 
 fn is_grid(text: &str) -> bool {

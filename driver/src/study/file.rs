@@ -96,6 +96,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         .map(|control| given::read_control(&control, &search.space, &uses, source))
         .transpose()?;
     let initial = given::read_initial(document, control.as_ref(), &search.space, &uses, source)?;
+    let initial_from = given::read_initial_from(document)?;
     let scheduling =
         document.get("scheduling").map_or(Ok(SchedulingConfig::default()), |node| scheduling::read(&node))?;
     let checkpoints = document
@@ -112,6 +113,7 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         search,
         control,
         initial,
+        initial_from,
         scheduling,
         checkpoints,
         class_names,

@@ -12,6 +12,34 @@ use super::space::{Parameter, check_text_bytes, did_you_mean};
 /// Starting points that a study may have.
 const INITIAL_MAX: usize = 1000;
 
+/// Starting points that are taken from an earlier run, unless the study says how many.
+const BEST_DEFAULT: i64 = 5;
+
+/// An earlier run whose best configurations are starting points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialFrom {
+    /// Its folder, as written in the study; it starts at the study file's folder.
+    pub run: String,
+    /// How many of its best configurations are taken.
+    pub best: usize,
+}
+
+/// Reads `[search] initial_from`: the folder of a run, or a table with it.
+pub(super) fn read_initial_from(document: &Table<'_>) -> Result<Option<InitialFrom>, Diagnostic> {
+    let search = document.get("search").map(|node| node.table("[search]", "[search] ")).transpose()?;
+    let Some(node) = search.and_then(|search| search.get("initial_from")) else { return Ok(None) };
+    if !node.is_table() {
+        let expected = "the folder of a run, as \"runs/mine\", or a table, as { run = \"runs/mine\", best = 10 }";
+        let run = node.text().map_err(|_| node.refused(expected))?.to_owned();
+        return Ok(Some(InitialFrom { run, best: BEST_DEFAULT as usize }));
+    }
+    let table = node.table("[search] initial_from", "[search] initial_from: ")?;
+    table.allow(&["run", "best"], |_| None)?;
+    let run = table.require("run", "the folder of a run")?.text()?.to_owned();
+    let best = table.get("best").map_or(Ok(BEST_DEFAULT), |best| best.whole(1, INITIAL_MAX as i64))?;
+    Ok(Some(InitialFrom { run, best: best as usize }))
+}
+
 /// Reads `[control]`: a value for every parameter of `space` that is there.
 pub(super) fn read_control(
     node: &Node<'_>,

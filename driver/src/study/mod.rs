@@ -73,6 +73,7 @@ pub use self::data_settings::{
 };
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
+pub use self::given::InitialFrom;
 
 /// Classes that an error lists.
 const CLASSES_LISTED_MAX: usize = 20;
@@ -96,6 +97,9 @@ pub struct Study {
     pub control: Option<Configuration>,
     /// Configurations that are tried before those that the sampler picks.
     pub initial: Vec<Configuration>,
+    /// An earlier run whose best configurations are tried as well, until they stand among the others: see
+    /// [`changes::starting_from`].
+    pub initial_from: Option<InitialFrom>,
     /// How often and where trials are tried.
     pub scheduling: SchedulingConfig,
     /// How much keeping the state of running trials may take.

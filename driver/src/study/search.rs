@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "space",
     "constraints",
     "initial",
+    "initial_from",
 ];
 
 /// `parallel` where the study does not say it: slots of a cluster of this project's article, and some more.
@@ -75,7 +76,7 @@ pub(super) fn read(
     let compared = objectives::read(&table, comparable)?;
     let Some(space_node) = table.get("space") else {
         space::refuse_uses(uses, source)?;
-        let needing = KEYS[..6].iter().chain(&["constraints", "initial"]);
+        let needing = KEYS[..6].iter().chain(&["constraints", "initial", "initial_from"]);
         let idle = needing.copied().find_map(|key| table.get(key));
         return match idle {
             None => Ok(settings((SamplerKind::Grid, PrunerKind::None, Order::default()), compared, Space::new())),

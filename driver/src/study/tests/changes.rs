@@ -1,6 +1,8 @@
 //! Tests of changes from the command line: what they mean, and what stays of the text.
 
-use crate::study::changes::{Change, ChangeError, change};
+use broadsweep_common::configuration::{Configuration, Value as ConfigurationValue};
+
+use crate::study::changes::{Change, ChangeError, change, starting_from};
 
 const STUDY: &str = "# mine
 name = 'mine' # names the folder
@@ -115,4 +117,30 @@ fn a_grid_is_not_bounded_but_can_be_drawn_from() {
     assert!(error.to_string().contains("add --set search.sampler=random to draw 5 of them"), "{error}");
     let drawn = change(&grid, &["search.sampler=random".parse().unwrap(), Change::trials(5)]).unwrap();
     assert!(drawn.contains("trials = 5\nsampler = \"random\""), "{drawn}");
+}
+
+#[test]
+fn starting_points_of_an_earlier_run_take_the_place_of_its_name_and_all_else_stays_as_it_was() {
+    let points = [0.1, 0.5].map(|error| Configuration::from_iter([("error", ConfigurationValue::Real(error))]));
+    let rows = [
+        ("initial_from = 'runs/a' # best", "initial = [{ error = 0.1 }, { error = 0.5 }] # best"),
+        ("initial_from = { run = 'a', best = 2 }", "initial = [{ error = 0.1 }, { error = 0.5 }]"),
+        (
+            "initial = [{ error = 0.2 }]\ninitial_from = 'a'",
+            "initial = [{ error = 0.2 }, { error = 0.1 }, { error = 0.5 }]\n",
+        ),
+        (
+            "initial_from = 'a'\ninitial = [{ error = 0.2 }] # mine",
+            "\ninitial = [{ error = 0.2 }, { error = 0.1 }, { error = 0.5 }] # mine",
+        ),
+    ];
+    for (written, expected) in rows {
+        let text = STUDY.replace("trials = 20", written);
+        assert_eq!(starting_from(&text, &points), STUDY.replace("trials = 20", expected));
+    }
+    let inline = "search = { initial = [{ error = 0.2 }], initial_from = 'a', trials = 3 }\n";
+    let expected = "search = { initial = [{ error = 0.2 }, { error = 0.1 }, { error = 0.5 }], trials = 3 }\n";
+    let table = |text: &str| text.parse::<toml::Table>().unwrap();
+    assert_eq!(table(&starting_from(inline, &points)), table(expected));
+    assert_eq!(starting_from("x =", &points), "x =", "what is no study is told of where it is read");
 }
