@@ -107,7 +107,9 @@ impl SamplerKind {
 
 impl StudySize {
     fn new(space: &Space, trials: u32, parallel: u32) -> Self {
-        let coordinates = coordinates(space);
+        // A parameter with one value leaves nothing to learn.
+        let mut coordinates = coordinates(space);
+        coordinates.retain(|coordinate| coordinate.kind.count() != Some(1));
         let is_choice = |kind: &PlaceKind| matches!(kind, PlaceKind::Choices(_));
         let choices = coordinates.iter().filter(|coordinate| is_choice(&coordinate.kind)).count();
         Self { numeric: coordinates.len() - choices, choices, trials, parallel }
@@ -215,6 +217,15 @@ mod tests {
         assert_eq!(chosen(layers(Some(3))), SamplerKind::Grid);
         let numbers: Vec<_> = (0..100).map(Value::Integer).collect();
         assert_eq!(chosen(Domain::Values(numbers)), SamplerKind::Gaussian { trials: 60 });
+    }
+
+    #[test]
+    fn a_parameter_with_one_value_counts_for_nothing() {
+        let mut space = space(2, 0);
+        for name in ["a", "b", "c"] {
+            space.insert(name.to_owned(), Domain::Values(vec![Value::Choice("only".to_owned())]));
+        }
+        assert_eq!(SamplerKind::why_chosen(&space, 100, 1), "gp: 2 numeric parameters and 100 trials");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
         Direction::Minimize => "the smaller the better",
         Direction::Maximize => "the larger the better",
     };
+    let ties = study.objectives().iter().skip(1).map(|tie| printable(tie.metric.as_str(), usize::MAX));
+    let ties = ties.map(|metric| format!(", then {metric}")).collect::<String>();
     let (all, at_best) = costs(trials, |trial| trial.flops as f64 / 1e6);
     let cost = settings.cost.as_ref().map_or("epochs", |cost| cost.text());
     let gpus = match program.gpus {
@@ -31,7 +33,7 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
     let memory = program.memory_bytes.map_or("its slot's share".to_owned(), bytes_text);
     format!(
         "\x20 command      {command}\n\
-         \x20 compared by  {metric}, {direction}; read from the metrics file{printed}\n\
+         \x20 compared by  {metric}, {direction}{ties}; read from the metrics file{printed}\n\
          \x20 cost         {costs} a trial ({cost}), {total} in all, at best {spread} on the busiest of 13 slots\n\
          \x20 memory       {memory} an attempt, {disk} of disk{gpus}\n\
          \x20 time         unknown: no program is timed beforehand; `broadsweep forecast` tells it for other clusters, once \

@@ -85,6 +85,7 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
         );
     }
     sentences.extend(guess_sentence(run));
+    sentences.extend(unreported(run));
     sentences.extend(advice(run));
     sentences.push(count_sentence(run));
     sentences.extend(change_sentences(run));
@@ -98,6 +99,17 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.push(broadcast_sentence(run));
     sentences.extend(ledger::sentences(&Ledger::of(run), run));
     sentences
+}
+
+/// Objectives by which ties were to be decided, and that no trial reported.
+fn unreported(run: &RunRecord) -> Vec<String> {
+    let finished = || run.trials.iter().filter(|trial| trial.counted().is_some());
+    let is_missing = |metric: &MetricName| finished().all(|trial| trial.at_counted(metric).is_none());
+    let ties = run.objectives.iter().skip(1).filter(|_| finished().next().is_some());
+    let missing = ties.filter(|objective| is_missing(&objective.metric));
+    missing
+        .map(|objective| format!("no trial reported `{}`, which was to decide where trials tie", objective.metric))
+        .collect()
 }
 
 /// Where executors told different numbers, and what that means.
@@ -267,9 +279,22 @@ mod tests {
     use super::*;
     use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested, with_own};
     use broadsweep_common::metrics::{Direction, Objective};
+    use broadsweep_search::ranking::Objectives;
 
     fn with_control(trials: Vec<TrialRecord>) -> RunRecord {
         RunRecord { control: Some(TrialId(0)), ..run(trials) }
+    }
+
+    #[test]
+    fn an_objective_that_was_to_decide_ties_and_that_no_trial_reported_is_named() {
+        let named = |name: &str| Objective { metric: MetricName::new(name).unwrap(), direction: Direction::Maximize };
+        let error = Select::Validation.objective();
+        for (tie, is_named) in [("auc", true), ("validation_loss", false)] {
+            let objectives = Objectives::new(error.clone(), vec![named(tie)]);
+            let record = RunRecord { objectives, ..run(vec![finished(0, 0.1)]) };
+            let said = remarks(&record).join("\n");
+            assert_eq!(said.contains(&format!("no trial reported `{tie}`, which was to decide")), is_named, "{said}");
+        }
     }
 
     #[test]

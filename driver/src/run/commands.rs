@@ -115,7 +115,7 @@ impl Run<'_> {
     fn exclude(&mut self, executor: ExecutorId, until: Moment, failures: u32) {
         let wait = until.since(self.now());
         self.say(format!(
-            "{}: {failures} attempts in a row failed there while others succeed; it is left alone for {}, then tried \
+            "{}: {failures} attempts in a row failed there while other executors get on; it is left alone for {}, then tried \
              with one",
             self.cluster.name(executor),
             duration_text(wait)

@@ -117,6 +117,16 @@ pub(super) fn read(
             PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler.trials_max(space)))? }
         }
     };
+    let trials = sampler.trials_max(space);
+    let (key, needed) = match pruner {
+        PrunerKind::TopK { k, .. } => ("k", u64::from(k.get())),
+        PrunerKind::Median { results_min, .. } => ("results_min", u64::from(results_min.get())),
+        PrunerKind::None | PrunerKind::Asha(_) | PrunerKind::Hyperband { .. } => ("", 0),
+    };
+    if let Some(node) = settings.as_ref().and_then(|settings| settings.get(key)).filter(|_| needed >= trials) {
+        let message = format!("`{key}` is {needed}, and there are {trials} trials: none would be stopped");
+        return Err(node.error(message).with_note("write a smaller number, or leave `pruner` out"));
+    }
     match first_rung(pruner) {
         Some(rung) if rung >= epochs_max => {
             let message =

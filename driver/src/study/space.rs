@@ -216,6 +216,12 @@ impl<'u> Parameter<'u> {
             (Value::Real(min), Value::Real(max)) => min < max,
             _ => return Err(node.refused("two numbers, [least, largest]")),
         };
+        if matches!(&ends, (Value::Real(min), Value::Real(max)) if !(max - min).is_finite()) {
+            return Err(node.error(format!(
+                "`{}` is wider than any number: its ends are further apart than 1.8e308",
+                self.name
+            )));
+        }
         if !ordered {
             let message = format!("`{}` goes from {} to {}", self.name, low.quoted(), high.quoted());
             return Err(node.error(format!("{message}; the first has to be less than the second")));

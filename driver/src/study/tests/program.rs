@@ -42,6 +42,14 @@ fn a_program_has_its_command_its_files_and_its_objective() {
 }
 
 #[test]
+fn a_range_that_is_wider_than_any_number_is_refused() {
+    let text = "name = 'a'\n[trainer]\nkind = 'program'\ncommand = ['x', '$e']\nepochs = 1\n[search]\ntrials = 3\n\
+                objective = 'loss'\n[search.space]\ne = { range = [-1.7e308, 1.7e308] }\n";
+    let error = parse(text, "s.toml").unwrap_err();
+    assert_eq!(error.message(), "`e` is wider than any number: its ends are further apart than 1.8e308");
+}
+
+#[test]
 fn what_a_program_does_not_say_has_the_documented_defaults() {
     let study = good("name = 'a'\ntrainer = { kind = 'program', command = ['./train'] }");
     let expected = ProgramDescription {

@@ -191,7 +191,7 @@ impl<'a> Course<'a> {
         let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('[')).collect();
         match &lines[lines.len().saturating_sub(10)..] {
             [] => "it printed nothing".to_owned(),
-            last => format!("it printed at last:\n{}", last.join("\n")),
+            last => format!("it printed at last: {}", last.join(" | ")),
         }
     }
 

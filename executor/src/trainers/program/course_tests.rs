@@ -171,5 +171,5 @@ fn its_last_words_are_the_end_of_what_it_printed() {
     }
     course.hear(b"10 %\r100 %\nTraceback: no such file\n");
     let words = course.last_words();
-    assert!(words.ends_with("100 %\nTraceback: no such file") && words.len() < 300, "{words}");
+    assert!(words.ends_with("100 % | Traceback: no such file") && words.len() < 300, "{words}");
 }
