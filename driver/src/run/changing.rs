@@ -87,7 +87,9 @@ impl Run<'_> {
         self.note(&Record::Changed(ChangeRecord::Extended { trials: trials.get(), picks, at_s }));
         (self.is_stop_due, self.time_max) = (false, None);
         if picks.is_some() {
-            self.search = OngoingSearch::of(&self.chronicle.book().study_now(self.study), self.planner);
+            let study = self.chronicle.book().study_now(self.study);
+            self.progress.planned(u32::try_from(study.trials_max()).unwrap_or(u32::MAX));
+            self.search = OngoingSearch::of(&study, self.planner);
         }
         if !self.is_taken_up {
             let noted = self.chronicle.note_tasks(again); // they are taken up with all others
