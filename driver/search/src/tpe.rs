@@ -17,11 +17,13 @@
 mod estimator;
 mod group;
 
+use std::collections::BTreeSet;
+
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
 
 use super::decision::Origin;
-use super::sampler::{Knowledge, Observation, Sampler};
+use super::sampler::{Knowledge, Promise, Sampler};
 use super::space::Space;
 use super::tried::{Learner, TriedConfigurations, next_of};
 use estimator::Estimator;
@@ -78,13 +80,13 @@ impl Tpe {
                 continue;
             };
             let own = self.groups.iter().zip(&sides).filter(|(group, _)| group.is_in(&candidate));
-            let promises = own.map(|(group, (of_good, of_bad))| {
+            let log_ratios = own.map(|(group, (of_good, of_bad))| {
                 let part = group.part(&point);
                 of_good.log_density(&part) - of_bad.log_density(&part)
             });
-            let promise: f64 = promises.sum();
-            if best.as_ref().is_none_or(|(known, _)| promise > *known) {
-                best = Some((promise, candidate));
+            let log_ratio: f64 = log_ratios.sum();
+            if best.as_ref().is_none_or(|(known, _)| log_ratio > *known) {
+                best = Some((log_ratio, candidate));
             }
         }
         best.map(|(_, candidate)| candidate)
@@ -92,7 +94,7 @@ impl Tpe {
 
     /// Of each group, the density of the good results that have it, and of the others.
     fn sides(&self, knowledge: Knowledge<'_>) -> Vec<(Estimator<'_>, Estimator<'_>)> {
-        let (good, bad) = split(knowledge.observed, self.tried.latest().collect());
+        let (good, bad) = split(self.tried.ranked());
         let of_space = |configuration| Some((configuration, self.tried.point(configuration)?));
         let under_way: Vec<_> = knowledge.under_way.iter().filter_map(of_space).collect();
         let result =
@@ -136,19 +138,13 @@ impl Sampler for Tpe {
     }
 }
 
-/// The places of the good results, the best first, and of the next ones, among the results at these places: what got to a
-/// higher rung is better, and of equal losses, the earlier one. A result without a finite loss is never good.
-fn split(observed: &[Observation], mut places: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
-    let finite = places.iter().filter(|place| observed[**place].loss.is_finite()).count();
-    let good = places.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX).min(finite);
-    let better = |one: &usize, other: &usize| observed[*one].by_promise(&observed[*other]).then(one.cmp(other));
-    if places.len() > good + BAD_MAX {
-        places.select_nth_unstable_by(good + BAD_MAX, better);
-        places.truncate(good + BAD_MAX);
-    }
-    places.sort_unstable_by(better);
-    let bad = places.split_off(good);
-    (places, bad)
+/// The numbers of the good results, the best first, and of the next ones. A result without a finite loss is never good.
+fn split(ranked: &BTreeSet<(Promise, usize)>) -> (Vec<usize>, Vec<usize>) {
+    let good_max = ranked.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX);
+    // Those that are finite come first.
+    let good = ranked.iter().take(good_max).take_while(|(promise, _)| promise.is_finite()).count();
+    let mut numbers = ranked.iter().map(|(_, number)| *number);
+    (numbers.by_ref().take(good).collect(), numbers.take(BAD_MAX).collect())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::Rng as _;
 use super::combinations::Combinations;
 use super::coordinate::{Coordinate, coordinates};
 use super::decision::Origin;
-use super::sampler::Knowledge;
+use super::sampler::{Knowledge, Promise};
 use super::sobol::SobolPoints;
 use super::space::Space;
 
@@ -39,7 +39,7 @@ pub(crate) fn next_of<L: Learner>(learner: &mut L, knowledge: Knowledge<'_>) -> 
     }
     learner.tried().note(knowledge);
     let mut rng = sampler_rng(learner.tried().seed, knowledge.decision);
-    let picked = if learner.tried().latest().len() < L::RESULTS_MIN {
+    let picked = if learner.tried().ranked().len() < L::RESULTS_MIN {
         learner.tried().new_even(knowledge.decision)
     } else {
         learner.most_promising(knowledge, &mut rng)
@@ -66,6 +66,9 @@ pub(crate) struct TriedConfigurations {
     points: Vec<Option<Vec<f64>>>,
     /// Of each configuration, the number of the observation that counts: the last one.
     latest: BTreeMap<ConfigurationDigest, usize>,
+    /// The same numbers, the best one first, and of equally good ones the earlier. It is kept, not sorted anew for each
+    /// decision: that would cost the more, the more results there are.
+    ranked: BTreeSet<(Promise, usize)>,
 }
 
 impl TriedConfigurations {
@@ -80,6 +83,7 @@ impl TriedConfigurations {
             started: BTreeSet::new(),
             points: Vec::new(),
             latest: BTreeMap::new(),
+            ranked: BTreeSet::new(),
         }
     }
 
@@ -92,7 +96,10 @@ impl TriedConfigurations {
         for (number, observation) in knowledge.observed.iter().enumerate().skip(self.points.len()) {
             let digest = observation.configuration.digest();
             self.started.insert(digest);
-            self.latest.insert(digest, number);
+            if let Some(earlier) = self.latest.insert(digest, number) {
+                self.ranked.remove(&(knowledge.observed[earlier].promise(), earlier));
+            }
+            self.ranked.insert((observation.promise(), number));
             let point = self.point(&observation.configuration);
             self.points.push(point);
         }
@@ -104,9 +111,10 @@ impl TriedConfigurations {
         self.picked += u32::from(!origin.is_given());
     }
 
-    /// Of each configuration that was observed, the number of its last observation.
-    pub(crate) fn latest(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.latest.values().copied()
+    /// Of each configuration that was observed, the number of its last observation with how good that is: the best one
+    /// first.
+    pub(crate) fn ranked(&self) -> &BTreeSet<(Promise, usize)> {
+        &self.ranked
     }
 
     /// The point of the observation of this number.

@@ -23,6 +23,13 @@ const GAUSSIAN_DRAWS_MAX: u32 = 32;
 /// The least deviation of any Gaussian.
 const WIDTH_MIN: f64 = 0.004;
 
+/// The logarithm of the smallest share of a density's largest kernel that is added to it: all smaller ones together are
+/// below its last bit, and most kernels are that far away from most candidates.
+const LOG_PART_MIN: f64 = -45.0;
+
+/// From here on the complementary error function is below half of the last bit of 1.
+const ERFC_END: f64 = 6.0;
+
 /// The density.
 pub(super) struct Estimator<'a> {
     /// Of each kernel, the flat one last.
@@ -83,7 +90,8 @@ impl<'a> Estimator<'a> {
             }
         }
         let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        largest + libm::log(terms.iter().map(|term| libm::exp(term - largest)).sum::<f64>())
+        let parts = terms.iter().map(|term| term - largest).filter(|log_part| *log_part > LOG_PART_MIN);
+        largest + libm::log(parts.map(libm::exp).sum::<f64>())
     }
 
     /// A point from the density.
@@ -201,7 +209,12 @@ fn mass(low: f64, high: f64, middle: f64, width: f64) -> f64 {
     let root = width * std::f64::consts::SQRT_2;
     // Distances to the side on which both are not below 0, if there is one: the complement is exact where it is small.
     let (near, far) = if low > middle { (low - middle, high - middle) } else { (middle - high, middle - low) };
-    0.5 * (libm::erfc(near / root) - libm::erfc(far / root))
+    let (near, far) = (near / root, far / root);
+    // The middle is between them, so that the one is 1 or more, and the other less than its last bit.
+    if near <= 0.0 && far > ERFC_END {
+        return 0.5 * libm::erfc(near);
+    }
+    0.5 * (libm::erfc(near) - libm::erfc(far))
 }
 
 fn cut_off_gaussian(middle: f64, width: f64, rng: &mut Rng) -> f64 {

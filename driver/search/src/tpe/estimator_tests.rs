@@ -73,3 +73,31 @@ fn without_points_it_is_flat() {
     let density = Estimator::new(&coordinates, &[], 0.5);
     assert!([0.0, 0.3, 1.0].iter().all(|place| density.log_density(&[*place]).abs() < 1e-12));
 }
+
+#[test]
+fn a_tail_that_is_left_out_is_below_the_last_bit() {
+    for step in 0..=100 {
+        let middle = f64::from(step) / 100.0;
+        for width in [0.004, 0.02, 0.11, 0.12, 0.5] {
+            let root = width * std::f64::consts::SQRT_2;
+            let in_full = 0.5 * (libm::erfc((middle - 1.0) / root) - libm::erfc(middle / root));
+            assert_eq!(mass(0.0, 1.0, middle, width).to_bits(), in_full.to_bits(), "{middle} {width}");
+        }
+    }
+}
+
+#[test]
+fn kernels_that_are_left_out_are_below_the_last_bit() {
+    let coordinates = one_parameter(Domain::Reals { min: 0.0, max: 1.0, log: false, count: None });
+    let points: Vec<_> = (0..400).map(|number| [f64::from(number * 7 % 400) / 400.0]).collect();
+    let points: Vec<_> = points.iter().map(|point| (&point[..], 1.0)).collect();
+    let density = Estimator::new(&coordinates, &points, 0.02);
+    for step in 0..100 {
+        let at = f64::from(step) / 100.0;
+        let mut terms = density.log_weights.clone();
+        let (flat, kernels) = terms.split_last_mut().unwrap();
+        *flat += density.factors[0].add(at, kernels);
+        let in_full = libm::log(terms.into_iter().map(libm::exp).sum::<f64>());
+        assert!((density.log_density(&[at]) - in_full).abs() < 1e-14, "{at}");
+    }
+}

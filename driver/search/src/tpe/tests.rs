@@ -6,7 +6,7 @@ use broadsweep_common::configuration::Value;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sampler::IN_FULL;
+use crate::sampler::{IN_FULL, Observation};
 use crate::sobol::SobolPoints;
 use crate::space::Domain;
 use crate::toy_search::picks;
@@ -45,8 +45,11 @@ fn search(space: &Space, seed: u64, trials: u32, lag: usize, stop: Option<usize>
     picks(&|| Box::new(Tpe::new(seed, space, trials)), &loss, lag, stop)
 }
 
-fn result(rung_epochs: u32, loss: f64) -> Observation {
-    Observation { configuration: Configuration::default(), rung_epochs, loss }
+/// The good results and the others among those with these rungs and losses, each of a configuration of its own.
+fn split_of(results: impl IntoIterator<Item = (u32, f64)>) -> (Vec<usize>, Vec<usize>) {
+    let promise =
+        |(rung_epochs, loss)| Observation { configuration: Configuration::default(), rung_epochs, loss }.promise();
+    split(&results.into_iter().map(promise).zip(0..).collect())
 }
 
 fn best(picked: &[Configuration]) -> f64 {
@@ -87,16 +90,15 @@ fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
 #[test]
 fn the_best_tenth_is_good_and_of_equal_losses_the_earlier_one() {
     let losses = [4.0, f64::INFINITY, 1.0, 1.0, 0.5, 3.0, 2.0, f64::INFINITY, 9.0, 8.0, 7.0];
-    let observed = losses.map(|loss| result(IN_FULL, loss));
-    assert_eq!(split(&observed, (0..11).collect()), (vec![4, 2], vec![3, 6, 5, 0, 10, 9, 8, 1, 7]));
-    assert_eq!(split(&observed, vec![1]), (vec![], vec![1]));
+    let results = losses.map(|loss| (IN_FULL, loss));
+    assert_eq!(split_of(results), (vec![4, 2], vec![3, 6, 5, 0, 10, 9, 8, 1, 7]));
+    assert_eq!(split_of([(IN_FULL, f64::INFINITY)]), (vec![], vec![0]));
 }
 
 #[test]
 fn what_got_to_a_higher_rung_is_better_and_the_last_result_of_a_trial_counts() {
-    let observed = [(1, 0.1), (3, 0.5), (9, f64::INFINITY), (3, 0.4), (IN_FULL, 0.9), (1, 0.0)];
-    let observed = observed.map(|(rung_epochs, loss)| result(rung_epochs, loss));
-    assert_eq!(split(&observed, (0..6).collect()), (vec![4], vec![3, 1, 5, 0, 2]));
+    let results = [(1, 0.1), (3, 0.5), (9, f64::INFINITY), (3, 0.4), (IN_FULL, 0.9), (1, 0.0)];
+    assert_eq!(split_of(results), (vec![4], vec![3, 1, 5, 0, 2]));
     let mut sampler = Tpe::new(1, &space(), 100);
     let [first, second] = [1, 2].map(|number| SobolPoints::new(1, &space()).at(number));
     let observed = [(&first, 1), (&second, 1), (&first, 3)].map(|(configuration, rung_epochs)| Observation {
@@ -105,15 +107,12 @@ fn what_got_to_a_higher_rung_is_better_and_the_last_result_of_a_trial_counts() {
         loss: 0.0,
     });
     sampler.tried.note(Knowledge { observed: &observed, under_way: &[], decision: 2 });
-    let mut latest: Vec<_> = sampler.tried.latest().collect();
-    latest.sort_unstable();
-    assert_eq!(latest, [1, 2]);
+    assert_eq!(split(sampler.tried.ranked()), (vec![2], vec![1]));
 }
 
 #[test]
 fn of_many_results_the_worst_are_left_out() {
-    let observed: Vec<_> = (0..10_000).map(|number| result(IN_FULL, f64::from(number % 1000))).collect();
-    let (good, bad) = split(&observed, (0..10_000).collect());
+    let (good, bad) = split_of((0..10_000).map(|number| (IN_FULL, f64::from(number % 1000))));
     assert_eq!((good.len(), bad.len()), (GOOD_MAX, BAD_MAX));
     assert_eq!((&good[..11], bad[399]), (&[0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 1][..], 4042));
 }
