@@ -52,13 +52,27 @@ impl Covariance<'_> {
 
     /// The covariances of these points with noise, by columns; nothing above the diagonal.
     pub(super) fn matrix(&self, points: &[UnitPoint]) -> Vec<f64> {
-        let size = points.len();
+        self.matrix_of(&self.pairs(points), points.len())
+    }
+
+    /// Of each point with each one before it, row by row, what [`Self::with_slope`] says.
+    pub(super) fn pairs(&self, points: &[UnitPoint]) -> Vec<(f64, f64)> {
+        let mut pairs = Vec::with_capacity(points.len() * points.len() / 2);
+        for (row, one) in points.iter().enumerate() {
+            pairs.extend(points[..row].iter().map(|other| self.with_slope(one, other)));
+        }
+        pairs
+    }
+
+    /// [`Self::matrix`] of so many points from their [`Self::pairs`].
+    pub(super) fn matrix_of(&self, pairs: &[(f64, f64)], size: usize) -> Vec<f64> {
         let mut columns = vec![0.0; size * size];
-        for (place, column) in columns.chunks_exact_mut(size.max(1)).enumerate() {
-            for (row, element) in column.iter_mut().enumerate().skip(place) {
-                *element = self.of(&points[row], &points[place]);
+        let mut pairs = pairs.iter();
+        for row in 0..size {
+            for (column, (covariant, _)) in pairs.by_ref().take(row).enumerate() {
+                columns[column * size + row] = *covariant;
             }
-            column[place] += self.noise;
+            columns[row * size + row] = self.variance + self.noise;
         }
         columns
     }

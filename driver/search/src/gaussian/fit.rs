@@ -83,8 +83,8 @@ fn unlikeliness(
 ) -> f64 {
     let size = points.len();
     let covariance = covariance(is_ordered, logs);
-    let matrix = covariance.matrix(points);
-    let Some(factor) = Cholesky::new(matrix, size) else { return f64::INFINITY };
+    let pairs = covariance.pairs(points);
+    let Some(factor) = Cholesky::new(covariance.matrix_of(&pairs, size), size) else { return f64::INFINITY };
     let mut weights = losses.to_vec();
     factor.solve_lower(&mut weights);
     factor.solve_upper(&mut weights);
@@ -92,14 +92,14 @@ fn unlikeliness(
     let mut value = misfit + factor.half_log_determinant();
     gradient.fill(0.0);
     let parameters = is_ordered.len();
+    let mut pairs = pairs.into_iter();
     // The derivative by each element of K is ½ (K⁻¹ - w wᵀ) (Rasmussen and Williams, 2006, 5.9).
     for (place, inverse) in factor.inverse().chunks_exact(size).enumerate() {
         let of_noise = 0.5 * (inverse[place] - weights[place] * weights[place]);
         gradient[parameters] += of_noise * covariance.variance;
         gradient[parameters + 1] += of_noise * covariance.noise;
-        for other in 0..place {
+        for (other, (covariant, slope)) in pairs.by_ref().take(place).enumerate() {
             let of_pair = inverse[other] - weights[place] * weights[other];
-            let (covariant, slope) = covariance.with_slope(&points[place], &points[other]);
             gradient[parameters] += of_pair * covariant;
             for parameter in 0..parameters {
                 let (one, other) = (points[place][parameter], points[other][parameter]);
