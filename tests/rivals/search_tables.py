@@ -1,22 +1,27 @@
 """Searches with Broadsweep and Optuna beside each other, on tables of real trainings and on three functions.
 
-    tests/outside/run search [SEEDS]                          (both of what follows, with all that they need)
-    tests/rivals/search_tables.py tables [SEEDS] [NAME ...]     (10 seeds; all tables unless named)
+    tests/outside/run search [SEEDS]                          (all of what follows, with what it needs)
+    tests/rivals/search_tables.py tables [SEEDS] [NAME ...]     (30 seeds; all tables unless named)
     tests/rivals/search_tables.py functions [SEEDS]
+    tests/rivals/search_tables.py costs
 
 Tables: each of 100 trials reads one of the table's repetitions at random; 13 are under way, so that 13 are asked for
 before the oldest is told. What counts is the configuration whose reading was best: by its true mean over the
 repetitions, the share of all configurations that are better (in percent; 0 is the best), as a mean over the seeds.
-Beside it stands the same of the best configuration that was tried, whatever was read of it.
+Beside it stands the same of the best configuration that was tried, whatever was read of it. The difference from Optuna
+is taken seed by seed, and its standard error is that over the seeds; of several tables, each seed has their mean.
 
 Functions: the best value after half and all of 100 trials one at a time, as the median over the seeds; and the same
-with 13 under way.
+with 13 under way. Beside the medians: in how many of the seeds it was better than Optuna's.
+
+Costs: CPU time of the process that asks and tells, for one more trial after so many, on hartmann6 with 13 under way:
+the mean and the most of 50 trials.
 
 Samplers were developed on the tables in DEVELOPED alone; the others say how they do on what they have not seen.
 
     ASK=FILE             our example, as built (target/release/examples/ask)
-    SAMPLER=tpe          our sampler: tpe, gp, cmaes, sobol or random
-    ENGINES="ours optuna"   which are run; optuna_cmaes is Optuna's CMA-ES
+    ENGINES="tpe gp ..." which are run: our samplers auto, tpe, gp, cmaes, sobol and random, where auto is what a study
+                         that names none gets; and Optuna's: optuna is its TPE, optuna_cmaes its CMA-ES
     TRIALS=N             trials of a search (100)
     LAG=N                trials under way (13)
     JOBS=N               processes (1)
@@ -30,6 +35,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -39,7 +45,11 @@ import numpy as np
 TRIALS = int(os.environ.get("TRIALS", "100"))
 LAG = int(os.environ.get("LAG", "13"))
 ASK = os.environ.get("ASK", "target/release/examples/ask")
-SAMPLER = os.environ.get("SAMPLER", "tpe")
+OURS = ["auto", "tpe", "gp", "cmaes", "sobol", "random"]
+RIVAL = "optuna"
+# After so many trials, the cost of one more is taken from so many: some of the Gaussian process's fit it anew.
+COST_TRIALS, COST_DRAWS = [100, 250, 1000, 10_000], 50
+COST_TRIALS_MAX = {"tpe": 10_000, "optuna": 1000, "gp": 250, "auto": 250}
 DEVELOPED = [
     "hpolib/naval_propulsion", "hpolib/parkinsons_telemonitoring", "nasbench201/cifar10",
     "hpobench/australian", "hpobench/blood_transfusion", "hpobench/car", "hpobench/credit_g",
@@ -47,15 +57,15 @@ DEVELOPED = [
 
 
 class Ours:
-    """The sampler of the example `ask`, a process a search. Parameters are (name, kind, least, largest)."""
+    """A sampler of the example `ask`, a process a search. Parameters are (name, kind, least, largest)."""
 
-    def __init__(self, parameters, seed):
+    def __init__(self, sampler, parameters, seed, lag):
         self.kinds = {name: kind for name, kind, _, _ in parameters}
         self.asked = 0
         self.process = subprocess.Popen([ASK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for name, kind, least, largest in parameters:
             self.write(f"{kind} {name} {least} {largest}")
-        self.write(f"begin {seed} {SAMPLER}")
+        self.write(f"begin {seed} {sampler} {TRIALS} {lag}" if sampler == "auto" else f"begin {seed} {sampler}")
 
     def write(self, line):
         self.process.stdin.write(line + "\n")
@@ -73,22 +83,27 @@ class Ours:
     def tell(self, trial, value):
         self.write(f"tell {trial} {value!r}")
 
+    def cpu_s(self):
+        """The CPU time of the process so far, in seconds. It is idle: its last answer was read."""
+        with open(f"/proc/{self.process.pid}/schedstat") as file:
+            return int(file.read().split()[0]) / 1e9
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
 
 
 class Optuna:
-    """Optuna's TPE with its defaults, or another sampler of it."""
+    """A sampler of Optuna's with its defaults."""
 
-    sampler = "TPESampler"
+    SAMPLERS = {"optuna": "TPESampler", "optuna_cmaes": "CmaEsSampler"}
 
-    def __init__(self, parameters, seed):
+    def __init__(self, sampler, parameters, seed, lag):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.parameters = parameters
-        self.study = optuna.create_study(sampler=getattr(optuna.samplers, self.sampler)(seed=seed))
+        self.study = optuna.create_study(sampler=getattr(optuna.samplers, self.SAMPLERS[sampler])(seed=seed))
 
     def ask(self):
         trial = self.study.ask()
@@ -105,30 +120,28 @@ class Optuna:
     def tell(self, trial, value):
         self.study.tell(trial, value)
 
+    def cpu_s(self):
+        return time.process_time()
+
     def close(self):
         pass
 
 
-class OptunaCmaEs(Optuna):
-    """Optuna's CMA-ES with its defaults."""
-
-    sampler = "CmaEsSampler"
-
-
-ENGINES = {"ours": Ours, "optuna": Optuna, "optuna_cmaes": OptunaCmaEs}
+def searcher(engine, parameters, seed, lag):
+    return (Ours if engine in OURS else Optuna)(engine, parameters, seed, lag)
 
 
 def search(engine, parameters, seed, lag, measure):
     """The values of all trials in the order of asking; each is told once `lag` are under way."""
-    searcher, under_way, trials = ENGINES[engine](parameters, seed), [], []
+    asked, under_way, trials = searcher(engine, parameters, seed, lag), [], []
     for _ in range(TRIALS):
         while len(under_way) >= lag:
-            searcher.tell(*under_way.pop(0))
-        trial, values = searcher.ask()
+            asked.tell(*under_way.pop(0))
+        trial, values = asked.ask()
         value = measure(values)
         under_way.append((trial, value))
         trials.append((value, values))
-    searcher.close()
+    asked.close()
     return trials
 
 
@@ -230,6 +243,21 @@ def keep(row):
             file.write(json.dumps(row) + "\n")
 
 
+def paired(ours, theirs):
+    """The mean difference by seed, with its standard error."""
+    differences = np.array(ours) - np.array(theirs)
+    return float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+
+
+def print_row(what, by_engine, tables):
+    """A line an engine, of what each seed's search came to."""
+    for engine, chosen in by_engine.items():
+        line = f"{what:34} {tables:2} {engine:12} {np.mean(chosen):.3f} %"
+        if engine != RIVAL and RIVAL in by_engine and len(chosen) > 1:
+            line += " difference {:+.3f} +- {:.3f}".format(*paired(chosen, by_engine[RIVAL]))
+        print(line, flush=True)
+
+
 def compare_tables(seeds, names, engines, pool):
     available = [
         f"{family}/{name}"
@@ -237,39 +265,78 @@ def compare_tables(seeds, names, engines, pool):
         for name in sorted(properties.available_dataset_names)
     ]
     jobs = [(name, engine, seeds) for name in names or available for engine in engines]
-    means = {}
+    by_table, groups = {}, {}
     for name, engine, rows in pool.imap(one_of_table, jobs):
-        chosen, tried = np.mean(rows, axis=0)
-        error = np.std([row[0] for row in rows]) / math.sqrt(len(rows))
-        part = "developed on" if name in DEVELOPED else "held out"
-        print(
-            f"{name:34} {part:12} {engine:7} chosen {chosen:.3f} % (+- {error:.3f}) tried {tried:.3f} %", flush=True
-        )
-        keep({"table": name, "engine": engine, "seeds": len(rows), "chosen": chosen, "tried": tried})
-        for group in (name.split("/")[0], name.split("/")[0] + ", " + part):
-            means.setdefault((group, engine), []).append(chosen)
-    for (group, engine), values in sorted(means.items()):
-        print(f"{group:34} {engine:7} {len(values)} tables: mean {statistics.mean(values):.3f} %")
+        chosen, tried = np.transpose(rows).tolist()
+        keep({"table": name, "engine": engine, "seeds": seeds, "chosen": chosen, "tried": tried})
+        by_table.setdefault(name, {})[engine] = chosen
+        if len(by_table[name]) == len(engines):
+            part = "developed on" if name in DEVELOPED else "held out"
+            print_row(f"{name}, {part}", by_table[name], 1)
+            family = name.split("/")[0]
+            for group in (family, f"{family}, {part}"):
+                groups.setdefault(group, []).append(by_table[name])
+    print("\nMeans over tables")
+    for group, tables in sorted(groups.items()):
+        by_engine = {engine: np.mean([table[engine] for table in tables], axis=0) for engine in engines}
+        print_row(group, by_engine, len(tables))
 
 
 def compare_functions(seeds, engines, pool):
     jobs = [(name, engine, lag, seeds) for name in FUNCTIONS for lag in (1, LAG) for engine in engines]
+    found = {}
     for name, engine, lag, rows in pool.imap(one_of_function, jobs):
-        at_half, at_end = np.median(rows, axis=0)
-        low, high = np.percentile([row[1] for row in rows], [25, 75])
-        print(
-            f"{name:12} {lag:2} under way {engine:7} best of {TRIALS // 2} {at_half:.4f}, "
-            f"of {TRIALS} {at_end:.4f} [{low:.4f}, {high:.4f}]",
-            flush=True,
-        )
-        searched = {"function": name, "engine": engine, "lag": lag, "seeds": len(rows), "trials": TRIALS}
+        at_half, at_end = np.transpose(rows).tolist()
+        searched = {"function": name, "engine": engine, "lag": lag, "seeds": seeds, "trials": TRIALS}
         keep(searched | {"at_half": at_half, "at_end": at_end})
+        by_engine = found.setdefault((name, lag), {})
+        by_engine[engine] = (at_half, at_end)
+        if len(by_engine) == len(engines):
+            print_function(name, lag, by_engine)
+
+
+def print_function(name, lag, by_engine):
+    for engine, bests in by_engine.items():
+        parts = []
+        for place, (trials, values) in enumerate(zip((TRIALS // 2, TRIALS), bests)):
+            low, high = np.percentile(values, [25, 75])
+            part = f"of {trials} {np.median(values):.4f} [{low:.4f}, {high:.4f}]"
+            if engine != RIVAL and RIVAL in by_engine:
+                theirs = by_engine[RIVAL][place]
+                part += f" better in {sum(one < other for one, other in zip(values, theirs))}/{len(values)}"
+            parts.append(part)
+        print(f"{name:12} {lag:2} under way {engine:12} best {', '.join(parts)}", flush=True)
+
+
+def compare_costs(engines):
+    """CPU time a trial, after so many."""
+    function, dimensions, least, largest = FUNCTIONS["hartmann6"]
+    names = [f"x{place}" for place in range(dimensions)]
+    parameters = [(name, "reals", least, largest) for name in names]
+    for engine in engines:
+        asked, under_way, costs = searcher(engine, parameters, 0, LAG), [], []
+        counts = [after for after in COST_TRIALS if after <= COST_TRIALS_MAX.get(engine, 1000)]
+        for _ in range(counts[-1] + COST_DRAWS):
+            before = asked.cpu_s()
+            while len(under_way) >= LAG:
+                asked.tell(*under_way.pop(0))
+            trial, values = asked.ask()
+            costs.append(1000 * (asked.cpu_s() - before))
+            under_way.append((trial, function([values[name] for name in names])))
+        asked.close()
+        for after in counts:
+            costs_ms = costs[after : after + COST_DRAWS]
+            mean, most = statistics.mean(costs_ms), max(costs_ms)
+            print(f"{engine:12} CPU a trial after {after:5} trials: {mean:.2f} ms, at most {most:.2f}", flush=True)
+            keep({"cost": engine, "after": after, "cpu_ms": mean, "cpu_ms_max": most})
 
 
 def main():
     what, *rest = sys.argv[1:]
-    seeds = list(range(int(rest[0]) if rest else 10))
-    engines = os.environ.get("ENGINES", "ours optuna").split()
+    seeds = list(range(int(rest[0]) if rest else 30))
+    engines = os.environ.get("ENGINES", "auto tpe gp optuna").split()
+    if what == "costs":
+        return compare_costs(engines)
     with multiprocessing.Pool(int(os.environ.get("JOBS", "1"))) as pool:
         if what == "tables":
             compare_tables(seeds, rest[1:], engines, pool)

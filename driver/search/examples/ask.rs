@@ -6,6 +6,7 @@
 //! | `integers NAME MIN MAX`, `reals NAME MIN MAX`, either with `log` | a parameter in a range |
 //! | `choices NAME FIRST LAST` | a parameter whose words are these numbers |
 //! | `begin SEED`, with `random`, `sobol`, `gp`, `cmaes` or `tpe` (the default) | forgets all trials, and begins a search |
+//! | `begin SEED auto TRIALS PARALLEL` | the same, with the sampler that a study of this size gets if it names none |
 //! | `ask` | the next configuration is printed, and is under way; an empty line if there is none |
 //! | `tell TRIAL LOSS` | the trial of this number, counted from 0, has ended |
 
@@ -54,16 +55,18 @@ fn domain(kind: &str, least: &str, most: &str, log: bool) -> io::Result<Domain> 
     })
 }
 
-fn begin(space: &Space, seed: u64, kind: Option<&&str>) -> Study {
+fn begin(space: &Space, seed: u64, kind: &[&str]) -> io::Result<Study> {
     let trials = broadsweep_search::TRIALS_MAX;
     let kind = match kind {
-        Some(&"random") => SamplerKind::Random { trials },
-        Some(&"sobol") => SamplerKind::Sobol { trials },
-        Some(&"cmaes") => SamplerKind::CmaEs { trials },
-        Some(&"gp") => SamplerKind::Gaussian { trials },
-        _ => SamplerKind::Tpe { trials },
+        ["random"] => SamplerKind::Random { trials },
+        ["sobol"] => SamplerKind::Sobol { trials },
+        ["cmaes"] => SamplerKind::CmaEs { trials },
+        ["gp"] => SamplerKind::Gaussian { trials },
+        ["tpe"] | [] => SamplerKind::Tpe { trials },
+        ["auto", trials, parallel] => SamplerKind::chosen(space, number(trials)?, number(parallel)?),
+        _ => return Err(io::Error::other(format!("there is no sampler {:?}", kind.join(" ")))),
     };
-    Study { sampler: kind.sampler(seed, space), asked: Vec::new(), under_way: Vec::new(), observed: Vec::new() }
+    Ok(Study { sampler: kind.sampler(seed, space), asked: Vec::new(), under_way: Vec::new(), observed: Vec::new() })
 }
 
 fn main() -> io::Result<()> {
@@ -76,7 +79,7 @@ fn main() -> io::Result<()> {
             ([kind @ ("integers" | "reals" | "choices"), name, least, most, rest @ ..], _) => {
                 space.insert((*name).to_owned(), domain(kind, least, most, rest == ["log"])?);
             }
-            (["begin", seed, rest @ ..], _) => study = Some(begin(&space, number(seed)?, rest.first())),
+            (["begin", seed, rest @ ..], _) => study = Some(begin(&space, number(seed)?, rest)?),
             (["ask"], Some(study)) => {
                 let configuration = study.ask().unwrap_or_default();
                 writeln!(answers, "{configuration}")?;
