@@ -1,18 +1,17 @@
-//! What pruners lose and what they save: replays learning curves of real trainings instead of training. The curves are
-//! those of Google's `TaskSet` (Apache-2.0) as the repository `releaunifreiburg/DyHPO` has them: a list of trainings a file,
-//! `hp` with the parameters, `valid.loss` with the losses after 0 to 50 epochs, in JSON that is packed by gzip.
+//! A study with a pruner that is asked on standard input, in virtual time, so that other programs can measure what pruners
+//! lose and what they save: `tests/rivals/curves.py` does, on learning curves of real trainings.
 //!
-//! `cargo run --release -p broadsweep-search --example prune -- FILE...`
+//! A line is a study, as `sampler=tpe pruner=asha seed=3 epochs=50`, with what [`Study::read`] knows; it is played to its end.
 //!
-//! The winner is the best of the trials that were trained to their end. Its regret is how much larger its validation loss
-//! is than that of the winner of the same sampler's 100 trials without a pruner; a random search draws the same ones.
+//! Of each trial that it starts, it prints `trial`, and the place of each parameter from 0 to 1; the answer is a line with
+//! what is minimised after each epoch, from 1 on. A training diverged where that is `nan`. After the last one comes `end`,
+//! the number of the best trial of those that were trained to their end, from 0 on (`-` if there is none), and how many epochs
+//! were trained.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead, Write};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::Range;
-use std::sync::Arc;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::metrics::{Direction, MetricName, Objective};
@@ -21,76 +20,121 @@ use broadsweep_search::{
     Decision, Domain, EpochEnd, PlannedCosts, Pruned, PrunerKind, RungSpacing, SamplerKind, SearchClock, SegmentEnd,
     Space, Timeline,
 };
-use flate2::read::GzDecoder;
 
-const TRIALS: u32 = 100;
-const SEEDS: u64 = 10;
-const SLOTS: u32 = 13;
+/// What is measured after each epoch of a trial, from 1 on.
+type Curve = Vec<f64>;
 
-/// The trainings of one file.
-struct Table {
-    /// Of each training, what is measured after each epoch from 1 on; it diverged where that is none.
-    curves: Vec<Vec<Option<f64>>>,
-    /// Of each training, its place in the space, each parameter from 0 to 1 in its logarithm.
-    points: Vec<Vec<f64>>,
-    epochs: u32,
+/// What is played.
+#[derive(Clone, Copy)]
+struct Study {
+    seed: u64,
+    sampler: SamplerKind,
+    pruner: PrunerKind,
+    parameters: usize,
+    epochs: NonZeroU32,
+    slots: NonZeroU32,
 }
 
-impl Table {
-    fn read(path: &str) -> io::Result<Self> {
-        let mut text = String::new();
-        GzDecoder::new(File::open(path)?).read_to_string(&mut text)?;
-        let text = text.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
-        let trainings: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-        let curve = |training: &serde_json::Value| -> Vec<Option<f64>> {
-            let losses = training["valid"]["loss"].as_array().into_iter().flatten();
-            losses.skip(1).map(serde_json::Value::as_f64).collect()
+impl Study {
+    /// From words as `name=value`: `seed`, `sampler`, `trials`, `slots`, `parameters`, `epochs`, `pruner` with `first`
+    /// (its first rung), `eta_percent`, `results` (of `median`) and `k` (of `top_k`).
+    fn read(line: &str) -> io::Result<Self> {
+        let words: BTreeMap<_, _> = line.split_whitespace().filter_map(|word| word.split_once('=')).collect();
+        let number = |name: &str, default: u32| -> io::Result<u32> {
+            let wrong = |word: &&str| io::Error::other(format!("{name}={word}: not a number"));
+            words.get(name).map_or(Ok(default), |word| word.parse().map_err(|_| wrong(word)))
         };
-        let place = |training: &serde_json::Value| -> Vec<f64> {
-            let values = training["hp"].as_object().into_iter().flat_map(serde_json::Map::values);
-            values.map(|value| libm::log(value.as_f64().unwrap_or(1.0))).collect()
+        let positive = |name: &str, default: u32| -> io::Result<NonZeroU32> {
+            NonZeroU32::new(number(name, default)?).ok_or_else(|| io::Error::other(format!("{name}=0: too small")))
         };
-        let curves: Vec<_> = trainings.iter().map(curve).collect();
-        let mut points: Vec<_> = trainings.iter().map(place).collect();
-        for parameter in 0..points.first().map_or(0, Vec::len) {
-            let least = points.iter().map(|point| point[parameter]).fold(f64::INFINITY, f64::min);
-            let most = points.iter().map(|point| point[parameter]).fold(f64::NEG_INFINITY, f64::max);
-            for point in &mut points {
-                point[parameter] = (point[parameter] - least) / (most - least);
+        let (trials, epochs) = (number("trials", 100)?, positive("epochs", 50)?);
+        let sampler = match words.get("sampler").copied().unwrap_or("random") {
+            "random" => SamplerKind::Random { trials },
+            "sobol" => SamplerKind::Sobol { trials },
+            "tpe" => SamplerKind::Tpe { trials },
+            "gp" => SamplerKind::Gaussian { trials },
+            "cmaes" => SamplerKind::CmaEs { trials },
+            other => return Err(io::Error::other(format!("sampler={other}: there is none"))),
+        };
+        let even = RungSpacing::even(epochs);
+        let min_epochs = positive("first", even.min_epochs.get())?;
+        let eta_percent = positive("eta_percent", even.eta_percent.get())?;
+        let spacing = RungSpacing { min_epochs, eta_percent, epochs_max: epochs };
+        let pruner = match words.get("pruner").copied().unwrap_or("none") {
+            "none" => PrunerKind::None,
+            "asha" => PrunerKind::Asha(spacing),
+            "hyperband" => PrunerKind::Hyperband(spacing),
+            "median" => PrunerKind::Median { spacing, results_min: positive("results", 5)? },
+            "top_k" => PrunerKind::TopK { rung: spacing.min_epochs, k: positive("k", 15)? },
+            other => return Err(io::Error::other(format!("pruner={other}: there is none"))),
+        };
+        let (seed, slots) = (u64::from(number("seed", 0)?), positive("slots", 13)?);
+        let parameters = number("parameters", 1)? as usize;
+        Ok(Self { seed, sampler, pruner, parameters, epochs, slots })
+    }
+
+    fn space(&self) -> Space {
+        let unit = Domain::Reals { min: 0.0, max: 1.0, log: false, count: None };
+        (0..self.parameters).map(|parameter| (name_of(parameter), unit.clone())).collect()
+    }
+
+    fn places(&self, configuration: &Configuration) -> Vec<f64> {
+        let place = |parameter: usize| match configuration.get(&name_of(parameter)) {
+            Some(Value::Real(place)) => *place,
+            _ => 0.0,
+        };
+        (0..self.parameters).map(place).collect()
+    }
+
+    /// The epochs of the first segment of most trials.
+    fn lag(&self) -> NonZeroU32 {
+        match self.pruner {
+            PrunerKind::None => self.epochs,
+            PrunerKind::Asha(spacing) | PrunerKind::Hyperband(spacing) | PrunerKind::Median { spacing, .. } => {
+                spacing.min_epochs.min(self.epochs)
             }
+            PrunerKind::TopK { rung, .. } => rung.min(self.epochs),
         }
-        let epochs = curves.iter().map(Vec::len).min().unwrap_or(0) as u32;
-        Ok(Self { curves, points, epochs })
     }
 
-    /// A random search takes rows of the table, one that learns takes points, each of which stands for the nearest row.
-    fn space(&self, sampler: SamplerKind) -> Space {
-        if matches!(sampler, SamplerKind::Tpe { .. }) {
-            let unit = Domain::Reals { min: 0.0, max: 1.0, log: false, count: None };
-            let parameters = 0..self.points.first().map_or(0, Vec::len);
-            return parameters.map(|parameter| (parameter.to_string(), unit.clone())).collect();
+    /// Plays it. `measured` says what comes of a trial with parameters at these places.
+    fn play(&self, mut measured: impl FnMut(&[f64]) -> io::Result<Curve>) -> io::Result<Outcome> {
+        let objective = Objective { metric: MetricName::VALIDATION_LOSS, direction: Direction::Minimize };
+        let sampler = self.sampler.sampler(self.seed, &self.space());
+        let costs = Epochs(self.epochs);
+        let mut search = Pruned::new(None, sampler, self.pruner.pruner(), objective, Box::new(costs));
+        let clock = SearchClock::Virtual { lag: self.lag().into() };
+        let mut timeline = Timeline::new(clock, self.slots, Box::new(costs));
+        let mut curves: Vec<Curve> = Vec::new();
+        let mut outcome = Outcome { winner: None, epochs: 0 };
+        loop {
+            for new in timeline.advance(&mut search) {
+                if let Decision::Start { configuration, .. } = &new.decision {
+                    curves.push(measured(&self.places(configuration))?);
+                }
+            }
+            let Some(segment) = timeline.open().next() else { return Ok(outcome) };
+            let trial = segment.replicate.trial.0 as usize;
+            let (end, epoch) = end_of(segment, &curves[trial], self.epochs.get());
+            if let SegmentEnd::Finished { .. } = end {
+                outcome.note(trial, curves[trial][epoch as usize - 1]);
+            }
+            if let SegmentEnd::Diverged { .. } = end {
+                timeline.told(segment, epoch, EpochEnd::Diverged);
+            }
+            outcome.epochs += epoch - segment.from_epoch;
+            timeline.ended(segment, end);
         }
-        let rows = (0..self.curves.len() as i64).map(Value::Integer);
-        [("row".to_owned(), Domain::Values(rows.collect()))].into()
     }
+}
 
-    fn curve(&self, configuration: &Configuration) -> &[Option<f64>] {
-        if let Some(Value::Integer(row)) = configuration.get("row") {
-            return &self.curves[*row as usize];
-        }
-        let distance = |point: &[f64]| -> f64 {
-            let place = |parameter: usize| match configuration.get(&parameter.to_string()) {
-                Some(Value::Real(place)) => *place,
-                _ => 0.0,
-            };
-            point.iter().enumerate().map(|(parameter, it)| (it - place(parameter)) * (it - place(parameter))).sum()
-        };
-        let rows = self.points.iter().zip(&self.curves).map(|(point, curve)| (distance(point), curve));
-        rows.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(&[], |(_, curve)| curve)
-    }
+/// Numbers that sort as their names do, up to 100.
+fn name_of(parameter: usize) -> String {
+    format!("x{parameter:02}")
 }
 
 /// An epoch costs 1.
+#[derive(Clone, Copy)]
 struct Epochs(NonZeroU32);
 
 impl PlannedCosts for Epochs {
@@ -104,58 +148,29 @@ impl PlannedCosts for Epochs {
 }
 
 /// What came of a study.
-#[derive(Clone, Copy)]
 struct Outcome {
-    winner: f64,
-    epochs: f64,
+    /// The best trial that was trained to its end, and its loss.
+    winner: Option<(usize, f64)>,
+    epochs: u32,
 }
 
-fn play(table: &Table, sampler: SamplerKind, pruner: PrunerKind, seed: u64) -> Outcome {
-    let epochs = number(table.epochs);
-    let objective = Objective { metric: MetricName::VALIDATION_LOSS, direction: Direction::Minimize };
-    let picks = sampler.sampler(seed, &table.space(sampler));
-    let mut search = Pruned::new(None, picks, pruner.pruner(), objective, Box::new(Epochs(epochs)));
-    // Half of the trials or more have this as their first segment.
-    let lag = match pruner {
-        PrunerKind::None => epochs,
-        PrunerKind::Asha(spacing) | PrunerKind::Hyperband { spacing, .. } | PrunerKind::Median { spacing, .. } => {
-            spacing.min_epochs
+impl Outcome {
+    fn note(&mut self, trial: usize, loss: f64) {
+        if self.winner.is_none_or(|(_, least)| loss < least) {
+            self.winner = Some((trial, loss));
         }
-        PrunerKind::TopK { rung, .. } => rung,
-    };
-    let mut timeline =
-        Timeline::new(SearchClock::Virtual { lag: lag.into() }, number(SLOTS), Box::new(Epochs(epochs)));
-    let mut curves: Vec<Arc<[Option<f64>]>> = Vec::new();
-    let mut outcome = Outcome { winner: f64::INFINITY, epochs: 0.0 };
-    loop {
-        for new in timeline.advance(&mut search) {
-            if let Decision::Start { configuration, .. } = &new.decision {
-                curves.push(table.curve(configuration).into());
-            }
-        }
-        let Some(segment) = timeline.open().next() else { return outcome };
-        let curve = &curves[segment.replicate.trial.0 as usize];
-        let (end, epoch) = end_of(segment, curve, table.epochs);
-        if let SegmentEnd::Finished { .. } = end {
-            outcome.winner = outcome.winner.min(curve[epoch as usize - 1].unwrap_or(f64::INFINITY));
-        }
-        if let SegmentEnd::Diverged { .. } = end {
-            timeline.told(segment, epoch, EpochEnd::Diverged);
-        }
-        outcome.epochs += f64::from(epoch - segment.from_epoch);
-        timeline.ended(segment, end);
     }
 }
 
 /// How a segment ends, and in which epoch.
-fn end_of(segment: Segment, curve: &[Option<f64>], epochs: u32) -> (SegmentEnd, u32) {
+fn end_of(segment: Segment, curve: &[f64], epochs: u32) -> (SegmentEnd, u32) {
     let Segment { from_epoch, until_epoch, .. } = segment;
-    let diverged = (from_epoch + 1..=until_epoch).find(|epoch| curve[*epoch as usize - 1].is_none());
+    let diverged = (from_epoch + 1..=until_epoch).find(|epoch| !curve[*epoch as usize - 1].is_finite());
     if let Some(epoch) = diverged {
         return (SegmentEnd::Diverged { epoch }, epoch);
     }
-    let measured = curve[until_epoch as usize - 1].map(|loss| (MetricName::VALIDATION_LOSS, loss));
-    let (epoch, metrics) = (until_epoch, measured.into_iter().collect());
+    let measured = (MetricName::VALIDATION_LOSS, curve[until_epoch as usize - 1]);
+    let (epoch, metrics) = (until_epoch, [measured].into_iter().collect());
     let end = if until_epoch == epochs {
         SegmentEnd::Finished { epoch, metrics }
     } else {
@@ -164,66 +179,24 @@ fn end_of(segment: Segment, curve: &[Option<f64>], epochs: u32) -> (SegmentEnd, 
     (end, until_epoch)
 }
 
-fn number(number: u32) -> NonZeroU32 {
-    NonZeroU32::MIN.saturating_add(number.saturating_sub(1))
-}
-
-/// What is measured, by name.
-fn pruners(epochs: u32) -> BTreeMap<String, PrunerKind> {
-    let spacing = |min_epochs, eta| RungSpacing { min_epochs: number(min_epochs), eta: number(eta) };
-    let spacings = [(1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 2), (3, 3), (4, 3), (5, 2), (5, 3)];
-    let mut pruners = BTreeMap::new();
-    for (min_epochs, eta) in spacings {
-        let spacing = spacing(min_epochs, eta);
-        let hyperband = PrunerKind::Hyperband { spacing, epochs_max: number(epochs) };
-        pruners.insert(format!("asha, from {min_epochs} by {eta}"), PrunerKind::Asha(spacing));
-        pruners.insert(format!("hyperband, from {min_epochs} by {eta}"), hyperband);
-        let median = PrunerKind::Median { spacing, results_min: number(10) };
-        pruners.insert(format!("median, from {min_epochs} by {eta}"), median);
-    }
-    for (rung, k) in [(1, 5), (1, 10), (1, 15), (1, 18), (2, 15)] {
-        let kind = PrunerKind::TopK { rung: number(rung), k: number(k) };
-        pruners.insert(format!("after {rung}, the top {k:2}"), kind);
-    }
-    pruners
-}
-
-#[expect(clippy::print_stdout, reason = "this is what it is for")]
 fn main() -> io::Result<()> {
-    let tables: Vec<_> = std::env::args().skip(1).map(|path| Table::read(&path)).collect::<io::Result<_>>()?;
-    let epochs = tables.iter().map(|table| table.epochs).max().unwrap_or(1);
-    println!(
-        "regret in % of the loss (standard error), the worst file's, epochs in % of those of all trials in full"
-    );
-    for sampler in [SamplerKind::Random { trials: TRIALS }, SamplerKind::Tpe { trials: TRIALS }] {
-        let full: Vec<Vec<_>> = tables
-            .iter()
-            .map(|table| (0..SEEDS).map(|seed| play(table, sampler, PrunerKind::None, seed)).collect())
-            .collect();
-        println!("\n{:26}{:>9}{:>9}{:>9}{:>9}", sampler.word(), "regret", "", "worst", "epochs");
-        for (name, pruner) in pruners(epochs) {
-            let mut regrets = Vec::new();
-            let (mut spent, mut spent_in_full, mut worst) = (0.0, 0.0, f64::NEG_INFINITY);
-            for (table, full) in tables.iter().zip(&full) {
-                let pruned: Vec<_> = (0..SEEDS).map(|seed| play(table, sampler, pruner, seed)).collect();
-                let of_table =
-                    pruned.iter().zip(full).map(|(pruned, full)| 100.0 * (pruned.winner / full.winner - 1.0));
-                let of_table: Vec<_> = of_table.collect();
-                worst = f64::max(worst, of_table.iter().sum::<f64>() / SEEDS as f64);
-                regrets.extend(of_table);
-                spent += pruned.iter().map(|outcome| outcome.epochs).sum::<f64>();
-                spent_in_full += full.iter().map(|outcome| outcome.epochs).sum::<f64>();
+    let (mut lines, mut answers) = (io::stdin().lock().lines(), io::stdout().lock());
+    while let Some(line) = lines.next().transpose()? {
+        let study = Study::read(&line)?;
+        let outcome = study.play(|places| {
+            let places: String = places.iter().map(|place| format!(" {place}")).collect();
+            writeln!(answers, "trial{places}")?;
+            answers.flush()?;
+            let curve = lines.next().transpose()?.unwrap_or_default();
+            let curve: Curve = curve.split_whitespace().map(|loss| loss.parse().unwrap_or(f64::NAN)).collect();
+            if curve.len() < study.epochs.get() as usize {
+                return Err(io::Error::other(format!("the curve has {} epochs, not {}", curve.len(), study.epochs)));
             }
-            let studies = regrets.len() as f64;
-            let mean = regrets.iter().sum::<f64>() / studies;
-            let variance = regrets.iter().map(|regret| (regret - mean) * (regret - mean)).sum::<f64>() / studies;
-            let error = libm::sqrt(variance / studies);
-            println!(
-                "{name:26}{mean:9.2}{:>9}{worst:9.2}{:9.1}",
-                format!("({error:.2})"),
-                100.0 * spent / spent_in_full
-            );
-        }
+            Ok(curve)
+        })?;
+        let winner = outcome.winner.map_or_else(|| "-".to_owned(), |(trial, _)| trial.to_string());
+        writeln!(answers, "end {winner} {}", outcome.epochs)?;
+        answers.flush()?;
     }
     Ok(())
 }

@@ -79,7 +79,11 @@ impl CmaEs {
             self.seen = number + 1;
             let Some(member) = self.member(number, &observation.configuration) else { continue };
             let Some(run) = &mut self.run else { continue };
-            if run.take(&self.tried.coordinates, observed, member) {
+            if !run.take(member) {
+                continue;
+            }
+            let known = self.tried.levelled(&observed[..=number]);
+            if run.end_generation(&self.tried.coordinates, &known) {
                 self.restarts += 1;
                 self.run = start(&self.tried, self.restarts);
             }

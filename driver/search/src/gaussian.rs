@@ -29,6 +29,7 @@ use rand_chacha::rand_core::Rng as _;
 
 use super::coordinate::PlaceKind;
 use super::decision::Origin;
+use super::levelled::Levelled;
 use super::sampler::{Knowledge, Observation, Sampler};
 use super::space::{Space, below, fraction};
 use super::tried::{Learner, TriedConfigurations, next_of};
@@ -96,10 +97,10 @@ impl Gaussian {
     fn results(&self, observed: &[Observation]) -> (Vec<UnitPoint>, Vec<f64>) {
         let mut points = Vec::new();
         let mut losses = Vec::new();
-        for number in chosen(observed) {
+        for Levelled { number, loss } in chosen(self.tried.levelled(observed)) {
             if let Some(point) = self.tried.observed_point(number) {
                 points.push(unit_point(&self.tried.coordinates, point));
-                losses.push(observed[number].loss);
+                losses.push(loss);
             }
         }
         (points, warped(&losses))
@@ -224,20 +225,20 @@ impl Sampler for Gaussian {
     }
 }
 
-/// The numbers of the results that are looked at: all, or the best ones and the last of the others.
-fn chosen(observed: &[Observation]) -> Vec<usize> {
-    let mut numbers: Vec<_> = (0..observed.len()).collect();
-    if numbers.len() > RESULTS_MAX {
-        let loss = |number: usize| if observed[number].loss.is_nan() { f64::INFINITY } else { observed[number].loss };
-        let better =
-            |one: &usize, other: &usize| -> Ordering { loss(*one).total_cmp(&loss(*other)).then(one.cmp(other)) };
-        numbers.select_nth_unstable_by(BEST_RESULTS_MAX, better);
-        let mut others = numbers.split_off(BEST_RESULTS_MAX);
-        others.sort_unstable();
-        numbers.extend(others.split_off(others.len() - (RESULTS_MAX - BEST_RESULTS_MAX)));
-        numbers.sort_unstable();
+/// The results that are looked at: all, or the best ones and the last of the others.
+fn chosen(mut results: Vec<Levelled>) -> Vec<Levelled> {
+    if results.len() > RESULTS_MAX {
+        let loss = |result: &Levelled| if result.loss.is_nan() { f64::INFINITY } else { result.loss };
+        let better = |one: &Levelled, other: &Levelled| -> Ordering {
+            loss(one).total_cmp(&loss(other)).then(one.number.cmp(&other.number))
+        };
+        results.select_nth_unstable_by(BEST_RESULTS_MAX, better);
+        let mut others = results.split_off(BEST_RESULTS_MAX);
+        others.sort_unstable_by_key(|result| result.number);
+        results.extend(others.split_off(others.len() - (RESULTS_MAX - BEST_RESULTS_MAX)));
+        results.sort_unstable_by_key(|result| result.number);
     }
-    numbers
+    results
 }
 
 #[cfg(test)]

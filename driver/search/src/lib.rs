@@ -10,7 +10,7 @@
 //! | [`grid`], [`random`], [`sobol`] | samplers that need no results |
 //! | [`tpe`], [`gaussian`], [`cma_es`] | samplers that learn from results |
 //! | `combinations` | all configurations of a space that has an end |
-//! | `coordinate`, `unit_point`, `tried`, `cholesky` | what samplers that learn share: places of values, what was started, factors |
+//! | `coordinate`, `unit_point`, `tried`, `levelled`, `cholesky` | what samplers that learn share: places of values, what was started, losses at different rungs, factors |
 //! | [`pruner`] | what says which trials are worth more epochs |
 //! | [`stops`] | [`Stopping`]: a search that ends by a target, no progress, or a budget |
 //! | [`ranking`] | which trial is better |
@@ -38,6 +38,7 @@ pub mod decision;
 pub mod gaussian;
 pub mod grid;
 pub mod importance;
+mod levelled;
 mod picks;
 pub mod pruned;
 pub mod pruner;

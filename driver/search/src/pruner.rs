@@ -39,7 +39,7 @@ use std::num::NonZeroU32;
 use broadsweep_common::ids::TrialId;
 
 pub use asha::Asha;
-pub use bracket::{Bracket, Rung, RungResult};
+pub use bracket::{Arrival, Bracket, Rung, RungResult};
 pub use hyperband::Hyperband;
 pub use median::Median;
 pub use top_k::TopK;
@@ -68,13 +68,8 @@ pub enum PrunerKind {
     None,
     /// [`Asha`].
     Asha(RungSpacing),
-    /// [`Hyperband`].
-    Hyperband {
-        /// The rungs of its first bracket.
-        spacing: RungSpacing,
-        /// The most epochs that a trial has.
-        epochs_max: NonZeroU32,
-    },
+    /// [`Hyperband`]; these are the rungs of its first bracket.
+    Hyperband(RungSpacing),
     /// [`Median`].
     Median {
         /// Its rungs.
@@ -98,7 +93,7 @@ impl PrunerKind {
         match self {
             Self::None => "none",
             Self::Asha(_) => "asha",
-            Self::Hyperband { .. } => "hyperband",
+            Self::Hyperband(_) => "hyperband",
             Self::Median { .. } => "median",
             Self::TopK { .. } => "top_k",
         }
@@ -110,7 +105,7 @@ impl PrunerKind {
         match self {
             Self::None => Box::new(Unpruned),
             Self::Asha(spacing) => Box::new(Asha::new(spacing)),
-            Self::Hyperband { spacing, epochs_max } => Box::new(Hyperband::new(spacing, epochs_max)),
+            Self::Hyperband(spacing) => Box::new(Hyperband::new(spacing)),
             Self::Median { spacing, results_min } => Box::new(Median::new(spacing, results_min)),
             Self::TopK { rung, k } => Box::new(TopK::new(rung, k)),
         }
@@ -122,21 +117,54 @@ impl PrunerKind {
 pub struct RungSpacing {
     /// The epoch of the first rung.
     pub min_epochs: NonZeroU32,
-    /// Each further rung comes after so many times the epochs; 1 counts as 2.
-    pub eta: NonZeroU32,
+    /// How many times the epochs each further rung comes after, in percent; less than [`ETA_PERCENT_MIN`] counts as that.
+    pub eta_percent: NonZeroU32,
+    /// The most epochs that a trial has.
+    pub epochs_max: NonZeroU32,
 }
 
+/// What `eta_percent` is at least.
+pub const ETA_PERCENT_MIN: u32 = 110;
+/// No rung comes after more than so much of the most epochs: it would save next to nothing.
+const LAST_RUNG_PERCENT: f64 = 75.0;
+/// Of the most epochs, so many for one before the first rung, rounded up, where a study does not say which that is.
+const EPOCHS_PER_MIN: u32 = 16;
+
 impl RungSpacing {
-    /// The epochs of all rungs: `min_epochs * eta^k`, as far as a `u32` goes.
+    /// With the first rung after a sixteenth of the epochs, and each further one after half as many again: [`Asha`] takes a
+    /// fifth of the epochs with them, of which each rung has about as many as each other one. Of fewer than 24 epochs it
+    /// takes more, since the first one is more than a sixteenth.
     #[must_use]
-    pub fn rungs(self) -> Vec<u32> {
-        let next = |epoch: &u32| epoch.checked_mul(self.factor());
-        std::iter::successors(Some(self.min_epochs.get()), next).collect()
+    pub fn even(epochs_max: NonZeroU32) -> Self {
+        let [min_epochs, eta_percent] =
+            [epochs_max.get() / EPOCHS_PER_MIN, 150].map(|number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
+        Self { min_epochs, eta_percent, epochs_max }
     }
 
-    /// `eta`, at least 2.
-    pub(crate) fn factor(self) -> u32 {
-        self.eta.get().max(2)
+    /// The epochs of all rungs: `min_epochs * eta^k`, rounded, up to 75 % of the most epochs; the first one is there if it is
+    /// not the last epoch.
+    #[must_use]
+    pub fn rungs(self) -> Vec<u32> {
+        let (first, epochs_max) = (self.min_epochs.get(), self.epochs_max.get());
+        let last = f64::from(epochs_max) * LAST_RUNG_PERCENT / 100.0;
+        let exact = std::iter::successors(Some(f64::from(first) * self.eta()), |epoch| Some(epoch * self.eta()));
+        let further = exact.map(f64::round).take_while(|epoch| *epoch <= last).map(|epoch| epoch as u32);
+        let mut rungs: Vec<u32> = [first].into_iter().filter(|first| *first < epochs_max).chain(further).collect();
+        rungs.dedup();
+        rungs
+    }
+
+    /// How many of so many trials go on: one of `eta`, rounded down.
+    pub(crate) fn part(self, trials: usize) -> usize {
+        (trials as u64 * 100 / u64::from(self.percent())) as usize
+    }
+
+    pub(crate) fn eta(self) -> f64 {
+        f64::from(self.percent()) / 100.0
+    }
+
+    fn percent(self) -> u32 {
+        self.eta_percent.get().max(ETA_PERCENT_MIN)
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a sampler is, and what it may see.
 
-use std::cmp::Ordering;
-
 use broadsweep_common::configuration::Configuration;
 
 use super::decision::Origin;
@@ -12,59 +10,11 @@ pub struct Observation {
     /// Its values.
     pub configuration: Configuration,
     /// The rung at which that was, by its epochs; [`IN_FULL`] for a trial that passed all rungs, or that has none. Losses at
-    /// different rungs are not to be compared.
+    /// different rungs are not to be compared as they are.
     pub rung_epochs: u32,
-    /// What is minimised; infinite for a trial that diverged or was given up.
+    /// What is minimised, as it is expected to be in the end; infinite for a trial that diverged or was given up.
     pub loss: f64,
 }
-
-impl Observation {
-    pub(crate) fn promise(&self) -> Promise {
-        Promise { rung_epochs: self.rung_epochs, loss: self.loss }
-    }
-
-    /// The better one is less.
-    pub(crate) fn by_promise(&self, other: &Self) -> Ordering {
-        self.promise().cmp(&other.promise())
-    }
-}
-
-/// How good an observation is, whatever its configuration. The better one is less: a finite loss before none, then what got
-/// to a higher rung, then the smaller loss.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Promise {
-    rung_epochs: u32,
-    loss: f64,
-}
-
-impl Promise {
-    /// Whether there is a loss at all.
-    pub(crate) fn is_finite(&self) -> bool {
-        self.loss.is_finite()
-    }
-}
-
-impl Ord for Promise {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let finite_first = other.is_finite().cmp(&self.is_finite());
-        let by_rung = || other.rung_epochs.cmp(&self.rung_epochs);
-        finite_first.then_with(by_rung).then_with(|| self.loss.total_cmp(&other.loss))
-    }
-}
-
-impl PartialOrd for Promise {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Promise {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Promise {}
 
 /// The rung beyond all others.
 pub const IN_FULL: u32 = u32::MAX;

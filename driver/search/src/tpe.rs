@@ -23,9 +23,10 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
 
 use super::decision::Origin;
-use super::sampler::{Knowledge, Promise, Sampler};
+use super::levelled::Levelled;
+use super::sampler::{Knowledge, Sampler};
 use super::space::Space;
-use super::tried::{Learner, TriedConfigurations, next_of};
+use super::tried::{Learner, RankedLoss, TriedConfigurations, next_of};
 use estimator::Estimator;
 use group::{Group, groups};
 
@@ -94,7 +95,10 @@ impl Tpe {
 
     /// Of each group, the density of the good results that have it, and of the others.
     fn sides(&self, knowledge: Knowledge<'_>) -> Vec<(Estimator<'_>, Estimator<'_>)> {
-        let (good, bad) = split(self.tried.ranked());
+        let (good, bad) = match self.tried.ranked() {
+            Some(ranked) => split_ranked(ranked),
+            None => split(self.tried.levelled(knowledge.observed)),
+        };
         let of_space = |configuration| Some((configuration, self.tried.point(configuration)?));
         let under_way: Vec<_> = knowledge.under_way.iter().filter_map(of_space).collect();
         let result =
@@ -138,13 +142,19 @@ impl Sampler for Tpe {
     }
 }
 
-/// The numbers of the good results, the best first, and of the next ones. A result without a finite loss is never good.
-fn split(ranked: &BTreeSet<(Promise, usize)>) -> (Vec<usize>, Vec<usize>) {
+/// The numbers of the good results, the best first, and of the next ones: of equal losses, the earlier one. A result without
+/// a finite loss is never good.
+fn split_ranked(ranked: &BTreeSet<(RankedLoss, usize)>) -> (Vec<usize>, Vec<usize>) {
     let good_max = ranked.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX);
     // Those that are finite come first.
-    let good = ranked.iter().take(good_max).take_while(|(promise, _)| promise.is_finite()).count();
+    let good = ranked.iter().take(good_max).take_while(|(loss, _)| loss.is_finite()).count();
     let mut numbers = ranked.iter().map(|(_, number)| *number);
     (numbers.by_ref().take(good).collect(), numbers.take(BAD_MAX).collect())
+}
+
+/// The same of results whose losses depend on each other.
+fn split(results: Vec<Levelled>) -> (Vec<usize>, Vec<usize>) {
+    split_ranked(&results.into_iter().map(|result| (RankedLoss(result.loss), result.number)).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What samplers that learn have in common: what they have tried, and the places of it: nothing is started twice, and a space that has an end is
 //! taken in full.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use broadsweep_common::configuration::{Configuration, ConfigurationDigest};
@@ -10,7 +11,8 @@ use rand_chacha::rand_core::Rng as _;
 use super::combinations::Combinations;
 use super::coordinate::{Coordinate, coordinates};
 use super::decision::Origin;
-use super::sampler::{Knowledge, Promise};
+use super::levelled::{Levelled, levelled};
+use super::sampler::{Knowledge, Observation};
 use super::sobol::SobolPoints;
 use super::space::Space;
 
@@ -39,7 +41,7 @@ pub(crate) fn next_of<L: Learner>(learner: &mut L, knowledge: Knowledge<'_>) -> 
     }
     learner.tried().note(knowledge);
     let mut rng = sampler_rng(learner.tried().seed, knowledge.decision);
-    let picked = if learner.tried().ranked().len() < L::RESULTS_MIN {
+    let picked = if learner.tried().observed_count() < L::RESULTS_MIN {
         learner.tried().new_even(knowledge.decision)
     } else {
         learner.most_promising(knowledge, &mut rng)
@@ -64,12 +66,45 @@ pub(crate) struct TriedConfigurations {
     started: BTreeSet<ConfigurationDigest>,
     /// Of each observation, the place of each parameter; `None` for a configuration that is not of the space.
     points: Vec<Option<Vec<f64>>>,
-    /// Of each configuration, the number of the observation that counts: the last one.
-    latest: BTreeMap<ConfigurationDigest, usize>,
-    /// The same numbers, the best one first, and of equally good ones the earlier. It is kept, not sorted anew for each
-    /// decision: that would cost the more, the more results there are.
-    ranked: BTreeSet<(Promise, usize)>,
+    /// Of each configuration, the numbers of its observations, in order.
+    histories: BTreeMap<ConfigurationDigest, Vec<usize>>,
+    /// The number of each configuration's last observation, the best one first, and of equally good ones the earlier; `None`
+    /// once some were made at different rungs. It is kept, not sorted anew for each decision: that would cost the more, the
+    /// more results there are.
+    ranked: Option<BTreeSet<(RankedLoss, usize)>>,
+    /// The rung of all observations so far.
+    rung_epochs: Option<u32>,
 }
+
+/// A loss, by which results are ranked: finite ones first, then the smaller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RankedLoss(pub(crate) f64);
+
+impl RankedLoss {
+    pub(crate) fn is_finite(self) -> bool {
+        self.0.is_finite()
+    }
+}
+
+impl Ord for RankedLoss {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.is_finite().cmp(&self.is_finite()).then_with(|| self.0.total_cmp(&other.0))
+    }
+}
+
+impl PartialOrd for RankedLoss {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for RankedLoss {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for RankedLoss {}
 
 impl TriedConfigurations {
     pub(crate) fn new(seed: u64, space: &Space, wanted: u32) -> Self {
@@ -82,8 +117,9 @@ impl TriedConfigurations {
             picked: 0,
             started: BTreeSet::new(),
             points: Vec::new(),
-            latest: BTreeMap::new(),
-            ranked: BTreeSet::new(),
+            histories: BTreeMap::new(),
+            ranked: Some(BTreeSet::new()),
+            rung_epochs: None,
         }
     }
 
@@ -96,10 +132,17 @@ impl TriedConfigurations {
         for (number, observation) in knowledge.observed.iter().enumerate().skip(self.points.len()) {
             let digest = observation.configuration.digest();
             self.started.insert(digest);
-            if let Some(earlier) = self.latest.insert(digest, number) {
-                self.ranked.remove(&(knowledge.observed[earlier].promise(), earlier));
+            let history = self.histories.entry(digest).or_default();
+            if *self.rung_epochs.get_or_insert(observation.rung_epochs) != observation.rung_epochs {
+                self.ranked = None;
             }
-            self.ranked.insert((observation.promise(), number));
+            if let Some(ranked) = &mut self.ranked {
+                if let Some(earlier) = history.last() {
+                    ranked.remove(&(RankedLoss(knowledge.observed[*earlier].loss), *earlier));
+                }
+                ranked.insert((RankedLoss(observation.loss), number));
+            }
+            history.push(number);
             let point = self.point(&observation.configuration);
             self.points.push(point);
         }
@@ -111,10 +154,20 @@ impl TriedConfigurations {
         self.picked += u32::from(!origin.is_given());
     }
 
-    /// Of each configuration that was observed, the number of its last observation with how good that is: the best one
-    /// first.
-    pub(crate) fn ranked(&self) -> &BTreeSet<(Promise, usize)> {
-        &self.ranked
+    /// How many configurations were observed.
+    pub(crate) fn observed_count(&self) -> usize {
+        self.histories.len()
+    }
+
+    /// Of each configuration that was observed, the number of its last observation with its loss, the best one first; `None`
+    /// where observations were made at different rungs.
+    pub(crate) fn ranked(&self) -> Option<&BTreeSet<(RankedLoss, usize)>> {
+        self.ranked.as_ref()
+    }
+
+    /// What is known of each configuration by these observations, the first ones of those that were noted.
+    pub(crate) fn levelled(&self, observed: &[Observation]) -> Vec<Levelled> {
+        levelled(observed, self.histories.values().map(Vec::as_slice))
     }
 
     /// The point of the observation of this number.

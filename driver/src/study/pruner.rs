@@ -2,15 +2,21 @@
 
 use std::num::NonZeroU32;
 
-use broadsweep_common::setting::Setting;
+use broadsweep_common::setting::{Bounds, Setting};
 use broadsweep_search::{PrunerKind, RungSpacing, SamplerKind, Space};
 
 use super::diagnostic::Diagnostic;
 use super::reader::Table;
+use super::setting::read_number;
 use super::{ReplaySettings, Trainer};
 
 /// Epochs and trials that a pruner can be told of.
 const COUNT_MAX: i64 = 100_000;
+/// How many times the epochs there can be from rung to rung.
+const ETA: Bounds<f64> = Bounds::Within(1.1, 1000.0);
+/// The same in percent, unless written.
+const HYPERBAND_ETA_PERCENT: NonZeroU32 = NonZeroU32::new(300).unwrap();
+const MEDIAN_ETA_PERCENT: NonZeroU32 = NonZeroU32::new(200).unwrap();
 
 /// The word of a pruner.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,14 +62,6 @@ pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static st
     }
 }
 
-/// Whether a pruner is written that is one.
-pub(super) fn is_written(table: &Table<'_>) -> Result<bool, Diagnostic> {
-    let Some(node) = table.get("pruner") else { return Ok(false) };
-    let kind =
-        if node.is_table() { node.table("[search] pruner", "[search] pruner: ")?.get("kind") } else { Some(node) };
-    kind.map_or(Ok(true), |kind| Ok(kind.word(PRUNERS)? != Written::None))
-}
-
 /// Reads `pruner`, a word or a table; [`PrunerKind::None`] where it is not written.
 pub(super) fn read(
     table: &Table<'_>,
@@ -102,17 +100,21 @@ pub(super) fn read(
         let number = written.map_or(default, |number| number as u32);
         Ok(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
     };
-    let spacing = |first: u32, eta: u32| -> Result<RungSpacing, Diagnostic> {
-        if let Some(eta) = settings.as_ref().and_then(|settings| settings.get("eta")) {
-            eta.whole(2, COUNT_MAX)?;
-        }
-        Ok(RungSpacing { min_epochs: number("min_epochs", first)?, eta: number("eta", eta)? })
+    let even = RungSpacing::even(epochs_max);
+    let spacing = |min_epochs: u32, eta_percent: NonZeroU32| -> Result<RungSpacing, Diagnostic> {
+        let node = settings.as_ref().and_then(|settings| settings.get("eta"));
+        let eta = node.map(|node| read_number(&node, ETA)).transpose()?;
+        let written = eta.and_then(|eta| NonZeroU32::new((100.0 * eta).round() as u32));
+        let eta_percent = written.unwrap_or(eta_percent);
+        Ok(RungSpacing { min_epochs: number("min_epochs", min_epochs)?, eta_percent, epochs_max })
     };
     let pruner = match written {
         Written::None => PrunerKind::None,
-        Written::Asha => PrunerKind::Asha(spacing(2, 3)?),
-        Written::Hyperband => PrunerKind::Hyperband { spacing: spacing(1, 3)?, epochs_max },
-        Written::Median => PrunerKind::Median { spacing: spacing(2, 2)?, results_min: number("results_min", 5)? },
+        Written::Asha => PrunerKind::Asha(spacing(even.min_epochs.get(), even.eta_percent)?),
+        Written::Hyperband => PrunerKind::Hyperband(spacing(1, HYPERBAND_ETA_PERCENT)?),
+        Written::Median => {
+            PrunerKind::Median { spacing: spacing(2, MEDIAN_ETA_PERCENT)?, results_min: number("results_min", 5)? }
+        }
         Written::TopK => {
             PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler.trials_max(space)))? }
         }
@@ -141,7 +143,7 @@ pub(super) fn read(
 fn first_rung(pruner: PrunerKind) -> Option<NonZeroU32> {
     match pruner {
         PrunerKind::None => None,
-        PrunerKind::Asha(spacing) | PrunerKind::Hyperband { spacing, .. } | PrunerKind::Median { spacing, .. } => {
+        PrunerKind::Asha(spacing) | PrunerKind::Hyperband(spacing) | PrunerKind::Median { spacing, .. } => {
             Some(spacing.min_epochs)
         }
         PrunerKind::TopK { rung, .. } => Some(rung),

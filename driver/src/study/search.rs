@@ -94,9 +94,8 @@ pub(super) fn read(
     }
     constraints::read(&table, &mut space)?;
     let order = read_order(&table)?;
-    let is_pruned = pruner::is_written(&table)?;
     let (sampler, why_chosen) = match written {
-        Written::Auto => choose(&table, &space, order, is_pruned)?,
+        Written::Auto => choose(&table, &space, order)?,
         Written::Grid => (check_grid(&table, &space_node, &space)?, None),
         Written::Random => (SamplerKind::Random { trials: read_trials(&table, &space)? }, None),
         Written::Sobol => (SamplerKind::Sobol { trials: read_trials(&table, &space)? }, None),
@@ -121,7 +120,6 @@ fn choose(
     table: &Table<'_>,
     space: &Space,
     Order { parallel, .. }: Order,
-    is_pruned: bool,
 ) -> Result<(SamplerKind, Option<String>), Diagnostic> {
     let Some(node) = table.get("trials") else {
         let points = size(space).filter(|points| *points <= u64::from(TRIALS_MAX));
@@ -137,10 +135,6 @@ fn choose(
         read_trials(table, space)?;
     }
     let chosen = SamplerKind::chosen(space, trials, parallel.get());
-    if is_pruned && chosen.learns() {
-        let why = "sobol: where trials are stopped early, samplers that learn found less good ones".to_owned();
-        return Ok((SamplerKind::Sobol { trials }, Some(why)));
-    }
     Ok((chosen, Some(SamplerKind::why_chosen(space, trials, parallel.get()))))
 }
 

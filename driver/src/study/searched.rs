@@ -169,9 +169,9 @@ impl Study {
     pub fn first_segment(&self, epochs: NonZeroU32) -> NonZeroU32 {
         match self.search.pruner {
             PrunerKind::None => epochs,
-            PrunerKind::Asha(spacing)
-            | PrunerKind::Hyperband { spacing, .. }
-            | PrunerKind::Median { spacing, .. } => spacing.min_epochs.min(epochs),
+            PrunerKind::Asha(spacing) | PrunerKind::Hyperband(spacing) | PrunerKind::Median { spacing, .. } => {
+                spacing.min_epochs.min(epochs)
+            }
             PrunerKind::TopK { rung, .. } => rung.min(epochs),
         }
     }

@@ -7,7 +7,7 @@ use broadsweep_common::configuration::ConfigurationDigest;
 use super::distribution::{Distribution, Genotype, is_ordered};
 use super::evolution::Evolution;
 use crate::coordinate::Coordinate;
-use crate::sampler::Observation;
+use crate::levelled::Levelled;
 
 /// Generations whose results still count: a training that takes long is not to be lost for it.
 const GENERATIONS_KEPT: usize = 8;
@@ -69,29 +69,30 @@ impl Run {
         [&self.current].into_iter().chain(self.earlier.iter().rev())
     }
 
-    /// Takes a member, and ends the generation once there are enough of them. A later result of the same configuration
-    /// takes the place of an earlier one. Whether the run has converged.
-    pub(super) fn take(&mut self, coordinates: &[Coordinate], observed: &[Observation], member: OwnResult) -> bool {
+    /// Takes a member; a later result of the same configuration takes the place of an earlier one. Whether there are enough
+    /// for a generation.
+    pub(super) fn take(&mut self, member: OwnResult) -> bool {
         self.pending.retain(|known| known.configuration != member.configuration);
         self.pending.push(member);
         let own = self.pending.iter().filter(|member| member.age == 0).count();
-        if self.pending.len() < self.members || own * MEMBERS_PER_OWN < self.pending.len() {
-            return false;
-        }
-        self.end_generation(coordinates, observed)
+        self.pending.len() >= self.members && own * MEMBERS_PER_OWN >= self.pending.len()
     }
 
-    /// Learns from the members. Whether the run has converged.
-    fn end_generation(&mut self, coordinates: &[Coordinate], observed: &[Observation]) -> bool {
-        let mut ranked = std::mem::take(&mut self.pending);
-        ranked.sort_by(|one, other| {
-            observed[one.number].by_promise(&observed[other.number]).then(one.number.cmp(&other.number))
-        });
-        let best_loss = ranked.first().map_or(f64::INFINITY, |best| observed[best.number].loss);
+    /// Ends the generation, and learns from its members; `known` holds what is known of them, in the order of its numbers.
+    /// Whether the run has converged.
+    pub(super) fn end_generation(&mut self, coordinates: &[Coordinate], known: &[Levelled]) -> bool {
+        let loss = |number: usize| {
+            let place = known.binary_search_by_key(&number, |known| known.number);
+            place.map_or(f64::INFINITY, |place| known[place].loss)
+        };
+        let members = std::mem::take(&mut self.pending).into_iter();
+        let mut ranked: Vec<_> = members.map(|member| (loss(member.number), member)).collect();
+        ranked.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.number.cmp(&other.1.number)));
+        let best_loss = ranked.first().map_or(f64::INFINITY, |(loss, _)| *loss);
         self.best_losses.push(best_loss);
         // Where all diverged, which is the better half means nothing.
         if best_loss.is_finite() {
-            let genotypes: Vec<_> = ranked.into_iter().map(|member| member.genotype).collect();
+            let genotypes: Vec<_> = ranked.into_iter().map(|(_, member)| member.genotype).collect();
             self.evolution.learn(coordinates, &self.current, &genotypes);
         }
         let Some(next) = self.evolution.distribution(coordinates) else { return true };

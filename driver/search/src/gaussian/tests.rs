@@ -100,15 +100,15 @@ fn a_unit_point_stands_for_the_point_that_it_was_made_of() {
 
 #[test]
 fn of_many_results_the_best_and_the_last_are_looked_at() {
-    let result = |number: u32| Observation {
-        configuration: Configuration::default(),
-        rung_epochs: IN_FULL,
+    let result = |number: u32| Levelled {
+        number: number as usize,
         loss: if number == 900 { f64::NAN } else { f64::from(number) },
     };
-    let numbers = chosen(&(0..1000).map(result).collect::<Vec<_>>());
+    let looked_at = chosen((0..1000).map(result).collect());
     let others = RESULTS_MAX - BEST_RESULTS_MAX;
-    assert!(numbers.iter().copied().eq((0..BEST_RESULTS_MAX).chain(1000 - others..1000)), "{numbers:?}");
-    assert_eq!(chosen(&(0..250).map(result).collect::<Vec<_>>()).len(), 250);
+    let numbers = looked_at.iter().map(|known| known.number);
+    assert!(numbers.eq((0..BEST_RESULTS_MAX).chain(1000 - others..1000)), "{looked_at:?}");
+    assert_eq!(chosen((0..250).map(result).collect()).len(), 250);
 }
 
 proptest! {

@@ -223,8 +223,8 @@ impl Running for UnderWay {
 #[test]
 fn promotions_come_before_new_trials_and_it_waits_while_a_paused_trial_may_go_on() {
     let shown = Arc::new(Mutex::new(Vec::new()));
-    let two = NonZeroU32::new(2).unwrap();
-    let asha = PrunerKind::Asha(RungSpacing { min_epochs: NonZeroU32::MIN, eta: two }).pruner();
+    let [min_epochs, eta_percent, epochs_max] = [1, 200, 3].map(|number| NonZeroU32::new(number).unwrap());
+    let asha = PrunerKind::Asha(RungSpacing { min_epochs, eta_percent, epochs_max }).pruner();
     let objective = Objective { metric: MetricName::VALIDATION_ERROR, direction: Direction::Maximize };
     let curves = Curves { epochs_max: 3, epochs_differ: false, cut: 0 };
     let mut search = Pruned::new(None, Box::new(Witness(Arc::clone(&shown))), asha, objective, Box::new(curves));
@@ -267,15 +267,17 @@ fn promotions_come_before_new_trials_and_it_waits_while_a_paused_trial_may_go_on
 
 fn studies() -> impl Strategy<Value = Study> {
     let number = |range: Range<u32>| range.prop_map(|number| NonZeroU32::new(number).unwrap());
-    let spacing = (number(1..4), number(2..5)).prop_map(|(min_epochs, eta)| RungSpacing { min_epochs, eta });
+    let spacing = (number(1..4), number(110..500), number(1..30));
+    let spacing =
+        spacing.prop_map(|(min_epochs, eta_percent, epochs_max)| RungSpacing { min_epochs, eta_percent, epochs_max });
     let sampler = (1_u32..30, 0_usize..3).prop_map(|(trials, kind)| {
         [SamplerKind::Grid, SamplerKind::Random { trials }, SamplerKind::Tpe { trials }][kind]
     });
-    let pruner = (spacing, number(1..6), number(1..30), 0_usize..5).prop_map(|(spacing, few, epochs_max, kind)| {
+    let pruner = (spacing, number(1..6), 0_usize..5).prop_map(|(spacing, few, kind)| {
         [
             PrunerKind::None,
             PrunerKind::Asha(spacing),
-            PrunerKind::Hyperband { spacing, epochs_max },
+            PrunerKind::Hyperband(spacing),
             PrunerKind::Median { spacing, results_min: few },
             PrunerKind::TopK { rung: spacing.min_epochs, k: few },
         ][kind]

@@ -6,8 +6,12 @@ use broadsweep_common::ids::TrialId;
 use super::{Bracket, Pruner, RungSpacing};
 
 /// Of each rung, the best `1 / eta` go on, rounded down, as results come: nobody waits for a rung to fill. A trial that
-/// was not among them goes on later if it is then. Of a rung that gets no more results, one trial goes on at least, so that
-/// some trial is trained to its end however few there are; the paper leaves that open.
+/// was not among them goes on later if it is then.
+///
+/// No more than `1 / eta` of a rung's results go on in all. In the paper, a trial that was among the best when it came went
+/// on whatever had gone on before; where a sampler learns, nearly each new trial is, and the search took 38 % of the epochs
+/// where it was to take 18 %. Of a rung that gets no more results, one trial goes on at least, so that some trial is trained
+/// to its end however few there are; the paper leaves that open.
 #[derive(Clone, Debug)]
 pub struct Asha {
     spacing: RungSpacing,
@@ -27,18 +31,18 @@ impl Pruner for Asha {
     }
 
     fn promoted(&self, bracket: &Bracket, all_started: bool) -> Option<TrialId> {
-        best_part(bracket, self.spacing.factor(), all_started)
+        best_part(bracket, self.spacing, all_started)
     }
 }
 
 /// The next one among the best `1 / eta` of each rung; of several the one in the highest rung, as in the paper.
-pub(super) fn best_part(bracket: &Bracket, eta: u32, all_started: bool) -> Option<TrialId> {
+pub(super) fn best_part(bracket: &Bracket, spacing: RungSpacing, all_started: bool) -> Option<TrialId> {
     let mut highest = None;
     let mut is_complete = all_started;
     for rung in bracket.rungs() {
         is_complete &= rung.awaited() == 0;
-        let part = rung.results().len() / eta as usize;
-        let found = rung.best_paused(part.max(usize::from(is_complete)));
+        let part = spacing.part(rung.results().len()).max(usize::from(is_complete));
+        let found = if rung.promoted() < part { rung.best_paused(part) } else { None };
         is_complete &= found.is_none();
         highest = found.or(highest);
     }

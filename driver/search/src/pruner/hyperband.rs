@@ -1,7 +1,5 @@
 //! Hyperband (Li, Jamieson and others, 2018), each bracket by asynchronous successive halving.
 
-use std::num::NonZeroU32;
-
 use broadsweep_common::ids::TrialId;
 
 use super::asha::best_part;
@@ -18,22 +16,18 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 #[derive(Clone, Debug)]
 pub struct Hyperband {
     spacing: RungSpacing,
-    /// Below the most epochs that a trial has.
     rungs: Vec<u32>,
     pub(super) shares: Vec<u64>,
 }
 
 impl Hyperband {
-    /// With the rungs of `spacing` below `epochs_max`, the most epochs that a trial has.
+    /// With the rungs of `spacing`.
     #[must_use]
-    pub fn new(spacing: RungSpacing, epochs_max: NonZeroU32) -> Self {
-        let mut rungs = spacing.rungs();
-        rungs.retain(|epoch| *epoch < epochs_max.get());
-        let brackets = rungs.len() as u64 + 1;
-        let share = |s: u32| {
-            let trials = u64::from(spacing.factor()).saturating_pow(s);
-            brackets.saturating_mul(trials).div_ceil(u64::from(s) + 1)
-        };
+    pub fn new(spacing: RungSpacing) -> Self {
+        let rungs = spacing.rungs();
+        let brackets = rungs.len() as f64 + 1.0;
+        let power = |s: u32| (0..s).fold(1.0, |power, _| power * spacing.eta());
+        let share = |s: u32| (brackets * power(s) / f64::from(s + 1)).ceil() as u64;
         let shares = (0..=rungs.len() as u32).rev().map(share).collect();
         Self { spacing, rungs, shares }
     }
@@ -57,6 +51,6 @@ impl Pruner for Hyperband {
     }
 
     fn promoted(&self, bracket: &Bracket, all_started: bool) -> Option<TrialId> {
-        best_part(bracket, self.spacing.factor(), all_started)
+        best_part(bracket, self.spacing, all_started)
     }
 }

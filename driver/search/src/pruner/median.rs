@@ -7,7 +7,7 @@ use broadsweep_common::ids::TrialId;
 
 use super::{Bracket, Pruner, Rung, RungResult, RungSpacing};
 
-/// A trial goes on if it is no worse than the median of what the others had at that rung. The first results of a rung are
+/// A trial goes on if its outlook is no worse than the median of those of the others at that rung. The first results of a rung are
 /// not judged. One that was worse goes on later if it is not any more.
 #[derive(Clone, Debug)]
 pub struct Median {
@@ -27,7 +27,7 @@ impl Median {
         let results = rung.results();
         let place = results.iter().position(|result| result.is_paused)?;
         let is_judged = results.len() >= self.results_min.get() as usize;
-        let goes_on = !is_judged || results[place].loss <= median_of_others(results, place);
+        let goes_on = !is_judged || results[place].outlook <= median_of_others(results, place);
         goes_on.then_some(results[place].trial)
     }
 }
@@ -42,10 +42,10 @@ impl Pruner for Median {
     }
 }
 
-/// The median of all losses but that at `place`: the mean of the two in the middle where their number is even, infinite
+/// The median of all outlooks but that at `place`: the mean of the two in the middle where their number is even, infinite
 /// if there are none.
 fn median_of_others(results: &[RungResult], place: usize) -> f64 {
     let Some(others) = results.len().checked_sub(1).filter(|others| *others > 0) else { return f64::INFINITY };
-    let other = |number: usize| results[number + usize::from(number >= place)].loss;
+    let other = |number: usize| results[number + usize::from(number >= place)].outlook;
     f64::midpoint(other((others - 1) / 2), other(others / 2))
 }

@@ -45,13 +45,6 @@ fn search(space: &Space, seed: u64, trials: u32, lag: usize, stop: Option<usize>
     picks(&|| Box::new(Tpe::new(seed, space, trials)), &loss, lag, stop)
 }
 
-/// The good results and the others among those with these rungs and losses, each of a configuration of its own.
-fn split_of(results: impl IntoIterator<Item = (u32, f64)>) -> (Vec<usize>, Vec<usize>) {
-    let promise =
-        |(rung_epochs, loss)| Observation { configuration: Configuration::default(), rung_epochs, loss }.promise();
-    split(&results.into_iter().map(promise).zip(0..).collect())
-}
-
 fn best(picked: &[Configuration]) -> f64 {
     picked.iter().map(loss).fold(f64::INFINITY, f64::min)
 }
@@ -87,32 +80,39 @@ fn results_without_a_number_and_configurations_of_another_space_are_no_harm() {
     assert!(configuration.names().eq(space().keys().map(String::as_str)));
 }
 
-#[test]
-fn the_best_tenth_is_good_and_of_equal_losses_the_earlier_one() {
-    let losses = [4.0, f64::INFINITY, 1.0, 1.0, 0.5, 3.0, 2.0, f64::INFINITY, 9.0, 8.0, 7.0];
-    let results = losses.map(|loss| (IN_FULL, loss));
-    assert_eq!(split_of(results), (vec![4, 2], vec![3, 6, 5, 0, 10, 9, 8, 1, 7]));
-    assert_eq!(split_of([(IN_FULL, f64::INFINITY)]), (vec![], vec![0]));
+/// Results in their order, as if each were of another configuration.
+fn results(losses: impl IntoIterator<Item = f64>) -> Vec<Levelled> {
+    losses.into_iter().enumerate().map(|(number, loss)| Levelled { number, loss }).collect()
 }
 
 #[test]
-fn what_got_to_a_higher_rung_is_better_and_the_last_result_of_a_trial_counts() {
-    let results = [(1, 0.1), (3, 0.5), (9, f64::INFINITY), (3, 0.4), (IN_FULL, 0.9), (1, 0.0)];
-    assert_eq!(split_of(results), (vec![4], vec![3, 1, 5, 0, 2]));
+fn the_best_tenth_is_good_and_of_equal_losses_the_earlier_one() {
+    let losses = [4.0, f64::INFINITY, 1.0, 1.0, 0.5, 3.0, 2.0, f64::INFINITY, 9.0, 8.0, 7.0];
+    assert_eq!(split(results(losses)), (vec![4, 2], vec![3, 6, 5, 0, 10, 9, 8, 1, 7]));
+    assert_eq!(split(results([f64::INFINITY])), (vec![], vec![0]));
+}
+
+#[test]
+fn the_last_result_of_a_trial_counts_as_what_the_highest_rung_would_have_said() {
     let mut sampler = Tpe::new(1, &space(), 100);
-    let [first, second] = [1, 2].map(|number| SobolPoints::new(1, &space()).at(number));
-    let observed = [(&first, 1), (&second, 1), (&first, 3)].map(|(configuration, rung_epochs)| Observation {
+    let points = [1, 2, 3].map(|number| SobolPoints::new(1, &space()).at(number));
+    let [first, second, third] = &points;
+    let observed = [(first, 1, 5.0), (second, 1, 4.0), (first, 3, 2.5), (third, 1, 4.5)];
+    let observed = observed.map(|(configuration, rung_epochs, loss)| Observation {
         configuration: configuration.clone(),
         rung_epochs,
-        loss: 0.0,
+        loss,
     });
-    sampler.tried.note(Knowledge { observed: &observed, under_way: &[], decision: 2 });
-    assert_eq!(split(sampler.tried.ranked()), (vec![2], vec![1]));
+    sampler.tried.note(Knowledge { observed: &observed, under_way: &[], decision: 3 });
+    let known = sampler.tried.levelled(&observed);
+    let expected = [(1, 1.5), (2, 2.5), (3, 2.0)].map(|(number, loss)| Levelled { number, loss });
+    assert_eq!(known, expected);
+    assert_eq!(split(known), (vec![1], vec![3, 2]), "who went on first is not the best for good");
 }
 
 #[test]
 fn of_many_results_the_worst_are_left_out() {
-    let (good, bad) = split_of((0..10_000).map(|number| (IN_FULL, f64::from(number % 1000))));
+    let (good, bad) = split(results((0..10_000).map(|number| f64::from(number % 1000))));
     assert_eq!((good.len(), bad.len()), (GOOD_MAX, BAD_MAX));
     assert_eq!((&good[..11], bad[399]), (&[0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 1][..], 4042));
 }
