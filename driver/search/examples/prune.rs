@@ -56,16 +56,22 @@ impl Study {
             "cmaes" => SamplerKind::CmaEs { trials },
             other => return Err(io::Error::other(format!("sampler={other}: there is none"))),
         };
+        let word = words.get("pruner").copied().unwrap_or("none");
         let even = RungSpacing::even(epochs);
-        let min_epochs = positive("first", even.min_epochs.get())?;
-        let eta_percent = positive("eta_percent", even.eta_percent.get())?;
+        let (first, percent) = match word {
+            "hyperband" => (1, 300),
+            "median" => (2, 200),
+            "top_k" => (1, 100),
+            _ => (even.min_epochs.get(), even.eta_percent.get()),
+        };
+        let [min_epochs, eta_percent] = [positive("first", first)?, positive("eta_percent", percent)?];
         let spacing = RungSpacing { min_epochs, eta_percent, epochs_max: epochs };
-        let pruner = match words.get("pruner").copied().unwrap_or("none") {
+        let pruner = match word {
             "none" => PrunerKind::None,
             "asha" => PrunerKind::Asha(spacing),
             "hyperband" => PrunerKind::Hyperband(spacing),
             "median" => PrunerKind::Median { spacing, results_min: positive("results", 5)? },
-            "top_k" => PrunerKind::TopK { rung: spacing.min_epochs, k: positive("k", 15)? },
+            "top_k" => PrunerKind::TopK { rung: min_epochs, k: positive("k", 15)? },
             other => return Err(io::Error::other(format!("pruner={other}: there is none"))),
         };
         let (seed, slots) = (u64::from(number("seed", 0)?), positive("slots", 13)?);

@@ -71,6 +71,10 @@ impl SamplerKind {
     /// | | 64 | 1000 | 10,000 | 210 | 18,000 |
     /// | | 64 | 2000 | 3,400 | | 920 |
     /// | the sphere, 40 parameters | 13 | 250 | 90 | 19 | 31 |
+    ///
+    /// It is the same with a pruner. With 100 trials and `asha`, at a fifth of the epochs, on the developed half of the curves of
+    /// `tests/rivals/curves.py` (two to ten seeds), the validation error of the winner beside that of a random search of 100 full
+    /// trainings, in points with the standard error: Gaussian process -1.5 (0.7), TPE 0.0 (0.4), Sobol 0.1 (0.3), CMA-ES 3.8 (0.9).
     #[must_use]
     pub fn chosen(space: &Space, trials: u32, parallel: u32) -> Self {
         match StudySize::new(space, trials, parallel).reason(space) {

@@ -21,7 +21,7 @@ use broadsweep_common::metrics::Objective;
 
 use super::decision::{Decision, Origin, Running, Search, Seen, SegmentEnd, VirtualTime};
 use super::picks::Picks;
-use super::pruner::{Arrival, Bracket, Pruner};
+use super::pruner::{Bracket, Pruner, RungArrival};
 use super::ranking::finite_loss;
 use super::sampler::{Observation, Sampler};
 use super::virtual_time::PlannedCosts;
@@ -122,7 +122,7 @@ impl Pruned {
             let is_paused = has_paused && climber.until_epoch == until_epoch && until_epoch < climber.epochs_max;
             let bracket = &mut self.brackets[climber.bracket];
             let epochs_max = has_paused.then_some(climber.epochs_max);
-            let outlook = bracket.note(until_epoch, Arrival { trial, loss, epochs_max, is_paused });
+            let outlook = bracket.note(until_epoch, RungArrival { trial, loss, epochs_max, is_paused });
             if self.picks.learns() {
                 let (rung_epochs, configuration) = (bracket.rung_epochs(until_epoch), climber.configuration.clone());
                 self.observed.push(Observation { configuration, rung_epochs, loss: outlook });

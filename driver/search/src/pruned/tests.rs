@@ -265,6 +265,21 @@ fn promotions_come_before_new_trials_and_it_waits_while_a_paused_trial_may_go_on
     assert_eq!(shown[..3], ["| ", "| it=0, ", "it=0 -2 after 1, it=1 -4 after 1, | "], "one is continued");
 }
 
+#[test]
+fn a_sampler_that_does_not_learn_is_compared_before_any_trial_goes_on_and_one_that_learns_is_not() {
+    let [min_epochs, eta_percent, epochs_max] = [1, 150, 9].map(|number| NonZeroU32::new(number).unwrap());
+    let pruner = PrunerKind::Asha(RungSpacing { min_epochs, eta_percent, epochs_max });
+    let curves = Curves { epochs_max: 9, epochs_differ: false, cut: 0 };
+    let early_of = |sampler| {
+        let study = Study { sampler, pruner, direction: Direction::Minimize, with_control: false, curves };
+        let decisions = Play::new(study, in_virtual_time(1)).decide_all(sampler_rng(3, 1), 0);
+        let starts = decisions.iter().rposition(|new| matches!(new.decision, Decision::Start { .. })).unwrap();
+        decisions[..starts].iter().filter(|new| matches!(new.decision, Decision::Continue { .. })).count()
+    };
+    assert_eq!(early_of(SamplerKind::Random { trials: 20 }), 0);
+    assert!(early_of(SamplerKind::Tpe { trials: 20 }) > 0);
+}
+
 fn studies() -> impl Strategy<Value = Study> {
     let number = |range: Range<u32>| range.prop_map(|number| NonZeroU32::new(number).unwrap());
     let spacing = (number(1..4), number(110..500), number(1..30));

@@ -6,7 +6,7 @@ use crate::sampler::IN_FULL;
 
 /// What a trial brings to a rung.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Arrival {
+pub struct RungArrival {
     /// Which trial.
     pub trial: TrialId,
     /// What is minimised; infinite where nothing finite was measured.
@@ -118,8 +118,8 @@ impl Bracket {
     /// others, 2017); of their exponents, one is a plain guess that leaves two results enough. In its first rung, where it
     /// did not fall, and where it has ended, the loss counts. With rungs at 3, 4, 7, 10 and so on up to 52 epochs, ranks by
     /// the loss itself lost half as much again on the developed half of the curves of `tests/rivals/curves.py`.
-    pub fn note(&mut self, until_epoch: u32, arrival: Arrival) -> f64 {
-        let Arrival { trial, loss, epochs_max, is_paused } = arrival;
+    pub fn note(&mut self, until_epoch: u32, arrival: RungArrival) -> f64 {
+        let RungArrival { trial, loss, epochs_max, is_paused } = arrival;
         let place = self.place(until_epoch);
         let outlook = loss - epochs_max.map_or(0.0, |last| self.expected_fall(place, trial, loss, last));
         let rung = &mut self.rungs[place];

@@ -11,8 +11,8 @@ fn spacing(min_epochs: u32, eta: u32) -> RungSpacing {
     RungSpacing { min_epochs: number(min_epochs), eta_percent: number(100 * eta), epochs_max: number(120) }
 }
 
-fn arrival(trial: u32, loss: f64) -> Arrival {
-    Arrival { trial: TrialId(trial), loss, epochs_max: Some(120), is_paused: true }
+fn arrival(trial: u32, loss: f64) -> RungArrival {
+    RungArrival { trial: TrialId(trial), loss, epochs_max: Some(120), is_paused: true }
 }
 
 /// The first bracket of a pruner, in whose first rung these trials have paused with these losses.
@@ -131,7 +131,7 @@ fn trials_are_ranked_by_what_they_will_have_in_the_end() {
         bracket.note(2, arrival(trial, loss));
     }
     // Of 20 epochs: from 2 to 4 a loss falls by b / 4, and from there by b / 5.
-    let last = |arrival| Arrival { epochs_max: Some(20), ..arrival };
+    let last = |arrival| RungArrival { epochs_max: Some(20), ..arrival };
     bracket.note(4, last(arrival(0, 0.9)));
     bracket.note(4, last(arrival(1, 1.0)));
     bracket.note(4, last(arrival(2, 1.2)));
@@ -145,7 +145,7 @@ fn trials_are_ranked_by_what_they_will_have_in_the_end() {
     );
     let mut ended = Bracket::new(vec![2, 4]);
     ended.note(2, arrival(1, 3.0));
-    ended.note(4, Arrival { epochs_max: None, is_paused: false, ..arrival(1, 1.0) });
+    ended.note(4, RungArrival { epochs_max: None, is_paused: false, ..arrival(1, 1.0) });
     assert!(ended.rungs()[1].results()[0].outlook >= 1.0, "what has ended falls no more");
 }
 
@@ -153,7 +153,7 @@ fn trials_are_ranked_by_what_they_will_have_in_the_end() {
 fn what_has_ended_takes_its_place_among_the_best() {
     let asha = Asha::new(spacing(1, 3));
     let mut bracket = paused(&asha, &[(0, 1.0), (1, 2.0)]);
-    bracket.note(1, Arrival { is_paused: false, ..arrival(2, 0.5) });
+    bracket.note(1, RungArrival { is_paused: false, ..arrival(2, 0.5) });
     assert_eq!(asha.promoted(&bracket, false), None);
     assert_eq!(asha.promoted(&bracket, true), None, "the best has ended");
 }
@@ -207,6 +207,6 @@ fn the_top_k_go_on_once_all_are_there() {
     assert_eq!(top.promoted(&bracket, false), None);
     bracket.expect(1);
     assert_eq!(top.promoted(&bracket, true), None);
-    bracket.note(1, Arrival { is_paused: false, ..arrival(4, f64::INFINITY) });
+    bracket.note(1, RungArrival { is_paused: false, ..arrival(4, f64::INFINITY) });
     assert_eq!(going_on(&top, &mut bracket, true), [1, 2]);
 }
