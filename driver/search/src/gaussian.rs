@@ -13,8 +13,10 @@
 //! | `gaussian/covariance.rs` | how alike two configurations are |
 //! | `gaussian/fit.rs` | length scales, variance and noise that fit the results |
 //! | `gaussian/posterior.rs` | what the process expects at a point |
+//! | `gaussian/belief.rs` | what it expects along one parameter, for people |
 //! | `gaussian/minimise.rs` | descent; factors of matrices are in `cholesky.rs` |
 
+mod belief;
 mod covariance;
 mod fit;
 mod minimise;
@@ -27,6 +29,7 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
 use rand_chacha::rand_core::Rng as _;
 
+use super::belief::Belief;
 use super::coordinate::PlaceKind;
 use super::decision::Origin;
 use super::levelled::Levelled;
@@ -37,7 +40,7 @@ use super::unit_point::{UnitPoint, point_at, unit_point};
 use fit::{LogScales, covariance, first_logs, fitted};
 use minimise::{Bounds, minimise};
 use posterior::Posterior;
-use warp::warped;
+use warp::{Warp, warped};
 
 /// How many deviations below its mean a loss is hoped to be. 1 and 3 were worse.
 const BETA: f64 = 1.8;
@@ -93,8 +96,8 @@ impl Gaussian {
         Self { tried, is_ordered, logs, fitted: 0 }
     }
 
-    /// The unit points and warped losses of the results that are looked at.
-    fn results(&self, observed: &[Observation]) -> (Vec<UnitPoint>, Vec<f64>) {
+    /// The unit points and warped losses of the results that are looked at, and how these were warped.
+    fn results(&self, observed: &[Observation]) -> (Vec<UnitPoint>, Vec<f64>, Warp) {
         let mut points = Vec::new();
         let mut losses = Vec::new();
         for Levelled { number, loss } in chosen(self.tried.levelled(observed)) {
@@ -103,7 +106,8 @@ impl Gaussian {
                 losses.push(loss);
             }
         }
-        (points, warped(&losses))
+        let (losses, warp) = warped(&losses);
+        (points, losses, warp)
     }
 
     /// Fits are made at numbers of results that do not depend on when it is asked, each from the one before: a later driver
@@ -114,7 +118,7 @@ impl Gaussian {
             if next > observed.len() {
                 return;
             }
-            let (points, losses) = self.results(&observed[..next]);
+            let (points, losses, _) = self.results(&observed[..next]);
             self.fitted = next;
             if points.is_empty() {
                 continue;
@@ -126,7 +130,7 @@ impl Gaussian {
 
     /// The new configuration with the least lower bound of all that were looked at.
     fn lowest_bound(&self, knowledge: Knowledge<'_>, rng: &mut Rng) -> Option<Configuration> {
-        let (mut points, losses) = self.results(knowledge.observed);
+        let (mut points, losses, _) = self.results(knowledge.observed);
         let mut centres: Vec<usize> = (0..losses.len()).collect();
         centres.sort_by(|one, other| losses[*one].total_cmp(&losses[*other]));
         centres.truncate(CENTRES);
@@ -222,6 +226,10 @@ impl Sampler for Gaussian {
 
     fn learns(&self) -> bool {
         true
+    }
+
+    fn beliefs(&self, parameters: &[&str], knowledge: Knowledge<'_>) -> Vec<Belief> {
+        self.marginals(parameters, knowledge)
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`stops`] | [`Stopping`]: a search that ends by a target, no progress, or a budget |
 //! | [`ranking`] | which trial is better |
 //! | `chosen` | which sampler suits a study that leaves it open ([`SamplerKind::chosen`]) |
+//! | [`belief`] | what a sampler believes of one parameter, for people |
 //! | [`importance`] | which parameters have to do with which trials are the best |
 //! | [`virtual_time`] | [`Timeline`]: when a search is asked, and what it has seen by then |
 //! | [`sampled`] | [`Sampled`]: the search of a study, the control first and then what its sampler picks |
@@ -27,6 +28,7 @@
 //! A new sampler is a file beside [`grid`] that implements [`Sampler`], and a variant of [`SamplerKind`]; a new pruner is a
 //! file in `pruner/` that implements [`Pruner`], and a variant of [`PrunerKind`].
 
+pub mod belief;
 mod cholesky;
 mod chosen;
 pub mod cma_es;
@@ -56,6 +58,7 @@ mod tried;
 mod unit_point;
 pub mod virtual_time;
 
+pub use belief::{Belief, Believed, DensityPair, ExpectedLoss};
 pub use combinations::COUNTED_MAX;
 pub use condition::{Condition, ConditionCycle};
 pub use constraint::{Constraint, ConstraintError};

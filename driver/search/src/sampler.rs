@@ -2,6 +2,7 @@
 
 use broadsweep_common::configuration::Configuration;
 
+use super::belief::Belief;
 use super::decision::Origin;
 
 /// What came of a configuration.
@@ -45,5 +46,13 @@ pub trait Sampler: Send {
     /// Whether it looks at results. One that does not is shown none.
     fn learns(&self) -> bool {
         false
+    }
+
+    /// What it believes of each of these parameters whatever the others are, given what it is shown: for people to look at,
+    /// in the order of `parameters`. What it picks stays the same. A sampler that has no such belief leaves all of them out;
+    /// any leaves out those that are not of its space, and has none before it has seen enough results to learn.
+    fn beliefs(&self, parameters: &[&str], knowledge: Knowledge<'_>) -> Vec<Belief> {
+        let _ = (parameters, knowledge);
+        Vec::new()
     }
 }

@@ -14,6 +14,7 @@
 //! each good result, the wider `l` is and the narrower `g`: many candidates will come from the same `l`, and they are to
 //! differ from each other. The constants were measured with 1 and with 13 under way by `tests/rivals/search_tables.py`.
 
+mod belief;
 mod estimator;
 mod group;
 
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::seeds::Rng;
 
+use super::belief::Belief;
 use super::decision::Origin;
 use super::levelled::Levelled;
 use super::sampler::{Knowledge, Sampler};
@@ -139,6 +141,10 @@ impl Sampler for Tpe {
 
     fn learns(&self) -> bool {
         true
+    }
+
+    fn beliefs(&self, parameters: &[&str], knowledge: Knowledge<'_>) -> Vec<Belief> {
+        self.marginals(parameters, knowledge)
     }
 }
 

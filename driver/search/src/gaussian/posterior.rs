@@ -68,6 +68,25 @@ impl<'a> Posterior<'a> {
         expectation.mean - beta * expectation.deviation
     }
 
+    /// The mean and the deviation of the mean of the losses at some points; `None` if there are none.
+    pub(super) fn of_mean(&self, points: &[UnitPoint]) -> Option<(f64, f64)> {
+        if points.is_empty() {
+            return None;
+        }
+        let count = points.len() as f64;
+        let with = |known: &UnitPoint| points.iter().map(|at| self.covariance.of(at, known)).sum::<f64>() / count;
+        let mut known: Vec<_> = self.points.iter().map(with).collect();
+        let mean = self.weights.iter().zip(&known).map(|(weight, known)| weight * known).sum();
+        let others = |(place, at): (usize, &UnitPoint)| -> f64 {
+            points[..place].iter().map(|other| self.covariance.of(at, other)).sum()
+        };
+        let pairs: f64 = points.iter().enumerate().map(others).sum();
+        let variance = self.covariance.variance / count + 2.0 * pairs / (count * count);
+        self.factor.solve_lower(&mut known);
+        let explained: f64 = known.iter().map(|part| part * part).sum();
+        Some((mean, libm::sqrt((variance - explained).max(1e-12 * self.covariance.variance))))
+    }
+
     fn expectation(&self, at: &[f64]) -> Expectation {
         let mut known: Vec<_> = self.points.iter().map(|point| self.covariance.of(at, point)).collect();
         let mean = self.weights.iter().zip(&known).map(|(weight, known)| weight * known).sum();
@@ -129,6 +148,35 @@ mod tests {
         let [before, after] = [without, with].map(|posterior| posterior.expectation(&[0.6, 1.0]));
         assert!((before.mean - after.mean).abs() < 1e-12);
         assert!(after.deviation < 0.5 * before.deviation, "{after:?} {before:?}");
+    }
+
+    #[test]
+    fn the_mean_over_one_point_is_what_is_expected_there_and_means_are_more_certain_than_their_parts() {
+        let posterior = posterior(&[], 0.01);
+        let points = [0.2, 0.5, 0.95].map(|place| vec![place, 1.0]);
+        for point in &points {
+            let (expected, (mean, deviation)) =
+                (posterior.expectation(point), posterior.of_mean(std::slice::from_ref(point)).unwrap());
+            assert!((expected.mean - mean).abs() < 1e-12 && (expected.deviation - deviation).abs() < 1e-12);
+        }
+        let parts = points.each_ref().map(|point| posterior.expectation(point));
+        let (mean, deviation) = posterior.of_mean(&points).unwrap();
+        assert!((parts.iter().map(|part| part.mean).sum::<f64>() / 3.0 - mean).abs() < 1e-12);
+        assert!(deviation < parts.iter().map(|part| part.deviation).sum::<f64>() / 3.0);
+        // The covariance given the results, pair by pair.
+        let known = points.each_ref().map(|point| {
+            let mut known: Vec<_> =
+                posterior.points.iter().map(|other| posterior.covariance.of(point, other)).collect();
+            posterior.factor.solve_lower(&mut known);
+            known
+        });
+        let pairs = (0..9).map(|pair| (pair / 3, pair % 3));
+        let covariances = pairs.map(|(one, other)| {
+            let explained: f64 = known[one].iter().zip(&known[other]).map(|(one, other)| one * other).sum();
+            posterior.covariance.of(&points[one], &points[other]) - explained
+        });
+        assert!((covariances.sum::<f64>() / 9.0 - deviation * deviation).abs() < 1e-12);
+        assert_eq!(posterior.of_mean(&[]), None);
     }
 
     #[test]

@@ -89,9 +89,19 @@ impl<'a> Estimator<'a> {
                 *flat += factors.add(at, kernels);
             }
         }
-        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let parts = terms.iter().map(|term| term - largest).filter(|log_part| *log_part > LOG_PART_MIN);
-        largest + libm::log(parts.map(libm::exp).sum::<f64>())
+        log_sum(&terms)
+    }
+
+    /// The logarithm of the density of the parameter `number` at `at`, whatever the others are, over that of an even density:
+    /// 0 where it says nothing. The other factors are integrated out, each to 1.
+    pub(super) fn log_beyond_even(&self, number: usize, at: f64) -> f64 {
+        let mut terms = self.log_weights.clone();
+        let mut log_even = 0.0;
+        if let Some((flat, kernels)) = terms.split_last_mut() {
+            log_even = self.factors[number].add(at, kernels);
+            *flat += log_even;
+        }
+        log_sum(&terms) - log_even
     }
 
     /// A point from the density.
@@ -100,6 +110,13 @@ impl<'a> Estimator<'a> {
         let kernel = first_beyond(fraction(rng.next_u64()), weights);
         self.factors.iter().map(|factors| factors.draw(kernel, rng)).collect()
     }
+}
+
+/// The logarithm of the sum of what these are the logarithms of.
+fn log_sum(terms: &[f64]) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let parts = terms.iter().map(|term| term - largest).filter(|log_part| *log_part > LOG_PART_MIN);
+    largest + libm::log(parts.map(libm::exp).sum::<f64>())
 }
 
 /// Gaussians as wide as the points are spread, of which one more is taken to be spread over the whole interval.

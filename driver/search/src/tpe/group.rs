@@ -42,6 +42,11 @@ impl Group {
         !self.is_conditional || self.coordinates.iter().any(|one| configuration.get(&one.name).is_some())
     }
 
+    /// One of its parameters, by its name, and its number among them.
+    pub(super) fn coordinate(&self, name: &str) -> Option<(usize, &Coordinate)> {
+        self.coordinates.iter().enumerate().find(|(_, one)| &*one.name == name)
+    }
+
     /// The places of its parameters in a point.
     pub(super) fn part(&self, point: &[f64]) -> Vec<f64> {
         self.places.iter().map(|place| point[*place]).collect()
