@@ -12,7 +12,9 @@ use broadsweep_driver::records::curves::{Columns, Curves};
 use broadsweep_driver::records::run::{
     BroadcastRecord, DetailsRecord, Purpose, RunRecord, Stage, TrialOutcome, TrialRecord,
 };
+use broadsweep_driver::records::searched::SearchRecord;
 use broadsweep_driver::records::standing::{Standing, StandingSince};
+use broadsweep_search::{Domain, PrunerKind, SamplerKind};
 
 /// What names and reasons might be.
 const HOSTILE: &str = "</script><img src=x onerror=\"document.title='taken'\"><b>'&lt;\u{2028}\0 @bad %{x} $x$";
@@ -175,6 +177,48 @@ fn accuracy(names: &impl Fn(&str) -> String) -> MetricName {
 pub fn by_accuracy(names: impl Fn(&str) -> String) -> RunRecord {
     let objective = Objective { metric: accuracy(&names), direction: Direction::Maximize };
     RunRecord { objectives: objective.into(), ..searched(50, 3, names) }
+}
+
+/// The same search by a sampler that learns, whose pruner stopped three of four trials after epoch 2, and every second one of
+/// the others after epoch 4.
+#[must_use]
+pub fn pruned(trials: u32, sampler: SamplerKind, pruner: PrunerKind, names: impl Fn(&str) -> String) -> RunRecord {
+    let mut record = searched(trials, 3, &names);
+    let words = ["gelu", "relu", "tanh"].map(|word| Value::Choice(names(word)));
+    let domains = [
+        ("activation", Domain::Values(words.into())),
+        ("dropout", Domain::Reals { min: 0.0, max: 0.6, log: false, count: None }),
+        ("learning_rate", Domain::Reals { min: 3e-4, max: 1.0, log: true, count: None }),
+        ("nesterov", Domain::Values([false, true].map(Value::Flag).into())),
+        ("width", Domain::Values([64, 128, 256, 512, 1024].map(Value::Integer).into())),
+    ];
+    record.search = Some(SearchRecord {
+        sampler,
+        space: domains.map(|(name, domain)| (names(name), domain)).into(),
+        why_chosen: None,
+        pruner,
+        parallel: 6,
+        trials_max: u64::from(trials),
+        may_stop: false,
+        is_asynchronous: false,
+        is_deterministic: true,
+    });
+    for trial in record.trials.iter_mut().skip(1) {
+        if !matches!(trial.outcome, TrialOutcome::Finished { .. }) {
+            continue;
+        }
+        let (rungs, epoch) = match trial.trial.0 % 8 {
+            0 => (vec![2, 4], None),
+            4 => (vec![2], Some(4)),
+            _ => (Vec::new(), Some(2)),
+        };
+        trial.rungs = rungs;
+        if let Some(epoch) = epoch {
+            trial.outcome = TrialOutcome::Paused { epoch };
+            trial.curves.truncate(epoch);
+        }
+    }
+    record
 }
 
 fn epoch_of(epoch: u32, learning_rate: f64, error: f64, dice: &mut Dice, accuracy: &MetricName) -> Metrics {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,9 +18,10 @@ use broadsweep_driver::records::run::{RunRecord, TrialOutcome};
 use broadsweep_driver::report::Report;
 use broadsweep_driver::results::comparison::{Comparison, Member};
 use broadsweep_driver::results::spread::Sameness;
+use broadsweep_search::{PrunerKind, RungSpacing, SamplerKind};
 use broadsweep_tests::browser::Browser;
 use broadsweep_tests::lab::Lab;
-use broadsweep_tests::made_up::{by_accuracy, hostile, plain, searched};
+use broadsweep_tests::made_up::{by_accuracy, hostile, plain, pruned, searched};
 use broadsweep_tests::skip::skip;
 use broadsweep_tests::wait::until;
 
@@ -51,6 +53,20 @@ fn compared() -> Comparison {
         Member { size, repeat, folder: format!("{size}-{repeat}"), record }
     };
     Comparison::of("mnist-search", Sameness::Bits, false, None, sizes.map(member).collect())
+}
+
+const EVERY_TWO: RungSpacing = RungSpacing { min_epochs: TWO, eta: TWO };
+const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// A search by a Gaussian process with a pruner.
+fn by_process(names: fn(&str) -> String) -> RunRecord {
+    pruned(240, SamplerKind::Gaussian { trials: 240 }, PrunerKind::Asha(EVERY_TWO), names)
+}
+
+/// One by densities, whose pruner has several brackets.
+fn by_densities(names: fn(&str) -> String) -> RunRecord {
+    let pruner = PrunerKind::Hyperband { spacing: EVERY_TWO, epochs_max: NonZeroU32::new(8).unwrap() };
+    pruned(400, SamplerKind::Tpe { trials: 400 }, pruner, names)
 }
 
 /// The browser, or `None` where there is none and nobody insists (`CI` does).
@@ -94,6 +110,10 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
         ("accurate", by_accuracy(plain)),
         ("hostile", searched(50, 3, hostile)),
         ("hostile-accuracy", by_accuracy(hostile)),
+        ("process", by_process(plain)),
+        ("densities", by_densities(plain)),
+        ("hostile-process", by_process(hostile)),
+        ("hostile-densities", by_densities(hostile)),
         ("compared", searched(50, 1, plain)),
     ];
     for (name, record) in rows {
@@ -108,6 +128,11 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
         let expected = match name {
             "one" => "confusion-test confusion-validation curves ledger speedups timeline times",
             "failed" => "ledger timeline",
+            _ if record.search.is_some() => {
+                "belief-0 belief-1 belief-2 belief-3 belief-4 confusion-test confusion-validation curves errors \
+                 importance ledger parallel rungs sensitivity-0 sensitivity-1 sensitivity-2 sensitivity-3 sensitivity-4 \
+                 timeline"
+            }
             _ => {
                 "confusion-test confusion-validation curves errors importance ledger parallel sensitivity-0 \
                  sensitivity-1 sensitivity-2 sensitivity-3 sensitivity-4 speedups timeline times"
@@ -138,7 +163,9 @@ fn a_page_can_be_looked_at_in_light_and_dark_on_wide_and_narrow_screens() {
     let folder = tempfile::tempdir().unwrap();
     let looks = [("light", (1100, 4300), false), ("dark", (1100, 4300), true), ("narrow", (360, 6600), false)];
     let mut pictures = Vec::new();
-    for (name, record) in [("compared", searched(50, 1, plain)), ("many", searched(5000, 13, plain))] {
+    let records =
+        [("compared", searched(50, 1, plain)), ("many", searched(5000, 13, plain)), ("process", by_process(plain))];
+    for (name, record) in records {
         let path = place(folder.path(), name);
         let comparison = (name == "compared").then(compared);
         fs::write(&path, Report { run: &record, comparison: comparison.as_ref() }.html()).unwrap();
@@ -151,7 +178,7 @@ fn a_page_can_be_looked_at_in_light_and_dark_on_wide_and_narrow_screens() {
     assert!(pictures.iter().all(|picture| picture.len() > 100_000), "there is nothing to see");
     pictures.sort_unstable();
     pictures.dedup();
-    assert_eq!(pictures.len(), 6, "two looks are the same");
+    assert_eq!(pictures.len(), 9, "two looks are the same");
 }
 
 #[test]

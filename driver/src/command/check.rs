@@ -69,7 +69,7 @@ fn describe_search(job: &Job) -> Result<Option<Searched>, Failure> {
     let pruner = if job.study.search.pruner == PrunerKind::None {
         String::new()
     } else {
-        format!(", {} stops the worse of them early", record.pruner)
+        format!(", {} stops the worse of them early", record.pruner.word())
     };
     let order = if record.is_asynchronous {
         "as results come: another run may decide otherwise".to_owned()

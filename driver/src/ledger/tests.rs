@@ -1,6 +1,7 @@
 //! The ledger closes whatever a record says, and each kind of trouble lands in its line.
 
 use broadsweep_common::ids::{AttemptId, TaskId, TrialId};
+use broadsweep_search::PrunerKind;
 use proptest::prelude::*;
 
 use super::*;
@@ -124,16 +125,7 @@ fn a_last_long_trial_leaves_the_others_idle() {
 fn a_search_that_decides_in_order_leaves_slots_idle_until_the_trial_that_it_waits_for_has_gone_on() {
     let attempts = vec![completed(0, 0, (0.0, 10.0)), completed(1, 1, (0.0, 2.0)), completed(2, 1, (6.0, 9.0))];
     let mut run = run(10.0, vec![at_once(), at_once()], vec![trial(0, 10), trial(1, 2), trial(2, 3)], attempts);
-    run.search = Some(SearchRecord {
-        sampler: "tpe",
-        why_chosen: None,
-        pruner: "none",
-        parallel: 2,
-        trials_max: 3,
-        may_stop: false,
-        is_asynchronous: false,
-        is_deterministic: true,
-    });
+    run.search = Some(SearchRecord { parallel: 2, trials_max: 3, ..fixtures::searched_by(PrunerKind::None) });
     assert_eq!(told(&run), [(Line::Training, 15 * S), (Line::Order, 4 * S), (Line::Tail, S)]);
     let sentences = sentences(&Ledger::of(&run), &run);
     let expected = "waiting for order cost 20.0 %: the search went on only after trial 0, for 4.0 s of it; a larger \

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 
 use broadsweep_common::ids::TrialId;
+use broadsweep_search::{PrunerKind, SamplerKind, Space};
 
 use super::attempt::{AttemptEnd, Blame};
 use super::run::{RunRecord, TrialOutcome};
 
 /// A search that saw results, and when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SearchRecord {
     /// What picked configurations.
-    pub sampler: &'static str,
+    pub sampler: SamplerKind,
+    /// From what it picked them.
+    pub space: Space,
     /// Why it suits, in words, where the study left it open.
     pub why_chosen: Option<String>,
     /// What kept epochs from some of them.
-    pub pruner: &'static str,
+    pub pruner: PrunerKind,
     /// Segments of trials that were under way at a time.
     pub parallel: u32,
     /// Trials that it starts at most, the control and starting points among them.

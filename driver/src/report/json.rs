@@ -5,10 +5,12 @@ use broadsweep_common::attempt::Used;
 use broadsweep_common::configuration::Value as Plain;
 use broadsweep_common::details::{Answer, Details};
 use broadsweep_common::metrics::{MetricName, Metrics};
+use broadsweep_search::{Believed, DensityPair, ExpectedLoss};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::Report;
+use super::rungs::JudgedRung;
 use super::view::View;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::run::{DetailsRecord, RunRecord, TrialOutcome, TrialRecord};
@@ -25,10 +27,12 @@ pub(super) fn json(report: &Report<'_>) -> String {
     let summary: Value = serde_json::from_str(&summary_json(run)).unwrap_or_default();
     let whole = Whole {
         attempts: Each(&run.attempts, |one: &AttemptRecord| attempt(run, one)),
+        beliefs: beliefs(&view),
         comparison: json!(report.comparison),
         details: run.details.iter().map(details).collect(),
         importance: importance(&view),
         importance_among_best: importance_among_best(&view),
+        rungs: rungs(&view),
         summary,
         trials: Each(&run.trials, |one: &TrialRecord| trial(run, one)),
     };
@@ -39,10 +43,12 @@ pub(super) fn json(report: &Report<'_>) -> String {
 #[derive(Serialize)]
 struct Whole<A, T> {
     attempts: A,
+    beliefs: Value,
     comparison: Value,
     details: Value,
     importance: Value,
     importance_among_best: Value,
+    rungs: Value,
     summary: Value,
     trials: T,
 }
@@ -97,14 +103,59 @@ fn importance_among_best(view: &View<'_>) -> Value {
     })
 }
 
-fn trial(run: &RunRecord, trial: &TrialRecord) -> Value {
-    let value = |value: &Plain| match value {
+/// What the sampler believes of each parameter, value by value; `null` where it believes nothing.
+fn beliefs(view: &View<'_>) -> Value {
+    let Some(beliefs) = &view.beliefs else { return Value::Null };
+    let of_loss = |one: &ExpectedLoss| {
+        json!({
+            "value": plain(&one.value), "median": one.median, "better_by_one_deviation": one.low,
+            "worse_by_one_deviation": one.high,
+        })
+    };
+    let of_pair =
+        |pair: &DensityPair| json!({ "value": plain(&pair.value), "good": pair.good, "others": pair.others });
+    let parameters = beliefs.all.iter().map(|belief| match &belief.believed {
+        Believed::Losses(losses) => {
+            json!({ "name": *belief.parameter, "expected": losses.iter().map(of_loss).collect::<Vec<_>>() })
+        }
+        Believed::Densities(pairs) => {
+            json!({ "name": *belief.parameter, "densities": pairs.iter().map(of_pair).collect::<Vec<_>>() })
+        }
+    });
+    json!({ "parameters": parameters.collect::<Vec<_>>(), "trials": beliefs.trials })
+}
+
+/// What the pruner stopped, rung by rung; `null` where there was none.
+fn rungs(view: &View<'_>) -> Value {
+    let Some(rungs) = &view.rungs else { return Value::Null };
+    let of_rung = |rung: &JudgedRung| {
+        let trials = |went_on: bool| {
+            let own = rung.trials.iter().filter(move |trial| trial.went_on == went_on);
+            own.map(|trial| view.run.trials[trial.place].trial.0).collect::<Vec<_>>()
+        };
+        json!({
+            "bracket": rung.bracket, "epoch": rung.epoch, "went_on": trials(true), "stopped": trials(false),
+            "threshold": rung.threshold().map(|(line, _)| line), "worst_that_went_on": rung.worst_on(),
+            "best_that_stopped": rung.best_stopped(),
+        })
+    };
+    json!({
+        "pruner": rungs.pruner, "rungs": rungs.judged.iter().map(of_rung).collect::<Vec<_>>(), "begun": rungs.begun,
+        "in_full": rungs.in_full, "epochs": rungs.epochs, "epochs_in_full": rungs.epochs_in_full,
+    })
+}
+
+fn plain(value: &Plain) -> Value {
+    match value {
         Plain::Integer(integer) => json!(integer),
         Plain::Real(real) => json!(real),
         Plain::Choice(word) => json!(word),
         Plain::Flag(flag) => json!(flag),
-    };
-    let configuration = trial.configuration.iter().map(|(name, given)| (name.to_owned(), value(given)));
+    }
+}
+
+fn trial(run: &RunRecord, trial: &TrialRecord) -> Value {
+    let configuration = trial.configuration.iter().map(|(name, given)| (name.to_owned(), plain(given)));
     let (outcome, reason) = match &trial.outcome {
         TrialOutcome::Finished { .. } => ("finished", None),
         TrialOutcome::Diverged { .. } => ("diverged", None),

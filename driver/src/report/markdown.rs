@@ -2,13 +2,14 @@
 
 use super::Report;
 use super::sheets::{self, Sheet};
+use super::view::View;
 use crate::results::remarks::{best_sentence, remarks};
 use crate::results::show::printable;
 
 pub(super) fn markdown(report: &Report<'_>) -> String {
     let run = report.run;
     let mut text = format!("# {}\n\n{}\n", escaped(&run.study), escaped(&best_sentence(run)));
-    for sheet in sheets::of_report(report) {
+    for sheet in sheets::of_report(report, &View::of(run)) {
         text.push_str(&sheet_text(&sheet));
     }
     text.push_str("\n## Remarks\n\n");

@@ -11,12 +11,15 @@
 //! | `parameters` | the searched parameters, and how they lie along an axis |
 //! | `importance`, `forest` | how much each of them has to do with the error |
 //! | `among_best` | how much each of them has to do with being among the best |
+//! | `belief` | what the sampler believes of each of them |
+//! | `rungs` | what the pruner stopped |
 //! | `picture` | one picture, and what pictures share |
 //! | `text` | names and numbers on their way into a page: a name stays text |
 //!
 //! Pure: from a record of a run to text. A report is bounded, however many trials there are.
 
 mod among_best;
+mod belief;
 mod closer;
 mod forest;
 mod importance;
@@ -27,6 +30,7 @@ mod parameters;
 mod picture;
 mod pictures;
 mod plain;
+mod rungs;
 mod sheets;
 mod text;
 mod view;

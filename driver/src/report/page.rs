@@ -48,7 +48,8 @@ pub(super) fn page(report: &Report<'_>) -> String {
         source_digest(&plotly),
         source_digest(SCRIPT)
     );
-    let body: String = [header(run), cards(report), sections_html(&sections), tables(report), footer(run)].concat();
+    let body: String =
+        [header(run), cards(report), sections_html(&sections), tables(report, &view), footer(run)].concat();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
@@ -175,11 +176,11 @@ fn sections_html(sections: &[Section]) -> String {
     sections.iter().map(section).collect()
 }
 
-fn tables(report: &Report<'_>) -> String {
+fn tables(report: &Report<'_>, view: &View<'_>) -> String {
     let run = report.run;
     let item = |sentence: &String| format!("<li>{}</li>\n", html(sentence));
     let sentences: String = remarks(run).iter().map(item).collect();
-    let sheets: String = sheets::of_report(report).iter().map(sheet_html).collect();
+    let sheets: String = sheets::of_report(report, view).iter().map(sheet_html).collect();
     format!("{sheets}<section>\n<h2>Remarks</h2>\n<ul>\n{sentences}</ul>\n</section>\n")
 }
 

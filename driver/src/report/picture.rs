@@ -83,6 +83,16 @@ pub(super) fn value_axis(view: &View<'_>, low: f64, high: f64) -> Value {
     json!({ "title": { "text": title }, "rangemode": range, "zeroline": false })
 }
 
+/// The range of that axis, from a value to another with a little room: for pictures that are to have the same one.
+pub(super) fn value_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Value {
+    let (low, high) = (view.on_axis(low), view.on_axis(high));
+    if is_logarithmic {
+        return numbers([libm::log10(low) - 0.05, libm::log10(high) + 0.05]);
+    }
+    let room = ((high - low) * 0.08).max(high.abs() * 0.02).max(f64::MIN_POSITIVE);
+    numbers([(low - room).max(if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY }), high + room])
+}
+
 /// An axis of seconds, or of minutes or hours where these are many, from the start: its layout, and by what seconds are
 /// divided.
 pub(super) fn time_axis(last_s: f64, title: &str) -> (Value, f64) {

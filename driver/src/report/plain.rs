@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::sheets::{self, Sheet};
+use super::view::View;
 use super::{Report, closer};
 use crate::results::table::table;
 
@@ -16,7 +17,10 @@ pub(super) fn plain(report: &Report<'_>) -> String {
     }
     let mut text = table(run, false);
     let took = [sheets::executors(run), sheets::attempts(run), sheets::reasons(run), sheets::given_up(run)];
-    for sheet in closer::sheets(run).into_iter().chain(took) {
+    // What of a search sees nothing has neither beliefs nor rungs.
+    let searched: Vec<_> =
+        run.search.iter().flat_map(|_| sheets::searched(&View::of(run)).collect::<Vec<_>>()).collect();
+    for sheet in searched.into_iter().chain(closer::sheets(run)).chain(took) {
         if !sheet.rows.is_empty() {
             text.push('\n');
             text.push_str(&sheet_text(&sheet));

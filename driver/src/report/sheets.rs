@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use broadsweep_common::ids::ExecutorId;
 use broadsweep_common::metrics::MetricName;
 
-use super::{Report, closer};
+use super::view::View;
+use super::{Report, belief, closer, rungs};
 use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
@@ -177,12 +178,19 @@ pub(super) fn given_up(run: &RunRecord) -> Sheet {
 }
 
 /// All tables of a report, in the order of a page, without the empty ones.
-pub(super) fn of_report(report: &Report<'_>) -> Vec<Sheet> {
+pub(super) fn of_report(report: &Report<'_>, view: &View<'_>) -> Vec<Sheet> {
     let run = report.run;
     let compared = report.comparison.map(sizes);
-    let found = [best(run)].into_iter().chain(closer::sheets(run));
+    let found = [best(run)].into_iter().chain(searched(view)).chain(closer::sheets(run));
     let sheets = found.chain([given_up(run), executors(run), attempts(run), reasons(run)]);
     compared.into_iter().chain(sheets).filter(|sheet| !sheet.rows.is_empty()).collect()
+}
+
+/// What the sampler believes, and what the pruner stopped.
+pub(super) fn searched(view: &View<'_>) -> impl Iterator<Item = Sheet> {
+    let believed = view.beliefs.as_ref().map(|beliefs| belief::sheet(view.run, beliefs));
+    let stopped = view.rungs.as_ref().map(|found| rungs::sheet(view.run, found));
+    believed.into_iter().chain(stopped)
 }
 
 /// What each executor did.

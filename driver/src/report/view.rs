@@ -7,8 +7,10 @@ use broadsweep_common::model::Loss;
 use broadsweep_search::ranking;
 
 use super::among_best::{AmongBest, among_best};
+use super::belief::{Beliefs, PARAMETERS_MAX, beliefs};
 use super::importance::{Importance, importance};
 use super::parameters::{Parameter, parameters};
+use super::rungs::{Rungs, rungs};
 use super::text::{label, long_label};
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::measured::{is_error, is_percent, metric_text, title};
@@ -29,6 +31,10 @@ pub(super) struct View<'a> {
     pub(super) importance: Option<Importance>,
     /// What they have to do with being among the best.
     pub(super) among_best: Option<AmongBest>,
+    /// What its sampler believes of the most important ones.
+    pub(super) beliefs: Option<Beliefs>,
+    /// What its pruner stopped.
+    pub(super) rungs: Option<Rungs>,
     /// Trials that can be compared, best first: their places among all, with the value that is.
     pub(super) ranking: Vec<(usize, f64)>,
     /// Places of the trials that diverged.
@@ -50,7 +56,12 @@ impl<'a> View<'a> {
         let has_diverged = |trial: &TrialRecord| matches!(trial.outcome, TrialOutcome::Diverged { .. });
         let places = run.trials.iter().enumerate();
         let diverged = places.filter(|(_, trial)| has_diverged(trial)).map(|(place, _)| place).collect();
-        Self { run, parameters, importance, among_best, ranking, diverged }
+        let rungs = rungs(run);
+        let mut view = Self { run, parameters, importance, among_best, beliefs: None, rungs, ranking, diverged };
+        let asked = view.by_importance().into_iter().take(PARAMETERS_MAX);
+        let names: Vec<_> = asked.map(|place| view.parameters[place].name).collect();
+        view.beliefs = beliefs(run, &names);
+        view
     }
 
     /// Places among the parameters, the most important first: for the order of all trials, or else for being among the

@@ -5,10 +5,12 @@ use broadsweep_common::ids::{AttemptId, ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
+use broadsweep_search::{PrunerKind, SamplerKind, Space};
 
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::curves::{Columns, Curves};
 use crate::records::run::{BroadcastRecord, Purpose, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::searched::SearchRecord;
 use crate::records::standing::{Standing, StandingSince};
 
 pub(crate) fn configuration(values: &[(&str, Value)]) -> Configuration {
@@ -113,6 +115,21 @@ fn attempts(trial: &TrialRecord) -> impl Iterator<Item = AttemptRecord> {
             AttemptEnd::Failed { reason: "out of luck".to_owned() }
         }),
     })
+}
+
+/// A search by TPE in no space at all, in order, with this pruner.
+pub(crate) fn searched_by(pruner: PrunerKind) -> SearchRecord {
+    SearchRecord {
+        sampler: SamplerKind::Tpe { trials: 100 },
+        space: Space::new(),
+        why_chosen: None,
+        pruner,
+        parallel: 13,
+        trials_max: 100,
+        may_stop: false,
+        is_asynchronous: false,
+        is_deterministic: true,
+    }
 }
 
 /// The same run with other attempts: those of tasks after the trainings look at the test rows.

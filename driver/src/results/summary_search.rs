@@ -23,9 +23,9 @@ pub(super) struct SearchSummary<'a> {
 impl<'a> SearchSummary<'a> {
     pub(super) fn of(run: &RunRecord, search: &'a SearchRecord) -> Self {
         Self {
-            sampler: search.sampler,
+            sampler: search.sampler.word(),
             why_chosen: search.why_chosen.as_deref(),
-            pruner: search.pruner,
+            pruner: search.pruner.word(),
             parallel: search.parallel,
             asynchronous: search.is_asynchronous,
             reproducible: run.is_reproducible().unwrap_or(true),

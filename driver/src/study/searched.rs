@@ -180,11 +180,12 @@ impl Study {
     #[must_use]
     pub fn search_record(&self) -> Option<SearchRecord> {
         let SearchSettings { sampler, pruner, order: Order { parallel, is_asynchronous }, .. } = self.search;
-        let why_chosen = self.search.why_chosen.clone();
+        let SearchSettings { why_chosen, space, .. } = &self.search;
         self.sees_results().then(|| SearchRecord {
-            sampler: sampler.word(),
-            why_chosen,
-            pruner: pruner.word(),
+            sampler,
+            space: space.clone(),
+            why_chosen: why_chosen.clone(),
+            pruner,
             parallel: parallel.get(),
             trials_max: self.trials_max(),
             may_stop: self.search.stop.is_any(),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::super::picture::{Picture, Section, on_scale, value_axis};
 use super::super::text::{number, numbers};
 use super::super::view::View;
+use crate::records::run::TrialOutcome;
 use crate::results::show::counted;
 
 const TITLE: &str = "Learning curves";
@@ -18,17 +19,20 @@ const POINTS_MAX: u32 = 100;
 const TICKS_MAX: usize = 10;
 
 pub(super) fn section(view: &View<'_>) -> Section {
-    let epochs =
-        view.ranking.iter().map(|(trial, _)| view.run.trials[*trial].curves.epochs()).max().unwrap_or_default();
+    let paused = paused(view);
+    let measured = view.ranking.iter().map(|(trial, _)| *trial).chain(paused.iter().copied());
+    let epochs = measured.map(|trial| view.run.trials[trial].curves.epochs()).max().unwrap_or_default();
     if epochs < 2 {
         return Section::without_picture(TITLE, "No trial with a result has a second epoch, so there is no curve.");
     }
     let count = view.ranking.len().min(BEST_MAX);
     let best = &view.ranking[..count];
     let rest = &view.ranking[count..];
-    let others: Vec<_> = rest.iter().copied().step_by(rest.len().div_ceil(OTHERS_MAX).max(1)).collect();
+    let others = sample(&rest.iter().map(|(trial, _)| *trial).collect::<Vec<_>>());
+    let stopped = sample(&paused);
     let control = view.control().filter(|control| view.ranking.iter().any(|(trial, _)| trial == control));
-    let mut traces: Vec<_> = others_trace(view, &others).into_iter().collect();
+    let mut traces: Vec<_> = stopped_traces(view, &stopped);
+    traces.extend(others_trace(view, &others));
     for (rank, (trial, _)) in best.iter().enumerate().rev().filter(|(_, (trial, _))| Some(*trial) != control) {
         let colour = if rank == 0 { "@best".to_owned() } else { on_scale(0.6 * rank as f64 / count as f64) };
         let width = if rank == 0 { 3.0 } else { 1.5 };
@@ -36,7 +40,7 @@ pub(super) fn section(view: &View<'_>) -> Section {
     }
     traces.extend(control.and_then(|trial| curve(view, trial, &json!({ "color": "@control", "width": 3 }))));
     let errors = || {
-        let drawn = best.iter().chain(&others).map(|(trial, _)| *trial).chain(control);
+        let drawn = best.iter().map(|(trial, _)| *trial).chain(others.iter().chain(&stopped).copied()).chain(control);
         drawn.flat_map(|trial| points(view, trial)).map(|(_, error)| error)
     };
     let (low, high) = (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max));
@@ -48,7 +52,24 @@ pub(super) fn section(view: &View<'_>) -> Section {
         "legend": { "traceorder": "reversed" },
     });
     let picture = Picture { id: "curves".to_owned(), title: None, traces, layout, height: 440 };
-    Section { title: TITLE, sentence: sentence(view, count, others.len(), control), pictures: vec![picture] }
+    Section {
+        title: TITLE,
+        sentence: sentence(view, count, &others, (&stopped, paused.len()), control),
+        pictures: vec![picture],
+    }
+}
+
+/// The trials that paused and were not continued, those that came farthest first.
+fn paused(view: &View<'_>) -> Vec<usize> {
+    let is_paused = |place: &usize| matches!(view.run.trials[*place].outcome, TrialOutcome::Paused { .. });
+    let mut paused: Vec<_> = (0..view.run.trials.len()).filter(is_paused).collect();
+    paused.sort_by_key(|place| std::cmp::Reverse(view.run.trials[*place].curves.epochs()));
+    paused
+}
+
+/// An even sample.
+fn sample(trials: &[usize]) -> Vec<usize> {
+    trials.iter().copied().step_by(trials.len().div_ceil(OTHERS_MAX).max(1)).collect()
 }
 
 fn points(view: &View<'_>, trial: usize) -> Vec<(u32, f64)> {
@@ -74,9 +95,9 @@ fn curve(view: &View<'_>, trial: usize, line: &Value) -> Option<Value> {
 }
 
 /// All other curves in one trace, with gaps between them.
-fn others_trace(view: &View<'_>, others: &[(usize, f64)]) -> Option<Value> {
+fn others_trace(view: &View<'_>, others: &[usize]) -> Option<Value> {
     let (mut xs, mut ys) = (Vec::new(), Vec::new());
-    for (trial, _) in others {
+    for trial in others {
         for (epoch, error) in points(view, *trial) {
             xs.push(Some(epoch));
             ys.push(number(error));
@@ -92,12 +113,58 @@ fn others_trace(view: &View<'_>, others: &[(usize, f64)]) -> Option<Value> {
     })
 }
 
-fn sentence(view: &View<'_>, best: usize, others: usize, control: Option<usize>) -> String {
-    let shown = match others {
+/// The curves of trials that paused, as far as they go: dotted, in one trace with gaps, and a mark where each ends.
+fn stopped_traces(view: &View<'_>, stopped: &[usize]) -> Vec<Value> {
+    let (mut xs, mut ys, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for trial in stopped {
+        let points = points(view, *trial);
+        for (epoch, error) in &points {
+            xs.push(Some(*epoch));
+            ys.push(number(*error));
+        }
+        xs.push(None);
+        ys.push(Value::Null);
+        ends.extend(points.last().map(|(epoch, value)| (*trial, *epoch, *value)));
+    }
+    if ends.is_empty() {
+        return Vec::new();
+    }
+    let value = |trial: usize, epoch: u32| view.run.trials[trial].curves.get(epoch, &view.run.objective().metric);
+    let text = |(trial, epoch, _): &(usize, u32, f64)| {
+        let value = value(*trial, *epoch).map(|value| view.value_text(value)).unwrap_or_default();
+        view.point_text(*trial, &format!("paused after epoch {epoch}: {value}"))
+    };
+    let lines = json!({
+        "type": "scatter", "mode": "lines", "name": "paused", "x": xs, "y": ys, "hoverinfo": "skip", "showlegend": false,
+        "legendgroup": "paused", "line": { "color": "@muted", "width": 1, "dash": "dot" },
+    });
+    let marks = json!({
+        "type": "scatter", "mode": "markers", "name": "paused", "legendgroup": "paused",
+        "x": ends.iter().map(|(_, epoch, _)| epoch).collect::<Vec<_>>(),
+        "y": numbers(ends.iter().map(|(_, _, value)| *value)), "text": ends.iter().map(text).collect::<Vec<_>>(),
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": { "color": "@muted", "size": 5, "symbol": "circle-open" },
+    });
+    vec![lines, marks]
+}
+
+fn sentence(
+    view: &View<'_>,
+    best: usize,
+    others: &[usize],
+    (stopped, paused): (&[usize], usize),
+    control: Option<usize>,
+) -> String {
+    let shown = match others.len() {
         0 => "Each trial with a result".to_owned(),
-        _ => format!("The best {best}, and {} in the background", counted(others as u64, "other trial")),
+        _ => format!("The best {best}, and {} in the background", counted(others.len() as u64, "other trial")),
     };
     let mut sentence = format!("{shown}: the {} after each epoch.", view.objective_name());
+    if paused > 0 {
+        let shown = if stopped.len() < paused { format!("{} of ", stopped.len()) } else { String::new() };
+        let trials = counted(paused as u64, "trial");
+        sentence.extend([format!(" Dotted are {shown}{trials} that paused, as far as they were trained.")]);
+    }
     let Some(control) = control else { return sentence };
     let (Some((_, to_beat)), Some((best, _))) = (points(view, control).last().copied(), view.ranking.first()) else {
         return sentence;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::parameters::Parameter;
-use super::super::picture::{Picture, Section, parameter_axis, value_axis};
+use super::super::picture::{Picture, Section, parameter_axis, value_axis, value_range};
 use super::super::text::{html, label, listed, number, numbers};
 use super::super::view::{View, quartiles};
 use crate::results::show::counted;
@@ -34,7 +34,7 @@ pub(super) fn section(view: &View<'_>) -> Section {
     let pictures = along.iter().enumerate().map(|(number, Along { place, groups, .. })| {
         let parameter = &view.parameters[*place];
         let mut axis = axis.clone();
-        axis["range"] = axis_range(view, low, high, axis["type"] == "log");
+        axis["range"] = value_range(view, low, high, axis["type"] == "log");
         let layout = json!({ "xaxis": parameter_axis(parameter), "yaxis": axis, "showlegend": false });
         let traces = traces(view, parameter, groups);
         Picture { id: format!("sensitivity-{number}"), title: None, traces, layout, height: 280 }
@@ -133,16 +133,6 @@ fn traces(view: &View<'_>, parameter: &Parameter<'_>, groups: &[Group]) -> Vec<V
     upper["fill"] = "tonexty".into();
     upper["fillcolor"] = "@band".into();
     vec![edge(0), upper, median]
-}
-
-/// The same for all pictures, with a little room.
-fn axis_range(view: &View<'_>, low: f64, high: f64, is_logarithmic: bool) -> Value {
-    let (low, high) = (view.on_axis(low), view.on_axis(high));
-    if is_logarithmic {
-        return numbers([libm::log10(low) - 0.05, libm::log10(high) + 0.05]);
-    }
-    let room = ((high - low) * 0.08).max(high.abs() * 0.02).max(f64::MIN_POSITIVE);
-    numbers([(low - room).max(if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY }), high + room])
 }
 
 fn sentence(view: &View<'_>, along: &[Along]) -> String {
