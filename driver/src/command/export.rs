@@ -24,8 +24,9 @@ Examples:
 In Python, `optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(\"mine.log\")))` opens the study, \
 which is called as the run's study. A run can be exported while it goes on.
 
-Columns and keys: trial, state, origin, origin_number, the parameters, the metrics at the epoch that counts, counted_epoch, \
-epochs, attempts, executors, executor, started_s, ended_s, training_s, evaluation_s, cpu_s, memory_peak_bytes, reason. \
+Columns and keys: trial, state, origin, origin_number, the parameters, the metrics at the epoch that counts (of a paused \
+trial at its last one), counted_epoch, epochs, attempts, executors, executor, started_s, ended_s, training_s, evaluation_s, \
+cpu_s, memory_peak_bytes, reason. \
 JSON has the parameters and the metrics in objects of their own; the columns of the CSV are parameter.NAME and metric.NAME.
 
 Exit codes: 0 done, 1 failed, 2 wrong use: no such run, or a file that is there already";

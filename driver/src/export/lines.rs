@@ -53,9 +53,9 @@ pub(super) fn csv(export: &Export<'_>) -> io::Result<Vec<u8>> {
             rows.value(trial.configuration.get(name))?;
         }
         for name in &metrics {
-            rows.real(trial.metric(name))?;
+            rows.real(trial.told_metric(name))?;
         }
-        rows.whole(trial.counted())?;
+        rows.whole(trial.told_epoch())?;
         for count in [trial.curves.epochs(), trial.attempts, told.executors] {
             rows.whole(count)?;
         }
@@ -75,7 +75,7 @@ pub(super) fn jsonl(export: &Export<'_>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for told in facts(export) {
         let trial = told.trial;
-        let measured = metrics.iter().filter_map(|name| Some((name.as_str(), trial.metric(name)?)));
+        let measured = metrics.iter().filter_map(|name| Some((name.as_str(), trial.told_metric(name)?)));
         serde_json::to_writer(&mut bytes, &Line::of(&told, measured.collect()))?;
         bytes.push(b'\n');
     }
@@ -115,7 +115,7 @@ impl<'a> Line<'a> {
             origin_number: told.origin_number,
             parameters: trial.configuration.iter().map(|(name, value)| (name, Plain::of(value))).collect(),
             metrics,
-            counted_epoch: trial.counted(),
+            counted_epoch: trial.told_epoch(),
             epochs: trial.curves.epochs(),
             attempts: trial.attempts,
             executors: told.executors,

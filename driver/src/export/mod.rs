@@ -22,7 +22,7 @@
 //! | `origin` | where its values are from: `control`, `initial`, `point` of a grid, `draw` |
 //! | `origin_number` | which starting point, point or draw, from 0 |
 //! | `parameters` | its values |
-//! | `metrics` | those of the epoch that counts; the losses and errors of every trainer have their columns in any case |
+//! | `metrics` | those of the epoch that counts, or of the last one of a trial that paused; the losses and errors of every trainer have their columns in any case |
 //! | `counted_epoch` | that epoch, from 1 |
 //! | `epochs` | how many were trained so far |
 //! | `attempts` | how many were launched |

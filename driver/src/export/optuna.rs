@@ -163,7 +163,7 @@ fn attributes(told: &TrialFacts<'_>, metrics: &[MetricName], unfit: Option<Strin
         ("state", Some(json(told.state.word()))),
         ("origin", told.origin.map(json)),
         ("origin_number", whole(told.origin_number)),
-        ("counted_epoch", whole(trial.counted().map(u64::from))),
+        ("counted_epoch", whole(trial.told_epoch().map(u64::from))),
         ("epochs", whole(Some(trial.curves.epochs().into()))),
         ("attempts", whole(Some(trial.attempts.into()))),
         ("executors", whole(Some(told.executors.into()))),
@@ -180,7 +180,7 @@ fn attributes(told: &TrialFacts<'_>, metrics: &[MetricName], unfit: Option<Strin
         }
     }
     for name in metrics {
-        if let Some(value) = trial.metric(name) {
+        if let Some(value) = trial.told_metric(name) {
             attributes.field(&format!("{METRIC_PREFIX}{name}"), &number(value));
         }
     }

@@ -73,6 +73,7 @@ fn every_trial_has_a_row_and_columns_that_no_study_renames() {
     assert_eq!((cell(0, "metric.test_error"), cell(0, "metric.validation_error")), ("0.2", "0.1"));
     assert_eq!((cell(0, "counted_epoch"), cell(0, "executors"), cell(0, "executor")), ("2", "1", "127.0.0.1:7070"));
     assert_eq!((cell(2, "reason"), cell(2, "metric.validation_error")), ("no \"room\"", ""));
+    assert_eq!((cell(3, "counted_epoch"), cell(3, "metric.validation_error")), ("2", "0.3"), "what it measured last");
     assert_eq!((cell(4, "started_s"), cell(4, "ended_s"), cell(5, "started_s")), ("0.5", "", ""));
 }
 
@@ -86,6 +87,7 @@ fn a_line_of_json_has_what_the_row_has() {
     assert_eq!(lines[0]["parameters"], json!({ "fc1": 64, "learning_rate": 0.1 / 3.0 }));
     assert_eq!(lines[0]["metrics"]["accuracy"], json!(0.9));
     assert_eq!((&lines[1]["metrics"], &lines[1]["reason"]), (&json!({}), &json!("a loss was not finite in epoch 2")));
+    assert_eq!((&lines[3]["metrics"]["validation_error"], &lines[3]["counted_epoch"]), (&json!(0.3), &json!(2)));
     assert_eq!((&lines[5]["state"], &lines[5]["started_s"]), (&json!("waiting"), &Value::Null));
 }
 

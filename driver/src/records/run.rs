@@ -113,6 +113,19 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    /// The trial that it is about; `None` for a partition of the input.
+    #[must_use]
+    pub fn trial(self) -> Option<TrialId> {
+        match self {
+            Self::Training(trial) | Self::Check(trial) | Self::Measurement(trial) | Self::Examination(trial, _) => {
+                Some(trial)
+            }
+            Self::Application { .. } => None,
+        }
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -239,6 +252,26 @@ impl TrialRecord {
     #[must_use]
     pub fn metric(&self, name: &MetricName) -> Option<f64> {
         self.measured.get(name).or_else(|| self.at_counted(name))
+    }
+
+    /// The epoch whose metrics are told of the trial: the one that counts, or the last one of a trial that paused, whose
+    /// metrics are no result, and rank nobody.
+    #[must_use]
+    pub fn told_epoch(&self) -> Option<u32> {
+        match self.outcome {
+            TrialOutcome::Paused { epoch } => Some(epoch),
+            TrialOutcome::Finished { .. }
+            | TrialOutcome::Diverged { .. }
+            | TrialOutcome::GivenUp { .. }
+            | TrialOutcome::NotRun => self.counted(),
+        }
+    }
+
+    /// The value of a metric that is told of the trial: as [`Self::metric`], but of a trial that paused, that of its last
+    /// epoch.
+    #[must_use]
+    pub fn told_metric(&self, name: &MetricName) -> Option<f64> {
+        self.measured.get(name).or_else(|| self.curves.get(self.told_epoch()?, name))
     }
 
     /// The value of a metric at the epoch that counts.

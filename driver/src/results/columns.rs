@@ -56,7 +56,7 @@ fn columns(run: &RunRecord) -> Vec<(String, Column)> {
     let metrics = trial_metrics(run);
     let metrics = metrics
         .iter()
-        .map(|name| (metric_column(name, &names), Column::reals(run, |trial: &TrialRecord| trial.metric(name))));
+        .map(|name| (metric_column(name, &names), Column::reals(run, |trial: &TrialRecord| trial.told_metric(name))));
     let first = [(TRIAL.to_owned(), trials)].into_iter().chain(values);
     first.chain(ENDED.map(fixed)).chain(metrics).chain(TOOK.map(fixed)).collect()
 }
@@ -98,7 +98,7 @@ impl Column {
     fn fixed(run: &RunRecord, name: &str) -> Self {
         match name {
             "outcome" => Self::texts(run, |trial| Some(outcome_cells(trial).0.to_owned())),
-            "counted_epoch" => Self::integers(run, |trial| trial.counted().map(u64::from)),
+            "counted_epoch" => Self::integers(run, |trial| trial.told_epoch().map(u64::from)),
             "epochs" => Self::integers(run, |trial| Some(u64::from(trial.curves.epochs()))),
             "attempts" => Self::integers(run, |trial| Some(u64::from(trial.attempts))),
             "executor" => Self::texts(run, |trial| Some(run.executor_name(trial.executor?).to_owned())),
@@ -174,6 +174,7 @@ mod tests {
     use parquet::record::{Field, Row};
 
     use super::*;
+    use crate::records::run::TrialOutcome;
     use crate::results::fixtures::{configuration, diverged, finished, given_up, not_run, run, tested, with_own};
     use crate::results::rows::trials_csv;
 
@@ -190,12 +191,13 @@ mod tests {
     fn it_holds_what_the_csv_holds() {
         let reason = "no\n\"room\" \u{1f980}";
         let measured = with_own(tested(finished(0, 0.1), 0.2), "accuracy", 0.9);
-        let record = run(vec![measured, diverged(1, 2), given_up(2, reason), not_run(3)]);
+        let paused = TrialRecord { outcome: TrialOutcome::Paused { epoch: 1 }, ..finished(4, 0.3) };
+        let record = run(vec![measured, diverged(1, 2), given_up(2, reason), not_run(3), paused]);
         let csv = trials_csv(&record).unwrap();
         let mut csv = csv::Reader::from_reader(&csv[..]);
         let header: Vec<_> = csv.headers().unwrap().iter().map(str::to_owned).collect();
         let rows = read(&record);
-        assert_eq!(rows.len(), 4);
+        assert_eq!(rows.len(), 5);
         for (row, expected) in rows.iter().zip(csv.records()) {
             let columns: Vec<_> = row.get_column_iter().map(|(name, _)| name.clone()).collect();
             assert_eq!(columns, header);
@@ -211,6 +213,7 @@ mod tests {
             }
         }
         assert_eq!(cell(&rows[2], "reason"), Field::Str(reason.to_owned()));
+        assert_eq!(cell(&rows[4], "validation_error"), Field::Double(0.5), "that of the epoch after which it paused");
     }
 
     #[test]
