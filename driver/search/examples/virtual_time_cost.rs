@@ -1,7 +1,9 @@
 //! What the order in virtual time costs: the time that a study takes in it, over the time of free asynchronous search on
 //! the same executors, where planned costs are more or less wrong. Nothing is trained, and no clock is read.
 //!
-//! `cargo run --release -p broadsweep-search --example virtual_time_cost`
+//! `cargo run --release -p broadsweep-search --example virtual_time_cost` makes its trials up. With a file of what real
+//! trainings took, each trial takes what one of them did, and plans are as wrong as each row says:
+//! `tests/rivals/order.sh` makes that file. A line of it is a table: its name, and then seconds, with blanks between them.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::Range;
@@ -17,15 +19,18 @@ use broadsweep_search::{
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-const WORKERS: usize = 13;
+/// Workers of a cluster, the most last: on fewer, only the rows that say so are played.
+const WORKERS: [usize; 3] = [1, 2, 13];
 /// Trials of a study, a table each.
 const TRIALS: [u32; 3] = [50, 100, 200];
 const EPOCHS: u32 = 20;
 const SEEDS: u64 = 40;
+/// The same of each table.
+const TABLE_SEEDS: u64 = 10;
 /// Virtual slots, a column each.
 const SLOTS: [u32; 3] = [13, 16, 39];
-/// The planned cost of an epoch where all trials have the same.
-const EPOCH_COST: u64 = 1000;
+/// The planned cost of an epoch where all trials have the same; of trainings in a table, that of the middle one.
+const EPOCH_COST: f64 = 1000.0;
 
 /// How far the true times are from the planned ones.
 #[derive(Clone, Copy)]
@@ -48,6 +53,12 @@ struct Case {
     slowest: f64,
     /// The share of trials that are cut, in any of their epochs.
     cut: f64,
+}
+
+/// What real trainings took, each in parts of what the middle one did.
+struct Table {
+    name: String,
+    took: Vec<f64>,
 }
 
 const CASES: [Case; 9] = [
@@ -113,10 +124,26 @@ impl Error {
 }
 
 impl Case {
-    fn trial(&self, rng: &mut ChaCha8Rng) -> Trial {
-        let epoch_cost = EPOCH_COST as f64 * libm::pow(self.spread, even(rng));
+    /// Whether it is played on fewer workers, too.
+    fn is_of_all_sizes(&self) -> bool {
+        matches!(self.error, Error::Lognormal(0.3)) && self.slowest >= 1.0 && self.cut <= 0.0
+    }
+
+    fn trial(&self, table: Option<&Table>, rng: &mut ChaCha8Rng) -> Trial {
+        let drawn = even(rng);
+        let factor = self.error.factor(rng);
+        let (epoch_cost, epoch_s) = match table {
+            None => {
+                let epoch_cost = EPOCH_COST * libm::pow(self.spread, drawn);
+                (epoch_cost, epoch_cost * factor)
+            }
+            Some(Table { took, .. }) => {
+                let epoch_s = EPOCH_COST * took[(drawn * took.len() as f64) as usize];
+                // Where all are planned alike, what they take is as far apart as it is.
+                (if self.spread > 1.0 { epoch_s / factor } else { EPOCH_COST }, epoch_s)
+            }
+        };
         let cost = (epoch_cost * f64::from(EPOCHS)) as u64;
-        let epoch_s = epoch_cost * self.error.factor(rng);
         let cut_in = 1 + (rng.next_u64() % u64::from(EPOCHS)) as u32;
         let is_cut = even(rng) < self.cut && cut_in < EPOCHS;
         Trial { cost: NonZeroU64::MIN.saturating_add(cost), epoch_s, cut_in: is_cut.then_some(cut_in) }
@@ -167,13 +194,13 @@ struct Worker {
 }
 
 /// How long a study takes: each segment goes to the fastest idle worker, in the order in which they are decided.
-fn makespan_s(case: &Case, trials: &Trials, clock: SearchClock, slots: u32) -> f64 {
+fn makespan_s(case: &Case, workers: usize, trials: &Trials, clock: SearchClock, slots: u32) -> f64 {
     let slots = NonZeroU32::MIN.saturating_add(slots - 1);
     let mut timeline = Timeline::new(clock, slots, Box::new(trials.clone()));
     let mut search = InTurn { started: 0, trials: trials.0.len() as u32 };
-    let slowness = |number| if number + 1 == WORKERS { 1.0 / case.slowest } else { 1.0 };
+    let slowness = |number| if number + 1 == workers { 1.0 / case.slowest } else { 1.0 };
     let mut workers: Vec<_> =
-        (0..WORKERS).map(|number| Worker { slowness: slowness(number), at_work: None }).collect();
+        (0..workers).map(|number| Worker { slowness: slowness(number), at_work: None }).collect();
     let mut now_s = 0.0;
     loop {
         timeline.advance(&mut search);
@@ -211,26 +238,96 @@ fn report(
 }
 
 /// The ratios of one study, one for each number of virtual slots.
-fn ratios(case: &Case, trials: u32, seed: u64) -> [f64; SLOTS.len()] {
+fn ratios(case: &Case, table: Option<&Table>, workers: usize, trials: u32, seed: u64) -> [f64; SLOTS.len()] {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let lag = lag((0..LAG_DRAWS).map(|_| case.trial(&mut rng).cost));
-    let trials = Trials((0..trials).map(|_| case.trial(&mut rng)).collect());
-    let free_s = makespan_s(case, &trials, SearchClock::Arrivals, WORKERS as u32);
-    SLOTS.map(|slots| makespan_s(case, &trials, SearchClock::Virtual { lag }, slots) / free_s)
+    let lag = lag((0..LAG_DRAWS).map(|_| case.trial(table, &mut rng).cost));
+    let trials = Trials((0..trials).map(|_| case.trial(table, &mut rng)).collect());
+    let free_s = makespan_s(case, workers, &trials, SearchClock::Arrivals, workers as u32);
+    SLOTS.map(|slots| makespan_s(case, workers, &trials, SearchClock::Virtual { lag }, slots) / free_s)
+}
+
+/// The mean ratios over some studies.
+fn mean_ratios(case: &Case, table: Option<&Table>, workers: usize, trials: u32, seeds: u64) -> [f64; SLOTS.len()] {
+    let mut sums = [0.0; SLOTS.len()];
+    for seed in 0..seeds {
+        let ratios = ratios(case, table, workers, trials, seed);
+        sums.iter_mut().zip(ratios).for_each(|(sum, ratio)| *sum += ratio);
+    }
+    sums.map(|sum| sum / seeds as f64)
+}
+
+impl Table {
+    fn of(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let name = words.next()?.to_owned();
+        let mut took: Vec<f64> = words.map(str::parse).collect::<Result<_, _>>().ok()?;
+        took.sort_by(f64::total_cmp);
+        let middle = *took.get(took.len() / 2)?;
+        let is_usable = took.iter().all(|took_s| took_s.is_finite() && *took_s > 0.0);
+        is_usable.then(|| Self { name, took: took.iter().map(|took_s| took_s / middle).collect() })
+    }
+
+    /// The standard deviation of the logarithm.
+    fn spread(&self) -> f64 {
+        let logarithms = || self.took.iter().map(|took| libm::log(*took));
+        let mean = logarithms().sum::<f64>() / self.took.len() as f64;
+        libm::sqrt(logarithms().map(|log| (log - mean) * (log - mean)).sum::<f64>() / self.took.len() as f64)
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "this is what it is for")]
-fn main() {
-    println!("makespan over free asynchronous search: {WORKERS} workers, mean of {SEEDS} studies");
+fn made_up() {
+    let workers = WORKERS[WORKERS.len() - 1];
+    println!("makespan over free asynchronous search: {workers} workers, mean of {SEEDS} studies");
     for trials in TRIALS {
         println!("\n{:38}{:>8}{:>8}{:>8}", format!("{trials} trials"), "V = 13", "V = 16", "V = 39");
         for case in &CASES {
-            let mut sums = [0.0; SLOTS.len()];
-            for seed in 0..SEEDS {
-                sums.iter_mut().zip(ratios(case, trials, seed)).for_each(|(sum, ratio)| *sum += ratio);
-            }
-            let [first, second, third] = sums.map(|sum| sum / SEEDS as f64);
+            let [first, second, third] = mean_ratios(case, None, workers, trials, SEEDS);
             println!("{:38}{first:8.2}{second:8.2}{third:8.2}", case.name);
         }
     }
+}
+
+/// The mean over the tables, and the greatest ratio of one of them.
+#[expect(clippy::print_stdout, reason = "this is what it is for")]
+fn of_tables(tables: &[Table]) {
+    let spreads: Vec<_> = tables.iter().map(|table| format!("{} {:.2}", table.name, table.spread())).collect();
+    println!("{} tables, each with the standard deviation of the logarithm of its times:", tables.len());
+    println!("{}\n", spreads.join(", "));
+    println!(
+        "makespan over free asynchronous search: mean over the tables (greatest of one), {TABLE_SEEDS} studies each"
+    );
+    for trials in TRIALS {
+        println!("\n{:50}{:>14}{:>14}{:>14}", format!("{trials} trials"), "V = 13", "V = 16", "V = 39");
+        for (case, workers) in CASES.iter().flat_map(|case| WORKERS.map(|workers| (case, workers))) {
+            if workers != WORKERS[WORKERS.len() - 1] && !case.is_of_all_sizes() {
+                continue;
+            }
+            let ratios: Vec<_> =
+                tables.iter().map(|table| mean_ratios(case, Some(table), workers, trials, TABLE_SEEDS)).collect();
+            let cells = [0, 1, 2].map(|place| {
+                let of_each = || ratios.iter().map(|ratios| ratios[place]);
+                let mean = of_each().sum::<f64>() / tables.len() as f64;
+                format!("{mean:.3} ({:.3})", of_each().fold(0.0, f64::max))
+            });
+            let name = if case.spread > 1.0 { case.name } else { "all planned alike, whatever they take" };
+            let [first, second, third] = cells;
+            println!(
+                "{:50}{first:>14}{second:>14}{third:>14}",
+                format!("{name}, {workers} worker{}", if workers == 1 { "" } else { "s" })
+            );
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(file) = std::env::args().nth(1) else {
+        made_up();
+        return Ok(());
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let tables: Option<Vec<_>> = text.lines().map(Table::of).collect();
+    let tables = tables.filter(|tables| !tables.is_empty());
+    of_tables(&tables.ok_or("each line of the file is a name and then seconds above 0, with blanks between them")?);
+    Ok(())
 }
