@@ -16,7 +16,7 @@ use broadsweep_search::virtual_time::lag;
 use broadsweep_search::{Origin, PlannedCosts};
 
 use crate::results::show::printable;
-use crate::study::{Diagnostic, ProgramSettings, Study, Trainer};
+use crate::study::{Cost, Diagnostic, ProgramSettings, ReplaySettings, Study, Trainer};
 
 /// Classes that an error lists, and characters of each.
 const CLASSES_LISTED_MAX: usize = 10;
@@ -43,9 +43,11 @@ pub struct TrialPlan {
     pub epochs: u32,
     /// Trained parameters; a replay has none, and those of a program are its own.
     pub parameters: u64,
-    /// FLOPs of all epochs, with the measuring after each. Of a replay, the microseconds that it waits; of a program, the
-    /// millionths of its declared cost: costs are compared within one study only.
+    /// FLOPs of all epochs, with the measuring after each. Of a program, the millionths of its declared cost, and so of a
+    /// replay that has one; of others, the microseconds that they wait: costs are compared within one study only.
     pub flops: u64,
+    /// What a replay waits, in microseconds; of others nobody knows.
+    pub wait_us: u64,
     /// FLOPs of measuring the test rows once; only a network does.
     pub test_flops: u64,
     /// Memory that its slot takes; of a program what the study declares, or 0.
@@ -163,10 +165,16 @@ impl TrialPlan {
     /// What some of its epochs cost: their share.
     #[must_use]
     pub fn cost_of(&self, epochs: Range<u32>) -> NonZeroU64 {
-        let share = u128::from(self.flops) * u128::from(epochs.end.saturating_sub(epochs.start));
-        let cost = u64::try_from(share / u128::from(self.epochs.max(1))).unwrap_or(u64::MAX);
-        NonZeroU64::new(cost).unwrap_or(NonZeroU64::MIN)
+        cost_of_epochs(self.flops, self.epochs, epochs)
     }
+}
+
+/// What some epochs of a trial cost that costs so much and has so many: their share, and at least 1.
+#[must_use]
+pub fn cost_of_epochs(cost: u64, epochs_max: u32, epochs: Range<u32>) -> NonZeroU64 {
+    let share = u128::from(cost) * u128::from(epochs.end.saturating_sub(epochs.start));
+    let cost = u64::try_from(share / u128::from(epochs_max.max(1))).unwrap_or(u64::MAX);
+    NonZeroU64::new(cost).unwrap_or(NonZeroU64::MIN)
 }
 
 /// The study's check resolved every configuration, so a setting that has no value is about the study as a whole.
@@ -205,6 +213,7 @@ fn plan_network(
         epochs: training.epochs,
         parameters: plan.parameters,
         flops: epoch.saturating_mul(u64::from(training.epochs)),
+        wait_us: 0,
         test_flops: plan.forward_flops.saturating_mul(rows(Part::Test)),
         memory_bytes: nn::memory_bytes_max(&model, &plan, &training).saturating_add(measured_bytes),
         batch_size: training.batch_size,
@@ -231,10 +240,17 @@ fn plan_replay(
     origin: Origin,
 ) -> Result<TrialPlan, Diagnostic> {
     let replay = replay.resolve(trial, &configuration).map_err(|error| study.at("trainer", error.to_string()))?;
+    let (epochs, wait_us) = (replay.epochs_begun(), u64::try_from(replay.wait.as_micros()).unwrap_or(u64::MAX));
+    let declared = match &study.trainer {
+        Trainer::Replay(ReplaySettings::Given { cost, .. }) => cost.as_ref(),
+        Trainer::Network { .. } | Trainer::Program(_) | Trainer::Replay(ReplaySettings::Recorded { .. }) => None,
+    };
+    let declared = declared.map(|cost| declared_cost(study, cost, &configuration, epochs)).transpose()?;
     Ok(TrialPlan {
-        epochs: replay.epochs_begun(),
+        epochs,
         parameters: 0,
-        flops: u64::try_from(replay.wait.as_micros()).unwrap_or(u64::MAX),
+        flops: declared.unwrap_or(wait_us),
+        wait_us,
         test_flops: 0,
         memory_bytes: 0,
         batch_size: 0,
@@ -256,21 +272,28 @@ fn plan_program(
         Trainer::Program(ProgramSettings { cost, .. }) => cost.as_ref(),
         Trainer::Network { .. } | Trainer::Replay(_) => None,
     };
-    let cost = declared.map_or(Ok(f64::from(epochs)), |cost| cost.of(&configuration, epochs)).map_err(|reason| {
-        let under =
-            if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
-        study.at("trainer.cost", format!("{reason}{under}"))
-    })?;
+    let declared = declared.map(|cost| declared_cost(study, cost, &configuration, epochs)).transpose()?;
     Ok(TrialPlan {
         epochs,
         parameters: 0,
-        flops: (cost * COST_PARTS).round() as u64, // saturates
+        flops: declared.unwrap_or((f64::from(epochs) * COST_PARTS) as u64),
+        wait_us: 0,
         test_flops: 0,
         memory_bytes: program.memory_bytes.unwrap_or(0),
         batch_size: 0,
         configuration,
         origin,
     })
+}
+
+/// What a study declares that a trial costs, in millionths.
+fn declared_cost(study: &Study, cost: &Cost, configuration: &Configuration, epochs: u32) -> Result<u64, Diagnostic> {
+    let cost = cost.of(configuration, epochs).map_err(|reason| {
+        let under =
+            if configuration.is_empty() { String::new() } else { format!(" (in the configuration {configuration})") };
+        study.at("trainer.cost", format!("{reason}{under}"))
+    })?;
+    Ok((cost * COST_PARTS).round() as u64) // saturates
 }
 
 /// Refuses a study that would choose by rows, or measure classes, that its data does not have. A replay looks at none, and a program at none
@@ -339,5 +362,17 @@ mod tests {
         let costs: Vec<_> = plan.iter().map(|trial| (trial.epochs, trial.flops, trial.memory_bytes)).collect();
         assert_eq!(costs, [(1, 100_000, 0), (7, 700_000, 0)]);
         assert!(check_select(&study, &header).is_ok(), "a replay needs no rows to be compared by");
+    }
+
+    #[test]
+    fn a_replay_costs_what_its_study_says_and_waits_as_long_all_the_same() {
+        let text = "name = 'a'\ntrainer = { kind = 'replay', seconds = 0.1, epochs = '$n', error = 0.5, cost = 'n * off' }\n\
+                    [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 7] }\noff = { values = [0.5] }\n";
+        let study = parse(text, "s.toml").unwrap();
+        let (trainer, header) = (study.description(Vec::new()).trainer, data::without_rows().unwrap().header);
+        let drawn = study.drawn().unwrap();
+        let plan = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
+        let told: Vec<_> = plan.iter().map(|trial| (trial.flops, trial.wait_us)).collect();
+        assert_eq!(told, [(500_000, 100_000), (3_500_000, 700_000)]);
     }
 }

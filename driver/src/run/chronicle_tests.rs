@@ -32,6 +32,7 @@ fn begun(storage: &Arc<MemoryStorage>) -> Chronicle {
         epochs: 9,
         parameters: 1,
         flops: 1,
+        wait_us: 0,
         test_flops: 1,
         memory_bytes: 1,
         batch_size: 1,

@@ -43,6 +43,7 @@ fn a_trial_has_an_epoch_at_least_and_leaves_weights_if_it_has_parameters() {
             epochs,
             parameters,
             flops: 300,
+            wait_us: 0,
             test_flops: 10,
             memory_bytes: 7,
             batch_size: 1,

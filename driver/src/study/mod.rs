@@ -119,8 +119,8 @@ impl Study {
             Trainer::Network { model, training } => {
                 TrainerDescription::Network { model: model.clone(), training: training.clone() }
             }
-            Trainer::Replay(ReplaySettings::Given(given)) => {
-                TrainerDescription::Replay(ReplayDescription::Given(given.clone()))
+            Trainer::Replay(ReplaySettings::Given { replay, .. }) => {
+                TrainerDescription::Replay(ReplayDescription::Given(replay.clone()))
             }
             Trainer::Replay(ReplaySettings::Recorded { .. }) => {
                 TrainerDescription::Replay(ReplayDescription::Recorded(Recording::of(recording)))
@@ -280,7 +280,12 @@ pub struct ProgramSettings {
 #[derive(Clone, Debug)]
 pub enum ReplaySettings {
     /// From the study.
-    Given(GivenReplay),
+    Given {
+        /// What executors are told.
+        replay: GivenReplay,
+        /// What a trial costs beside the others; by default what it waits.
+        cost: Option<Cost>,
+    },
     /// From the rows of an earlier run's `trials.csv`.
     Recorded {
         /// The file, as written in the study; a relative path starts at the study file's folder.

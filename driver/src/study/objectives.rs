@@ -72,7 +72,7 @@ impl Comparable {
                 test: data.filter(|data| data.has_test()).map(|_| ()).ok_or(NO_TEST),
                 metrics: Known::Network(model.loss),
             },
-            Trainer::Replay(ReplaySettings::Given(_)) => {
+            Trainer::Replay(ReplaySettings::Given { .. }) => {
                 Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST), metrics: Known::Replay }
             }
             // Whether each row has both is looked at when they are read.

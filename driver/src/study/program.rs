@@ -150,7 +150,8 @@ fn unknown_name(node: &Node<'_>, text: &str, name: &str, parameters: &[String]) 
     ))
 }
 
-fn read_cost(node: &Node<'_>, parameters: &[String]) -> Result<Cost, Diagnostic> {
+/// What a trial costs beside the others.
+pub(super) fn read_cost(node: &Node<'_>, parameters: &[String]) -> Result<Cost, Diagnostic> {
     let text = node.text()?;
     let cost = Cost::parse(text).map_err(|error| {
         node.error_inside(text, error.span.clone(), format!("{}: {error}", node.place))

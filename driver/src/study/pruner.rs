@@ -51,7 +51,7 @@ pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static st
     let epochs = match trainer {
         Trainer::Network { training, .. } => &training.epochs,
         Trainer::Program(program) => &program.description.epochs,
-        Trainer::Replay(ReplaySettings::Given(given)) => &given.epochs,
+        Trainer::Replay(ReplaySettings::Given { replay, .. }) => &replay.epochs,
         Trainer::Replay(ReplaySettings::Recorded { .. }) => {
             return Err("the epochs of recorded trials are what they were");
         }

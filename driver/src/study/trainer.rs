@@ -9,9 +9,9 @@ use super::setting::{Kind, Settings, Use, Uses, read_number};
 use super::{ReplaySettings, Trainer, model, program, training};
 
 /// Keys of a replay, in the order of the documentation.
-const REPLAY_KEYS: &[&str] = &["seconds", "epochs", "error", "recorded", "speed"];
+const REPLAY_KEYS: &[&str] = &["seconds", "epochs", "error", "cost", "recorded", "speed"];
 /// Keys of a replay that a recording answers.
-const GIVEN_KEYS: [&str; 3] = ["seconds", "epochs", "error"];
+const GIVEN_KEYS: [&str; 4] = ["seconds", "epochs", "error", "cost"];
 const REPLAY: &str = "kind = \"replay\"";
 const PROGRAM: &str = "kind = \"program\"";
 
@@ -48,7 +48,7 @@ pub(super) fn read(document: &Table<'_>, kind: TrainerKind, uses: &mut Uses) -> 
             let table = open(&document.require("trainer", REPLAY)?)?;
             match table.get("recorded") {
                 Some(recorded) => read_recorded(document, &table, &recorded, uses),
-                None => read_given(&table, uses),
+                None => read_given(&table, &parameters(document), uses),
             }
             .map(Trainer::Replay)
         }
@@ -108,7 +108,7 @@ fn refuse_what_is_trained(document: &Table<'_>, kind: TrainerKind) -> Result<(),
         .with_note("leave it out, or leave [trainer] out"))
 }
 
-fn read_given(table: &Table<'_>, uses: &mut Uses) -> Result<ReplaySettings, Diagnostic> {
+fn read_given(table: &Table<'_>, parameters: &[String], uses: &mut Uses) -> Result<ReplaySettings, Diagnostic> {
     if let Some(speed) = table.entries().iter().find(|entry| entry.key == "speed") {
         let message = "`speed` divides the waits of a recording, and there is none";
         return Err(speed.error(message).with_note("add `recorded`: the trials.csv of an earlier run"));
@@ -118,11 +118,21 @@ fn read_given(table: &Table<'_>, uses: &mut Uses) -> Result<ReplaySettings, Diag
         return Err(table.error("[trainer] has no `seconds`").with_note(note));
     }
     let mut settings = Settings { table, uses };
-    Ok(ReplaySettings::Given(GivenReplay {
+    let replay = GivenReplay {
         seconds: settings.number("seconds", SECONDS, None)?,
         epochs: settings.whole("epochs", EPOCHS, Some(1))?,
         error: settings.number("error", ERROR, None)?,
-    }))
+    };
+    let Some(node) = table.get("cost") else { return Ok(ReplaySettings::Given { replay, cost: None }) };
+    let cost = program::read_cost(&node, parameters)?;
+    // After those that want a certain kind, so that messages name the line of such a setting.
+    uses.found.extend(cost.names().filter(|(name, _)| parameters.iter().any(|known| known == name)).map(
+        |(name, _)| {
+            let (parameter, span, place) = (name.to_owned(), node.span.clone(), "[trainer] cost".to_owned());
+            Use { parameter, span, place, kind: Kind::Any, is_required: false, layer_flag: None }
+        },
+    ));
+    Ok(ReplaySettings::Given { replay, cost: Some(cost) })
 }
 
 fn read_recorded(
