@@ -202,6 +202,8 @@ pub fn pruned(trials: u32, sampler: SamplerKind, pruner: PrunerKind, names: impl
         may_stop: false,
         is_asynchronous: false,
         is_deterministic: true,
+        lag: None,
+        steps: Vec::new(),
     });
     for trial in record.trials.iter_mut().skip(1) {
         if !matches!(trial.outcome, TrialOutcome::Finished { .. }) {

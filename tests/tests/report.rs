@@ -55,8 +55,12 @@ fn compared() -> Comparison {
     Comparison::of("mnist-search", Sameness::Bits, false, None, sizes.map(member).collect())
 }
 
-const EVERY_TWO: RungSpacing = RungSpacing { min_epochs: TWO, eta: TWO };
-const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// Rungs after 2 and 4 epochs of 8.
+const EVERY_TWO: RungSpacing = RungSpacing {
+    min_epochs: NonZeroU32::new(2).unwrap(),
+    eta_percent: NonZeroU32::new(200).unwrap(),
+    epochs_max: NonZeroU32::new(8).unwrap(),
+};
 
 /// A search by a Gaussian process with a pruner.
 fn by_process(names: fn(&str) -> String) -> RunRecord {
@@ -65,8 +69,7 @@ fn by_process(names: fn(&str) -> String) -> RunRecord {
 
 /// One by densities, whose pruner has several brackets.
 fn by_densities(names: fn(&str) -> String) -> RunRecord {
-    let pruner = PrunerKind::Hyperband { spacing: EVERY_TWO, epochs_max: NonZeroU32::new(8).unwrap() };
-    pruned(400, SamplerKind::Tpe { trials: 400 }, pruner, names)
+    pruned(400, SamplerKind::Tpe { trials: 400 }, PrunerKind::Hyperband(EVERY_TWO), names)
 }
 
 /// The browser, or `None` where there is none and nobody insists (`CI` does).

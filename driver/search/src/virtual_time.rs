@@ -251,6 +251,12 @@ impl<'a> Timeline<'a> {
         if self.has_ended() { 0 } else { real_slots.saturating_sub(open) }
     }
 
+    /// By what its moments are counted.
+    #[must_use]
+    pub fn clock(&self) -> SearchClock {
+        self.clock
+    }
+
     /// Its virtual slots: what was begun with.
     #[must_use]
     pub fn slots(&self) -> u32 {

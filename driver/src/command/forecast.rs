@@ -12,13 +12,14 @@ use super::report::read_run;
 use super::say::{print, print_json};
 use super::sizes::Sizes;
 use crate::forecast::{Basis, Cluster, DRIVER_US, Forecast, Schedule};
-use crate::records::run::RunRecord;
+use crate::ledger::Line;
 use crate::results::show::counted;
 use broadsweep_scheduler::SLOTS_MAX;
 
 const AFTER_HELP: &str = "\
 The trials take what they took, and are placed by the very scheduler in simulated time; start, broadcast and what an \
-attempt takes beside its work are those of the run; beyond its executors, the broadcast grows by a block each time that \
+attempt takes beside its work are those of the run; a search that saw results decides at the moments at which it decided, \
+and slots wait where it waits; beyond the run's executors, the broadcast grows by a block each time that \
 their number doubles, and the driver is no faster than it is. Speedups compare with the forecast for one executor.
 
 Exit codes: 0 done, 1 failed: the run cannot be read, 2 wrong use: no such run, or one that is not over";
@@ -63,8 +64,8 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         HowPlaced::Queue => Schedule::Queue,
         HowPlaced::Chunked => Schedule::Chunked,
     };
-    let forecasts: Vec<_> =
-        args.sizes.0.iter().map(|&executors| basis.forecast(Cluster { executors, slots }, schedule)).collect();
+    let clusters: Vec<_> = args.sizes.0.iter().map(|&executors| Cluster { executors, slots }).collect();
+    let forecasts = basis.forecasts(&clusters, schedule);
     let enough = basis.enough(slots, schedule);
     if args.json {
         let rows: Vec<_> = forecasts.iter().map(forecast_json).collect();
@@ -81,8 +82,9 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         print_json(format!("{document:#}\n"))?;
     } else {
         let largest = args.sizes.0.iter().copied().max().unwrap_or_default();
-        let beyond = beyond_measured(basis.executors(), largest) + &order_not_played(&record);
-        print(format!("{}\n{}\n{beyond}", table(&forecasts), sentence(&basis, slots, enough)))?;
+        let beyond = beyond_measured(basis.executors(), largest) + order_remark(&basis, schedule);
+        let has_order = basis.is_searched() && schedule == Schedule::Queue;
+        print(format!("{}\n{}\n{beyond}", table(&forecasts, has_order), sentence(&basis, slots, enough)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,27 +96,31 @@ fn forecast_json(forecast: &Forecast) -> serde_json::Value {
         "speedup": forecast.speedup,
         "efficiency": forecast.efficiency,
         "utilisation": forecast.utilisation,
+        "order_s": seconds(forecast.order_us),
     })
 }
 
-/// A row a size.
-fn table(forecasts: &[Forecast]) -> String {
-    let right = |content: String| Cell::new(content).set_alignment(CellAlignment::Right);
+/// A row a size; where a search decided in an order, with the share of the slots' time that waits for it.
+fn table(forecasts: &[Forecast], has_order: bool) -> String {
+    let right = |content: &String| Cell::new(content).set_alignment(CellAlignment::Right);
+    let order = has_order.then_some(Line::Order.name());
+    let names = ["executors", "wall", "speedup", "efficiency", "utilisation"].into_iter().chain(order);
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    table
-        .set_header(["executors", "wall", "speedup", "efficiency", "utilisation"].map(|name| right(name.to_owned())));
-    for Forecast { cluster, wall_us, speedup, efficiency, utilisation } in forecasts {
-        table.add_row(
-            [
-                cluster.executors.to_string(),
-                format!("{:.2} s", seconds(*wall_us)),
-                format!("{speedup:.2}"),
-                format!("{:.1} %", efficiency * 100.0),
-                format!("{:.1} %", utilisation * 100.0),
-            ]
-            .map(right),
-        );
+    table.set_header(names.map(|name| right(&name.to_owned())));
+    for forecast in forecasts {
+        let Forecast { cluster, wall_us, speedup, efficiency, utilisation, order_us } = *forecast;
+        let slots_us = wall_us as f64 * cluster.all_slots() as f64;
+        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        let cells = [
+            cluster.executors.to_string(),
+            format!("{:.2} s", seconds(wall_us)),
+            format!("{speedup:.2}"),
+            percent(efficiency),
+            percent(utilisation),
+            percent(order_us as f64 / slots_us.max(1.0)),
+        ];
+        table.add_row(cells.iter().take(if has_order { cells.len() } else { cells.len() - 1 }).map(right));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -145,14 +151,18 @@ fn beyond_measured(executors: u32, largest: u32) -> String {
     )
 }
 
-/// What a forecast leaves out of a search that saw results.
-fn order_not_played(run: &RunRecord) -> String {
-    let Some(search) = &run.search else { return String::new() };
-    format!(
-        "the search decided on trials while others were trained, with `parallel` at {}: the forecast lets all of them begin \
-         at once, so it promises too much where there are more slots than that\n",
-        search.parallel
-    )
+/// What a forecast cannot know of a search that saw results.
+fn order_remark(basis: &Basis, schedule: Schedule) -> &'static str {
+    match schedule {
+        Schedule::Chunked if basis.is_searched() => {
+            "the search decided on trials while others were trained: cut beforehand, as here, it could not have\n"
+        }
+        Schedule::Queue if basis.is_asynchronous() => {
+            "results counted as they came (asynchronous = true): another cluster would have decided on other trials; these \
+             are forecasts for the same ones\n"
+        }
+        Schedule::Chunked | Schedule::Queue => "",
+    }
 }
 
 fn seconds(us: u64) -> f64 {

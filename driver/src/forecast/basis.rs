@@ -2,6 +2,7 @@
 
 use broadsweep_common::blob::BLOCK_BYTES;
 
+use super::recorded::RecordedSearch;
 use crate::ledger::Ledger;
 use crate::records::run::{RunRecord, Stage, TrialOutcome};
 use crate::results::show::counted;
@@ -16,10 +17,12 @@ pub(super) struct TaskTime {
 }
 
 /// What a forecast starts from. All times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Basis {
     /// In trial order.
     pub(super) tasks: Vec<TaskTime>,
+    /// What decided on the trials while others were trained; `None` where all was decided before.
+    pub(super) search: Option<RecordedSearch>,
     /// The looks at the test rows after the search.
     pub(super) measures_us: Vec<u64>,
     /// What an attempt takes beside its work.
@@ -57,8 +60,10 @@ pub enum Open {
     Trials {
         /// Without an end.
         open: usize,
-        /// All.
+        /// All that there are so far.
         trials: usize,
+        /// Whether a search may start more.
+        may_be_more: bool,
     },
     /// The looks at the test rows after the search.
     Measurements,
@@ -67,9 +72,13 @@ pub enum Open {
 impl Open {
     fn in_words(self) -> String {
         match self {
-            Self::Trials { open, trials } => {
+            Self::Trials { open: 0, .. } => {
+                "the search has not ended, so nobody knows what the trials take that it has not started".to_owned()
+            }
+            Self::Trials { open, trials, may_be_more } => {
                 let (trials, have) = (counted(trials as u64, "trial"), if open == 1 { "has" } else { "have" });
-                format!("{open} of {trials} {have} not ended, so nobody knows what the rest takes")
+                let so_far = if may_be_more { " so far" } else { "" };
+                format!("{open} of {trials}{so_far} {have} not ended, so nobody knows what the rest takes")
             }
             Self::Measurements => {
                 "all trials have ended, but not the looks at the test rows after them, so nobody knows what these take"
@@ -87,14 +96,15 @@ impl Basis {
     pub fn of(run: &RunRecord) -> Result<Self, NotOver> {
         let open = run.trials.iter().filter(|trial| trial.outcome == TrialOutcome::NotRun).count();
         let goes_on = run.stage == Stage::GoingOn;
-        if open > 0 {
-            return Err(NotOver { open: Open::Trials { open, trials: run.trials.len() }, goes_on });
+        let may_be_more = run.search.as_ref().is_some_and(|search| !search.has_ended());
+        if open > 0 || may_be_more && !run.is_over() {
+            return Err(NotOver { open: Open::Trials { open, trials: run.trials.len(), may_be_more }, goes_on });
         }
         if !run.is_over() {
             return Err(NotOver { open: Open::Measurements, goes_on });
         }
         let ledger = Ledger::of(run);
-        let mut took_us = vec![0_u64; run.trials.len()];
+        let mut segments_us = vec![Vec::new(); run.trials.len()];
         let mut measures_us = Vec::new();
         for attempts in (0..run.attempts.len())
             .collect::<Vec<_>>()
@@ -102,28 +112,38 @@ impl Basis {
         {
             let worth_us: u64 = attempts.iter().map(|number| ledger.worth_us[*number]).sum();
             match run.trained_by(run.attempts[attempts[0]].attempt.task) {
-                Some(trial) => took_us[trial.trial.0 as usize] += worth_us,
+                Some(trial) => segments_us[trial.trial.0 as usize].push(worth_us),
                 None if run.is_check(run.attempts[attempts[0]].attempt.task) => {} // another run has no reason for it
                 None => measures_us.push(worth_us),
             }
         }
+        let took_us: Vec<u64> = segments_us.iter().map(|segments| segments.iter().sum()).collect();
         let pace = pace(run, &took_us);
-        let tasks = run.trials.iter().zip(took_us).map(|(trial, took_us)| TaskTime {
+        let search = RecordedSearch::of(run, &segments_us, pace);
+        // Nobody waits for what was left out.
+        let begun = run.trials.iter().zip(took_us).filter(|(trial, _)| trial.outcome != TrialOutcome::LeftOut);
+        let tasks = begun.map(|(trial, took_us)| TaskTime {
             cost: trial.cost,
-            // One that was given up has no result; elsewhere it would have.
-            took_us: match trial.outcome {
-                TrialOutcome::GivenUp { .. } => (trial.cost as f64 * pace) as u64,
-                TrialOutcome::Finished { .. }
-                | TrialOutcome::Diverged { .. }
-                | TrialOutcome::Paused { .. }
-                | TrialOutcome::NotRun
-                | TrialOutcome::LeftOut => took_us,
+            took_us: match (&search, &trial.outcome) {
+                (Some(search), _) => search.took_us(trial.trial),
+                // One that was given up has no result; elsewhere it would have.
+                (None, TrialOutcome::GivenUp { .. }) => (trial.cost as f64 * pace) as u64,
+                (
+                    None,
+                    TrialOutcome::Finished { .. }
+                    | TrialOutcome::Diverged { .. }
+                    | TrialOutcome::Paused { .. }
+                    | TrialOutcome::NotRun
+                    | TrialOutcome::LeftOut,
+                ) => took_us,
             },
         });
+        let tasks = tasks.collect();
         let (until_launch_us, close_us) = ledger.edges_us();
         let broadcast_us = ledger.broadcast_us().min(until_launch_us);
         Ok(Self {
-            tasks: tasks.collect(),
+            tasks,
+            search,
             measures_us,
             overhead_us: ledger.overhead_us(),
             start_us: until_launch_us - broadcast_us,
@@ -155,6 +175,24 @@ impl Basis {
             .map(|task| task.took_us)
             .chain(self.measures_us.iter().copied())
             .fold(0, u64::saturating_add)
+    }
+
+    /// Whether trials were decided on in the order in which results came: then another cluster would have decided on
+    /// others.
+    #[must_use]
+    pub fn is_asynchronous(&self) -> bool {
+        self.search.as_ref().is_some_and(RecordedSearch::is_asynchronous)
+    }
+
+    /// Whether a search decided on trials while others were trained.
+    #[must_use]
+    pub fn is_searched(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// Trainings that are placed: of a trial each segment.
+    pub(super) fn trainings(&self) -> usize {
+        self.search.as_ref().map_or(self.tasks.len(), RecordedSearch::segments)
     }
 
     /// How many trials there are.

@@ -1,9 +1,12 @@
 //! What a run would take on a cluster of another size, and what the rest of one will take. Pure: both play the very
-//! [`Scheduler`] in simulated time.
+//! [`Scheduler`](broadsweep_scheduler::Scheduler) in simulated time, and a search that saw results on the very
+//! [`Timeline`](broadsweep_search::Timeline): it decides the same on any cluster, and where it waits for a trial, slots wait.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `basis` | what a finished run says of its trials, and of all else that takes time |
+//! | `recorded` | the search of a finished run, as it was |
+//! | `searching` | a search that decides while trials are trained, in a play |
 //! | `play` | plays a scheduler to its end |
 //! | `left` | the time that is left of a run which goes on |
 //!
@@ -19,6 +22,9 @@
 //! is measured: it is one copy in the time of this run's broadcast. What grows is the way of the last block, which is
 //! handed on from node to node.
 //!
+//! Epochs of a trial take a like part of its time each. A search in the order of arrival (`asynchronous = true`) would
+//! decide otherwise on another cluster: it is played as if it decided on the same trials, each as soon as it can.
+//!
 //! No search is over sooner than the driver can launch and take in its attempts: [`DRIVER_US`] each, on one core.
 //!
 //! Executors that had the data already took no time for it, and will not. What this does not know is that a single node has
@@ -29,20 +35,27 @@
 mod basis;
 mod left;
 mod play;
+mod recorded;
+#[cfg(test)]
+mod searched_tests;
+mod searching;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use broadsweep_common::ids::{ExecutorId, TaskId};
 
-use broadsweep_scheduler::{Cost, Event, History, Moment, Priority, Scheduler, SchedulingConfig};
+use broadsweep_scheduler::{Cost, Counts, Moment, Priority};
 
 use basis::TaskTime;
+use play::{Joining, Play, TaskSource};
 
 pub use basis::{Basis, NotOver, Open};
-pub use left::time_left;
+pub use left::{StillToCome, time_left};
+pub use play::Played;
+pub use searching::{PlayedSearch, SegmentCourse};
 
 /// Two walls are the same if they differ by less than this part: nobody adds nodes for it.
 const SAME: f64 = 0.005;
@@ -54,7 +67,7 @@ pub const DRIVER_US: u64 = 27;
 /// How trials come to slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
-    /// One queue, longest first, as runs do it.
+    /// As runs do it: one queue, longest first; of a search that saw results, in the order in which it decided.
     #[default]
     Queue,
     /// Cut beforehand into contiguous pieces, in trial order, as the program of January 2016 did it: of as many trials as
@@ -93,30 +106,45 @@ pub struct Forecast {
     pub efficiency: f64,
     /// The share of the slots' time that is work.
     pub utilisation: f64,
+    /// Time of slots that wait for the order of a search, in microseconds: they are free, and nothing more is decided
+    /// before another trial has gone on.
+    pub order_us: u64,
 }
 
 impl Basis {
     /// What the run would take on a cluster.
     #[must_use]
     pub fn forecast(&self, cluster: Cluster, schedule: Schedule) -> Forecast {
-        let wall_us = self.wall_us(cluster, schedule);
-        let alone = self.wall_us(Cluster { executors: 1, ..cluster }, schedule);
-        let speedup = alone as f64 / (wall_us as f64).max(1.0);
-        let slot_us = wall_us as f64 * cluster.all_slots() as f64;
-        Forecast {
-            cluster,
-            wall_us,
-            speedup,
-            efficiency: speedup / f64::from(cluster.executors),
-            utilisation: self.work_us() as f64 / slot_us.max(1.0),
-        }
+        self.forecasts(&[cluster], schedule)[0]
+    }
+
+    /// What the run would take on each of these clusters.
+    #[must_use]
+    pub fn forecasts(&self, clusters: &[Cluster], schedule: Schedule) -> Vec<Forecast> {
+        let mut alone_us = BTreeMap::new();
+        let forecast = |&cluster: &Cluster| {
+            let alone = || self.played(Cluster { executors: 1, ..cluster }, schedule).wall_us;
+            let alone_us = *alone_us.entry(cluster.slots).or_insert_with(alone);
+            let Played { wall_us, order_us, .. } = self.played(cluster, schedule);
+            let speedup = alone_us as f64 / (wall_us as f64).max(1.0);
+            let slot_us = wall_us as f64 * cluster.all_slots() as f64;
+            Forecast {
+                cluster,
+                wall_us,
+                speedup,
+                efficiency: speedup / f64::from(cluster.executors),
+                utilisation: self.work_us() as f64 / slot_us.max(1.0),
+                order_us,
+            }
+        };
+        clusters.iter().map(forecast).collect()
     }
 
     /// The smallest number of executors of so many slots that no further ones would make faster: beyond it, the longest
     /// trial decides.
     #[must_use]
     pub fn enough(&self, slots: u32, schedule: Schedule) -> u32 {
-        let wall = |executors| self.wall_us(Cluster { executors, slots }, schedule) as f64;
+        let wall = |executors| self.played(Cluster { executors, slots }, schedule).wall_us as f64;
         // A slot for each trial is enough.
         let (mut low, mut high) = (1, (self.tasks.len() as u32).div_ceil(slots.max(1)).max(1));
         let least = wall(high) * (1.0 + SAME);
@@ -127,22 +155,23 @@ impl Basis {
         high
     }
 
-    fn wall_us(&self, cluster: Cluster, schedule: Schedule) -> u64 {
-        let search_us = match schedule {
-            Schedule::Queue => self.queued_us(cluster),
-            Schedule::Chunked => self.chunked_us(cluster),
+    fn played(&self, cluster: Cluster, schedule: Schedule) -> Played {
+        let played = match (schedule, &self.search) {
+            (Schedule::Queue, None) => self.queued(cluster),
+            (Schedule::Queue, Some(search)) => search.again(self.overhead_us).on(cluster).unwrap_or_default(),
+            (Schedule::Chunked, _) => Played { wall_us: self.chunked_us(cluster), ..Played::default() },
         };
-        let search_us = search_us.max(DRIVER_US.saturating_mul(self.tasks.len() as u64));
+        let launches_us = DRIVER_US.saturating_mul(self.trainings() as u64);
         let measures = self.measures_us.iter().map(|us| us.saturating_add(self.overhead_us));
-        [
+        let wall_us = [
             self.start_us,
             self.broadcast_us_on(cluster.executors),
-            search_us,
+            played.wall_us.max(launches_us),
             packed_us(measures, cluster.all_slots()),
             self.close_us,
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add)
+        ];
+        let wall_us = wall_us.into_iter().fold(0, u64::saturating_add);
+        Played { wall_us, ..played }
     }
 
     /// How long the data takes to so many executors.
@@ -152,32 +181,10 @@ impl Basis {
         self.broadcast_us.saturating_add((self.broadcast_us as f64 * further_blocks / self.blocks as f64) as u64)
     }
 
-    fn queued_us(&self, cluster: Cluster) -> u64 {
-        // A study's patience is about what goes wrong, and nothing does here.
-        let Ok(policy) = SchedulingConfig::default().validate() else { return 0 };
-        let mut scheduler = Scheduler::new(policy).rehearsal();
-        let mut commands = Vec::new();
-        let tasks = self.tasks.iter().zip(0..).map(|(task, number)| Event::TaskAdded {
-            task: TaskId(number),
-            priority: Priority::longest_first(Cost(task.cost)),
-            forecast: broadsweep_scheduler::Forecast { cost: Cost(task.cost), from_epoch: 0, until_epoch: 1 },
-            history: History::default(),
-        });
-        // Beyond a slot for each task, there is nothing to place.
-        let executors = cluster.executors.min(self.tasks.len() as u32);
-        let ready = (0..executors).map(|number| Event::ExecutorReady {
-            executor: ExecutorId(number),
-            slots: cluster.slots,
-            held: Vec::new(),
-            restarted: false,
-        });
-        for event in tasks.chain([Event::AddingEnded]).chain(ready) {
-            // Tasks in order, and every executor once: nothing of that is rejected.
-            let _ = scheduler.handle(Moment(0), event, &mut commands);
-        }
-        let took = |_, task: TaskId| self.tasks[task.0 as usize].took_us.saturating_add(self.overhead_us) as f64;
-        let running = play::launched(&commands, Moment(0), took);
-        play::to_the_end(scheduler, Moment(0), running, took).map_or(0, |end| end.0)
+    /// All at once, in one queue.
+    fn queued(&self, cluster: Cluster) -> Played {
+        let play = Play::on(cluster, self.tasks.len() as u32, Queue(self));
+        play.to_the_end().map_or_else(Played::default, |(_, played)| played)
     }
 
     fn chunked_us(&self, cluster: Cluster) -> u64 {
@@ -187,6 +194,24 @@ impl Basis {
             piece.iter().map(|task| task.took_us.saturating_add(self.overhead_us)).fold(0, u64::saturating_add)
         };
         packed_us(self.tasks.chunks(share).map(took), slots)
+    }
+}
+
+/// The tasks of a basis, longest first.
+struct Queue<'a>(&'a Basis);
+
+impl TaskSource for Queue<'_> {
+    fn joining(&mut self, _: Moment, under_way: Counts) -> Vec<Joining> {
+        if under_way != Counts::default() {
+            return Vec::new(); // all of them joined at the start
+        }
+        let forecast = |cost| broadsweep_scheduler::Forecast { cost, from_epoch: 0, until_epoch: 1 };
+        let costs = self.0.tasks.iter().map(|task| Cost(task.cost));
+        costs.map(|cost| (Priority::longest_first(cost), forecast(cost))).collect()
+    }
+
+    fn took_us(&self, _: ExecutorId, task: TaskId) -> f64 {
+        self.0.tasks[task.0 as usize].took_us.saturating_add(self.0.overhead_us) as f64
     }
 }
 

@@ -4,14 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use broadsweep_common::ids::AttemptId;
+use broadsweep_common::ids::{AttemptId, TrialId};
+use broadsweep_search::VirtualTime;
 
 use super::*;
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
 use crate::records::run::{RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::searched::{SearchAct, SearchRecord, SearchStep};
 use crate::records::standing::{Standing, StandingSince};
 use crate::results::fixtures::{self, finished, not_run};
-use broadsweep_scheduler::{Command, Outcome};
+use broadsweep_scheduler::{Command, Event, History, Outcome, Scheduler, SchedulingConfig};
 
 /// FLOPs of one image, there and back, in TensorFlow's MNIST tutorial network with a first dense layer of `width`.
 fn convnet_flops(width: u64) -> u64 {
@@ -117,7 +119,8 @@ fn a_forecast_has_what_the_run_had_beside_its_work() {
     assert!((two.speedup - 10.0 / 9.5).abs() < 1e-9, "{two:?}");
     let mut open = run.clone();
     open.trials[1].outcome = TrialOutcome::NotRun;
-    assert_eq!(Basis::of(&open), Err(NotOver { open: Open::Trials { open: 1, trials: 2 }, goes_on: false }));
+    let trials = Open::Trials { open: 1, trials: 2, may_be_more: false };
+    assert_eq!(Basis::of(&open), Err(NotOver { open: trials, goes_on: false }));
 }
 
 #[test]
@@ -145,6 +148,23 @@ fn a_run_that_is_not_over_is_told_what_is_open_and_what_to_do() {
     for (trials, stage, expected) in rows {
         let record = RunRecord { stage, ..fixtures::run(trials) };
         assert_eq!(Basis::of(&record).unwrap_err().to_string(), expected);
+    }
+    let steps =
+        vec![SearchStep { v: VirtualTime(0), act: SearchAct::Start { trial: TrialId(0), until_epoch: None } }];
+    let search = Some(SearchRecord { steps, ..searched_tests::search(4, false) });
+    for (trials, expected) in [
+        (
+            vec![not_run(0), finished(1, 0.1)],
+            "1 of 2 trials so far has not ended, so nobody knows what the rest takes",
+        ),
+        (
+            vec![finished(0, 0.1)],
+            "the search has not ended, so nobody knows what the trials take that it has not started",
+        ),
+    ] {
+        let record = RunRecord { stage: Stage::Interrupted, search: search.clone(), ..fixtures::run(trials) };
+        let said = Basis::of(&record).unwrap_err().to_string();
+        assert_eq!(said, format!("{expected}: end the run first, with `broadsweep resume`"));
     }
 }
 
@@ -187,7 +207,7 @@ fn lived(costs: &[u64], speeds: &[f64], epochs: u32) -> (Moment, Vec<(Moment, Du
         now = Moment(at);
         // An attempt that was beaten by its copy reports on, and is not believed.
         let _ = scheduler.handle(now, Event::EpochEnded { executor, attempt, epoch }, &mut commands);
-        said.extend(time_left(&scheduler, now).map(|left| (now, left)));
+        said.extend(time_left(&scheduler, StillToCome::default(), now).map(|left| (now, left)));
         if epoch == epochs {
             let outcome = Outcome::Completed;
             let _ = scheduler.handle(now, Event::AttemptEnded { executor, attempt, outcome }, &mut commands);
@@ -222,7 +242,7 @@ fn the_time_left_is_right_within_a_tenth_once_a_quarter_is_done() {
 #[test]
 fn nobody_knows_what_is_left_before_anything_was_measured_or_when_nobody_is_there() {
     let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
-    assert_eq!(time_left(&scheduler, Moment(0)), None);
+    assert_eq!(time_left(&scheduler, StillToCome::default(), Moment(0)), None);
     let mut commands = Vec::new();
     for number in 0..2 {
         scheduler.handle(Moment(0), added(number, 100, 1), &mut commands).unwrap();
@@ -230,13 +250,13 @@ fn nobody_knows_what_is_left_before_anything_was_measured_or_when_nobody_is_ther
     let executor = ExecutorId(0);
     let ready = Event::ExecutorReady { executor, slots: 1, held: vec![], restarted: false };
     scheduler.handle(Moment(0), ready, &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Moment(5)), None);
+    assert_eq!(time_left(&scheduler, StillToCome::default(), Moment(5)), None);
     let attempt = AttemptId { task: TaskId(0), number: 1 };
     let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
     scheduler.handle(Moment(1000), ended, &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Moment(1400)), Some(Duration::from_micros(600)));
+    assert_eq!(time_left(&scheduler, StillToCome::default(), Moment(1400)), Some(Duration::from_micros(600)));
     scheduler.handle(Moment(1500), Event::ExecutorLost(executor), &mut commands).unwrap();
-    assert_eq!(time_left(&scheduler, Moment(1600)), None);
+    assert_eq!(time_left(&scheduler, StillToCome::default(), Moment(1600)), None);
 }
 
 #[test]
@@ -253,8 +273,32 @@ fn what_waits_in_thousands_is_shared_out_and_the_answer_is_the_same() {
         let attempt = AttemptId { task: TaskId(0), number: 1 };
         let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
         scheduler.handle(Moment(1000), ended, &mut commands).unwrap();
-        time_left(&scheduler, Moment(1000)).unwrap().as_secs_f64() / f64::from(tasks)
+        time_left(&scheduler, StillToCome::default(), Moment(1000)).unwrap().as_secs_f64() / f64::from(tasks)
     };
     let [few, many] = [8_000, 80_000].map(play);
     assert!((few / many - 1.0).abs() < 0.01, "{few} s and {many} s a task");
+}
+
+#[test]
+fn trials_that_a_search_has_not_started_are_among_what_is_left_and_no_more_of_them_than_it_has_at_a_time() {
+    let left_s = |still_to_come| {
+        let mut scheduler = Scheduler::new(SchedulingConfig::default().validate().unwrap());
+        let mut commands = Vec::new();
+        for number in 0..2 {
+            scheduler.handle(Moment(0), added(number, 100, 1), &mut commands).unwrap();
+        }
+        let executor = ExecutorId(0);
+        let ready = Event::ExecutorReady { executor, slots: 4, held: vec![], restarted: false };
+        scheduler.handle(Moment(0), ready, &mut commands).unwrap();
+        let attempt = AttemptId { task: TaskId(0), number: 1 };
+        let ended = Event::AttemptEnded { executor, attempt, outcome: Outcome::Completed };
+        scheduler.handle(Moment(1_000_000), ended, &mut commands).unwrap();
+        time_left(&scheduler, still_to_come, Moment(1_000_000)).unwrap().as_secs_f64()
+    };
+    // The second one is over at this moment, too, and a trial takes a second.
+    let rows = [(0, 4, 0.0), (3, 4, 1.0), (4, 4, 1.0), (4, 2, 2.0), (9, 4, 3.0), (9, 1, 9.0), (20_000, 2, 10_000.0)];
+    for (trials, at_once, expected) in rows {
+        let left = left_s(StillToCome { trials, cost: 100, at_once });
+        assert!((left - expected).abs() < 1e-3, "{trials} trials, {at_once} at once: {left} s");
+    }
 }

@@ -263,7 +263,8 @@ impl TrialRecord {
             TrialOutcome::Finished { .. }
             | TrialOutcome::Diverged { .. }
             | TrialOutcome::GivenUp { .. }
-            | TrialOutcome::NotRun => self.counted(),
+            | TrialOutcome::NotRun
+            | TrialOutcome::LeftOut => self.counted(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! How the search of a run was asked, if it saw results.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use broadsweep_common::ids::TrialId;
-use broadsweep_search::{PrunerKind, SamplerKind, Space};
+use broadsweep_search::{PrunerKind, SamplerKind, Space, VirtualTime};
 
 use super::attempt::{AttemptEnd, Blame};
 use super::run::{RunRecord, TrialOutcome};
@@ -29,6 +30,61 @@ pub struct SearchRecord {
     pub is_asynchronous: bool,
     /// Whether a trial gives the same numbers wherever and however often it is trained.
     pub is_deterministic: bool,
+    /// From the end of a segment to the moment at which its result was seen, in the unit of the trials' costs; `None` of a
+    /// study that has not run, and of runs that did not write it down.
+    pub lag: Option<NonZeroU64>,
+    /// What it decided so far, in order; nothing of a study that has not run.
+    pub steps: Vec<SearchStep>,
+}
+
+/// A decision of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchStep {
+    /// When, by the search's own clock.
+    pub v: VirtualTime,
+    /// What.
+    pub act: SearchAct,
+}
+
+/// What a search decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchAct {
+    /// A new trial.
+    Start {
+        /// Its number.
+        trial: TrialId,
+        /// The epoch at which it pauses, if it does.
+        until_epoch: Option<u32>,
+    },
+    /// A trial that had paused is trained on.
+    Continue {
+        /// Which one.
+        trial: TrialId,
+        /// Where it pauses next.
+        until_epoch: u32,
+    },
+    /// Nothing more is decided.
+    Ended,
+}
+
+impl SearchStep {
+    /// The trial that is trained because of it, and the epoch at which it pauses, if it does.
+    #[must_use]
+    pub fn trains(&self) -> Option<(TrialId, Option<u32>)> {
+        match self.act {
+            SearchAct::Start { trial, until_epoch } => Some((trial, until_epoch)),
+            SearchAct::Continue { trial, until_epoch } => Some((trial, Some(until_epoch))),
+            SearchAct::Ended => None,
+        }
+    }
+}
+
+impl SearchRecord {
+    /// Whether it decides nothing more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.act == SearchAct::Ended)
+    }
 }
 
 impl RunRecord {

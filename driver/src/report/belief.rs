@@ -65,7 +65,7 @@ fn observations(run: &RunRecord, search: &SearchRecord, trial: &TrialRecord) -> 
         TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } => {
             Some((planned.unwrap_or(trial.epochs_max), f64::INFINITY))
         }
-        TrialOutcome::NotRun => None,
+        TrialOutcome::NotRun | TrialOutcome::LeftOut => None,
     };
     let all = trial.rungs.iter().map(|epoch| (*epoch, at(*epoch))).chain(last);
     let observation = |(until_epoch, loss)| Observation {

@@ -81,7 +81,8 @@ fn a_search_that_does_not_learn_or_has_seen_too_little_believes_nothing() {
 
 #[test]
 fn a_trial_is_observed_at_each_rung_as_the_search_saw_it() {
-    let spacing = RungSpacing { min_epochs: NonZeroU32::MIN, eta: NonZeroU32::new(4).unwrap() };
+    let [eta_percent, epochs_max] = [400, 8].map(|number| NonZeroU32::new(number).unwrap());
+    let spacing = RungSpacing { min_epochs: NonZeroU32::MIN, eta_percent, epochs_max };
     let search = searched_by(PrunerKind::Asha(spacing));
     let record = run(Vec::new());
     let seen = |trial: &TrialRecord| -> Vec<_> {

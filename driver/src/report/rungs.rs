@@ -130,7 +130,8 @@ fn pauses(trial: &TrialRecord) -> impl Iterator<Item = (u32, bool)> {
         TrialOutcome::Finished { .. }
         | TrialOutcome::Diverged { .. }
         | TrialOutcome::GivenUp { .. }
-        | TrialOutcome::NotRun => None,
+        | TrialOutcome::NotRun
+        | TrialOutcome::LeftOut => None,
     };
     trial.rungs.iter().map(|epoch| (*epoch, true)).chain(last)
 }
@@ -138,7 +139,7 @@ fn pauses(trial: &TrialRecord) -> impl Iterator<Item = (u32, bool)> {
 /// What a trial would have had without a pruner: one that failed would have failed as well, and one that ended early, too.
 fn epochs_in_full(trial: &TrialRecord) -> u64 {
     u64::from(match trial.outcome {
-        TrialOutcome::Paused { .. } | TrialOutcome::NotRun => trial.epochs_max,
+        TrialOutcome::Paused { .. } | TrialOutcome::NotRun | TrialOutcome::LeftOut => trial.epochs_max,
         TrialOutcome::Finished { .. } | TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } => {
             trial.curves.epochs()
         }

@@ -9,7 +9,12 @@ use broadsweep_search::{PrunerKind, RungSpacing};
 use super::*;
 use crate::results::fixtures::{curves, diverged, epoch, finished, run, searched_by};
 
-const FOUR: NonZeroU32 = NonZeroU32::new(4).unwrap();
+/// Rungs after 1 and 4 epochs of 8.
+const EVERY_FOUR: RungSpacing = RungSpacing {
+    min_epochs: NonZeroU32::MIN,
+    eta_percent: NonZeroU32::new(400).unwrap(),
+    epochs_max: NonZeroU32::new(8).unwrap(),
+};
 
 /// A trial with these errors, epoch by epoch, of eight that it may have; it paused after each epoch of `rungs`, and was not
 /// continued after the last of them if it `stays`.
@@ -28,8 +33,7 @@ pub(crate) fn pruned() -> RunRecord {
     trials[1] = climbed(1, &[0.2, 0.2, 0.2, 0.15], &[1, 4], true);
     trials[2] = climbed(2, &[0.3, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05], &[1, 4], false);
     trials.extend([diverged(4, 1), climbed(5, &[0.25], &[1], true)]);
-    let spacing = RungSpacing { min_epochs: NonZeroU32::MIN, eta: FOUR };
-    RunRecord { search: Some(searched_by(PrunerKind::Asha(spacing))), ..run(trials) }
+    RunRecord { search: Some(searched_by(PrunerKind::Asha(EVERY_FOUR))), ..run(trials) }
 }
 
 #[test]
@@ -86,8 +90,7 @@ fn values_that_are_to_be_large_are_the_other_way_round_and_what_is_none_is_the_w
 
 #[test]
 fn the_rungs_of_a_bracket_stand_together() {
-    let spacing = RungSpacing { min_epochs: NonZeroU32::MIN, eta: FOUR };
-    let kind = PrunerKind::Hyperband { spacing, epochs_max: NonZeroU32::new(8).unwrap() };
+    let kind = PrunerKind::Hyperband(EVERY_FOUR);
     let pruner = kind.pruner();
     let first_of = |bracket| (0..40).find(|trial| pruner.bracket_of(TrialId(*trial)) == bracket).unwrap();
     let mut trials = vec![climbed(first_of(0), &[0.5], &[1], true), climbed(first_of(1), &[0.5; 4], &[4], true)];

@@ -129,6 +129,8 @@ pub(crate) fn searched_by(pruner: PrunerKind) -> SearchRecord {
         may_stop: false,
         is_asynchronous: false,
         is_deterministic: true,
+        lag: None,
+        steps: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use broadsweep_common::blob::Blob;
@@ -42,6 +43,8 @@ pub(super) struct Book {
     pub(super) decisions: Vec<Asked>,
     /// The moments of the search's clock: from which decision on it showed what.
     pub(super) moments: Vec<(u32, VirtualTime)>,
+    /// From the end of a segment to the moment at which the search is shown its result.
+    pub(super) lag: Option<NonZeroU64>,
     /// In the order in which they were started.
     pub(super) trials: Vec<TrialBook>,
     /// In the order in which they were added.
@@ -98,6 +101,7 @@ impl Book {
             broadcast: BroadcastRecord::default(),
             decisions: Vec::new(),
             moments: Vec::new(),
+            lag: None,
             trials: Vec::new(),
             tasks: Vec::new(),
             adding_ended: false,

@@ -128,7 +128,10 @@ impl Run<'_> {
             timeline.recall(as_decision(decided), v);
         }
         telling::tell_all(book, timeline);
-        let missing = missing_tasks(book);
+        let (clock, missing) = (timeline.clock(), missing_tasks(book));
+        if let (SearchClock::Virtual { lag }, None) = (clock, book.lag) {
+            self.note(&Record::Lag(lag));
+        }
         self.add_tasks(missing);
         self.decide();
     }

@@ -33,6 +33,7 @@ impl Book {
             Record::Decided { first, v, decisions } => self.decide(*first, *v, decisions)?,
             Record::TasksAdded { first, tasks } => self.add_tasks(*first, tasks)?,
             Record::AddingEnded => self.adding_ended = true,
+            Record::Lag(lag) => self.lag = Some(*lag),
             Record::Kernel(kernel) => {
                 let begun = self.begun.as_mut().ok_or_else(|| Unfit("a kernel came before the run".to_owned()))?;
                 begun.kernel = Some(kernel.clone());

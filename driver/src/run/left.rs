@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::forecast::time_left;
+use crate::forecast::{StillToCome, time_left};
 use broadsweep_scheduler::{Moment, Scheduler};
 
 /// Of the run loop's time, forecasts take one part in so many.
@@ -21,10 +21,15 @@ pub(super) struct TimeLeft {
 
 impl TimeLeft {
     /// What is left at `now`, by a new forecast or by the last one.
-    pub(super) fn at(&mut self, now: Moment, scheduler: &Scheduler) -> Option<Duration> {
+    pub(super) fn at(
+        &mut self,
+        now: Moment,
+        scheduler: &Scheduler,
+        still_to_come: impl FnOnce() -> StillToCome,
+    ) -> Option<Duration> {
         let began = Instant::now();
         if self.next.is_none_or(|next| next <= began) {
-            self.end = time_left(scheduler, now).map(|left| now.after(left));
+            self.end = time_left(scheduler, still_to_come(), now).map(|left| now.after(left));
             self.next = Some(began + began.elapsed() * PART);
         }
         self.end.map(|end| end.since(now))

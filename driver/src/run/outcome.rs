@@ -12,6 +12,7 @@ use super::{Run, RunOutcome};
 use crate::cluster::{Cluster, Traffic};
 use crate::records::attempt::AttemptRecord;
 use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
+use crate::records::searched::SearchRecord;
 use crate::study::{Study, Trainer};
 
 impl Run<'_> {
@@ -52,7 +53,7 @@ impl Book {
             study: study.name.clone(),
             seed: study.seed,
             objectives: self.ranking.objectives().clone(),
-            search: self.study_now(study).search_record(),
+            search: self.study_now(study).search_record().map(|search| self.searched(search)),
             learning_rates: self.learning_rates(study),
             class_names: Vec::new(),
             loss: study.loss(),
@@ -75,6 +76,11 @@ impl Book {
             wall_s: self.latest.seconds(),
             broadcast: self.broadcast,
         }
+    }
+
+    /// A search, with what it decided.
+    fn searched(&self, search: SearchRecord) -> SearchRecord {
+        SearchRecord { lag: self.lag, steps: self.search_steps().collect(), ..search }
     }
 
     /// The learning rates that were in vain: of all trials, where none has a result.

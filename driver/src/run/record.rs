@@ -1,5 +1,6 @@
 //! What a run writes down: the records of its journal. The book is what they add up to.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use broadsweep_common::attempt::{Durations, Used};
@@ -188,6 +189,9 @@ pub(super) enum Record {
         /// In order.
         granted: Vec<u64>,
     },
+    /// A search that goes on in virtual time: from the end of a segment to the moment at which it is shown its result, in
+    /// the unit of the trials' costs. Nobody who reads the run later needs its data for that.
+    Lag(NonZeroU64),
 }
 
 /// One decision of the search.

@@ -6,6 +6,7 @@ use broadsweep_search::VirtualTime;
 use super::book::{Asked, Book};
 use super::record::{Decided, NewTask, Record, Row};
 use super::task::{PIECE, PIECE_BYTES};
+use crate::records::searched::{SearchAct, SearchStep};
 
 /// What a parameter takes in a record beside its letters.
 const PARAMETER_BYTES: usize = 40;
@@ -91,6 +92,7 @@ impl Book {
         let adding_ended = self.adding_ended.then_some(Record::AddingEnded);
         let changes = (!self.changes.is_empty() || !self.granted.is_empty())
             .then(|| Record::Changes { changes: self.changes.clone(), granted: self.granted.clone() });
+        let lag = self.lag.map(Record::Lag);
         let decided = decided(0, self.decided());
         // What was reported stands before the ends, by which trials are ranked.
         names
@@ -98,6 +100,7 @@ impl Book {
             .chain(executors)
             .chain(processes)
             .chain(standings)
+            .chain(lag)
             .chain(decided)
             .chain(self.added())
             .chain(self.epochs())
@@ -113,13 +116,30 @@ impl Book {
 
     /// What the search decided, in order, each with its moment.
     pub(super) fn decided(&self) -> impl Iterator<Item = (VirtualTime, Decided)> {
+        self.asked().filter_map(|(v, asked)| Some((v, self.decided_as(asked)?)))
+    }
+
+    /// The same for readers, who know the trials by their numbers.
+    pub(super) fn search_steps(&self) -> impl Iterator<Item = SearchStep> {
+        let act = |asked: Asked| match asked {
+            Asked::Start(trial) => {
+                let until_epoch = self.trial(trial).and_then(|known| known.until_epoch);
+                SearchAct::Start { trial, until_epoch }
+            }
+            Asked::Continue { trial, until_epoch } => SearchAct::Continue { trial, until_epoch },
+            Asked::Ended => SearchAct::Ended,
+        };
+        self.asked().map(move |(v, asked)| SearchStep { v, act: act(asked) })
+    }
+
+    fn asked(&self) -> impl Iterator<Item = (VirtualTime, Asked)> {
         let mut moments = self.moments.iter().peekable();
         let mut v = VirtualTime::default();
-        self.decisions.iter().zip(0..).filter_map(move |(decision, number)| {
+        self.decisions.iter().zip(0..).map(move |(asked, number)| {
             while let Some((_, moment)) = moments.next_if(|(first, _)| *first <= number) {
                 v = *moment;
             }
-            Some((v, self.decided_as(*decision)?))
+            (v, *asked)
         })
     }
 

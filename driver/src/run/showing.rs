@@ -1,10 +1,16 @@
 //! What people see of how far a run is.
 
-use broadsweep_common::ids::TrialId;
+use std::num::NonZeroU64;
 
-use super::Run;
+use broadsweep_common::ids::TrialId;
+use broadsweep_common::task::TaskKind;
+
+use super::book::Book;
+use super::{OngoingSearch, Run};
 use crate::cluster::Traffic;
+use crate::forecast::StillToCome;
 use crate::results::progress::RunState;
+use crate::study::Study;
 
 impl Run<'_> {
     /// Shows how far the run is.
@@ -21,7 +27,9 @@ impl Run<'_> {
             let running =
                 self.executors.ready().map(|executor| self.scheduler.running_on(executor).count() as u32).sum();
             let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
-            let left = self.left.at(self.now(), &self.scheduler);
+            let (now, still_to_come) =
+                (self.now(), || still_to_come(self.study, self.search.as_ref(), self.chronicle.book()));
+            let left = self.left.at(now, &self.scheduler, still_to_come);
             let idle = self.idle_slots(running);
             self.progress.tick(RunState { running, attempts_lost, attempts_failed, left, idle });
         }
@@ -51,5 +59,30 @@ impl Run<'_> {
         let idle = timeline.idle_slots(slots).min(slots.saturating_sub(running));
         let blocker = timeline.blocker().map(|segment| segment.replicate.trial);
         blocker.filter(|_| idle > 0).map(|trial| (idle, trial))
+    }
+}
+
+/// The trials that a search has not started, as far as its budgets go: what they cost, nobody knows but by those before.
+fn still_to_come(study: &Study, search: Option<&OngoingSearch<'_>>, book: &Book) -> StillToCome {
+    let Some(OngoingSearch { timeline, .. }) = search.filter(|search| !search.timeline.has_ended()) else {
+        return StillToCome::default();
+    };
+    let (mut epochs, mut cost) = (0, 0_u64);
+    for task in &book.tasks {
+        if let TaskKind::Train(segment) = task.kind() {
+            epochs += u64::from(segment.until_epoch - segment.from_epoch);
+            cost = cost.saturating_add(task.task.cost);
+        }
+    }
+    let started = (book.trials.len() as u64).max(1);
+    let within = |budget: Option<NonZeroU64>, spent: u64| {
+        budget.map_or(u64::MAX, |budget| budget.get().saturating_sub(spent) / (spent / started).max(1))
+    };
+    let rules = study.search.stop;
+    let trials = study.trials_max().saturating_sub(book.trials.len() as u64);
+    StillToCome {
+        trials: trials.min(within(rules.epochs, epochs)).min(within(rules.cost, cost)),
+        cost: cost / started,
+        at_once: timeline.slots(),
     }
 }

@@ -191,6 +191,8 @@ impl Study {
             may_stop: self.search.stop.is_any(),
             is_asynchronous,
             is_deterministic: self.is_deterministic(),
+            lag: None,
+            steps: Vec::new(),
         })
     }
 }

@@ -187,7 +187,10 @@ fn epochs(view: &View<'_>) -> Vec<Value> {
         let key = match trial.outcome {
             TrialOutcome::Paused { epoch } => (0, epoch),
             TrialOutcome::Finished { .. } => (1, 0),
-            TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } | TrialOutcome::NotRun => (2, 0),
+            TrialOutcome::Diverged { .. }
+            | TrialOutcome::GivenUp { .. }
+            | TrialOutcome::NotRun
+            | TrialOutcome::LeftOut => (2, 0),
         };
         let part = parts.entry(key).or_default();
         part.0 += u64::from(trial.curves.epochs());

@@ -7,14 +7,19 @@ use super::super::Report;
 use super::super::parameters::logarithmic_ticks;
 use super::super::picture::{Picture, Section, time_axis};
 use super::super::text::{number, numbers, short};
-use crate::forecast::{Basis, Cluster, Schedule};
+use crate::forecast::{Basis, Cluster, Forecast, Schedule};
 use crate::records::run::RunRecord;
+use crate::records::searched::SearchRecord;
 use crate::results::comparison::Comparison;
 use crate::results::show::counted;
 
 const TITLE: &str = "What more executors give";
 /// Trials that a forecast is played for: of more, it would take longer than all other pictures together.
 const TRIALS_MAX: usize = 10_000;
+/// Of a search that saw results, trials by how many of them are under way: likewise.
+const LOOKS_MAX: usize = 500_000;
+/// The share of the slots' time that waits for the order, from which on it is told.
+const ORDER_WORTH_A_WORD: f64 = 0.01;
 /// Sizes that a forecast is played for.
 const SIZES: [u32; 9] = [1, 2, 4, 8, 13, 20, 32, 64, 128];
 /// As far as a forecast goes at least.
@@ -29,30 +34,53 @@ pub(in super::super) fn section(report: &Report<'_>) -> Option<Section> {
         None => vec![(report.run.executors, report.run.wall_s)],
     };
     let measured: Vec<Point> = measured.into_iter().filter(|(size, wall_s)| *size > 0 && *wall_s > 0.0).collect();
-    let forecast = forecast(report.run, &measured);
+    let (forecast, remark) = forecast(report.run, &measured);
     let tells_nothing = measured.len() < 2 && (forecast.is_empty() || report.run.best().is_none());
     if measured.is_empty() || tells_nothing {
         return None;
     }
     let pictures = vec![times(report.comparison, &measured, &forecast), speedups(&measured, &forecast)];
-    Some(Section { title: TITLE, sentence: sentence(&measured, &forecast), pictures })
+    Some(Section { title: TITLE, sentence: sentence(&measured, &forecast) + &remark, pictures })
 }
 
-/// What the run would take on other numbers of executors like its own, up to twice as many as were measured. Nothing of a
-/// search that saw results: when it would have decided on which trial there is not played.
-fn forecast(run: &RunRecord, measured: &[Point]) -> Vec<Point> {
+/// What the run would take on other numbers of executors like its own, up to twice as many as were measured, and what is
+/// to be said of that.
+fn forecast(run: &RunRecord, measured: &[Point]) -> (Vec<Point>, String) {
     let largest = measured.iter().map(|(size, _)| *size).max().unwrap_or_default();
-    let Some(basis) = Basis::of(run).ok().filter(|_| run.trials.len() <= TRIALS_MAX && run.search.is_none()) else {
-        return Vec::new();
-    };
+    let is_quick = run.trials.len() <= TRIALS_MAX && run.search.as_ref().is_none_or(is_quick);
+    let Some(basis) = Basis::of(run).ok().filter(|_| is_quick) else { return (Vec::new(), String::new()) };
     let slots = basis.slots().max(1);
     let last = largest.saturating_mul(2).max(SIZE_MIN);
     let own = measured.iter().map(|(size, _)| *size);
     let mut sizes: Vec<u32> = SIZES.into_iter().filter(|size| *size <= last).chain(own).chain([last]).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let wall = |executors| basis.forecast(Cluster { executors, slots }, Schedule::Queue).wall_us as f64 / 1e6;
-    sizes.into_iter().map(|size| (size, wall(size))).collect()
+    let clusters: Vec<_> = sizes.into_iter().map(|executors| Cluster { executors, slots }).collect();
+    let forecasts = basis.forecasts(&clusters, Schedule::Queue);
+    let remark = forecasts.last().map_or_else(String::new, |last| order_remark(&basis, last));
+    let points = forecasts.iter().map(|forecast| (forecast.cluster.executors, forecast.wall_us as f64 / 1e6));
+    (points.collect(), remark)
+}
+
+/// Whether a search is soon played: each of its moments looks at what is under way.
+fn is_quick(search: &SearchRecord) -> bool {
+    let under_way = search.steps.len().min(search.parallel as usize);
+    search.steps.len().saturating_mul(under_way) <= LOOKS_MAX
+}
+
+/// What the order of a search has to do with a forecast.
+fn order_remark(basis: &Basis, forecast: &Forecast) -> String {
+    if basis.is_asynchronous() {
+        return " Results counted as they came, so it would have decided on other trials there: this is a forecast for the \
+                same ones."
+            .to_owned();
+    }
+    let slots_us = forecast.wall_us as f64 * forecast.cluster.all_slots() as f64;
+    let share = forecast.order_us as f64 / slots_us.max(1.0);
+    if share < ORDER_WORTH_A_WORD {
+        return String::new();
+    }
+    format!(" There slots wait {:.0} % of their time for the order in which the search decides.", share * 100.0)
 }
 
 fn times(comparison: Option<&Comparison>, measured: &[Point], forecast: &[Point]) -> Picture {
