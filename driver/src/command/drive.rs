@@ -32,7 +32,8 @@ use crate::report::Report;
 use crate::results::best::Made;
 use crate::results::folder::{FolderError, HELD_OUT, RunFolder};
 use crate::results::progress::Progress;
-use crate::results::show::duration_text;
+use crate::results::remarks::trials_text;
+use crate::results::show::{counted, duration_text};
 use crate::results::table::table;
 use crate::run::{Chronicle, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start};
 use crate::study::Study;
@@ -140,7 +141,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let objectives = study.objectives().clone();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let chronicle = if let Some(study_folder) = resumes {
-        let chronicle = take_up(&storage, objectives.clone(), start, flags.shown)?;
+        let chronicle = take_up(&storage, &study, start, flags.shown)?;
         // Only now: a study or data that the run did not begin with changes nothing.
         choice.end_others(&roster);
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
@@ -206,17 +207,20 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
 /// The journal of a run that an earlier driver began.
 fn take_up(
     storage: &Arc<dyn Storage>,
-    objectives: Objectives,
+    study: &Study,
     start: Start,
     shown: ShownProgress,
 ) -> Result<Chronicle, Failure> {
-    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), objectives, start)?;
+    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), study.objectives().clone(), start)?;
     if let Some(torn) = torn {
         say(torn);
     }
     if shown != ShownProgress::Nothing {
         let (trials, over) = chronicle.trials();
-        say(format_args!("resuming: {over} of {trials} trials are over"));
+        let goes_on = study.sees_results() && !chronicle.search_has_ended();
+        let trials = if goes_on { study.trials_max().max(trials as u64) } else { trials as u64 };
+        let up_to = if goes_on { "up to " } else { "" };
+        say(format_args!("resuming: {over} of {up_to}{} are over", counted(trials, "trial")));
     }
     Ok(chronicle)
 }
@@ -346,7 +350,7 @@ pub(super) fn say_if_missing(written: Result<(), FolderError>, folder: &Path) {
 fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
     let (ended, path) = (counts.ended(), folder.path().display());
-    let trials = format!("{ended} of {} trials are over; what they gave is in {path}", counts.planned);
+    let trials = format!("{ended} of {} are over; what they gave is in {path}", trials_text(record));
     say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
 }
 

@@ -416,6 +416,13 @@ impl RunRecord {
         reduction.is_finite().then_some(reduction)
     }
 
+    /// How many trials there may be at most, while a search decides on more; `None` once all are there.
+    #[must_use]
+    pub fn trials_at_most(&self) -> Option<u64> {
+        let search = self.search.as_ref().filter(|search| !self.is_over() && !search.has_ended())?;
+        Some(search.trials_max.max(self.trials.len() as u64))
+    }
+
     /// How many trials ended in which way.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -165,13 +165,22 @@ fn stage_sentence(run: &RunRecord) -> Option<String> {
     let counts = run.counts();
     match run.stage {
         Stage::GoingOn => {
-            let (ended, trials) = (counts.ended(), counted(counts.planned as u64, "trial"));
+            let (ended, trials) = (counts.ended(), trials_text(run));
             Some(format!("the run goes on: {ended} of {trials} are over so far, and the results are theirs"))
         }
         Stage::Interrupted => {
             Some("the run was interrupted: the results are those of the trials that ended before".to_owned())
         }
         Stage::Over => None,
+    }
+}
+
+/// `25 trials`, or `up to 500 trials` while a search decides on more.
+#[must_use]
+pub fn trials_text(run: &RunRecord) -> String {
+    match run.trials_at_most() {
+        Some(at_most) => format!("up to {}", counted(at_most, "trial")),
+        None => counted(run.trials.len() as u64, "trial"),
     }
 }
 

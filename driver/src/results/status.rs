@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::measured::metric_text;
-use super::remarks::{best_sentence, count_sentence};
+use super::remarks::{best_sentence, count_sentence, trials_text};
 use super::show::configuration_pairs;
 use crate::records::run::{RunRecord, Stage};
 
@@ -15,14 +15,14 @@ pub fn status(run: &RunRecord, next: &str) -> String {
     let configuration = best.map(|best| configuration_pairs(&best.configuration).collect::<Vec<_>>().join(" "));
     let configuration = configuration.filter(|pairs| !pairs.is_empty()).map(|pairs| format!("    {pairs}\n"));
     format!(
-        "{} {}: {ended} of {} trials are over\n{}\n{}\n{}{next}\n",
+        "{} {}: {ended} of {} are over\n{}\n{}\n{}{next}\n",
         run.study,
         match run.stage {
             Stage::GoingOn => "is going on",
             Stage::Interrupted => "was interrupted",
             Stage::Over => "is over",
         },
-        counts.planned,
+        trials_text(run),
         count_sentence(run),
         best_sentence(run),
         configuration.unwrap_or_default(),

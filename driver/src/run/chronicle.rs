@@ -265,6 +265,12 @@ impl Chronicle {
         (self.book.trials.len(), self.book.ended().count())
     }
 
+    /// Whether the search decides nothing more.
+    #[must_use]
+    pub fn search_has_ended(&self) -> bool {
+        self.book.search_has_ended()
+    }
+
     /// Whether nothing is left to do, whatever these wishes ask for.
     #[must_use]
     pub fn is_over_despite(&self, waiting: &[Wished]) -> bool {
