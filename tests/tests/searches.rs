@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use broadsweep_tests::chaos::{Dice, kill_a_child};
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;
+use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 /// Every sampler that learns, and every pruner.
@@ -109,7 +110,7 @@ fn a_search_ends_by_its_rules_at_the_same_trial_on_any_cluster() {
         let ended = format!("ended the search after {planned} of {TRIALS} trials");
         assert!(said.split_whitespace().collect::<Vec<_>>().join(" ").contains(&ended), "{rule}: {said}");
         let forecast = lab.command(["forecast", lab.path(&format!("{number}-1")).to_str().unwrap()]).wait().stdout;
-        assert!(forecast.contains("with `parallel` at 4"), "{rule}: {forecast}");
+        assert!(forecast.contains("waiting for order"), "{rule}: {forecast}");
     }
 }
 
@@ -166,6 +167,66 @@ fn results_count_as_they_come_where_the_study_says_so() {
     let outcome = lab.outcome("out");
     assert_eq!(outcome.summary["search"]["reproducible"], false);
     assert_eq!(outcome.number("/trials/planned"), TRIALS);
+}
+
+/// A study of trials that wait for so long that starting processes takes little beside it, one at a time in virtual time.
+fn long_study(lab: &Lab, more: &str) -> PathBuf {
+    let text = format!(
+        "name = 'long'\nseed = 5\n[trainer]\nkind = 'replay'\nseconds = '$pause'\nepochs = 9\nerror = '$error'\n\
+         [search]\nsampler = 'tpe'\ntrials = 20\npruner = 'asha'\nparallel = 2\n{more}\n[search.space]\n\
+         pause = {{ log_range = [0.01, 0.1] }}\nerror = {{ range = [0.0, 1.0] }}\n\
+         [scheduling]\ncopies = false\n"
+    );
+    lab.write("long.toml", text)
+}
+
+#[test]
+fn what_a_search_takes_on_another_cluster_is_forecast_in_its_order() {
+    let lab = Lab::new(PROGRAM);
+    let study = long_study(&lab, "");
+    let forecast = |run: &str, sizes: &str| -> Vec<Value> {
+        let ended = lab.command(["forecast", run, "--sizes", sizes, "--slots", "1", "--json"]).wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+        document["forecasts"].as_array().unwrap().clone()
+    };
+    let _ = lab.tuned(&study, "alone", &["--local", "1x1"]);
+    let measured = lab.tuned(&study, "six", &["--local", "6x1"]);
+    let forecasts = forecast("alone", "1,6");
+    let number = |forecast: &Value, key: &str| forecast[key].as_f64().unwrap();
+    assert!(number(&forecasts[0], "order_s").abs() < 1e-9, "one slot never waits: {forecasts:?}");
+    assert!(number(&forecasts[1], "order_s") > 0.2, "{forecasts:?}");
+    assert!(number(&forecasts[1], "speedup") < 5.0, "two at a time keep no six busy: {forecasts:?}");
+    let off = measured.summary["wall_s"].as_f64().unwrap() / number(&forecasts[1], "wall_s");
+    assert!((0.6..1.5).contains(&off), "{off} times the forecast: {forecasts:?}");
+    // The run itself is forecast by what it took.
+    let own = &forecast("six", "6")[0];
+    let off = measured.summary["wall_s"].as_f64().unwrap() / number(own, "wall_s");
+    assert!((0.75..1.3).contains(&off), "{off} times the forecast of itself: {own}");
+
+    let report = lab.command(["report", "alone", "--format", "html", "--out", "-"]).wait().stdout;
+    assert!(
+        report.contains("What more executors give") && report.contains("for the order in which the search decides")
+    );
+    let free = long_study(&lab, "asynchronous = true");
+    let _ = lab.tuned(&free, "free", &["--local", "2x1"]);
+    let told = lab.command(["forecast", "free"]).wait().stdout;
+    assert!(told.contains("another cluster would have decided on other trials"), "{told}");
+}
+
+#[test]
+fn a_study_is_checked_with_an_estimate_in_the_order_of_its_search() {
+    let lab = Lab::new(PROGRAM);
+    let check = |study: &PathBuf| lab.command(["check", study.to_str().unwrap()]).wait().stdout;
+    let told = check(&long_study(&lab, ""));
+    assert!(told.contains("an estimate: ") && told.contains("with parallel = 2, about "), "{told}");
+    assert!(told.contains("parallel = 13 in [search] keeps more of them busy"), "{told}");
+    let free = check(&long_study(&lab, "asynchronous = true"));
+    assert!(free.contains("decided as results come"), "{free}");
+    let drawn = long_study(&lab, "");
+    let text = std::fs::read_to_string(&drawn).unwrap().replace("'tpe'", "'random'").replace("'asha'", "'none'");
+    let drawn = lab.write("drawn.toml", text);
+    assert!(!check(&drawn).contains("an estimate"), "all of it is known");
 }
 
 #[test]

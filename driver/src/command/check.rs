@@ -12,6 +12,7 @@ use broadsweep_search::PrunerKind;
 use clap::Args;
 
 use super::Failure;
+use super::estimate::SearchEstimate;
 use super::load::{Job, StudyFlags, load};
 use super::program::describe_program;
 use super::say::print;
@@ -38,13 +39,17 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let mut job = load(&args.study, &args.changes, &Destination::Temporary)?;
     let searched = describe_search(&job)?;
     print(describe(&job, searched.as_ref()))?;
+    let estimate = SearchEstimate::of(&job);
     if let Some(searched) = searched {
         job.trials = searched.examples;
     }
     let takes = match &job.study.trainer {
-        Trainer::Network { .. } => describe_trainings(job)?,
-        Trainer::Replay(_) => describe_waits(&job.trials),
-        Trainer::Program(program) => describe_program(&job.study, &job.trials, program),
+        Trainer::Network { .. } => describe_trainings(job, estimate.as_ref())?,
+        Trainer::Replay(_) => describe_waits(&job, estimate.as_ref()),
+        Trainer::Program(program) => {
+            let costs = costs(&job, estimate.as_ref(), |trial| trial.flops as f64 / 1e6);
+            describe_program(&job.study, &job.trials, program, &costs)
+        }
     };
     print(takes)?;
     Ok(ExitCode::SUCCESS)
@@ -126,21 +131,22 @@ fn keeps_test_rows_back(job: &Job) -> bool {
 }
 
 /// Trains a little, to tell the time.
-fn describe_trainings(job: Job) -> Result<String, Failure> {
+fn describe_trainings(job: Job, estimate: Option<&SearchEstimate>) -> Result<String, Failure> {
     let trials = &job.trials;
-    let data = Dataset::open(Arc::new(job.data.content)).map_err(Failure::wrong_use)?;
+    let data = Dataset::open(Arc::new(job.data.content.clone())).map_err(Failure::wrong_use)?;
     let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
     // Others may need the rest.
     let memory_bytes = machine::memory_bytes() / 4;
     let time = match MeasuredSpeed::measure(&job.description, trials, &data, kernel, memory_bytes) {
         Ok(speed) => {
-            let (all, at_best) = costs(trials, |trial| speed.seconds(trial));
+            let costs = costs(&job, estimate, |trial| speed.seconds(trial));
             let rates = speed.rates().map(gflops_text);
             let rates = if rates[0] == rates[1] { rates[0].clone() } else { rates.join(" to ") };
             format!(
-                "about {all} on one slot, {at_best} on 13, by the {rates} GFLOP/s that {kernel} reaches here",
-                all = seconds_text(all),
-                at_best = seconds_text(at_best),
+                "about {all} on one slot, {on_13} on 13, by the {rates} GFLOP/s that {kernel} reaches here{order}",
+                all = seconds_text(costs.all),
+                on_13 = seconds_text(costs.on_13),
+                order = costs.order,
             )
         }
         Err(reason) => format!("unknown: {reason}"),
@@ -152,29 +158,44 @@ fn describe_trainings(job: Job) -> Result<String, Failure> {
          \x20 time         {time}\n",
         parameters = range(trials, |trial| trial.parameters, grouped),
         work = range(trials, |trial| trial.flops, |flops| flops_text(flops as f64)),
-        total = flops_text(costs(trials, |trial| trial.flops as f64).0),
+        total = flops_text(costs(&job, estimate, |trial| trial.flops as f64).all),
         memory = range(trials, |trial| trial.memory_bytes, bytes_text),
     ))
 }
 
-/// A replay's costs are the microseconds that it waits.
-fn describe_waits(trials: &[TrialPlan]) -> String {
-    let (all, at_best) = costs(trials, |trial| trial.flops as f64);
+fn describe_waits(job: &Job, estimate: Option<&SearchEstimate>) -> String {
+    let costs = costs(job, estimate, |trial| trial.wait_us as f64);
     let seconds = |microseconds: f64| format!("{} s", value_text(&Value::Real(microseconds / 1e6)));
     format!(
         "\x20 waits        {waits} a trial, {total} in all; nothing is trained\n\
-         \x20 time         {total} on one slot, at best {spread} on 13\n",
-        waits = range(trials, |trial| trial.flops, |microseconds| seconds(microseconds as f64)),
-        total = seconds(all),
-        spread = seconds(at_best),
+         \x20 time         {total} on one slot, {at_best}{on_13} on 13{order}\n",
+        waits = range(&job.trials, |trial| trial.wait_us, |microseconds| seconds(microseconds as f64)),
+        total = seconds(costs.all),
+        at_best = if costs.order.is_empty() { "at best " } else { "" },
+        on_13 = seconds(costs.on_13),
+        order = costs.order,
     )
 }
 
-/// The costs of all trials together, and the least that 13 slots can take: an even share, or the longest trial.
-pub(super) fn costs(trials: &[TrialPlan], of: impl Fn(&TrialPlan) -> f64) -> (f64, f64) {
-    let all: f64 = trials.iter().map(&of).sum();
-    let longest = trials.iter().map(of).fold(0.0, f64::max);
-    (all, (all / 13.0).max(longest))
+/// What trials take together, in any unit.
+pub(super) struct Costs {
+    /// On one slot.
+    pub(super) all: f64,
+    /// On 13: the least that they can take, or of a search that sees results what the slots that it keeps busy take.
+    pub(super) on_13: f64,
+    /// What the order of such a search has to do with that, on lines of its own; empty of others.
+    pub(super) order: String,
+}
+
+/// What the trials take, each of which takes `of`.
+fn costs(job: &Job, estimate: Option<&SearchEstimate>, of: impl Fn(&TrialPlan) -> f64) -> Costs {
+    let estimated = estimate.and_then(|estimate| estimate.costs(job, &of));
+    estimated.unwrap_or_else(|| {
+        let all: f64 = job.trials.iter().map(&of).sum();
+        let longest = job.trials.iter().map(of).fold(0.0, f64::max);
+        // An even share, or the longest trial.
+        Costs { all, on_13: (all / 13.0).max(longest), order: String::new() }
+    })
 }
 
 /// The least and the largest value of all trials, or the one that they share.

@@ -33,6 +33,7 @@ mod cache;
 mod check;
 mod cluster;
 mod drive;
+mod estimate;
 mod executors;
 mod export;
 mod extend;

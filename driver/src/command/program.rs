@@ -4,7 +4,7 @@ use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::metrics::Direction;
 use broadsweep_common::program::{Known, Piece, PrintedForm, ProgramDescription, Word, all_parameters, value_text};
 
-use super::check::{costs, range};
+use super::check::{Costs, range};
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, printable, value_text as short_text};
 use crate::study::{ProgramSettings, Study};
@@ -13,7 +13,12 @@ use crate::study::{ProgramSettings, Study};
 const COMMAND_CHARACTERS_MAX: usize = 2000;
 
 /// The command of the first trial, and how trials are compared, placed and bounded.
-pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &ProgramSettings) -> String {
+pub(super) fn describe_program(
+    study: &Study,
+    trials: &[TrialPlan],
+    settings: &ProgramSettings,
+    together: &Costs,
+) -> String {
     let program = &settings.description;
     let command = trials.first().map_or_else(String::new, |first| command_text(program, first));
     let objective = study.objectives().first();
@@ -23,7 +28,6 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
     };
     let ties = study.objectives().iter().skip(1).map(|tie| printable(tie.metric.as_str(), usize::MAX));
     let ties = ties.map(|metric| format!(", then {metric}")).collect::<String>();
-    let (all, at_best) = costs(trials, |trial| trial.flops as f64 / 1e6);
     let cost = settings.cost.as_ref().map_or("epochs", |cost| cost.text());
     let gpus = match program.gpus {
         None => String::new(),
@@ -34,7 +38,7 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
     format!(
         "\x20 command      {command}\n\
          \x20 compared by  {metric}, {direction}{ties}; read from the metrics file{printed}\n\
-         \x20 cost         {costs} a trial ({cost}), {total} in all, at best {spread} on the busiest of 13 slots\n\
+         \x20 cost         {costs} a trial ({cost}), {total} in all, {at_best}{spread} on the busiest of 13 slots{order}\n\
          \x20 memory       {memory} an attempt, {disk} of disk{gpus}\n\
          \x20 time         unknown: no program is timed beforehand; `broadsweep forecast` tells it for other clusters, once \
          a run has been measured\n",
@@ -42,8 +46,10 @@ pub(super) fn describe_program(study: &Study, trials: &[TrialPlan], settings: &P
         printed = printed_text(&program.printed),
         costs = range(trials, |trial| trial.flops, |cost| number(cost as f64 / 1e6)),
         cost = printable(cost, 80),
-        total = number(all),
-        spread = number(at_best),
+        total = number(together.all),
+        at_best = if together.order.is_empty() { "at best " } else { "" },
+        spread = number(together.on_13),
+        order = together.order,
         disk = bytes_text(program.disk_bytes),
     )
 }
@@ -131,7 +137,8 @@ word = { values = ["a b"] }
         let drawn = study.drawn().unwrap();
         let plan = Planner::new(&study, &trainer, &header).plan_all(drawn).unwrap();
         let Trainer::Program(settings) = &study.trainer else { panic!("no program") };
-        let shown = describe_program(&study, &plan, settings);
+        let together = Costs { all: 90.0, on_13: 60.0, order: String::new() };
+        let shown = describe_program(&study, &plan, settings, &together);
         let expected = r"  command      python 'my train.py' --units=10 '--word=a b' -n3 --out=${slot_dir} 'it'\''s 0' 'a b'
   compared by  auc, the larger the better; read from the metrics file and the progress of Keras and lines like auc: (?<auc>\S+)
   cost         30 to 60 a trial (epochs * units), 90 in all, at best 60 on the busiest of 13 slots
