@@ -22,7 +22,7 @@ use broadsweep_driver::run::{
 use broadsweep_driver::study::Study;
 use broadsweep_nn as nn;
 use broadsweep_scheduler::SchedulingPolicy;
-use broadsweep_search::{PlannedCosts, SearchClock, Timeline};
+use broadsweep_search::PlannedCosts;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
@@ -31,7 +31,7 @@ use super::disk::{Disk, SlowVault};
 use super::ice::Ice;
 use super::network::{Dialler, PORT};
 use super::node::Node;
-use super::rungs::{Ladder, Rungs};
+use super::rungs::{DecisionLog, Ladder, Rungs};
 use super::trace::{Screen, Trace};
 
 /// A run and all of it that outlives its drivers.
@@ -44,6 +44,8 @@ pub(super) struct Campaign {
     /// What an undisturbed search starts, in order.
     pub(super) trials: Vec<TrialPlan>,
     pub(super) ladder: Arc<Ladder>,
+    /// What its drivers decided on it.
+    pub(super) decided: Arc<DecisionLog>,
     pub(super) partitions: u32,
     pub(super) policy: SchedulingPolicy,
     pub(super) disk: Arc<Disk>,
@@ -62,7 +64,7 @@ pub(super) struct Campaign {
 }
 
 /// The plans of the trials whose searched parameter is their number.
-struct ByNumber<'a>(&'a [TrialPlan]);
+pub(super) struct ByNumber<'a>(&'a [TrialPlan]);
 
 impl ByNumber<'_> {
     fn plan(&self, configuration: &Configuration) -> &TrialPlan {
@@ -177,9 +179,13 @@ impl Campaign {
         if !self.ladder.is_used() {
             return OngoingSearch::of(&self.study, planner);
         }
-        let costs = Box::new(ByNumber(&self.trials));
-        let timeline = Timeline::new(SearchClock::Arrivals, NonZeroU32::MAX, costs);
-        Some(OngoingSearch { timeline, search: Box::new(Rungs::new(Arc::clone(&self.ladder))) })
+        let (timeline, log) = (self.ladder.timeline(Box::new(self.costs())), Arc::clone(&self.decided));
+        Some(OngoingSearch { timeline, search: Box::new(Rungs::new(Arc::clone(&self.ladder), log)) })
+    }
+
+    /// What its trials are planned to cost.
+    pub(super) fn costs(&self) -> ByNumber<'_> {
+        ByNumber(&self.trials)
     }
 
     /// Takes the run up: a driver that has not dialled anybody yet. The second value says whether nothing is left.

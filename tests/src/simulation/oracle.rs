@@ -9,6 +9,7 @@ use broadsweep_common::attempt::Ended;
 use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::replay::{Replay, ReplayEnd};
+use broadsweep_common::task::Segment;
 use broadsweep_driver::journal::Storage;
 use broadsweep_driver::plan::TrialPlan;
 use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
@@ -17,6 +18,7 @@ use broadsweep_driver::records::run::{Purpose, RunRecord, TrialOutcome, TrialRec
 use broadsweep_driver::results::digest::results_sha256;
 use broadsweep_driver::run::{Reading, RunOutcome, read_from};
 use broadsweep_executor::trainers::replay;
+use broadsweep_search::SegmentEnd;
 
 use super::driver::Campaign;
 use super::odd;
@@ -102,6 +104,7 @@ pub(super) fn check(scenario: &Scenario, campaign: &Campaign, outcome: &RunOutco
     let record = &outcome.record;
     check_results(scenario, campaign, (record, truth), trace);
     check_best(scenario, outcome, trace);
+    check_order(scenario, campaign, trace);
     for attempt in &record.attempts {
         check_attempt((scenario, campaign), record, attempt, truth, trace);
     }
@@ -137,6 +140,31 @@ fn check_best(scenario: &Scenario, outcome: &RunOutcome, trace: &Trace) {
     if outcome.unmeasured != 0 {
         trace.violate(format!("{} trials were not measured", outcome.unmeasured));
     }
+}
+
+/// Where moments are virtual, the drivers decided what an undisturbed one decides on any cluster, at the same moments.
+fn check_order(scenario: &Scenario, campaign: &Campaign, trace: &Trace) {
+    if scenario.ladder.lag.is_none() || scenario.odd_node().is_some() {
+        return; // of numbers that are wrong, nobody decides as if they were right
+    }
+    let end = |segment: Segment| {
+        let number = segment.replicate.trial.0 as usize;
+        let (epoch, metrics) = (segment.until_epoch, Metrics::default());
+        match &scenario.trials[number].end {
+            _ if scenario.fates[number] != Fate::Ordinary => SegmentEnd::GivenUp,
+            _ if epoch < campaign.trials[number].epochs => SegmentEnd::Paused { epoch, metrics },
+            ReplayEnd::Complete { epoch, .. } => SegmentEnd::Finished { epoch: *epoch, metrics },
+            ReplayEnd::Diverged => SegmentEnd::Diverged { epoch },
+        }
+    };
+    let (wanted, made) = (scenario.ladder.undisturbed(Box::new(campaign.costs()), end), campaign.decided.made());
+    for (index, (wanted, made)) in wanted.iter().zip(&made).enumerate().filter(|(_, (wanted, made))| wanted != made) {
+        trace.violate(format!("decision {index} is {made:?}, and undisturbed it is {wanted:?}"));
+    }
+    if wanted.len() != made.len() {
+        trace.violate(format!("there were {} decisions, and undisturbed there are {}", made.len(), wanted.len()));
+    }
+    campaign.decided.strayed().into_iter().for_each(|strayed| trace.violate(strayed));
 }
 
 /// Trials that moved, partitions that came out, and trials that were measured.

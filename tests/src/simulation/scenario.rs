@@ -1,5 +1,6 @@
 //! What a seed stands for: a study, a cluster, settings, and what goes wrong when.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,6 +205,10 @@ impl Scenario {
             let odd = chance.below(scenario.nodes.len());
             scenario.nodes[odd].is_odd = true;
         }
+        if scenario.ladder.is_used() && chance.one_in(2) {
+            // In the unit of what trials cost: microseconds that they wait.
+            Arc::make_mut(&mut scenario.ladder).lag = NonZeroU64::new(chance.log_range(1e3, 1e7) as u64);
+        }
         scenario
     }
 
@@ -371,6 +376,7 @@ fn ladder(chance: &mut Chance, trials: &[Replay]) -> Ladder {
         abandoned,
         open_max: chance.whole(1, trials.len() as u64 / 2) as usize,
         has_control: chance.one_in(2),
+        lag: None,
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn campaign(
         data,
         trials,
         ladder: if is_rival { Arc::default() } else { Arc::clone(&scenario.ladder) },
+        decided: Arc::default(),
         partitions: if is_rival { 0 } else { scenario.partitions },
         policy: scenario.scheduling.validate().unwrap(),
         disk: Arc::new(disk),
