@@ -190,8 +190,9 @@ fn main() -> io::Result<()> {
     while let Some(line) = lines.next().transpose()? {
         let study = Study::read(&line)?;
         let outcome = study.play(|places| {
-            let places: String = places.iter().map(|place| format!(" {place}")).collect();
-            writeln!(answers, "trial{places}")?;
+            write!(answers, "trial")?;
+            places.iter().try_for_each(|place| write!(answers, " {place}"))?;
+            writeln!(answers)?;
             answers.flush()?;
             let curve = lines.next().transpose()?.unwrap_or_default();
             let curve: Curve = curve.split_whitespace().map(|loss| loss.parse().unwrap_or(f64::NAN)).collect();
