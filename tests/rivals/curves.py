@@ -3,10 +3,10 @@
     tests/outside/run curves [SEEDS]                       (all that follows, with all that it needs)
     tests/rivals/curves.py [SEEDS [PART [PAIR ...]]]       (10 seeds, the part "held" and the pairs below unless told)
 
-A study has 100 trials, 13 at a time; an epoch costs 1. A pair is a sampler and a pruner. Ours, as tpe/asha with what a study
-file has unless written, or tpe/asha:first=2:eta_percent=300, are asked by the example `prune` in its virtual time; Optuna's,
-as optuna.tpe/hyperband, epoch by epoch: what is reported counts at once, and what was pruned is not trained any more. The
-winner is the best trial of those that were trained to their end.
+A study has 100 trials, 13 at a time; an epoch costs 1. A pair is a sampler and a pruner. Ours, as tpe/asha with what a
+study file has unless written, or tpe/asha:first=2:eta_percent=300, are asked by the example `prune` in its virtual
+time; Optuna's, as optuna.tpe/hyperband, epoch by epoch: what is reported counts at once, and what was pruned is not
+trained any more. The winner is the best trial of those that were trained to their end.
 
 Regret: how much larger the winner's loss is than that of the winner of 100 full trainings, by the same sampler on the
 same curves with the same seed, and by random search: 8 tables of Google's TaskSet in % of the loss; 34 data sets of
@@ -171,7 +171,8 @@ def optuna_study(table, sampler, pruner, seed):
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-    study = optuna.create_study(sampler=samplers[sampler](seed=seed), pruner=optuna_pruner(optuna, pruner, table.epochs))
+    pruner = optuna_pruner(optuna, pruner, table.epochs)
+    study = optuna.create_study(sampler=samplers[sampler](seed=seed), pruner=pruner)
     under_way, curves, least, spent = [], [], math.inf, 0
 
     def start(now):

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Our pruners beside Optuna's, on learning curves of real trainings: curves.py says how.
 #
-#     CURVES=DIR tests/rivals/curves.sh [SEEDS [PART [PAIR ...]]]     (10 unless told; hours on one core: JOBS=N for N)
+#     CURVES=DIR tests/rivals/curves.sh [SEEDS [PART [PAIR ...]]]     (10 unless told; hours on one core)
 #
 #     CURVES=DIR        the curves, which are not ours to copy: curves.py says which files, and from where
 #     VENV=DIR          Python environment with Optuna and onnxruntime of requirements.txt in it; made there if it is not
 #                       there (unset: in a temporary folder, which goes afterwards)
+#     JOBS, RAW, TABLES as curves.py has them
 set -euo pipefail
 # shellcheck source=tests/rivals/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
