@@ -14,7 +14,7 @@
 //! | `top_k.rs` | [`TopK`]: one rung for all, then the best few to their end |
 //!
 //! What they lose and save, by `tests/rivals/curves.sh`, with 100 trials, 13 at a time, on the half of the curves that nothing was
-//! chosen by: 17 data sets of `LCBench` with 52 epochs, ten seeds (two of samplers that learn). How much larger the winner's
+//! chosen by: 17 data sets of `LCBench` with 52 epochs, ten seeds (two of TPE, five of the process). How much larger the winner's
 //! validation error is, in points with the standard error, than that of the winner of 100 full trainings by the same sampler, and
 //! by a random search; and the epochs, in % of those.
 //!
@@ -25,7 +25,7 @@
 //! | Sobol, median from 2 by 2 | 0.37 (0.11) | 0.11 (0.26) | 17 |
 //! | Sobol, the top 18 after 1 | 5.15 (0.64) | 4.89 (0.68) | 20 |
 //! | TPE, ASHA | 1.34 (0.37) | -0.29 (0.28) | 19 |
-//! | Gaussian process, ASHA | 2.49 (0.78) | -3.89 (0.86) | 19 |
+//! | Gaussian process, ASHA | 2.70 (0.48) | -3.20 (0.57) | 19 |
 //!
 //! On the four held tables of `TaskSet`, random and Sobol with ASHA miss nothing in ten seeds. A Gaussian process finds better
 //! trials where it learns from full trainings than where it learns from first epochs, and still far better ones than a random
