@@ -1,6 +1,6 @@
 //! What the process expects along one parameter: its partial dependence (Friedman, "Greedy function approximation: a gradient
 //! boosting machine", 2001), with the uncertainty that the process has of it (Moosbauer, Herbinger, Casalicchio, Lindauer,
-//! Bischl, "Explaining hyperparameter optimization via partial dependence plots", NeurIPS 2021, 4.1).
+//! Bischl, "Explaining hyperparameter optimization via partial dependence plots", 2021, 4.1).
 //!
 //! The others stand where points are that fill the space evenly, `x₁` to `xₛ`. With a value `v` of the parameter in each,
 //! what is looked at is `g(v) = 1/S Σ f(v, xᵢ)`. As a mean of values of a process it is normally distributed, with the mean
