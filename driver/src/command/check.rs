@@ -44,7 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         job.trials = searched.examples;
     }
     let takes = match &job.study.trainer {
-        Trainer::Network { .. } => describe_trainings(job, estimate.as_ref())?,
+        Trainer::Network { .. } => describe_trainings(&job, estimate.as_ref())?,
         Trainer::Replay(_) => describe_waits(&job, estimate.as_ref()),
         Trainer::Program(program) => {
             let costs = costs(&job, estimate.as_ref(), |trial| trial.flops as f64 / 1e6);
@@ -131,7 +131,7 @@ fn keeps_test_rows_back(job: &Job) -> bool {
 }
 
 /// Trains a little, to tell the time.
-fn describe_trainings(job: Job, estimate: Option<&SearchEstimate>) -> Result<String, Failure> {
+fn describe_trainings(job: &Job, estimate: Option<&SearchEstimate>) -> Result<String, Failure> {
     let trials = &job.trials;
     let data = Dataset::open(Arc::new(job.data.content.clone())).map_err(Failure::wrong_use)?;
     let kernel = Kernel::detect().into_iter().next().unwrap_or(Kernel::PORTABLE);
@@ -139,7 +139,7 @@ fn describe_trainings(job: Job, estimate: Option<&SearchEstimate>) -> Result<Str
     let memory_bytes = machine::memory_bytes() / 4;
     let time = match MeasuredSpeed::measure(&job.description, trials, &data, kernel, memory_bytes) {
         Ok(speed) => {
-            let costs = costs(&job, estimate, |trial| speed.seconds(trial));
+            let costs = costs(job, estimate, |trial| speed.seconds(trial));
             let rates = speed.rates().map(gflops_text);
             let rates = if rates[0] == rates[1] { rates[0].clone() } else { rates.join(" to ") };
             format!(
@@ -158,7 +158,7 @@ fn describe_trainings(job: Job, estimate: Option<&SearchEstimate>) -> Result<Str
          \x20 time         {time}\n",
         parameters = range(trials, |trial| trial.parameters, grouped),
         work = range(trials, |trial| trial.flops, |flops| flops_text(flops as f64)),
-        total = flops_text(costs(&job, estimate, |trial| trial.flops as f64).all),
+        total = flops_text(costs(job, estimate, |trial| trial.flops as f64).all),
         memory = range(trials, |trial| trial.memory_bytes, bytes_text),
     ))
 }

@@ -40,7 +40,7 @@ pub fn time_left(scheduler: &Scheduler, still_to_come: StillToCome, now: Moment)
     let counts = scheduler.counts();
     let known = counts.waiting + counts.running + counts.finished;
     let rest = Rest { scheduler, pace, known: known as u32, still_to_come };
-    Play::from(scheduler, now, rest).to_the_end().map(|(end, _)| end.since(now))
+    Play::from(scheduler, now, rest).play_out().map(|(end, _)| end.since(now))
 }
 
 /// The tasks of a scheduler, and those that are still to come.

@@ -184,7 +184,7 @@ impl Basis {
     /// All at once, in one queue.
     fn queued(&self, cluster: Cluster) -> Played {
         let play = Play::on(cluster, self.tasks.len() as u32, Queue(self));
-        play.to_the_end().map_or_else(Played::default, |(_, played)| played)
+        play.play_out().map_or_else(Played::default, |(_, played)| played)
     }
 
     fn chunked_us(&self, cluster: Cluster) -> u64 {

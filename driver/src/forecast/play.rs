@@ -108,7 +108,7 @@ impl<S: TaskSource> Play<S> {
 
     /// Goes on until every task is over, and says when that is and how it went. `None` if it never is: nothing runs, and
     /// nobody can be waited for.
-    pub(super) fn to_the_end(mut self) -> Option<(Moment, Played)> {
+    pub(super) fn play_out(mut self) -> Option<(Moment, Played)> {
         let (began, mut events) = (self.now, 0);
         self.join();
         loop {

@@ -23,6 +23,9 @@ pub struct SegmentCourse {
     pub end: SegmentEnd,
 }
 
+/// What comes of a segment of the trial with a configuration.
+pub type CourseOf<'a> = dyn Fn(Segment, &Configuration) -> SegmentCourse + 'a;
+
 /// A search, when it is asked, and what comes of what it starts.
 pub struct PlayedSearch<'a> {
     /// When it is asked; nothing is decided on it.
@@ -32,7 +35,7 @@ pub struct PlayedSearch<'a> {
     /// Trials that it starts at most.
     pub trials_max: u32,
     /// What comes of a segment of the trial with this configuration.
-    pub course: Box<dyn Fn(Segment, &Configuration) -> SegmentCourse + 'a>,
+    pub course: Box<CourseOf<'a>>,
 }
 
 impl PlayedSearch<'_> {
@@ -41,7 +44,7 @@ impl PlayedSearch<'_> {
     pub fn on(self, cluster: Cluster) -> Option<Played> {
         let trials_max = self.trials_max;
         let source = Searching { played: self, configurations: Vec::new(), tasks: Vec::new(), open: BTreeMap::new() };
-        Play::on(cluster, trials_max, source).to_the_end().map(|(_, played)| played)
+        Play::on(cluster, trials_max, source).play_out().map(|(_, played)| played)
     }
 }
 
