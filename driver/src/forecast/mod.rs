@@ -55,7 +55,7 @@ use play::{Joining, Play, TaskSource};
 pub use basis::{Basis, NotOver, Open};
 pub use left::{StillToCome, time_left};
 pub use play::Played;
-pub use searching::{PlayedSearch, SegmentCourse};
+pub use searching::{CourseOf, PlayedSearch, SegmentCourse};
 
 /// Two walls are the same if they differ by less than this part: nobody adds nodes for it.
 const SAME: f64 = 0.005;
