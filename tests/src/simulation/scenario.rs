@@ -188,9 +188,7 @@ impl Scenario {
         if chance.one_in(2) {
             scenario.ladder = Arc::new(ladder(&mut chance, &scenario.trials));
         }
-        if chance.one_in(2) {
-            scenario.partitions = chance.whole(1, 12) as u32;
-        }
+        scenario.partitions = if chance.one_in(2) { chance.whole(1, 12) as u32 } else { 0 };
         scenario.yields = Yields::draw(&mut chance);
         if chance.one_in(3) {
             scenario.rows = chance.log_range(1.0, 4e3) as usize;
@@ -205,11 +203,16 @@ impl Scenario {
             let odd = chance.below(scenario.nodes.len());
             scenario.nodes[odd].is_odd = true;
         }
-        if scenario.ladder.is_used() && chance.one_in(2) {
-            // In the unit of what trials cost: microseconds that they wait.
-            Arc::make_mut(&mut scenario.ladder).lag = NonZeroU64::new(chance.log_range(1e3, 1e7) as u64);
-        }
+        scenario.draw_clock(&mut chance);
         scenario
+    }
+
+    /// By what the moments of its search are counted, if that goes on.
+    fn draw_clock(&mut self, chance: &mut Chance) {
+        if self.ladder.is_used() && chance.one_in(2) {
+            // In the unit of what trials cost: microseconds that they wait.
+            Arc::make_mut(&mut self.ladder).lag = NonZeroU64::new(chance.log_range(1e3, 1e7) as u64);
+        }
     }
 
     /// The name of the machine that computes other numbers, if there is one.
