@@ -121,7 +121,10 @@ async fn watch(run: PathBuf, mut known: BTreeSet<u64>, told: mpsc::Sender<Wished
     let storage = FolderStorage::for_reading(run);
     let mut looks = interval(POLL);
     loop {
-        looks.tick().await;
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = told.closed() => return,
+        }
         for wished in read(&storage) {
             if known.insert(wished.number) && told.send(wished).await.is_err() {
                 return; // the run is over

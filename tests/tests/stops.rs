@@ -112,7 +112,7 @@ fn a_run_that_goes_on_takes_more_trials_from_its_driver() {
         driver.until_file(&run.join("journal"));
         until_over(&lab, &run, 2);
         let told = done(words(&lab, "extend", &run, &["--trials", "4"]));
-        assert!(told.stdout.contains("its driver goes on for 4 more"), "{}", told.stdout);
+        assert!(told.stdout.contains("its driver adds 4 trials"), "{}", told.stdout);
         // Killed now, its next driver knows.
         driver.kill();
         done(lab.resume(sampler, &[]));
@@ -202,4 +202,35 @@ fn networks_of_an_extended_run_are_measured_and_looked_at_as_those_of_any_other(
     }
     let page = String::from_utf8(extended.file("report.html")).unwrap();
     assert!(page.contains("somebody asked for 4 trials more"), "the report tells of it");
+}
+
+#[test]
+fn a_grid_that_was_stopped_gets_what_was_left_out_and_no_more_and_is_no_part_of_a_comparison() {
+    let lab = Lab::new(PROGRAM);
+    let grid = lab.write(
+        "grid.toml",
+        "name = 'grid'\ntrainer = { kind = 'replay', seconds = 0.02, epochs = 4, error = '$e' }\n[search]\n\
+         sampler = 'grid'\nspace = { e = { range = [0.0, 1.0], count = 100 } }\n",
+    );
+    let (run, driver) = (lab.path("grid"), lab.tune(&grid, "grid", &["--local", "2x1"]));
+    driver.until_file(&run.join("journal"));
+    until_over(&lab, &run, 2);
+    done(words(&lab, "stop", &run, &[]));
+    done(driver);
+    let stopped = lab.outcome("grid");
+    let (finished, left_out) = (stopped.number("/trials/finished"), left_out(&stopped));
+    assert!(left_out > 10 && finished + left_out == 100, "{finished} and {left_out}");
+    done(words(&lab, "extend", &run, &["--trials", "5"]));
+    assert_eq!(lab.outcome("grid").number("/trials/finished"), finished + 5);
+    let ended = done(words(&lab, "extend", &run, &["--trials", "1000"]));
+    assert!(ended.stderr.contains("were left out; beyond these, a grid tries each"), "{}", ended.stderr);
+    assert_eq!(lab.outcome("grid").number("/trials/finished"), 100);
+    let refused = words(&lab, "extend", &run, &["--trials", "1"]).wait();
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+
+    let timed = std::fs::read_to_string(&grid).unwrap().replace("space =", "stop = { max_time = '1h' }\nspace =");
+    let timed = lab.write("timed.toml", timed);
+    let refused = lab.command(["scale", timed.to_str().unwrap(), "--local", "1,2"]).wait();
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("a clock would end small clusters before large ones"), "{}", refused.stderr);
 }

@@ -27,6 +27,7 @@ use crate::journal::{FolderStorage, Storage};
 use crate::logs::{LogFiles, LogKeeper};
 use crate::model::ModelSource;
 use crate::plan::Planner;
+use crate::records::change::is_extended;
 use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::best::Made;
@@ -259,6 +260,9 @@ fn conclude(
         if !resumes {
             // Nothing was trained. Logs of local executors say what was wrong with them.
             folder.withdraw()?;
+        } else if is_extended(&record.changes) {
+            say("the trials that were asked for are written down, and need not be asked for again");
+            say_how_to_go_on(&folder, record);
         }
         return Err(error.into());
     }

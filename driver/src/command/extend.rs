@@ -7,18 +7,21 @@ use anyhow::anyhow;
 use broadsweep_search::TRIALS_MAX;
 use clap::Args;
 
-use super::report::read_whole;
+use super::report::{read_run, read_whole};
 use super::resume::{self, ResumeArgs};
 use super::say::print;
 use super::stop::{Answer, asked_of_driver};
 use super::{Failure, hint};
+use crate::records::change::{ChangeRecord, stopped_by};
+use crate::results::show::counted;
 use crate::wishes::{Wish, Wished};
 
 pub(super) const AFTER_HELP: &str = "\
 Of a run that goes on, its driver is told, and all other flags are for nothing. A run that is over, or was interrupted, \
 is gone on with here, as by `broadsweep resume`, with the same flags.
 
-The search goes on as if the study had asked for so many from the beginning; what `stop` in [search] says does not end it \
+The search goes on as if the study had asked for so many from the beginning, unless it has a pruner, which has decided with \
+fewer; what `stop` in [search] says does not end it \
 any more. Trials that `broadsweep stop` left out come first. A trial that had paused when the run ended begins anew if it is \
 continued.
 
@@ -37,7 +40,9 @@ pub(super) struct ExtendArgs {
 pub(super) fn run(args: &ExtendArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let run = &args.resume.run;
     let reading = read_whole(run)?;
-    if let Some(reason) = reading.unextendable {
+    // What was left out can be begun after all.
+    let is_stopped = stopped_by(&reading.record.changes).is_some();
+    if let Some(reason) = reading.unextendable.filter(|_| !is_stopped) {
         return Err(Failure::wrong_use(anyhow!("the run in {} cannot get more trials: {reason}", run.display())));
     }
     let trials = NonZeroU32::new(args.trials).unwrap_or(NonZeroU32::MIN);
@@ -45,8 +50,20 @@ pub(super) fn run(args: &ExtendArgs, verbose: bool) -> Result<ExitCode, Failure>
     match asked_of_driver(run, wished)? {
         Answer::NobodyDrives => resume::go_on(&args.resume, verbose, Some(wished)),
         Answer::Granted => {
-            let (study, status) = (&reading.record.study, hint::status(run));
-            print(format!("{study}: its driver goes on for {trials} more\nto see how far it is: {status}\n"))?;
+            let now = read_run(run)?;
+            let added = match now.changes.last() {
+                Some(ChangeRecord::Extended { trials, .. }) if now.changes.len() > reading.record.changes.len() => {
+                    *trials
+                }
+                _ => {
+                    return Err(Failure::wrong_use(anyhow!(
+                        "the driver of {} added no trials, and says why",
+                        run.display()
+                    )));
+                }
+            };
+            let (study, more) = (&now.study, counted(added.into(), "trial"));
+            print(format!("{study}: its driver adds {more}\nto see how far it is: {}\n", hint::status(run)))?;
             Ok(ExitCode::SUCCESS)
         }
     }

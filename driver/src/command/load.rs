@@ -22,11 +22,14 @@ use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
 use crate::run::read;
 use crate::study::changes::{self, Change, starting_from};
-use crate::study::{self, InitialFrom, ReplaySettings, Study, Trainer};
+use crate::study::{self, INITIAL_MAX, InitialFrom, ReplaySettings, Study, Trainer};
 use crate::text_file;
 
 /// Bytes that a study file may have.
 const STUDY_BYTES_MAX: u64 = 16 << 20;
+
+/// Configurations of an earlier run that are looked at for each starting point that is wanted.
+const TRIES_PER_POINT: usize = 20;
 
 /// All that a run starts from.
 pub(super) struct Job {
@@ -112,8 +115,9 @@ fn with_starting_points(text: &str, name: &str, folder: &Path) -> Result<Option<
     let at = |message: String| Failure::wrong_use(study.at("search.initial_from", message));
     let record = read(&folder.join(run)).map_err(|error| at(error.to_string()))?.record;
     let (mut points, mut misfit) = (Vec::new(), None);
-    for trial in record.ranking() {
-        if points.len() == *best {
+    let most = (*best).min(INITIAL_MAX.saturating_sub(study.initial.len()));
+    for trial in record.ranking().into_iter().take(TRIES_PER_POINT * best) {
+        if points.len() == most {
             break;
         }
         let configuration = &trial.configuration;

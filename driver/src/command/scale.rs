@@ -164,6 +164,11 @@ fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure>
     let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")), &destination)?;
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     series.check_parallel(&job.study).map_err(|error| Failure::wrong_use(*error))?;
+    if job.study.search.max_time.is_some() {
+        let message = "a clock would end small clusters before large ones, and they could not be compared";
+        let error = job.study.at("search.stop.max_time", message).with_note("leave `max_time` out");
+        return Err(Failure::wrong_use(error));
+    }
     let path = args.out.as_deref().filter(|out| out.join(SERIES).is_file());
     if let Some(path) = path {
         let folder = RunFolder::open_with(path, SERIES).map_err(Failure::of_folder)?;

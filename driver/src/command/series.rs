@@ -250,7 +250,8 @@ pub(super) fn finished(folder: &Path, size: u32, repeat: u32) -> Option<Member> 
     let path = folder.join(&name);
     let is_written = path.join("summary.json").is_file();
     let record = read(&path).ok()?.record;
-    if !is_written || !record.is_over() {
+    // What somebody stopped or extended is not the study.
+    if !is_written || !record.is_over() || !record.changes.is_empty() {
         return None;
     }
     Some(Member { size, repeat, folder: name, record })

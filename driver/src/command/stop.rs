@@ -43,14 +43,7 @@ pub(super) fn run(args: &StopArgs) -> Result<ExitCode, Failure> {
         Stage::Over => {
             return Err(Failure::wrong_use(anyhow!("the run in {shown} is over: there is nothing to stop")));
         }
-        Stage::Interrupted => {
-            wished.leave_in(&FolderStorage::new(run))?;
-            print(format!(
-                "nobody drives the run in {shown}: what had begun is trained to its end, and nothing else, with\n{}\n",
-                hint::resume(run)
-            ))?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        Stage::Interrupted => return for_the_next_driver(run, wished),
         Stage::GoingOn => {}
     }
     let told = match asked_of_driver(run, wished)? {
@@ -59,9 +52,23 @@ pub(super) fn run(args: &StopArgs) -> Result<ExitCode, Failure> {
             record.study,
             hint::status(run)
         ),
+        Answer::NobodyDrives if read_run(run)?.stage == Stage::Interrupted => {
+            return for_the_next_driver(run, wished);
+        }
         Answer::NobodyDrives => format!("the run in {shown} has ended meanwhile\n"),
     };
     print(told)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A run that nobody drives is stopped by whoever resumes it.
+fn for_the_next_driver(run: &Path, wished: Wished) -> Result<ExitCode, Failure> {
+    wished.leave_in(&FolderStorage::new(run))?;
+    print(format!(
+        "nobody drives the run in {}: what had begun is trained to its end, and nothing else, with\n{}\n",
+        run.display(),
+        hint::resume(run)
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,7 +100,7 @@ pub(super) fn asked_of_driver(run: &Path, wished: Wished) -> Result<Answer, Fail
         }
         if asked.elapsed() > PATIENCE && !std::mem::replace(&mut is_told, true) {
             say(
-                "waiting for the run's driver, which is busy or stopped; Ctrl-C ends the wait, and the run is still asked",
+                "waiting for the run's driver, which measures the best, is busy, or stands still; Ctrl-C ends the wait, and the run is still asked",
             );
         }
         std::thread::sleep(POLL);

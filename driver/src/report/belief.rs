@@ -6,7 +6,7 @@
 
 use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::Direction;
-use broadsweep_search::pruner::Bracket;
+use broadsweep_search::pruner::{Bracket, RungArrival};
 use broadsweep_search::{Belief, Believed, DensityPair, ExpectedLoss, Knowledge, Observation, ranking};
 
 use super::sheets::{Sheet, number, text};
@@ -50,7 +50,7 @@ fn observations(run: &RunRecord, search: &SearchRecord, trial: &TrialRecord) -> 
     let pruner = search.pruner.pruner();
     let rungs = pruner.rungs();
     let bracket = pruner.bracket_of(trial.trial).min(rungs.len().saturating_sub(1));
-    let bracket = Bracket::new(rungs.get(bracket).cloned().unwrap_or_default());
+    let mut bracket = Bracket::new(rungs.get(bracket).cloned().unwrap_or_default());
     let last_pause = trial.rungs.last().copied().unwrap_or(0);
     // Where the segment was to end in which it failed: the control does not pause.
     let planned = bracket.next_pause(last_pause, trial.epochs_max).filter(|_| Some(trial.trial) != run.control);
@@ -67,11 +67,16 @@ fn observations(run: &RunRecord, search: &SearchRecord, trial: &TrialRecord) -> 
         }
         TrialOutcome::NotRun | TrialOutcome::LeftOut => None,
     };
-    let all = trial.rungs.iter().map(|epoch| (*epoch, at(*epoch))).chain(last);
-    let observation = |(until_epoch, loss)| Observation {
-        configuration: trial.configuration.clone(),
-        rung_epochs: bracket.rung_epochs(until_epoch),
-        loss,
+    let has_paused = matches!(trial.outcome, TrialOutcome::Paused { .. });
+    let pauses = trial.rungs.iter().map(|epoch| (*epoch, at(*epoch), true));
+    let all = pauses.chain(last.map(|(epoch, loss)| (epoch, loss, has_paused)));
+    let observation = |(until_epoch, loss, has_paused): (u32, f64, bool)| {
+        let epochs_max = has_paused.then_some(trial.epochs_max);
+        let arrival = RungArrival { trial: trial.trial, loss, epochs_max, is_paused: false };
+        // What it is expected to be in the end, as the sampler was shown it.
+        let loss = bracket.note(until_epoch, arrival);
+        let (configuration, rung_epochs) = (trial.configuration.clone(), bracket.rung_epochs(until_epoch));
+        Observation { configuration, rung_epochs, loss }
     };
     all.map(observation).collect()
 }

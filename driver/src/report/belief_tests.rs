@@ -88,16 +88,17 @@ fn a_trial_is_observed_at_each_rung_as_the_search_saw_it() {
     let seen = |trial: &TrialRecord| -> Vec<_> {
         observations(&record, &search, trial).iter().map(|one| (one.rung_epochs, one.loss)).collect()
     };
-    assert_eq!(seen(&climbed(1, &[0.5, 0.4, 0.3, 0.2], &[1, 4], true)), [(1, 0.5), (4, 0.2)]);
+    // From 1 to 4 epochs it fell by 0.3, and from 4 to 8 it is expected to fall by 0.05.
+    assert_eq!(seen(&climbed(1, &[0.5, 0.4, 0.3, 0.2], &[1, 4], true)), [(1, 0.5), (4, 0.15)]);
     let whole = climbed(2, &[0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.05], &[1, 4], false);
-    // Rungs go on beyond the last epoch: the last result stands at the next one, which is one of all that were trained in full.
-    assert_eq!(seen(&whole), [(1, 0.5), (4, 0.2), (16, 0.05)]);
+    // Behind the last rung is the end.
+    assert_eq!(seen(&whole), [(1, 0.5), (4, 0.15), (IN_FULL, 0.05)]);
     assert_eq!(seen(&TrialRecord { epochs_max: 8, ..diverged(3, 1) }), [(1, f64::INFINITY)]);
     let unpruned = searched_by(PrunerKind::None);
     assert_eq!(observations(&record, &unpruned, &finished(4, f64::NAN))[0].rung_epochs, IN_FULL);
     let control = RunRecord { control: Some(TrialId(5)), ..run(Vec::new()) };
     let of_control = observations(&control, &search, &TrialRecord { epochs_max: 8, ..diverged(5, 1) });
-    assert_eq!(of_control[0].rung_epochs, 16);
+    assert_eq!(of_control[0].rung_epochs, IN_FULL);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use broadsweep_common::model::Loss;
 
 use super::show::{counted, short_real};
+use broadsweep_common::metrics::MetricName;
+
 use crate::records::run::{RunRecord, Stage};
 
 /// Learning rates that are listed; of more, the least and the largest.
@@ -53,6 +55,17 @@ fn rates(run: &RunRecord) -> Option<String> {
 fn power_of_ten_below(rate: f64) -> f64 {
     let power = 10.0_f64.powi(rate.log10().ceil() as i32);
     if power < rate * 0.999 { power } else { power / 10.0 }
+}
+
+/// Objectives by which ties were to be decided, and that no trial reported.
+pub(super) fn unreported(run: &RunRecord) -> Vec<String> {
+    let finished = || run.trials.iter().filter(|trial| trial.counted().is_some());
+    let is_missing = |metric: &MetricName| finished().all(|trial| trial.at_counted(metric).is_none());
+    let ties = run.objectives.iter().skip(1).filter(|_| finished().next().is_some());
+    let missing = ties.filter(|objective| is_missing(&objective.metric));
+    missing
+        .map(|objective| format!("no trial reported `{}`, which was to decide where trials tie", objective.metric))
+        .collect()
 }
 
 #[cfg(test)]

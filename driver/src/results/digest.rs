@@ -7,7 +7,7 @@
 //! |---|---|
 //! | number | u32 |
 //! | digest of the configuration | 32 bytes |
-//! | outcome: `f` with the epoch that counts, `d` with that of the divergence, `p` with that of the pause, `g`, `n` | a letter, u32 where there is one |
+//! | outcome: `f` with the epoch that counts, `d` with that of the divergence, `p` with that of the pause, `g`, `n`, `l` | a letter, u32 where there is one |
 //! | replicates, where the outcome is `f`, `d` or `p` | a list |
 //! | what was measured after the search, likewise | metrics |
 //!

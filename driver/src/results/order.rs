@@ -2,7 +2,7 @@
 
 use super::remarks::seconds;
 use super::show::{counted, duration_text};
-use crate::records::change::{ChangeRecord, StoppedBy, is_extended, stopped_by};
+use crate::records::change::{ChangeRecord, StoppedBy, is_extended};
 use crate::records::run::RunRecord;
 
 /// What people, or the clock, changed about the run.
@@ -28,7 +28,9 @@ pub(super) fn end_sentence(run: &RunRecord) -> Option<String> {
     let search =
         run.search.as_ref().filter(|search| run.is_over() && (run.trials.len() as u64) < search.trials_max)?;
     let (trials, all) = (run.trials.len(), search.trials_max);
-    if stopped_by(&run.changes).is_some() {
+    let picks_more = |change: &ChangeRecord| matches!(change, ChangeRecord::Extended { picks: Some(_), .. });
+    let latest = run.changes.iter().rev().take_while(|change| !picks_more(change));
+    if latest.into_iter().any(|change| matches!(change, ChangeRecord::Stopped { .. })) {
         return None; // who did has its own sentence
     }
     Some(if search.may_stop && !is_extended(&run.changes) {

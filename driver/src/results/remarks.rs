@@ -7,7 +7,7 @@ use std::time::Duration;
 use broadsweep_common::attempt::Used;
 use broadsweep_common::metrics::MetricName;
 
-use super::advice::advice;
+use super::advice::{advice, unreported};
 use super::guess::guess_sentence;
 use super::measured::{is_error, metric_text, title};
 use super::order::{change_sentences, end_sentence, order_sentence};
@@ -99,17 +99,6 @@ pub fn remarks(run: &RunRecord) -> Vec<String> {
     sentences.push(broadcast_sentence(run));
     sentences.extend(ledger::sentences(&Ledger::of(run), run));
     sentences
-}
-
-/// Objectives by which ties were to be decided, and that no trial reported.
-fn unreported(run: &RunRecord) -> Vec<String> {
-    let finished = || run.trials.iter().filter(|trial| trial.counted().is_some());
-    let is_missing = |metric: &MetricName| finished().all(|trial| trial.at_counted(metric).is_none());
-    let ties = run.objectives.iter().skip(1).filter(|_| finished().next().is_some());
-    let missing = ties.filter(|objective| is_missing(&objective.metric));
-    missing
-        .map(|objective| format!("no trial reported `{}`, which was to decide where trials tie", objective.metric))
-        .collect()
 }
 
 /// Where executors told different numbers, and what that means.

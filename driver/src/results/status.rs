@@ -56,6 +56,7 @@ pub fn status_json(run: &RunRecord, next: &str) -> String {
             "diverged": counts.diverged,
             "failed": counts.failed,
             "paused": counts.paused,
+            "left_out": counts.left_out,
         },
         "best": best,
         "wall_s": run.wall_s,

@@ -297,7 +297,8 @@ impl Book {
 
     /// Whether the segment that goes on from this one is over, so that nobody needs the checkpoint between them.
     pub(super) fn is_continued_to_its_end(&self, task: TaskId) -> bool {
-        self.next_segment(task).and_then(|next| self.task(next)).is_some_and(TaskBook::is_finished)
+        let next = self.next_segment(task).and_then(|next| self.task(next));
+        next.and_then(|next| next.finish.as_ref()).is_some_and(|(finish, _)| *finish != Finish::LeftOut)
     }
 
     /// The segment that goes on from this one.
@@ -323,9 +324,10 @@ impl Book {
         })
     }
 
-    /// Whether there is such a task.
+    /// Whether there is such a task, and it was not left out or given up.
     pub(super) fn has_task(&self, kind: TaskKind) -> bool {
-        self.tasks.iter().any(|task| task.kind() == kind)
+        let is_wanted = |task: &TaskBook| !matches!(task.finish, Some((Finish::LeftOut | Finish::GivenUp { .. }, _)));
+        self.tasks.iter().any(|task| task.kind() == kind && is_wanted(task))
     }
 
     /// What `trials` of the study's sampler is, if somebody asked for more than the study says.

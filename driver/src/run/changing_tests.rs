@@ -127,6 +127,20 @@ async fn a_run_whose_time_is_over_ends_as_if_somebody_stopped_it_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_of_which_only_the_change_was_written_down_is_completed_by_the_next_driver() {
+    let mut bench = Bench::scripted(vec![start(None), start(None), Decision::Wait], &["a"]);
+    bench.is_ready(0, 1, &[]);
+    let change = ChangeRecord::Stopped { by: StoppedBy::Somebody, at_s: 1.0 };
+    bench.run.note(&Record::Changed { change, wish: Some(STOP.number) });
+    bench.turn();
+    let mut bench = bench.resumed_deciding(vec![Decision::Wait], &["a"]);
+    bench.run.end_search(StoppedBy::Somebody, None);
+    bench.turn();
+    assert_eq!(outcomes(&bench), [TrialOutcome::NotRun, TrialOutcome::LeftOut]);
+    assert_eq!(bench.run.chronicle.book().changes, [change], "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grid_has_no_more_trials_and_says_so() {
     let mut bench = Bench::scripted(vec![start(None), Decision::Wait], &["a"]);
     bench.is_ready(0, 1, &[]);

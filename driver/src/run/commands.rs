@@ -156,6 +156,9 @@ impl Run<'_> {
     fn drop_checkpoints(&mut self, task: TaskId) {
         let book = self.chronicle.book();
         let Some(known) = book.task(task) else { return };
+        if matches!(known.finish, Some((Finish::LeftOut, _))) {
+            return; // it may be begun after all
+        }
         let keeps = |epoch| known.finish.as_ref().is_some_and(|(finish, _)| finish.keeps(epoch));
         let newest = known.checkpoint.filter(|newest| !keeps(newest.epoch));
         let newest = newest.map(|newest| names::checkpoint(task, newest.epoch));

@@ -120,6 +120,8 @@ impl Run<'_> {
         }
         let Some(OngoingSearch { timeline, .. }) = &mut self.search else {
             // All was decided before anything was trained, unless somebody asked for more.
+            let missing = missing_tasks(self.chronicle.book());
+            self.add_tasks(missing.into_iter().map(NewTask::by_cost).collect());
             self.draw_more();
             self.note_decision(VirtualTime::default(), Decided::Ended);
             return;

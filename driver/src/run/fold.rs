@@ -85,7 +85,10 @@ impl Book {
                 }
             }
             Record::Differs { replicate, difference } => self.differ(*replicate, difference)?,
-            Record::Changed(change) => self.change(*change),
+            Record::Changed { change, wish } => {
+                self.change(*change);
+                self.granted.extend(wish);
+            }
             Record::Granted(number) => self.granted.push(*number),
             Record::Changes { changes, granted } => {
                 (self.changes, self.granted) = (changes.clone(), granted.clone());

@@ -79,7 +79,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cluster::{Cluster, Member, Newcomer, Order, Payload};
 use crate::plan::Planner;
-use crate::records::change::is_extended;
+use crate::records::change::{is_extended, stopped_by};
 use crate::records::run::{BroadcastRecord, RunRecord};
 use crate::records::standing::Standing;
 use crate::results::progress::Progress;
@@ -175,8 +175,8 @@ pub struct Run<'a> {
     slots_told: u32,
     /// Whether what earlier drivers left is known to scheduler and search.
     is_taken_up: bool,
-    /// Whether the search is to end as soon as that is.
-    is_stop_due: bool,
+    /// Somebody asked to end the search, which is done as soon as that is.
+    stop_due: Option<Wished>,
     /// The time of the run after which its search ends, unless it did before.
     time_max: Option<Duration>,
     /// Whether the run is to end early.
@@ -239,7 +239,7 @@ impl<'a> Run<'a> {
             has_strayed: false,
             slots_told: 0,
             is_taken_up: false,
-            is_stop_due: false,
+            stop_due: None,
             time_max,
             stopping: false,
             broken: None,
@@ -282,6 +282,9 @@ impl<'a> Run<'a> {
             self.heed(wished);
         }
         self.take_up();
+        if let Some(by) = stopped_by(&self.chronicle.book().changes) {
+            self.end_search(by, None); // as far as an earlier driver did not
+        }
         self.end_search_if_due();
         self.decide_if_due();
         self.commit()?;

@@ -108,63 +108,65 @@ impl Book {
     }
 
     fn trial_record(&self, trial: TrialId, book: &TrialBook) -> TrialRecord {
-        let finish = self.finish_of(trial);
+        let all = || book.segments().filter_map(|task| self.task(task));
+        // What was left out is as if nobody had asked for it.
+        let segments: Vec<_> = all().filter(|task| !matches!(task.finish, Some((Finish::LeftOut, _)))).collect();
+        let finish = segments.last().and_then(|task| task.finish.as_ref());
         let outcome = match finish {
+            None if segments.is_empty() && all().next().is_some() => TrialOutcome::LeftOut,
             Some((Finish::Trained { epoch, .. }, _)) => TrialOutcome::Finished { epoch: *epoch },
             Some((Finish::Paused { checkpoint, .. }, _)) => TrialOutcome::Paused { epoch: checkpoint.epoch },
             Some((Finish::Diverged { epoch }, _)) => TrialOutcome::Diverged { epoch: *epoch },
-            Some((Finish::LeftOut, _)) => match self.paused_before(book) {
-                Some(epoch) => TrialOutcome::Paused { epoch },
-                None => TrialOutcome::LeftOut,
-            },
             Some((Finish::GivenUp { reason }, _)) => TrialOutcome::GivenUp { reason: reason.clone() },
-            Some((Finish::Checked | Finish::Measured(_) | Finish::Examined(_) | Finish::Applied { .. }, _))
+            Some((
+                Finish::LeftOut
+                | Finish::Checked
+                | Finish::Measured(_)
+                | Finish::Examined(_)
+                | Finish::Applied { .. },
+                _,
+            ))
             | None => TrialOutcome::NotRun,
         };
-        let segments = || book.segments().filter_map(|task| self.task(task));
         // What each segment took, by the attempt that brought its result. The sum of none is -0.0, which would be shown.
         let took = |seconds: fn(&AttemptRecord) -> f64| -> f64 {
-            segments().filter_map(|task| task.completing()).map(seconds).sum::<f64>() + 0.0
+            segments.iter().filter_map(|task| task.completing()).map(seconds).sum::<f64>() + 0.0
         };
-        let last = segments().last().and_then(TaskBook::completing);
-        let first = segments().next().and_then(|task| task.attempts.first());
+        let last = segments.last().and_then(|task| task.completing());
+        let first = segments.first().and_then(|task| task.attempts.first());
         TrialRecord {
             trial,
             configuration: book.configuration.clone(),
             cost: book.needs.cost,
             epochs_max: book.needs.epochs,
             outcome,
-            rungs: self.rungs_of(book),
+            rungs: rungs_of(&segments),
             curves: book.first().map(|replicate| replicate.curves.clone()).unwrap_or_default(),
             measured: Metrics::default(),
-            attempts: segments().map(|task| task.attempts.len() as u32).sum(),
+            attempts: segments.iter().map(|task| task.attempts.len() as u32).sum(),
             executor: last.map(|attempt| attempt.executor),
             training_s: took(|attempt| attempt.training_s),
             evaluation_s: took(|attempt| attempt.evaluation_s),
-            used: Used::sum(segments().flat_map(|task| &task.attempts).map(|attempt| attempt.used)),
+            used: Used::sum(segments.iter().flat_map(|task| &task.attempts).map(|attempt| attempt.used)),
             started_s: first.map_or(0.0, |attempt| attempt.started_s),
             ended_s: finish.map_or(0.0, |(_, at)| at.seconds()),
         }
     }
 
-    /// The epoch after which a trial paused before its newest segment.
-    fn paused_before(&self, book: &TrialBook) -> Option<u32> {
-        let newest = *book.first()?.segments.last()?;
-        Some(self.task(newest)?.segment()?.from_epoch).filter(|epoch| *epoch > 0)
-    }
-
-    /// Where a trial paused and was continued.
-    fn rungs_of(&self, book: &TrialBook) -> Vec<u32> {
-        let segments = book.first().map(|replicate| replicate.segments.as_slice()).unwrap_or_default();
-        let continued = segments.iter().take(segments.len().saturating_sub(1));
-        continued.filter_map(|task| Some(self.task(*task)?.segment()?.until_epoch)).collect()
-    }
-
     /// Trials whose test error was due and could not be had.
     fn unmeasured(&self) -> u32 {
-        let is_given_up = |(task, _): &(&TaskBook, TrialId)| matches!(task.finish, Some((Finish::GivenUp { .. }, _)));
+        // Of one that was the best for a while, nobody asks any more.
+        let is_given_up = |(task, trial): &(&TaskBook, TrialId)| {
+            matches!(task.finish, Some((Finish::GivenUp { .. }, _))) && self.weights.contains_key(trial)
+        };
         self.measured_tasks().filter(is_given_up).count() as u32
     }
+}
+
+/// Where a trial of these segments paused and was continued.
+fn rungs_of(segments: &[&TaskBook]) -> Vec<u32> {
+    let continued = segments.split_last().map_or(&[][..], |(_, continued)| continued);
+    continued.iter().filter_map(|task| Some(task.segment()?.until_epoch)).collect()
 }
 
 #[cfg(test)]

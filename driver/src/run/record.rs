@@ -179,8 +179,13 @@ pub(super) enum Record {
         standings: Vec<StandingSince>,
     },
     /// People, or the clock, changed what is begun.
-    Changed(ChangeRecord),
-    /// A wish was granted, by its number: it is not granted again.
+    Changed {
+        /// What.
+        change: ChangeRecord,
+        /// The number of the wish that is granted with it: it is not granted again.
+        wish: Option<u64>,
+    },
+    /// A wish was granted that changed nothing, by its number.
     Granted(u64),
     /// All changes, and the numbers of all wishes that were granted: what a compaction leaves.
     Changes {

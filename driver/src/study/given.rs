@@ -10,7 +10,7 @@ use super::setting::Use;
 use super::space::{Parameter, check_text_bytes, did_you_mean};
 
 /// Starting points that a study may have.
-const INITIAL_MAX: usize = 1000;
+pub const INITIAL_MAX: usize = 1000;
 
 /// Starting points that are taken from an earlier run, unless the study says how many.
 const BEST_DEFAULT: i64 = 5;

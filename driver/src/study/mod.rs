@@ -73,7 +73,7 @@ pub use self::data_settings::{
 };
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
-pub use self::given::InitialFrom;
+pub use self::given::{INITIAL_MAX, InitialFrom};
 
 /// Classes that an error lists.
 const CLASSES_LISTED_MAX: usize = 20;

@@ -119,14 +119,18 @@ pub(super) fn read(
             PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler.trials_max(space)))? }
         }
     };
-    let trials = sampler.trials_max(space);
+    // Starting points pause, too; of an earlier run, nobody knows yet how many there will be.
+    let given = table.get("initial").and_then(|node| Some(node.array().ok()?.len())).unwrap_or_default() as u64;
+    let trials = sampler.trials_max(space).saturating_add(given);
     let (key, needed) = match pruner {
-        PrunerKind::TopK { k, .. } => ("k", u64::from(k.get())),
+        PrunerKind::TopK { k, .. } => ("k", u64::from(k.get()) + 1),
         PrunerKind::Median { results_min, .. } => ("results_min", u64::from(results_min.get())),
         PrunerKind::None | PrunerKind::Asha(_) | PrunerKind::Hyperband { .. } => ("", 0),
     };
-    if let Some(node) = settings.as_ref().and_then(|settings| settings.get(key)).filter(|_| needed >= trials) {
-        let message = format!("`{key}` is {needed}, and there are {trials} trials: none would be stopped");
+    let is_known = table.get("initial_from").is_none();
+    let written = settings.as_ref().and_then(|settings| settings.get(key));
+    if let Some(node) = written.filter(|_| is_known && needed > trials) {
+        let message = format!("`{key}` is {}, and there are {trials} trials: none would be stopped", node.quoted());
         return Err(node.error(message).with_note("write a smaller number, or leave `pruner` out"));
     }
     match first_rung(pruner) {

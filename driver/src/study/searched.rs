@@ -105,6 +105,25 @@ impl Study {
         }
     }
 
+    /// How many configurations the sampler has picked once so many trials of its picks were started: some of them the study may
+    /// give as well, and these were started before.
+    #[must_use]
+    pub fn picked_for(&self, started: u32) -> u32 {
+        if self.search.sampler.learns() {
+            return started; // it knows what was started
+        }
+        let mut search = self.extended(u32::MAX).sampled();
+        let is_picked =
+            |drawn: Option<(Configuration, Origin)>| drawn.map(|(_, origin)| u32::from(!origin.is_given()));
+        let mut found = 0;
+        while found < started
+            && let Some(picked) = is_picked(next_drawn(&mut search))
+        {
+            found += picked;
+        }
+        found + search.given_picked() as u32
+    }
+
     /// The same study once somebody asked for more trials than it has: its sampler picks so many, and nothing ends its search
     /// before.
     #[must_use]

@@ -209,3 +209,20 @@ proptest! {
         prop_assert_eq!((configurations.len(), digests.len()), (product, product));
     }
 }
+
+#[test]
+fn what_was_picked_for_so_many_trials_counts_what_the_study_gives_as_well() {
+    let text = |sampler: &str| {
+        format!(
+            "name = 'a'\ntrainer = {{ kind = 'replay', seconds = 1, epochs = 1, error = '$e' }}\n[search]\n\
+             sampler = '{sampler}'\ntrials = 4\nstop = {{ no_progress = 99 }}\n\
+             initial = [{{ e = 0.0 }}, {{ e = 0.25 }}, {{ e = 0.5 }}]\n[search.space]\n\
+             e = {{ values = [0.0, 0.25, 0.5, 0.75, 1.0] }}\n[control]\ne = 1.0\n"
+        )
+    };
+    // Of five values the study gives four: among all five that it picks, one is new.
+    let study = parse(&text("random"), "s.toml").unwrap();
+    assert!((2..=5).contains(&study.picked_for(1)) && study.picked_for(0) == 0, "{}", study.picked_for(1));
+    assert_eq!(study.picked_for(9), 5, "there are no more");
+    assert_eq!(parse(&text("tpe"), "s.toml").unwrap().picked_for(3), 3);
+}
