@@ -134,7 +134,7 @@ fn every_picture_is_drawn_without_a_network_and_without_a_complaint() {
             _ if record.search.is_some() => {
                 "belief-0 belief-1 belief-2 belief-3 belief-4 confusion-test confusion-validation curves errors \
                  importance ledger parallel rungs sensitivity-0 sensitivity-1 sensitivity-2 sensitivity-3 sensitivity-4 \
-                 timeline"
+                 speedups timeline times"
             }
             _ => {
                 "confusion-test confusion-validation curves errors importance ledger parallel sensitivity-0 \

@@ -230,7 +230,7 @@ fn a_grid_that_was_stopped_gets_what_was_left_out_and_no_more_and_is_no_part_of_
 
     let timed = std::fs::read_to_string(&grid).unwrap().replace("space =", "stop = { max_time = '1h' }\nspace =");
     let timed = lab.write("timed.toml", timed);
-    let refused = lab.command(["scale", timed.to_str().unwrap(), "--local", "1,2"]).wait();
+    let refused = lab.command(["scale", timed.to_str().unwrap(), "--local", "2x1", "--sizes", "1,2"]).wait();
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("a clock would end small clusters before large ones"), "{}", refused.stderr);
 }

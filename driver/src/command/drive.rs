@@ -110,7 +110,7 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
     };
     let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
-    let ended = runtime.block_on(async { run(drive, &Interrupts::listen(what_stays)?).await })?;
+    let ended = runtime.block_on(async { Box::pin(run(drive, &Interrupts::listen(what_stays)?)).await })?;
     drop(runtime);
     conclude(&study, flags, ended, (resumes, model.as_deref()))
 }
@@ -152,18 +152,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
     };
     folder.begin();
-    let payload = Arc::new(Payload {
-        run: chronicle.run().to_owned(),
-        generation: chronicle.generation(),
-        take_over: flags.take_over,
-        data,
-        study: described,
-        kernel: match chronicle.kernel() {
-            Some(kernel) => KernelChoice::fixed(kernel),
-            None => KernelChoice::of_all(flags.connect_timeout),
-        },
-        traffic: Arc::default(),
-    });
+    let payload = Arc::new(payload(&chronicle, flags, (data, described)));
     let vault = Arc::new(BlockingVault::new(storage));
     let log_files = Arc::new(LogFiles::start(folder.path()).context("cannot start the thread that keeps logs")?);
     let kept = Arc::clone(&log_files) as Arc<dyn LogKeeper>;
@@ -203,6 +192,22 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         say(format_args!("warning: some of what programs printed was not kept: {error}"));
     }
     Ok(Ended { folder, outcome, error, is_time_over: interrupts.is_time_over() })
+}
+
+/// What the executors of a run are given.
+fn payload(chronicle: &Chronicle, flags: DriveFlags, (data, study): (Blob<Bytes>, Blob<Bytes>)) -> Payload {
+    Payload {
+        run: chronicle.run().to_owned(),
+        generation: chronicle.generation(),
+        take_over: flags.take_over,
+        data,
+        study,
+        kernel: match chronicle.kernel() {
+            Some(kernel) => KernelChoice::fixed(kernel),
+            None => KernelChoice::of_all(flags.connect_timeout),
+        },
+        traffic: Arc::default(),
+    }
 }
 
 /// The journal of a run that an earlier driver began.

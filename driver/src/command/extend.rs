@@ -41,8 +41,8 @@ pub(super) fn run(args: &ExtendArgs, verbose: bool) -> Result<ExitCode, Failure>
     let run = &args.resume.run;
     let reading = read_whole(run)?;
     // What was left out can be begun after all.
-    let is_stopped = stopped_by(&reading.record.changes).is_some();
-    if let Some(reason) = reading.unextendable.filter(|_| !is_stopped) {
+    let has_more = stopped_by(&reading.record.changes).is_some() || reading.record.counts().left_out > 0;
+    if let Some(reason) = reading.unextendable.filter(|_| !has_more) {
         return Err(Failure::wrong_use(anyhow!("the run in {} cannot get more trials: {reason}", run.display())));
     }
     let trials = NonZeroU32::new(args.trials).unwrap_or(NonZeroU32::MIN);

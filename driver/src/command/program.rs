@@ -27,7 +27,7 @@ pub(super) fn describe_program(
         Direction::Maximize => "the larger the better",
     };
     let ties = study.objectives().iter().skip(1).map(|tie| printable(tie.metric.as_str(), usize::MAX));
-    let ties = ties.map(|metric| format!(", then {metric}")).collect::<String>();
+    let ties = ties.map(|metric| format!(", then {metric}")).collect::<Vec<_>>().concat();
     let cost = settings.cost.as_ref().map_or("epochs", |cost| cost.text());
     let gpus = match program.gpus {
         None => String::new(),

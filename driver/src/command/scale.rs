@@ -351,7 +351,7 @@ impl Work {
         let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
         let model = job.model_source();
         let drive = Drive { job, policy, folder, roster, choice, flags, resumes: None, wish: None };
-        let Ended { folder, outcome, error, .. } = drive_run(drive, interrupts).await?;
+        let Ended { folder, outcome, error, .. } = Box::pin(drive_run(drive, interrupts)).await?;
         match error {
             Some(error @ RunError::TooFewNodes { .. }) => {
                 folder.withdraw()?;

@@ -86,7 +86,10 @@ fn a_trial_is_observed_at_each_rung_as_the_search_saw_it() {
     let search = searched_by(PrunerKind::Asha(spacing));
     let record = run(Vec::new());
     let seen = |trial: &TrialRecord| -> Vec<_> {
-        observations(&record, &search, trial).iter().map(|one| (one.rung_epochs, one.loss)).collect()
+        observations(&record, &search, trial)
+            .iter()
+            .map(|one| (one.rung_epochs, (one.loss * 1e9).round() / 1e9))
+            .collect()
     };
     // From 1 to 4 epochs it fell by 0.3, and from 4 to 8 it is expected to fall by 0.05.
     assert_eq!(seen(&climbed(1, &[0.5, 0.4, 0.3, 0.2], &[1, 4], true)), [(1, 0.5), (4, 0.15)]);

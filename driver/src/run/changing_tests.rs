@@ -113,10 +113,10 @@ async fn a_run_that_was_asked_to_stop_while_nobody_drove_it_ends_what_had_begun(
 async fn a_run_whose_time_is_over_ends_as_if_somebody_stopped_it_and_once() {
     let mut bench = Bench::scripted(vec![start(None), start(None), Decision::Wait], &["a"]);
     bench.is_ready(0, 1, &[]);
-    bench.run.time_max = Some(std::time::Duration::from_secs(60));
+    bench.run.time_max = Some(std::time::Duration::from_mins(1));
     bench.run.end_search_if_due();
     assert_eq!(bench.run.chronicle.book().changes, []);
-    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
     for _ in 0..2 {
         bench.run.end_search_if_due();
         bench.turn();

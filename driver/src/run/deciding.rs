@@ -192,8 +192,9 @@ impl Run<'_> {
             self.is_told = false;
             let Some(OngoingSearch { timeline, search }) = &mut self.search else { return };
             let decisions = timeline.advance(search.as_mut());
-            if let Some(strayed) = timeline.strayed().filter(|_| !self.has_strayed) {
-                self.has_strayed = true;
+            if let Some(strayed) = timeline.strayed()
+                && self.strayed.replace(strayed).is_none()
+            {
                 tracing::error!(?strayed, "a decision comes at another moment than it was made at");
             }
             if decisions.is_empty() {

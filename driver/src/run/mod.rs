@@ -86,6 +86,7 @@ use crate::results::progress::Progress;
 use crate::study::{CheckpointSettings, Study};
 use crate::wishes::Wished;
 use broadsweep_scheduler::{Event, Moment, Scheduler, SchedulingPolicy};
+use broadsweep_search::Strayed;
 
 use attempts::Attempts;
 use checkpoints::Checkpoints;
@@ -169,8 +170,8 @@ pub struct Run<'a> {
     is_told: bool,
     /// The task that the search waits for.
     awaited: Option<TaskId>,
-    /// Whether a decision came at another moment than an earlier driver made it at.
-    has_strayed: bool,
+    /// A decision that came at another moment than an earlier driver made it at.
+    strayed: Option<Strayed>,
     /// Slots of which people were told that some are idle for the order's sake.
     slots_told: u32,
     /// Whether what earlier drivers left is known to scheduler and search.
@@ -236,7 +237,7 @@ impl<'a> Run<'a> {
             effects: Effects::default(),
             is_told: false,
             awaited: None,
-            has_strayed: false,
+            strayed: None,
             slots_told: 0,
             is_taken_up: false,
             stop_due: None,

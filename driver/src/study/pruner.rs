@@ -119,19 +119,8 @@ pub(super) fn read(
             PrunerKind::TopK { rung: number("epochs", 1)?, k: number("k", top_k_default(sampler.trials_max(space)))? }
         }
     };
-    // Starting points pause, too; of an earlier run, nobody knows yet how many there will be.
-    let given = table.get("initial").and_then(|node| Some(node.array().ok()?.len())).unwrap_or_default() as u64;
-    let trials = sampler.trials_max(space).saturating_add(given);
-    let (key, needed) = match pruner {
-        PrunerKind::TopK { k, .. } => ("k", u64::from(k.get()) + 1),
-        PrunerKind::Median { results_min, .. } => ("results_min", u64::from(results_min.get())),
-        PrunerKind::None | PrunerKind::Asha(_) | PrunerKind::Hyperband { .. } => ("", 0),
-    };
-    let is_known = table.get("initial_from").is_none();
-    let written = settings.as_ref().and_then(|settings| settings.get(key));
-    if let Some(node) = written.filter(|_| is_known && needed > trials) {
-        let message = format!("`{key}` is {}, and there are {trials} trials: none would be stopped", node.quoted());
-        return Err(node.error(message).with_note("write a smaller number, or leave `pruner` out"));
+    if let Some(settings) = &settings {
+        refuse_idle(pruner, settings, table, sampler.trials_max(space))?;
     }
     match first_rung(pruner) {
         Some(rung) if rung >= epochs_max => {
@@ -141,6 +130,24 @@ pub(super) fn read(
         }
         _ => Ok(pruner),
     }
+}
+
+/// Refuses a pruner that would stop none of so many trials, whatever they bring.
+fn refuse_idle(pruner: PrunerKind, settings: &Table<'_>, search: &Table<'_>, trials: u64) -> Result<(), Diagnostic> {
+    // Starting points pause, too; of an earlier run, nobody knows yet how many there will be.
+    let given = search.get("initial").and_then(|node| Some(node.array().ok()?.len())).unwrap_or_default() as u64;
+    let trials = trials.saturating_add(given);
+    let (key, needed) = match pruner {
+        PrunerKind::TopK { k, .. } => ("k", u64::from(k.get()) + 1),
+        PrunerKind::Median { results_min, .. } => ("results_min", u64::from(results_min.get())),
+        PrunerKind::None | PrunerKind::Asha(_) | PrunerKind::Hyperband { .. } => ("", 0),
+    };
+    let is_known = search.get("initial_from").is_none();
+    if let Some(node) = settings.get(key).filter(|_| is_known && needed > trials) {
+        let message = format!("`{key}` is {}, and there are {trials} trials: none would be stopped", node.quoted());
+        return Err(node.error(message).with_note("write a smaller number, or leave `pruner` out"));
+    }
+    Ok(())
 }
 
 /// The epoch after which trials pause first.

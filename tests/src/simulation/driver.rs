@@ -111,7 +111,7 @@ impl Campaign {
         let power = Arc::new(AtomicBool::new(true));
         *self.disk.power.lock().unwrap() = Arc::clone(&power);
         while self.is_on.load(Ordering::Relaxed) {
-            match self.drive(&power).await {
+            match Box::pin(self.drive(&power)).await {
                 Ok(outcome) => {
                     self.trace.say(self.who, "the run is over");
                     self.desk.lock().unwrap().outcome = Some(Arc::new(outcome));

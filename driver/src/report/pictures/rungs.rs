@@ -205,7 +205,7 @@ fn epochs(view: &View<'_>) -> Vec<Value> {
             "hovertemplate": "%{text}<extra></extra>", "showlegend": false,
         })
     };
-    let of_part = |(place, ((kind, epoch), (epochs, trials))): (usize, (&(u8, u32), &(u64, usize)))| {
+    let bars = parts.iter().enumerate().map(|(place, ((kind, epoch), (epochs, trials)))| {
         let (colour, what) = match kind {
             0 => (on_scale(1.0 - 0.75 * place as f64 / last), format!("stopped after epoch {epoch}")),
             1 => ("@best".to_owned(), "trained to the end".to_owned()),
@@ -213,8 +213,8 @@ fn epochs(view: &View<'_>) -> Vec<Value> {
         };
         let text = format!("{what}: {}<br>{}", counted(*trials as u64, "trial"), counted(*epochs, "epoch"));
         bar(1, *epochs, colour, text)
-    };
-    let mut bars: Vec<_> = parts.iter().enumerate().map(of_part).collect();
+    });
+    let mut bars: Vec<_> = bars.collect();
     let text = format!("all {} in full: {}", rungs.begun, counted(rungs.epochs_in_full, "epoch"));
     bars.push(bar(0, rungs.epochs_in_full, "@axis".to_owned(), text));
     bars
