@@ -21,7 +21,7 @@ use broadsweep_common::metrics::Objective;
 
 use super::decision::{Decision, Origin, Running, Search, Seen, SegmentEnd, VirtualTime};
 use super::picks::Picks;
-use super::pruner::{Bracket, Pruner, RungArrival};
+use super::pruner::{Bracket, Pruner, Rung, RungArrival};
 use super::ranking::finite_loss;
 use super::sampler::{Observation, Sampler};
 use super::virtual_time::PlannedCosts;
@@ -54,6 +54,8 @@ struct Ending {
 /// A sampler's configurations, whose trials go on where a pruner says so.
 pub struct Pruned {
     picks: Picks,
+    /// See [`COMPARED_MIN`].
+    compared_min: usize,
     pruner: Box<dyn Pruner>,
     costs: Box<dyn PlannedCosts>,
     objective: Objective,
@@ -81,13 +83,22 @@ impl Pruned {
         let brackets = pruner.rungs().into_iter().map(Bracket::new).collect();
         let picks = Picks::new(control, sampler);
         let (climbers, endings, observed, observed_trials) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
-        Self { picks, pruner, costs, objective, brackets, climbers, endings, observed, observed_trials }
+        let compared_min = COMPARED_MIN;
+        Self { picks, compared_min, pruner, costs, objective, brackets, climbers, endings, observed, observed_trials }
     }
 
     /// With these starting points: behind the control, and before what the sampler picks.
     #[must_use]
     pub fn starting_from(mut self, initial: Vec<Configuration>) -> Self {
         self.picks.give(initial);
+        self
+    }
+
+    /// Where the search may be stopped by a budget, so many trials at most come to a first rung before any goes on: else none
+    /// would be trained to its end.
+    #[must_use]
+    pub fn comparing_at_most(mut self, trials: usize) -> Self {
+        self.compared_min = self.compared_min.min(trials);
         self
     }
 
@@ -133,17 +144,43 @@ impl Pruned {
 
     /// The next promotion, and where the trial pauses after it.
     fn promotion(&self, all_started: bool) -> Option<Decision> {
-        let trial = self.brackets.iter().find_map(|bracket| self.pruner.promoted(bracket, all_started))?;
+        self.going_on(self.brackets.iter().find_map(|bracket| self.pruner.promoted(bracket, all_started))?)
+    }
+
+    fn going_on(&self, trial: TrialId) -> Option<Decision> {
         let climber = self.climbers.get(trial.0 as usize)?;
         let pause = self.brackets[climber.bracket].next_pause(climber.until_epoch, climber.epochs_max);
         Some(Decision::Continue { trial, until_epoch: pause.unwrap_or(climber.epochs_max) })
+    }
+
+    /// Where nothing is under way and no trial has got to its end with a number, the best of those that have paused goes on,
+    /// whatever the pruner says: those that it chose diverged or failed.
+    fn replacement(&self, is_any_under_way: bool) -> Option<Decision> {
+        let has_result = |bracket: &Bracket| {
+            bracket.rungs().last().is_some_and(|rung| rung.results().iter().any(|result| result.loss.is_finite()))
+        };
+        if is_any_under_way || self.brackets.iter().any(has_result) {
+            return None;
+        }
+        let best = |rung: &Rung| {
+            let mut paused = rung.results().iter().filter(|result| result.is_paused && result.loss.is_finite());
+            paused.next().map(|result| result.trial)
+        };
+        let rungs = self.brackets.iter().map(|bracket| bracket.rungs().len()).max().unwrap_or(0);
+        let from_the_end = |back: usize| {
+            let rung = |bracket: &Bracket| {
+                bracket.rungs().len().checked_sub(back).and_then(|place| best(&bracket.rungs()[place]))
+            };
+            self.brackets.iter().find_map(rung)
+        };
+        self.going_on((1..=rungs).find_map(from_the_end)?)
     }
 
     /// Whether promotions come before new trials: then some are of trials that later ones would have beaten. A sampler that
     /// learns has to see soon what trials are worth; of another one, that many trials are compared first.
     fn promotes_early(&self) -> bool {
         let compared = || self.brackets.iter().filter_map(|bracket| bracket.rungs().first());
-        self.picks.learns() || compared().map(|rung| rung.results().len()).sum::<usize>() >= COMPARED_MIN
+        self.picks.learns() || compared().map(|rung| rung.results().len()).sum::<usize>() >= self.compared_min
     }
 
     fn start(&mut self, running: &dyn Running) -> Option<Decision> {
@@ -202,7 +239,11 @@ impl Search for Pruned {
         self.settle(&under_way);
         // Always in this order: a later driver does not know whether the sampler has picked its last one until it asks.
         let early = if self.promotes_early() { self.promotion(false) } else { None };
-        let late = |search: &Self| search.promotion(false).or_else(|| search.promotion(true));
+        let is_any_under_way = !under_way.is_empty();
+        let late = |search: &Self| {
+            let promoted = search.promotion(false).or_else(|| search.promotion(true));
+            promoted.or_else(|| search.replacement(is_any_under_way))
+        };
         let decision = early.or_else(|| self.start(running)).or_else(|| late(self));
         let Some(decision) = decision else {
             let can_pause = |(trial, until_epoch): &(TrialId, u32)| {

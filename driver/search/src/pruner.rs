@@ -132,11 +132,11 @@ pub struct RungSpacing {
 pub const ETA_PERCENT_MIN: u32 = 110;
 /// No rung comes after more than so much of the most epochs: it would save next to nothing.
 const LAST_RUNG_PERCENT: f64 = 75.0;
-/// Of the most epochs, so many for one before the first rung, rounded up, where a study does not say which that is.
+/// Of the most epochs, so many for one before the first rung, rounded down, where a study does not say which that is.
 const EPOCHS_PER_MIN: u32 = 16;
 
 impl RungSpacing {
-    /// With the first rung after a sixteenth of the epochs, and each further one after half as many again: [`Asha`] takes a
+    /// With the first rung after a sixteenth of the epochs, rounded down and one at least, and each further one after half as many again: [`Asha`] takes a
     /// fifth of the epochs with them, of which each rung has about as many as each other one. Of fewer than 24 epochs it
     /// takes more, since the first one is more than a sixteenth.
     #[must_use]

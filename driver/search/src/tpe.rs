@@ -160,7 +160,17 @@ fn split_ranked(ranked: &BTreeSet<(RankedLoss, usize)>) -> (Vec<usize>, Vec<usiz
 
 /// The same of results whose losses depend on each other.
 fn split(results: Vec<Levelled>) -> (Vec<usize>, Vec<usize>) {
-    split_ranked(&results.into_iter().map(|result| (RankedLoss(result.loss), result.number)).collect())
+    let mut ranked: Vec<_> = results.into_iter().map(|result| (RankedLoss(result.loss), result.number)).collect();
+    let looked_at = GOOD_MAX + BAD_MAX;
+    let good_max = ranked.len().div_ceil(RESULTS_PER_GOOD).min(GOOD_MAX);
+    if ranked.len() > looked_at {
+        ranked.select_nth_unstable(looked_at);
+        ranked.truncate(looked_at);
+    }
+    ranked.sort_unstable();
+    let good = ranked.iter().take(good_max).take_while(|(loss, _)| loss.is_finite()).count();
+    let mut numbers = ranked.into_iter().map(|(_, number)| number);
+    (numbers.by_ref().take(good).collect(), numbers.take(BAD_MAX).collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::task::Segment;
-use broadsweep_search::{Origin, SamplerKind, SearchClock, SegmentEnd, StopRules, Stopping, Timeline};
+use broadsweep_search::{Origin, PrunerKind, SamplerKind, SearchClock, SegmentEnd, StopRules, Stopping, Timeline};
 
 use super::check::Costs;
 use super::load::Job;
@@ -18,6 +18,8 @@ use crate::study::{Order, Study};
 
 /// Of more trials, by how many of them are under way, nobody waits for an estimate.
 const LOOKS_MAX: u64 = 500_000;
+/// The same of a search with a pruner, which looks at all that have paused.
+const PRUNED_TRIALS_MAX: u64 = 10_000;
 /// Slots of the cluster that an estimate is for.
 const SLOTS: u32 = 13;
 /// The share of the slots' time that waits for the order, from which on it is told.
@@ -40,7 +42,8 @@ impl SearchEstimate {
         let Order { parallel, is_asynchronous } = study.search.order;
         let trials_max = study.trials_max();
         let looks = trials_max.saturating_mul(trials_max.min(parallel.get().into()));
-        if !study.sees_results() || looks > LOOKS_MAX {
+        let is_long = study.search.pruner != PrunerKind::None && trials_max > PRUNED_TRIALS_MAX;
+        if !study.sees_results() || looks > LOOKS_MAX || is_long {
             return None;
         }
         if let (true, Some(trials)) = (study.search.sampler.learns(), study.search.sampler.wanted()) {
@@ -94,7 +97,7 @@ impl SearchEstimate {
     fn order_text(&self, together: Played) -> String {
         let idle = together.order_us as f64 / (together.wall_us as f64).max(1.0);
         let parallel = self.study.search.order.parallel.get();
-        let busy = if parallel < SLOTS {
+        let busy = if parallel < SLOTS && idle >= 0.5 {
             format!(
                 "with parallel = {parallel}, about {idle:.0} of {SLOTS} slots wait for the order; parallel = {SLOTS} in \
                  [search] keeps more of them busy"
@@ -105,9 +108,7 @@ impl SearchEstimate {
             format!("{SLOTS} slots wait {:.0} % of their time for the order", idle / f64::from(SLOTS) * 100.0)
         };
         let trials = counted(together.tasks, if self.has_rungs() { "segment" } else { "trial" });
-        format!(
-            "\n\x20 order        an estimate: {trials} of random configurations in the order of this search; {busy}"
-        )
+        format!("\n\x20 order        an estimate: {trials} with made-up results, in the order of this search; {busy}")
     }
 
     fn has_rungs(&self) -> bool {

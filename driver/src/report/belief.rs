@@ -52,7 +52,7 @@ fn observations(run: &RunRecord, search: &SearchRecord, trial: &TrialRecord) -> 
     let bracket = pruner.bracket_of(trial.trial).min(rungs.len().saturating_sub(1));
     let mut bracket = Bracket::new(rungs.get(bracket).cloned().unwrap_or_default());
     let last_pause = trial.rungs.last().copied().unwrap_or(0);
-    // Where the segment was to end in which it failed: the control does not pause.
+    // Where the segment was to end in which it ended early or failed: the control does not pause.
     let planned = bracket.next_pause(last_pause, trial.epochs_max).filter(|_| Some(trial.trial) != run.control);
     let loss = |value: Option<f64>| {
         let loss = value.map(|value| ranking::as_loss(run.objective(), value));
@@ -60,7 +60,7 @@ fn observations(run: &RunRecord, search: &SearchRecord, trial: &TrialRecord) -> 
     };
     let at = |epoch: u32| loss(trial.curves.get(epoch, &run.objective().metric));
     let last = match trial.outcome {
-        TrialOutcome::Finished { .. } => Some((trial.epochs_max, loss(run.value_of(trial)))),
+        TrialOutcome::Finished { .. } => Some((planned.unwrap_or(trial.epochs_max), loss(run.value_of(trial)))),
         TrialOutcome::Paused { epoch } => Some((epoch, at(epoch))),
         TrialOutcome::Diverged { .. } | TrialOutcome::GivenUp { .. } => {
             Some((planned.unwrap_or(trial.epochs_max), f64::INFINITY))

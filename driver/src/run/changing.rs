@@ -26,7 +26,10 @@ impl Run<'_> {
             }
             match wished.wish {
                 Wish::Stop if !self.is_taken_up => {
-                    self.stop_due = Some(wished); // once it is known what had begun
+                    // Once it is known what had begun.
+                    if let Some(earlier) = self.stop_due.replace(wished) {
+                        self.let_go(earlier);
+                    }
                     return;
                 }
                 Wish::Stop => self.end_search(StoppedBy::Somebody, Some(wished.number)),

@@ -13,6 +13,7 @@ use super::record::{Decided, Finish, Input, NewTask, Record, TrialNeeds};
 use super::task::TaskBook;
 use super::{Effect, Run, names, telling};
 use crate::plan::{Planner, TrialPlan};
+use crate::records::change::stopped_by;
 use crate::study::{Order, Study};
 
 impl TrialNeeds {
@@ -135,6 +136,9 @@ impl Run<'_> {
             self.note(&Record::Lag(lag));
         }
         self.add_tasks(missing);
+        if let Some(by) = stopped_by(&self.chronicle.book().changes) {
+            self.end_search(by, None); // as far as an earlier driver did not
+        }
         self.decide();
     }
 

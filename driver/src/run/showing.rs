@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::task::TaskKind;
+use broadsweep_search::PrunerKind;
 
 use super::book::Book;
 use super::{OngoingSearch, Run};
@@ -29,7 +30,10 @@ impl Run<'_> {
             let (attempts_lost, attempts_failed) = self.chronicle.book().misfortunes;
             let (now, still_to_come) =
                 (self.now(), || still_to_come(self.study, self.search.as_ref(), self.chronicle.book()));
-            let left = self.left.at(now, &self.scheduler, still_to_come);
+            // Nobody knows how many of the trials that have paused will go on.
+            let is_open = self.search.as_ref().is_some_and(|search| !search.timeline.has_ended());
+            let is_unknown = is_open && self.study.search.pruner != PrunerKind::None;
+            let left = if is_unknown { None } else { self.left.at(now, &self.scheduler, still_to_come) };
             let idle = self.idle_slots(running);
             self.progress.tick(RunState { running, attempts_lost, attempts_failed, left, idle });
         }

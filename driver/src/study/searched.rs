@@ -17,6 +17,9 @@ use super::pruner::common_epochs;
 use super::{Diagnostic, Order, ReplaySettings, SearchSettings, Study, Trainer};
 use crate::records::searched::SearchRecord;
 
+/// Of a budget of epochs, one part of so many may go into first segments before any trial is continued.
+const COMPARED_PART: u64 = 4;
+
 /// The epochs that all trials of a study with a pruner have, and one cost of each.
 struct CommonEpochs(NonZeroU32);
 
@@ -55,7 +58,15 @@ impl Study {
                 let (sampler, objective) = (sampler.sampler(self.seed, space), self.objectives().first().clone());
                 let costs = Box::new(CommonEpochs(epochs));
                 let pruned = Pruned::new(self.control.clone(), sampler, pruner.pruner(), objective, costs);
-                Box::new(pruned.starting_from(self.initial.clone()))
+                let first = u64::from(self.first_segment(epochs).get());
+                let compared = match (self.search.stop.epochs, self.search.stop.cost) {
+                    (Some(budget), _) => {
+                        usize::try_from(budget.get() / (COMPARED_PART * first)).unwrap_or(usize::MAX)
+                    }
+                    (None, Some(_)) => 0,
+                    (None, None) => usize::MAX,
+                };
+                Box::new(pruned.starting_from(self.initial.clone()).comparing_at_most(compared))
             }
         }
     }

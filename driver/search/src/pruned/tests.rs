@@ -260,7 +260,12 @@ fn promotions_come_before_new_trials_and_it_waits_while_a_paused_trial_may_go_on
     ];
     let first = ["it=0 until Some(1)", "it=1 until Some(1)", "trial 1 until 2", "it=2 until Some(1)", "Wait", "Wait"];
     assert_eq!(decisions[..6], first);
-    assert_eq!(decisions[6..], ["trial 1 until 3", "Wait", "Ended"]);
+    assert_eq!(decisions[6..8], ["trial 1 until 3", "Wait"]);
+    // The only one that was to get to its end diverged there: the best of the others goes on, and then the next one.
+    assert_eq!(decisions[8], "trial 2 until 2");
+    let diverged = |segment| Seen { segment, end: SegmentEnd::Diverged { epoch: 2 } };
+    assert_eq!(next(&[diverged(segment(2, 1, 2))], &[]), "trial 0 until 2");
+    assert_eq!(next(&[diverged(segment(0, 1, 2))], &[]), "Ended");
     let shown = shown.lock().unwrap();
     assert_eq!(shown[..3], ["| ", "| it=0, ", "it=0 -2 after 1, it=1 -4 after 1, | "], "one is continued");
 }

@@ -5,12 +5,13 @@ use broadsweep_common::ids::TrialId;
 
 use super::{Bracket, Pruner, RungSpacing};
 
-/// Of each rung, the best `1 / eta` go on, rounded down, as results come: nobody waits for a rung to fill. A trial that
+/// Of each rung, the best `1 / eta` go on, rounded down, as results come: nobody waits for a rung to fill, once there
+/// are enough trials to compare (a search whose sampler does not learn compares a hundred first). A trial that
 /// was not among them goes on later if it is then.
 ///
 /// No more than `1 / eta` of a rung's results go on in all. In the paper, a trial that was among the best when it came went
 /// on whatever had gone on before; where a sampler learns, nearly each new trial is, and the search took 38 % of the epochs
-/// where it was to take 18 %. Of a rung that gets no more results, one trial goes on at least, so that some trial is trained
+/// where it was to take 18 %. Of a rung that gets no more results, one trial goes on at least, so that some trial is tried
 /// to its end however few there are; the paper leaves that open.
 #[derive(Clone, Debug)]
 pub struct Asha {

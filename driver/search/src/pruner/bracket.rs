@@ -116,12 +116,13 @@ impl Bracket {
     /// It is ranked by that: what it will have after its last epoch, if from the rung before its loss falls towards a
     /// limit as one over the epochs does. Learning curves follow power laws (Domhan, Springenberg, Hutter, 2015; Hestness and
     /// others, 2017); of their exponents, one is a plain guess that leaves two results enough. In its first rung, where it
-    /// did not fall, and where it has ended, the loss counts. With rungs at 3, 4, 7, 10 and so on up to 52 epochs, ranks by
+    /// did not fall, and where it has ended, the loss counts. With the rungs that `RungSpacing::even` makes of 52 epochs, ranks by
     /// the loss itself lost half as much again on the developed half of the curves of `tests/rivals/curves.py`.
     pub fn note(&mut self, until_epoch: u32, arrival: RungArrival) -> f64 {
         let RungArrival { trial, loss, epochs_max, is_paused } = arrival;
         let place = self.place(until_epoch);
         let outlook = loss - epochs_max.map_or(0.0, |last| self.expected_fall(place, trial, loss, last));
+        let outlook = if outlook.is_finite() { outlook } else { loss };
         let rung = &mut self.rungs[place];
         rung.awaited = rung.awaited.saturating_sub(1);
         let order = |known: &RungResult| known.outlook.total_cmp(&outlook).then(known.trial.cmp(&trial));
@@ -148,7 +149,7 @@ impl Bracket {
     pub fn promote(&mut self, epoch: u32, trial: TrialId) {
         let place = self.place(epoch);
         self.rungs[place].promoted += 1;
-        if let Some(result) = self.rungs[place].results.iter_mut().find(|result| result.trial == trial) {
+        for result in self.rungs[place].results.iter_mut().filter(|result| result.trial == trial) {
             result.is_paused = false;
         }
     }

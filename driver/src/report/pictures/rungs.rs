@@ -232,7 +232,7 @@ fn sentence(view: &View<'_>, rungs: &Rungs) -> String {
     let wrong: usize = rungs.judged.iter().filter_map(JudgedRung::threshold).map(|(_, wrong)| wrong).sum();
     if wrong > 0 {
         let (who, were) = (counted(wrong as u64, "point"), if wrong == 1 { "is" } else { "are" });
-        sentence.extend([format!(" {who} {were} on its wrong side: each was judged by what was known by then.")]);
+        sentence.extend([format!(" {who} {were} on its wrong side: each was judged by what was known by then, and by what was expected of it in the end.")]);
     }
     if rungs.has_brackets {
         sentence.push_str(" Each bracket is judged by itself.");
