@@ -123,7 +123,8 @@ impl Study {
         if self.search.sampler.learns() {
             return started; // it knows what was started
         }
-        let mut search = self.extended(u32::MAX).sampled();
+        let given = u32::from(self.control.is_some()) + self.initial.len() as u32;
+        let mut search = self.extended(started.saturating_add(given)).sampled();
         let is_picked =
             |drawn: Option<(Configuration, Origin)>| drawn.map(|(_, origin)| u32::from(!origin.is_given()));
         let mut found = 0;
