@@ -25,6 +25,7 @@
 //! | [`heap`] | what the allocator does with memory that is given back |
 //! | [`address`] | where an executor listens, as people write it |
 //! | [`room`] | what people can do when a file may not grow |
+//! | [`printable`] | text that somebody else chose, and counts, as people get to see them |
 //! | [`size`] | amounts of bytes, as people write and read them |
 //! | [`seeds`] | where every random number comes from |
 //! | [`codec`] | the one place that knows bincode |
@@ -47,6 +48,7 @@ pub mod log;
 pub mod measure;
 pub mod metrics;
 pub mod model;
+pub mod printable;
 pub mod program;
 pub mod refusal;
 pub mod replay;

@@ -5,7 +5,6 @@
 //! | [`command`] | the command line |
 //! | [`study`] | the study file: read, checked, and the configurations that it asks for; pure |
 //! | [`import`] | sweep files of others, turned into studies; pure |
-//! | [`data`] | data files, decoded into one aligned data set |
 //! | [`model`] | a model that can be used: `best/`, written and read |
 //! | `text_file` | text that people write, however it is saved |
 //! | `time_span` | spans of time, as people write them |
@@ -26,7 +25,6 @@
 
 pub mod cluster;
 pub mod command;
-pub mod data;
 pub mod export;
 pub mod forecast;
 pub mod import;

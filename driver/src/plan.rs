@@ -320,8 +320,8 @@ mod tests {
     use broadsweep_common::dataset::TargetKind;
 
     use super::*;
-    use crate::data;
     use crate::study::parse;
+    use broadsweep_data as data;
 
     #[test]
     fn classes_are_listed_where_they_are_more_than_numbers_in_a_row() {

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Features, Part};
-use broadsweep_driver::{data, study};
+use broadsweep_data as data;
+use broadsweep_driver::study;
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::process::Ended;
 

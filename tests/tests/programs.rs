@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broadsweep_common::dataset::{Dataset, Part};
-use broadsweep_driver::{data, study};
+use broadsweep_data as data;
+use broadsweep_driver::study;
 use broadsweep_executor::command::LISTENING;
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::outcome::Outcome;

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 
-use broadsweep_driver::{data, plan::Planner, study};
+use broadsweep_data as data;
+use broadsweep_driver::{plan::Planner, study};
 use broadsweep_tests::chaos::waiting;
 use broadsweep_tests::lab::{Lab, examples, studies, tiny_with};
 use broadsweep_tests::outcome::Outcome;

@@ -12,18 +12,19 @@ use toml::{Table, Value};
 
 /// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
 /// there.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("common", &[]),
     ("executor/nn", &["common"]),
     ("executor/leash", &["common"]),
     ("executor/store", &["common"]),
+    ("common/data", &["common", "store"]),
     ("driver/search", &["common"]),
     ("driver/scheduler", &["common"]),
     ("proto/identity", &[]),
     ("proto", &["common", "identity"]),
-    ("executor", &["common", "identity", "leash", "nn", "proto", "store"]),
-    ("driver", &["common", "executor", "identity", "nn", "proto", "scheduler", "search", "store"]),
-    ("tests", &["common", "driver", "executor", "identity", "nn", "proto", "scheduler", "search"]),
+    ("executor", &["common", "data", "identity", "leash", "nn", "proto", "store"]),
+    ("driver", &["common", "data", "executor", "identity", "nn", "proto", "scheduler", "search", "store"]),
+    ("tests", &["common", "data", "driver", "executor", "identity", "nn", "proto", "scheduler", "search"]),
 ];
 
 /// What their names begin with in manifests.

@@ -16,11 +16,11 @@ use super::estimate::SearchEstimate;
 use super::load::{Job, StudyFlags, load};
 use super::program::describe_program;
 use super::say::print;
-use crate::data::destination::Destination;
 use crate::plan::TrialPlan;
 use crate::results::show::{bytes_text, counted, value_text};
 use crate::study::Trainer;
 use crate::timing::MeasuredSpeed;
+use broadsweep_data::destination::Destination;
 
 #[derive(Args)]
 #[command(

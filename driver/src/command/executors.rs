@@ -21,8 +21,8 @@ use crate::cluster::local::{LocalExecutors, LocalShape, is_local};
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::{Crew, Introduction, LocalCrew, NodeCrew, Roster};
 use crate::cluster::{Member, Newcomer};
-use crate::data::destination::Destination;
 use crate::results::folder::{make_folder, remove_empty};
+use broadsweep_data::destination::Destination;
 
 /// Seconds that nodes get to answer, unless one says otherwise.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;

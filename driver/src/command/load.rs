@@ -14,9 +14,6 @@ use clap::Args;
 
 use super::Failure;
 use super::say::say;
-use crate::data::destination::Destination;
-use crate::data::files::{Archive, FileError};
-use crate::data::{self, DataError, Loaded, recording};
 use crate::model::ModelSource;
 use crate::plan::{Planner, TrialPlan};
 use crate::results::show::counted;
@@ -24,6 +21,9 @@ use crate::run::read;
 use crate::study::changes::{self, Change, starting_from};
 use crate::study::{self, INITIAL_MAX, InitialFrom, ReplaySettings, Study, Trainer};
 use crate::text_file;
+use broadsweep_data::destination::Destination;
+use broadsweep_data::files::{Archive, FileError};
+use broadsweep_data::{self as data, DataError, Loaded, recording};
 
 /// Bytes that a study file may have.
 const STUDY_BYTES_MAX: u64 = 16 << 20;

@@ -15,12 +15,12 @@ use super::Failure;
 use super::predictions::{Audience, Stopped, write_table};
 use super::report::is_needed;
 use super::say::say;
-use crate::data::input::InputRows;
 use crate::model::error::ModelError;
 use crate::model::folder::{self, Opened};
 use crate::results::folder::write_whole_by;
 use crate::results::measured::title;
 use crate::results::show::{counted, error_text};
+use broadsweep_data::input::InputRows;
 
 const AFTER_HELP: &str = "\
 Examples:

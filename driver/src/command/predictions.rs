@@ -7,9 +7,9 @@ use broadsweep_common::schema::{Outputs, Schema};
 use broadsweep_nn::{Prediction, Predictor};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::data::DataError;
-use crate::data::input::InputRows;
 use crate::results::show::{counted, printable_lines};
+use broadsweep_data::DataError;
+use broadsweep_data::input::InputRows;
 
 /// How far a long input is.
 const TEMPLATE: &str = "{spinner} {wide_msg}";

@@ -107,9 +107,9 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data;
     use crate::plan::Planner;
     use crate::study::{Trainer, parse};
+    use broadsweep_data as data;
 
     #[test]
     fn a_program_is_shown_as_the_first_trial_runs_it() {

@@ -15,11 +15,11 @@ use super::executors::{CONNECT_TIMEOUT_S, Choice, IdentityFlags, LocalChanges};
 use super::load::load_begun;
 use crate::cluster::local::LocalShape;
 use crate::cluster::roster::{Crew, Introduction, ROSTER, Roster};
-use crate::data::DataError;
 use crate::results::folder::RunFolder;
 use crate::run::read;
 use crate::time_span::TimeSpan;
 use crate::wishes::Wished;
+use broadsweep_data::DataError;
 
 pub(super) const AFTER_HELP: &str = "\
 Nothing that was reported is trained again: what still runs on the executors is adopted, what was interrupted goes on \

@@ -27,13 +27,13 @@ use super::{Failure, GIVEN_UP, INTERRUPTED};
 use crate::cluster::local::LocalShape;
 use crate::cluster::nodes::read_nodes;
 use crate::cluster::roster::Roster;
-use crate::data::destination::Destination;
 use crate::report::Report;
 use crate::results::comparison::{Comparison, FirstContact, Member};
 use crate::results::folder::RunFolder;
 use crate::results::show::counted;
 use crate::run::RunError;
 use crate::study;
+use broadsweep_data::destination::Destination;
 
 /// As [`WARM`], when the comparison goes on.
 const WARM_AGAIN: &str = "warm-again";

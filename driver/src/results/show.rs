@@ -1,11 +1,14 @@
 //! How numbers and names are shown to people. Files and digests hold the exact ones.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use broadsweep_common::configuration::{Configuration, Value};
 use broadsweep_common::model::Loss;
 use broadsweep_common::size::ByteSize;
+
+pub use broadsweep_common::printable::{
+    counted, is_disruptive, printable, printable_json, printable_line, printable_lines,
+};
 
 /// An error: a fraction wrong as `2.10 %`, a root mean square error with four digits.
 #[must_use]
@@ -35,70 +38,6 @@ pub fn configuration_pairs(configuration: &Configuration) -> impl Iterator<Item 
     configuration.iter().map(|(name, value)| format!("{name}={}", value_text(value)))
 }
 
-/// The first `characters_max` characters of `text`, and `…` where there are more. What could move the cursor, break a
-/// line, or turn the direction of the text around it, is shown as an escape.
-#[must_use]
-pub fn printable(text: &str, characters_max: usize) -> String {
-    let mut shown = String::new();
-    for (place, character) in text.chars().enumerate() {
-        if place == characters_max {
-            shown.push('…');
-            break;
-        }
-        if is_disruptive(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// `text` in its lines, as for [`printable`] otherwise: what a terminal gets to see.
-#[must_use]
-pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| character != '\n' && is_disruptive(character), in_rust)
-}
-
-/// All of `text` as one line, as for [`printable`] otherwise: for lines with words in them that a node chose, which must
-/// not look like lines of their own.
-#[must_use]
-pub fn printable_line(text: &str) -> Cow<'_, str> {
-    escaped(text, is_disruptive, in_rust)
-}
-
-fn in_rust(character: char) -> String {
-    character.escape_default().to_string()
-}
-
-/// The same JSON document, in which what could disturb a terminal is escaped too.
-#[must_use]
-pub fn printable_json(document: &str) -> Cow<'_, str> {
-    // All of these stand inside of texts only, and none is so far out that JSON needs two escapes for it.
-    let in_json = |character| format!("\\u{:04x}", u32::from(character));
-    escaped(document, |character| character != '\n' && is_disruptive(character), in_json)
-}
-
-/// `text` with an escape for all that disturbs.
-fn escaped(text: &str, disturbs: fn(char) -> bool, escape: impl Fn(char) -> String) -> Cow<'_, str> {
-    if !text.contains(disturbs) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if disturbs(character) { shown.push_str(&escape(character)) } else { shown.push(character) }
-    }
-    Cow::Owned(shown)
-}
-
-/// Whether a terminal could take it for an order, or turn the text around it.
-pub(crate) fn is_disruptive(character: char) -> bool {
-    // Line and paragraph separators, and the marks, embeddings and isolates of right-to-left text.
-    let separates = matches!(character, '\u{2028}' | '\u{2029}');
-    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    character.is_control() || separates || turns
-}
-
 /// The two largest units: `400 ms`, `42 s`, `2 min 10 s`, `3 h 5 min`, `2 d 3 h`.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
@@ -116,13 +55,6 @@ pub fn duration_text(duration: Duration) -> String {
 #[must_use]
 pub fn bytes_text(bytes: u64) -> String {
     ByteSize(bytes).to_string()
-}
-
-/// `1 attempt`, `2 attempts`.
-#[must_use]
-pub fn counted(count: u64, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
 }
 
 /// `real` as it is where that is short, else with four digits.
@@ -171,19 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines_and_nothing_else_reaches_a_terminal() {
-        assert_eq!(printable_line("a\n\u{1b}[2Jé\r\n"), "a\\n\\u{1b}[2Jé\\r\\n");
-        assert_eq!(printable_lines("a\n\u{1b}[2J\u{9b}é\t\r\n"), "a\n\\u{1b}[2J\\u{9b}é\\t\\r\n");
+    fn a_document_stays_the_same_and_nothing_else_reaches_a_terminal() {
         let document = serde_json::json!({ "name": "\u{9b}2J\u{7f}\u{202e}\u{1b}é" });
         let shown = printable_json(&document.to_string()).into_owned();
         assert!(!shown.contains(is_disruptive), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
-    }
-
-    #[test]
-    fn a_long_text_is_cut_and_says_so() {
-        assert_eq!(printable("four", 4), "four");
-        assert_eq!(printable("fivé.", 4), "fivé…");
     }
 
     #[test]
@@ -205,10 +129,5 @@ mod tests {
     fn a_duration_below_a_second_is_not_shown_as_none() {
         let shown = [999_999, 400_000, 1_000, 999, 0].map(|us| duration_text(Duration::from_micros(us)));
         assert_eq!(shown, ["999 ms", "400 ms", "1 ms", "0 s", "0 s"]);
-    }
-
-    #[test]
-    fn one_is_singular_and_all_else_plural() {
-        assert_eq!([0, 1, 2].map(|count| counted(count, "trial")), ["0 trials", "1 trial", "2 trials"]);
     }
 }

@@ -21,11 +21,11 @@ use super::*;
 use crate::cluster::{
     BlockingVault, Cargo, Connect, KernelChoice, LinkEvent, Needs, PullError, Ready, SessionId, Witness, World,
 };
-use crate::data;
 use crate::journal::{MemoryStorage, Storage};
 use crate::logs::LogKeeper;
 use crate::records::attempt::AttemptEnd;
 use crate::study;
+use broadsweep_data as data;
 
 const TEXT: &str = "name = 'bench'\ntrainer = { kind = 'replay', seconds = 1, epochs = '$n', error = 0.25 }\n\
                     [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 2, 3, 4] }\n";

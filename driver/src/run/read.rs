@@ -163,12 +163,12 @@ mod tests {
     use broadsweep_search::VirtualTime;
 
     use super::*;
-    use crate::data;
     use crate::journal::MemoryStorage;
     use crate::plan::Planner;
     use crate::records::standing::Standing;
     use crate::run::record::{Decided, Finish, Spent};
     use crate::run::{Chronicle, Start};
+    use broadsweep_data as data;
 
     const TEXT: &str = "name = 'read'\ntrainer = { kind = 'replay', seconds = 0.5, epochs = '$n', error = 0.25 }\n\
                         [search]\nsampler = 'grid'\n[search.space]\nn = { values = [1, 2] }\n";

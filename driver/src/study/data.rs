@@ -1,4 +1,4 @@
-//! The `[data]` table: which files, and how they are read. Opening them is `crate::data`'s work.
+//! The `[data]` table: which files, and how they are read. Opening them is the work of the crate `broadsweep-data`.
 
 use std::path::PathBuf;
 

@@ -14,7 +14,6 @@
 //! | `given` | the configurations that the study gives itself |
 //! | `setting` | what a setting accepts, fixed or searched |
 //! | `data_table` | the keys of the data table that tables have |
-//! | `data_settings` | what the data table asks for |
 //! | [`changes`] | values that the command line changes, in the text of the file |
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
@@ -24,7 +23,6 @@ mod conditions;
 mod constraints;
 mod cost;
 mod data;
-mod data_settings;
 mod data_table;
 mod diagnostic;
 mod file;
@@ -67,13 +65,13 @@ use self::diagnostic::Source;
 use self::file::Spans;
 
 pub use self::cost::Cost;
-pub use self::data_settings::{
-    ArrayPair, ColumnName, DataSettings, DataSource, Extra, HeldOut, ImageLayout, LabelKind, Missing, PartArrays,
-    PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
-};
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
 pub use self::given::{INITIAL_MAX, InitialFrom};
+pub use broadsweep_data::settings::{
+    ArrayPair, ColumnName, DataSettings, DataSource, Extra, HeldOut, ImageLayout, LabelKind, Missing, PartArrays,
+    PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
+};
 
 /// Classes that an error lists.
 const CLASSES_LISTED_MAX: usize = 20;
@@ -135,7 +133,7 @@ impl Study {
     /// Whether every trial looks at the test rows after each epoch; of a program, whether it is given them.
     #[must_use]
     pub fn watches_test(&self) -> bool {
-        let has_test = self.data.as_ref().is_some_and(data_settings::DataSettings::has_test);
+        let has_test = self.data.as_ref().is_some_and(DataSettings::has_test);
         let asked = self.data.as_ref().is_some_and(|data| data.test == TestUse::All);
         match &self.trainer {
             Trainer::Network { .. } => asked || self.search.select == Select::Test,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use broadsweep_common::dataset::Dataset;
 use broadsweep_common::schema::Dialect;
 use broadsweep_common::task::Select;
-use broadsweep_driver::data;
-use broadsweep_driver::data::recording;
+use broadsweep_data as data;
+use broadsweep_data::recording;
 use broadsweep_driver::study::{
     ArrayPair, ColumnName, DataSettings, DataSource, HeldOut, LabelKind, Missing, PartArrays, PartFiles, ScalingKind,
     TableFormat, TableSource,

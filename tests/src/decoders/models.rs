@@ -7,7 +7,7 @@ use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::model::{Activation, Initialization, Layer, Loss, Model};
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
-use broadsweep_driver::data::input::InputRows;
+use broadsweep_data::input::InputRows;
 use broadsweep_driver::model::folder::ModelFiles;
 use broadsweep_driver::model::{About, TrainedModel, parse};
 use broadsweep_nn::{self as nn, Tensor, Weights};

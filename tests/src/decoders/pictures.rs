@@ -2,7 +2,7 @@
 
 use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Dialect, Inputs, Outputs, Scale, Schema};
-use broadsweep_driver::data::input::InputRows;
+use broadsweep_data::input::InputRows;
 
 use super::{Bound, file};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::dataset::{DatasetBuilder, Header, Part};
 use broadsweep_common::replay::Replay;
-use broadsweep_driver::data;
+use broadsweep_data as data;
 use broadsweep_driver::plan::{Planner, TrialPlan};
 use broadsweep_driver::study::{self, Study};
 use bytes::Bytes;

@@ -10,7 +10,7 @@ use broadsweep_common::room;
 use broadsweep_store::StoreError;
 
 use super::files::FileError;
-use crate::results::show::printable;
+use broadsweep_common::printable::printable;
 
 /// Classes that labels may have.
 pub(super) const CLASSES_MAX: u32 = 65_536;

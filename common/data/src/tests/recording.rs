@@ -6,7 +6,7 @@ use broadsweep_common::replay::{Replay, ReplayEnd};
 use broadsweep_common::task::Select;
 
 use super::Folder;
-use crate::data::recording;
+use crate::recording;
 
 const HEADER: &str = "trial,rate,outcome,counted_epoch,epochs,training_loss,validation_loss,validation_error,\
                       test_loss,test_error,attempts,executor,started_s,ended_s,training_s,evaluation_s,reason";

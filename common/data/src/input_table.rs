@@ -13,7 +13,7 @@ use super::rows::Batch;
 use super::source::Source;
 use super::table::{Names, Table};
 use super::text;
-use crate::study::ColumnName;
+use crate::settings::ColumnName;
 
 /// Columns that an error lists.
 const COLUMNS_LISTED_MAX: usize = 20;

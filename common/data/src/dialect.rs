@@ -5,7 +5,7 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::cells;
 use super::error::{Advice, DataError, Origin, shown};
-use crate::study::ColumnName;
+use crate::settings::ColumnName;
 
 /// What may stand between two cells, the likelier ones first.
 const DELIMITERS: [u8; 5] = [b',', b';', b'\t', b'|', b' '];

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::destination::Destination;
 use super::{Archive, DataError, Loaded, pictures};
-use crate::study::{DataSettings, DataSource, PartArrays, PartFiles};
+use crate::settings::{DataSettings, DataSource, PartArrays, PartFiles};
 
 /// What a file system's clock may be too coarse to tell apart: FAT notes every other second.
 const CLOCK_TICK: Duration = Duration::from_secs(2);

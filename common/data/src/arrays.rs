@@ -9,7 +9,7 @@ use super::series::{Opener, Series};
 use super::spool::SpoolWriter;
 use super::targets;
 use super::words::Words;
-use crate::study::{DataSettings, ImageLayout, LabelKind, Missing, ScalingKind};
+use crate::settings::{DataSettings, ImageLayout, LabelKind, Missing, ScalingKind};
 
 /// What to say where every row has a gap.
 pub(super) const NOTHING_LEFT: &str =
@@ -165,7 +165,7 @@ pub(super) fn read(
         return Err(DataError::Split { file: features, what: NOTHING_LEFT.to_owned() });
     }
     if kept.rows() < rows {
-        let dropped = crate::results::show::counted((rows - kept.rows()) as u64, "row");
+        let dropped = broadsweep_common::printable::counted((rows - kept.rows()) as u64, "row");
         remarks.push(format!("{features}: {dropped} with missing values left out"));
     }
     let mut spool = kept.finish()?;

@@ -7,7 +7,7 @@ use super::error::{self, DataError, Origin};
 use super::rows::{Batch, Cells, RawInputs, RawKind, RawPart};
 use super::statistics::{Statistics, Together};
 use super::unseen::TrainedWords;
-use crate::study::{DataSettings, Missing, ScalingKind};
+use crate::settings::{DataSettings, Missing, ScalingKind};
 
 /// Values a row of which each can have a scale of its own: the header that carries them has its limit.
 const SCALES_MAX: usize = 1 << 22;
@@ -315,7 +315,7 @@ impl<'d> Fitting<'d> {
                 let fills = fills.into_iter().map_while(|fill| fill).collect();
                 let same = scales.windows(2).all(|pair| pair[0] == pair[1]);
                 let scales = if same { scales.into_iter().take(1).collect() } else { scales };
-                let channels_first = self.settings.layout == Some(crate::study::ImageLayout::ChannelsFirst);
+                let channels_first = self.settings.layout == Some(crate::settings::ImageLayout::ChannelsFirst);
                 return Ok(Inputs::Array { scales, fills, channels_first });
             }
             RawInputs::Columns(columns) => columns,

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::compact::Broken;
-use crate::data::error::{DataError, Origin};
+use crate::error::{DataError, Origin};
 
 /// Why a part of a file is not read.
 #[derive(Debug)]

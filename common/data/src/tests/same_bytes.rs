@@ -11,7 +11,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 use super::*;
-use crate::study::Missing;
+use crate::settings::Missing;
 
 const ROWS: usize = 12;
 const COLUMNS: usize = 3;

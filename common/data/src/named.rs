@@ -13,7 +13,7 @@ use super::ordered::Order;
 use super::rows::RawInputs;
 use super::series::Opener;
 use super::{Raw, array, arrays, idx, npy, npz, ordered, pictures};
-use crate::study::{ArrayPair, DataSettings, DataSource, ImageLayout, PartArrays, PartFiles, TableSource};
+use crate::settings::{ArrayPair, DataSettings, DataSource, ImageLayout, PartArrays, PartFiles, TableSource};
 
 /// Reads what the study names.
 pub(super) fn read(settings: &DataSettings, folder: &Path) -> Result<Raw, DataError> {

@@ -15,7 +15,7 @@ use super::rows::{RawColumn, RawInputs, RawKind, RawLabels};
 use super::spool::{Spool, SpoolWriter};
 use super::targets;
 use super::words::Words;
-use crate::study::{ColumnName, DataSettings, LabelKind, Missing, ScalingKind, TableSource};
+use crate::settings::{ColumnName, DataSettings, LabelKind, Missing, ScalingKind, TableSource};
 
 /// Features among which one that stands there twice is looked for: far more than people list.
 const DOUBLES_SOUGHT_MAX: usize = 10_000;
@@ -118,7 +118,7 @@ impl<'s> Columns<'s> {
             }
         }
         if dropped > 0 {
-            let rows = crate::results::show::counted(dropped as u64, "row");
+            let rows = broadsweep_common::printable::counted(dropped as u64, "row");
             self.remarks.push(format!("{first}: {rows} with missing values left out"));
         }
         let spool = spool.ok_or_else(|| DataError::NoRows { file: first.clone() })?.finish()?;

@@ -24,6 +24,7 @@
 //! | [`input`], `input_table`, `input_array` | rows for a model that is trained |
 //! | [`files`] | files as they are, packed for programs |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
+//! | [`settings`] | what a study's data table asks for |
 //! | [`error`] | everything that can be wrong, with its place |
 //!
 //! Rows are read in passes, some at a time: once to see what they are, once for the statistics of those that are trained
@@ -59,6 +60,7 @@ mod rowless;
 mod rows;
 mod scaling;
 mod series;
+pub mod settings;
 mod source;
 mod split;
 mod spool;
@@ -80,7 +82,7 @@ use broadsweep_common::dataset::{Element, Header, Part, Scaling, TargetKind};
 use broadsweep_common::schema::Schema;
 use bytes::Bytes;
 
-use crate::study::{DataSettings, DataSource, HeldOut, LabelKind};
+use crate::settings::{DataSettings, DataSource, HeldOut, LabelKind};
 
 use destination::Destination;
 use passes::{LaidOut, Passes};

@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use parquet::errors::ParquetError;
 
-use crate::data::error::{DataError, Origin, shown};
+use crate::error::{DataError, Origin, shown};
 
 type PanicHook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 

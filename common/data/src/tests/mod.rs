@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::files::Archive;
 use super::{Loaded, load};
-use crate::study::{
+use crate::settings::{
     ArrayPair, ColumnName, DataSettings, DataSource, HeldOut, LabelKind, PartArrays, PartFiles, ScalingKind,
     TableFormat, TableSource,
 };

@@ -4,7 +4,7 @@ use broadsweep_common::dataset::{Element, Part, TargetKind};
 use broadsweep_common::schema::{ColumnKind, Inputs, Outputs, Scale};
 
 use super::*;
-use crate::study::Missing;
+use crate::settings::Missing;
 
 fn table(settings: &mut DataSettings) -> &mut TableSource {
     let DataSource::Table(table) = &mut settings.source else { panic!("no table") };

@@ -14,7 +14,7 @@ use super::dialect::{self, Squeezer, Written};
 use super::error::{Advice, Candidates, DataError, Origin, ValuePlace};
 use super::source::{BUFFER_BYTES, Source};
 use super::text::{self, NotInEncoding};
-use crate::study::ColumnName;
+use crate::settings::ColumnName;
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
 const LINE_BYTES_MAX: u64 = 64 << 20;

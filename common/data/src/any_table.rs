@@ -6,7 +6,7 @@ use super::cells::{self, Cell};
 use super::error::{DataError, Origin, ValuePlace};
 use super::parquet::ParquetTable;
 use super::table::{Names, Table};
-use crate::study::{TableFormat, TableSource};
+use crate::settings::{TableFormat, TableSource};
 
 /// A table of either kind, at one of its rows.
 pub(super) enum AnyTable {

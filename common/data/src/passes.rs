@@ -11,7 +11,7 @@ use super::error::DataError;
 use super::files::Archive;
 use super::scaling::{Fitted, Fitting};
 use super::{Raw, layout};
-use crate::study::{DataSettings, DataSource, TableFormat};
+use crate::settings::{DataSettings, DataSource, TableFormat};
 
 /// What is known before any row is laid out.
 pub(super) struct Passes<'d> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
-use crate::study::ArrayPair;
+use crate::settings::ArrayPair;
 
 /// A file that was not touched for hours, and where it is kept.
 fn reading(folder: &TempDir, key: u8) -> Reading {
