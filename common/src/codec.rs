@@ -33,6 +33,9 @@ pub enum CodecError {
     /// The bytes are cut short, name an unknown variant, or claim more than the limit.
     #[error("cannot be decoded: {0}")]
     Decode(#[from] bincode::error::DecodeError),
+    /// The bytes end before the value does.
+    #[error("they end too early")]
+    Short,
     /// The bytes go on after the value.
     #[error("{surplus} bytes follow the value")]
     Surplus {
@@ -81,6 +84,26 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
+/// The bytes of `head`, with `rest` behind it, which may be larger than any value that is encoded.
+///
+/// # Errors
+/// [`CodecError::Encode`].
+pub fn encode_before<T: Serialize>(head: &T, rest: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let head = encode(head)?;
+    Ok([&(head.len() as u64).to_le_bytes()[..], &head, rest].concat())
+}
+
+/// The value that stands before others in bytes of [`encode_before`], and these others.
+///
+/// # Errors
+/// As [`decode`], and [`CodecError::Short`].
+pub fn decode_before<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    let (length, behind) = bytes.split_first_chunk::<8>().ok_or(CodecError::Short)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| CodecError::Short)?;
+    let (head, rest) = behind.split_at_checked(length).ok_or(CodecError::Short)?;
+    Ok((decode(head)?, rest))
+}
+
 fn decode_all<T: DeserializeOwned>(bytes: &[u8], config: impl Config) -> Result<T, CodecError> {
     let (value, consumed) = bincode::serde::decode_from_slice(bytes, config)?;
     match bytes.len() - consumed {
@@ -103,6 +126,18 @@ mod tests {
             ".{0,12}".prop_map(Value::Choice),
             any::<bool>().prop_map(Value::Flag),
         ]
+    }
+
+    #[test]
+    fn what_stands_behind_a_value_may_be_anything_and_a_forged_length_is_refused() {
+        let bytes = encode_before(&7_u32, b"rest").unwrap();
+        assert_eq!(decode_before::<u32>(&bytes).unwrap(), (7, &b"rest"[..]));
+        assert_eq!(decode_before::<u32>(&bytes[..12]).unwrap(), (7, &b""[..]));
+        let mut forged = bytes.clone();
+        forged[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        for short in [&forged[..], &bytes[..11], &bytes[..7], b""] {
+            assert!(matches!(decode_before::<u32>(short), Err(CodecError::Short)), "{short:?}");
+        }
     }
 
     proptest! {

@@ -11,6 +11,7 @@
 //! | [`setting`] | a value that is either written in the study or searched |
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
+//! | [`application`] | a finished model, the rows that it is applied to, and what comes of them |
 //! | [`log`] | what programs print, on its way to the driver |
 //! | [`metrics`] | what a trial reports |
 //! | [`details`] | what a closer look at a model's answers tells |
@@ -33,6 +34,7 @@
 //! Nothing enters this crate until both sides use it. Nothing here reads files, clocks or sockets.
 
 pub mod address;
+pub mod application;
 pub mod attempt;
 pub mod blob;
 pub mod capabilities;

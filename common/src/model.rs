@@ -313,6 +313,14 @@ impl LayerDescription {
     }
 }
 
+impl Model {
+    /// The same, as a study without a search writes it.
+    #[must_use]
+    pub fn description(&self) -> ModelDescription {
+        ModelDescription { loss: self.loss, layers: self.layers.iter().map(Layer::description).collect() }
+    }
+}
+
 impl Layer {
     /// The layer's name in study files.
     #[must_use]
@@ -326,6 +334,46 @@ impl Layer {
             Self::Dropout { .. } => "dropout",
             Self::BatchNorm { .. } => "batch_norm",
             Self::Activation(_) => "activation",
+        }
+    }
+
+    /// The same, as a study without a search writes it. What is wider than a study can say becomes as wide as it can.
+    fn description(&self) -> LayerDescription {
+        let count = |value: usize| Setting::Fixed(u32::try_from(value).unwrap_or(u32::MAX));
+        match *self {
+            Self::Dense { units, activation, initialization } => LayerDescription::Dense {
+                units: count(units),
+                activation: Setting::Fixed(activation),
+                initialization: Setting::Fixed(initialization),
+            },
+            Self::Conv2d { filters, kernel, stride, padding, activation, initialization } => {
+                LayerDescription::Conv2d {
+                    filters: count(filters),
+                    kernel: count(kernel),
+                    stride: count(stride),
+                    padding: Setting::Fixed(padding),
+                    activation: Setting::Fixed(activation),
+                    initialization: Setting::Fixed(initialization),
+                }
+            }
+            Self::MaxPool(Window { size, stride, padding }) => LayerDescription::MaxPool {
+                size: count(size),
+                stride: count(stride),
+                padding: Setting::Fixed(padding),
+            },
+            Self::AveragePool(Window { size, stride, padding }) => LayerDescription::AveragePool {
+                size: count(size),
+                stride: count(stride),
+                padding: Setting::Fixed(padding),
+            },
+            Self::Flatten => LayerDescription::Flatten,
+            Self::Dropout { rate } => LayerDescription::Dropout { rate: Setting::Fixed(rate) },
+            Self::BatchNorm { momentum, epsilon, activation } => LayerDescription::BatchNorm {
+                momentum: Setting::Fixed(momentum),
+                epsilon: Setting::Fixed(epsilon),
+                activation: Setting::Fixed(activation),
+            },
+            Self::Activation(function) => LayerDescription::Activation { function: Setting::Fixed(function) },
         }
     }
 }
@@ -360,6 +408,24 @@ mod tests {
         }
         let error = description.resolve(&Configuration::from_iter([("second", Value::Integer(1))])).unwrap_err();
         assert!(error.to_string().starts_with("layer 2: if is `1`"), "{error}");
+    }
+
+    #[test]
+    fn a_model_is_described_as_it_is() {
+        let window = Window { size: 3, stride: 2, padding: Padding::Same };
+        let (activation, initialization) = (Activation::Gelu, Initialization::He);
+        let layers = vec![
+            Layer::Conv2d { filters: 4, kernel: 5, stride: 1, padding: Padding::Valid, activation, initialization },
+            Layer::MaxPool(window),
+            Layer::AveragePool(Window { size: 2, ..window }),
+            Layer::BatchNorm { momentum: 0.9, epsilon: 1e-3, activation },
+            Layer::Activation(Activation::Tanh),
+            Layer::Flatten,
+            Layer::Dropout { rate: 0.25 },
+            Layer::Dense { units: 7, activation, initialization },
+        ];
+        let model = Model { loss: Loss::MeanSquaredError, layers };
+        assert_eq!(model.description().resolve(&Configuration::default()).unwrap(), model);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Element, Header, Scaling};
+use crate::dataset::{Element, Header, Scaling, TargetKind};
 
 pub use crate::dataset::Scale;
 
@@ -106,6 +106,17 @@ pub enum Outputs {
         /// How each was scaled: what is predicted is `output × spread + center`.
         scales: Vec<Scale>,
     },
+}
+
+impl Outputs {
+    /// The targets of rows that a data set keeps for such outputs.
+    #[must_use]
+    pub fn targets(&self) -> TargetKind {
+        match self {
+            Self::Classes { names, .. } => TargetKind::Classes { count: names.len() as u32 },
+            Self::Values { names, .. } => TargetKind::Values { width: names.len() as u32 },
+        }
+    }
 }
 
 impl ColumnKind {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::application::Application;
 use crate::dataset::Part;
 use crate::ids::{Digest, TrialId};
 use crate::measure::{Reported, Watched};
@@ -44,6 +45,8 @@ pub enum TrainerDescription {
     Replay(ReplayDescription),
     /// Runs somebody's own program.
     Program(ProgramDescription),
+    /// Applies a finished model, which stands in the place of the data set.
+    Model(Application),
 }
 
 impl TrainerDescription {
@@ -51,7 +54,7 @@ impl TrainerDescription {
     #[must_use]
     pub fn recorded(&self) -> usize {
         match self {
-            Self::Network { .. } | Self::Program(_) => 0,
+            Self::Network { .. } | Self::Program(_) | Self::Model(_) => 0,
             Self::Replay(replay) => replay.recorded(),
         }
     }

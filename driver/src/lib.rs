@@ -23,6 +23,7 @@
 //! | [`report`] | what a run looks like: a page, tables, Markdown, JSON; pure |
 //! | [`export`] | what a run found, for other programs: lines, and a study of Optuna's; pure |
 
+pub mod apply;
 pub mod cluster;
 pub mod command;
 pub mod export;

@@ -79,6 +79,7 @@ impl<'a> Planner<'a> {
             }
             TrainerDescription::Replay(replay) => plan_replay(self.study, replay, trial, configuration, origin),
             TrainerDescription::Program(program) => plan_program(self.study, program, configuration, origin),
+            TrainerDescription::Model(_) => Err(self.study.at("apply", "a finished model has no trials")),
         }
     }
 
@@ -243,7 +244,10 @@ fn plan_replay(
     let (epochs, wait_us) = (replay.epochs_begun(), u64::try_from(replay.wait.as_micros()).unwrap_or(u64::MAX));
     let declared = match &study.trainer {
         Trainer::Replay(ReplaySettings::Given { cost, .. }) => cost.as_ref(),
-        Trainer::Network { .. } | Trainer::Program(_) | Trainer::Replay(ReplaySettings::Recorded { .. }) => None,
+        Trainer::Network { .. }
+        | Trainer::Program(_)
+        | Trainer::Replay(ReplaySettings::Recorded { .. })
+        | Trainer::Model(_) => None,
     };
     let declared = declared.map(|cost| declared_cost(study, cost, &configuration, epochs)).transpose()?;
     Ok(TrialPlan {
@@ -270,7 +274,7 @@ fn plan_program(
     let epochs = epochs.map_err(|error| study.at("trainer.epochs", error.to_string()))?;
     let declared = match &study.trainer {
         Trainer::Program(ProgramSettings { cost, .. }) => cost.as_ref(),
-        Trainer::Network { .. } | Trainer::Replay(_) => None,
+        Trainer::Network { .. } | Trainer::Replay(_) | Trainer::Model(_) => None,
     };
     let declared = declared.map(|cost| declared_cost(study, cost, &configuration, epochs)).transpose()?;
     Ok(TrialPlan {

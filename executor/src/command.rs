@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use broadsweep_leash::supervise_if_asked;
 
+use crate::files::AllowedFiles;
 use crate::machine::{cores, memory_bytes};
 use crate::server::{Orders, Settings, serve};
 use crate::signals::{Asked, EndSignals};
@@ -95,6 +96,11 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub allow_programs: bool,
 
+    /// Read files below this folder for drivers: the rows that `broadsweep apply` applies a model to. May be given several
+    /// times
+    #[arg(long, value_name = "DIR")]
+    pub allow_files: Vec<PathBuf>,
+
     /// GPUs that programs may use, by their numbers as `nvidia-smi` has them or by UUIDs: 0,1. Slots share them evenly; a
     /// study whose trials need some for themselves (`requires`) gets fewer slots
     #[arg(long, value_name = "GPU,..", value_delimiter = ',')]
@@ -141,10 +147,19 @@ impl ExecutorArgs {
         self.check_gpus()?;
         let identity = self.identity()?;
         let addresses = self.addresses(identity.is_some())?;
-        if self.allow_programs && identity.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        self.allowed_files()?;
+        let allowed = [
+            ("--allow-programs", "run programs", self.allow_programs),
+            ("--allow-files", "read files", !self.allow_files.is_empty()),
+        ];
+        let allowed = allowed.into_iter().find(|(_, _, is_allowed)| *is_allowed);
+        if let Some((flag, what, _)) = allowed
+            && identity.is_none()
+            && !addresses.iter().all(|address| address.ip().is_loopback())
+        {
             bail!(
-                "--allow-programs and --insecure together would let anyone who reaches {} run programs here: make an \
-                 identity with `broadsweep cluster init`, and name it with --identity",
+                "{flag} and --insecure together would let anyone who reaches {} {what} here: make an identity with \
+                 `broadsweep cluster init`, and name it with --identity",
                 self.listen
             );
         }
@@ -165,6 +180,15 @@ impl ExecutorArgs {
     /// Whether studies may bring programs. The driver that started this executor may in any case.
     fn runs_programs(&self) -> bool {
         self.allow_programs || self.ends_when_orphaned
+    }
+
+    /// Which files studies may have read. The driver that started this executor may have any that its user may.
+    fn allowed_files(&self) -> anyhow::Result<Option<AllowedFiles>> {
+        if self.ends_when_orphaned {
+            return Ok(Some(AllowedFiles::any()));
+        }
+        let below = (!self.allow_files.is_empty()).then(|| AllowedFiles::below(&self.allow_files));
+        below.transpose().map_err(anyhow::Error::msg)
     }
 
     /// Who this executor is, if it has to say so. One that a driver started for itself has not.
@@ -229,6 +253,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         drain_timeout: Duration::from_secs(args.drain_timeout),
         ends_when_orphaned: args.ends_when_orphaned,
         programs,
+        files: args.allowed_files()?,
     };
     let threads = SlotThreads::start(slots).context("cannot start the slots' threads")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,6 +9,7 @@
 //! | [`server`] | listens, and puts the parts below together |
 //! | `session` | one connection of a driver: hello, launches, reports |
 //! | `checks` | what is checked of a driver's messages |
+//! | [`files`] | which files of its machine it reads for a driver |
 //! | `hold` | which run has the executor, with or without a connection |
 //! | `tenant` | what runs for it, and the reports that its driver does not know yet |
 //! | `stop` | how an attempt is told to end |
@@ -28,6 +29,7 @@ mod checks;
 pub mod command;
 mod control;
 mod exchange;
+pub mod files;
 #[cfg(test)]
 mod fixtures;
 mod hold;

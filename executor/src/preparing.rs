@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use broadsweep_common::codec;
-use broadsweep_common::dataset::Dataset;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
@@ -14,6 +13,7 @@ use broadsweep_store::{BlobStore, Content};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::files::AllowedFiles;
 use crate::machine::cores;
 use crate::slots::SlotRunner;
 use crate::trainers::program::Programs;
@@ -31,6 +31,8 @@ pub(crate) struct Offering {
     pub(crate) instance: u64,
     /// What programs need, where they are allowed.
     pub(crate) programs: Option<Arc<Programs>>,
+    /// Which files of this machine may be read, where some may.
+    pub(crate) files: Option<AllowedFiles>,
 }
 
 impl Offering {
@@ -91,14 +93,21 @@ fn get_ready(
     let content = |what, blob| -> Result<Content, Refusal> {
         Ok(store.get(blob).ok_or(Refusal::Missing { what, blob })?.content)
     };
-    let rows = Dataset::open(content(StudyPart::Data, data)?);
-    let rows = rows.map_err(|error| Refusal::Data { reason: error.to_string() })?;
+    let broadcast = content(StudyPart::Data, data)?;
     let study = codec::decode((*content(StudyPart::Description, study)?).as_ref());
     let study: StudyDescription = study.map_err(|error| Refusal::Study { reason: error.to_string() })?;
     let slots = slots_of(&study, offering.slots, offering.programs.as_deref())?;
     let (memory_bytes, threads) = share(offering.memory_bytes, cores(), slots);
-    let means = Means { kernel, memory_bytes, slots, threads, programs: offering.programs.clone(), given_up };
-    Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, rows), means)?, slots })
+    let means = Means {
+        kernel,
+        memory_bytes,
+        slots,
+        threads,
+        programs: offering.programs.clone(),
+        files: offering.files.clone(),
+        given_up,
+    };
+    Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, broadcast), means)?, slots })
 }
 
 /// What each of so many slots may use of the memory and the cores that are there.
@@ -135,7 +144,7 @@ mod tests {
 
     fn offering(kernels: Vec<Kernel>) -> Offering {
         let (memory_bytes, advertise) = (1 << 30, String::new());
-        Offering { slots: 3, memory_bytes, kernels, advertise, instance: 1, programs: None }
+        Offering { slots: 3, memory_bytes, kernels, advertise, instance: 1, programs: None, files: None }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tonic::transport::server::Connected;
 use crate::arrivals::Arrivals;
 use crate::blocks::BlocksService;
 use crate::exchange::Surroundings;
+use crate::files::AllowedFiles;
 use crate::hold::Hold;
 use crate::preparing::Offering;
 use crate::session::SessionService;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub ends_when_orphaned: bool,
     /// What programs need, where a study may bring its own.
     pub programs: Option<Arc<Programs>>,
+    /// Which files of this machine drivers may have read, where some may.
+    pub files: Option<AllowedFiles>,
 }
 
 /// What tells an executor to end.
@@ -112,6 +115,7 @@ where
             advertise: settings.advertise.clone().unwrap_or_default(),
             instance: settings.instance,
             programs: settings.programs.clone(),
+            files: settings.files.clone(),
         },
         shutdown: stopping.clone(),
         surroundings: Surroundings {

@@ -200,8 +200,12 @@ impl Holding {
         let held = grip.tenant().reattach();
         let programs_allowed = self.offering.programs.is_some();
         let gpus = self.offering.programs.as_ref().map_or(0, |programs| programs.gpus() as u32);
-        let capabilities =
-            Capabilities { kernels: self.offering.kernel_names(), programs_allowed, files_allowed: false, gpus };
+        let capabilities = Capabilities {
+            kernels: self.offering.kernel_names(),
+            programs_allowed,
+            files_allowed: self.offering.files.is_some(),
+            gpus,
+        };
         Welcome {
             protocol: PROTOCOL,
             build: env!("CARGO_PKG_VERSION").to_owned(),

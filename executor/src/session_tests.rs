@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tonic::Code;
 
 use super::*;
-use crate::fixtures::{Silence, data, description};
+use crate::fixtures::{Silence, bytes, description};
 use crate::slots::Work;
 use crate::trainers::{Means, trainer_of};
 use crate::work::Prepared;
@@ -55,6 +55,7 @@ async fn alone() -> Alone {
         advertise: String::new(),
         instance: 1,
         programs: None,
+        files: None,
     };
     let session = Holding {
         run: RUN.to_owned(),
@@ -95,9 +96,10 @@ impl Alone {
             slots: 2,
             threads: 1,
             programs: None,
+            files: None,
             given_up: CancellationToken::new(),
         };
-        let trainer = trainer_of(description(), (Digest::of(b"rows"), data([4, 2, 0])), means).unwrap();
+        let trainer = trainer_of(description(), (Digest::of(b"rows"), Arc::new(bytes([4, 2, 0]))), means).unwrap();
         self.grip.tenant().prepared = Some(Arc::new(Prepared { study_seed: 1, trainer, slots: 2 }));
         self.session.is_prepared = true;
     }

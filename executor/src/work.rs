@@ -164,7 +164,7 @@ impl Attempt {
                 Ok(content) => trainer.examine(replicate, configuration, (content, part), control),
                 Err(ended) => ended,
             },
-            TaskKind::Apply { .. } => Ended::failed("this executor applies no models"),
+            TaskKind::Apply { partition } => trainer.apply(partition, control),
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use broadsweep_common::configuration::Configuration;
-    use broadsweep_common::dataset::{AlignedBytes, Dataset};
+    use broadsweep_common::dataset::AlignedBytes;
     use broadsweep_common::ids::{AttemptId, TaskId, TrialId};
     use broadsweep_common::task::Replicate;
     use broadsweep_nn::Kernel;
@@ -234,13 +234,14 @@ mod tests {
     fn ends(trapped: &[bool]) -> Vec<Ended> {
         let set = Arc::new(AtomicBool::new(false));
         let bytes = fixtures::bytes([4, 2, 0]);
-        let data = Dataset::open(Arc::new(Trap { bytes, set: Arc::clone(&set) })).unwrap();
+        let data: Content = Arc::new(Trap { bytes, set: Arc::clone(&set) });
         let means = Means {
             kernel: Kernel::PORTABLE,
             memory_bytes: u64::MAX,
             slots: 1,
             threads: 1,
             programs: None,
+            files: None,
             given_up: CancellationToken::new(),
         };
         let trainer = trainer_of(fixtures::description(), (Digest::of(b"rows"), data), means).unwrap();

@@ -165,11 +165,32 @@ fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
 }
 
 #[test]
+fn the_page_names_what_an_application_has_and_what_it_accepts() {
+    let needed = "model = 'm'\ninput = ['i']\noutput = 'o'\n";
+    let application = |text: &str| format!("name = 'a'\n[apply]\n{text}\n");
+    let (mut named, expected) = (BTreeSet::new(), known(&application(&with(needed, "unknown_key", "1"))));
+    for row in rows("`[apply]`") {
+        let key = bare(&row[0]);
+        named.insert(key.to_owned());
+        assert_accepts("`[apply]`", key, &row[1], |wrong| application(&with(needed, key, wrong)));
+        if row[2].starts_with("required") {
+            let without: String = needed
+                .lines()
+                .filter(|line| line.split(" = ").next() != Some(key))
+                .fold(String::new(), |text, line| text + line + "\n");
+            let complaint = complaint(&application(&without));
+            assert!(complaint.contains(&format!("has no `{key}`")), "{key}: {complaint}");
+        }
+    }
+    assert_eq!(named, expected);
+}
+
+#[test]
 fn the_page_names_every_table_and_what_stands_above_them() {
     let has = known(&study("", &with("name = 'a'\n", "unknown_key", "1")));
     let page = rows("The study");
     let keys = page.iter().map(|row| bare(&row[0]).to_owned());
-    let tables = ["data", "model", "training", "search", "control", "trainer", "scheduling", "checkpoints"];
+    let tables = ["data", "model", "training", "search", "control", "trainer", "scheduling", "checkpoints", "apply"];
     assert_eq!(keys.chain(tables.map(str::to_owned)).collect::<BTreeSet<_>>(), has);
     for table in tables {
         let _ = rows(&format!("`[{table}]`")); // there is a section

@@ -6,6 +6,7 @@ use super::cells::{self, Cell};
 use super::error::{DataError, Origin, ValuePlace};
 use super::parquet::ParquetTable;
 use super::table::{Names, Table};
+use crate::partition::{KeptCell, KeptKind};
 use crate::settings::{TableFormat, TableSource};
 
 /// A table of either kind, at one of its rows.
@@ -56,6 +57,33 @@ impl AnyTable {
         match self {
             Self::Text(table) => table.cell(place),
             Self::Parquet(table) => table.cell(place),
+        }
+    }
+
+    /// The same to be passed on, as the file has it; nothing where it is no text.
+    pub(super) fn kept_cell(&self, place: usize) -> Option<KeptCell> {
+        match self {
+            Self::Text(table) => match table.bytes(place) {
+                [] => Some(KeptCell::Missing),
+                bytes => std::str::from_utf8(bytes).ok().map(|text| KeptCell::Text(text.to_owned())),
+            },
+            Self::Parquet(table) => table.kept_cell(place),
+        }
+    }
+
+    /// What the cells of a column are that is passed on.
+    pub(super) fn kept_kind(&self, place: usize) -> KeptKind {
+        match self {
+            Self::Text(_) => KeptKind::Text,
+            Self::Parquet(table) => table.kept_kind(place),
+        }
+    }
+
+    /// The line of the row, from 1, where there are lines.
+    pub(super) fn line(&self) -> Option<u64> {
+        match self {
+            Self::Text(table) => Some(table.line()),
+            Self::Parquet(_) => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The values of an array behind its header, whatever format wrote that: sizes checked, numbers decoded, row-major.
 
+use std::ops::Range;
+
 use broadsweep_common::dataset::ROW_VALUES_MAX;
 
 use super::error::{DataError, Origin, Sides, ValuePlace};
@@ -29,7 +31,8 @@ pub(super) struct Array {
     header: ArrayHeader,
     rows: usize,
     row_values: usize,
-    rows_left: usize,
+    /// The rows that are still to be read.
+    left: Range<usize>,
     /// Of an array whose first side varies fastest, once its values are read.
     strips: Option<Strips>,
 }
@@ -57,7 +60,7 @@ impl Array {
             too_large(format!("rows of {} values; at most {ROW_VALUES_MAX} are read", Sides(row_sides.into())))
         })?;
         let (rows, row_values) = (rows as usize, row_values as usize);
-        let array = Self { rows, row_values, rows_left: rows, source, header, strips: None };
+        let array = Self { rows, row_values, left: 0..rows, source, header, strips: None };
         array.check_length()?;
         Ok(array)
     }
@@ -106,6 +109,29 @@ impl Array {
         self.header.number
     }
 
+    /// Whether its values lie in the file as they are.
+    pub(super) fn can_go(&self) -> bool {
+        self.source.is_plain()
+    }
+
+    /// Goes to a row, and ends after so many, which are there. For an array that [can](Self::can_go).
+    pub(super) fn go_to(&mut self, first: usize, rows: usize) -> Result<(), DataError> {
+        let end = first.saturating_add(rows).min(self.rows);
+        self.left = first.min(end)..end;
+        if !self.is_turned() {
+            let row_bytes = (self.row_values * self.header.number.bytes()) as u64;
+            // Not beyond the file, whose length was compared with the header.
+            let at = |row: usize| self.header.header_bytes + row as u64 * row_bytes;
+            self.source = Source::part(self.source.file.clone(), at(self.left.start)..at(end))?;
+        }
+        Ok(())
+    }
+
+    /// Whether its first side varies fastest, and that makes a difference.
+    fn is_turned(&self) -> bool {
+        self.header.fortran && self.row_values > 1
+    }
+
     /// Adds the values of the next rows, at most so many, to `cells`, which hold bytes where the array does; tells how
     /// many rows these are. Behind the last one, the end of the file has been seen too.
     pub(super) fn take(&mut self, rows_max: usize, cells: &mut Cells) -> Result<usize, DataError> {
@@ -122,7 +148,7 @@ impl Array {
     /// The same of an array of words.
     pub(super) fn take_words(&mut self, rows_max: usize, words: &mut Vec<String>) -> Result<usize, DataError> {
         let ArrayHeader { number, big_endian, .. } = self.header;
-        let (first, before) = (self.rows - self.rows_left, words.len());
+        let (first, before) = (self.left.start, words.len());
         let mut has_text = true;
         let rows = self.read(rows_max, |bytes| {
             let read = bytes.chunks_exact(number.bytes()).map_while(|bytes| number.word(bytes, big_endian));
@@ -144,18 +170,18 @@ impl Array {
 
     /// Hands out the bytes of the next rows, some whole values at a time.
     fn read(&mut self, rows_max: usize, take: impl FnMut(&[u8])) -> Result<usize, DataError> {
-        let rows = rows_max.min(self.rows_left);
+        let rows = rows_max.min(self.left.len());
         let row_bytes = self.row_values * self.header.number.bytes();
-        if self.header.fortran && self.row_values > 1 {
+        if self.is_turned() {
             return self.read_across(rows, take);
         }
-        let before = (self.rows - self.rows_left) as u128 * row_bytes as u128;
+        let before = self.left.start as u128 * row_bytes as u128;
         let got = self.source.pass_on(rows * row_bytes, self.header.number.bytes(), take)?;
         if got < rows * row_bytes {
             return Err(self.short((before + got as u128) as u64));
         }
-        self.rows_left -= rows;
-        if rows > 0 && self.rows_left == 0 {
+        self.left.start += rows;
+        if rows > 0 && self.left.is_empty() {
             self.check_end()?;
         }
         Ok(rows)
@@ -175,10 +201,10 @@ impl Array {
             let sides: Vec<_> = self.header.sides.0.iter().map(|&side| side as usize).collect();
             self.strips = Some(Strips::new(file, start, &sides, self.header.number.bytes()));
         }
-        let first = self.rows - self.rows_left;
+        let first = self.left.start;
         let read = self.strips.iter_mut().try_for_each(|strips| strips.read(first..first + rows, &mut take));
         read.map_err(|error| DataError::of_file(&self.source.file, error))?;
-        self.rows_left -= rows;
+        self.left.start += rows;
         Ok(rows)
     }
 

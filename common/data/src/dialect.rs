@@ -129,21 +129,31 @@ impl Squeezer {
     pub(super) fn squeeze(&mut self, piece: &mut Vec<u8>) -> usize {
         let mut out = Vec::with_capacity(piece.len() + 1);
         for &byte in piece.iter() {
-            let is_space = matches!(byte, b' ' | b'\t') && !self.in_quotes;
-            if is_space {
-                self.owes_space = !self.at_start;
-                continue;
-            }
-            let ends_line = matches!(byte, b'\n' | b'\r') && !self.in_quotes;
-            if self.owes_space && !ends_line {
-                out.push(b' ');
-            }
-            (self.owes_space, self.at_start) = (false, ends_line);
-            self.in_quotes ^= byte == b'"';
-            out.push(byte);
+            self.step(byte, |byte| out.push(byte));
         }
         *piece = out;
         piece.len()
+    }
+
+    /// Takes a byte, and gives those that stand for it: none, itself, or itself after a space that was owed.
+    pub(super) fn step(&mut self, byte: u8, mut give: impl FnMut(u8)) {
+        let is_space = matches!(byte, b' ' | b'\t') && !self.in_quotes;
+        if is_space {
+            self.owes_space = !self.at_start;
+            return;
+        }
+        let ends_line = matches!(byte, b'\n' | b'\r') && !self.in_quotes;
+        if self.owes_space && !ends_line {
+            give(b' ');
+        }
+        (self.owes_space, self.at_start) = (false, ends_line);
+        self.in_quotes ^= byte == b'"';
+        give(byte);
+    }
+
+    /// Whether it is as it was at the beginning: it could begin anew here.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.in_quotes && self.at_start && !self.owes_space
     }
 }
 

@@ -123,8 +123,10 @@ impl Candidates {
     pub(super) fn of(wanted: &str, names: &[String]) -> Self {
         let likeness =
             |name: &str| strsim::normalized_damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
-        // A file may claim names of any length, and likeness takes memory of both lengths multiplied.
-        let comparable = names.iter().filter(|name| name.len() <= NAME_BYTES_MAX).map(|name| (likeness(name), name));
+        // A file may claim names and cells of any length, and likeness takes memory of both lengths multiplied.
+        let is_short = |name: &str| name.len() <= NAME_BYTES_MAX;
+        let comparable = names.iter().filter(|name| is_short(name) && is_short(wanted));
+        let comparable = comparable.map(|name| (likeness(name), name));
         let nearest =
             comparable.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(likeness, _)| *likeness >= SIMILARITY_MIN);
         let first: Vec<String> = names.iter().take(NAMES_LISTED_MAX).map(|name| shown(name)).collect();
@@ -343,6 +345,12 @@ pub enum DataError {
          [model], or for a program labels = \"numbers\" in [data]"
     )]
     ClassesMax { file: Origin },
+    /// Leave the file as it is while it is read, and begin anew.
+    #[error(
+        "{file} has changed since it was cut into partitions ({what}); leave the input as it is until all of it is done, \
+         and run again"
+    )]
+    Changed { file: Origin, what: String },
     /// Hold fewer rows out, or more.
     #[error("{file}: {what}")]
     Split { file: Origin, what: String },

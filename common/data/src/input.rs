@@ -2,10 +2,9 @@
 //! file may be larger than memory.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use broadsweep_common::dataset::{Dataset, DatasetBuilder, Element, Header, Part, TargetKind};
-use broadsweep_common::schema::{Column, Inputs, Outputs, Schema};
+use broadsweep_common::dataset::{Dataset, Header};
+use broadsweep_common::schema::{Column, Inputs, Schema};
 use csv::{ReaderBuilder, Trim};
 
 use super::cells::{self, Cell};
@@ -13,11 +12,9 @@ use super::error::{Candidates, DataError, Origin, shown};
 use super::input_array::{InputArray, put_channels_last};
 use super::input_table::{InputTable, number_of};
 use super::pictures;
-use super::rows::{Batch, Cells};
+use super::prepared::{header_of, lay_out, outputs_of, piece_rows, values_of};
+use super::rows::Batch;
 use super::source::Source;
-
-/// Bytes that prepared rows may take at a time, unless one batch has more.
-const PIECE_BYTES: usize = 8 << 20;
 
 /// Rows that a model can be asked about, piece by piece.
 pub struct InputRows<'s> {
@@ -125,7 +122,11 @@ impl<'s> InputRows<'s> {
         let rows_max = piece_rows(self.schema, batch_rows);
         match &mut self.source {
             RowSource::Table(table) => table.read(rows_max, &mut self.raw)?,
-            RowSource::Array(array) => array.read(rows_max, &mut self.raw)?,
+            RowSource::Array(array) => {
+                if let Some(unfit) = array.read(rows_max, &mut self.raw)?.first() {
+                    return Err(array.error(unfit));
+                }
+            }
             RowSource::One(cells) => {
                 self.raw.rows = usize::from(cells.is_some());
                 *self.raw.features.numbers() = cells.take().unwrap_or_default();
@@ -142,82 +143,17 @@ impl<'s> InputRows<'s> {
 
     /// Prepares the raw rows as a data set of test rows.
     fn lay_out(&self) -> Result<Dataset, DataError> {
-        let (schema, raw, file) = (self.schema, &self.raw, &self.file);
-        let layout = |source| DataError::Layout { file: file.clone(), source };
-        let header = Header { rows: [0, 0, raw.rows as u64], ..self.header.clone() };
-        let mut builder = DatasetBuilder::new(header).map_err(layout)?;
-        let (cells, outputs) = (schema.inputs.cells(values_of(schema)), outputs_of(schema));
-        let Cells::Numbers(numbers) = &raw.features else { unreachable!("rows are read as numbers") };
-        assert_eq!((numbers.len(), raw.labels.len()), (raw.rows * cells, raw.rows * outputs), "whole rows were read");
-        let rows = numbers.chunks_exact(cells).zip(raw.labels.chunks_exact(outputs)).enumerate();
-        for (row, (numbers, targets)) in rows {
-            let (words, _) = builder.feature_row(Part::Test, row).as_chunks_mut();
-            let (mut words, mut is_finite) = (words.iter_mut(), true);
-            schema.prepare(numbers, |value| {
-                is_finite &= value.is_finite();
-                if let Some(word) = words.next() {
-                    *word = value.to_ne_bytes();
-                }
-            });
-            if !is_finite {
-                let row = self.done + row;
-                let what = format!("row {row} (counted from 0) has a value that is no 32-bit number once scaled");
-                return Err(DataError::Split { file: file.clone(), what });
-            }
-            let (words, _) = builder.target_row(Part::Test, row).as_chunks_mut();
-            for (output, (word, &target)) in words.iter_mut().zip(targets).enumerate() {
-                *word = match &schema.outputs {
-                    Outputs::Classes { .. } => (target as u32).to_ne_bytes(),
-                    Outputs::Values { scales, .. } => (scales[output].apply(target) as f32).to_ne_bytes(),
-                };
-            }
-        }
-        Dataset::open(Arc::new(builder.finish())).map_err(layout)
-    }
-}
-
-/// Rows of a piece: whole batches.
-fn piece_rows(schema: &Schema, batch_rows: usize) -> usize {
-    let row_bytes = size_of::<f32>() * (values_of(schema) + outputs_of(schema));
-    let batches = PIECE_BYTES / row_bytes.saturating_mul(batch_rows).max(1);
-    batches.max(1) * batch_rows.max(1)
-}
-
-fn values_of(schema: &Schema) -> usize {
-    schema.shape.iter().map(|&side| side as usize).product()
-}
-
-/// Numbers of a row's target.
-pub(super) fn outputs_of(schema: &Schema) -> usize {
-    match &schema.outputs {
-        Outputs::Classes { .. } => 1,
-        Outputs::Values { names, .. } => names.len(),
-    }
-}
-
-/// The header of prepared rows, without any row.
-fn header_of(schema: &Schema) -> Header {
-    let (targets, target_scaling) = match &schema.outputs {
-        Outputs::Classes { names, .. } => (TargetKind::Classes { count: names.len() as u32 }, Vec::new()),
-        Outputs::Values { names, scales } => (TargetKind::Values { width: names.len() as u32 }, scales.clone()),
-    };
-    Header {
-        shape: schema.shape.clone(),
-        // Also where the training rows were bytes: these need not be.
-        element: Element::F32,
-        targets,
-        rows: [0; 3],
-        scaling: schema.scaling(),
-        files_bytes: 0,
-        target_scaling,
+        lay_out(self.schema, &self.header, &self.file, &self.raw)?.map_err(|unfit| {
+            let row = self.done + unfit.first().copied().unwrap_or_default();
+            let what = format!("row {row} (counted from 0) has a value that is no 32-bit number once scaled");
+            DataError::Split { file: self.file.clone(), what }
+        })
     }
 }
 
 /// Whether a file begins so.
 pub(super) fn starts_with(file: &Origin, magic: &[u8]) -> Result<bool, DataError> {
-    let mut start = vec![0; magic.len()];
-    let got = Source::open(file.clone())?.fill(&mut start)?;
-    Ok(start[..got] == *magic)
+    Ok(Source::first_bytes(file, magic.len())? == *magic)
 }
 
 /// The cells of a row that somebody typed.

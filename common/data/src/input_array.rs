@@ -4,6 +4,7 @@ use broadsweep_common::schema::{Inputs, Schema};
 
 use super::array::Array;
 use super::error::{DataError, Origin, Sides, ValuePlace};
+use super::prepared::{outputs_of, values_of};
 use super::rows::Batch;
 use super::{idx, npy, npz};
 
@@ -16,7 +17,19 @@ pub(super) struct InputArray {
     /// How many channels a row has, where the file has them before height and width.
     channels: Option<usize>,
     may_miss: bool,
-    rows: usize,
+    /// The number of the next row in the file.
+    next: usize,
+}
+
+/// A value that no model takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Unfit {
+    /// The row, among those that were read together.
+    pub(super) row: usize,
+    /// The same in the file.
+    number: usize,
+    column: usize,
+    value: f64,
 }
 
 impl InputArray {
@@ -42,33 +55,61 @@ impl InputArray {
         Ok(Self {
             file: file.clone(),
             array,
-            values: schema.shape.iter().map(|&side| side as usize).product(),
-            outputs: super::input::outputs_of(schema),
+            values: values_of(schema),
+            outputs: outputs_of(schema),
             channels: channels_first.then(|| schema.shape.last().map_or(1, |&channels| channels as usize)),
             may_miss: matches!(&schema.inputs, Inputs::Array { fills, .. } if !fills.is_empty()),
-            rows: 0,
+            next: 0,
         })
     }
 
-    /// Reads the next rows, at most so many; none behind the last.
-    pub(super) fn read(&mut self, rows_max: usize, raw: &mut Batch) -> Result<(), DataError> {
+    /// All rows of the file.
+    pub(super) fn rows(&self) -> usize {
+        self.array.rows()
+    }
+
+    /// Values of a row, and numbers of its target.
+    pub(super) fn widths(&self) -> (usize, usize) {
+        (self.values, self.outputs)
+    }
+
+    /// Whether [`Self::go_to`] can be asked for: the values lie in the file as they are.
+    pub(super) fn can_go(&self) -> bool {
+        self.array.can_go()
+    }
+
+    /// Goes to a row, and ends after so many.
+    pub(super) fn go_to(&mut self, first: usize, rows: usize) -> Result<(), DataError> {
+        self.next = first;
+        self.array.go_to(first, rows)
+    }
+
+    /// Reads the next rows, at most so many; none behind the last. Those that no model takes are told, with the first
+    /// value in each that is why.
+    pub(super) fn read(&mut self, rows_max: usize, raw: &mut Batch) -> Result<Vec<Unfit>, DataError> {
         let Batch { rows, features, labels } = raw;
         features.numbers();
         *rows = self.array.take(rows_max, features)?;
-        for row in features.widen().chunks_exact_mut(self.values) {
+        let mut unfit = Vec::new();
+        for (row, numbers) in features.widen().chunks_exact_mut(self.values).enumerate() {
             let is_bad = |number: &f64| number.is_infinite() || number.is_nan() && !self.may_miss;
-            if let Some(column) = row.iter().position(is_bad) {
-                let place = ValuePlace::Row { file: self.file.clone(), row: self.rows, column };
-                return Err(DataError::NotFinite { place, value: row[column] });
+            if let Some(column) = numbers.iter().position(is_bad) {
+                unfit.push(Unfit { row, number: self.next + row, column, value: numbers[column] });
             }
             if let Some(channels) = self.channels {
-                put_channels_last(row, channels);
+                put_channels_last(numbers, channels);
             }
-            self.rows += 1;
         }
+        self.next += *rows;
         labels.clear();
         labels.resize(*rows * self.outputs, 0.0);
-        Ok(())
+        Ok(unfit)
+    }
+
+    /// The error of a row that no model takes.
+    pub(super) fn error(&self, &Unfit { number, column, value, .. }: &Unfit) -> DataError {
+        let place = ValuePlace::Row { file: self.file.clone(), row: number, column };
+        DataError::NotFinite { place, value }
     }
 }
 

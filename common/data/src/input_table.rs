@@ -8,11 +8,14 @@ use super::any_table::AnyTable;
 use super::cells::{self, Cell};
 use super::dialect::{self, Written};
 use super::error::{Advice, Candidates, DataError, Origin, shown};
+use super::fault::Fault;
 use super::parquet::ParquetTable;
+use super::prepared::outputs_of;
 use super::rows::Batch;
 use super::source::Source;
 use super::table::{Names, Table};
 use super::text;
+use crate::partition::{KeptCell, Wanted};
 use crate::settings::ColumnName;
 
 /// Columns that an error lists.
@@ -27,20 +30,74 @@ pub(super) struct InputTable<'s> {
     places: Vec<usize>,
     /// Of the targets' columns, if the table has all of them.
     labels: Vec<usize>,
+    /// Of the columns that are passed on.
+    kept: Vec<usize>,
+    /// What these have in the row that was taken last.
+    passed_on: Vec<KeptCell>,
+    /// Whether somebody asked for targets, so that those that no model can have are errors; and whether many rows may be
+    /// wrong, of which little is said.
+    is_lenient: bool,
     /// Whether every row so far has its target.
     pub(super) has_targets: bool,
     rows: usize,
 }
 
 impl<'s> InputTable<'s> {
-    /// Opens a table by what it is; adds what people should know to `remarks`.
+    /// Opens a table by what it is; adds what people should know to `remarks`. Its targets are read if it has them.
     pub(super) fn open(
         schema: &'s Schema,
         columns: &'s [Column],
         file: &Origin,
         remarks: &mut Vec<String>,
     ) -> Result<Self, DataError> {
-        let mut table = if super::input::starts_with(file, b"PAR1")? {
+        let mut opened = Self::open_bare(schema, columns, file, remarks)?;
+        let find = |name: &String| opened.table.names().find(file, &ColumnName::Name(name.clone()));
+        let (labels, width): (Vec<usize>, _) = match &schema.outputs {
+            Outputs::Classes { column, .. } => (column.iter().filter_map(|name| find(name).ok()).collect(), 1),
+            Outputs::Values { names, .. } => (names.iter().filter_map(|name| find(name).ok()).collect(), names.len()),
+        };
+        opened.has_targets = labels.len() == width;
+        opened.labels = if opened.has_targets { labels } else { Vec::new() };
+        opened.want()?;
+        Ok(opened)
+    }
+
+    /// The same with columns that are passed on, and targets only if somebody asks for them, of the column that they name.
+    pub(super) fn open_wanted(
+        schema: &'s Schema,
+        columns: &'s [Column],
+        file: &Origin,
+        wanted: &Wanted,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self, DataError> {
+        let mut opened = Self::open_bare(schema, columns, file, remarks)?;
+        let labels = match &wanted.labels {
+            Some(label) => label_columns(schema, label, file)?,
+            None => Vec::new(),
+        };
+        let names = opened.table.names();
+        let find = |name: &str| {
+            if names.twice().contains(name) {
+                return Err(DataError::ColumnTwice { file: file.clone(), column: name.to_owned() });
+            }
+            names.find(file, &ColumnName::Name(name.to_owned()))
+        };
+        opened.kept = wanted.keep.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
+        opened.labels = labels.into_iter().map(find).collect::<Result<_, _>>()?;
+        opened.has_targets = !opened.labels.is_empty();
+        opened.is_lenient = true;
+        opened.want()?;
+        Ok(opened)
+    }
+
+    /// A table and the model's columns in it.
+    fn open_bare(
+        schema: &'s Schema,
+        columns: &'s [Column],
+        file: &Origin,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self, DataError> {
+        let table = if super::input::starts_with(file, b"PAR1")? {
             AnyTable::Parquet(ParquetTable::open(file.clone())?)
         } else {
             AnyTable::Text(open_text(&schema.text, columns, file, remarks)?)
@@ -49,14 +106,44 @@ impl<'s> InputTable<'s> {
         refuse_twice(table.names(), columns, file)?;
         let find = |name: &str| table.names().find(file, &ColumnName::Name(name.to_owned()));
         let places = columns.iter().map(|column| find(&column.name)).collect::<Result<Vec<_>, _>>()?;
-        let (labels, width): (Vec<usize>, _) = match &schema.outputs {
-            Outputs::Classes { column, .. } => (column.iter().filter_map(|name| find(name).ok()).collect(), 1),
-            Outputs::Values { names, .. } => (names.iter().filter_map(|name| find(name).ok()).collect(), names.len()),
-        };
-        let has_targets = labels.len() == width;
-        let labels = if has_targets { labels } else { Vec::new() };
-        table.want(&places.iter().chain(&labels).copied().collect::<Vec<_>>())?;
-        Ok(Self { schema, columns, table, places, labels, has_targets, rows: 0 })
+        let (labels, kept) = (Vec::new(), Vec::new());
+        Ok(Self {
+            schema,
+            columns,
+            table,
+            places,
+            labels,
+            kept,
+            passed_on: Vec::new(),
+            is_lenient: false,
+            has_targets: false,
+            rows: 0,
+        })
+    }
+
+    fn want(&mut self) -> Result<(), DataError> {
+        let all = self.places.iter().chain(&self.labels).chain(&self.kept);
+        self.table.want(&all.copied().collect::<Vec<_>>())
+    }
+
+    /// The table itself.
+    pub(super) fn table(&self) -> &AnyTable {
+        &self.table
+    }
+
+    /// The same, to go to some of its rows before any is read.
+    pub(super) fn table_mut(&mut self) -> &mut AnyTable {
+        &mut self.table
+    }
+
+    /// Where the columns are that are passed on.
+    pub(super) fn kept(&self) -> &[usize] {
+        &self.kept
+    }
+
+    /// Takes what is passed on of the row that was taken last.
+    pub(super) fn passed_on(&mut self) -> impl Iterator<Item = KeptCell> {
+        self.passed_on.drain(..)
     }
 
     /// Whether the table has targets, but not in every row so far.
@@ -66,34 +153,125 @@ impl<'s> InputTable<'s> {
 
     /// Reads the next rows, at most so many; none behind the last. Targets that are missing are zeros.
     pub(super) fn read(&mut self, rows_max: usize, raw: &mut Batch) -> Result<(), DataError> {
-        let cells = raw.features.numbers();
-        raw.labels.clear();
-        raw.rows = 0;
-        let width = super::input::outputs_of(self.schema);
-        while raw.rows < rows_max && self.table.next()? {
-            for (column, &place) in self.columns.iter().zip(&self.places) {
-                let cell = self.table.cell(place);
-                let number = if let Cell::Text(text) = &cell { self.table.spelled(text) } else { None };
-                cells.push(number_of(column, &cell, number).map_err(|what| self.bad_cell(place, what))?);
-            }
-            for &place in &self.labels {
-                let target = target_of(self.schema, &self.table, place)?;
-                self.has_targets &= target.is_some();
-                raw.labels.push(target.unwrap_or_default());
-            }
-            raw.rows += 1;
-            self.rows += 1;
-            raw.labels.resize(raw.rows * width, 0.0);
+        raw.clear();
+        while raw.rows < rows_max
+            && let Some(row) = self.take_row(raw)?
+        {
+            self.has_targets &= row?;
         }
         Ok(())
     }
 
-    fn bad_cell(&self, place: usize, mut what: String) -> DataError {
+    /// Adds the next row to `raw`, and tells whether it has its target, which is zeros else; nothing behind the last. The
+    /// inner error is one of this row alone: nothing of it is added, and those behind it can be read.
+    pub(super) fn take_row(&mut self, raw: &mut Batch) -> Result<Option<Result<bool, DataError>>, DataError> {
+        let (cells, labels) = (raw.features.widen().len(), raw.labels.len());
+        let taken = match self.table.next() {
+            Ok(false) => return Ok(None),
+            Ok(true) => self.take_cells(raw).and_then(|has_target| self.pass_on().map(|()| has_target)),
+            Err(error @ DataError::Ragged { .. }) => Err(error),
+            Err(error) => return Err(error),
+        };
+        self.rows += 1;
+        if taken.is_ok() {
+            raw.rows += 1;
+            raw.labels.resize(labels + outputs_of(self.schema), 0.0);
+        } else {
+            raw.features.widen().truncate(cells);
+            raw.labels.truncate(labels);
+        }
+        Ok(Some(taken))
+    }
+
+    fn take_cells(&self, raw: &mut Batch) -> Result<bool, DataError> {
+        let cells = raw.features.widen();
+        for (column, &place) in self.columns.iter().zip(&self.places) {
+            let cell = self.table.cell(place);
+            let number = if let Cell::Text(text) = &cell { self.table.spelled(text) } else { None };
+            cells.push(number_of(column, &cell, number).map_err(|fault| self.bad_cell(place, &fault))?);
+        }
+        let mut has_target = true;
+        for (output, &place) in self.labels.iter().enumerate() {
+            let target = self.target_of(output, place)?;
+            has_target &= target.is_some();
+            raw.labels.push(target.unwrap_or_default());
+        }
+        Ok(has_target && !self.labels.is_empty())
+    }
+
+    fn pass_on(&mut self) -> Result<(), DataError> {
+        self.passed_on.clear();
+        for &place in &self.kept {
+            let cell = self.table.kept_cell(place).ok_or_else(|| self.table.bad_text(place))?;
+            self.passed_on.push(cell);
+        }
+        Ok(())
+    }
+
+    fn bad_cell(&self, place: usize, fault: &Fault<'_>) -> DataError {
+        let mut what = if self.is_lenient { fault.brief() } else { fault.to_string() };
         let is_without_header = matches!(&self.table, AnyTable::Text(table) if !table.written().header);
         if is_without_header && self.rows == 0 {
             what += "; the rows that the model was trained on had no header line: if this line is one, take it out";
         }
         DataError::Row { place: self.table.place(place), what }
+    }
+
+    /// The target of a row, if it has one.
+    fn target_of(&self, output: usize, place: usize) -> Result<Option<f64>, DataError> {
+        let (schema, table) = (self.schema, &self.table);
+        let (text, number) = match table.cell(place) {
+            Cell::Missing => match table {
+                AnyTable::Text(text)
+                    if is_class(schema, cells::NONE) && text.bytes(place) == cells::NONE.as_bytes() =>
+                {
+                    (cells::NONE.to_owned(), None)
+                }
+                _ => return Ok(None),
+            },
+            Cell::Unreadable => return Err(table.bad_text(place)),
+            Cell::Number(number) => (number.to_string(), Some(number)),
+            Cell::Text(text) => (text.to_string(), table.spelled(&text)),
+        };
+        let target = match &schema.outputs {
+            Outputs::Values { scales, .. } => {
+                let fits = |number: f64| !self.is_lenient || (scales[output].apply(number) as f32).is_finite();
+                match number {
+                    Some(number) if number.is_finite() && fits(number) => Ok(number),
+                    Some(number) if number.is_finite() => Err(Fault::TooLarge(number)),
+                    _ => Err(Fault::NoNumber(text)),
+                }
+            }
+            Outputs::Classes { names, .. } => {
+                let whole = number.filter(|number| number.fract() == 0.0).map(|number| (number as i64).to_string());
+                let known = names.iter().position(|name| *name == text || whole.as_ref() == Some(name));
+                known.map(|known| known as f64).ok_or(Fault::NoClass(text, names))
+            }
+        };
+        target.map(Some).map_err(|fault| {
+            let what = if self.is_lenient { fault.brief() } else { fault.to_string() };
+            DataError::Row { place: table.place(place), what }
+        })
+    }
+}
+
+/// The columns with targets where somebody names one: of several that the model predicts, that is all of them.
+fn label_columns<'n>(schema: &'n Schema, label: &'n str, file: &Origin) -> Result<Vec<&'n str>, DataError> {
+    match &schema.outputs {
+        Outputs::Values { names, .. } if names.len() > 1 => {
+            if names.iter().any(|name| name == label) {
+                return Ok(names.iter().map(String::as_str).collect());
+            }
+            let what = format!(
+                "the model predicts {} values, and one column, `{}`, cannot hold all of them; name one of its own \
+                 columns, and all are read: {}",
+                names.len(),
+                shown(label),
+                Candidates::of(label, names)
+            );
+            Err(DataError::Unsupported { file: file.clone(), what })
+        }
+        Outputs::Values { .. } | Outputs::Classes { .. } => Ok(vec![label]),
     }
 }
 
@@ -208,75 +386,41 @@ fn without_header(file: &Origin, columns: &[Column]) -> DataError {
 }
 
 /// What a cell stands for, or what is wrong with it; `number` is what its text spells.
-pub(super) fn number_of(column: &Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f64, String> {
+pub(super) fn number_of<'c>(column: &'c Column, cell: &Cell<'_>, number: Option<f64>) -> Result<f64, Fault<'c>> {
     let (fill, may_miss) = match &column.kind {
         ColumnKind::Number { fill, .. } | ColumnKind::Flag { fill, .. } => (*fill, false),
         ColumnKind::Categories { may_miss, .. } => (None, *may_miss),
     };
     let is_missing = matches!(cell, Cell::Missing) || number.is_some_and(f64::is_nan);
-    let text = match cell {
+    match cell {
         _ if is_missing && (fill.is_some() || may_miss) => return Ok(f64::NAN),
-        Cell::Missing => {
-            return Err("the value is missing, and none was missing in the rows that the model was trained on".into());
-        }
-        Cell::Unreadable => return Err("it is no UTF-8 text; save the file as UTF-8".into()),
-        Cell::Number(number) => number.to_string(),
-        Cell::Text(text) => text.to_string(),
-    };
+        Cell::Missing => return Err(Fault::Missing),
+        Cell::Unreadable => return Err(Fault::Unreadable),
+        Cell::Number(_) | Cell::Text(_) => {}
+    }
     let number = if let Cell::Number(number) = cell { Some(*number) } else { number };
+    // Most cells are good numbers, of which nobody needs the text.
+    let text = || match cell {
+        Cell::Text(text) => text.to_string(),
+        _ => number.unwrap_or(f64::NAN).to_string(),
+    };
     match &column.kind {
-        ColumnKind::Number { .. } => match number {
-            Some(number) if number.is_finite() => Ok(number),
-            _ => Err(format!("\"{}\" is not a finite number", shown(&text))),
-        },
-        ColumnKind::Flag { .. } => cells::flag(&text)
+        ColumnKind::Number { .. } => {
+            number.filter(|number| number.is_finite()).ok_or_else(|| Fault::NoNumber(text()))
+        }
+        ColumnKind::Flag { .. } => cells::flag(&text())
             .or(number.filter(|number| [0.0, 1.0].contains(number)))
-            .ok_or_else(|| format!("\"{}\" is no word for yes or no", shown(&text))),
+            .ok_or_else(|| Fault::NoFlag(text())),
         ColumnKind::Categories { names, .. } => {
+            let text = text();
             let place = names.binary_search(&text).ok().or_else(|| names.iter().position(|name| *name == text));
-            let unknown =
-                || format!("\"{}\" is none of its categories; {}", shown(&text), Candidates::of(&text, names));
-            place.map(|place| place as f64).ok_or_else(unknown)
+            place.map(|place| place as f64).ok_or(Fault::NoCategory(text, names))
         }
     }
 }
 
 fn is_class(schema: &Schema, name: &str) -> bool {
     matches!(&schema.outputs, Outputs::Classes { names, .. } if names.iter().any(|known| known == name))
-}
-
-/// The target of a row, if it has one.
-fn target_of(schema: &Schema, table: &AnyTable, place: usize) -> Result<Option<f64>, DataError> {
-    let (text, number) = match table.cell(place) {
-        Cell::Missing => match table {
-            AnyTable::Text(text) if is_class(schema, cells::NONE) && text.bytes(place) == cells::NONE.as_bytes() => {
-                (cells::NONE.to_owned(), None)
-            }
-            _ => return Ok(None),
-        },
-        Cell::Unreadable => return Err(table.bad_text(place)),
-        Cell::Number(number) => (number.to_string(), Some(number)),
-        Cell::Text(text) => (text.to_string(), table.spelled(&text)),
-    };
-    match &schema.outputs {
-        Outputs::Values { .. } => match number {
-            Some(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(DataError::Row {
-                place: table.place(place),
-                what: format!("\"{}\" is not a finite number", shown(&text)),
-            }),
-        },
-        Outputs::Classes { names, .. } => {
-            let whole = number.filter(|number| number.fract() == 0.0).map(|number| (number as i64).to_string());
-            let known = names.iter().position(|name| *name == text || whole.as_ref() == Some(name));
-            let what = || {
-                let candidates = Candidates::of(&text, names);
-                format!("\"{}\" is none of the classes that the model knows; {candidates}", shown(&text))
-            };
-            let known = known.ok_or_else(|| DataError::Row { place: table.place(place), what: what() })?;
-            Ok(Some(known as f64))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use broadsweep_common::dataset::{Features, Targets};
-use broadsweep_common::schema::{ColumnKind, Dialect, Scale};
+use broadsweep_common::dataset::{Element, Features, Part, Targets};
+use broadsweep_common::schema::{ColumnKind, Dialect, Outputs, Scale};
 
 use super::*;
 

@@ -21,8 +21,10 @@
 //! | [`destination`] | where that is put: the cache file that executors map too, or elsewhere |
 //! | `index` | what was read before, and need not be read again |
 //! | `rowless` | data sets of files alone |
-//! | [`input`], `input_table`, `input_array` | rows for a model that is trained |
+//! | [`input`], `input_table`, `input_array`, `fault`, `prepared` | rows for a model that is trained |
+//! | [`partition`] | the same of many files, cut into partitions: the input of `broadsweep apply` |
 //! | [`files`] | files as they are, packed for programs |
+//! | [`output`] | what a model says of rows, as files |
 //! | [`recording`] | the trials of an earlier run, to be replayed |
 //! | [`settings`] | what a study's data table asks for |
 //! | [`error`] | everything that can be wrong, with its place |
@@ -40,6 +42,7 @@ mod columns;
 pub mod destination;
 mod dialect;
 pub mod error;
+mod fault;
 pub mod files;
 mod idx;
 mod index;
@@ -52,9 +55,12 @@ mod npy;
 mod npz;
 mod number;
 mod ordered;
+pub mod output;
 mod parquet;
+pub mod partition;
 mod passes;
 mod pictures;
+mod prepared;
 pub mod recording;
 mod rowless;
 mod rows;

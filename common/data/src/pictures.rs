@@ -188,7 +188,7 @@ pub(super) fn all_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(all)
 }
 
-fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotADirectory => {
             let what = "is a file; name the folder that has a folder for each class".to_owned();
@@ -204,12 +204,12 @@ fn entries(origin: &Origin, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-fn is_picture(path: &Path) -> bool {
+pub(super) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     ["png", "jpg", "jpeg"].contains(&ending.as_str()) && path.is_file()
 }
 
-fn is_hidden(path: &Path) -> bool {
+pub(super) fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 

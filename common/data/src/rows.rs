@@ -16,6 +16,33 @@ pub(super) struct Batch {
     pub(super) labels: Vec<f64>,
 }
 
+impl Batch {
+    /// Takes all rows out; what comes is numbers.
+    pub(super) fn clear(&mut self) {
+        self.rows = 0;
+        self.features.numbers();
+        self.labels.clear();
+    }
+
+    /// Takes these rows out, which are in order; rows have so many cells and numbers of labels.
+    pub(super) fn remove(&mut self, rows: &[usize], cells: usize, labels: usize) {
+        remove_runs(self.features.widen(), rows, cells);
+        remove_runs(&mut self.labels, rows, labels);
+        self.rows -= rows.len();
+    }
+}
+
+/// Takes these out of runs of so many values each; they are in order.
+pub(super) fn remove_runs<T>(values: &mut Vec<T>, removed: &[usize], width: usize) {
+    let (mut place, mut removed) = (0, removed.iter().peekable());
+    values.retain(|_| {
+        let run = place / width.max(1);
+        place += 1;
+        while removed.next_if(|&&next| next < run).is_some() {}
+        removed.peek() != Some(&&run)
+    });
+}
+
 /// Cells of features: numbers as files have them, the places of words in their column's list, NaN for what is missing.
 #[derive(Debug)]
 pub(super) enum Cells {

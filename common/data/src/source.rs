@@ -1,7 +1,8 @@
 //! A data file as a stream of bytes: opened with care, unpacked if it is gzip or zstd, read without trust in its length.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 
 use flate2::bufread::GzDecoder;
 
@@ -85,6 +86,28 @@ pub(super) fn open_file(file: &Origin) -> Result<(File, u64), DataError> {
 impl Source {
     /// Opens a file, gzip or not.
     pub(super) fn open(file: Origin) -> Result<Self, DataError> {
+        Self::open_ahead(file, AHEAD_BYTES_MIN)
+    }
+
+    /// The bytes that a file begins with once it is unpacked: so many, or all. Nothing is read ahead for them.
+    pub(super) fn first_bytes(file: &Origin, count: usize) -> Result<Vec<u8>, DataError> {
+        let mut start = vec![0; count];
+        let got = Self::open_ahead(file.clone(), u64::MAX)?.fill(&mut start)?;
+        start.truncate(got);
+        Ok(start)
+    }
+
+    /// Some bytes of a file as they lie there, which it has.
+    pub(super) fn part(file: Origin, bytes: Range<u64>) -> Result<Self, DataError> {
+        let (mut opened, _) = open_file(&file)?;
+        opened.seek(SeekFrom::Start(bytes.start)).map_err(|error| DataError::of_file(&file, error))?;
+        let length = bytes.end.saturating_sub(bytes.start);
+        let reader = boxed(length >= AHEAD_BYTES_MIN, opened.take(length));
+        Ok(Self::new(file, reader, Length::Exactly(length)))
+    }
+
+    /// Opens a file, which is read ahead if it has so many bytes.
+    fn open_ahead(file: Origin, bytes_min: u64) -> Result<Self, DataError> {
         let (mut opened, bytes) = open_file(&file)?;
         let failed = |error| DataError::of_file(&file, error);
         let mut start = Vec::with_capacity(ZSTD_MAGIC.len());
@@ -93,7 +116,7 @@ impl Source {
         let plain = opened.try_clone().map_err(failed)?;
         let buffered = BufReader::with_capacity(BUFFER_BYTES, opened);
         // What is small is read sooner than a thread starts.
-        let runs_ahead = bytes >= AHEAD_BYTES_MIN;
+        let runs_ahead = bytes >= bytes_min;
         if start.starts_with(&GZIP_MAGIC) {
             let reader = boxed(runs_ahead, Members::Inside(GzDecoder::new(buffered)));
             return Ok(Self::new(file, reader, Length::unpacked(bytes)));
@@ -118,6 +141,11 @@ impl Source {
     /// What is known of the length of the whole.
     pub(super) fn length(&self) -> Length {
         self.length
+    }
+
+    /// Whether its bytes are those of a file, as they lie there.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain.is_some()
     }
 
     /// Whether its bytes pass a decompressor.

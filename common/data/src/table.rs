@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cell::Cell as Shared;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
+use std::ops::Range;
 use std::rc::Rc;
 
 use broadsweep_common::schema::Dialect;
@@ -17,7 +18,7 @@ use super::text::{self, NotInEncoding};
 use crate::settings::ColumnName;
 
 /// Bytes that may be read for one line: a quote that is never closed in a packed file must not fill the memory.
-const LINE_BYTES_MAX: u64 = 64 << 20;
+pub(super) const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// A table while it is read, line by line.
 pub(super) struct Table {
@@ -26,9 +27,15 @@ pub(super) struct Table {
     reader: Reader<Lines>,
     allowed: Rc<Shared<u64>>,
     written: Written,
+    /// Where in the file the text begins, if it lies there as it is.
+    plain_from: Option<u64>,
+    /// Bytes of a line, at the beginning.
+    line_bytes: u64,
     names: Names,
     record: ByteRecord,
     record_line: u64,
+    /// What is added to the reader's count of lines.
+    line_offset: i64,
     /// Whether the record is the first row, which was read to count its cells.
     is_ahead: bool,
 }
@@ -158,17 +165,21 @@ impl Table {
             None => dialect::find(&file, &text.sample, text.is_whole, given, label)?,
         };
         let allowed = Rc::new(Shared::new(LINE_BYTES_MAX));
-        let squeezer = (written.delimiter == b' ').then(Squeezer::default);
-        let lines = Lines { text: text.reader, allowed: Rc::clone(&allowed), last: None, squeezer };
-        let mut builder = ReaderBuilder::new();
-        // Ragged lines are found here, where the line and both counts can be named.
-        builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(BUFFER_BYTES);
-        // By default the reader stops between `\r` and `\n`, and lines cannot be counted; `\r` is trimmed as a blank.
-        builder.terminator(Terminator::Any(b'\n')).delimiter(written.delimiter);
-        let reader = builder.from_reader(lines);
-        let (names, record) = (Names::default(), ByteRecord::new());
-        let mut table =
-            Self { file, packed, reader, allowed, written, names, record, record_line: 0, is_ahead: false };
+        let sample_lines = text.sample.iter().filter(|&&byte| byte == b'\n').count().max(1);
+        let mut table = Self {
+            file,
+            packed,
+            reader: reader_of(text.reader, &allowed, written),
+            allowed,
+            written,
+            plain_from: text.plain_from,
+            line_bytes: (text.sample.len() / sample_lines).max(1) as u64,
+            names: Names::default(),
+            record: ByteRecord::new(),
+            record_line: 0,
+            line_offset: 0,
+            is_ahead: false,
+        };
         if !table.read_record()? {
             return Err(DataError::NoRows { file: table.file });
         }
@@ -214,6 +225,38 @@ impl Table {
         self.written
     }
 
+    /// Where in the file its text begins, if it lies there as it is.
+    pub(super) fn plain_from(&self) -> Option<u64> {
+        self.plain_from
+    }
+
+    /// Whether it passes a decompressor.
+    pub(super) fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// Bytes of a line, as those are at the beginning: one at least.
+    pub(super) fn line_bytes(&self) -> u64 {
+        self.line_bytes
+    }
+
+    /// The line of the row, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.record_line
+    }
+
+    /// Goes to the rows that lie in these bytes of the file: where its text [lies as it is](Self::plain_from), and a
+    /// record begins behind so many lines.
+    pub(super) fn go_to(&mut self, bytes: Range<u64>, lines_before: u64) -> Result<(), DataError> {
+        let part = Source::part(self.file.clone(), bytes)?;
+        // At its beginning the reader would take the mark of UTF-8 for one, which stands for a letter here.
+        let text = Cursor::new(b"\n").chain(part);
+        self.reader = reader_of(Box::new(text), &self.allowed, self.written);
+        self.line_offset = i64::try_from(lines_before).unwrap_or(i64::MAX) - 1;
+        self.is_ahead = false;
+        Ok(())
+    }
+
     /// The decimal mark of its numbers.
     pub(super) fn decimal(&self) -> u8 {
         self.written.decimal
@@ -255,7 +298,7 @@ impl Table {
                 DataError::TooLarge { file: self.file.clone(), what }
             }
             csv::ErrorKind::Io(error) => match NotInEncoding::of(&error) {
-                Some(what) => what.at(&self.file, Some(self.reader.position().line())),
+                Some(what) => what.at(&self.file, Some(self.reader_line())),
                 None if self.packed => DataError::of_packed(&self.file, error),
                 None => DataError::of_file(&self.file, error),
             },
@@ -263,8 +306,13 @@ impl Table {
         })?;
         // The reader stands on the line after; the record's own position is before the blank lines above it.
         let quoted_line_ends = self.record.iter().flatten().filter(|&&byte| byte == b'\n').count() as u64;
-        self.record_line = self.reader.position().line().saturating_sub(1 + quoted_line_ends);
+        self.record_line = self.reader_line().saturating_sub(1 + quoted_line_ends);
         Ok(more)
+    }
+
+    /// The line that the reader stands on, from 1.
+    fn reader_line(&self) -> u64 {
+        self.reader.position().line().saturating_add_signed(self.line_offset)
     }
 
     /// One field of the row, without the blanks around it.
@@ -275,6 +323,12 @@ impl Table {
     /// The same as it stands there.
     pub(super) fn bytes(&self, place: usize) -> &[u8] {
         self.record.get(place).unwrap_or_default()
+    }
+
+    /// Whether the row has a field there.
+    #[cfg(test)]
+    pub(super) fn has(&self, place: usize) -> bool {
+        self.record.len() > place
     }
 
     /// What one field of the row says.
@@ -295,6 +349,18 @@ impl Table {
     pub(super) fn bad_text(&self, place: usize) -> DataError {
         self.unreadable(self.bytes(place))
     }
+}
+
+/// Reads records of text that is written so.
+fn reader_of(text: Box<dyn Read>, allowed: &Rc<Shared<u64>>, written: Written) -> Reader<Lines> {
+    let squeezer = (written.delimiter == b' ').then(Squeezer::default);
+    let lines = Lines { text, allowed: Rc::clone(allowed), last: None, squeezer };
+    let mut builder = ReaderBuilder::new();
+    // Ragged lines are found here, where the line and both counts can be named.
+    builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(BUFFER_BYTES);
+    // By default the reader stops between `\r` and `\n`, and lines cannot be counted; `\r` is trimmed as a blank.
+    builder.terminator(Terminator::Any(b'\n')).delimiter(written.delimiter);
+    builder.from_reader(lines)
 }
 
 /// The bytes of a table, the last line ended like the others. A line that is too long ends with

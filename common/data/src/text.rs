@@ -47,6 +47,8 @@ pub(super) struct Text {
     pub(super) is_whole: bool,
     /// The encoding whose mark stood in front: it counts, whatever was given.
     pub(super) marked: Option<&'static Encoding>,
+    /// Where in the file the text begins, if it lies there as it is.
+    pub(super) plain_from: Option<u64>,
     /// Everything, the sample again included.
     pub(super) reader: Box<dyn Read>,
 }
@@ -62,15 +64,16 @@ pub(super) fn open(mut source: Source, encoding: Option<&str>) -> Result<Text, D
     check_kind(&file, &start, marked.map(|(encoding, _)| encoding).or(given))?;
     let encoding = marked.map_or(given.unwrap_or(UTF_8), |(encoding, _)| encoding);
     let mark_bytes = marked.map_or(0, |(_, bytes)| bytes);
-    let all = Cursor::new(start.split_off(mark_bytes)).chain(source);
     let is_decoded = encoding != UTF_8;
+    let plain_from = (source.is_plain() && !is_decoded).then_some(mark_bytes as u64);
+    let all = Cursor::new(start.split_off(mark_bytes)).chain(source);
     let mut reader: Box<dyn Read> =
         if is_decoded { Box::new(Decoded::new(Box::new(all), encoding)) } else { Box::new(all) };
     let mut sample = Vec::new();
     (&mut reader).take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(|error| of_reading(&file, error))?;
     let is_whole = sample.len() < SAMPLE_BYTES;
     let reader = Box::new(Cursor::new(sample.clone()).chain(reader));
-    Ok(Text { sample, is_whole, marked: marked.map(|(encoding, _)| encoding), reader })
+    Ok(Text { sample, is_whole, marked: marked.map(|(encoding, _)| encoding), plain_from, reader })
 }
 
 /// An error of the system or of what unpacks: which one, whoever reads on will see again.

@@ -37,6 +37,10 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let mut job = load(&args.study, &args.changes, &Destination::Temporary)?;
+    if let Some(to_apply) = &job.to_apply {
+        print(to_apply.description())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let searched = describe_search(&job)?;
     print(describe(&job, searched.as_ref()))?;
     let estimate = SearchEstimate::of(&job);
@@ -45,7 +49,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let takes = match &job.study.trainer {
         Trainer::Network { .. } => describe_trainings(&job, estimate.as_ref())?,
-        Trainer::Replay(_) => describe_waits(&job, estimate.as_ref()),
+        Trainer::Replay(_) | Trainer::Model(_) => describe_waits(&job, estimate.as_ref()),
         Trainer::Program(program) => {
             let costs = costs(&job, estimate.as_ref(), |trial| trial.flops as f64 / 1e6);
             describe_program(&job.study, &job.trials, program, &costs)

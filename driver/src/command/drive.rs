@@ -13,6 +13,7 @@ use broadsweep_common::model::Loss;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::application::{self, ToApply};
 use super::executors::Choice;
 use super::hint;
 use super::interrupts::Interrupts;
@@ -21,6 +22,7 @@ use super::logs;
 use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 
+use crate::apply::Claim;
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
@@ -110,8 +112,11 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
         Choice::Nodes { .. } => "nodes keep what they have of the run for the next driver",
     };
     let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
-    let ended = runtime.block_on(async { Box::pin(run(drive, &Interrupts::listen(what_stays)?)).await })?;
+    let mut ended = runtime.block_on(async { Box::pin(run(drive, &Interrupts::listen(what_stays)?)).await })?;
     drop(runtime);
+    if let Some(to_apply) = ended.to_apply.take() {
+        return application::conclude(&to_apply, flags, ended);
+    }
     conclude(&study, flags, ended, (resumes, model.as_deref()))
 }
 
@@ -121,6 +126,12 @@ pub(super) struct Ended {
     pub(super) outcome: RunOutcome,
     /// Why early, if it failed.
     pub(super) error: Option<RunError>,
+    /// What names it to executors.
+    pub(super) run: String,
+    /// The output that it has taken, where it applied a model.
+    pub(super) claimed: Option<Claim>,
+    /// Where it applied a model.
+    to_apply: Option<Box<ToApply>>,
     /// Whether it was told to end since its time was over.
     is_time_over: bool,
 }
@@ -128,7 +139,7 @@ pub(super) struct Ended {
 /// Drives a run to its end; writes nothing but its journal and its weights.
 pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, Failure> {
     let Drive { job, policy, mut folder, roster, choice, flags, resumes, wish } = drive;
-    let Job { study, description, trials, header, data, prepared, .. } = job;
+    let Job { study, description, trials, header, data, prepared, to_apply, .. } = job;
     let interrupted = interrupts.during(roster.clone(), flags.time_max);
     let described = Blob::new(Bytes::from(codec::encode(&description)?))?;
     let start = Start {
@@ -137,21 +148,27 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         data: data.manifest.digest(),
         study: described.manifest.digest(),
         search: study.search_digest(),
-        partitions: 0,
+        partitions: to_apply.as_ref().map_or_else(Vec::new, |to_apply| to_apply.costs()),
     };
     let objectives = study.objectives().clone();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
+    let claimed;
     let chronicle = if let Some(study_folder) = resumes {
         let chronicle = take_up(&storage, &study, start, flags.shown)?;
+        let take = |to_apply: &Box<ToApply>| application::take_output(to_apply, &folder, chronicle.run());
+        claimed = to_apply.as_ref().map(take).transpose()?;
         // Only now: a study or data that the run did not begin with changes nothing.
         choice.end_others(&roster);
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         chronicle
     } else {
         write_held_out(&folder, prepared.as_deref())?;
+        let take = |to_apply: &Box<ToApply>| application::take_output(to_apply, &folder, &start.run);
+        claimed = to_apply.as_ref().map(take).transpose()?;
         Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
     };
     folder.begin();
+    let run_name = chronicle.run().to_owned();
     let payload = Arc::new(payload(&chronicle, flags, (data, described)));
     let vault = Arc::new(BlockingVault::new(storage));
     let log_files = Arc::new(LogFiles::start(folder.path()).context("cannot start the thread that keeps logs")?);
@@ -171,6 +188,10 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let is_over = chronicle.is_over_despite(&waiting);
     let wishes = wishes::told(folder.path().to_owned(), waiting);
     let progress = flags.shown.of_run(trials, loss, objectives);
+    let progress = match &to_apply {
+        Some(to_apply) => progress.of_rows(to_apply.rows()),
+        None => progress,
+    };
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let planner = Planner::new(&study, &description.trainer, &header);
     let decides = (OngoingSearch::of(&study, planner), planner);
@@ -191,7 +212,7 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     if let Some(error) = log_files.close() {
         say(format_args!("warning: some of what programs printed was not kept: {error}"));
     }
-    Ok(Ended { folder, outcome, error, is_time_over: interrupts.is_time_over() })
+    Ok(Ended { folder, outcome, error, run: run_name, claimed, to_apply, is_time_over: interrupts.is_time_over() })
 }
 
 /// What the executors of a run are given.
@@ -258,7 +279,7 @@ fn conclude(
     ended: Ended,
     (resumes, model): (bool, Option<&ModelSource>),
 ) -> Result<ExitCode, Failure> {
-    let Ended { folder, mut outcome, error, is_time_over } = ended;
+    let Ended { folder, mut outcome, error, is_time_over, .. } = ended;
     outcome.record.class_names = model.map_or_else(Vec::new, |model| model.schema.class_names().to_vec());
     let record = &outcome.record;
     if let Some(error @ RunError::TooFewNodes { .. }) = error {
@@ -360,7 +381,12 @@ fn say_how_to_go_on(folder: &RunFolder, record: &RunRecord) {
     let counts = record.counts();
     let (ended, path) = (counts.ended(), folder.path().display());
     let trials = format!("{ended} of {} are over; what they gave is in {path}", trials_text(record));
-    say(format_args!("{trials}\nto go on: {}", hint::resume(folder.path())));
+    say_how_to_go_on_with(folder, &trials);
+}
+
+/// Says how far a run is, and how to go on.
+pub(super) fn say_how_to_go_on_with(folder: &RunFolder, how_far: &str) {
+    say(format_args!("{how_far}\nto go on: {}", hint::resume(folder.path())));
 }
 
 #[cfg(test)]

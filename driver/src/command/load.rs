@@ -13,6 +13,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::Failure;
+use super::application::{self, ToApply};
 use super::say::say;
 use crate::model::ModelSource;
 use crate::plan::{Planner, TrialPlan};
@@ -42,6 +43,8 @@ pub(super) struct Job {
     pub(super) data: Blob<Bytes>,
     /// How rows of the files became rows of the data, if there are any.
     pub(super) prepared: Option<Box<Prepared>>,
+    /// A finished model and its rows, where that is all.
+    pub(super) to_apply: Option<Box<ToApply>>,
     /// How many files of a program are among the data.
     pub(super) files: usize,
 }
@@ -175,6 +178,10 @@ pub(super) fn load_begun(path: &Path, folder: &Path, destination: &Destination) 
 /// What the text of a study says, which errors call `name`, and the files that it names.
 fn take_up(text: &str, name: &str, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
     let mut study = study::parse(text, name).map_err(Failure::wrong_use)?;
+    if let Trainer::Model(settings) = &study.trainer {
+        let settings = settings.clone();
+        return application::prepare(study, &settings);
+    }
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {
         Some(settings) => data::load_into(destination, settings, &files, study.seed, folder),
@@ -192,7 +199,7 @@ fn take_up(text: &str, name: &str, folder: &Path, destination: &Destination) -> 
         say(format_args!("note: {remark}"));
     }
     let prepared = schema.map(|schema| Box::new(Prepared { schema, held_out }));
-    Ok(Job { study, description, trials: Vec::new(), header, data, prepared, files: files.files() })
+    Ok(Job { study, description, trials: Vec::new(), header, data, prepared, to_apply: None, files: files.files() })
 }
 
 /// A file that a program is given, and that cannot be read: the study names it, or a folder around it.
@@ -208,7 +215,7 @@ impl Job {
         let drawn = study.drawn().map_err(Failure::wrong_use)?;
         let trials =
             Planner::new(&study, &description.trainer, &header).plan_all(drawn).map_err(Failure::wrong_use)?;
-        Ok(Self { study, description, trials, header, data, prepared, files: 0 })
+        Ok(Self { study, description, trials, header, data, prepared, to_apply: None, files: 0 })
     }
 
     /// What a network that the study trains needs to be used.

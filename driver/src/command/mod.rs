@@ -29,6 +29,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up or results in doubt, 130 interrupted.
 
+mod application;
+mod apply;
 mod cache;
 mod check;
 mod cluster;
@@ -69,6 +71,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
+use crate::apply::OutputError;
 use crate::results::folder::FolderError;
 
 /// Failed: something outside the study.
@@ -127,6 +130,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Predict with the best model of a run: classes and their probabilities, or values
     Predict(predict::PredictArgs),
+    /// Apply the best model of a run to as many rows as there are, on executors: each row once
+    Apply(apply::ApplyArgs),
     /// Show what the programs of a run printed, attempt by attempt
     Logs(logs::LogsArgs),
     /// Check a study and its data, and say what it will take
@@ -168,6 +173,11 @@ impl Failure {
         if error.is_full() { error.into() } else { Self::wrong_use(error) }
     }
 
+    /// The output of an application: a full disk is nobody's mistake.
+    fn of_output(error: OutputError) -> Self {
+        if error.is_full() { error.into() } else { Self::wrong_use(error) }
+    }
+
     /// A folder, or a file, that `--out` names; without it, one in the usual place.
     fn of_out(error: &FolderError, out: Option<&Path>) -> Self {
         let code = if out.is_none() || error.is_full() { FAILED } else { WRONG_USE };
@@ -200,6 +210,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Status(args) => status::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Apply(args) => apply::run(args, cli.verbose > 0),
         Command::Logs(args) => logs::run(args),
         Command::Check(args) => check::run(args),
         Command::Import(args) => import::run(args),

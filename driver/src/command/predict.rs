@@ -81,7 +81,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
     if kernel.name() != of_run {
         say(format_args!("this machine lacks the run's kernel, {of_run}; with {kernel} the last digits may differ"));
     }
-    let Opened { model, weights } = &opened;
+    let Opened { model, weights, .. } = &opened;
     let predictor = Predictor::new((&model.layers, weights), rows.header(), &schema.outputs, kernel);
     let mut predictor = predictor.map_err(anyhow::Error::from)?;
     let predicted = match &args.output {
@@ -110,7 +110,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// A place without a model, or of a newer version, is wrong use; damaged files are a failure.
-fn of_model(error: ModelError) -> Failure {
+pub(super) fn of_model(error: ModelError) -> Failure {
     match error {
         ModelError::NoSuchPlace(_)
         | ModelError::NoModel(_)
@@ -127,7 +127,7 @@ fn of_model(error: ModelError) -> Failure {
 }
 
 /// The run's own kernel, so that the bits are the run's; the fastest where this machine does not have it.
-fn kernel_for(of_run: &str) -> Kernel {
+pub(super) fn kernel_for(of_run: &str) -> Kernel {
     let known = Kernel::detect();
     let own = known.iter().find(|kernel| kernel.name() == of_run);
     own.or(known.first()).copied().unwrap_or(Kernel::PORTABLE)

@@ -40,6 +40,8 @@ pub struct Opened {
     pub model: TrainedModel,
     /// Its weights.
     pub weights: Weights,
+    /// What its files know each other by.
+    pub digest: String,
 }
 
 impl ModelFiles {
@@ -76,7 +78,7 @@ pub fn open(path: &Path) -> Result<Opened, ModelError> {
         return Err(ModelError::Changed { path: beside, model: file });
     }
     let weights = described.model.weights(&bytes)?;
-    Ok(Opened { model: described.model, weights })
+    Ok(Opened { model: described.model, weights, digest: described.digest })
 }
 
 /// What the model at `path` is, without its weights.

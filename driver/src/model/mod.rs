@@ -115,8 +115,8 @@ pub fn parse(text: &str, path: &Path) -> Result<TrainedModel, ModelError> {
 impl TrainedModel {
     /// These bytes as the model's weights.
     fn weights(&self, bytes: &[u8]) -> Result<Weights, ModelError> {
-        let targets = read::targets(&self.schema.outputs);
-        Weights::from_safetensors(bytes, &self.layers, &self.schema.shape, targets).map_err(ModelError::Weights)
+        let Schema { shape, outputs, .. } = &self.schema;
+        Weights::from_safetensors(bytes, &self.layers, shape, outputs.targets()).map_err(ModelError::Weights)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use broadsweep_common::dataset::{Element, ROW_VALUES_MAX, TargetKind};
+use broadsweep_common::dataset::{Element, ROW_VALUES_MAX};
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::{MetricName, Metrics};
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
@@ -134,17 +134,9 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Described, ModelError> {
         held_out: runs(&form.held_out.rows).map_err(wrong)?,
     };
     let schema = schema(form.input, form.output).map_err(wrong)?;
-    broadsweep_nn::plan(&layers, &schema.shape, targets(&schema.outputs)).map_err(ModelError::Shape)?;
+    broadsweep_nn::plan(&layers, &schema.shape, schema.outputs.targets()).map_err(ModelError::Shape)?;
     let digest = digest::of_description(&table);
     Ok(Described { model: TrainedModel { layers, schema, about }, digest, files: form.sha256 })
-}
-
-/// What a network with these outputs is trained to.
-pub(super) fn targets(outputs: &Outputs) -> TargetKind {
-    match outputs {
-        Outputs::Classes { names, .. } => TargetKind::Classes { count: names.len() as u32 },
-        Outputs::Values { names, .. } => TargetKind::Values { width: names.len() as u32 },
-    }
 }
 
 fn schema(input: InputForm, output: OutputForm) -> Result<Schema, String> {

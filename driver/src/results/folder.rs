@@ -96,7 +96,7 @@ impl FolderError {
     }
 
     /// Sorts what the system said by what the user can do.
-    pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             _ if room::is_full(&source) => Self::Full { path, source },
@@ -394,7 +394,8 @@ fn by_descriptor(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-fn parent_of(path: &Path) -> &Path {
+/// The folder in which a file is.
+pub(crate) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

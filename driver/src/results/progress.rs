@@ -2,7 +2,7 @@
 //! stderr, since stdout carries results only.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::ids::TrialId;
@@ -13,8 +13,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::measured::{is_error, metric_text, title};
 use super::show::{bytes_text, configuration_pairs, counted, duration_text, printable_line};
 
-/// The bar of trials, then what goes on, then the best so far; the last line is cut at the terminal's width.
-const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} trials{prefix}\n{wide_msg}";
+/// The bar of trials or partitions, then what goes on, then the best so far or the rows; the last line is cut at the terminal's width.
+const TRAINING_TEMPLATE: &str = "[{bar:20}] {pos}/{len} {prefix}\n{wide_msg}";
 const WAITING_TEMPLATE: &str = "{spinner} {wide_msg}";
 /// Where stderr is no terminal, a stage has a line when it begins and one for each of so many parts.
 const PARTS: u64 = 10;
@@ -29,7 +29,19 @@ pub struct Progress {
     ranking: Ranking,
     /// The values of the best trial.
     best_configuration: String,
+    /// Where a model is applied to rows, and no trials are trained.
+    rows: Option<Rows>,
     surface: Surface,
+}
+
+/// How far the rows of an input are.
+struct Rows {
+    /// Of each partition; 0 where nobody knows before it is read.
+    of: Vec<u64>,
+    done: u64,
+    /// Done under this driver, since it began.
+    done_now: u64,
+    began: Instant,
 }
 
 /// What the run loop knows of the training while it goes on.
@@ -97,7 +109,34 @@ impl Progress {
     fn new(trials: u32, (loss, objectives): (Loss, Objectives), surface: Surface) -> Self {
         let ranking = Ranking::new(objectives, None);
         let state = RunState::default();
-        Self { loss, trials, ended: 0, state, ranking, best_configuration: String::new(), surface }
+        Self { loss, trials, ended: 0, state, ranking, best_configuration: String::new(), rows: None, surface }
+    }
+
+    /// The progress of rows instead of trials: so many in each partition, or 0 where that is not known.
+    #[must_use]
+    pub fn of_rows(mut self, rows: Vec<u64>) -> Self {
+        self.trials = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        self.rows = Some(Rows { of: rows, done: 0, done_now: 0, began: Instant::now() });
+        self
+    }
+
+    /// A partition is over. A bar shows it at the next tick.
+    pub fn partition_ended(&mut self, partition: u32) {
+        if let Some(rows) = &mut self.rows {
+            rows.done_now += rows.of.get(partition as usize).copied().unwrap_or_default();
+        }
+        self.remember_partition(partition);
+        if matches!(self.surface, Surface::Lines { .. }) {
+            self.show_training();
+        }
+    }
+
+    /// As [`Self::partition_ended`], under an earlier driver: nothing is shown.
+    pub fn remember_partition(&mut self, partition: u32) {
+        self.ended += 1;
+        if let Some(rows) = &mut self.rows {
+            rows.done += rows.of.get(partition as usize).copied().unwrap_or_default();
+        }
     }
 
     /// So many trials are known of by now: a search may decide on more while the run goes on.
@@ -182,17 +221,18 @@ impl Progress {
         if !is_due {
             return;
         }
-        let (state, best) = (self.state_text(), self.best_text());
+        let noun = if self.rows.is_some() { "partitions" } else { "trials" };
+        let (state, best) = (self.state_text(), self.rows_text().unwrap_or_else(|| self.best_text()));
         match &mut self.surface {
             Surface::Bar { bar, stage } => {
                 enter(bar, stage, Stage::Training);
-                bar.set_prefix(state);
+                bar.set_prefix(format!("{noun}{state}"));
                 bar.set_message(printable_line(&best).into_owned());
                 bar.set_position(self.ended.into());
             }
             Surface::Lines { sink, .. } => {
                 let separator = if best.is_empty() { "" } else { "; " };
-                let line = format!("{}/{} trials{state}{separator}{best}", self.ended, self.trials);
+                let line = format!("{}/{} {noun}{state}{separator}{best}", self.ended, self.trials);
                 write_line(sink.as_mut(), &line);
             }
         }
@@ -218,6 +258,13 @@ impl Progress {
             }
         }
         parts.concat()
+    }
+
+    /// `196,608 rows, 312,000 a second`; nothing of a run that trains trials.
+    fn rows_text(&self) -> Option<String> {
+        let Rows { done, done_now, began, .. } = self.rows.as_ref()?;
+        let rate = (*done_now as f64 / began.elapsed().as_secs_f64().max(1e-3)) as u64;
+        Some(format!("{}, {rate} a second", counted(*done, "row")))
     }
 
     fn best_text(&self) -> String {

@@ -208,7 +208,7 @@ impl Bench {
             data: blob.manifest.digest(),
             study: blob.manifest.digest(),
             search: study.search_digest(),
-            partitions: 0,
+            partitions: Vec::new(),
         };
         let chronicle = if storage.journal().is_some() {
             Chronicle::resume(shared, study.objectives().clone(), start).unwrap().0

@@ -34,8 +34,8 @@ pub struct Start {
     pub study: Digest,
     /// What is searched, and how.
     pub search: Digest,
-    /// Parts of the input to which the model is applied: tasks beside those of the search.
-    pub partitions: u32,
+    /// What each part of the input costs to which the model is applied: tasks beside those of the search.
+    pub partitions: Vec<u64>,
 }
 
 /// The journal of a run, and what it adds up to.
@@ -186,8 +186,9 @@ impl Chronicle {
         };
         if self.book.begun.is_none() {
             let is_application = |task: &TaskBook| matches!(task.kind(), TaskKind::Apply { .. });
-            let known = self.book.tasks().filter(|(_, task)| is_application(task)).count() as u32;
-            self.note_tasks((known..start.partitions).map(application).collect())?;
+            let known = self.book.tasks().filter(|(_, task)| is_application(task)).count();
+            let new = (0..).zip(start.partitions).skip(known).map(|(partition, cost)| application(partition, cost));
+            self.note_tasks(new.collect())?;
         }
         self.note(&Record::Begun(begun))?;
         self.commit().map(drop)

@@ -21,7 +21,7 @@ fn objective() -> Objectives {
 
 fn start() -> Start {
     let [data, study, search] = [b"data  ", b"study ", b"search"].map(|name| Digest::of(name));
-    Start { run: "run".to_owned(), kernel: None, data, study, search, partitions: 0 }
+    Start { run: "run".to_owned(), kernel: None, data, study, search, partitions: Vec::new() }
 }
 
 /// A run of one trial.
@@ -195,7 +195,7 @@ fn files_that_nothing_speaks_of_go_when_a_run_is_taken_up_and_no_others() {
 #[test]
 fn partitions_are_tasks_once_and_a_run_is_over_when_no_more_tasks_come_and_all_have_ended() {
     let storage = Arc::new(MemoryStorage::new());
-    let (weights, start) = (state_after(1), Start { partitions: 2, ..start() });
+    let (weights, start) = (state_after(1), Start { partitions: vec![1; 2], ..start() });
     let shared = Arc::clone(&storage) as Arc<dyn Storage>;
     let mut chronicle = Chronicle::begin(shared, Vec::new(), objective(), start.clone()).unwrap();
     assert_eq!((chronicle.book().tasks().count(), chronicle.trials()), (2, (0, 0)));

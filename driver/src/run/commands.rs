@@ -143,6 +143,9 @@ impl Run<'_> {
         self.drop_checkpoints(task);
         self.end_check(task);
         let book = self.chronicle.book();
+        if let Some(TaskKind::Apply { partition }) = book.task(task).map(TaskBook::kind) {
+            self.effects.push(Effect::PartitionEnded(partition));
+        }
         let Some(segment) = book.task(task).and_then(TaskBook::segment) else { return };
         let trial = segment.replicate.trial;
         let is_over = book.finish_of(trial).is_some_and(|(finish, _)| finish.is_end());

@@ -87,9 +87,9 @@ pub(super) fn check(needs: &TrialNeeds, replicate: Replicate, until_epoch: u32) 
 }
 
 /// The task that applies the model to a partition.
-pub(super) fn application(partition: u32) -> NewTask {
-    let priority = Priority::longest_first(Cost(0));
-    NewTask { kind: TaskKind::Apply { partition }, cost: 0, priority, inputs: Vec::new() }
+pub(super) fn application(partition: u32, cost: u64) -> NewTask {
+    let priority = Priority::longest_first(Cost(cost));
+    NewTask { kind: TaskKind::Apply { partition }, cost, priority, inputs: Vec::new() }
 }
 
 impl Run<'_> {
@@ -99,6 +99,11 @@ impl Run<'_> {
         let held_until = self.now().after(self.settings.scheduling.reconnect());
         for (trial, book, value) in self.chronicle.book().ended() {
             self.progress.remember(trial, &book.configuration, value);
+        }
+        for (_, task) in self.chronicle.book().tasks() {
+            if let (TaskKind::Apply { partition }, true) = (task.kind(), task.is_finished()) {
+                self.progress.remember_partition(partition);
+            }
         }
         self.schedule_from(TaskId(0), held_until);
         self.take_up_differences(held_until);

@@ -66,8 +66,8 @@ fn a_segment_has_its_share_of_the_cost_and_a_check_comes_before_all_others() {
     let checked = Segment { replicate, from_epoch: 0, until_epoch: 2 };
     assert_eq!((again.kind, again.cost), (TaskKind::Check(checked), 200));
     assert_eq!(again.priority, Priority::longest_first(Cost(u64::MAX)));
-    let last = application(5);
-    assert_eq!((last.kind, last.cost, last.inputs), (TaskKind::Apply { partition: 5 }, 0, Vec::new()));
+    let last = application(5, 7);
+    assert_eq!((last.kind, last.cost, last.inputs), (TaskKind::Apply { partition: 5 }, 7, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,8 @@ pub(super) enum Effect {
     Say(String),
     /// A trial is over: the display of progress counts it.
     TrialEnded(TrialId),
+    /// A partition is over: likewise.
+    PartitionEnded(u32),
     /// A file of the run is worth nothing any more.
     Drop(String),
 }

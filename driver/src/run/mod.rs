@@ -130,8 +130,24 @@ pub struct RunOutcome {
     pub control: Option<Vec<u8>>,
     /// Whether these are no weights, but archives of what a program made.
     pub are_outputs: bool,
+    /// What came of each partition of an input, in their order.
+    pub partitions: Vec<PartitionOutcome>,
     /// Trials whose test error was due and could not be had.
     pub unmeasured: u32,
+}
+
+/// What came of a partition of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionOutcome {
+    /// It is in this file of the run's folder.
+    Made(String),
+    /// It was tried as often as it may be.
+    GivenUp {
+        /// Why the last attempt failed.
+        reason: String,
+    },
+    /// It is not over.
+    Open,
 }
 
 /// What tells a run of the world outside it.
@@ -411,6 +427,7 @@ impl<'a> Run<'a> {
                         self.progress.trial_ended(trial, &known.configuration, book.value_of(trial));
                     }
                 }
+                Effect::PartitionEnded(partition) => self.progress.partition_ended(partition),
                 Effect::Drop(name) => self.chronicle.drop_file(&name, &safe),
             }
         }

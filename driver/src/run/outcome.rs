@@ -3,12 +3,13 @@
 use broadsweep_common::attempt::Used;
 use broadsweep_common::ids::TrialId;
 use broadsweep_common::metrics::Metrics;
+use broadsweep_common::task::TaskKind;
 
 use super::book::Book;
 use super::record::Finish;
 use super::task::TaskBook;
 use super::trial::TrialBook;
-use super::{Run, RunOutcome};
+use super::{PartitionOutcome, Run, RunOutcome, names};
 use crate::cluster::{Cluster, Traffic};
 use crate::records::attempt::AttemptRecord;
 use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
@@ -24,7 +25,7 @@ impl Run<'_> {
         let control = control.map(|weights| weights.content.to_vec());
         let (record, unmeasured) = (book.run_record(self.study), book.unmeasured());
         let are_outputs = matches!(self.study.trainer, Trainer::Program(_));
-        (RunOutcome { record, best, control, are_outputs, unmeasured }, self.cluster)
+        (RunOutcome { record, best, control, are_outputs, partitions: book.partitions(), unmeasured }, self.cluster)
     }
 
     /// What the broadcast took so far: under earlier drivers, and under this one.
@@ -45,6 +46,24 @@ impl Run<'_> {
 }
 
 impl Book {
+    /// What came of each partition, in their order.
+    fn partitions(&self) -> Vec<PartitionOutcome> {
+        let mut found: Vec<_> = self
+            .tasks()
+            .filter_map(|(task, book)| {
+                let TaskKind::Apply { partition } = book.kind() else { return None };
+                let outcome = match &book.finish {
+                    Some((Finish::Applied { .. }, _)) => PartitionOutcome::Made(names::output(task)),
+                    Some((Finish::GivenUp { reason }, _)) => PartitionOutcome::GivenUp { reason: reason.clone() },
+                    _ => PartitionOutcome::Open,
+                };
+                Some((partition, outcome))
+            })
+            .collect();
+        found.sort_by_key(|(partition, _)| *partition);
+        found.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
     /// All that is known of the run, with what its study says.
     pub(super) fn run_record(&self, study: &Study) -> RunRecord {
         let (executors, slots) = self.took_part();

@@ -188,7 +188,7 @@ mod tests {
             data: blob,
             study: blob,
             search: study.search_digest(),
-            partitions: 0,
+            partitions: Vec::new(),
         };
         let shared = Arc::clone(&storage) as Arc<dyn Storage>;
         let mut chronicle = Chronicle::begin(shared, trials, study.objectives().clone(), start).unwrap();

@@ -13,13 +13,24 @@ use super::reader::{Node, Table};
 use super::setting::Uses;
 use super::trainer::TrainerKind;
 use super::{
-    CheckpointSettings, LabelKind, Study, Trainer, conditions, data, given, model, scheduling, search, trainer,
-    training,
+    CheckpointSettings, DataSettings, InitialFrom, LabelKind, SearchSettings, Study, Trainer, apply, conditions,
+    data, given, model, scheduling, search, trainer, training,
 };
 use broadsweep_scheduler::SchedulingConfig;
 
-const KEYS: &[&str] =
-    &["name", "seed", "trainer", "data", "model", "training", "search", "control", "scheduling", "checkpoints"];
+const KEYS: &[&str] = &[
+    "name",
+    "seed",
+    "trainer",
+    "data",
+    "model",
+    "training",
+    "search",
+    "control",
+    "scheduling",
+    "checkpoints",
+    "apply",
+];
 /// Lists whose elements can be wrong one by one, once more than the study is known.
 const LISTS: [&str; 2] = ["model.layers", "data.files"];
 const NAME_CHARACTERS_MAX: usize = 64;
@@ -69,34 +80,11 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
     let name = read_name(&document.require("name", "a text in quotes; it names the folder of results")?)?;
     let seed = document.get("seed").map_or(Ok(0), |seed| seed.whole(0, i64::MAX))? as u64;
 
-    let mut uses = Uses { conditional: conditions::conditional_names(document), ..Uses::default() };
-    let kind = trainer::read_kind(document)?;
-    let data = match kind {
-        TrainerKind::Network => Some(document.require("data", "a table with the files")?),
-        TrainerKind::Replay | TrainerKind::Program => document.get("data"),
+    let asked = match document.get("apply") {
+        Some(node) => asked_to_apply(document, &node)?,
+        None => asked_to_search(document, source)?,
     };
-    let (mut data, files) = match data {
-        Some(node) => data::read(&node, kind)?,
-        None => (None, Vec::new()),
-    };
-    let mut trainer = trainer::read(document, kind, &mut uses)?;
-    let uses = uses.found;
-    let search = search::read(document, (Comparable::of(&trainer, data.as_ref()), &trainer), &uses, source)?;
-    match &mut trainer {
-        Trainer::Network { model, .. } => {
-            if let Some(data) = &mut data {
-                data.labels = LabelKind::of(model.loss);
-            }
-        }
-        Trainer::Program(program) => program.description.objective = search.objectives.first().metric.clone(),
-        Trainer::Replay(_) => {}
-    }
-    let control = document
-        .get("control")
-        .map(|control| given::read_control(&control, &search.space, &uses, source))
-        .transpose()?;
-    let initial = given::read_initial(document, control.as_ref(), &search.space, &uses, source)?;
-    let initial_from = given::read_initial_from(document)?;
+    let Asked { trainer, data, files, search, control, initial, initial_from } = asked;
     let scheduling =
         document.get("scheduling").map_or(Ok(SchedulingConfig::default()), |node| scheduling::read(&node))?;
     let checkpoints = document
@@ -120,6 +108,56 @@ fn read(document: &Table<'_>, source: &Source, spans: Spans) -> Result<Study, Di
         source,
         spans,
     })
+}
+
+/// What a study asks for, but for what all of them have.
+struct Asked {
+    trainer: Trainer,
+    data: Option<DataSettings>,
+    files: Vec<String>,
+    search: SearchSettings,
+    control: Option<Configuration>,
+    initial: Vec<Configuration>,
+    initial_from: Option<InitialFrom>,
+}
+
+fn asked_to_apply(document: &Table<'_>, node: &Node<'_>) -> Result<Asked, Diagnostic> {
+    let search = apply::no_search(document)?;
+    let trainer = Trainer::Model(apply::read(node)?);
+    let (data, files, control, initial, initial_from) = (None, Vec::new(), None, Vec::new(), None);
+    Ok(Asked { trainer, data, files, search, control, initial, initial_from })
+}
+
+fn asked_to_search(document: &Table<'_>, source: &Source) -> Result<Asked, Diagnostic> {
+    let mut uses = Uses { conditional: conditions::conditional_names(document), ..Uses::default() };
+    let kind = trainer::read_kind(document)?;
+    let data = match kind {
+        TrainerKind::Network => Some(document.require("data", "a table with the files")?),
+        TrainerKind::Replay | TrainerKind::Program => document.get("data"),
+    };
+    let (mut data, files) = match data {
+        Some(node) => data::read(&node, kind)?,
+        None => (None, Vec::new()),
+    };
+    let mut trainer = trainer::read(document, kind, &mut uses)?;
+    let uses = uses.found;
+    let search = search::read(document, (Comparable::of(&trainer, data.as_ref()), &trainer), &uses, source)?;
+    match &mut trainer {
+        Trainer::Network { model, .. } => {
+            if let Some(data) = &mut data {
+                data.labels = LabelKind::of(model.loss);
+            }
+        }
+        Trainer::Program(program) => program.description.objective = search.objectives.first().metric.clone(),
+        Trainer::Replay(_) | Trainer::Model(_) => {}
+    }
+    let control = document
+        .get("control")
+        .map(|control| given::read_control(&control, &search.space, &uses, source))
+        .transpose()?;
+    let initial = given::read_initial(document, control.as_ref(), &search.space, &uses, source)?;
+    let initial_from = given::read_initial_from(document)?;
+    Ok(Asked { trainer, data, files, search, control, initial, initial_from })
 }
 
 /// What to say of a key that belongs into a table.

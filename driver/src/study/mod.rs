@@ -6,6 +6,7 @@
 //! | `reader` | TOML values that know their place |
 //! | `file` | [`parse`]: the file from its first key to its last |
 //! | `trainer`, `data`, `model`, `training`, `search`, `space`, `scheduling` | one table of the file each |
+//! | `apply` | a finished model and the rows that it is applied to: what a run has that trains nothing |
 //! | `objectives` | by what trials are compared, and what is measured for that |
 //! | `pruner`, `stop` | how epochs are kept from trials that are not worth them, and when a search ends |
 //! | `searched` | the search that a study asks for |
@@ -18,6 +19,7 @@
 //!
 //! It takes text: reading the file, and the files that it names, is done elsewhere.
 
+mod apply;
 pub mod changes;
 mod conditions;
 mod constraints;
@@ -64,6 +66,7 @@ use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 use self::diagnostic::Source;
 use self::file::Spans;
 
+pub use self::apply::{ApplySettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
 pub use self::cost::Cost;
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
@@ -124,6 +127,7 @@ impl Study {
                 TrainerDescription::Replay(ReplayDescription::Recorded(Recording::of(recording)))
             }
             Trainer::Program(program) => TrainerDescription::Program(program.description.clone()),
+            Trainer::Model(settings) => TrainerDescription::Model(settings.uncut()),
         };
         let (select, test_every_trial) = (self.search.select, self.watches_test());
         let (watched, measures) = (self.search.watched, self.search.measures.clone());
@@ -140,7 +144,7 @@ impl Study {
             Trainer::Program(_) => {
                 has_test && (asked || self.search.objectives.first().metric == MetricName::TEST_ERROR)
             }
-            Trainer::Replay(_) => false,
+            Trainer::Replay(_) | Trainer::Model(_) => false,
         }
     }
 
@@ -165,7 +169,7 @@ impl Study {
     #[must_use]
     pub fn is_deterministic(&self) -> bool {
         match &self.trainer {
-            Trainer::Network { .. } | Trainer::Replay(_) => true,
+            Trainer::Network { .. } | Trainer::Replay(_) | Trainer::Model(_) => true,
             Trainer::Program(program) => program.description.is_deterministic,
         }
     }
@@ -177,7 +181,7 @@ impl Study {
         match (&self.trainer, &self.data) {
             (Trainer::Network { model, .. }, _) => model.loss,
             (Trainer::Program(_), Some(data)) => data.labels.loss(),
-            (Trainer::Replay(_) | Trainer::Program(_), _) => Loss::CrossEntropy,
+            (Trainer::Replay(_) | Trainer::Program(_) | Trainer::Model(_), _) => Loss::CrossEntropy,
         }
     }
 
@@ -263,6 +267,8 @@ pub enum Trainer {
     Replay(ReplaySettings),
     /// Runs somebody's own program.
     Program(ProgramSettings),
+    /// Nothing is trained: a finished model is applied to rows.
+    Model(ApplySettings),
 }
 
 /// What is known of a program.

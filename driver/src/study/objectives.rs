@@ -76,7 +76,7 @@ impl Comparable {
                 Self { validation: Ok(()), test: Err(NO_REPLAYED_TEST), metrics: Known::Replay }
             }
             // Whether each row has both is looked at when they are read.
-            Trainer::Replay(ReplaySettings::Recorded { .. }) => {
+            Trainer::Replay(ReplaySettings::Recorded { .. }) | Trainer::Model(_) => {
                 Self { validation: Ok(()), test: Ok(()), metrics: Known::Replay }
             }
             Trainer::Program(_) => Self { validation: Ok(()), test: Ok(()), metrics: Known::Program },

@@ -55,6 +55,7 @@ pub(super) fn common_epochs(trainer: &Trainer) -> Result<NonZeroU32, &'static st
         Trainer::Replay(ReplaySettings::Recorded { .. }) => {
             return Err("the epochs of recorded trials are what they were");
         }
+        Trainer::Model(_) => return Err("a finished model is not trained"),
     };
     match epochs {
         Setting::Fixed(epochs) => Ok(NonZeroU32::new(*epochs).unwrap_or(NonZeroU32::MIN)),
@@ -86,7 +87,7 @@ pub(super) fn read(
     })?;
     let is_known_to_keep_state = match trainer {
         Trainer::Program(program) => program.description.knows_checkpoints(),
-        Trainer::Network { .. } | Trainer::Replay(_) => true,
+        Trainer::Network { .. } | Trainer::Replay(_) | Trainer::Model(_) => true,
     };
     if !is_known_to_keep_state && !is_asynchronous {
         let message = "a program that keeps no state begins anew each time that its trial goes on";

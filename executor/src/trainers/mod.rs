@@ -5,23 +5,29 @@
 //! | `trainer` | what every trainer is |
 //! | `network` | the built-in networks |
 //! | [`program`] | somebody's own program, on a leash |
+//! | `model` | a finished model, which is applied to rows |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
 //! | [`in_time`] | the same in simulated time |
 //!
 //! A trainer is built when a study is prepared: what an executor will not or cannot do is a refusal then, and no failure
 //! of an attempt later.
 
+use std::sync::Arc;
+
 use broadsweep_common::dataset::Dataset;
 use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
+use broadsweep_store::Content;
 
 pub mod in_time;
+mod model;
 mod network;
 pub mod program;
 pub mod replay;
 mod trainer;
 
+use model::ModelTrainer;
 use network::NetworkTrainer;
 use program::{ProgramTrainer, Programs};
 use replay::ReplayTrainer;
@@ -37,29 +43,39 @@ pub(crate) fn slots_of(study: &StudyDescription, slots: u32, programs: Option<&P
     match (&study.trainer, programs) {
         (TrainerDescription::Program(program), Some(programs)) => programs.slots(program, slots),
         (TrainerDescription::Program(_), None) => Err(Refusal::NoPrograms),
-        (TrainerDescription::Network { .. } | TrainerDescription::Replay(_), _) => Ok(slots),
+        (TrainerDescription::Network { .. } | TrainerDescription::Replay(_) | TrainerDescription::Model(_), _) => {
+            Ok(slots)
+        }
     }
 }
 
-/// The trainer of a study, on the data set of this name.
+/// The trainer of a study, on what was broadcast with it under this name: a data set, or a finished model.
 ///
 /// # Errors
 /// [`Refusal`], if it has nothing to do with this data.
 pub(crate) fn trainer_of(
     study: StudyDescription,
-    (name, data): (Digest, Dataset),
+    (name, content): (Digest, Content),
     means: Means,
 ) -> Result<Box<dyn Trainer>, Refusal> {
     let StudyDescription { seed, trainer, select, watched, measures, test_every_trial } = study;
+    let rows = || Dataset::open(Arc::clone(&content)).map_err(|error| Refusal::Data { reason: error.to_string() });
     match trainer {
         TrainerDescription::Network { model, training } => {
+            let data = rows()?;
             let trainer =
                 NetworkTrainer { seed, model, training, select, watched, measures, test_every_trial, data, means };
             Ok(Box::new(trainer.checked()?))
         }
-        TrainerDescription::Replay(replays) => Ok(Box::new(ReplayTrainer::new(replays))),
+        TrainerDescription::Replay(replays) => {
+            rows()?;
+            Ok(Box::new(ReplayTrainer::new(replays)))
+        }
         TrainerDescription::Program(program) => {
-            Ok(Box::new(ProgramTrainer::new(seed, program, (name, &data, test_every_trial), means)?))
+            Ok(Box::new(ProgramTrainer::new(seed, program, (name, &rows()?, test_every_trial), means)?))
+        }
+        TrainerDescription::Model(application) => {
+            Ok(Box::new(ModelTrainer::new(application, (*content).as_ref(), means)?))
         }
     }
 }
@@ -73,10 +89,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::fixtures::{data, description};
+    use crate::fixtures::{bytes, description};
 
-    fn named(rows: [u64; 3]) -> (Digest, Dataset) {
-        (Digest::of(b"rows"), data(rows))
+    fn named(rows: [u64; 3]) -> (Digest, Content) {
+        (Digest::of(b"rows"), Arc::new(bytes(rows)))
     }
 
     #[test]
@@ -87,6 +103,7 @@ mod tests {
             slots: 1,
             threads: 1,
             programs: None,
+            files: None,
             given_up: CancellationToken::new(),
         };
         assert!(trainer_of(description(), named([1, 1, 1]), means.clone()).is_ok());

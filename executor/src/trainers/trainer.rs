@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::program::Programs;
 use crate::control::SlotControl;
+use crate::files::AllowedFiles;
 use broadsweep_store::Content;
 
 /// Trains and measures for all attempts of a study.
@@ -48,6 +49,11 @@ pub(crate) trait Trainer: Send + Sync {
         Ended::failed("this trainer has no weights to look at")
     }
 
+    /// Applies the model to a partition of the input.
+    fn apply(&self, _partition: u32, _control: &mut SlotControl) -> Ended {
+        Ended::failed("this executor applies no models")
+    }
+
     /// Where the program is that attempts start, if that is known before them.
     fn program(&self) -> Option<&Path> {
         None
@@ -71,6 +77,8 @@ pub(crate) struct Means {
     pub(crate) threads: u32,
     /// What programs need, where they are allowed.
     pub(crate) programs: Option<Arc<Programs>>,
+    /// Which files of this machine may be read, where some may.
+    pub(crate) files: Option<AllowedFiles>,
     /// Cancelled once nobody waits for the study to be prepared.
     pub(crate) given_up: CancellationToken,
 }

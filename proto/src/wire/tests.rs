@@ -167,8 +167,10 @@ fn what_an_executor_answers_is_the_same_after_the_wire() {
         Err(Refusal::Missing { what: StudyPart::Description, blob: Digest::of(b"study") }),
         Err(Refusal::Data { reason: reason.clone() }),
         Err(Refusal::Study { reason: reason.clone() }),
-        Err(Refusal::Trainer { reason }),
+        Err(Refusal::Trainer { reason: reason.clone() }),
+        Err(Refusal::Input { reason }),
         Err(Refusal::NoPrograms),
+        Err(Refusal::NoFiles),
     ];
     for sent in answers {
         assert_eq!(answer(Some(answer_message(sent.clone()))), Ok(sent));

@@ -41,6 +41,7 @@ pub(super) fn study(bytes: &[u8]) {
             }
         }
         TrainerDescription::Program(program) => drop(program.epochs.resolve(&configuration, "epochs")),
+        TrainerDescription::Model(application) => drop(format!("{application:?}")),
         TrainerDescription::Replay(replays) => {
             if let Ok(replay) = replays.resolve(TrialId(0), &configuration) {
                 assert!(replay.is_possible(), "{replay:?}");

@@ -250,7 +250,7 @@ impl Campaign {
             data: data.manifest.digest(),
             study: study.manifest.digest(),
             search: self.study.search_digest(),
-            partitions: self.partitions,
+            partitions: vec![1; self.partitions as usize],
         }
     }
 

@@ -134,6 +134,7 @@ pub(super) async fn software(
             drain_timeout: Duration::from_secs(20),
             ends_when_orphaned: false,
             programs: None,
+            files: None,
         };
         let runner = TimedSlots::new(Arc::clone(&node), process, Arc::clone(&trace), truth, malice);
         let mut told = node.drain.subscribe();

@@ -11,6 +11,7 @@
 //! | `checked` | the check of pages that are unpacked |
 //! | `guard` | calls of the library that may panic |
 //! | `refusal` | why a file is not read |
+//! | `values` | values as they are decoded, and what they mean |
 //!
 //! Source: the Parquet format, LogicalTypes.md, for what integers and byte arrays mean.
 
@@ -25,28 +26,28 @@ mod pages;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod values;
 
-use std::borrow::Cow;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::data_type::{ByteArray, DataType, FixedLenByteArray};
-use parquet::errors::ParquetError;
+use parquet::basic::Type as Physical;
+use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::cells::Cell;
 use super::error::{DataError, Origin, ValuePlace, shown};
-use super::number::half;
 use super::source::open_file;
 use super::table::Names;
+use crate::partition::{KeptCell, KeptKind};
 use checked::CheckedPages;
 use codec::PageCodec;
 use guard::guarded;
 use pages::{Chunk, PageRoom};
 use refusal::Refusal;
+use values::{Meaning, Values, decode, is_half};
 
 /// Cells that are decoded at a time.
 const CELLS_MAX: usize = 1 << 16;
@@ -76,7 +77,8 @@ pub(super) struct ParquetTable {
     wanted: Vec<usize>,
     /// For each column of the file, where it is among those that are read.
     slots: Vec<Option<usize>>,
-    group: usize,
+    /// The groups of rows that are still to be opened.
+    groups: Range<usize>,
     group_rows_left: usize,
     columns: Vec<OpenColumn>,
     /// Of the texts that were decoded, however often each of them is kept.
@@ -84,31 +86,15 @@ pub(super) struct ParquetTable {
     /// Decoded, column by column.
     values: Vec<Values>,
     rows: usize,
-    /// The row among those that are decoded, and in the file, from 0.
+    /// The row among those that are decoded, from 0, and rows of the file before these.
     row: usize,
-    row_in_file: usize,
+    rows_before: usize,
 }
 
 /// A column in the group of rows that is read.
 struct OpenColumn {
     reader: ColumnReader,
     room: PageRoom,
-}
-
-/// Some cells of one column.
-enum Values {
-    Numbers(Vec<Option<f64>>),
-    Flags(Vec<Option<bool>>),
-    Texts(Vec<Option<ByteArray>>),
-}
-
-/// How the numbers of a column are meant.
-#[derive(Clone, Copy)]
-enum Meaning {
-    Signed,
-    Unsigned,
-    /// Divided by this power of ten.
-    Decimal(i32),
 }
 
 impl ParquetTable {
@@ -132,7 +118,7 @@ impl ParquetTable {
         }));
         let slots = vec![None; schema.num_columns()];
         let (wanted, columns, values) = (Vec::new(), Vec::new(), Vec::new());
-        let (group, group_rows_left) = (0, 0);
+        let groups = 0..reader.num_row_groups();
         Ok(Self {
             file,
             opened,
@@ -142,14 +128,14 @@ impl ParquetTable {
             names,
             wanted,
             slots,
-            group,
-            group_rows_left,
+            groups,
+            group_rows_left: 0,
             columns,
             text_bytes: 0,
             values,
             rows: 0,
             row: 0,
-            row_in_file: 0,
+            rows_before: 0,
         })
     }
 
@@ -196,11 +182,10 @@ impl ParquetTable {
     /// Goes to the next row; `false` behind the last.
     pub(super) fn next(&mut self) -> Result<bool, DataError> {
         self.row += 1;
-        self.row_in_file += 1;
-        if self.row < self.rows {
-            return Ok(true);
+        if self.row >= self.rows {
+            self.rows_before += self.rows;
+            self.decode()?;
         }
-        self.decode()?;
         Ok(self.rows > 0)
     }
 
@@ -208,15 +193,8 @@ impl ParquetTable {
     fn decode(&mut self) -> Result<(), DataError> {
         (self.row, self.rows) = (0, 0);
         while self.group_rows_left == 0 {
-            if self.group == self.reader.num_row_groups() {
-                self.row_in_file = 0;
-                return Ok(());
-            }
-            let is_first = self.group == 0;
-            self.open_group()?;
-            if is_first {
-                self.row_in_file = 0;
-            }
+            let Some(group) = self.groups.next() else { return Ok(()) };
+            self.open_group(group)?;
         }
         let columns = self.wanted.len().max(1);
         let rows_max = (CELLS_MAX / columns).clamp(1, self.group_rows_left);
@@ -245,9 +223,9 @@ impl ParquetTable {
         Ok(())
     }
 
-    fn open_group(&mut self) -> Result<(), DataError> {
+    fn open_group(&mut self, group: usize) -> Result<(), DataError> {
         self.columns.clear();
-        let rows = self.reader.metadata().row_group(self.group).num_rows();
+        let rows = self.reader.metadata().row_group(group).num_rows();
         let group_rows = usize::try_from(rows).ok().filter(|&rows| u32::try_from(rows).is_ok());
         self.group_rows_left = group_rows.ok_or_else(|| {
             let what = format!("{rows} rows in a row group");
@@ -255,7 +233,7 @@ impl ParquetTable {
         })?;
         let mut held_bytes = 0;
         for &place in &self.wanted {
-            let column = self.open_column(place)?;
+            let column = self.open_column(group, place)?;
             held_bytes += column.room.held_bytes;
             self.columns.push(column);
         }
@@ -264,28 +242,27 @@ impl ParquetTable {
                 "its pages take more than 1 GiB at a time; write it anew with smaller pages, or with fewer columns";
             return Err(DataError::TooLarge { file: self.file.clone(), what: what.to_owned() });
         }
-        self.group += 1;
         Ok(())
     }
 
-    /// Opens a column in the group that is next.
-    fn open_column(&self, place: usize) -> Result<OpenColumn, DataError> {
+    /// Opens a column in a group.
+    fn open_column(&self, group: usize, place: usize) -> Result<OpenColumn, DataError> {
         let column = self.descriptor(place);
-        let room = self.room_of(place, &column).map_err(|refusal| {
+        let room = self.room_of(group, place, &column).map_err(|refusal| {
             let name = shown(&self.names.shown(place));
             refusal.in_column(&name).of(&self.file)
         })?;
         let reader = guarded(&self.file, || {
-            let pages = self.reader.get_row_group(self.group)?.get_column_page_reader(place)?;
+            let pages = self.reader.get_row_group(group)?.get_column_page_reader(place)?;
             let pages = CheckedPages { pages, has_levels: column.max_def_level() > 0 };
             Ok(get_column_reader(column, Box::new(pages)))
         })?;
         Ok(OpenColumn { reader, room })
     }
 
-    /// Looks at the pages of a column in the group that is next.
-    fn room_of(&self, place: usize, column: &ColumnDescriptor) -> Result<PageRoom, Refusal> {
-        let group = self.reader.metadata().row_group(self.group);
+    /// Looks at the pages of a column in a group.
+    fn room_of(&self, group: usize, place: usize, column: &ColumnDescriptor) -> Result<PageRoom, Refusal> {
+        let group = self.reader.metadata().row_group(group);
         let values = group.columns().get(place).ok_or_else(|| Refusal::corrupt("it is missing"))?;
         if values.file_path().is_some_and(|path| !path.is_empty()) {
             return Err(Refusal::Unsupported("its values are in another file".into()));
@@ -301,49 +278,57 @@ impl ParquetTable {
         PageRoom::of(&Chunk { file: &self.opened, start, end, codec, column, rows })
     }
 
+    /// The number of the row in the file, from 0.
+    pub(super) fn row_in_file(&self) -> usize {
+        self.rows_before + self.row
+    }
+
+    /// Rows of each group.
+    pub(super) fn group_rows(&self) -> Vec<u64> {
+        // Not negative, as was checked when the file was opened.
+        self.reader.metadata().row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect()
+    }
+
+    /// Goes to some groups of rows, before any row is read.
+    pub(super) fn go_to(&mut self, groups: Range<usize>) {
+        let end = groups.end.min(self.reader.num_row_groups());
+        let before: u64 = self.group_rows().iter().take(groups.start).sum();
+        self.rows_before = usize::try_from(before).unwrap_or(usize::MAX);
+        self.groups = groups.start.min(end)..end;
+    }
+
     pub(super) fn cell(&self, place: usize) -> Cell<'_> {
-        let Some(values) = self.slots[place].and_then(|slot| self.values.get(slot)) else { return Cell::Missing };
-        match values {
-            Values::Numbers(numbers) => numbers[self.row]
-                .map_or(Cell::Missing, |number| if number.is_nan() { Cell::Missing } else { Cell::Number(number) }),
-            Values::Flags(flags) => flags[self.row]
-                .map_or(Cell::Missing, |flag| Cell::Text(Cow::Borrowed(if flag { "true" } else { "false" }))),
-            Values::Texts(texts) => match &texts[self.row] {
-                None => Cell::Missing,
-                Some(bytes) => match std::str::from_utf8(bytes.data()) {
-                    Ok("") => Cell::Missing,
-                    Ok(text) => Cell::Text(Cow::Borrowed(text)),
-                    Err(_) => Cell::Unreadable,
-                },
-            },
-        }
+        self.values_of(place).map_or(Cell::Missing, |values| values.cell(self.row))
+    }
+
+    /// The same to be passed on, as the file has it; nothing where it is no text.
+    pub(super) fn kept_cell(&self, place: usize) -> Option<KeptCell> {
+        self.values_of(place).map_or(Some(KeptCell::Missing), |values| values.kept(self.row))
+    }
+
+    /// What the cells of a column are that is passed on.
+    pub(super) fn kept_kind(&self, place: usize) -> KeptKind {
+        let column = self.descriptor(place);
+        Meaning::of(&column).kept_kind(&column)
+    }
+
+    /// Whether a column has points in time, as whole numbers.
+    pub(super) fn is_time(&self, place: usize) -> bool {
+        values::is_time(&self.descriptor(place))
+    }
+
+    fn values_of(&self, place: usize) -> Option<&Values> {
+        self.slots[place].and_then(|slot| self.values.get(slot))
     }
 
     pub(super) fn place(&self, place: usize) -> ValuePlace {
-        ValuePlace::Cell { file: self.file.clone(), row: self.row_in_file, column: self.names.shown(place) }
+        ValuePlace::Cell { file: self.file.clone(), row: self.row_in_file(), column: self.names.shown(place) }
     }
 
     pub(super) fn bad_text(&self, place: usize) -> DataError {
         let what =
             "bytes that are no UTF-8 text; write the column anew as text or numbers, or leave it out".to_owned();
         DataError::Row { place: self.place(place), what }
-    }
-}
-
-impl Values {
-    fn len(&self) -> usize {
-        match self {
-            Self::Numbers(numbers) => numbers.len(),
-            Self::Flags(flags) => flags.len(),
-            Self::Texts(texts) => texts.len(),
-        }
-    }
-
-    fn text_bytes(&self) -> u64 {
-        match self {
-            Self::Numbers(_) | Self::Flags(_) => 0,
-            Self::Texts(texts) => texts.iter().flatten().map(|text| text.len() as u64).sum(),
-        }
     }
 }
 
@@ -365,75 +350,4 @@ fn check_groups(reader: &SerializedFileReader<File>, file_bytes: u64, values_end
     } else {
         Ok(())
     }
-}
-
-/// The next rows of one column.
-fn decode(reader: &mut ColumnReader, column: &ColumnDescriptor, rows: usize) -> Result<Values, ParquetError> {
-    let levels = column.max_def_level();
-    let meaning = meaning(column);
-    let scaled = |number: f64| match meaning {
-        Meaning::Decimal(scale) => number / libm::pow(10.0, f64::from(scale)),
-        Meaning::Signed | Meaning::Unsigned => number,
-    };
-    let is_unsigned = matches!(meaning, Meaning::Unsigned);
-    Ok(match reader {
-        ColumnReader::BoolColumnReader(reader) => Values::Flags(take(reader, levels, rows, |flag| flag)?),
-        ColumnReader::Int32ColumnReader(reader) => Values::Numbers(take(reader, levels, rows, |number| {
-            scaled(if is_unsigned { f64::from(number as u32) } else { f64::from(number) })
-        })?),
-        ColumnReader::Int64ColumnReader(reader) => Values::Numbers(take(reader, levels, rows, |number| {
-            scaled(if is_unsigned { number as u64 as f64 } else { number as f64 })
-        })?),
-        ColumnReader::FloatColumnReader(reader) => Values::Numbers(take(reader, levels, rows, f64::from)?),
-        ColumnReader::DoubleColumnReader(reader) => Values::Numbers(take(reader, levels, rows, |number| number)?),
-        ColumnReader::ByteArrayColumnReader(reader) => Values::Texts(take(reader, levels, rows, |text| text)?),
-        ColumnReader::FixedLenByteArrayColumnReader(reader) => {
-            Values::Numbers(take(reader, levels, rows, |bytes: FixedLenByteArray| match bytes.data() {
-                [low, high] => half(u16::from_le_bytes([*low, *high])),
-                _ => f64::NAN,
-            })?)
-        }
-        ColumnReader::Int96ColumnReader(_) => return Err(ParquetError::NYI("times of type INT96".to_owned())),
-    })
-}
-
-/// Values, with those that are missing among them.
-fn take<D: DataType, T>(
-    reader: &mut ColumnReaderImpl<D>,
-    levels: i16,
-    rows: usize,
-    convert: impl Fn(D::T) -> T,
-) -> Result<Vec<Option<T>>, ParquetError> {
-    let (mut known, mut values) = (Vec::new(), Vec::new());
-    let mut taken = 0;
-    while taken < rows {
-        let wanted = (levels > 0).then_some(&mut known);
-        let (records, ..) = reader.read_records(rows - taken, wanted, None, &mut values)?;
-        if records == 0 {
-            break;
-        }
-        taken += records;
-    }
-    let mut values = values.into_iter().map(convert);
-    if levels == 0 {
-        return Ok(values.map(Some).collect());
-    }
-    Ok(known.into_iter().map(|level| if level == levels { values.next() } else { None }).collect())
-}
-
-fn meaning(column: &ColumnDescriptor) -> Meaning {
-    if let Some(LogicalType::Decimal(decimal)) = column.logical_type_ref() {
-        return Meaning::Decimal(decimal.scale);
-    }
-    match column.converted_type() {
-        ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64 => {
-            Meaning::Unsigned
-        }
-        ConvertedType::DECIMAL => Meaning::Decimal(column.type_scale()),
-        _ => Meaning::Signed,
-    }
-}
-
-fn is_half(column: &ColumnDescriptor) -> bool {
-    matches!(column.logical_type_ref(), Some(LogicalType::Float16)) && column.type_length() == 2
 }

@@ -4,7 +4,7 @@ mod errors;
 mod formats;
 mod fuzz;
 mod mnist;
-mod pictures;
+pub(crate) mod pictures;
 mod recording;
 mod same_bytes;
 mod tables;
@@ -105,7 +105,7 @@ fn csv(test: bool) -> DataSettings {
 }
 
 /// An IDX file.
-fn idx(type_code: u8, sides: &[u32], values: &[u8]) -> Vec<u8> {
+pub(crate) fn idx(type_code: u8, sides: &[u32], values: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, type_code, sides.len() as u8];
     bytes.extend(sides.iter().flat_map(|side| side.to_be_bytes()));
     bytes.extend(values);
@@ -113,7 +113,7 @@ fn idx(type_code: u8, sides: &[u32], values: &[u8]) -> Vec<u8> {
 }
 
 /// An NPY file of version 1.
-fn npy(descr: &str, fortran: bool, sides: &str, values: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, fortran: bool, sides: &str, values: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {sides}, }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -123,7 +123,7 @@ fn npy(descr: &str, fortran: bool, sides: &str, values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -136,7 +136,7 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A ZIP of files: (name, method, packed bytes, bytes).
-fn zip(files: &[(&str, u16, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(&str, u16, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let (mut archive, mut directory) = (Vec::new(), Vec::new());
     for (name, method, packed, bytes) in files {
         let mut sum = flate2::Crc::new();
@@ -170,7 +170,7 @@ fn zip(files: &[(&str, u16, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     archive
 }
 
-fn f32_bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 

@@ -5,7 +5,7 @@ use broadsweep_common::dataset::{Element, Part, Scaling};
 use super::*;
 
 /// A picture of 2 x 2 pixels, each channel of the value.
-fn png(color: png::ColorType, value: u8) -> Vec<u8> {
+pub(crate) fn png(color: png::ColorType, value: u8) -> Vec<u8> {
     let channels = if color == png::ColorType::Grayscale { 1 } else { 3 };
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 2, 2);

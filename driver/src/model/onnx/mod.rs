@@ -23,7 +23,6 @@ use self::graph::{Constant, Graph, Setting, Tensor};
 use self::messages::{DOUBLE, INT64, ModelMessage, OperatorSet, Property, STRING};
 use super::TrainedModel;
 use super::error::ModelError;
-use super::read::targets;
 
 /// The operators as of ONNX 1.8, of December 2020: nothing newer is needed.
 const OPERATORS: i64 = 13;
@@ -41,7 +40,7 @@ pub(super) fn model(model: &TrainedModel, weights: &Weights, digest: &str) -> Re
         return Ok(None);
     }
     let schema = &model.schema;
-    let plan = broadsweep_nn::plan(&model.layers, &schema.shape, targets(&schema.outputs));
+    let plan = broadsweep_nn::plan(&model.layers, &schema.shape, schema.outputs.targets());
     let plan = plan.map_err(ModelError::Shape)?;
     let mut graph = Graph::default();
     let rows = input::prepare(&mut graph, schema);

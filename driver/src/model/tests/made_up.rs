@@ -77,7 +77,7 @@ fn columns_of(shape: &[u32], columns: Vec<Column>, element: Element, outputs: Ou
 
 /// Weights that keep outputs of every layer of about one size.
 fn weights(model: &Model, schema: &Schema) -> Weights {
-    let plan = broadsweep_nn::plan(model, &schema.shape, read::targets(&schema.outputs)).unwrap();
+    let plan = broadsweep_nn::plan(model, &schema.shape, schema.outputs.targets()).unwrap();
     let planned = plan.layers.iter().flat_map(|layer| &layer.tensors).enumerate();
     let tensors = planned.map(|(number, tensor)| {
         let inputs: usize = tensor.shape[..tensor.shape.len() - 1].iter().product();

@@ -1,0 +1,91 @@
+//! The input of `broadsweep apply`: files, cut into partitions, and the rows of one of these for a model that is trained.
+//!
+//! Partitions depend on the input alone, never on who reads them: the same bytes are cut alike on any machine. A row that
+//! no model can take is set aside with its reason; an error is one of a whole file.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `inputs` | files and folders, listed in their order |
+//! | `cut` | how files become partitions |
+//! | `records` | where the records of a text begin |
+//! | `bad` | rows that are set aside |
+//! | `rows` | the rows of one partition |
+
+mod bad;
+mod cut;
+mod inputs;
+mod records;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, Metadata};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+pub use broadsweep_common::application::{
+    BadRow, InputFile, KeptCell, KeptColumn, KeptKind, Partition, Portion, Wanted,
+};
+
+use crate::error::{DataError, Origin};
+
+pub use cut::cut;
+pub use rows::{PartitionRows, Piece};
+
+/// Files, cut into partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// In the order in which they were named; those of a folder in that of their names.
+    pub files: Vec<InputFile>,
+    /// In the order of files and rows.
+    pub partitions: Vec<Partition>,
+    /// What is passed on of each row.
+    pub kept: Vec<KeptColumn>,
+    /// What people should know, though it is no error.
+    pub remarks: Vec<String>,
+}
+
+/// A file of the input, beside the one that lies on this machine now.
+trait OnDisk: Sized {
+    /// What a file is now.
+    fn look(path: &Path) -> Result<Self, DataError>;
+
+    /// Refuses a file that is no longer as it was.
+    fn check(&self) -> Result<(), DataError>;
+
+    /// What errors call it.
+    fn origin(&self) -> Origin;
+}
+
+impl OnDisk for InputFile {
+    fn look(path: &Path) -> Result<Self, DataError> {
+        let origin = Origin::file(path.to_owned());
+        let text = path.to_str().ok_or_else(|| {
+            let what = "its path is not UTF-8; rename it, or the folder that is called so".to_owned();
+            DataError::Unsupported { file: origin.clone(), what }
+        })?;
+        let metadata = fs::metadata(path).map_err(|error| DataError::of_file(&origin, error))?;
+        Ok(Self { path: text.to_owned(), bytes: metadata.len(), modified_ns: modified_ns(&metadata) })
+    }
+
+    fn check(&self) -> Result<(), DataError> {
+        let now = Self::look(Path::new(&self.path))?;
+        let what = if now.bytes != self.bytes {
+            format!("it had {} bytes and has {}", self.bytes, now.bytes)
+        } else if now.modified_ns != self.modified_ns {
+            "it was written again".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(DataError::Changed { file: self.origin(), what })
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::file(self.path.clone().into())
+    }
+}
+
+fn modified_ns(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}

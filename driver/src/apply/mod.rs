@@ -1,0 +1,22 @@
+//! The output of a model that is applied to many rows: a folder that appears at once and whole.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`claim`] | an output, taken for one run: the folder beside it in which files are put |
+//! | [`commit`] | those files made visible, all at once |
+//! | [`manifest`] | `manifest.json`: which files an output has, and where they come from |
+//! | [`error`] | why an output is refused, or is not there |
+//! | `moves` | folders exchanged, moved, read and synced |
+
+pub mod claim;
+pub mod commit;
+pub mod error;
+pub mod manifest;
+mod moves;
+#[cfg(test)]
+mod tests;
+
+pub use claim::{Claim, Onto, Runner, claim};
+pub use commit::Committed;
+pub use error::OutputError;
+pub use manifest::{Earlier, Manifest, OutputFile};

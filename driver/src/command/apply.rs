@@ -1,0 +1,173 @@
+//! `broadsweep apply`: the model of a run, applied to as many rows as there are.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use broadsweep_common::application::{OutputFormat, Wanted};
+use clap::Args;
+
+use super::Failure;
+use super::application::{name_of, prepare};
+use super::drive::{Drive, DriveFlags, ShownProgress, drive};
+use super::executors::{Choice, ExecutorFlags};
+use super::predict::of_model;
+use super::tune::{RUNS, kernel};
+use crate::cluster::roster::Roster;
+use crate::model::folder;
+use crate::results::folder::RunFolder;
+use crate::study::{self, ApplySettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
+use crate::time_span::TimeSpan;
+
+const EXAMPLES: &str = "\
+Examples:
+  broadsweep apply runs/mine-20261122T194953Z --input new.parquet --output predicted
+  broadsweep apply best --input 'data/' --output predicted --keep id --format csv
+  broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
+
+The input is cut into partitions, and each is a task of its own: executors read their rows themselves, so that nodes have \
+to see the files under the same names, below a folder that `broadsweep executor --allow-files` names there. The output is a \
+folder with a file for each partition and manifest.json; it appears once all rows are written, and not before. Each row is \
+there once, whatever happens on the way, and the bytes are the same on any number of executors.
+
+Ctrl-C stops it; `broadsweep resume` goes on, as it does after a crash.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ApplyArgs {
+    /// The model: the folder of a run, its `best/`, or a model.toml
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+
+    /// The rows: tables, arrays or pictures as the model was trained on, or folders of them. May be given several times
+    #[arg(long, value_name = "FILE|DIR", required = true, num_args = 1..)]
+    input: Vec<PathBuf>,
+
+    /// The folder that gets the answers
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// Replace what is there, once all rows are written
+    #[arg(long, conflicts_with = "append")]
+    overwrite: bool,
+
+    /// Add the rows to those that are there
+    #[arg(long)]
+    append: bool,
+
+    /// Write the answers as parquet, csv or jsonl
+    #[arg(long, value_name = "FORMAT", default_value = "parquet", value_parser = format_of)]
+    format: OutputFormat,
+
+    /// Columns of the input that are passed through: id,name
+    #[arg(long, value_name = "COLUMN,..", value_delimiter = ',')]
+    keep: Vec<String>,
+
+    /// Compare the answers with this column of the input
+    #[arg(long, value_name = "COLUMN")]
+    labels: Option<String>,
+
+    /// Write the class alone, without the probability of each
+    #[arg(long)]
+    no_probabilities: bool,
+
+    /// Go on in spite of so many rows that cannot be read; they are left out, and listed in the run's folder
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
+    bad_rows_max: u64,
+
+    /// Rows of a partition, where the input can be cut so
+    #[arg(long, value_name = "N", default_value_t = PARTITION_ROWS, value_parser = clap::value_parser!(u64).range(1..=PARTITION_ROWS_MAX))]
+    partition_rows: u64,
+
+    #[command(flatten)]
+    executors: ExecutorFlags,
+
+    /// Folder of this run, missing or empty [default: runs/<study>-applied-<time>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// What executors multiply with: avx512, avx2, portable or gemm [default: what the model was trained with]
+    #[arg(long, value_name = "NAME", value_parser = kernel)]
+    kernel: Option<&'static str>,
+
+    /// End in order after so long, as 90s, 30min or 2h; `broadsweep resume` goes on
+    #[arg(long, value_name = "TIME")]
+    max_time: Option<TimeSpan>,
+
+    /// Say nothing of how far it is: only results, warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print the summary as JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// One of the formats that there are.
+fn format_of(word: &str) -> Result<OutputFormat, String> {
+    let known = OutputFormat::WORDS;
+    let found = known.iter().find(|(name, _)| *name == word);
+    let names = || known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    found.map(|(_, format)| *format).ok_or_else(|| format!("the formats are {}", names()))
+}
+
+/// A path that means the same wherever a later driver starts, and that a text can hold.
+fn from_the_root(path: &Path) -> Result<PathBuf, Failure> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot tell where {} is", path.display()))?;
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(Failure::wrong_use(anyhow!("{} is no UTF-8 text; name it otherwise", path.display()))),
+    }
+}
+
+impl ApplyArgs {
+    fn settings(&self) -> Result<ApplySettings, Failure> {
+        Ok(ApplySettings {
+            model: from_the_root(&self.model)?,
+            input: self.input.iter().map(|path| from_the_root(path)).collect::<Result<_, _>>()?,
+            output: from_the_root(&self.output)?,
+            onto: match (self.overwrite, self.append) {
+                (true, _) => Onto::Overwrite,
+                (_, true) => Onto::Append,
+                _ => Onto::New,
+            },
+            wanted: Wanted { keep: self.keep.clone(), labels: self.labels.clone() },
+            format: self.format,
+            with_probabilities: !self.no_probabilities,
+            partition_rows: self.partition_rows,
+            bad_rows_max: self.bad_rows_max,
+        })
+    }
+}
+
+pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    // What can be wrong with flags, model and input is said before anything of the run is made.
+    let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
+    let settings = args.settings()?;
+    let model = folder::describe(&settings.model).map_err(of_model)?;
+    let name = name_of(&model.about.study);
+    let study = study::parse(&settings.text(&name), "the run's study.toml").map_err(Failure::wrong_use)?;
+    let job = prepare(study, &settings)?;
+    let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
+    let out = args.out.as_deref();
+    let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
+        .map_err(|error| Failure::of_out(&error, out))?;
+    choice.prepare().map_err(Failure::wrong_use)?;
+    folder.write_study(job.study.text())?;
+    let study_folder = std::env::current_dir().context("cannot tell where this command was started")?;
+    let roster = Roster::create(folder.path(), study_folder, choice.crew())
+        .with_context(|| format!("cannot write into {}", folder.path().display()))?;
+    let flags = DriveFlags {
+        connect_timeout: Duration::from_secs(args.executors.connect_timeout),
+        nodes_min: args.executors.nodes_min,
+        take_over: args.executors.take_over,
+        kernel: args.kernel.or_else(|| broadsweep_nn::KERNELS.into_iter().find(|known| *known == model.about.kernel)),
+        shown: ShownProgress::of(verbose, args.quiet),
+        time_max: args.max_time.map(|span| span.0),
+        json: args.json,
+    };
+    drive(Drive { job, policy, folder, roster, choice, flags, resumes: None, wish: None })
+}

@@ -1,0 +1,220 @@
+//! The table `[apply]`: a finished model and the rows that it is applied to. `broadsweep apply` writes it into its run,
+//! which then needs nothing else to go on.
+
+use std::path::PathBuf;
+
+use broadsweep_common::application::{Application, OutputFormat, Wanted};
+use broadsweep_common::task::Select;
+use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
+
+use super::diagnostic::Diagnostic;
+use super::reader::{Node, Table};
+use super::{Order, SearchSettings};
+use broadsweep_common::measure::Watched;
+
+const KEYS: &[&str] = &[
+    "model",
+    "input",
+    "output",
+    "onto",
+    "keep",
+    "labels",
+    "format",
+    "probabilities",
+    "partition_rows",
+    "bad_rows_max",
+];
+
+/// Rows of a partition, unless somebody says otherwise: some tenths of a second of work for a small network.
+pub const PARTITION_ROWS: u64 = 16_384;
+/// Rows that a partition may be told to have: what came of them is held in memory.
+pub const PARTITION_ROWS_MAX: u64 = 1 << 20;
+
+/// What is there already, and what is to become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// Nothing is there.
+    New,
+    /// What is there is replaced, once all rows are written.
+    Overwrite,
+    /// What is there stays, and the rows are added.
+    Append,
+}
+
+impl Onto {
+    /// As the table says them.
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("new", Self::New), ("overwrite", Self::Overwrite), ("append", Self::Append)];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Overwrite => "overwrite",
+            Self::Append => "append",
+        }
+    }
+}
+
+/// A finished model, and what it is applied to. Paths are from the root, or start at the folder that the run was begun in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplySettings {
+    /// The folder of a run, its `best/`, or a `model.toml`.
+    pub model: PathBuf,
+    /// Files and folders.
+    pub input: Vec<PathBuf>,
+    /// The folder that gets the answers.
+    pub output: PathBuf,
+    /// What becomes of what is there.
+    pub onto: Onto,
+    /// What is asked of each row beside the model's own columns.
+    pub wanted: Wanted,
+    /// What answers are written as.
+    pub format: OutputFormat,
+    /// Whether the probability of each class is written beside the class.
+    pub with_probabilities: bool,
+    /// Rows of a partition, where the input lets it be cut so.
+    pub partition_rows: u64,
+    /// Rows that may be left out since they cannot be read.
+    pub bad_rows_max: u64,
+}
+
+pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
+    let table = node.table("[apply]", "[apply] ")?;
+    table.allow(KEYS, |_| None)?;
+    let path = |key: &str, expected: &str| Ok::<_, Diagnostic>(PathBuf::from(table.require(key, expected)?.text()?));
+    let texts = |node: Node<'_>| {
+        let texts = node.array()?.into_iter().map(|element| element.text().map(ToOwned::to_owned));
+        texts.collect::<Result<Vec<_>, _>>()
+    };
+    let input = table.require("input", "an array of files and folders")?;
+    let files = texts(input)?;
+    if files.is_empty() {
+        return Err(table.error("[apply] input names nothing"));
+    }
+    let flag = |key: &str, default| table.get(key).map_or(Ok(default), |node| node.flag());
+    let whole = |key: &str, (min, max): (u64, u64), default: u64| {
+        let asked = |node: Node<'_>| node.whole(min as i64, i64::try_from(max).unwrap_or(i64::MAX));
+        table.get(key).map_or(Ok(default), |node| asked(node).map(|whole| whole as u64))
+    };
+    Ok(ApplySettings {
+        model: path("model", "the folder of a model")?,
+        input: files.into_iter().map(PathBuf::from).collect(),
+        output: path("output", "the folder that gets the answers")?,
+        onto: table.get("onto").map_or(Ok(Onto::New), |node| node.word(Onto::WORDS))?,
+        wanted: Wanted {
+            keep: table.get("keep").map_or(Ok(Vec::new()), texts)?,
+            labels: table.get("labels").map(|node| node.text().map(ToOwned::to_owned)).transpose()?,
+        },
+        format: table.get("format").map_or(Ok(OutputFormat::Parquet), |node| node.word(OutputFormat::WORDS))?,
+        with_probabilities: flag("probabilities", true)?,
+        partition_rows: whole("partition_rows", (1, PARTITION_ROWS_MAX), PARTITION_ROWS)?,
+        bad_rows_max: whole("bad_rows_max", (0, i64::MAX as u64), 0)?,
+    })
+}
+
+/// A search that tries nothing.
+pub(super) fn no_search(document: &Table<'_>) -> Result<SearchSettings, Diagnostic> {
+    for key in ["trainer", "data", "model", "training", "search", "control"] {
+        if let Some(node) = document.get(key) {
+            return Err(node.error(format!(
+                "[apply] applies a finished model, and [{key}] trains one: leave one of the two out"
+            )));
+        }
+    }
+    let select = Select::Validation;
+    Ok(SearchSettings {
+        sampler: SamplerKind::Random { trials: 0 },
+        why_chosen: None,
+        pruner: PrunerKind::None,
+        stop: StopRules::default(),
+        max_time: None,
+        order: Order::default(),
+        select,
+        objectives: select.objective().into(),
+        watched: Watched::ERROR,
+        measures: Vec::new(),
+        space: Space::new(),
+    })
+}
+
+impl ApplySettings {
+    /// What executors are told of it, but for the files and their pieces, which are not known yet.
+    #[must_use]
+    pub fn uncut(&self) -> Application {
+        Application {
+            files: Vec::new(),
+            partitions: Vec::new(),
+            wanted: self.wanted.clone(),
+            kept: Vec::new(),
+            format: self.format,
+            with_probabilities: self.with_probabilities,
+        }
+    }
+
+    /// As a study file has it, with the name of the run.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        let path = |path: &PathBuf| toml::Value::String(path.display().to_string());
+        let texts = |texts: &[String]| toml::Value::Array(texts.iter().cloned().map(toml::Value::String).collect());
+        let whole = |whole: u64| toml::Value::Integer(i64::try_from(whole).unwrap_or(i64::MAX));
+        let mut table = toml::Table::new();
+        table.insert("model".to_owned(), path(&self.model));
+        table.insert("input".to_owned(), toml::Value::Array(self.input.iter().map(path).collect()));
+        table.insert("output".to_owned(), path(&self.output));
+        table.insert("onto".to_owned(), self.onto.word().into());
+        table.insert("keep".to_owned(), texts(&self.wanted.keep));
+        if let Some(labels) = &self.wanted.labels {
+            table.insert("labels".to_owned(), labels.clone().into());
+        }
+        table.insert("format".to_owned(), self.format.to_string().into());
+        table.insert("probabilities".to_owned(), self.with_probabilities.into());
+        table.insert("partition_rows".to_owned(), whole(self.partition_rows));
+        table.insert("bad_rows_max".to_owned(), whole(self.bad_rows_max));
+        let document = toml::Table::from_iter([
+            ("name".to_owned(), name.into()),
+            ("apply".to_owned(), toml::Value::Table(table)),
+        ]);
+        format!("# Written by `broadsweep apply`.\n{document}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Trainer, parse};
+    use super::*;
+
+    fn settings() -> ApplySettings {
+        ApplySettings {
+            model: "/runs/\"mine\"/best".into(),
+            input: vec!["/data/a.csv".into(), "/data/größe\n".into()],
+            output: "/out".into(),
+            onto: Onto::Append,
+            wanted: Wanted { keep: vec!["id".to_owned()], labels: Some("label".to_owned()) },
+            format: OutputFormat::JsonLines,
+            with_probabilities: false,
+            partition_rows: 7,
+            bad_rows_max: 3,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let without = ApplySettings { wanted: Wanted::default(), onto: Onto::New, ..settings() };
+        for settings in [settings(), without] {
+            let text = settings.text("mine-applied");
+            let study = parse(&text, "study.toml").unwrap();
+            let Trainer::Model(read) = &study.trainer else { panic!("{text}") };
+            assert_eq!((&study.name[..], read), ("mine-applied", &settings));
+            assert_eq!((study.drawn().unwrap().len(), study.trials_max(), study.sees_results()), (0, 0, false));
+        }
+    }
+
+    #[test]
+    fn a_table_that_trains_something_beside_it_is_refused() {
+        let text = format!("{}[training]\nepochs = 1\n", settings().text("x"));
+        let error = parse(&text, "study.toml").unwrap_err();
+        assert!(error.to_string().contains("[training] trains one"), "{error}");
+    }
+}

@@ -1,0 +1,203 @@
+//! A finished model, which is applied to the rows of files.
+
+use std::path::Path;
+
+use broadsweep_common::application::{
+    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, FinishedModel, InputFile, LabelTally, Partition,
+    Portion,
+};
+use broadsweep_common::attempt::Ended;
+use broadsweep_common::configuration::Configuration;
+use broadsweep_common::dataset::{Part, Targets};
+use broadsweep_common::model::Model;
+use broadsweep_common::refusal::Refusal;
+use broadsweep_common::schema::{Outputs, Schema};
+use broadsweep_common::task::{Replicate, Segment};
+use broadsweep_data::output::OutputTable;
+use broadsweep_data::partition::{PartitionRows, Piece};
+use broadsweep_nn::{Control as _, Phase, Prediction, Predictor, Weights};
+use broadsweep_store::Content;
+
+use super::trainer::{Means, Trainer, in_words};
+use crate::control::SlotControl;
+use crate::files::AllowedFiles;
+
+/// Applies a model to partitions of its input.
+pub(super) struct ModelTrainer {
+    schema: Schema,
+    layers: Model,
+    weights: Weights,
+    application: Application,
+    allowed: AllowedFiles,
+    means: Means,
+}
+
+impl ModelTrainer {
+    /// For a model in the place of the data set.
+    ///
+    /// # Errors
+    /// [`Refusal`], if the model is none, or if a file of the input is not here or may not be read.
+    pub(super) fn new(application: Application, model: &[u8], means: Means) -> Result<Self, Refusal> {
+        let allowed = means.files.clone().ok_or(Refusal::NoFiles)?;
+        let of_model = |reason: String| Refusal::Data { reason };
+        let (FinishedModel { schema, layers }, weights) =
+            FinishedModel::of_blob(model).map_err(|error| of_model(error.to_string()))?;
+        let layers = layers.resolve(&Configuration::default()).map_err(|error| of_model(error.to_string()))?;
+        let weights = Weights::from_safetensors(weights, &layers, &schema.shape, schema.outputs.targets());
+        let weights = weights.map_err(|error| of_model(error.to_string()))?;
+        for file in &application.files {
+            allowed.find(Path::new(&file.path)).map_err(|reason| Refusal::Input { reason })?;
+        }
+        Ok(Self { schema, layers, weights, application, allowed, means })
+    }
+
+    fn try_apply(&self, number: u32, control: &mut SlotControl) -> Result<Ended, String> {
+        let Self { schema, layers, weights, application, means, .. } = self;
+        let none = || format!("the input has no partition {number}");
+        let partition = application.partitions.get(number as usize).ok_or_else(none)?;
+        let files = self.files_of(partition)?;
+        let Application { wanted, kept, .. } = application;
+        // Its files are all that it is told of.
+        let alone = Partition { file: 0, ..partition.clone() };
+        control.phase(Phase::Evaluation);
+        let mut rows = PartitionRows::open(schema, wanted, kept, &files, &alone).map_err(in_words)?;
+        let predictor = Predictor::new((layers, weights), rows.header(), &schema.outputs, means.kernel);
+        let mut predictor = predictor.map_err(in_words)?;
+        let mut answers = Answers::new(schema, application, partition.file);
+        while let Some(piece) = rows.next_piece(predictor.batch_rows()).map_err(in_words)? {
+            if !control.allows_a_batch() {
+                return Ok(Ended::Stopped);
+            }
+            answers.take(&mut predictor, piece);
+        }
+        Ok(control.applied(answers.finish()?))
+    }
+
+    /// The files of a partition, where they are on this machine.
+    fn files_of(&self, partition: &Partition) -> Result<Vec<InputFile>, String> {
+        let count = match partition.portion {
+            Portion::Pictures { count } => count as usize,
+            Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => 1,
+        };
+        let files = self.application.files.iter().skip(partition.file as usize).take(count);
+        let found = files.map(|file| {
+            let found = self.allowed.find(Path::new(&file.path))?;
+            let path = found.to_str().ok_or_else(|| format!("{} is no UTF-8 text", found.display()))?.to_owned();
+            Ok(InputFile { path, ..file.clone() })
+        });
+        found.collect()
+    }
+}
+
+impl Trainer for ModelTrainer {
+    fn train(&self, _: Segment, _: &Configuration, _: Option<Content>, _: &mut SlotControl) -> Ended {
+        Ended::failed("a finished model is not trained")
+    }
+
+    fn measure(&self, _: Replicate, _: &Configuration, _: (Content, Part), _: &mut SlotControl) -> Ended {
+        Ended::failed("a finished model is not measured")
+    }
+
+    fn apply(&self, partition: u32, control: &mut SlotControl) -> Ended {
+        self.try_apply(partition, control).unwrap_or_else(Ended::failed)
+    }
+}
+
+/// What comes of a partition, while it does.
+struct Answers<'a> {
+    schema: &'a Schema,
+    table: OutputTable,
+    told: Applied,
+    has_labels: bool,
+    /// Of the whole input.
+    file: u32,
+}
+
+impl<'a> Answers<'a> {
+    fn new(schema: &'a Schema, application: &Application, file: u32) -> Self {
+        let Application { kept, format, with_probabilities, .. } = application;
+        let has_labels = application.wanted.labels.is_some();
+        let tally = has_labels.then(|| LabelTally::of(&schema.outputs));
+        let table = OutputTable::new(*format, schema, kept, *with_probabilities);
+        Self { schema, table, told: Applied { tally, ..Applied::default() }, has_labels, file }
+    }
+
+    /// Answers the rows of a piece, and takes in what is known of the others.
+    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) {
+        let Piece { data, numbers, has_target, kept, bad } = piece;
+        let targets = data.targets(Part::Test);
+        let (mut place, mut cells) = (0, Vec::new());
+        predictor.predict((&data, Part::Test), |prediction| {
+            cells.clear();
+            cells.extend(kept.iter().map(|column| column[place].clone()));
+            match prediction {
+                Prediction::Class { class, probabilities } => {
+                    self.table.push(cells.drain(..), Some(class), probabilities)
+                }
+                Prediction::Values(values) => self.table.push(cells.drain(..), None, values),
+            }
+            if self.has_labels && has_target[place] {
+                self.compare(prediction, &targets, (place, numbers[place]));
+            }
+            place += 1;
+        });
+        self.told.rows += place as u64;
+        self.told.bad_rows += bad.len() as u64;
+        let room = BAD_ROWS_TOLD_MAX.saturating_sub(self.told.bad.len());
+        self.told.bad.extend(bad.into_iter().take(room));
+    }
+
+    /// Compares an answer with its label.
+    fn compare(&mut self, prediction: Prediction<'_>, targets: &Targets<'_>, (place, row): (usize, u64)) {
+        let Some(tally) = &mut self.told.tally else { return };
+        let worst = match (prediction, targets, &self.schema.outputs, tally) {
+            (
+                Prediction::Class { class, probabilities },
+                Targets::Classes(wanted),
+                _,
+                LabelTally::Classes { classes, counts, loss },
+            ) => {
+                let wanted = wanted[place] as usize;
+                counts[wanted * *classes as usize + class] += 1;
+                let distance = -libm::log(probabilities[wanted]);
+                *loss += distance;
+                FarRow { file: self.file, row, wanted: wanted as f64, answered: class as f64, distance }
+            }
+            (
+                Prediction::Values(values),
+                Targets::Values(wanted),
+                Outputs::Values { scales, .. },
+                LabelTally::Values { rows, squared, absolute },
+            ) => {
+                *rows += 1;
+                let mut worst = FarRow { file: self.file, row, wanted: 0.0, answered: 0.0, distance: -1.0 };
+                for (output, (&answered, scale)) in values.iter().zip(scales).enumerate() {
+                    let wanted = scale.undo(f64::from(wanted[(place, output)]));
+                    let distance = (answered - wanted).abs();
+                    squared[output] += distance * distance;
+                    absolute[output] += distance;
+                    if distance > worst.distance || distance.is_nan() {
+                        worst = FarRow { wanted, answered, distance, ..worst };
+                    }
+                }
+                worst
+            }
+            _ => return,
+        };
+        keep_if_among_far(&mut self.told.far, worst);
+    }
+
+    fn finish(self) -> Result<Vec<u8>, String> {
+        let table = self.table.finish().map_err(in_words)?;
+        self.told.to_artifact(&table).map_err(in_words)
+    }
+}
+
+/// Keeps the rows that are furthest off, the furthest first; of equal ones those that came first.
+fn keep_if_among_far(far: &mut Vec<FarRow>, row: FarRow) {
+    let place = far.partition_point(|known| known.distance.total_cmp(&row.distance).is_ge());
+    if place < FAR_ROWS_MAX {
+        far.insert(place, row);
+        far.truncate(FAR_ROWS_MAX);
+    }
+}

@@ -1,0 +1,244 @@
+//! A finished model, applied to many rows on executors: each row once, and the same bytes on any of them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use broadsweep_tests::lab::Lab;
+use broadsweep_tests::process::{Ended, Process};
+use broadsweep_tests::wait::until;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
+
+/// Rows of the input: several partitions, of which the last is not full.
+const ROWS: usize = 4_321;
+const PARTITION_ROWS: &str = "500";
+const PARTITIONS: usize = 9;
+
+const STUDY: &str = "
+name = 'flowers'
+seed = 3
+[data]
+format = 'csv'
+train_file = 'train.csv'
+label_column = 'kind'
+leave_out = ['id']
+validation_rows = 100
+[model]
+layers = [{ kind = 'dense', units = 8, activation = 'relu' }, { kind = 'dense', units = 3 }]
+[training]
+learning_rate = 0.05
+epochs = 3
+batch_size = 32
+";
+
+/// A row of the table: its number, two measures, a word, and the kind that follows from them.
+fn row(number: usize) -> String {
+    let wave = |place: usize| ((place as f64 * 12.9898 + 4.1414).sin() * 43_758.545_3).fract();
+    let (a, b) = (wave(2 * number), wave(2 * number + 1));
+    let kind = ["small", "middle", "large"][usize::from(a + b > -0.4) + usize::from(a + b > 0.4)];
+    let color = ["red", "blue"][number % 2];
+    format!("\"n{number}\",{a},{b},{color},{kind}")
+}
+
+fn table(rows: std::ops::Range<usize>) -> String {
+    rows.fold("id,a,b,color,kind\n".to_owned(), |text, number| text + &row(number) + "\n")
+}
+
+/// A place with a trained model and rows to apply it to.
+fn trained() -> Lab {
+    let lab = Lab::new(PROGRAM);
+    lab.write("train.csv", table(0..600));
+    lab.write("rows.csv", table(600..600 + ROWS));
+    let study = lab.write("study.toml", STUDY);
+    let ended = lab.tune(&study, "run", &["--local", "1x1"]).wait();
+    assert!(ended.code == Some(0), "{}", ended.stderr);
+    lab
+}
+
+/// Applies the model of `run` to `rows.csv`, in a run of its own beside the output.
+fn applied(lab: &Lab, output: &str, flags: &[&str]) -> Ended {
+    applied_in(lab, output, &format!("{output}-run"), flags)
+}
+
+fn applied_in(lab: &Lab, output: &str, run: &str, flags: &[&str]) -> Ended {
+    begin(lab, output, run, flags).wait()
+}
+
+fn begin(lab: &Lab, output: &str, run: &str, flags: &[&str]) -> Process {
+    let [model, input, output, run, cache] = ["run", "rows.csv", output, run, "cache"].map(|name| lab.path(name));
+    let shown = |path: &Path| path.to_str().unwrap().to_owned();
+    let mut arguments = vec!["apply".to_owned(), shown(&model)];
+    for (flag, path) in [("--input", &input), ("--output", &output), ("--out", &run)] {
+        arguments.extend([flag.to_owned(), shown(path)]);
+    }
+    arguments.extend(["--partition-rows".to_owned(), PARTITION_ROWS.to_owned()]);
+    if !flags.contains(&"--nodes") {
+        arguments.extend(["--cache-dir".to_owned(), shown(&cache)]);
+    }
+    lab.command(arguments.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())))
+}
+
+/// The files of an output but for its manifest, which names the run.
+fn parts(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), path);
+    entries
+        .map(named)
+        .filter(|(name, _)| !name.contains("manifest"))
+        .map(|(name, path)| (name, fs::read(path).unwrap()))
+        .collect()
+}
+
+fn succeeded(ended: &Ended) {
+    assert!(ended.code == Some(0), "{}\n{}", ended.stdout, ended.stderr);
+}
+
+#[test]
+fn each_row_is_there_once_with_what_predict_says_and_the_bytes_are_the_same_on_any_executors() {
+    let lab = trained();
+    for format in ["csv", "jsonl", "parquet"] {
+        let one = format!("one-{format}");
+        let flags = ["--format", format, "--keep", "id", "--local"];
+        succeeded(&applied(&lab, &one, &[&flags[..], &["1x1"]].concat()));
+        let expected = parts(&lab.path(&one));
+        assert_eq!(expected.len(), PARTITIONS);
+        for shape in ["1x2", "3x1"] {
+            let other = format!("{shape}-{format}");
+            succeeded(&applied(&lab, &other, &[&flags[..], &[shape]].concat()));
+            assert_eq!(parts(&lab.path(&other)), expected, "{format} on {shape}");
+        }
+    }
+    let input = lab.path("rows.csv");
+    let predicted =
+        lab.command(["predict".as_ref(), lab.path("run").as_os_str(), "--input".as_ref(), input.as_os_str()]);
+    let predicted = predicted.wait();
+    succeeded(&predicted);
+    let mut told = String::new();
+    for (place, bytes) in parts(&lab.path("one-csv")).into_values().enumerate() {
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().skip(usize::from(place > 0)).for_each(|line| writeln!(told, "{line}").unwrap());
+    }
+    // The same but for the first column: there the number of the row, here what was passed through.
+    let behind_first =
+        |text: &str| text.lines().skip(1).map(|line| line.split_once(',').unwrap().1.to_owned()).collect::<Vec<_>>();
+    assert_eq!(behind_first(&told), behind_first(&predicted.stdout));
+    let ids: Vec<_> = told.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect();
+    assert_eq!(ids, (600..600 + ROWS).map(|number| format!("n{number}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn labels_are_compared_and_what_comes_of_it_is_told_as_predict_tells_it() {
+    let lab = trained();
+    let ended = applied(&lab, "out", &["--labels", "kind", "--json"]);
+    succeeded(&ended);
+    let summary: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let error = summary["labels"]["error"].as_f64().unwrap();
+    let input = lab.path("rows.csv");
+    let predicted =
+        lab.command(["predict".as_ref(), lab.path("run").as_os_str(), "--input".as_ref(), input.as_os_str()]);
+    let told = format!("error {:.2} %", 100.0 * error);
+    let stderr = predicted.wait().stderr;
+    assert!(stderr.contains(&told), "{told}: {stderr}");
+    let rows: u64 = summary["labels"]["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|count| count.as_u64().unwrap())
+        .sum();
+    assert_eq!((rows, summary["rows"].as_u64()), (ROWS as u64, Some(ROWS as u64)));
+    assert_eq!(summary["labels"]["classes"].as_array().unwrap().len(), 3);
+    assert_eq!(summary["worst"].as_array().unwrap().len(), 20);
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_listed_and_nothing_is_written_unless_so_many_may_be() {
+    let lab = trained();
+    let bad = table(600..700).replace("\"n650\",", "\"n650\",?x").replace("\"n660\",", "\"n660\",1,");
+    lab.write("rows.csv", &bad);
+    let ended = applied(&lab, "out", &["--format", "csv", "--keep", "id"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("2 rows cannot be read, and 0 may be") && ended.stderr.contains("--bad-rows-max 2"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!lab.path("out").exists(), "something is visible");
+    let listed = fs::read_to_string(lab.path("out-run/bad_rows.csv")).unwrap();
+    assert!(listed.contains("line 52") && listed.contains("line 62") && listed.lines().count() == 3, "{listed}");
+    fs::remove_dir_all(lab.path("out-run")).unwrap();
+    succeeded(&applied(&lab, "out", &["--format", "csv", "--keep", "id", "--bad-rows-max", "2"]));
+    let text = String::from_utf8(parts(&lab.path("out")).into_values().next().unwrap()).unwrap();
+    assert_eq!(text.lines().count(), 1 + 98);
+    assert!(text.contains("n651,") && !text.contains("n650,") && !text.contains("n660,"), "{text}");
+}
+
+#[test]
+fn a_driver_that_is_killed_in_the_middle_leaves_nothing_visible_and_a_resume_writes_the_same_bytes() {
+    let lab = trained();
+    lab.write("rows.csv", table(600..60_600));
+    succeeded(&applied(&lab, "whole", &["--local", "2x1"]));
+    let (output, run) = (lab.path("out"), lab.path("out-run"));
+    let driver = begin(&lab, "out", "out-run", &["--local", "2x1"]);
+    let outputs = run.join("outputs");
+    until("some partitions are over", || {
+        fs::read_dir(&outputs).is_ok_and(|entries| entries.count() > 5).then_some(())
+    });
+    driver.kill();
+    assert!(!output.exists(), "something is visible before the commit");
+    // Somebody else asks for the same output: it is taken, and the words say how to go on.
+    let taken = applied_in(&lab, "out", "second", &[]);
+    assert_eq!(taken.code, Some(2), "{}", taken.stderr);
+    assert!(taken.stderr.contains("broadsweep resume"), "{}", taken.stderr);
+    sleep(Duration::from_millis(100));
+    let resumed = lab.resume("out-run", &[]).wait();
+    succeeded(&resumed);
+    assert!(parts(&output) == parts(&lab.path("whole")), "other bytes");
+    // It is over: to go on once more changes nothing.
+    succeeded(&lab.resume("out-run", &[]).wait());
+    assert!(parts(&output) == parts(&lab.path("whole")), "other bytes");
+}
+
+#[test]
+fn what_is_there_is_kept_unless_it_is_to_be_replaced_or_added_to() {
+    let lab = trained();
+    succeeded(&applied(&lab, "out", &["--format", "csv"]));
+    let first = parts(&lab.path("out"));
+    let again = |flags: &[&str], run: &str| applied_in(&lab, "out", run, &[flags, &["--format", "csv"]].concat());
+    let refused = again(&[], "second");
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--overwrite") && refused.stderr.contains("--append"), "{}", refused.stderr);
+    assert!(!lab.path("second").exists(), "a command that fails before its work leaves nothing behind");
+    succeeded(&again(&["--overwrite"], "third"));
+    assert!(parts(&lab.path("out")) == first);
+    succeeded(&again(&["--append"], "fourth"));
+    let both = parts(&lab.path("out"));
+    assert_eq!(both.len(), 2 * PARTITIONS);
+    let bytes: usize = both.values().map(Vec::len).sum();
+    assert_eq!(bytes, 2 * first.values().map(Vec::len).sum::<usize>());
+}
+
+#[test]
+fn nodes_read_the_rows_only_below_folders_that_they_allow() {
+    let lab = trained();
+    let closed = lab.executor("closed", 1);
+    let refused = applied(&lab, "out", &["--nodes", &closed.address, "--connect-timeout", "5"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--allow-files"), "{}", refused.stderr);
+    drop(closed);
+    let elsewhere = lab.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let other = lab.executor_with("other", 1, &["--allow-files", elsewhere.to_str().unwrap()]);
+    let refused = applied(&lab, "out", &["--nodes", &other.address, "--connect-timeout", "5"]);
+    assert!(refused.stderr.contains("is not below a folder that --allow-files names"), "{}", refused.stderr);
+    drop(other);
+    let open = lab.executor_with("open", 2, &["--allow-files", lab.path(".").to_str().unwrap()]);
+    succeeded(&applied(&lab, "out", &["--nodes", &open.address]));
+    assert_eq!(parts(&lab.path("out")).len(), PARTITIONS);
+}
