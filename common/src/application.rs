@@ -7,6 +7,10 @@ use crate::model::ModelDescription;
 use crate::schema::{Outputs, Schema};
 use crate::setting::words;
 
+/// Bytes that the answers of one partition may have.
+pub const TABLE_BYTES_MAX: usize = 1 << 30;
+/// Classes whose answers can be compared with labels: a table of all pairs is kept.
+pub const COMPARED_CLASSES_MAX: usize = 1000;
 /// Partitions that one application may have.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 
@@ -236,7 +240,7 @@ pub const BAD_ROWS_TOLD_MAX: usize = 10_000;
 /// A row that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRow {
-    /// Its number in its file, counted from 0.
+    /// Its number in its file, counted from 0; of a picture, its place among those of the partition.
     pub row: u64,
     /// Where that is: file and line, as errors name it.
     pub place: String,

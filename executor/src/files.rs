@@ -1,6 +1,6 @@
 //! Which files of its machine an executor reads for a driver.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Folders whose files may be read, as they are once links are followed.
 #[derive(Clone, Debug)]
@@ -37,12 +37,16 @@ impl AllowedFiles {
         if !path.is_absolute() {
             return Err(format!("{shown} does not start at the root"));
         }
-        let found = path.canonicalize().map_err(|error| format!("{shown}: {error}"))?;
-        if self.0.iter().any(|folder| found.starts_with(folder)) {
-            return Ok(found);
+        let refused = || format!("{shown} is not below a folder that --allow-files names there");
+        let is_below = |path: &Path| self.0.iter().any(|folder| path.starts_with(folder));
+        match path.canonicalize() {
+            Ok(found) if is_below(&found) => Ok(found),
+            // What there is elsewhere is nobody's business who may not read it.
+            Err(error) if is_below(path) && !path.components().any(|part| part == Component::ParentDir) => {
+                Err(format!("{shown}: {error}"))
+            }
+            Ok(_) | Err(_) => Err(refused()),
         }
-        // Where a link leads to is nobody's business who may not read it.
-        Err(format!("{shown} is not below a folder that --allow-files names there"))
     }
 }
 
@@ -71,7 +75,9 @@ mod tests {
         for (path, expected) in [
             (inside.join("out.csv"), "is not below a folder that --allow-files names"),
             (inside.join("../outside/rows.csv"), "is not below a folder"),
-            (inside.join("none.csv"), "none.csv: No such file"),
+            (inside.canonicalize().unwrap().join("none.csv"), "none.csv: No such file"),
+            (inside.join("../none.csv"), "is not below a folder"),
+            (outside.join("none.csv"), "is not below a folder"),
             ("rows.csv".into(), "does not start at the root"),
         ] {
             let error = allowed.find(&path).unwrap_err();

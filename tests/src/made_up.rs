@@ -8,6 +8,7 @@ use broadsweep_common::metrics::{Direction, MetricName, Metrics, Objective};
 use broadsweep_common::model::Loss;
 use broadsweep_common::task::Select;
 use broadsweep_driver::records::attempt::{AttemptEnd, AttemptRecord};
+use broadsweep_driver::records::counts::PartitionCounts;
 use broadsweep_driver::records::curves::{Columns, Curves};
 use broadsweep_driver::records::run::{
     BroadcastRecord, DetailsRecord, Purpose, RunRecord, Stage, TrialOutcome, TrialRecord,
@@ -54,6 +55,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
         stage: Stage::Over,
         trials: Vec::new(),
         tasks: (0..trials).map(|number| Purpose::Training(TrialId(number))).collect(),
+        partitions: PartitionCounts::default(),
         control: Some(TrialId(0)),
         attempts: Vec::new(),
         executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),

@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use broadsweep_tests::lab::Lab;
 use broadsweep_tests::process::{Ended, Process};
@@ -164,16 +162,14 @@ fn rows_that_cannot_be_read_are_listed_and_nothing_is_written_unless_so_many_may
     lab.write("rows.csv", &bad);
     let ended = applied(&lab, "out", &["--format", "csv", "--keep", "id"]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("2 rows cannot be read, and 0 may be") && ended.stderr.contains("--bad-rows-max 2"),
-        "{}",
-        ended.stderr
-    );
+    let told = ["2 rows cannot be read, and 0 may be", "bad_rows_max = 2", "broadsweep resume"];
+    assert!(told.iter().all(|told| ended.stderr.contains(told)), "{}", ended.stderr);
     assert!(!lab.path("out").exists(), "something is visible");
     let listed = fs::read_to_string(lab.path("out-run/bad_rows.csv")).unwrap();
     assert!(listed.contains("line 52") && listed.contains("line 62") && listed.lines().count() == 3, "{listed}");
-    fs::remove_dir_all(lab.path("out-run")).unwrap();
-    succeeded(&applied(&lab, "out", &["--format", "csv", "--keep", "id", "--bad-rows-max", "2"]));
+    let study = fs::read_to_string(lab.path("out-run/study.toml")).unwrap();
+    lab.write("out-run/study.toml", study.replace("bad_rows_max = 0", "bad_rows_max = 2"));
+    succeeded(&lab.resume("out-run", &[]).wait());
     let text = String::from_utf8(parts(&lab.path("out")).into_values().next().unwrap()).unwrap();
     assert_eq!(text.lines().count(), 1 + 98);
     assert!(text.contains("n651,") && !text.contains("n650,") && !text.contains("n660,"), "{text}");
@@ -192,14 +188,21 @@ fn a_driver_that_is_killed_in_the_middle_leaves_nothing_visible_and_a_resume_wri
     });
     driver.kill();
     assert!(!output.exists(), "something is visible before the commit");
+    let reader = {
+        let (output, whole) = (output.clone(), lab.path("whole"));
+        std::thread::spawn(move || {
+            until("the output", || output.exists().then_some(()));
+            parts(&output) == parts(&whole) && output.join("manifest.json").is_file()
+        })
+    };
     // Somebody else asks for the same output: it is taken, and the words say how to go on.
     let taken = applied_in(&lab, "out", "second", &[]);
     assert_eq!(taken.code, Some(2), "{}", taken.stderr);
     assert!(taken.stderr.contains("broadsweep resume"), "{}", taken.stderr);
-    sleep(Duration::from_millis(100));
     let resumed = lab.resume("out-run", &[]).wait();
     succeeded(&resumed);
     assert!(parts(&output) == parts(&lab.path("whole")), "other bytes");
+    assert!(reader.join().unwrap(), "a reader saw a part of it");
     // It is over: to go on once more changes nothing.
     succeeded(&lab.resume("out-run", &[]).wait());
     assert!(parts(&output) == parts(&lab.path("whole")), "other bytes");
@@ -215,13 +218,23 @@ fn what_is_there_is_kept_unless_it_is_to_be_replaced_or_added_to() {
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("--overwrite") && refused.stderr.contains("--append"), "{}", refused.stderr);
     assert!(!lab.path("second").exists(), "a command that fails before its work leaves nothing behind");
+    lab.write("rows.csv", table(0..700));
     succeeded(&again(&["--overwrite"], "third"));
+    assert_eq!(parts(&lab.path("out")).len(), 2, "what was there is gone");
+    lab.write("rows.csv", table(600..600 + ROWS));
+    succeeded(&again(&["--overwrite"], "third-again"));
     assert!(parts(&lab.path("out")) == first);
     succeeded(&again(&["--append"], "fourth"));
     let both = parts(&lab.path("out"));
     assert_eq!(both.len(), 2 * PARTITIONS);
     let bytes: usize = both.values().map(Vec::len).sum();
     assert_eq!(bytes, 2 * first.values().map(Vec::len).sum::<usize>());
+    let manifest = fs::read(lab.path("out/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(
+        (&manifest["rows"], manifest["files"].as_array().unwrap().len()),
+        (&(2 * ROWS).into(), 2 * PARTITIONS)
+    );
 }
 
 #[test]
@@ -241,4 +254,37 @@ fn nodes_read_the_rows_only_below_folders_that_they_allow() {
     let open = lab.executor_with("open", 2, &["--allow-files", lab.path(".").to_str().unwrap()]);
     succeeded(&applied(&lab, "out", &["--nodes", &open.address]));
     assert_eq!(parts(&lab.path("out")).len(), PARTITIONS);
+}
+
+#[test]
+fn a_changed_input_ends_a_run_with_its_name_and_what_else_opens_the_run_says_what_it_is() {
+    let lab = trained();
+    lab.write("rows.csv", table(600..60_600));
+    let driver = begin(&lab, "out", "out-run", &["--local", "2x1"]);
+    let outputs = lab.path("out-run/outputs");
+    until("some partitions are over", || {
+        fs::read_dir(&outputs).is_ok_and(|entries| entries.count() > 2).then_some(())
+    });
+    driver.kill();
+    for (command, told) in
+        [("status", "partitions"), ("report", "partitions"), ("stop", "leave rows out"), ("extend", "trains nothing")]
+    {
+        let run = lab.path("out-run");
+        let mut words = vec![command.to_owned(), run.to_str().unwrap().to_owned()];
+        if command == "extend" {
+            words.extend(["--trials".to_owned(), "2".to_owned()]);
+        }
+        let ended = lab.command(words).wait();
+        assert!(
+            format!("{}{}", ended.stdout, ended.stderr).contains(told),
+            "{command}: {}{}",
+            ended.stdout,
+            ended.stderr
+        );
+    }
+    lab.write("rows.csv", table(600..60_601));
+    let resumed = lab.resume("out-run", &[]).wait();
+    assert_ne!(resumed.code, Some(0));
+    assert!(resumed.stderr.contains("rows.csv") && resumed.stderr.contains("changed"), "{}", resumed.stderr);
+    assert!(!lab.path("out").exists(), "something is visible");
 }

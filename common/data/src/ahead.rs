@@ -10,8 +10,63 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that wait to be taken.
 const PIECES_MAX: usize = 4;
 
+/// Bytes that are read before there is a thread: whoever looks at the beginning of a file needs none.
+const LEAD_BYTES: usize = 512 << 10;
+
 /// What runs on a thread of its own.
 type Work = Box<dyn FnOnce() + Send>;
+
+/// The same bytes; a reader that [runs ahead](ahead) once more than the beginning of them is read.
+pub(super) fn ahead_later(reader: impl Read + Send + 'static) -> Box<dyn BufRead> {
+    Box::new(Later::Here { reader: BufReader::with_capacity(LEAD_BYTES / 8, reader), given: 0 })
+}
+
+/// A reader that runs ahead, or may yet.
+enum Later<R> {
+    Here {
+        reader: BufReader<R>,
+        given: usize,
+    },
+    Ahead(Box<dyn BufRead>),
+    /// Between the two.
+    Nowhere,
+}
+
+impl<R: Read + Send + 'static> BufRead for Later<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Self::Here { reader, given } = self
+            && *given >= LEAD_BYTES
+            && reader.buffer().is_empty()
+            && let Self::Here { reader, .. } = std::mem::replace(self, Self::Nowhere)
+        {
+            *self = Self::Ahead(ahead(reader.into_inner()));
+        }
+        match self {
+            Self::Here { reader, .. } => reader.fill_buf(),
+            Self::Ahead(ahead) => ahead.fill_buf(),
+            Self::Nowhere => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::Here { reader, given } => {
+                *given = given.saturating_add(bytes);
+                reader.consume(bytes);
+            }
+            Self::Ahead(ahead) => ahead.consume(bytes),
+            Self::Nowhere => {}
+        }
+    }
+}
+
+impl<R: Read + Send + 'static> Read for Later<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
+        Ok(bytes)
+    }
+}
 
 /// A reader that runs ahead on a thread of its own; where there is no thread to be had, the reader itself, which is slower
 /// and gives the same bytes.
@@ -152,15 +207,19 @@ mod tests {
 
     #[test]
     fn the_same_bytes_come_and_an_error_stands_behind_those_before_it() {
-        for count in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, 5 * PIECE_BYTES + 7] {
+        let counts = [0, 1, LEAD_BYTES, LEAD_BYTES + 1, PIECE_BYTES - 1, PIECE_BYTES, 5 * PIECE_BYTES + 7];
+        for (count, is_later) in counts.into_iter().flat_map(|count| [(count, false), (count, true)]) {
             for error in [None, Some("broken")] {
                 let want = bytes(count);
                 let odd = Odd { bytes: Cursor::new(want.clone()), calls: 0, error };
-                let mut ahead = ahead(odd);
+                let mut ahead = if is_later { ahead_later(odd) } else { ahead(odd) };
                 let mut got = Vec::new();
                 let ended = ahead.read_to_end(&mut got).map_err(|error| error.to_string());
                 assert!(got == want, "{count} {error:?}");
                 assert_eq!(ended.err().as_deref(), error);
+                if is_later && count < LEAD_BYTES {
+                    continue; // there was no thread
+                }
                 assert_eq!(ahead.read(&mut [0; 9]).unwrap(), 0);
             }
         }
@@ -173,6 +232,21 @@ mod tests {
         let mut got = Vec::new();
         ahead_by(Cursor::new(want.clone()), none).read_to_end(&mut got).unwrap();
         assert!(got == want);
+    }
+
+    #[test]
+    fn no_thread_reads_ahead_while_only_the_beginning_is_read() {
+        struct OfThread(thread::ThreadId);
+        impl Read for OfThread {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer.fill(u8::from(thread::current().id() == self.0));
+                Ok(buffer.len())
+            }
+        }
+        let mut later = ahead_later(OfThread(thread::current().id()));
+        let mut read = vec![0; 2 * LEAD_BYTES];
+        later.read_exact(&mut read).unwrap();
+        assert!(read[..LEAD_BYTES].iter().all(|&byte| byte == 1) && read[LEAD_BYTES..].iter().all(|&byte| byte == 0));
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(super) struct InputTable<'s> {
     is_lenient: bool,
     /// Whether every row so far has its target.
     pub(super) has_targets: bool,
-    rows: usize,
+    /// Whether no row of the file has been read.
+    is_at_start: bool,
 }
 
 impl<'s> InputTable<'s> {
@@ -117,7 +118,7 @@ impl<'s> InputTable<'s> {
             passed_on: Vec::new(),
             is_lenient: false,
             has_targets: false,
-            rows: 0,
+            is_at_start: true,
         })
     }
 
@@ -131,8 +132,9 @@ impl<'s> InputTable<'s> {
         &self.table
     }
 
-    /// The same, to go to some of its rows before any is read.
-    pub(super) fn table_mut(&mut self) -> &mut AnyTable {
+    /// The same, to go to rows of it, before any is read: its first row or others.
+    pub(super) fn table_from(&mut self, first_row: u64) -> &mut AnyTable {
+        self.is_at_start = first_row == 0;
         &mut self.table
     }
 
@@ -172,7 +174,7 @@ impl<'s> InputTable<'s> {
             Err(error @ DataError::Ragged { .. }) => Err(error),
             Err(error) => return Err(error),
         };
-        self.rows += 1;
+        self.is_at_start = false;
         if taken.is_ok() {
             raw.rows += 1;
             raw.labels.resize(labels + outputs_of(self.schema), 0.0);
@@ -211,7 +213,7 @@ impl<'s> InputTable<'s> {
     fn bad_cell(&self, place: usize, fault: &Fault<'_>) -> DataError {
         let mut what = if self.is_lenient { fault.brief() } else { fault.to_string() };
         let is_without_header = matches!(&self.table, AnyTable::Text(table) if !table.written().header);
-        if is_without_header && self.rows == 0 {
+        if is_without_header && self.is_at_start {
             what += "; the rows that the model was trained on had no header line: if this line is one, take it out";
         }
         DataError::Row { place: self.table.place(place), what }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use flate2::bufread::GzDecoder;
 
-use super::ahead::ahead;
+use super::ahead::ahead_later;
 use super::error::{DataError, Origin};
 
 /// The first two bytes of gzip. Names are not looked at: a renamed file is read as what it is.
@@ -231,9 +231,9 @@ impl Source {
     }
 }
 
-/// A reader, on a thread of its own or here.
+/// A reader, behind its beginning on a thread of its own, or here.
 fn boxed(runs_ahead: bool, reader: impl Read + Send + 'static) -> Box<dyn BufRead> {
-    if runs_ahead { ahead(reader) } else { Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)) }
+    if runs_ahead { ahead_later(reader) } else { Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)) }
 }
 
 impl Read for Source {

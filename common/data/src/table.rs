@@ -165,7 +165,7 @@ impl Table {
             None => dialect::find(&file, &text.sample, text.is_whole, given, label)?,
         };
         let allowed = Rc::new(Shared::new(LINE_BYTES_MAX));
-        let sample_lines = text.sample.iter().filter(|&&byte| byte == b'\n').count().max(1);
+        let sample_lines = text.sample.split(|&byte| byte == b'\n').count();
         let mut table = Self {
             file,
             packed,

@@ -150,7 +150,7 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
     let model = folder::describe(&settings.model).map_err(of_model)?;
     let name = name_of(&model.about.study);
     let study = study::parse(&settings.text(&name), "the run's study.toml").map_err(Failure::wrong_use)?;
-    let job = prepare(study, &settings)?;
+    let job = prepare(study, &settings, None)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())

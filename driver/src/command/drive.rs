@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::model::Loss;
+use broadsweep_executor::signals::{Asked, EndSignals};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -38,8 +39,8 @@ use crate::results::progress::Progress;
 use crate::results::remarks::trials_text;
 use crate::results::show::{counted, duration_text};
 use crate::results::table::table;
-use crate::run::{Chronicle, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start};
-use crate::study::Study;
+use crate::run::{Chronicle, ChronicleError, OngoingSearch, Run, RunError, RunOutcome, RunSettings, Signals, Start};
+use crate::study::{Study, Trainer};
 use crate::wishes::{self, Wished};
 use broadsweep_scheduler::SchedulingPolicy;
 use broadsweep_search::ranking::Objectives;
@@ -113,11 +114,21 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     };
     let what_stays = format!("{stays}\nto go on: {}", hint::resume(drive.folder.path()));
     let mut ended = runtime.block_on(async { Box::pin(run(drive, &Interrupts::listen(what_stays)?)).await })?;
-    drop(runtime);
     if let Some(to_apply) = ended.to_apply.take() {
-        return application::conclude(&to_apply, flags, ended);
+        // Between any two steps of it the process may end.
+        runtime.spawn(end_at_once(hint::resume(ended.folder.path())));
+        return application::conclude(&to_apply, flags, ended, resumes);
     }
+    drop(runtime);
     conclude(&study, flags, ended, (resumes, model.as_deref()))
+}
+
+/// Ends the process at the next Ctrl-C or SIGTERM.
+async fn end_at_once(to_go_on: String) {
+    let Ok(mut signals) = EndSignals::listen() else { return };
+    while signals.next().await != Asked::ToEnd {}
+    say(format_args!("\nended while the answers were gathered; nothing is lost\nto go on: {to_go_on}"));
+    std::process::exit(i32::from(INTERRUPTED));
 }
 
 /// How a run ended.
@@ -133,7 +144,7 @@ pub(super) struct Ended {
     /// Where it applied a model.
     to_apply: Option<Box<ToApply>>,
     /// Whether it was told to end since its time was over.
-    is_time_over: bool,
+    pub(super) is_time_over: bool,
 }
 
 /// Drives a run to its end; writes nothing but its journal and its weights.
@@ -152,20 +163,26 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     };
     let objectives = study.objectives().clone();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
-    let claimed;
+    let begins = resumes.is_none();
     let chronicle = if let Some(study_folder) = resumes {
         let chronicle = take_up(&storage, &study, start, flags.shown)?;
-        let take = |to_apply: &Box<ToApply>| application::take_output(to_apply, &folder, chronicle.run());
-        claimed = to_apply.as_ref().map(take).transpose()?;
         // Only now: a study or data that the run did not begin with changes nothing.
         choice.end_others(&roster);
         roster.change(study_folder, choice.crew()).context("cannot write down who executes the run")?;
         chronicle
     } else {
         write_held_out(&folder, prepared.as_deref())?;
-        let take = |to_apply: &Box<ToApply>| application::take_output(to_apply, &folder, &start.run);
-        claimed = to_apply.as_ref().map(take).transpose()?;
+        to_apply.as_ref().map_or(Ok(()), |to_apply| to_apply.leave_in(&folder))?;
         Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
+    };
+    // Only now: whoever finds the output taken can go on with a run that is written down.
+    let claimed = to_apply.as_ref().map(|to_apply| application::take_output(to_apply, &folder, chronicle.run()));
+    let claimed = match claimed.transpose() {
+        Err(failure) if begins => {
+            folder.withdraw()?;
+            return Err(failure);
+        }
+        claimed => claimed?,
     };
     folder.begin();
     let run_name = chronicle.run().to_owned();
@@ -238,11 +255,16 @@ fn take_up(
     start: Start,
     shown: ShownProgress,
 ) -> Result<Chronicle, Failure> {
-    let (chronicle, torn) = Chronicle::resume(Arc::clone(storage), study.objectives().clone(), start)?;
+    let resumed = Chronicle::resume(Arc::clone(storage), study.objectives().clone(), start);
+    let (chronicle, torn) = resumed.map_err(|error| in_words_of(study, error))?;
     if let Some(torn) = torn {
         say(torn);
     }
-    if shown != ShownProgress::Nothing {
+    if let (partitions @ 1.., over) = chronicle.partitions()
+        && shown != ShownProgress::Nothing
+    {
+        say(format_args!("resuming: {over} of {} are over", counted(partitions as u64, "partition")));
+    } else if shown != ShownProgress::Nothing {
         let (trials, over) = chronicle.trials();
         let goes_on = study.sees_results() && !chronicle.search_has_ended();
         let trials = if goes_on { study.trials_max().max(trials as u64) } else { trials as u64 };
@@ -250,6 +272,20 @@ fn take_up(
         say(format_args!("resuming: {over} of {up_to}{} are over", counted(trials, "trial")));
     }
     Ok(chronicle)
+}
+
+/// What changed since the run began, in words of what it does.
+fn in_words_of(study: &Study, error: ChronicleError) -> Failure {
+    let what = match (&study.trainer, &error) {
+        (Trainer::Model(_), ChronicleError::Changed { what: "the data set" }) => "the model",
+        (Trainer::Model(_), ChronicleError::Changed { what: "the study" }) => "the input, or what is asked of it,",
+        _ => return error.into(),
+    };
+    anyhow!(
+        "{what} is not what it was when the run began, and answers of both must not be mixed: put it back, or apply the \
+         model again, in a new run"
+    )
+    .into()
 }
 
 /// Leaves in the run which training rows were held out.

@@ -72,6 +72,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         let document = json!({
             "study": record.study,
             "trials": basis.trials(),
+            "partitions": basis.partitions(),
             "work_s": seconds(basis.work_us()),
             "schedule": match schedule { Schedule::Queue => "queue", Schedule::Chunked => "chunked" },
             "slots_per_executor": slots,
@@ -130,7 +131,10 @@ fn table(forecasts: &[Forecast], has_order: bool) -> String {
 
 /// What the trials are, and how many executors are worth having.
 fn sentence(basis: &Basis, slots: u32, enough: u32) -> String {
-    let trials = counted(basis.trials() as u64, "trial");
+    let trials = match basis.partitions() as u64 {
+        0 => counted(basis.trials() as u64, "trial"),
+        partitions => counted(partitions, "partition"),
+    };
     let slots = counted(slots.into(), "slot");
     let work = seconds(basis.work_us());
     format!(

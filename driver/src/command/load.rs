@@ -107,7 +107,7 @@ pub(super) fn load(path: &Path, flags: &StudyFlags, destination: &Destination) -
         text = with_points;
         name += " (with the starting points of the earlier run)";
     }
-    plan(take_up(&text, &name, folder, destination)?, folder)
+    plan(take_up(&text, &name, (folder, None), destination)?, folder)
 }
 
 /// The text of a study whose `initial_from` is replaced by the best configurations of that run, as far as they fit; `None` of
@@ -172,15 +172,22 @@ fn plan(mut job: Job, folder: &Path) -> Result<Job, Failure> {
 
 /// As [`load_from`], for a run that has begun: what its search has decided is written down, and it is not asked here.
 pub(super) fn load_begun(path: &Path, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
-    take_up(&read_text(path).map_err(Failure::wrong_use)?, &path.display().to_string(), folder, destination)
+    let text = read_text(path).map_err(Failure::wrong_use)?;
+    take_up(&text, &path.display().to_string(), (folder, path.parent()), destination)
 }
 
-/// What the text of a study says, which errors call `name`, and the files that it names.
-fn take_up(text: &str, name: &str, folder: &Path, destination: &Destination) -> Result<Job, Failure> {
+/// What the text of a study says, which errors call `name`, and the files that it names; `begun` is the folder of the run
+/// that has it, if there is one.
+fn take_up(
+    text: &str,
+    name: &str,
+    (folder, begun): (&Path, Option<&Path>),
+    destination: &Destination,
+) -> Result<Job, Failure> {
     let mut study = study::parse(text, name).map_err(Failure::wrong_use)?;
     if let Trainer::Model(settings) = &study.trainer {
-        let settings = settings.clone();
-        return application::prepare(study, &settings);
+        let settings = settings.below(folder);
+        return application::prepare(study, &settings, begun);
     }
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {

@@ -30,6 +30,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with trials given up or results in doubt, 130 interrupted.
 
 mod application;
+mod applied;
 mod apply;
 mod cache;
 mod check;

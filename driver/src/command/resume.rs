@@ -10,6 +10,7 @@ use broadsweep_common::size::ByteSize;
 use clap::Args;
 
 use super::Failure;
+use super::application;
 use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{CONNECT_TIMEOUT_S, Choice, IdentityFlags, LocalChanges};
 use super::load::load_begun;
@@ -141,6 +142,9 @@ pub(super) fn run(args: &ResumeArgs, verbose: bool) -> Result<ExitCode, Failure>
 pub(super) fn go_on(args: &ResumeArgs, verbose: bool, wish: Option<Wished>) -> Result<ExitCode, Failure> {
     let shown = args.run.display();
     let folder = RunFolder::open(&args.run).map_err(Failure::of_folder)?;
+    if let Some(code) = application::concluded(&folder, args.json)? {
+        return Ok(code);
+    }
     let roster = Roster::open(folder.path())
         .with_context(|| format!("cannot read {shown}/{ROSTER}, which says who executes the run"))
         .map_err(Failure::wrong_use)?;

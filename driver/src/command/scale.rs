@@ -162,6 +162,13 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
     let destination = destination(args).map_err(Failure::wrong_use)?;
     let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")), &destination)?;
+    if job.to_apply.is_some() {
+        let error =
+            job.study.at("apply", "only studies that train trials can be compared on clusters of several sizes");
+        return Err(Failure::wrong_use(
+            error.with_note("after `broadsweep apply`, `broadsweep forecast` tells what others would take"),
+        ));
+    }
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     series.check_parallel(&job.study).map_err(|error| Failure::wrong_use(*error))?;
     if job.study.search.max_time.is_some() {

@@ -39,6 +39,12 @@ pub(super) fn run(args: &StopArgs) -> Result<ExitCode, Failure> {
     let (run, shown) = (&args.run, args.run.display());
     let record = read_run(run)?;
     let wished = Wished::now(Wish::Stop);
+    if !record.trains() && record.stage != Stage::Over {
+        return Err(Failure::wrong_use(anyhow!(
+            "the run in {shown} applies a model, and would leave rows out; interrupt it with Ctrl-C, and go on with\n{}",
+            hint::resume(run)
+        )));
+    }
     match record.stage {
         Stage::Over => {
             return Err(Failure::wrong_use(anyhow!("the run in {shown} is over: there is nothing to stop")));

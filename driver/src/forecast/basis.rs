@@ -23,7 +23,7 @@ pub struct Basis {
     pub(super) tasks: Vec<TaskTime>,
     /// What decided on the trials while others were trained; `None` where all was decided before.
     pub(super) search: Option<RecordedSearch>,
-    /// The looks at the test rows after the search.
+    /// The looks at the test rows after the search; where nothing is trained, the partitions that a model was applied to.
     pub(super) measures_us: Vec<u64>,
     /// What an attempt takes beside its work.
     pub(super) overhead_us: u64,
@@ -199,6 +199,12 @@ impl Basis {
     #[must_use]
     pub fn trials(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// Partitions that a model was applied to, of a run that trains nothing.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        if self.tasks.is_empty() { self.measures_us.len() } else { 0 }
     }
 }
 

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`run`] | one execution of a study, and its trials |
+//! | [`counts`] | how many trials, or partitions, ended in which way |
 //! | [`curves`] | what a trial reported, epoch by epoch |
 //! | [`attempt`] | one attempt: where it ran, and how it ended |
 //! | [`difference`] | where two executors told different numbers |
@@ -14,6 +15,7 @@
 
 pub mod attempt;
 pub mod change;
+pub mod counts;
 pub mod curves;
 pub mod difference;
 pub mod run;

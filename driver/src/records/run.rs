@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::AttemptRecord;
 use super::change::ChangeRecord;
+use super::counts::PartitionCounts;
 use super::curves::Curves;
 use super::difference::{DifferenceRecord, Odd};
 use super::searched::SearchRecord;
@@ -170,6 +171,8 @@ pub struct RunRecord {
     pub details: Vec<DetailsRecord>,
     /// What each task was for, in the order of their numbers.
     pub tasks: Vec<Purpose>,
+    /// How far a model was applied; all zeros where trials are trained.
+    pub partitions: PartitionCounts,
     /// Which trial is the control.
     pub control: Option<TrialId>,
     /// Attempts of all tasks, in the order of tasks and attempts.
@@ -205,33 +208,6 @@ pub struct BroadcastRecord {
     pub from_cache_bytes: u64,
     /// Seconds from the first block to the last executor that became ready.
     pub wall_s: f64,
-}
-
-/// How many trials ended in which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All trials.
-    pub planned: usize,
-    /// With a result.
-    pub finished: usize,
-    /// Given up.
-    pub failed: usize,
-    /// With a loss that was NaN or infinite.
-    pub diverged: usize,
-    /// Trained in part, and not continued, at least so far.
-    pub paused: usize,
-    /// Not ended: the run was interrupted before, or goes on.
-    pub not_run: usize,
-    /// Not begun, since the run was stopped.
-    pub left_out: usize,
-}
-
-impl Counts {
-    /// Those that something came of, if only that they were given up.
-    #[must_use]
-    pub fn ended(&self) -> usize {
-        self.planned - self.not_run - self.left_out
-    }
 }
 
 impl TrialRecord {
@@ -421,23 +397,6 @@ impl RunRecord {
     pub fn trials_at_most(&self) -> Option<u64> {
         let search = self.search.as_ref().filter(|search| !self.is_over() && !search.has_ended())?;
         Some(search.trials_max.max(self.trials.len() as u64))
-    }
-
-    /// How many trials ended in which way.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts { planned: self.trials.len(), ..Counts::default() };
-        for trial in &self.trials {
-            match trial.outcome {
-                TrialOutcome::Finished { .. } => counts.finished += 1,
-                TrialOutcome::Diverged { .. } => counts.diverged += 1,
-                TrialOutcome::GivenUp { .. } => counts.failed += 1,
-                TrialOutcome::Paused { .. } => counts.paused += 1,
-                TrialOutcome::NotRun => counts.not_run += 1,
-                TrialOutcome::LeftOut => counts.left_out += 1,
-            }
-        }
-        counts
     }
 }
 

@@ -1,6 +1,7 @@
 //! Of the record of a run: what is best, how trials are ranked and counted.
 
 use super::*;
+use crate::records::counts::Counts;
 use crate::results::fixtures::{at, diverged, finished, given_up, not_run, run, tested};
 use broadsweep_common::metrics::Direction;
 use broadsweep_common::task::Select;

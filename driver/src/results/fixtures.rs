@@ -8,6 +8,7 @@ use broadsweep_common::task::Select;
 use broadsweep_search::{PrunerKind, SamplerKind, Space};
 
 use crate::records::attempt::{AttemptEnd, AttemptRecord};
+use crate::records::counts::PartitionCounts;
 use crate::records::curves::{Columns, Curves};
 use crate::records::run::{BroadcastRecord, Purpose, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::records::searched::SearchRecord;
@@ -161,6 +162,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         slots: 4,
         stage: Stage::Over,
         tasks: (0..count).map(|number| Purpose::Training(TrialId(number))).collect(),
+        partitions: PartitionCounts::default(),
         attempts: trials.iter().flat_map(attempts).collect(),
         executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
         standings: vec![

@@ -185,7 +185,7 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`], if a file cannot be removed.
     pub fn withdraw(&self) -> Result<(), FolderError> {
-        for name in ["study.toml", "executors.json", "series.json", HELD_OUT, "journal"] {
+        for name in ["study.toml", "executors.json", "series.json", HELD_OUT, "cut", "journal"] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

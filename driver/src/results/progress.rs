@@ -41,7 +41,8 @@ struct Rows {
     done: u64,
     /// Done under this driver, since it began.
     done_now: u64,
-    began: Instant,
+    /// When the first partition was placed.
+    began: Option<Instant>,
 }
 
 /// What the run loop knows of the training while it goes on.
@@ -116,7 +117,10 @@ impl Progress {
     #[must_use]
     pub fn of_rows(mut self, rows: Vec<u64>) -> Self {
         self.trials = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        self.rows = Some(Rows { of: rows, done: 0, done_now: 0, began: Instant::now() });
+        if let Surface::Bar { bar, .. } = &self.surface {
+            bar.set_length(rows.len() as u64);
+        }
+        self.rows = Some(Rows { of: rows, done: 0, done_now: 0, began: None });
         self
     }
 
@@ -180,6 +184,9 @@ impl Progress {
     /// Training goes on. To be called now and then, so that the time left moves.
     pub fn tick(&mut self, state: RunState) {
         self.state = state;
+        if let Some(rows) = &mut self.rows {
+            rows.began.get_or_insert_with(Instant::now);
+        }
         self.show_training();
     }
 
@@ -260,9 +267,13 @@ impl Progress {
         parts.concat()
     }
 
-    /// `196,608 rows, 312,000 a second`; nothing of a run that trains trials.
+    /// `196608 rows, 312000 a second`; nothing of a run that trains trials.
     fn rows_text(&self) -> Option<String> {
-        let Rows { done, done_now, began, .. } = self.rows.as_ref()?;
+        let Rows { of, done, done_now, began } = self.rows.as_ref()?;
+        if of.contains(&0) {
+            return Some(String::new()); // nobody knows how many there are
+        }
+        let Some(began) = began else { return Some(String::new()) };
         let rate = (*done_now as f64 / began.elapsed().as_secs_f64().max(1e-3)) as u64;
         Some(format!("{}, {rate} a second", counted(*done, "row")))
     }

@@ -26,6 +26,9 @@ const REASON_CHARACTERS_MAX: usize = 200;
 #[must_use]
 pub fn best_sentence(run: &RunRecord) -> String {
     let goes_on = run.stage == Stage::GoingOn;
+    if !run.trains() {
+        return "it applies a model, and trains nothing".to_owned();
+    }
     let Some(best) = run.best() else {
         let yet = if goes_on { " yet" } else { "" };
         return format!("no trial has a result{yet}, so there is no best configuration");
@@ -158,7 +161,7 @@ fn stage_sentence(run: &RunRecord) -> Option<String> {
             Some(format!("the run goes on: {ended} of {trials} are over so far, and the results are theirs"))
         }
         Stage::Interrupted => {
-            Some("the run was interrupted: the results are those of the trials that ended before".to_owned())
+            Some(format!("the run was interrupted: the results are those of the {}s that ended before", run.noun()))
         }
         Stage::Over => None,
     }
@@ -169,7 +172,7 @@ fn stage_sentence(run: &RunRecord) -> Option<String> {
 pub fn trials_text(run: &RunRecord) -> String {
     match run.trials_at_most() {
         Some(at_most) => format!("up to {}", counted(at_most, "trial")),
-        None => counted(run.trials.len() as u64, "trial"),
+        None => counted(run.counts().planned as u64, run.noun()),
     }
 }
 
@@ -188,7 +191,7 @@ pub(super) fn count_sentence(run: &RunRecord) -> String {
     let told: Vec<_> = told.map(|(_, (count, kind))| format!("{count} {kind}")).collect();
     format!(
         "{}: {}; {} in {} on {} with {}",
-        counted(counts.planned as u64, "trial"),
+        counted(counts.planned as u64, run.noun()),
         told.join(", "),
         counted(run.attempts.len() as u64, "attempt"),
         duration_text(seconds(run.wall_s)),

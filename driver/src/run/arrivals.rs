@@ -1,5 +1,6 @@
 //! What each blob does that was asked for and is in the run folder now, or will not come.
 
+use broadsweep_common::application::Applied;
 use broadsweep_common::blob::Blob;
 use broadsweep_common::ids::{AttemptId, ExecutorId};
 use broadsweep_scheduler::{Event, Outcome};
@@ -69,6 +70,14 @@ impl Run<'_> {
             // A former checkpoint of the attempt may still have been on its way.
             let is_it = content.manifest.digest() == blob;
             is_it.then_some(content).ok_or_else(|| "another blob came in its place".to_owned())
+        });
+        let content = content.and_then(|content| match finish {
+            // Its executor may be of another mind about what answers are: then it is no result.
+            Finish::Applied { .. } => match Applied::of_artifact(&content.content) {
+                Ok(_) => Ok(content),
+                Err(error) => Err(format!("what came out of the partition cannot be read: {error}")),
+            },
+            _ => Ok(content),
         });
         match content {
             Ok(content) => {

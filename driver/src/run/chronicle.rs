@@ -260,6 +260,13 @@ impl Chronicle {
         &self.book.executors
     }
 
+    /// Partitions that there are, and those among them that are over.
+    #[must_use]
+    pub fn partitions(&self) -> (usize, usize) {
+        let partitions = || self.book.tasks().filter(|(_, task)| matches!(task.kind(), TaskKind::Apply { .. }));
+        (partitions().count(), partitions().filter(|(_, task)| task.is_finished()).count())
+    }
+
     /// Trials that there are, and those among them that are over.
     #[must_use]
     pub fn trials(&self) -> (usize, usize) {

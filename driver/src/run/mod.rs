@@ -73,7 +73,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
+use broadsweep_common::ids::{Digest, ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -139,8 +139,13 @@ pub struct RunOutcome {
 /// What came of a partition of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionOutcome {
-    /// It is in this file of the run's folder.
-    Made(String),
+    /// It is in a file of the run's folder.
+    Made {
+        /// The file's name there.
+        name: String,
+        /// The blob that it holds.
+        blob: Digest,
+    },
     /// It was tried as often as it may be.
     GivenUp {
         /// Why the last attempt failed.

@@ -12,6 +12,7 @@ use super::trial::TrialBook;
 use super::{PartitionOutcome, Run, RunOutcome, names};
 use crate::cluster::{Cluster, Traffic};
 use crate::records::attempt::AttemptRecord;
+use crate::records::counts::PartitionCounts;
 use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::records::searched::SearchRecord;
 use crate::study::{Study, Trainer};
@@ -46,6 +47,16 @@ impl Run<'_> {
 }
 
 impl Book {
+    fn partition_counts(&self) -> PartitionCounts {
+        let partitions = self.partitions();
+        let count = |is: fn(&PartitionOutcome) -> bool| partitions.iter().filter(|outcome| is(outcome)).count();
+        PartitionCounts {
+            planned: partitions.len(),
+            applied: count(|outcome| matches!(outcome, PartitionOutcome::Made { .. })),
+            given_up: count(|outcome| matches!(outcome, PartitionOutcome::GivenUp { .. })),
+        }
+    }
+
     /// What came of each partition, in their order.
     fn partitions(&self) -> Vec<PartitionOutcome> {
         let mut found: Vec<_> = self
@@ -53,7 +64,9 @@ impl Book {
             .filter_map(|(task, book)| {
                 let TaskKind::Apply { partition } = book.kind() else { return None };
                 let outcome = match &book.finish {
-                    Some((Finish::Applied { .. }, _)) => PartitionOutcome::Made(names::output(task)),
+                    Some((Finish::Applied { output }, _)) => {
+                        PartitionOutcome::Made { name: names::output(task), blob: *output }
+                    }
                     Some((Finish::GivenUp { reason }, _)) => PartitionOutcome::GivenUp { reason: reason.clone() },
                     _ => PartitionOutcome::Open,
                 };
@@ -91,6 +104,7 @@ impl Book {
             trials: self.trial_records(),
             details: self.details().collect(),
             tasks: self.tasks.iter().map(TaskBook::purpose).collect(),
+            partitions: self.partition_counts(),
             control: self.control,
             wall_s: self.latest.seconds(),
             broadcast: self.broadcast,

@@ -1,6 +1,7 @@
 //! What each report of an executor does. A report is settled, and may be acknowledged, once the journal has what it
 //! tells; the end of an attempt that made something which is wanted waits until that is in the run folder.
 
+use broadsweep_common::application::TABLE_BYTES_MAX;
 use broadsweep_common::attempt::{AttemptEvent, Ended, Report};
 use broadsweep_common::ids::{AttemptId, Digest, ExecutorId};
 use broadsweep_common::metrics::Metrics;
@@ -21,6 +22,8 @@ use crate::study::Trainer;
 
 /// Bytes that weights or a checkpoint may have beyond the memory of their training: names, shapes, the course so far.
 const BLOB_BYTES_SLACK: u64 = 64 << 20;
+/// What came of a partition may be so large; executors refuse to make more.
+const ANSWERS_BYTES_MAX: u64 = TABLE_BYTES_MAX as u64 + BLOB_BYTES_SLACK;
 
 /// Lists of metrics that one executor may be the first to report.
 const NAME_LISTS_OF_EXECUTOR_MAX: u32 = 64;
@@ -408,7 +411,8 @@ impl Run<'_> {
     fn pull(&mut self, executor: ExecutorId, attempt: AttemptId, cargo: Cargo, (blob, name): (Digest, String)) {
         let trial = self.chronicle.book().trial_of(attempt.task);
         let memory_bytes = trial.map_or(0, |(_, trial)| trial.needs.memory_bytes);
-        let bytes_max = memory_bytes.saturating_add(BLOB_BYTES_SLACK);
+        let slack = if cargo == Cargo::Output { ANSWERS_BYTES_MAX } else { BLOB_BYTES_SLACK };
+        let bytes_max = memory_bytes.saturating_add(slack);
         self.tell(executor, Order::Pull(Pull { attempt, cargo, blob, name, bytes_max }));
     }
 }

@@ -1,7 +1,7 @@
 //! The table `[apply]`: a finished model and the rows that it is applied to. `broadsweep apply` writes it into its run,
 //! which then needs nothing else to go on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use broadsweep_common::application::{Application, OutputFormat, Wanted};
 use broadsweep_common::task::Select;
@@ -57,7 +57,7 @@ impl Onto {
     }
 }
 
-/// A finished model, and what it is applied to. Paths are from the root, or start at the folder that the run was begun in.
+/// A finished model, and what it is applied to. Paths are from the root, or start at the study file's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplySettings {
     /// The folder of a run, its `best/`, or a `model.toml`.
@@ -140,6 +140,17 @@ pub(super) fn no_search(document: &Table<'_>) -> Result<SearchSettings, Diagnost
 }
 
 impl ApplySettings {
+    /// The same, with paths that do not start at the root starting at `folder`.
+    #[must_use]
+    pub fn below(&self, folder: &Path) -> Self {
+        Self {
+            model: folder.join(&self.model),
+            input: self.input.iter().map(|path| folder.join(path)).collect(),
+            output: folder.join(&self.output),
+            ..self.clone()
+        }
+    }
+
     /// What executors are told of it, but for the files and their pieces, which are not known yet.
     #[must_use]
     pub fn uncut(&self) -> Application {

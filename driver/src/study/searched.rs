@@ -111,6 +111,7 @@ impl Study {
             (Trainer::Replay(ReplaySettings::Recorded { .. }), _) => {
                 Some("it replays recorded trials, and there are no others")
             }
+            (Trainer::Model(_), _) => Some("it applies a finished model, and trains nothing"),
             (_, SamplerKind::Grid) => Some("a grid tries each of its combinations, and there are no others"),
             _ => None,
         }

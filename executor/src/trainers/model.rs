@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use broadsweep_common::application::{
-    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, FinishedModel, InputFile, LabelTally, Partition,
-    Portion,
+    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, FinishedModel, InputFile, KeptCell, KeptKind,
+    LabelTally, Partition, Portion, TABLE_BYTES_MAX,
 };
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Part, Targets};
 use broadsweep_common::model::Model;
 use broadsweep_common::refusal::Refusal;
-use broadsweep_common::schema::{Outputs, Schema};
+use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_data::output::OutputTable;
 use broadsweep_data::partition::{PartitionRows, Piece};
@@ -56,36 +56,37 @@ impl ModelTrainer {
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
         let files = self.files_of(partition)?;
-        let Application { wanted, kept, .. } = application;
+        // What is known by its place is no column of the file.
+        let kept = if self.is_placed() { &[][..] } else { &application.kept };
         // Its files are all that it is told of.
         let alone = Partition { file: 0, ..partition.clone() };
         control.phase(Phase::Evaluation);
-        let mut rows = PartitionRows::open(schema, wanted, kept, &files, &alone).map_err(in_words)?;
+        let mut rows = PartitionRows::open(schema, &application.wanted, kept, &files, &alone).map_err(in_words)?;
         let predictor = Predictor::new((layers, weights), rows.header(), &schema.outputs, means.kernel);
         let mut predictor = predictor.map_err(in_words)?;
-        let mut answers = Answers::new(schema, application, partition.file);
+        let mut answers = Answers::new(schema, application, partition, self.is_placed());
         while let Some(piece) = rows.next_piece(predictor.batch_rows()).map_err(in_words)? {
             if !control.allows_a_batch() {
                 return Ok(Ended::Stopped);
             }
-            answers.take(&mut predictor, piece);
+            answers.take(&mut predictor, piece)?;
         }
         Ok(control.applied(answers.finish()?))
     }
 
-    /// The files of a partition, where they are on this machine.
+    /// Whether rows have no columns, and are known by where they are.
+    fn is_placed(&self) -> bool {
+        matches!(self.schema.inputs, Inputs::Array { .. })
+    }
+
+    /// The files of a partition, all of them such as may be read.
     fn files_of(&self, partition: &Partition) -> Result<Vec<InputFile>, String> {
         let count = match partition.portion {
             Portion::Pictures { count } => count as usize,
             Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => 1,
         };
         let files = self.application.files.iter().skip(partition.file as usize).take(count);
-        let found = files.map(|file| {
-            let found = self.allowed.find(Path::new(&file.path))?;
-            let path = found.to_str().ok_or_else(|| format!("{} is no UTF-8 text", found.display()))?.to_owned();
-            Ok(InputFile { path, ..file.clone() })
-        });
-        found.collect()
+        files.map(|file| self.allowed.find(Path::new(&file.path)).map(|_| file.clone())).collect()
     }
 }
 
@@ -106,38 +107,65 @@ impl Trainer for ModelTrainer {
 /// What comes of a partition, while it does.
 struct Answers<'a> {
     schema: &'a Schema,
+    application: &'a Application,
+    partition: &'a Partition,
+    /// Whether a row is told by where it is.
+    is_placed: bool,
     table: OutputTable,
     told: Applied,
-    has_labels: bool,
-    /// Of the whole input.
-    file: u32,
 }
 
 impl<'a> Answers<'a> {
-    fn new(schema: &'a Schema, application: &Application, file: u32) -> Self {
-        let Application { kept, format, with_probabilities, .. } = application;
-        let has_labels = application.wanted.labels.is_some();
-        let tally = has_labels.then(|| LabelTally::of(&schema.outputs));
+    fn new(schema: &'a Schema, application: &'a Application, partition: &'a Partition, is_placed: bool) -> Self {
+        let Application { wanted, kept, format, with_probabilities, .. } = application;
+        let tally = wanted.labels.is_some().then(|| LabelTally::of(&schema.outputs));
         let table = OutputTable::new(*format, schema, kept, *with_probabilities);
-        Self { schema, table, told: Applied { tally, ..Applied::default() }, has_labels, file }
+        Self { schema, application, partition, is_placed, table, told: Applied { tally, ..Applied::default() } }
+    }
+
+    /// The place of a row's file among all of the input, and the row's number there.
+    fn place_of(&self, number: u64) -> (u32, u64) {
+        match self.partition.portion {
+            Portion::Pictures { .. } => {
+                (self.partition.file.saturating_add(u32::try_from(number).unwrap_or(u32::MAX)), 0)
+            }
+            Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => {
+                (self.partition.file, number)
+            }
+        }
+    }
+
+    /// What tells a row by where it is.
+    fn placed(&self, number: u64) -> impl Iterator<Item = KeptCell> {
+        let (file, row) = self.place_of(number);
+        self.application.kept.iter().map(move |column| match column.kind {
+            KeptKind::Integer => i64::try_from(row).map_or(KeptCell::Missing, KeptCell::Integer),
+            KeptKind::Text | KeptKind::Number | KeptKind::Flag => {
+                let file = self.application.files.get(file as usize);
+                file.map_or(KeptCell::Missing, |file| KeptCell::Text(file.path.clone()))
+            }
+        })
     }
 
     /// Answers the rows of a piece, and takes in what is known of the others.
-    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) {
+    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) -> Result<(), String> {
         let Piece { data, numbers, has_target, kept, bad } = piece;
         let targets = data.targets(Part::Test);
         let (mut place, mut cells) = (0, Vec::new());
         predictor.predict((&data, Part::Test), |prediction| {
-            cells.clear();
-            cells.extend(kept.iter().map(|column| column[place].clone()));
+            if self.is_placed {
+                cells.extend(self.placed(numbers[place]));
+            } else {
+                cells.extend(kept.iter().map(|column| column[place].clone()));
+            }
             match prediction {
                 Prediction::Class { class, probabilities } => {
                     self.table.push(cells.drain(..), Some(class), probabilities)
                 }
                 Prediction::Values(values) => self.table.push(cells.drain(..), None, values),
             }
-            if self.has_labels && has_target[place] {
-                self.compare(prediction, &targets, (place, numbers[place]));
+            if has_target[place] {
+                self.compare(prediction, &targets, (place, self.place_of(numbers[place])));
             }
             place += 1;
         });
@@ -145,10 +173,16 @@ impl<'a> Answers<'a> {
         self.told.bad_rows += bad.len() as u64;
         let room = BAD_ROWS_TOLD_MAX.saturating_sub(self.told.bad.len());
         self.told.bad.extend(bad.into_iter().take(room));
+        Ok(())
     }
 
     /// Compares an answer with its label.
-    fn compare(&mut self, prediction: Prediction<'_>, targets: &Targets<'_>, (place, row): (usize, u64)) {
+    fn compare(
+        &mut self,
+        prediction: Prediction<'_>,
+        targets: &Targets<'_>,
+        (place, (file, row)): (usize, (u32, u64)),
+    ) {
         let Some(tally) = &mut self.told.tally else { return };
         let worst = match (prediction, targets, &self.schema.outputs, tally) {
             (
@@ -161,7 +195,7 @@ impl<'a> Answers<'a> {
                 counts[wanted * *classes as usize + class] += 1;
                 let distance = -libm::log(probabilities[wanted]);
                 *loss += distance;
-                FarRow { file: self.file, row, wanted: wanted as f64, answered: class as f64, distance }
+                FarRow { file, row, wanted: wanted as f64, answered: class as f64, distance }
             }
             (
                 Prediction::Values(values),
@@ -170,7 +204,7 @@ impl<'a> Answers<'a> {
                 LabelTally::Values { rows, squared, absolute },
             ) => {
                 *rows += 1;
-                let mut worst = FarRow { file: self.file, row, wanted: 0.0, answered: 0.0, distance: -1.0 };
+                let mut worst = FarRow { file, row, wanted: 0.0, answered: 0.0, distance: -1.0 };
                 for (output, (&answered, scale)) in values.iter().zip(scales).enumerate() {
                     let wanted = scale.undo(f64::from(wanted[(place, output)]));
                     let distance = (answered - wanted).abs();
@@ -189,6 +223,13 @@ impl<'a> Answers<'a> {
 
     fn finish(self) -> Result<Vec<u8>, String> {
         let table = self.table.finish().map_err(in_words)?;
+        if table.len() > TABLE_BYTES_MAX {
+            return Err(format!(
+                "its answers have {} bytes, and {TABLE_BYTES_MAX} are allowed: write the file in smaller groups of rows, or \
+                 unpacked",
+                table.len()
+            ));
+        }
         self.told.to_artifact(&table).map_err(in_words)
     }
 }

@@ -216,13 +216,13 @@ impl Cutting<'_> {
         };
         let written = table.written();
         let stride = (self.rows_max / MARKS).max(1);
-        let mut marks = Marks { stride, rows: 0, marks: Vec::new(), is_header: written.header };
+        let mut marks = Marks { stride, rows: 0, found: Vec::new(), is_header: written.header };
         let source = Source::part(file.clone(), from..bytes)?;
         look_through(source, from, written.delimiter, &mut marks)?;
         if marks.rows == 0 {
             return Ok(());
         }
-        if marks.marks.first().is_none_or(|first| first.row > 0) {
+        if marks.found.first().is_none_or(|first| first.row > 0) {
             // With spaces between its cells, and quotes within them.
             self.add(Portion::Whole, 0, marks.rows);
             return Ok(());
@@ -270,7 +270,7 @@ struct Marks {
     stride: u64,
     /// All rows so far.
     rows: u64,
-    marks: Vec<Mark>,
+    found: Vec<Mark>,
     /// Whether the next record names the columns.
     is_header: bool,
 }
@@ -287,10 +287,10 @@ impl Marks {
         if std::mem::take(&mut self.is_header) {
             return;
         }
-        let is_due = self.marks.last().is_none_or(|last| self.rows / self.stride > last.row / self.stride);
+        let is_due = self.found.last().is_none_or(|last| self.rows / self.stride > last.row / self.stride);
         if is_due && start.can_begin {
             let Start { from, lines_before, .. } = start;
-            self.marks.push(Mark { row: self.rows, from, lines_before });
+            self.found.push(Mark { row: self.rows, from, lines_before });
         }
         self.rows += 1;
     }
@@ -309,8 +309,8 @@ impl Marks {
         let mut chosen: Vec<Mark> = Vec::new();
         for part in 0..parts {
             let share = share(self.rows, part, parts);
-            let behind = self.marks.partition_point(|mark| mark.row <= share);
-            let mark = self.marks.get(behind.saturating_sub(1));
+            let behind = self.found.partition_point(|mark| mark.row <= share);
+            let mark = self.found.get(behind.saturating_sub(1));
             chosen.extend(mark.filter(|mark| chosen.last().is_none_or(|last| last.row < mark.row)));
         }
         let ends = chosen.iter().skip(1).copied().map(Some).chain([None]);

@@ -189,7 +189,7 @@ impl<'s> RowSource<'s> {
                 // They were told when it was cut.
                 let mut remarks = Vec::new();
                 let mut table = InputTable::open_wanted(schema, columns, file, wanted, &mut remarks)?;
-                match (portion, table.table_mut()) {
+                match (portion, table.table_from(partition.first_row)) {
                     (Portion::Whole, _) => {}
                     (&Portion::Groups { first, count }, AnyTable::Parquet(parquet)) => {
                         let first = first as usize;

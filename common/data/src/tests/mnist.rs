@@ -8,7 +8,7 @@ use broadsweep_common::dataset::{Dataset, Element, Features, Part, Scaling, Targ
 use super::{Archive, ArrayPair, DataSource, HeldOut, PartArrays, ScalingKind, load, settings};
 
 fn pair(features: &str, labels: &str) -> ArrayPair<PathBuf> {
-    let path = |name: &str| vec![Path::new("../examples/mnist/data").join(name)];
+    let path = |name: &str| vec![Path::new("../../examples/mnist/data").join(name)];
     ArrayPair { features: path(features), labels: path(labels) }
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use broadsweep_common::dataset::{Dataset, Element, Part};
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -155,4 +156,33 @@ fn texts(cells: &[KeptCell]) -> Vec<&str> {
         other => panic!("{other:?} is no text"),
     };
     cells.iter().map(text).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn damaged_files_are_errors_and_end_nothing(
+        kind in 0_usize..5,
+        place in 0_usize..300,
+        with in prop::collection::vec(any::<u8>(), 0..9),
+        cut_off in 0_usize..60,
+        rows_max in 1_u64..9,
+    ) {
+        let pixels: Vec<u8> = (0..60).collect();
+        let (mut bytes, schema) = match kind {
+            0 => (crate::tests::idx(8, &[10, 2, 3], &pixels), images(&[2, 3, 1], false)),
+            1 => (crate::tests::npy("|u1", true, "(10, 6)", &pixels), images(&[6], false)),
+            2 => (b"age,color,member\n1,red,yes\n2,\"blue\",no\n".repeat(3), table()),
+            3 => (parquet::counted(&[2, 5, 4]), numbers(&["a"], &["y"])),
+            _ => (crate::tests::pictures::png(::png::ColorType::Rgb, 7), images(&[2, 2, 3], false)),
+        };
+        let place = place % bytes.len();
+        let end = (place + with.len()).min(bytes.len());
+        bytes.splice(place..end, with);
+        bytes.truncate(bytes.len() - bytes.len().min(cut_off));
+        let folder = Folder::with(&[("t", &bytes)]);
+        if let Ok(cut) = cut(&schema, &[folder.path("t")], &Wanted::default(), rows_max) {
+            let _ = read(&schema, &cut, &Wanted::default());
+        }
+    }
 }

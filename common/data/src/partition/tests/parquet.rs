@@ -48,7 +48,7 @@ fn write<T: DataType>(group: &mut Group<'_, '_>, cells: impl IntoIterator<Item =
 }
 
 /// A file with a column of numbers, as many as the groups have.
-fn counted(groups: &[usize]) -> Vec<u8> {
+pub(super) fn counted(groups: &[usize]) -> Vec<u8> {
     file(vec![column("a", Physical::DOUBLE, None)], groups, |group, first, rows| {
         write::<DoubleType>(group, (first..first + rows).map(|row| Some(row as f64 / 4.0)));
     })
