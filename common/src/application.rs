@@ -12,7 +12,7 @@ pub const TABLE_BYTES_MAX: usize = 1 << 30;
 /// Classes whose answers can be compared with labels: a table of all pairs is kept.
 pub const COMPARED_CLASSES_MAX: usize = 1000;
 /// Partitions that one application may have.
-pub const PARTITIONS_MAX: usize = 1 << 20;
+pub const PARTITIONS_MAX: u64 = 1 << 18;
 
 /// A finished model, with all that is needed to use it on raw rows: broadcast once, in the place of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +134,7 @@ pub struct KeptColumn {
 
 /// What the cells of a column are that is passed through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KeptKind {
     /// Text, as files of text have it.
     Text,
@@ -190,12 +191,14 @@ impl KeptCell {
 
 /// What answers are written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Parquet.
     Parquet,
     /// Comma-separated values, with a header line.
     Csv,
     /// A JSON object a line.
+    #[serde(rename = "jsonl")]
     JsonLines,
 }
 

@@ -182,8 +182,14 @@ impl Claim {
     /// Removes what this run has beside the output, and the claim last.
     pub(super) fn tidy(&self, after: AfterStep<'_>) -> Result<(), OutputError> {
         let site = &self.site;
-        if site.owner()?.is_none_or(|owner| owner.run != self.run) {
-            return Ok(());
+        match site.owner()? {
+            Some(owner) if owner.run == self.run => {}
+            Some(_) => return Ok(()),
+            None => {
+                // Killed after its claim was gone, this run left an empty folder. Whoever is about to take it makes it again.
+                let _ = fs::remove_dir(&site.beside);
+                return Ok(());
+            }
         }
         for folder in [&site.files, &site.former] {
             remove_former(folder, &self.run, after)?;

@@ -147,6 +147,10 @@ impl Manifest {
             #[serde(rename = "broadsweep_output")]
             version: u64,
         }
+        // Only an object is one: the same values in a list would be read too.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Ok(None);
+        }
         let Ok(Mark { version }) = serde_json::from_slice(bytes) else { return Ok(None) };
         if version != u64::from(VERSION) {
             return Err(ManifestError::Version(version));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::application::{
-    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, KeptColumn, KeptKind, PARTITIONS_MAX, Portion,
+    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, KeptColumn, KeptKind, Portion,
 };
 use broadsweep_common::blob::{Blob, Manifest as BlockManifest};
 use broadsweep_common::codec::{self, DECODED_BYTES_MAX};
@@ -143,12 +143,6 @@ fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, F
     let rows_max = settings.partition_rows.min(rows_max).max(1);
     let cut = cut(schema, &settings.input, &settings.wanted, rows_max).map_err(Failure::wrong_use)?;
     cut.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
-    if cut.partitions.len() > PARTITIONS_MAX {
-        return Err(Failure::wrong_use(anyhow!(
-            "the input has {} partitions, and {PARTITIONS_MAX} are allowed: make them larger with --partition-rows",
-            cut.partitions.len()
-        )));
-    }
     let kept = match &schema.inputs {
         Inputs::Columns(_) => cut.kept,
         // Rows without columns are known by their places.
@@ -246,11 +240,13 @@ pub(super) fn conclude(
 
 /// The partitions that were given up, each with the reason.
 fn given_up(partitions: &[PartitionOutcome]) -> Vec<(usize, &str)> {
-    let reason = |outcome| match outcome {
-        &PartitionOutcome::GivenUp { ref reason } => Some(reason.as_str()),
-        PartitionOutcome::Made { .. } | PartitionOutcome::Open => None,
-    };
-    partitions.iter().enumerate().filter_map(|(place, outcome)| Some((place, reason(outcome)?))).collect()
+    let mut found = Vec::new();
+    for (place, outcome) in partitions.iter().enumerate() {
+        if let PartitionOutcome::GivenUp { reason } = outcome {
+            found.push((place, reason.as_str()));
+        }
+    }
+    found
 }
 
 fn progress_text(partitions: &[PartitionOutcome]) -> String {

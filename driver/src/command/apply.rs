@@ -27,7 +27,7 @@ Examples:
   broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
 
 The input is cut into partitions, and each is a task of its own: executors read their rows themselves, so that nodes have \
-to see the files under the same names, below a folder that `broadsweep executor --allow-files` names there. The output is a \
+to see the same files (their lengths and times too) under the same names, below a folder that `broadsweep executor --allow-files` names there. The output is a \
 folder with a file for each partition and manifest.json; it appears once all rows are written, and not before. Each row is \
 there once, whatever happens on the way, and the bytes are the same on any number of executors.
 
@@ -37,6 +37,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ApplyArgs {
     /// The model: the folder of a run, its `best/`, or a model.toml
     #[arg(value_name = "MODEL")]

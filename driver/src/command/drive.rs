@@ -10,14 +10,13 @@ use anyhow::{Context, anyhow};
 use broadsweep_common::blob::Blob;
 use broadsweep_common::codec;
 use broadsweep_common::model::Loss;
-use broadsweep_executor::signals::{Asked, EndSignals};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::application::{self, ToApply};
 use super::executors::Choice;
 use super::hint;
-use super::interrupts::Interrupts;
+use super::interrupts::{Interrupts, end_at_once};
 use super::load::{Job, Prepared};
 use super::logs;
 use super::say::{print, print_json, safe_in, say};
@@ -123,14 +122,6 @@ pub(super) fn drive(drive: Drive) -> Result<ExitCode, Failure> {
     conclude(&study, flags, ended, (resumes, model.as_deref()))
 }
 
-/// Ends the process at the next Ctrl-C or SIGTERM.
-async fn end_at_once(to_go_on: String) {
-    let Ok(mut signals) = EndSignals::listen() else { return };
-    while signals.next().await != Asked::ToEnd {}
-    say(format_args!("\nended while the answers were gathered; nothing is lost\nto go on: {to_go_on}"));
-    std::process::exit(i32::from(INTERRUPTED));
-}
-
 /// How a run ended.
 pub(super) struct Ended {
     pub(super) folder: RunFolder,
@@ -161,7 +152,6 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         search: study.search_digest(),
         partitions: to_apply.as_ref().map_or_else(Vec::new, |to_apply| to_apply.costs()),
     };
-    let objectives = study.objectives().clone();
     let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path()));
     let begins = resumes.is_none();
     let chronicle = if let Some(study_folder) = resumes {
@@ -173,17 +163,9 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     } else {
         write_held_out(&folder, prepared.as_deref())?;
         to_apply.as_ref().map_or(Ok(()), |to_apply| to_apply.leave_in(&folder))?;
-        Chronicle::begin(Arc::clone(&storage), trials, objectives.clone(), start)?
+        Chronicle::begin(Arc::clone(&storage), trials, study.objectives().clone(), start)?
     };
-    // Only now: whoever finds the output taken can go on with a run that is written down.
-    let claimed = to_apply.as_ref().map(|to_apply| application::take_output(to_apply, &folder, chronicle.run()));
-    let claimed = match claimed.transpose() {
-        Err(failure) if begins => {
-            folder.withdraw()?;
-            return Err(failure);
-        }
-        claimed => claimed?,
-    };
+    let claimed = claim_of(to_apply.as_deref(), &folder, (chronicle.run(), begins))?;
     folder.begin();
     let run_name = chronicle.run().to_owned();
     let payload = Arc::new(payload(&chronicle, flags, (data, described)));
@@ -198,17 +180,11 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         checkpoints: study.checkpoints,
     };
     let study = chronicle.study_now(&study).into_owned();
-    let begun = if study.sees_results() { study.trials_max() } else { chronicle.trials().0 as u64 };
-    let (trials, loss) = (u32::try_from(begun).unwrap_or(u32::MAX), study.loss());
+    let progress = progress_of(&study, &chronicle, flags.shown, to_apply.as_deref());
     let mut waiting = wishes::read(&FolderStorage::for_reading(folder.path()));
     waiting.extend(wish);
     let is_over = chronicle.is_over_despite(&waiting);
     let wishes = wishes::told(folder.path().to_owned(), waiting);
-    let progress = flags.shown.of_run(trials, loss, objectives);
-    let progress = match &to_apply {
-        Some(to_apply) => progress.of_rows(to_apply.rows()),
-        None => progress,
-    };
     let cluster = Cluster::new(Arc::clone(&payload), world);
     let planner = Planner::new(&study, &description.trainer, &header);
     let decides = (OngoingSearch::of(&study, planner), planner);
@@ -230,6 +206,32 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
         say(format_args!("warning: some of what programs printed was not kept: {error}"));
     }
     Ok(Ended { folder, outcome, error, run: run_name, claimed, to_apply, is_time_over: interrupts.is_time_over() })
+}
+
+/// Takes the output of a run that applies a model: once the run is written down, so that whoever finds the output taken can
+/// go on with it.
+fn claim_of(
+    to_apply: Option<&ToApply>,
+    folder: &RunFolder,
+    (run, begins): (&str, bool),
+) -> Result<Option<Claim>, Failure> {
+    let Some(to_apply) = to_apply else { return Ok(None) };
+    let claimed = application::take_output(to_apply, folder, run);
+    if claimed.is_err() && begins {
+        folder.withdraw()?;
+    }
+    claimed.map(Some)
+}
+
+/// What people see of it.
+fn progress_of(study: &Study, chronicle: &Chronicle, shown: ShownProgress, to_apply: Option<&ToApply>) -> Progress {
+    let begun = if study.sees_results() { study.trials_max() } else { chronicle.trials().0 as u64 };
+    let trials = u32::try_from(begun).unwrap_or(u32::MAX);
+    let progress = shown.of_run(trials, study.loss(), study.objectives().clone());
+    match to_apply {
+        Some(to_apply) => progress.of_rows(to_apply.rows()),
+        None => progress,
+    }
 }
 
 /// What the executors of a run are given.

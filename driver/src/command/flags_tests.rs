@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Whose messages the sources hold: those of a run are said by all commands that drive one.
-const SOURCES: [(&str, &[&str]); 19] = [
+const SOURCES: [(&str, &[&str]); 22] = [
     ("driver/src/command/tune.rs", &["tune"]),
     ("driver/src/command/resume.rs", &["resume"]),
     ("driver/src/command/scale.rs", &["scale"]),
@@ -18,6 +18,9 @@ const SOURCES: [(&str, &[&str]); 19] = [
     ("driver/src/command/export.rs", &["export"]),
     ("driver/src/command/predict.rs", &["predict"]),
     ("driver/src/command/check.rs", &["check"]),
+    ("driver/src/command/apply.rs", &["apply"]),
+    ("driver/src/command/application.rs", &["apply"]),
+    ("driver/src/apply", &["apply"]),
     ("driver/src/command/import.rs", &["import"]),
     ("driver/src/command/forecast.rs", &["forecast"]),
     ("driver/src/command/cache.rs", &["cache list", "cache clear"]),

@@ -76,6 +76,14 @@ impl Interrupts {
     }
 }
 
+/// Ends the process at the next Ctrl-C or SIGTERM.
+pub(super) async fn end_at_once(to_go_on: String) {
+    let Ok(mut signals) = EndSignals::listen() else { return };
+    while signals.next().await != Asked::ToEnd {}
+    say(format_args!("\nended while the answers were gathered; nothing is lost\nto go on: {to_go_on}"));
+    std::process::exit(i32::from(INTERRUPTED));
+}
+
 fn held(running: &Mutex<Option<Roster>>) -> MutexGuard<'_, Option<Roster>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -73,7 +73,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broadsweep_common::ids::{Digest, ExecutorId, TaskId, TrialId};
+use broadsweep_common::ids::{ExecutorId, TaskId, TrialId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -99,6 +99,7 @@ use record::Record;
 pub use chronicle::{Chronicle, ChronicleError, Start};
 pub use deciding::OngoingSearch;
 pub use error::RunError;
+pub use outcome::PartitionOutcome;
 pub use read::{ReadError, Reading, read, read_from};
 
 /// How often the progress display moves at least.
@@ -134,25 +135,6 @@ pub struct RunOutcome {
     pub partitions: Vec<PartitionOutcome>,
     /// Trials whose test error was due and could not be had.
     pub unmeasured: u32,
-}
-
-/// What came of a partition of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PartitionOutcome {
-    /// It is in a file of the run's folder.
-    Made {
-        /// The file's name there.
-        name: String,
-        /// The blob that it holds.
-        blob: Digest,
-    },
-    /// It was tried as often as it may be.
-    GivenUp {
-        /// Why the last attempt failed.
-        reason: String,
-    },
-    /// It is not over.
-    Open,
 }
 
 /// What tells a run of the world outside it.

@@ -1,7 +1,7 @@
 //! What is left at the end of a run, as plain data.
 
 use broadsweep_common::attempt::Used;
-use broadsweep_common::ids::TrialId;
+use broadsweep_common::ids::{Digest, TrialId};
 use broadsweep_common::metrics::Metrics;
 use broadsweep_common::task::TaskKind;
 
@@ -9,13 +9,32 @@ use super::book::Book;
 use super::record::Finish;
 use super::task::TaskBook;
 use super::trial::TrialBook;
-use super::{PartitionOutcome, Run, RunOutcome, names};
+use super::{Run, RunOutcome, names};
 use crate::cluster::{Cluster, Traffic};
 use crate::records::attempt::AttemptRecord;
 use crate::records::counts::PartitionCounts;
 use crate::records::run::{BroadcastRecord, RunRecord, Stage, TrialOutcome, TrialRecord};
 use crate::records::searched::SearchRecord;
 use crate::study::{Study, Trainer};
+
+/// What came of a partition of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionOutcome {
+    /// It is in a file of the run's folder.
+    Made {
+        /// The file's name there.
+        name: String,
+        /// The blob that it holds.
+        blob: Digest,
+    },
+    /// It was tried as often as it may be.
+    GivenUp {
+        /// Why the last attempt failed.
+        reason: String,
+    },
+    /// It is not over.
+    Open,
+}
 
 impl Run<'_> {
     /// All that is known now, and the links, which are to be told that the run is over.

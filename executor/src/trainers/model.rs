@@ -14,7 +14,7 @@ use broadsweep_common::refusal::Refusal;
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_data::output::OutputTable;
-use broadsweep_data::partition::{PartitionRows, Piece};
+use broadsweep_data::partition::{PartitionRows, Piece, check_unchanged};
 use broadsweep_nn::{Control as _, Phase, Prediction, Predictor, Weights};
 use broadsweep_store::Content;
 
@@ -47,6 +47,7 @@ impl ModelTrainer {
         let weights = weights.map_err(|error| of_model(error.to_string()))?;
         for file in &application.files {
             allowed.find(Path::new(&file.path)).map_err(|reason| Refusal::Input { reason })?;
+            check_unchanged(file).map_err(|error| Refusal::Input { reason: error.to_string() })?;
         }
         Ok(Self { schema, layers, weights, application, allowed, means })
     }
@@ -69,7 +70,7 @@ impl ModelTrainer {
             if !control.allows_a_batch() {
                 return Ok(Ended::Stopped);
             }
-            answers.take(&mut predictor, piece)?;
+            answers.take(&mut predictor, piece);
         }
         Ok(control.applied(answers.finish()?))
     }
@@ -148,7 +149,7 @@ impl<'a> Answers<'a> {
     }
 
     /// Answers the rows of a piece, and takes in what is known of the others.
-    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) -> Result<(), String> {
+    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) {
         let Piece { data, numbers, has_target, kept, bad } = piece;
         let targets = data.targets(Part::Test);
         let (mut place, mut cells) = (0, Vec::new());
@@ -160,7 +161,7 @@ impl<'a> Answers<'a> {
             }
             match prediction {
                 Prediction::Class { class, probabilities } => {
-                    self.table.push(cells.drain(..), Some(class), probabilities)
+                    self.table.push(cells.drain(..), Some(class), probabilities);
                 }
                 Prediction::Values(values) => self.table.push(cells.drain(..), None, values),
             }
@@ -173,7 +174,6 @@ impl<'a> Answers<'a> {
         self.told.bad_rows += bad.len() as u64;
         let room = BAD_ROWS_TOLD_MAX.saturating_sub(self.told.bad.len());
         self.told.bad.extend(bad.into_iter().take(room));
-        Ok(())
     }
 
     /// Compares an answer with its label.

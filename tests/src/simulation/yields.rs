@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use broadsweep_common::application::Applied;
 use broadsweep_common::dataset::Part;
 use broadsweep_common::ids::{Digest, TrialId};
 use broadsweep_common::metrics::{MetricName, Metrics};
@@ -61,5 +62,6 @@ pub(super) fn measured_of(weights: &[u8]) -> Metrics {
 
 /// What comes out of a partition.
 pub(super) fn output_of(partition: u32) -> Vec<u8> {
-    format!("what came out of partition {partition}").into_bytes()
+    let applied = Applied { rows: u64::from(partition), ..Applied::default() };
+    applied.to_artifact(format!("what came out of partition {partition}").as_bytes()).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ use crate::input_table::InputTable;
 use crate::parquet::ParquetTable;
 use crate::source::Source;
 use crate::table::Table;
-use broadsweep_common::application::{KeptColumn, KeptKind};
+use broadsweep_common::application::{KeptColumn, KeptKind, PARTITIONS_MAX};
 
 /// Bytes of a text that are looked at together.
 const PIECE_BYTES: usize = 256 << 10;
@@ -104,6 +104,20 @@ impl Cutting<'_> {
         self.partitions.push(Partition { file, portion, first_row, rows: Some(rows), cost: rows.max(1) });
     }
 
+    /// Refuses more partitions than there may be: so many more of this file.
+    fn check_room(&self, file: &Origin, more: u64) -> Result<(), DataError> {
+        let parts = (self.partitions.len() as u64).saturating_add(more);
+        if parts <= PARTITIONS_MAX {
+            return Ok(());
+        }
+        let what = format!(
+            "with it the input is cut into more than {PARTITIONS_MAX} partitions, of at most {} rows; allow more rows in \
+             each, or apply the model to some of the files at a time",
+            self.rows_max
+        );
+        Err(DataError::TooLarge { file: file.clone(), what })
+    }
+
     /// Cuts pictures that follow each other.
     fn cut_pictures(&mut self, pictures: &[Listed]) -> Result<(), DataError> {
         let first = self.files.len();
@@ -111,7 +125,10 @@ impl Cutting<'_> {
             let file = InputFile::look(&picture.path)?;
             self.add_file(file);
         }
-        for (from, until) in even(pictures.len() as u64, self.rows_max.min(u64::from(u32::MAX))) {
+        let (all, rows_max) = (pictures.len() as u64, self.rows_max.min(u64::from(u32::MAX)));
+        let origin = |picture: &Listed| Origin::file(picture.path.clone());
+        pictures.first().map_or(Ok(()), |first| self.check_room(&origin(first), all.div_ceil(rows_max)))?;
+        for (from, until) in even(all, rows_max) {
             let (file, rows) = ((first as u64 + from) as u32, until - from);
             let portion = Portion::Pictures { count: rows as u32 };
             self.partitions.push(Partition { file, portion, first_row: 0, rows: Some(rows), cost: rows });
@@ -136,6 +153,7 @@ impl Cutting<'_> {
         if self.partitions.len() == before {
             self.remarks.push(format!("{origin} has no rows"));
         }
+        self.check_room(&origin, 0)?;
         file.check()
     }
 
@@ -146,6 +164,7 @@ impl Cutting<'_> {
             self.add(Portion::Whole, 0, rows);
             return Ok(());
         }
+        self.check_room(file, rows.div_ceil(self.rows_max))?;
         for (from, until) in even(rows, self.rows_max) {
             self.add(Portion::Rows, from, until - from);
         }
@@ -218,7 +237,8 @@ impl Cutting<'_> {
         let stride = (self.rows_max / MARKS).max(1);
         let mut marks = Marks { stride, rows: 0, found: Vec::new(), is_header: written.header };
         let source = Source::part(file.clone(), from..bytes)?;
-        look_through(source, from, written.delimiter, &mut marks)?;
+        let check = |rows: u64| self.check_room(file, rows.div_ceil(self.rows_max));
+        look_through(source, from, written.delimiter, &mut marks, check)?;
         if marks.rows == 0 {
             return Ok(());
         }
@@ -236,8 +256,14 @@ impl Cutting<'_> {
     }
 }
 
-/// Finds the records of a text that begins at a byte of its file.
-fn look_through(mut source: Source, from: u64, delimiter: u8, marks: &mut Marks) -> Result<(), DataError> {
+/// Finds the records of a text that begins at a byte of its file, while `check` allows so many rows.
+fn look_through(
+    mut source: Source,
+    from: u64,
+    delimiter: u8,
+    marks: &mut Marks,
+    check: impl Fn(u64) -> Result<(), DataError>,
+) -> Result<(), DataError> {
     let file = source.file.clone();
     let mut piece = vec![0; PIECE_BYTES];
     let mut got = source.fill(&mut piece)?;
@@ -248,6 +274,7 @@ fn look_through(mut source: Source, from: u64, delimiter: u8, marks: &mut Marks)
     while got > 0 {
         got = source.fill(&mut piece)?;
         records.read(&file, &piece[..got], |start| marks.add(start))?;
+        check(marks.rows)?;
     }
     records.finish(|start| marks.add(start));
     Ok(())

@@ -8,6 +8,8 @@ use crate::error::{DataError, Origin};
 use crate::input::starts_with;
 use crate::pictures::{entries, is_hidden, is_picture};
 
+/// What stands beside the files of an earlier output.
+const MANIFEST: &str = "manifest.json";
 /// Files of an input, at most: each is remembered.
 const FILES_MAX: usize = 10_000_000;
 
@@ -82,7 +84,7 @@ fn list_folder(
             return Ok(());
         }
     }
-    let is_data = |path: &PathBuf| !is_hidden(path) && !is_marker(path);
+    let is_data = |path: &PathBuf| !is_hidden(path) && !is_marker(path) && !path.ends_with(MANIFEST);
     let (files, others): (Vec<_>, Vec<_>) =
         entries(&origin, folder)?.into_iter().filter(is_data).partition(|path| path.is_file());
     if files.is_empty() {

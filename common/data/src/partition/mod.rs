@@ -45,6 +45,14 @@ pub struct Cut {
     pub remarks: Vec<String>,
 }
 
+/// Refuses a file of the input that is no longer as it was when it was cut.
+///
+/// # Errors
+/// [`DataError`], with what changed.
+pub fn check_unchanged(file: &InputFile) -> Result<(), DataError> {
+    file.check()
+}
+
 /// A file of the input, beside the one that lies on this machine now.
 trait OnDisk: Sized {
     /// What a file is now.

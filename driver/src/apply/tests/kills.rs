@@ -19,7 +19,7 @@ struct Case {
 }
 
 impl Case {
-    fn home(&self) -> Home {
+    fn home(self) -> Home {
         let home = if self.has_former { Home::with_output() } else { Home::new() };
         if self.has_empty {
             fs::create_dir(home.output()).unwrap();
@@ -27,20 +27,20 @@ impl Case {
         home
     }
 
-    fn claim(&self, home: &Home) -> Claim {
+    fn claim(self, home: &Home) -> Claim {
         let mut claim = home.claim(self.onto, "second").unwrap();
         claim.moves = self.moves;
         claim
     }
 
     /// What readers see after the commit.
-    fn after(&self) -> Option<Vec<Vec<u8>>> {
+    fn after(self) -> Seen {
         let is_added = self.has_former && self.onto == Onto::Append;
         if is_added { bytes_of(&[FIRST, SECOND]) } else { bytes_of(&[SECOND]) }
     }
 
     /// Whether there is a moment without an output, for want of a file system that can exchange folders.
-    fn has_gap(&self) -> bool {
+    fn has_gap(self) -> bool {
         self.has_former && self.onto == Onto::Overwrite && matches!(self.moves, Moves::Plain)
     }
 }
@@ -75,7 +75,7 @@ fn commit_killed_after(case: Case, home: &Home, claim: &Claim, steps: usize) -> 
     let (mut done, mut is_visible) = (0, false);
     let ended = claim.commit_in_steps(&manifest("second", SECOND), &mut || {
         let now = seen(&home.output());
-        is_visible = check_seen(case, (&before, &after), &now, is_visible);
+        is_visible = check_seen(case, (before.as_ref(), &after), now.as_ref(), is_visible);
         if !is_visible && case.onto != Onto::Append && home.output().exists() {
             assert_eq!(names(&home.output()), listed_before, "{case:?}: something is there too early");
         }
@@ -96,15 +96,10 @@ fn commit_killed_after(case: Case, home: &Home, claim: &Claim, steps: usize) -> 
 }
 
 /// Whether the new rows are visible, all of them; otherwise the former ones are, and never again later.
-fn check_seen(
-    case: Case,
-    (before, after): (&Option<Vec<Vec<u8>>>, &Option<Vec<Vec<u8>>>),
-    now: &Option<Vec<Vec<u8>>>,
-    was_visible: bool,
-) -> bool {
+fn check_seen(case: Case, (before, after): (Option<&Seen>, &Seen), now: Option<&Seen>, was_visible: bool) -> bool {
     let is_in_gap = now.is_none() && case.has_gap() && !was_visible;
-    assert!(now == after || (!was_visible && now == before) || is_in_gap, "{case:?}: {now:?}");
-    now == after
+    assert!(now == Some(after) || (!was_visible && now == before) || is_in_gap, "{case:?}: {now:?}");
+    now == Some(after)
 }
 
 #[test]
@@ -124,10 +119,11 @@ fn a_commit_that_is_killed_after_any_step_and_done_again_gives_the_same_and_noth
                 break;
             }
             drop(claim);
-            let was_visible = check_seen(case, (&before, &case.after()), &seen(&home.output()), false);
+            let was_visible =
+                check_seen(case, (before.as_ref(), &case.after()), seen(&home.output()).as_ref(), false);
             let again = case.claim(&home);
             assert_eq!(again.is_committed(), was_visible, "{case:?}, step {steps}");
-            let expected = if was_visible { case.after() } else { before };
+            let expected = if was_visible { Some(case.after()) } else { before };
             assert_eq!(
                 seen(&home.output()),
                 expected,
@@ -142,7 +138,7 @@ fn a_commit_that_is_killed_after_any_step_and_done_again_gives_the_same_and_noth
         }
         let least = if case.has_former { 8 } else { 6 };
         assert!(steps >= least, "{case:?} has {steps} steps: too few to be all");
-        assert_eq!(seen(&undisturbed.output()), case.after());
+        assert_eq!(seen(&undisturbed.output()), Some(case.after()));
         assert_eq!(names(undisturbed.0.path()), ["out"], "nothing is left beside the output");
     }
 }
@@ -173,7 +169,7 @@ fn another_run_is_told_where_the_former_output_is_that_a_killed_run_has_moved_aw
     let said = home.claim(Onto::New, "third").unwrap_err().to_string();
     let former = home.path(".out.broadsweep").join("former");
     assert!(said.contains("move back") && said.contains(former.to_str().unwrap()), "{said}");
-    assert_eq!(seen(&former), bytes_of(&[FIRST]));
+    assert_eq!(seen(&former), Some(bytes_of(&[FIRST])));
     home.claim(Onto::Overwrite, "second").unwrap().release().unwrap();
     assert_eq!(home.tree(), Home::with_output().tree(), "the run gives the former output back");
 }
@@ -193,6 +189,6 @@ fn a_reader_that_polls_sees_all_of_a_new_output_or_none_of_it() {
         home.commit(Onto::New, "second", SECOND);
         let (listed, read) = reader.join().unwrap();
         assert_eq!(listed, [MANIFEST, "rows-0.csv", "rows-1.csv", "rows-2.csv"]);
-        assert_eq!(read, bytes_of(&[SECOND]));
+        assert_eq!(read, Some(bytes_of(&[SECOND])));
     }
 }

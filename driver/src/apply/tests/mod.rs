@@ -65,7 +65,9 @@ fn claim_at(output: &Path, onto: Onto, run: &str) -> Result<Claim, OutputError> 
 }
 
 fn put(claim: &Claim, files: Files<'_>) {
-    files.iter().for_each(|(name, bytes)| claim.put(name, bytes).unwrap());
+    for (name, bytes) in files {
+        claim.put(name, bytes).unwrap();
+    }
 }
 
 fn manifest(run: &str, files: Files<'_>) -> Manifest {
@@ -108,8 +110,11 @@ fn tree(folder: &Path) -> Tree {
     found
 }
 
+/// The bytes of files.
+type Seen = Vec<Vec<u8>>;
+
 /// What a reader sees who goes by the manifest: the bytes of each file that it names. Nothing without a manifest.
-fn seen(output: &Path) -> Option<Vec<Vec<u8>>> {
+fn seen(output: &Path) -> Option<Seen> {
     let manifest = Manifest::read(output).unwrap()?;
     let read = |file: &OutputFile| {
         let bytes = fs::read(output.join(&file.name)).unwrap();
@@ -124,8 +129,8 @@ fn seen(output: &Path) -> Option<Vec<Vec<u8>>> {
 }
 
 /// What that reader is to see.
-fn bytes_of(runs: &[Files<'_>]) -> Option<Vec<Vec<u8>>> {
-    Some(runs.iter().copied().flatten().map(|(_, bytes)| bytes.to_vec()).collect())
+fn bytes_of(runs: &[Files<'_>]) -> Seen {
+    runs.iter().copied().flatten().map(|(_, bytes)| bytes.to_vec()).collect()
 }
 
 /// The names in a folder, in their order.

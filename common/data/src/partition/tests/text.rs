@@ -76,7 +76,8 @@ fn a_text_without_a_header_line_is_cut_from_its_first_row_on() {
 
 #[test]
 fn cells_are_passed_on_as_they_stand_there() {
-    let text = "id,age,note,color,member\n007,1,NA,red,yes\n\"8\n\",2,,red,yes\n9,3,\"a, \"\"b\"\"\",red,yes\n";
+    let text =
+        "id,age,note,color,member\n007,1,NA,red,yes\n\"8\n\",2,,red,yes\n\u{feff}9,3,\"a, \"\"b\"\"\",red,yes\n";
     let (folder, wanted) = (Folder::with(&[("t.csv", text.as_bytes())]), keep(&["note", "id"]));
     for rows_max in [1, 5] {
         let cut = cut(&table(), &[folder.path("t.csv")], &wanted, rows_max).unwrap();
@@ -84,7 +85,28 @@ fn cells_are_passed_on_as_they_stand_there() {
         assert_eq!(cut.kept, [column("note"), column("id")]);
         let read = read(&table(), &cut, &wanted).unwrap();
         assert_eq!(texts(&read.kept[0]), ["NA", "missing", "a, \"b\""]);
-        assert_eq!(texts(&read.kept[1]), ["007", "8", "9"]);
+        assert_eq!(
+            texts(&read.kept[1]),
+            ["007", "8", "\u{feff}9"],
+            "a letter of the cell, wherever a partition begins"
+        );
+    }
+}
+
+#[test]
+fn an_input_of_more_partitions_than_there_may_be_is_refused_before_they_are_made() {
+    let text = format!("a\n{}", "1\n".repeat((1 << 18) + 1));
+    let array = crate::tests::npy("|u1", false, "(262145, 1)", &vec![1; (1 << 18) + 1]);
+    let folder = Folder::with(&[("t.csv", text.as_bytes()), ("rows.npy", &array)]);
+    for (name, schema) in [("t.csv", numbers(&["a"], &["y"])), ("rows.npy", images(&[1], false))] {
+        let error = folder.shown(&cut(&schema, &[folder.path(name)], &Wanted::default(), 1).unwrap_err());
+        let words =
+            "is too large: with it the input is cut into more than 262144 partitions, of at most 1 rows; allow more";
+        assert!(error.starts_with(&format!("{name} {words}")), "{error}");
+        assert_eq!(
+            cut(&schema, &[folder.path(name)], &Wanted::default(), 2).unwrap().partitions.len(),
+            (1 << 17) + 1
+        );
     }
 }
 
