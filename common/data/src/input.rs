@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use broadsweep_common::dataset::{Dataset, Header};
+use broadsweep_common::dataset::{Dataset, Element, Header};
 use broadsweep_common::schema::{Column, Inputs, Schema};
 use csv::{ReaderBuilder, Trim};
 
@@ -78,7 +78,11 @@ impl<'s> InputRows<'s> {
     }
 
     fn new(schema: &'s Schema, file: Origin, source: RowSource<'s>, remarks: Vec<String>) -> Self {
-        let (header, raw) = (header_of(schema), Batch::default());
+        let element = match &source {
+            RowSource::Array(array) => array.element(),
+            RowSource::Table(_) | RowSource::One(_) => Element::F32,
+        };
+        let (header, raw) = (header_of(schema, element), Batch::default());
         Self { schema, header, file, source, raw, done: 0, ahead: None, remarks }
     }
 

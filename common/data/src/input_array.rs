@@ -1,9 +1,11 @@
 //! The rows of an array for a model that is trained.
 
+use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Inputs, Schema};
 
 use super::array::Array;
 use super::error::{DataError, Origin, Sides, ValuePlace};
+use super::number::Number;
 use super::prepared::{outputs_of, values_of};
 use super::rows::Batch;
 use super::{idx, npy, npz};
@@ -17,6 +19,8 @@ pub(super) struct InputArray {
     /// How many channels a row has, where the file has them before height and width.
     channels: Option<usize>,
     may_miss: bool,
+    /// Whether its values are bytes, as those of the training rows were: they are handed on as they are.
+    are_bytes: bool,
     /// The number of the next row in the file.
     next: usize,
 }
@@ -54,13 +58,19 @@ impl InputArray {
         }
         Ok(Self {
             file: file.clone(),
-            array,
             values: values_of(schema),
             outputs: outputs_of(schema),
             channels: channels_first.then(|| schema.shape.last().map_or(1, |&channels| channels as usize)),
             may_miss: matches!(&schema.inputs, Inputs::Array { fills, .. } if !fills.is_empty()),
+            are_bytes: schema.element == Element::U8 && array.number() == Number::U8 && !channels_first,
+            array,
             next: 0,
         })
+    }
+
+    /// What prepared rows of it are kept as.
+    pub(super) fn element(&self) -> Element {
+        if self.are_bytes { Element::U8 } else { Element::F32 }
     }
 
     /// All rows of the file.
@@ -88,6 +98,14 @@ impl InputArray {
     /// value in each that is why.
     pub(super) fn read(&mut self, rows_max: usize, raw: &mut Batch) -> Result<Vec<Unfit>, DataError> {
         let Batch { rows, features, labels } = raw;
+        labels.clear();
+        if self.are_bytes {
+            features.bytes();
+            *rows = self.array.take(rows_max, features)?;
+            self.next += *rows;
+            labels.resize(*rows * self.outputs, 0.0);
+            return Ok(Vec::new());
+        }
         features.numbers();
         *rows = self.array.take(rows_max, features)?;
         let mut unfit = Vec::new();
@@ -101,7 +119,6 @@ impl InputArray {
             }
         }
         self.next += *rows;
-        labels.clear();
         labels.resize(*rows * self.outputs, 0.0);
         Ok(unfit)
     }

@@ -33,8 +33,10 @@ struct Read {
 fn read(rows: Result<InputRows<'_>, DataError>) -> Result<Read, DataError> {
     let (mut rows, mut features, mut classes) = (rows?, Vec::new(), Vec::new());
     while let Some(piece) = rows.next_piece(3)? {
-        let Features::F32(of_piece) = piece.features(Part::Test) else { panic!("numbers became bytes") };
-        features.extend(of_piece.iter());
+        match piece.features(Part::Test) {
+            Features::F32(of_piece) => features.extend(of_piece.iter()),
+            Features::U8(of_piece) => features.extend(of_piece.iter().map(|&byte| f32::from(byte))),
+        }
         if let Targets::Classes(of_piece) = piece.targets(Part::Test) {
             classes.extend(of_piece);
         }
@@ -111,7 +113,10 @@ fn an_array_becomes_rows_whatever_the_order_of_its_channels() {
     };
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8, 2, 3]], [[4, 5, 6]]]]).unwrap();
     assert_eq!(bytes(&images(false)), [1, 2, 3, 4, 5, 6]);
+    let header = |schema: &Schema| InputRows::open(schema, &path).unwrap().header().element;
+    assert_eq!(header(&images(false)), Element::U8, "bytes of a model of bytes stay what they are");
     ndarray_npy::write_npy(&path, &ndarray::array![[[[1_u8], [4]], [[2], [5]], [[3], [6]]]]).unwrap();
+    assert_eq!(header(&images(true)), Element::F32, "these are turned");
     assert_eq!(bytes(&images(true)), [1, 2, 3, 4, 5, 6]);
     ndarray_npy::write_npy(&path, &ndarray::array![[0.5, 2.0, 3.0, 4.0, 5.0, 6.0]]).unwrap();
     assert_eq!(

@@ -31,16 +31,16 @@ pub(super) fn outputs_of(schema: &Schema) -> usize {
     }
 }
 
-/// The header of prepared rows, without any row.
-pub(super) fn header_of(schema: &Schema) -> Header {
+/// The header of prepared rows, without any row. Where the training rows were bytes, other ones need not be: `element` says
+/// what these are.
+pub(super) fn header_of(schema: &Schema, element: Element) -> Header {
     let (targets, target_scaling) = match &schema.outputs {
         Outputs::Classes { names, .. } => (TargetKind::Classes { count: names.len() as u32 }, Vec::new()),
         Outputs::Values { names, scales } => (TargetKind::Values { width: names.len() as u32 }, scales.clone()),
     };
     Header {
         shape: schema.shape.clone(),
-        // Also where the training rows were bytes: these need not be.
-        element: Element::F32,
+        element,
         targets,
         rows: [0; 3],
         scaling: schema.scaling(),
@@ -61,11 +61,20 @@ pub(super) fn lay_out(
     let header = Header { rows: [0, 0, raw.rows as u64], ..header.clone() };
     let mut builder = DatasetBuilder::new(header).map_err(layout)?;
     let (cells, outputs) = (schema.inputs.cells(values_of(schema)), outputs_of(schema));
-    let Cells::Numbers(numbers) = &raw.features else { unreachable!("rows are read as numbers") };
-    assert_eq!((numbers.len(), raw.labels.len()), (raw.rows * cells, raw.rows * outputs), "whole rows were read");
+    assert_eq!(raw.labels.len(), raw.rows * outputs, "whole rows were read");
     let mut unfit = Vec::new();
-    let rows = numbers.chunks_exact(cells).zip(raw.labels.chunks_exact(outputs)).enumerate();
-    for (row, (numbers, targets)) in rows {
+    let numbers = match &raw.features {
+        Cells::Numbers(numbers) => &numbers[..],
+        // They lie as they are used, and are scaled on their way into a batch.
+        Cells::Bytes(bytes) => {
+            assert_eq!(bytes.len(), raw.rows * cells, "whole rows were read");
+            for (row, bytes) in bytes.chunks_exact(cells).enumerate() {
+                builder.feature_row(Part::Test, row).copy_from_slice(bytes);
+            }
+            &[]
+        }
+    };
+    for (row, numbers) in numbers.chunks_exact(cells).enumerate() {
         let (words, _) = builder.feature_row(Part::Test, row).as_chunks_mut();
         let (mut words, mut is_finite) = (words.iter_mut(), true);
         schema.prepare(numbers, |value| {
@@ -77,6 +86,8 @@ pub(super) fn lay_out(
         if !is_finite {
             unfit.push(row);
         }
+    }
+    for (row, targets) in raw.labels.chunks_exact(outputs).enumerate() {
         let (words, _) = builder.target_row(Part::Test, row).as_chunks_mut();
         for (output, (word, &target)) in words.iter_mut().zip(targets).enumerate() {
             *word = match &schema.outputs {

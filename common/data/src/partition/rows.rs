@@ -1,6 +1,6 @@
 //! The rows of one partition, piece by piece.
 
-use broadsweep_common::dataset::{Dataset, Header};
+use broadsweep_common::dataset::{Dataset, Element, Header};
 use broadsweep_common::schema::{Inputs, Schema};
 
 use super::OnDisk as _;
@@ -107,7 +107,11 @@ impl<'s> PartitionRows<'s> {
             return Err(unlike(&files[0].path, "other columns are passed on"));
         }
         let kinds = kept.iter().map(|column| column.kind).collect();
-        let (header, raw) = (header_of(schema), Batch::default());
+        let element = match &source {
+            RowSource::Array(array) => array.element(),
+            RowSource::Table(_) | RowSource::Pictures => Element::F32,
+        };
+        let (header, raw) = (header_of(schema, element), Batch::default());
         let (next, left) = (partition.first_row, partition.rows);
         Ok(Self { schema, header, kinds, files, source, raw, next, left })
     }
