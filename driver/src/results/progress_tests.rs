@@ -138,7 +138,7 @@ fn the_bar_holds_trials_state_and_best() {
     progress.trial_ended(TrialId(2), &units(64), Some(0.0231.into()));
     progress.tick(state());
     assert_eq!((bar.position(), bar.length()), (1, Some(3)));
-    assert_eq!(bar.prefix(), ", 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed");
+    assert_eq!(bar.prefix(), "trials, 4 running, 2 min 10 s left, 1 attempt lost, 2 attempts failed");
     assert_eq!(bar.message(), "best so far: 2.31 % (trial 2: fc1=64)");
     progress.finish();
     assert!(bar.is_finished());
@@ -149,4 +149,24 @@ fn the_templates_are_right() {
     for template in [WAITING_TEMPLATE, TRAINING_TEMPLATE] {
         assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
     }
+}
+
+#[test]
+fn the_rows_of_partitions_are_counted_where_there_are_no_trials() {
+    let (progress, sink) = in_lines(0);
+    let mut progress = progress.of_rows(vec![100, 50]);
+    progress.remember_partition(0);
+    progress.tick(RunState::default());
+    progress.partition_ended(1);
+    let lines = sink.lines();
+    assert!(lines[0].starts_with("1/2 partitions; 100 rows, 0 a second"), "{lines:?}");
+    assert!(lines[1].starts_with("2/2 partitions; 150 rows, "), "{lines:?}");
+    let bar = ProgressBar::hidden();
+    let surface = Surface::Bar { bar: bar.clone(), stage: None };
+    let objectives = Select::Validation.objective().into();
+    let mut shown = Progress::new(0, (Loss::CrossEntropy, objectives), surface).of_rows(vec![100, 0]);
+    shown.partition_ended(0);
+    shown.tick(RunState::default());
+    assert_eq!((bar.length(), bar.position(), bar.prefix().as_str()), (Some(2), 1, "partitions"));
+    assert_eq!(bar.message(), "", "nobody knows how many rows the other one has");
 }
