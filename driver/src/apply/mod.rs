@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`claim`] | an output, taken for one run: the folder beside it in which files are put |
+//! | [`mod@claim`] | an output, taken for one run: the folder beside it in which files are put |
 //! | [`commit`] | those files made visible, all at once |
 //! | [`manifest`] | `manifest.json`: which files an output has, and where they come from |
 //! | [`error`] | why an output is refused, or is not there |
