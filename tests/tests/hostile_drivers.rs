@@ -222,13 +222,20 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let kernel = broadsweep_nn::Kernel::PORTABLE.name();
     let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
     let blob = Blob::new(garbage.clone()).unwrap();
+    let study = "name = 'a'\ntrainer = { kind = 'replay', seconds = 0, epochs = 1, error = 0.5 }\n";
+    let description = broadsweep_driver::study::parse(study, "study.toml").unwrap().description(Vec::new());
+    let description = broadsweep_common::codec::encode(&description).unwrap();
+    let described = Blob::new(description.clone()).unwrap();
     let rows = [
         ("nothing is there", prepare(b"no data", b"no study", kernel), "lacks the data set (blob"),
         ("another kernel", prepare(b"", b"", &"k".repeat(100_000)), "cannot train with the kernel"),
-        ("garbage for data", prepare(&garbage, &garbage, kernel), "cannot use the data set: "),
+        ("garbage for all", prepare(&garbage, &garbage, kernel), "cannot read the study's description: "),
+        ("garbage for data", prepare(&garbage, &description, kernel), "cannot use the data set: "),
     ];
     assert_eq!(driver.offer(manifest_message(&blob.manifest), false).await.unwrap(), [0]);
     driver.push(&blob.manifest.digest().0, 0, garbage.clone().into()).await.unwrap();
+    assert_eq!(driver.offer(manifest_message(&described.manifest), false).await.unwrap(), [0]);
+    driver.push(&described.manifest.digest().0, 0, description.clone().into()).await.unwrap();
     for (name, request, fragment) in rows {
         driver.say(vec![request]).await;
         let answer = driver.answer().await;
