@@ -24,6 +24,17 @@ pub struct HostileDriver {
     sequence: u64,
 }
 
+/// The description of a study that every executor understands.
+///
+/// # Panics
+/// If such a study is none any more.
+#[must_use]
+pub fn description() -> Vec<u8> {
+    let study = "name = 'a'\ntrainer = { kind = 'replay', seconds = 0, epochs = 1, error = 0.5 }\n";
+    let study = broadsweep_driver::study::parse(study, "study.toml").unwrap();
+    broadsweep_common::codec::encode(&study.description(Vec::new())).unwrap()
+}
+
 /// A hello that every executor welcomes.
 #[must_use]
 pub fn hello() -> driver_item::Item {

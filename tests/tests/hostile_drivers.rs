@@ -20,7 +20,7 @@ use broadsweep_proto::session::{
 use broadsweep_proto::wire::{self, manifest_message};
 use broadsweep_proto::{MESSAGE_BYTES_MAX, SETTLED_MAX};
 use broadsweep_tests::forged::{forged, name_of};
-use broadsweep_tests::hostile_driver::{HostileDriver, blocks, dial, hello, message};
+use broadsweep_tests::hostile_driver::{HostileDriver, blocks, description, dial, hello, message};
 use broadsweep_tests::lab::{Executor, Lab};
 use bytes::Bytes;
 use tonic::{Code, Status};
@@ -222,9 +222,7 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let kernel = broadsweep_nn::Kernel::PORTABLE.name();
     let garbage = [b"BROADSWP".to_vec(), vec![0xff; 5000]].concat();
     let blob = Blob::new(garbage.clone()).unwrap();
-    let study = "name = 'a'\ntrainer = { kind = 'replay', seconds = 0, epochs = 1, error = 0.5 }\n";
-    let description = broadsweep_driver::study::parse(study, "study.toml").unwrap().description(Vec::new());
-    let description = broadsweep_common::codec::encode(&description).unwrap();
+    let description = description();
     let described = Blob::new(description.clone()).unwrap();
     let rows = [
         ("nothing is there", prepare(b"no data", b"no study", kernel), "lacks the data set (blob"),
