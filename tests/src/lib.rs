@@ -10,6 +10,7 @@
 //! | [`results_v1`] | the digest of results as it was, to compare with runs from before |
 //! | [`browser`] | a browser without a window and without a network |
 //! | [`chaos`] | what the tests share that end things at random: a small study, its digest, dice |
+//! | [`applications`] | a small trained model, and a table of rows to apply it to |
 //! | [`small_disk`] | a file system that is soon full |
 //! | [`skip`] | a word about what cannot be tested here |
 //! | [`network`] | a network of two machines on this one, which can be cut |
@@ -30,6 +31,7 @@
     reason = "a test fails by a panic, and this is the tests' crate"
 )]
 
+pub mod applications;
 pub mod attacks;
 pub mod browser;
 pub mod chaos;

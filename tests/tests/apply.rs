@@ -1,63 +1,18 @@
 //! A finished model, applied to many rows on executors: each row once, and the same bytes on any of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
-
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 
+use broadsweep_tests::applications::{begin, parts, succeeded, table, trained};
 use broadsweep_tests::lab::Lab;
-use broadsweep_tests::process::{Ended, Process};
+use broadsweep_tests::process::Ended;
 use broadsweep_tests::wait::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_broadsweep-under-test");
 
 /// Rows of the input: several partitions, of which the last is not full.
 const ROWS: usize = 4_321;
-const PARTITION_ROWS: &str = "500";
 const PARTITIONS: usize = 9;
-
-const STUDY: &str = "
-name = 'flowers'
-seed = 3
-[data]
-format = 'csv'
-train_file = 'train.csv'
-label_column = 'kind'
-leave_out = ['id']
-validation_rows = 100
-[model]
-layers = [{ kind = 'dense', units = 8, activation = 'relu' }, { kind = 'dense', units = 3 }]
-[training]
-learning_rate = 0.05
-epochs = 3
-batch_size = 32
-";
-
-/// A row of the table: its number, two measures, a word, and the kind that follows from them.
-fn row(number: usize) -> String {
-    let wave = |place: usize| ((place as f64 * 12.9898 + 4.1414).sin() * 43_758.545_3).fract();
-    let (a, b) = (wave(2 * number), wave(2 * number + 1));
-    let kind = ["small", "middle", "large"][usize::from(a + b > -0.4) + usize::from(a + b > 0.4)];
-    let color = ["red", "blue"][number % 2];
-    format!("\"n{number}\",{a},{b},{color},{kind}")
-}
-
-fn table(rows: std::ops::Range<usize>) -> String {
-    rows.fold("id,a,b,color,kind\n".to_owned(), |text, number| text + &row(number) + "\n")
-}
-
-/// A place with a trained model and rows to apply it to.
-fn trained() -> Lab {
-    let lab = Lab::new(PROGRAM);
-    lab.write("train.csv", table(0..600));
-    lab.write("rows.csv", table(600..600 + ROWS));
-    let study = lab.write("study.toml", STUDY);
-    let ended = lab.tune(&study, "run", &["--local", "1x1"]).wait();
-    assert!(ended.code == Some(0), "{}", ended.stderr);
-    lab
-}
 
 /// Applies the model of `run` to `rows.csv`, in a run of its own beside the output.
 fn applied(lab: &Lab, output: &str, flags: &[&str]) -> Ended {
@@ -68,38 +23,9 @@ fn applied_in(lab: &Lab, output: &str, run: &str, flags: &[&str]) -> Ended {
     begin(lab, output, run, flags).wait()
 }
 
-fn begin(lab: &Lab, output: &str, run: &str, flags: &[&str]) -> Process {
-    let [model, input, output, run, cache] = ["run", "rows.csv", output, run, "cache"].map(|name| lab.path(name));
-    let shown = |path: &Path| path.to_str().unwrap().to_owned();
-    let mut arguments = vec!["apply".to_owned(), shown(&model)];
-    for (flag, path) in [("--input", &input), ("--output", &output), ("--out", &run)] {
-        arguments.extend([flag.to_owned(), shown(path)]);
-    }
-    arguments.extend(["--partition-rows".to_owned(), PARTITION_ROWS.to_owned()]);
-    if !flags.contains(&"--nodes") {
-        arguments.extend(["--cache-dir".to_owned(), shown(&cache)]);
-    }
-    lab.command(arguments.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())))
-}
-
-/// The files of an output but for its manifest, which names the run.
-fn parts(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let named = |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), path);
-    entries
-        .map(named)
-        .filter(|(name, _)| !name.contains("manifest"))
-        .map(|(name, path)| (name, fs::read(path).unwrap()))
-        .collect()
-}
-
-fn succeeded(ended: &Ended) {
-    assert!(ended.code == Some(0), "{}\n{}", ended.stdout, ended.stderr);
-}
-
 #[test]
 fn each_row_is_there_once_with_what_predict_says_and_the_bytes_are_the_same_on_any_executors() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     for format in ["csv", "jsonl", "parquet"] {
         let one = format!("one-{format}");
         let flags = ["--format", format, "--keep", "id", "--local"];
@@ -132,7 +58,7 @@ fn each_row_is_there_once_with_what_predict_says_and_the_bytes_are_the_same_on_a
 
 #[test]
 fn labels_are_compared_and_what_comes_of_it_is_told_as_predict_tells_it() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     let ended = applied(&lab, "out", &["--labels", "kind", "--json"]);
     succeeded(&ended);
     let summary: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -157,7 +83,7 @@ fn labels_are_compared_and_what_comes_of_it_is_told_as_predict_tells_it() {
 
 #[test]
 fn rows_that_cannot_be_read_are_listed_and_nothing_is_written_unless_so_many_may_be() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     let bad = table(600..700).replace("\"n650\",", "\"n650\",?x").replace("\"n660\",", "\"n660\",1,");
     lab.write("rows.csv", &bad);
     let ended = applied(&lab, "out", &["--format", "csv", "--keep", "id"]);
@@ -177,7 +103,7 @@ fn rows_that_cannot_be_read_are_listed_and_nothing_is_written_unless_so_many_may
 
 #[test]
 fn a_driver_that_is_killed_in_the_middle_leaves_nothing_visible_and_a_resume_writes_the_same_bytes() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     lab.write("rows.csv", table(600..60_600));
     succeeded(&applied(&lab, "whole", &["--local", "2x1"]));
     let (output, run) = (lab.path("out"), lab.path("out-run"));
@@ -210,7 +136,7 @@ fn a_driver_that_is_killed_in_the_middle_leaves_nothing_visible_and_a_resume_wri
 
 #[test]
 fn what_is_there_is_kept_unless_it_is_to_be_replaced_or_added_to() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     succeeded(&applied(&lab, "out", &["--format", "csv"]));
     let first = parts(&lab.path("out"));
     let again = |flags: &[&str], run: &str| applied_in(&lab, "out", run, &[flags, &["--format", "csv"]].concat());
@@ -239,7 +165,7 @@ fn what_is_there_is_kept_unless_it_is_to_be_replaced_or_added_to() {
 
 #[test]
 fn nodes_read_the_rows_only_below_folders_that_they_allow() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     let closed = lab.executor("closed", 1);
     let refused = applied(&lab, "out", &["--nodes", &closed.address, "--connect-timeout", "5"]);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
@@ -258,7 +184,7 @@ fn nodes_read_the_rows_only_below_folders_that_they_allow() {
 
 #[test]
 fn a_changed_input_ends_a_run_with_its_name_and_what_else_opens_the_run_says_what_it_is() {
-    let lab = trained();
+    let lab = trained(PROGRAM, ROWS);
     lab.write("rows.csv", table(600..60_600));
     let driver = begin(&lab, "out", "out-run", &["--local", "2x1"]);
     let outputs = lab.path("out-run/outputs");

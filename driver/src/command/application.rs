@@ -12,9 +12,9 @@ use broadsweep_common::blob::{Blob, Manifest as BlockManifest};
 use broadsweep_common::codec::{self, DECODED_BYTES_MAX};
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
+use broadsweep_data as data;
 use broadsweep_data::output::{check, columns_of};
 use broadsweep_data::partition::cut;
-use broadsweep_data::{self as data};
 use bytes::Bytes;
 use serde_json::Value;
 

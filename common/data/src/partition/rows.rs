@@ -1,11 +1,11 @@
 //! The rows of one partition, piece by piece.
 
+use broadsweep_common::application::{BadRow, KeptCell, KeptColumn, KeptKind};
 use broadsweep_common::dataset::{Dataset, Element, Header};
 use broadsweep_common::schema::{Inputs, Schema};
 
-use super::OnDisk as _;
 use super::bad::bad_row;
-use super::{InputFile, Partition, Portion, Wanted};
+use super::{InputFile, OnDisk as _, Partition, Portion, Wanted};
 use crate::any_table::AnyTable;
 use crate::error::{DataError, Origin};
 use crate::input_array::InputArray;
@@ -13,8 +13,6 @@ use crate::input_table::InputTable;
 use crate::pictures;
 use crate::prepared::{PIECE_BYTES, header_of, lay_out, outputs_of, piece_rows, values_of};
 use crate::rows::{Batch, remove_runs};
-use broadsweep_common::application::BadRow;
-use broadsweep_common::application::{KeptCell, KeptColumn, KeptKind};
 
 /// Rows of a piece, at most, unless one batch has more: each of them may be bad, and have a reason.
 const ROWS_MAX: usize = 1 << 15;
