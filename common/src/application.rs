@@ -114,6 +114,26 @@ pub enum Portion {
     },
 }
 
+impl Portion {
+    /// How many files its rows are in.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        match *self {
+            Self::Pictures { count } => count as usize,
+            Self::Whole | Self::Rows | Self::Groups { .. } | Self::Lines { .. } => 1,
+        }
+    }
+}
+
+impl Partition {
+    /// Its own among all files of the input; fewer where that has no more.
+    #[must_use]
+    pub fn own<'f>(&self, files: &'f [InputFile]) -> &'f [InputFile] {
+        let behind = files.get(self.file as usize..).unwrap_or_default();
+        &behind[..behind.len().min(self.portion.files())]
+    }
+}
+
 /// What is asked of each row beside the model's own columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {

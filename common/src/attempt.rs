@@ -24,8 +24,9 @@ pub struct Launch {
     pub kind: TaskKind,
     /// The values of its trial; empty where the model is applied.
     pub configuration: Configuration,
-    /// The blob of the checkpoint to go on from; `None` to start at the beginning.
-    pub checkpoint: Option<Digest>,
+    /// The blob that it begins with: the checkpoint to go on from, `None` to start at the beginning; or what the partition needs
+    /// of files that its executor cannot read.
+    pub input: Option<Digest>,
 }
 
 /// What a slot tells of an attempt.

@@ -44,15 +44,6 @@ pub enum Refusal {
         /// What is missing, where it was looked for, and what to do.
         reason: String,
     },
-    /// It reads nobody's files.
-    #[error("reads no files of its machine; start it with --allow-files and the folder that the input is in")]
-    NoFiles,
-    /// A file of the input is not there, or not below the folders that it may read.
-    #[error("cannot read the input: {reason}")]
-    Input {
-        /// Which file, and what is wrong with it.
-        reason: String,
-    },
     /// The trainer has nothing to do with this data.
     #[error("cannot train so: {reason}")]
     Trainer {

@@ -96,8 +96,8 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub allow_programs: bool,
 
-    /// Read files below this folder for drivers: the rows that `broadsweep apply` applies a model to. May be given several
-    /// times
+    /// Read files below this folder for drivers: the rows that `broadsweep apply` applies a model to, which drivers send
+    /// otherwise. May be given several times
     #[arg(long, value_name = "DIR")]
     pub allow_files: Vec<PathBuf>,
 

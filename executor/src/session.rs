@@ -312,11 +312,12 @@ impl Holding {
             prepared = preparing::prepare(&*self.runner, &self.store, &self.offering, wanted) => prepared,
         };
         let prepared = prepared.map_err(|failed| Some(Status::internal(failed)))?;
-        let mut program = String::new();
+        let (mut program, mut lacks) = (String::new(), String::new());
         let slots = prepared.map(|prepared| {
             let slots = prepared.slots;
             let found = prepared.trainer.program();
             program = found.map(|path| path.display().to_string()).unwrap_or_default();
+            lacks = prepared.trainer.lacks().unwrap_or_default().to_owned();
             grip.tenant().prepared = Some(Arc::new(prepared));
             self.is_prepared = true;
             self.exchange = None;
@@ -328,6 +329,7 @@ impl Holding {
             from_peers_bytes: peers,
             from_cache_bytes: cache,
             program: wire::bounded(&program).to_owned(),
+            lacks: wire::bounded(&lacks).to_owned(),
         }));
         Ok(())
     }

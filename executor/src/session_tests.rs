@@ -120,7 +120,7 @@ fn launch(task: u32) -> driver_item::Item {
     let attempt = AttemptId { task: TaskId(task), number: 1 };
     let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 0, until_epoch: 1 };
     let (kind, configuration) = (TaskKind::Train(segment), Configuration::default());
-    wire::launch_item(Launch { attempt, kind, configuration, checkpoint: None })
+    wire::launch_item(Launch { attempt, kind, configuration, input: None })
 }
 
 fn peers(blob: Digest, addresses: &[&str]) -> driver_item::Item {

@@ -164,7 +164,7 @@ impl Attempt {
                 Ok(content) => trainer.examine(replicate, configuration, (content, part), control),
                 Err(ended) => ended,
             },
-            TaskKind::Apply { partition } => trainer.apply(partition, control),
+            TaskKind::Apply { partition } => trainer.apply(partition, self.rows(), control),
         }
     }
 
@@ -173,9 +173,14 @@ impl Attempt {
         self.shelf.take_in(weights).ok_or_else(|| Ended::failed(format!("the weights {weights} are not here")))
     }
 
+    /// What a partition needs of files that this executor cannot read, where it was sent.
+    fn rows(&self) -> Option<Content> {
+        self.launch.input.and_then(|input| self.shelf.take_in(input))
+    }
+
     /// The checkpoint to go on from. One that is not there costs time, not the trial: the attempt starts at the beginning.
     fn checkpoint(&self) -> Option<Content> {
-        let name = self.launch.checkpoint?;
+        let name = self.launch.input?;
         let content = self.shelf.take_in(name);
         if content.is_none() {
             tracing::warn!(checkpoint = %name, "the checkpoint is not here; starting at the beginning");
@@ -184,12 +189,11 @@ impl Attempt {
     }
 }
 
-/// The blob that an attempt goes on from, or measures.
+/// The blob that an attempt goes on from, reads, or measures.
 pub(crate) fn input_of(launch: &Launch) -> Option<Digest> {
     match launch.kind {
-        TaskKind::Train(_) | TaskKind::Check(_) => launch.checkpoint,
+        TaskKind::Train(_) | TaskKind::Check(_) | TaskKind::Apply { .. } => launch.input,
         TaskKind::Measure { weights, .. } | TaskKind::Examine { weights, .. } => Some(weights),
-        TaskKind::Apply { .. } => None,
     }
 }
 
@@ -259,7 +263,7 @@ mod tests {
                     attempt,
                     kind: TaskKind::Train(segment),
                     configuration: Configuration::default(),
-                    checkpoint: None,
+                    input: None,
                 },
                 prepared: Arc::clone(&prepared),
                 shelf: store.shelf_of(attempt),

@@ -15,7 +15,7 @@ pub mod secure;
 pub mod wire;
 
 /// Compared in every hello; grows with each change that an older peer would misread.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// Largest message that either side takes: a block of 1 MiB fits with room, and so does the largest manifest.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

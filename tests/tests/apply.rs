@@ -164,22 +164,31 @@ fn what_is_there_is_kept_unless_it_is_to_be_replaced_or_added_to() {
 }
 
 #[test]
-fn nodes_read_the_rows_only_below_folders_that_they_allow() {
+fn nodes_read_the_rows_only_below_folders_that_they_allow_and_are_sent_them_else() {
     let lab = trained(PROGRAM, ROWS);
+    succeeded(&applied(&lab, "local", &[]));
+    let expected = parts(&lab.path("local"));
     let closed = lab.executor("closed", 1);
-    let refused = applied(&lab, "out", &["--nodes", &closed.address, "--connect-timeout", "5"]);
-    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-    assert!(refused.stderr.contains("--allow-files"), "{}", refused.stderr);
-    drop(closed);
+    let sent = applied(&lab, "to-closed", &["--nodes", &closed.address]);
+    succeeded(&sent);
+    assert!(sent.stderr.contains("rows are sent to "), "{}", sent.stderr);
+    assert!(sent.stderr.contains("it reads no files of its machine (`--allow-files DIR`"), "{}", sent.stderr);
+    assert!(parts(&lab.path("to-closed")) == expected, "rows that were sent are answered otherwise");
     let elsewhere = lab.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let other = lab.executor_with("other", 1, &["--allow-files", elsewhere.to_str().unwrap()]);
-    let refused = applied(&lab, "out", &["--nodes", &other.address, "--connect-timeout", "5"]);
-    assert!(refused.stderr.contains("is not below a folder that --allow-files names"), "{}", refused.stderr);
-    drop(other);
+    let sent = applied(&lab, "to-other", &["--nodes", &other.address]);
+    succeeded(&sent);
+    assert!(sent.stderr.contains("is not below a folder that --allow-files names"), "{}", sent.stderr);
     let open = lab.executor_with("open", 2, &["--allow-files", lab.path(".").to_str().unwrap()]);
-    succeeded(&applied(&lab, "out", &["--nodes", &open.address]));
-    assert_eq!(parts(&lab.path("out")).len(), PARTITIONS);
+    let read = applied(&lab, "by-open", &["--nodes", &open.address]);
+    succeeded(&read);
+    assert!(!read.stderr.contains("rows are sent"), "{}", read.stderr);
+    let nodes = [&closed.address[..], &other.address, &open.address].join(",");
+    succeeded(&applied(&lab, "by-all", &["--nodes", &nodes]));
+    for output in ["to-other", "by-open", "by-all"] {
+        assert!(parts(&lab.path(output)) == expected, "{output}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn attempt(task: u32) -> AttemptId {
 fn launch_from(task: u32, name: String) -> Order {
     let kind = Segment { replicate: Replicate::first(TrialId(task)), from_epoch: 0, until_epoch: 1 };
     let (attempt, kind) = (attempt(task), TaskKind::Train(kind));
-    let launch = Launch { attempt, kind, configuration: Configuration::default(), checkpoint: None };
+    let launch = Launch { attempt, kind, configuration: Configuration::default(), input: None };
     let blob = Blob::new(name.clone()).unwrap().manifest.digest();
     Order::Launch { launch, needs: vec![Needs::Checkpoint { name, blob }] }
 }
@@ -237,7 +237,7 @@ fn no_executor_gets_more_checkpoints_at_a_time_than_it_takes_and_every_launch_it
         );
         for _ in 0..LAUNCHES {
             let launch = tokio::time::timeout(PATIENCE, launches.recv()).await.unwrap().unwrap();
-            assert!(!launch.checkpoint.is_empty(), "{:?} starts at the beginning", launch.attempt);
+            assert!(!launch.input.is_empty(), "{:?} starts at the beginning", launch.attempt);
         }
         let most = intake.crowd().most;
         assert!(most <= ARRIVING_MAX, "{most} checkpoints were on their way at a time");

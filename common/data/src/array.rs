@@ -127,6 +127,15 @@ impl Array {
         Ok(())
     }
 
+    /// The bytes of the file that are read for some rows, which are there.
+    pub(super) fn ranges(&self, first: usize, rows: usize) -> Vec<Range<u64>> {
+        let (header, end) = (self.header.header_bytes, first.saturating_add(rows).min(self.rows));
+        // Of an array that is turned, every row is everywhere.
+        let (first, end) = if self.is_turned() { (0, self.rows) } else { (first.min(end), end) };
+        let at = |row: usize| header + (row * self.row_values * self.header.number.bytes()) as u64;
+        vec![0..header, at(first)..at(end)]
+    }
+
     /// Whether its first side varies fastest, and that makes a difference.
     fn is_turned(&self) -> bool {
         self.header.fortran && self.row_values > 1

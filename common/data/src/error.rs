@@ -35,15 +35,23 @@ pub struct Origin {
     pub path: Arc<Path>,
     /// The array, in an archive.
     pub array: Option<Arc<str>>,
+    /// Where it is read instead: a copy of it, or of some of its parts.
+    pub copy: Option<Arc<Path>>,
 }
 
 impl Origin {
     pub(super) fn file(path: PathBuf) -> Self {
-        Self { path: path.into(), array: None }
+        Self { path: path.into(), array: None, copy: None }
     }
 
-    pub(super) fn array(path: PathBuf, name: &str) -> Self {
-        Self { path: path.into(), array: Some(name.into()) }
+    /// An array of it.
+    pub(super) fn array(&self, name: &str) -> Self {
+        Self { array: Some(name.into()), ..self.clone() }
+    }
+
+    /// Where it is read.
+    pub(super) fn lies_at(&self) -> &Path {
+        self.copy.as_ref().unwrap_or(&self.path)
     }
 }
 

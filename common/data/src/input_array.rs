@@ -1,5 +1,7 @@
 //! The rows of an array for a model that is trained.
 
+use std::ops::Range;
+
 use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Inputs, Schema};
 
@@ -42,7 +44,7 @@ impl InputArray {
         let array = if super::input::starts_with(file, &[0, 0])? {
             idx::open(file.clone())?
         } else if super::input::starts_with(file, b"PK\x03\x04")? {
-            npz::open_only(&file.path)?
+            npz::open_only(file)?
         } else {
             npy::open(file.clone())?
         };
@@ -92,6 +94,11 @@ impl InputArray {
     pub(super) fn go_to(&mut self, first: usize, rows: usize) -> Result<(), DataError> {
         self.next = first;
         self.array.go_to(first, rows)
+    }
+
+    /// The bytes of the file that are read for some rows of an array that [can go](Self::can_go) there.
+    pub(super) fn ranges(&self, first: usize, rows: usize) -> Vec<Range<u64>> {
+        self.array.ranges(first, rows)
     }
 
     /// Reads the next rows, at most so many; none behind the last. Those that no model takes are told, with the first

@@ -65,7 +65,7 @@ fn repeated(source: &DataSource, folder: &Path) -> Vec<String> {
     for (part, path, array) in named {
         let path = folder.join(path);
         let Ok(real) = path.canonicalize() else { continue };
-        let shown = if array.is_empty() { Origin::file(path) } else { Origin::array(path, array) };
+        let shown = if array.is_empty() { Origin::file(path) } else { Origin::file(path).array(array) };
         match seen.iter().find(|(_, file, name)| *file == real && *name == array) {
             Some((first, ..)) if *first == part => {
                 remarks.push(format!("{shown}: named twice, so that each of its rows counts twice"));
@@ -152,7 +152,7 @@ fn read_archives(
             }
             if openers.len() == before {
                 let path = folder.join(files.first().map_or(Path::new(""), PathBuf::as_path));
-                return Err(npz::no_such_array(Origin::array(path, name), name, &others));
+                return Err(npz::no_such_array(Origin::file(path).array(name), name, &others));
             }
         }
         Ok(openers)

@@ -56,10 +56,13 @@ pub(super) fn look(path: &Path, name: &str) -> Result<Result<(), Vec<String>>, D
 /// Opens one array of the archive at `path`; `name` may end in `.npy` or not. Of two of one name, the last one counts,
 /// as it does for `NumPy`.
 pub(super) fn open(path: &Path, name: &str) -> Result<Array, DataError> {
-    let archive = Origin::file(path.to_owned());
-    let (mut file, file_bytes) = source::open_file(&archive)?;
-    let entries = directory(&archive, &mut file, file_bytes)?;
-    let origin = Origin::array(path.to_owned(), name);
+    open_in(&Origin::file(path.to_owned()), name)
+}
+
+fn open_in(archive: &Origin, name: &str) -> Result<Array, DataError> {
+    let (mut file, file_bytes) = source::open_file(archive)?;
+    let entries = directory(archive, &mut file, file_bytes)?;
+    let origin = archive.array(name);
     let Some(entry) = find(&entries, name) else {
         let names: Vec<String> = entries.iter().map(|entry| bare(&entry.name).to_owned()).collect();
         return Err(no_such_array(origin, name, &names));
@@ -68,12 +71,11 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Array, DataError> {
 }
 
 /// Opens the array of an archive that has no other.
-pub(super) fn open_only(path: &Path) -> Result<Array, DataError> {
-    let archive = Origin::file(path.to_owned());
-    let (mut file, file_bytes) = source::open_file(&archive)?;
-    let entries = directory(&archive, &mut file, file_bytes)?;
+pub(super) fn open_only(archive: &Origin) -> Result<Array, DataError> {
+    let (mut file, file_bytes) = source::open_file(archive)?;
+    let entries = directory(archive, &mut file, file_bytes)?;
     match entries.as_slice() {
-        [entry] => open(path, &entry.name.clone()),
+        [entry] => open_in(archive, &entry.name),
         entries => {
             let names: Vec<_> = entries.iter().take(20).map(|entry| shown(bare(&entry.name))).collect();
             let what = format!(
@@ -81,7 +83,7 @@ pub(super) fn open_only(path: &Path) -> Result<Array, DataError> {
                 entries.len(),
                 names.join(", ")
             );
-            Err(DataError::Unsupported { file: archive, what })
+            Err(DataError::Unsupported { file: archive.clone(), what })
         }
     }
 }

@@ -68,7 +68,7 @@ impl Length {
 /// Opens a regular file that is not empty, and tells its length.
 pub(super) fn open_file(file: &Origin) -> Result<(File, u64), DataError> {
     // Asked before opening: to open a pipe would wait for its writer.
-    let metadata = fs::metadata(&file.path).map_err(|error| DataError::of_file(file, error))?;
+    let metadata = fs::metadata(file.lies_at()).map_err(|error| DataError::of_file(file, error))?;
     let file = file.clone();
     if metadata.is_dir() {
         return Err(DataError::Folder { file });
@@ -79,7 +79,7 @@ pub(super) fn open_file(file: &Origin) -> Result<(File, u64), DataError> {
     if metadata.len() == 0 {
         return Err(DataError::Empty { file });
     }
-    let opened = File::open(&file.path).map_err(|error| DataError::of_file(&file, error))?;
+    let opened = File::open(file.lies_at()).map_err(|error| DataError::of_file(&file, error))?;
     Ok((opened, metadata.len()))
 }
 

@@ -1,4 +1,5 @@
-//! The output of a model that is applied to many rows: a folder that appears at once and whole.
+//! The output of a model that is applied to many rows: a folder that appears at once and whole. And its input, for executors
+//! that cannot read it.
 //!
 //! | module | holds |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | [`commit`] | those files made visible, all at once |
 //! | [`manifest`] | `manifest.json`: which files an output has, and where they come from |
 //! | [`error`] | why an output is refused, or is not there |
+//! | [`rows`] | the input, read for executors that cannot |
 //! | `moves` | folders exchanged, moved, read and synced |
 
 pub mod claim;
@@ -13,6 +15,7 @@ pub mod commit;
 pub mod error;
 pub mod manifest;
 mod moves;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +23,4 @@ pub use claim::{Claim, Onto, Runner, claim};
 pub use commit::Committed;
 pub use error::OutputError;
 pub use manifest::{Earlier, Manifest, OutputFile};
+pub use rows::InputHere;

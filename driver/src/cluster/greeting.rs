@@ -54,6 +54,8 @@ struct Preparation {
     slots: u32,
     /// Where it has found the study's program, if it told that.
     program: Option<String>,
+    /// Why it cannot read the files of the input.
+    lacks: Option<String>,
     /// Whether it told meanwhile that it leaves.
     leaves: bool,
 }
@@ -80,9 +82,9 @@ pub(super) async fn open(desk: &mut Desk, id: SessionId, address: &str) -> Resul
     if over.is_cancelled() {
         return Err(dismiss_unless_spared(&mut session, desk, &welcome).await);
     }
-    let Accepted { seat, held, kernel, prepared: Preparation { slots, program, leaves } } = prepared?;
+    let Accepted { seat, held, kernel, prepared: Preparation { slots, program, lacks, leaves } } = prepared?;
     let Welcome { instance, draining, .. } = welcome;
-    let ready = Ready { session: id, slots, instance, kernel, program, held, draining: draining || leaves };
+    let ready = Ready { session: id, slots, instance, kernel, program, lacks, held, draining: draining || leaves };
     Ok(Opened { session, ready, seat })
 }
 
@@ -144,7 +146,13 @@ async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<Pre
     let mut leaves = false;
     loop {
         match within(&address, payload.data_bytes(), session.next_item()).await?? {
-            executor_item::Item::Prepared(Prepared { answer, from_peers_bytes, from_cache_bytes, program }) => {
+            executor_item::Item::Prepared(Prepared {
+                answer,
+                from_peers_bytes,
+                from_cache_bytes,
+                program,
+                lacks,
+            }) => {
                 let slots = match wire::answer(answer) {
                     Ok(Ok(slots)) => slots,
                     Ok(Err(refusal)) => return Err(LinkError::Unprepared { address, refusal }.into()),
@@ -152,8 +160,8 @@ async fn prepare(session: &mut Session, desk: &Desk, kernel: &str) -> Result<Pre
                 };
                 payload.traffic.from_peers.fetch_add(from_peers_bytes.min(payload.data_bytes()), Ordering::Relaxed);
                 payload.traffic.from_cache.fetch_add(from_cache_bytes.min(payload.data_bytes()), Ordering::Relaxed);
-                let program = Some(wire::bounded(&program).to_owned()).filter(|program| !program.is_empty());
-                return Ok(Preparation { slots, program, leaves });
+                let told = |words: &str| Some(wire::bounded(words).to_owned()).filter(|words| !words.is_empty());
+                return Ok(Preparation { slots, program: told(&program), lacks: told(&lacks), leaves });
             }
             executor_item::Item::Draining(_) => leaves = true,
             _ => return Err(session.broken("reported on attempts before it was ready").into()),

@@ -68,6 +68,7 @@ async fn what_an_executor_says_of_its_preparation_is_told_as_far_as_it_can_be() 
     let prepared = |answer, program: &str, bytes| Prepared {
         answer,
         program: program.to_owned(),
+        lacks: format!("{program} is no file"),
         from_peers_bytes: bytes,
         from_cache_bytes: bytes,
     };
@@ -95,6 +96,7 @@ async fn what_an_executor_says_of_its_preparation_is_told_as_far_as_it_can_be() 
             Ok((slots, program, bytes)) => {
                 let Ok(Opened { ready, .. }) = opened else { panic!("{name}: it is ready") };
                 assert_eq!((ready.slots, ready.program.as_deref()), (slots, program), "{name}");
+                assert_eq!(ready.lacks, Some(format!("{} is no file", program.unwrap_or_default())));
                 let traffic = &payload.traffic;
                 assert_eq!([&traffic.from_peers, &traffic.from_cache].map(Traffic::read), [bytes; 2]);
             }

@@ -44,6 +44,7 @@ mod payload;
 #[cfg(test)]
 mod played;
 pub mod roster;
+mod rows;
 mod session;
 mod teller;
 mod transfer;
@@ -75,6 +76,7 @@ pub use broadsweep_proto::dial::{Connect, Tcp};
 pub use error::LinkError;
 pub use kernel::KernelChoice;
 pub use payload::{Payload, Traffic};
+pub use rows::{PartitionSource, RowsFuture};
 pub use vault::{BlockingVault, Vault, VaultFuture, load};
 pub use world::{Witness, World};
 
@@ -147,6 +149,8 @@ pub struct Ready {
     pub kernel: String,
     /// Where it has found the study's program, if it told that.
     pub program: Option<String>,
+    /// Why it cannot read the files of the input, in words, so that what it needs of them is sent.
+    pub lacks: Option<String>,
     /// Attempts that run there, or whose end was not acknowledged.
     pub held: Vec<AttemptId>,
     /// Whether it is about to leave.
@@ -190,6 +194,11 @@ pub enum Needs {
         /// The blob that it has to be.
         blob: Digest,
     },
+    /// What a partition needs of its files, which the executor cannot read.
+    Rows {
+        /// Its number.
+        partition: u32,
+    },
 }
 
 /// What the run loop tells a link.
@@ -197,7 +206,7 @@ pub enum Needs {
 pub enum Order {
     /// Start an attempt. What it needs is pushed before.
     Launch {
-        /// What to start; the checkpoint is filled in.
+        /// What to start; what it begins with is filled in.
         launch: Launch,
         /// What the executor has to have for it.
         needs: Vec<Needs>,

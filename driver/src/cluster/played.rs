@@ -111,7 +111,7 @@ pub(super) fn stage_with(kernel: KernelChoice) -> (Desk, Stage) {
     });
     let vault = Arc::new(BlockingVault::new(Arc::new(MemoryStorage::new())));
     let connect = Arc::clone(&network) as Arc<dyn Connect>;
-    let world = World { connect, vault, logs: Arc::new(()), witness: Arc::new(()) };
+    let world = World { connect, vault, rows: Arc::new(()), logs: Arc::new(()), witness: Arc::new(()) };
     let (orders, ordered) = order_channel();
     let (tell, events) = mpsc::channel(EVENTS_MAX);
     let desk = Desk {

@@ -19,7 +19,7 @@ use super::ending::{SessionEnd, status_in_words};
 use super::errands::Errands;
 use super::outbound::{Acknowledged, Outbound};
 use super::transfer::Transfer;
-use super::{LinkError, LinkEvent, Needs, Order, Pull, PullError, SessionId, Vault};
+use super::{LinkError, LinkEvent, Needs, Order, PartitionSource, Pull, PullError, SessionId, Vault};
 
 /// Launches whose needs are read and sent to one executor at the same time. Fewer than may be on their way there: a
 /// session that broke off may have left some.
@@ -207,15 +207,16 @@ impl Session {
     }
 
     /// Beside the session, so that reports do not wait for bulk. The launch goes out in any case: without its weights
-    /// the attempt fails, without its checkpoint it starts at the beginning.
+    /// or its rows the attempt fails, without its checkpoint it starts at the beginning.
     fn supply_and_launch(&mut self, desk: &Desk, mut launch: Launch, needs: Vec<Needs>) {
         let (mut transfer, outbound) = (self.transfer.clone(), self.outbound.clone());
-        let (vault, supplies) = (Arc::clone(&desk.world.vault), Arc::clone(&self.supplies));
+        let (vault, rows) = (Arc::clone(&desk.world.vault), Arc::clone(&desk.world.rows));
+        let supplies = Arc::clone(&self.supplies);
         supplies.begin(launch.attempt);
         self.errands.begin(async move {
             let place = supplies.room.acquire().await; // nobody closes it
             for needed in needs {
-                if let Err(reason) = supply(&mut transfer, &*vault, &mut launch, needed).await {
+                if let Err(reason) = supply(&mut transfer, (&*vault, &*rows), &mut launch, needed).await {
                     tracing::warn!(attempt = %launch.attempt, reason, "what an attempt needs did not get there");
                 }
             }
@@ -253,10 +254,10 @@ impl Session {
     }
 }
 
-/// Gives an executor one thing that an attempt needs. A checkpoint that got there is named in its launch.
+/// Gives an executor one thing that an attempt needs. A checkpoint, or rows, that got there are named in its launch.
 async fn supply(
     transfer: &mut Transfer,
-    vault: &dyn Vault,
+    (vault, rows): (&dyn Vault, &dyn PartitionSource),
     launch: &mut Launch,
     needed: Needs,
 ) -> Result<(), String> {
@@ -269,7 +270,13 @@ async fn supply(
                 return Err(format!("{name} in the run folder is damaged"));
             }
             transfer.supply(&blob).await.map_err(in_words)?;
-            launch.checkpoint = Some(digest);
+            launch.input = Some(digest);
+            Ok(())
+        }
+        Needs::Rows { partition } => {
+            let blob = Blob::new(rows.rows_of(partition).await?).map_err(in_words)?;
+            transfer.supply(&blob).await.map_err(in_words)?;
+            launch.input = Some(blob.manifest.digest());
             Ok(())
         }
     }
@@ -312,10 +319,10 @@ mod tests {
         let mut supplied = async || {
             let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 3, until_epoch: 9 };
             let (attempt, kind) = (AttemptId { task: TaskId(0), number: 2 }, TaskKind::Train(segment));
-            let mut launch = Launch { attempt, kind, configuration: Configuration::default(), checkpoint: None };
+            let mut launch = Launch { attempt, kind, configuration: Configuration::default(), input: None };
             let needs = Needs::Checkpoint { name: name.clone(), blob };
-            let reason = supply(&mut transfer, &vault, &mut launch, needs).await.unwrap_err();
-            (reason, launch.checkpoint)
+            let reason = supply(&mut transfer, (&vault, &()), &mut launch, needs).await.unwrap_err();
+            (reason, launch.input)
         };
         let (reason, _) = supplied().await;
         assert!(!reason.contains("damaged"), "it was sent as it is: {reason}");

@@ -22,7 +22,7 @@ fn attempt(task: u32) -> AttemptId {
 fn launch(task: u32, needs: Vec<Needs>) -> Order {
     let segment = Segment { replicate: Replicate::first(TrialId(0)), from_epoch: 0, until_epoch: 9 };
     let (kind, configuration) = (TaskKind::Train(segment), Configuration::default());
-    Order::Launch { launch: Launch { attempt: attempt(task), kind, configuration, checkpoint: None }, needs }
+    Order::Launch { launch: Launch { attempt: attempt(task), kind, configuration, input: None }, needs }
 }
 
 fn end(task: u32) -> Report {
@@ -176,7 +176,7 @@ async fn a_launch_that_waits_for_its_checkpoint_goes_out_with_it_and_holds_nothi
     let (first, second) = (talk.sent().await.unwrap(), talk.sent().await.unwrap());
     assert!(matches!(&first[..], [Item::Launch(launch)] if launch.attempt.as_ref().unwrap().task == 1), "{first:?}");
     let [Item::Launch(launch), Item::Cancel(_)] = &second[..] else { panic!("{second:?}") };
-    assert_eq!(launch.checkpoint[..], blob.0);
+    assert_eq!(launch.input[..], blob.0);
     assert!(talk.stage.network.answers().offered.iter().any(|offer| offer.manifest.as_ref().unwrap().bytes == 31));
 }
 

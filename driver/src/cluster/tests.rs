@@ -18,7 +18,8 @@ impl Connect for Silence {
 
 fn cluster() -> Cluster {
     let vault = Arc::new(BlockingVault::new(Arc::new(MemoryStorage::new())));
-    let world = World { connect: Arc::new(Silence), vault, logs: Arc::new(()), witness: Arc::new(()) };
+    let world =
+        World { connect: Arc::new(Silence), vault, rows: Arc::new(()), logs: Arc::new(()), witness: Arc::new(()) };
     Cluster::new(Arc::new(payload(KernelChoice::fixed("portable"))), world)
 }
 

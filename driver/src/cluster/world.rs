@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broadsweep_common::ids::ExecutorId;
 
-use super::{Connect, LinkEvent, Order, SessionId, Vault};
+use super::{Connect, LinkEvent, Order, PartitionSource, SessionId, Vault};
 use crate::logs::LogKeeper;
 
 /// The world around the links.
@@ -14,6 +14,8 @@ pub struct World {
     pub connect: Arc<dyn Connect>,
     /// The run's files.
     pub vault: Arc<dyn Vault>,
+    /// The rows that a model is applied to, for executors that cannot read them: `()` for none.
+    pub rows: Arc<dyn PartitionSource>,
     /// Where what programs print is kept: `()` for nowhere.
     pub logs: Arc<dyn LogKeeper>,
     /// Who looks on: `()` for nobody.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::application::{
@@ -25,7 +26,8 @@ use super::predict::of_model;
 use super::say::{print, print_json, say};
 use super::{FAILED, Failure, INTERRUPTED, hint};
 use crate::apply::manifest::VERSION;
-use crate::apply::{Claim, Manifest, OutputFile, Runner, claim};
+use crate::apply::{Claim, InputHere, Manifest, OutputFile, Runner, claim};
+use crate::cluster::PartitionSource;
 use crate::model::folder::{self, Opened};
 use crate::report::Report;
 use crate::results::folder::{RunFolder, write_whole};
@@ -78,6 +80,11 @@ impl ToApply {
         let rows = if known.contains(&0) { "rows".to_owned() } else { counted(known.iter().sum(), "row") };
         let model = self.settings.model.display();
         format!("{model} applied to {rows} of {} in {}\n", counted(files, "file"), counted(partitions, "partition"))
+    }
+
+    /// The input, for executors that cannot read it.
+    pub(super) fn rows_here(&self) -> Arc<dyn PartitionSource> {
+        Arc::new(InputHere::new(self.schema.clone(), self.application.clone()))
     }
 
     /// Leaves the cut input in the run's folder: whoever goes on works on what the run began with.

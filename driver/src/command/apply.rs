@@ -26,8 +26,9 @@ Examples:
   broadsweep apply best --input 'data/' --output predicted --keep id --format csv
   broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
 
-The input is cut into partitions, and each is a task of its own: executors read their rows themselves, so that nodes have \
-to see the same files (their lengths and times too) under the same names, below a folder that `broadsweep executor --allow-files` names there. The output is a \
+The input is cut into partitions, and each is a task of its own: executors read their rows themselves where they \
+see the same files (their lengths and times too) under the same names, below a folder that `broadsweep executor --allow-files` \
+names there; to others this driver sends what each task needs of them. The output is a \
 folder with a file for each partition and manifest.json; it appears once all rows are written, and not before. Each row is \
 there once, whatever happens on the way, and the bytes are the same on any number of executors.
 

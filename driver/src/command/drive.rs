@@ -24,7 +24,7 @@ use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 
 use crate::apply::Claim;
 use crate::cluster::roster::Roster;
-use crate::cluster::{BlockingVault, Cluster, KernelChoice, Payload, Tcp, World};
+use crate::cluster::{BlockingVault, Cluster, KernelChoice, PartitionSource, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
 use crate::logs::{LogFiles, LogKeeper};
 use crate::model::ModelSource;
@@ -172,7 +172,10 @@ pub(super) async fn run(drive: Drive, interrupts: &Interrupts) -> Result<Ended, 
     let vault = Arc::new(BlockingVault::new(storage));
     let log_files = Arc::new(LogFiles::start(folder.path()).context("cannot start the thread that keeps logs")?);
     let kept = Arc::clone(&log_files) as Arc<dyn LogKeeper>;
-    let world = World { connect: Arc::new(Tcp { proof: choice.proof() }), vault, logs: kept, witness: Arc::new(()) };
+    let connect = Arc::new(Tcp { proof: choice.proof() });
+    let rows =
+        to_apply.as_ref().map_or_else(|| Arc::new(()) as Arc<dyn PartitionSource>, |applied| applied.rows_here());
+    let world = World { connect, vault, rows, logs: kept, witness: Arc::new(()) };
     let settings = RunSettings {
         nodes_min: flags.nodes_min,
         connect_timeout: flags.connect_timeout,

@@ -47,6 +47,8 @@ pub(super) struct Bench {
     pub(super) slots: u32,
     /// Where they find the study's program.
     pub(super) programs: Vec<&'static str>,
+    /// Why executors that come cannot read the input.
+    pub(super) lacks: Option<&'static str>,
     ears: Arc<Ears>,
     sessions: u64,
     messages: u64,
@@ -96,6 +98,7 @@ fn words(order: &Order) -> String {
             let needs = needs.iter().map(|need| match need {
                 Needs::Weights(_) => " with weights".to_owned(),
                 Needs::Checkpoint { name, .. } => format!(" with {name}"),
+                Needs::Rows { partition } => format!(" with rows of partition {partition}"),
             });
             format!("launch {}{}", launch.attempt, needs.collect::<String>())
         }
@@ -235,7 +238,13 @@ impl Bench {
         let witness = Arc::clone(&ears) as Arc<dyn Witness>;
         let cluster = Cluster::new(
             Arc::clone(&payload),
-            World { connect: Arc::new(Silence), vault, logs: Arc::clone(&ears) as Arc<dyn LogKeeper>, witness },
+            World {
+                connect: Arc::new(Silence),
+                vault,
+                rows: Arc::new(()),
+                logs: Arc::clone(&ears) as Arc<dyn LogKeeper>,
+                witness,
+            },
         );
         let scheduling =
             SchedulingConfig { backoff_ms: 0, exclude_after: 1000, copies: false, ..SchedulingConfig::default() };
@@ -256,7 +265,8 @@ impl Bench {
             run.join(Member::node(name));
         }
         run.take_up();
-        let mut bench = Self { run, storage, slots: 1, programs: Vec::new(), ears, sessions: 0, messages: 0 };
+        let mut bench =
+            Self { run, storage, slots: 1, programs: Vec::new(), lacks: None, ears, sessions: 0, messages: 0 };
         assert_eq!(bench.turn(), [""; 0], "something was told to executors that are not there");
         bench
     }
@@ -287,7 +297,8 @@ impl Bench {
         self.sessions += 1;
         let (session, slots, kernel) = (SessionId(self.sessions), self.slots, "portable".to_owned());
         let program = self.programs.get(executor as usize).map(|program| (*program).to_owned());
-        let ready = Ready { session, slots, instance, kernel, program, held: held.to_vec(), draining: false };
+        let lacks = self.lacks.map(ToOwned::to_owned);
+        let ready = Ready { session, slots, instance, kernel, program, lacks, held: held.to_vec(), draining: false };
         self.hear(executor, LinkEvent::Ready(ready))
     }
 

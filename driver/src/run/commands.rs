@@ -34,14 +34,19 @@ impl Run<'_> {
             return;
         };
         let (kind, from_epoch) = (task.kind(), task.begins_after());
-        let needs = task.needs(attempt.task).iter().filter_map(|input| self.needed(input)).collect();
+        let of_files = match task.kind() {
+            TaskKind::Apply { partition } if self.executors.lacks(executor) => Some(Needs::Rows { partition }),
+            _ => None,
+        };
+        let of_run = task.needs(attempt.task);
+        let needs = of_run.iter().filter_map(|input| self.needed(input)).chain(of_files).collect();
         let configuration = book.trial_of(attempt.task).map(|(_, trial)| trial.configuration.clone());
         self.end_orphans(attempt);
         self.skip_numbers(attempt, executor, from_epoch);
         tracing::info!(%executor, %attempt, ?kind, from_epoch, "launched");
         self.note(&Record::Launched { attempt, executor, from_epoch, at: self.now() });
         let configuration = configuration.unwrap_or_default();
-        let launch = Launch { attempt, kind, configuration, checkpoint: None };
+        let launch = Launch { attempt, kind, configuration, input: None };
         self.tell(executor, Order::Launch { launch, needs });
     }
 

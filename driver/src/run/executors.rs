@@ -6,7 +6,7 @@ use broadsweep_common::ids::{AttemptId, ExecutorId};
 use tokio::time::Instant;
 
 use super::RunError;
-use super::programs::Programs;
+use super::told::Told;
 use crate::cluster::{LinkError, Ready, SessionId};
 
 /// All of where one executor stands.
@@ -108,12 +108,20 @@ pub(super) struct Executors {
     admitted: bool,
     /// When too few executors are too few for too long.
     deadline: Option<Instant>,
-    programs: Programs,
+    /// Where they have found the study's program, and why they cannot read the input.
+    programs: Told,
+    lacks: Told,
 }
 
 impl Executors {
     pub(super) fn new(deadline: Instant) -> Self {
-        Self { entries: Vec::new(), admitted: false, deadline: Some(deadline), programs: Programs::default() }
+        Self {
+            entries: Vec::new(),
+            admitted: false,
+            deadline: Some(deadline),
+            programs: Told::default(),
+            lacks: Told::default(),
+        }
     }
 
     /// One more executor is dialled. One that is named in the middle of a run is announced when it is there.
@@ -160,12 +168,20 @@ impl Executors {
         self.ready().filter_map(|executor| Some((executor, self.ready_one(executor)?.clone()))).collect()
     }
 
-    /// What people are told of where executors that are used from now on have found the study's program.
-    pub(super) fn tell_programs(&mut self, used: &[(ExecutorId, Ready)]) -> Vec<String> {
-        let found = used.iter().filter_map(|(executor, ready)| {
-            Some((self.entries.get(executor.0 as usize)?.name.as_str(), ready.program.as_deref()?))
-        });
-        self.programs.tell(found)
+    /// What people are told of executors that are used from now on: where they have found the study's program, and why they
+    /// cannot read the input.
+    pub(super) fn tell_of(&mut self, used: &[(ExecutorId, Ready)]) -> Vec<String> {
+        let name = |executor: &ExecutorId| self.entries.get(executor.0 as usize).map(|entry| entry.name.as_str());
+        let programs = used.iter().filter_map(|(executor, ready)| Some((name(executor)?, ready.program.as_deref()?)));
+        let programs = self.programs.tell(programs, |path, place| format!("program: {path} on {place}"));
+        let lacks = used.iter().filter_map(|(executor, ready)| Some((name(executor)?, ready.lacks.as_deref()?)));
+        let lacks = self.lacks.tell(lacks, |reason, place| format!("rows are sent to {place}: {reason}"));
+        [programs, lacks].concat()
+    }
+
+    /// Whether an executor cannot read the input.
+    pub(super) fn lacks(&self, executor: ExecutorId) -> bool {
+        self.ready_one(executor).is_some_and(|ready| ready.lacks.is_some())
     }
 
     /// Whether enough nodes have been ready for anything to be placed.

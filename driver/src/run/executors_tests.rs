@@ -17,6 +17,7 @@ fn ready(slots: u32) -> Ready {
         instance: 7,
         kernel: "portable".to_owned(),
         program: None,
+        lacks: None,
         held: Vec::new(),
         draining: false,
     }

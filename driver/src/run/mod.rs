@@ -13,8 +13,7 @@
 //! | `changing` | what somebody asks of the run, and what its time does |
 //! | `judge` | which reports can be believed |
 //! | `differing` | what follows where two executors tell different numbers |
-//! | `executors` | where each executor stands |
-//! | `programs` | where executors have found the study's program |
+//! | `executors`, `told` | where each executor stands, and what it said of itself |
 //! | `attempts` | where an attempt stands between its launch and its end |
 //! | `effects` | what people are told, and which files go, once the journal has what led to it |
 //! | `mailbox`, `acks` | what waits on the way from and to executors, and which messages are safe |
@@ -56,7 +55,6 @@ mod left;
 mod mailbox;
 mod names;
 mod outcome;
-mod programs;
 mod read;
 mod record;
 mod reports;
@@ -67,6 +65,7 @@ mod task;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trial;
 
 use std::collections::BTreeMap;

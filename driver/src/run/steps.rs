@@ -112,7 +112,7 @@ impl Run<'_> {
         }
         self.mail.session_began(executor);
         let used = self.executors.on_ready(executor, ready, self.settings.nodes_min);
-        self.executors.tell_programs(&used).into_iter().for_each(|line| self.say(line));
+        self.executors.tell_of(&used).into_iter().for_each(|line| self.say(line));
         for (executor, ready) in used {
             let restarted = self.admit(executor, ready.instance);
             let held = ready.held.iter().copied().filter(|attempt| self.may_run(executor, *attempt)).collect();

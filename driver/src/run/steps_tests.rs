@@ -176,3 +176,15 @@ async fn people_hear_where_the_program_is_before_anything_is_placed() {
     bench.is_ready(2, 1, &[]);
     assert!(bench.said().contains("program: /usr/bin/python on c\n"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn people_hear_once_who_is_sent_rows_and_why() {
+    let mut bench = Bench::new(3, &["a", "b", "c"]);
+    bench.lacks = Some("/data/x.csv: no such file");
+    bench.run.settings.nodes_min = 2;
+    bench.is_ready(0, 1, &[]);
+    bench.is_ready(1, 1, &[]);
+    assert!(bench.said().contains("rows are sent to 2 executors: /data/x.csv: no such file\n"));
+    bench.is_ready(2, 1, &[]);
+    assert!(!bench.said().contains("rows are sent"));
+}

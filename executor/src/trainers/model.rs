@@ -14,7 +14,7 @@ use broadsweep_common::refusal::Refusal;
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_data::output::OutputTable;
-use broadsweep_data::partition::{PartitionRows, Piece, check_unchanged};
+use broadsweep_data::partition::{PartitionRows, Piece, Readable, unpack};
 use broadsweep_nn::{Control as _, Phase, Prediction, Predictor, Weights};
 use broadsweep_store::Content;
 
@@ -28,7 +28,8 @@ pub(super) struct ModelTrainer {
     layers: Model,
     weights: Weights,
     application: Application,
-    allowed: AllowedFiles,
+    /// Which files may be read here; why those of the input cannot be.
+    allowed: Result<AllowedFiles, String>,
     means: Means,
 }
 
@@ -36,33 +37,31 @@ impl ModelTrainer {
     /// For a model in the place of the data set.
     ///
     /// # Errors
-    /// [`Refusal`], if the model is none, or if a file of the input is not here or may not be read.
+    /// [`Refusal`], if the model is none.
     pub(super) fn new(application: Application, model: &[u8], means: Means) -> Result<Self, Refusal> {
-        let allowed = means.files.clone().ok_or(Refusal::NoFiles)?;
         let of_model = |reason: String| Refusal::Data { reason };
         let (FinishedModel { schema, layers }, weights) =
             FinishedModel::of_blob(model).map_err(|error| of_model(error.to_string()))?;
         let layers = layers.resolve(&Configuration::default()).map_err(|error| of_model(error.to_string()))?;
         let weights = Weights::from_safetensors(weights, &layers, &schema.shape, schema.outputs.targets());
         let weights = weights.map_err(|error| of_model(error.to_string()))?;
-        for file in &application.files {
-            allowed.find(Path::new(&file.path)).map_err(|reason| Refusal::Input { reason })?;
-            check_unchanged(file).map_err(|error| Refusal::Input { reason: error.to_string() })?;
-        }
+        let allowed = readable_here(&application.files, means.files.as_ref());
         Ok(Self { schema, layers, weights, application, allowed, means })
     }
 
-    fn try_apply(&self, number: u32, control: &mut SlotControl) -> Result<Ended, String> {
+    fn try_apply(&self, number: u32, sent: Option<Content>, control: &mut SlotControl) -> Result<Ended, String> {
         let Self { schema, layers, weights, application, means, .. } = self;
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
-        let files = self.files_of(partition)?;
+        let own = partition.own(&application.files);
+        let files = match &sent {
+            Some(sent) => unpack((**sent).as_ref(), own).map_err(in_words)?,
+            None => self.files_here(own)?,
+        };
         // What is known by its place is no column of the file.
         let kept = if self.is_placed() { &[][..] } else { &application.kept };
-        // Its files are all that it is told of.
-        let alone = Partition { file: 0, ..partition.clone() };
         control.phase(Phase::Evaluation);
-        let mut rows = PartitionRows::open(schema, &application.wanted, kept, &files, &alone).map_err(in_words)?;
+        let mut rows = PartitionRows::open(schema, &application.wanted, kept, files, partition).map_err(in_words)?;
         let predictor = Predictor::new((layers, weights), rows.header(), &schema.outputs, means.kernel);
         let mut predictor = predictor.map_err(in_words)?;
         let mut answers = Answers::new(schema, application, partition, self.is_placed());
@@ -80,15 +79,27 @@ impl ModelTrainer {
         matches!(self.schema.inputs, Inputs::Array { .. })
     }
 
-    /// The files of a partition, all of them such as may be read.
-    fn files_of(&self, partition: &Partition) -> Result<Vec<InputFile>, String> {
-        let count = match partition.portion {
-            Portion::Pictures { count } => count as usize,
-            Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => 1,
-        };
-        let files = self.application.files.iter().skip(partition.file as usize).take(count);
-        files.map(|file| self.allowed.find(Path::new(&file.path)).map(|_| file.clone())).collect()
+    /// Files of a partition that are read here, all of them such as may be.
+    fn files_here(&self, files: &[InputFile]) -> Result<Vec<Readable>, String> {
+        let allowed = self.allowed.as_ref().map_err(|reason| format!("its rows were not sent here: {reason}"))?;
+        let found = files.iter().map(|file| {
+            allowed.find(Path::new(&file.path))?;
+            Ok(Readable::here(file.clone()))
+        });
+        found.collect()
     }
+}
+
+/// What may be read here, if the files of an input are among it; else why not.
+fn readable_here(files: &[InputFile], allowed: Option<&AllowedFiles>) -> Result<AllowedFiles, String> {
+    let allowed = allowed.ok_or_else(|| {
+        "it reads no files of its machine (`--allow-files DIR` would let it read those below a folder)".to_owned()
+    })?;
+    for file in files {
+        allowed.find(Path::new(&file.path))?;
+        Readable::here(file.clone()).check().map_err(in_words)?;
+    }
+    Ok(allowed.clone())
 }
 
 impl Trainer for ModelTrainer {
@@ -100,8 +111,12 @@ impl Trainer for ModelTrainer {
         Ended::failed("a finished model is not measured")
     }
 
-    fn apply(&self, partition: u32, control: &mut SlotControl) -> Ended {
-        self.try_apply(partition, control).unwrap_or_else(Ended::failed)
+    fn apply(&self, partition: u32, rows: Option<Content>, control: &mut SlotControl) -> Ended {
+        self.try_apply(partition, rows, control).unwrap_or_else(Ended::failed)
+    }
+
+    fn lacks(&self) -> Option<&str> {
+        self.allowed.as_ref().err().map(String::as_str)
     }
 }
 

@@ -49,13 +49,18 @@ pub(crate) trait Trainer: Send + Sync {
         Ended::failed("this trainer has no weights to look at")
     }
 
-    /// Applies the model to a partition of the input.
-    fn apply(&self, _partition: u32, _control: &mut SlotControl) -> Ended {
+    /// Applies the model to a partition of the input. `rows` is what that needs of its files, where it was sent.
+    fn apply(&self, _partition: u32, _rows: Option<Content>, _control: &mut SlotControl) -> Ended {
         Ended::failed("this executor applies no models")
     }
 
     /// Where the program is that attempts start, if that is known before them.
     fn program(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Why the files of the input cannot be read here, in words; nothing if they can, or if there are none.
+    fn lacks(&self) -> Option<&str> {
         None
     }
 

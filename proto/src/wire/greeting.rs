@@ -68,8 +68,6 @@ fn reason_message(refusal: Refusal) -> Reason {
         Refusal::Program { reason } => Reason::Program(cut(&reason)),
         Refusal::Trainer { reason } => Reason::Trainer(cut(&reason)),
         Refusal::NoPrograms => Reason::NoPrograms(session::NoPrograms {}),
-        Refusal::NoFiles => Reason::NoFiles(session::NoFiles {}),
-        Refusal::Input { reason } => Reason::Input(cut(&reason)),
     }
 }
 
@@ -94,8 +92,6 @@ fn reason(message: Reason) -> Result<Refusal, WireError> {
         Reason::Program(reason) => Refusal::Program { reason: cut(&reason) },
         Reason::Trainer(reason) => Refusal::Trainer { reason: cut(&reason) },
         Reason::NoPrograms(session::NoPrograms {}) => Refusal::NoPrograms,
-        Reason::NoFiles(session::NoFiles {}) => Refusal::NoFiles,
-        Reason::Input(reason) => Refusal::Input { reason: cut(&reason) },
     })
 }
 

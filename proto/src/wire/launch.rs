@@ -17,7 +17,7 @@ pub fn launch_item(launch: Launch) -> driver_item::Item {
         attempt: Some(attempt_message(launch.attempt)),
         kind: Some(kind_message(launch.kind)),
         configuration: parameters.collect(),
-        checkpoint: bytes_of(launch.checkpoint.as_ref()),
+        input: bytes_of(launch.input.as_ref()),
     })
 }
 
@@ -30,7 +30,7 @@ pub fn launch(message: session::Launch) -> Result<Launch, WireError> {
         attempt: attempt(message.attempt)?,
         kind: kind(message.kind.ok_or(WireError::Missing("kind of task"))?)?,
         configuration: configuration(message.configuration)?,
-        checkpoint: optional_digest(&message.checkpoint)?,
+        input: optional_digest(&message.input)?,
     })
 }
 

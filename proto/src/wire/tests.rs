@@ -53,9 +53,10 @@ fn a_launch_is_the_same_after_the_wire() {
     let measures = measures.map(|part| TaskKind::Measure { replicate, weights, part });
     let examine = TaskKind::Examine { replicate, weights, part: Part::Validation };
     for kind in measures.into_iter().chain([train, examine, TaskKind::Apply { partition: 5 }]) {
-        let checkpoint = matches!(kind, TaskKind::Train(_)).then(|| Digest::of(b"state"));
+        let begins_with = matches!(kind, TaskKind::Train(_) | TaskKind::Apply { .. });
+        let input = begins_with.then(|| Digest::of(b"state"));
         let configuration = if kind.trial().is_some() { configuration.clone() } else { Configuration::default() };
-        let sent = Launch { attempt: attempt_id(), kind, configuration, checkpoint };
+        let sent = Launch { attempt: attempt_id(), kind, configuration, input };
         let driver_item::Item::Launch(message) = launch_item(sent.clone()) else { panic!("another item") };
         let message = session::Launch::decode(&message.encode_to_vec()[..]).unwrap();
         assert_eq!(launch(message), Ok(sent));
@@ -167,10 +168,8 @@ fn what_an_executor_answers_is_the_same_after_the_wire() {
         Err(Refusal::Missing { what: StudyPart::Description, blob: Digest::of(b"study") }),
         Err(Refusal::Data { reason: reason.clone() }),
         Err(Refusal::Study { reason: reason.clone() }),
-        Err(Refusal::Trainer { reason: reason.clone() }),
-        Err(Refusal::Input { reason }),
+        Err(Refusal::Trainer { reason }),
         Err(Refusal::NoPrograms),
-        Err(Refusal::NoFiles),
     ];
     for sent in answers {
         assert_eq!(answer(Some(answer_message(sent.clone()))), Ok(sent));

@@ -249,7 +249,7 @@ pub(super) fn from_driver_seeds() -> Vec<Vec<u8>> {
     ];
     let launch = |kind| {
         let configuration = Configuration::from_iter(values.clone());
-        wire::launch_item(Launch { attempt: attempt(), kind, configuration, checkpoint: Some(Digest::of(b"state")) })
+        wire::launch_item(Launch { attempt: attempt(), kind, configuration, input: Some(Digest::of(b"state")) })
     };
     let told = Some(wire::attempt_message(attempt()));
     let rest = [
@@ -307,6 +307,7 @@ pub(super) fn from_executor_seeds() -> Vec<Vec<u8>> {
             from_peers_bytes: 1,
             from_cache_bytes: 2,
             program: "/bin/sh".into(),
+            lacks: "/data/rows.csv: no such file".into(),
         })
     });
     let capabilities =

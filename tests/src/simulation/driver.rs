@@ -220,7 +220,8 @@ impl Campaign {
             Some(guard) => Arc::clone(guard) as Arc<dyn Witness>,
             None => Arc::new(()),
         };
-        let world = World { connect: Arc::new(connect), vault: Arc::new(vault), logs: Arc::new(()), witness };
+        let (connect, vault) = (Arc::new(connect), Arc::new(vault));
+        let world = World { connect, vault, rows: Arc::new(()), logs: Arc::new(()), witness };
         let settings = RunSettings {
             nodes_min: 1,
             connect_timeout: Duration::from_secs(20),

@@ -34,6 +34,7 @@ use std::os::unix::fs::FileExt;
 
 use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, get_column_reader};
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
@@ -267,15 +268,28 @@ impl ParquetTable {
         if values.file_path().is_some_and(|path| !path.is_empty()) {
             return Err(Refusal::Unsupported("its values are in another file".into()));
         }
-        let start = values.dictionary_page_offset().unwrap_or_else(|| values.data_page_offset());
-        let range = u64::try_from(start).ok().zip(u64::try_from(values.compressed_size()).ok());
-        let range = range.and_then(|(start, bytes)| Some((start, start.checked_add(bytes)?)));
-        let (start, end) = range
-            .filter(|&(_, end)| end <= self.values_end)
-            .ok_or_else(|| Refusal::corrupt("its values are said to be where no values are"))?;
+        let range = self.range_of(values);
+        let Range { start, end } =
+            range.ok_or_else(|| Refusal::corrupt("its values are said to be where no values are"))?;
         let codec = PageCodec::of(values.compression())?;
         let rows = u64::try_from(group.num_rows()).unwrap_or(0);
         PageRoom::of(&Chunk { file: &self.opened, start, end, codec, column, rows })
+    }
+
+    /// Where the pages of a column in a group are, if that is where values are.
+    fn range_of(&self, values: &ColumnChunkMetaData) -> Option<Range<u64>> {
+        let start = values.dictionary_page_offset().unwrap_or_else(|| values.data_page_offset());
+        let (start, bytes) = (u64::try_from(start).ok()?, u64::try_from(values.compressed_size()).ok()?);
+        let end = start.checked_add(bytes)?;
+        (end <= self.values_end).then_some(start..end)
+    }
+
+    /// The bytes of the file that are read for the wanted columns of some groups.
+    pub(super) fn ranges(&self, groups: Range<usize>) -> Vec<Range<u64>> {
+        let groups = self.reader.metadata().row_groups().iter().take(groups.end).skip(groups.start);
+        let chunks = groups.flat_map(|group| self.wanted.iter().filter_map(|&place| group.columns().get(place)));
+        let pages = chunks.filter_map(|values| self.range_of(values));
+        pages.chain([0..4, self.values_end..self.file_bytes]).collect()
     }
 
     /// The number of the row in the file, from 0.

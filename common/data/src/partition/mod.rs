@@ -10,17 +10,21 @@
 //! | `records` | where the records of a text begin |
 //! | `bad` | rows that are set aside |
 //! | `rows` | the rows of one partition |
+//! | `parts` | what a partition needs of its files, for whoever cannot read them |
 
 mod bad;
 mod cut;
 mod inputs;
+mod parts;
 mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, Metadata};
-use std::path::Path;
+use std::fs::{self, File, Metadata};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 pub use broadsweep_common::application::{
@@ -30,6 +34,7 @@ pub use broadsweep_common::application::{
 use crate::error::{DataError, Origin};
 
 pub use cut::cut;
+pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
 pub use rows::{PartitionRows, Piece};
 
 /// Files, cut into partitions.
@@ -45,12 +50,34 @@ pub struct Cut {
     pub remarks: Vec<String>,
 }
 
-/// Refuses a file of the input that is no longer as it was when it was cut.
-///
-/// # Errors
-/// [`DataError`], with what changed.
-pub fn check_unchanged(file: &InputFile) -> Result<(), DataError> {
-    file.check()
+/// A file of the input where it is read: under its own name, or a [copy](copied) of the parts that a partition needs.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    file: InputFile,
+    copy: Option<Arc<File>>,
+}
+
+impl Readable {
+    /// A file that lies on this machine.
+    #[must_use]
+    pub fn here(file: InputFile) -> Self {
+        Self { file, copy: None }
+    }
+
+    /// Refuses a file that is no longer as it was when it was cut. A copy is.
+    ///
+    /// # Errors
+    /// [`DataError`], with what changed.
+    pub fn check(&self) -> Result<(), DataError> {
+        if self.copy.is_some() { Ok(()) } else { self.file.check() }
+    }
+
+    /// What errors call it, and where it is.
+    fn origin(&self) -> Origin {
+        // Opened anew through the descriptor that is held.
+        let copy = self.copy.as_ref().map(|copy| PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd())));
+        Origin { copy: copy.map(Into::into), ..self.file.origin() }
+    }
 }
 
 /// A file of the input, beside the one that lies on this machine now.

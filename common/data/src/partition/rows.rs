@@ -5,7 +5,7 @@ use broadsweep_common::dataset::{Dataset, Element, Header};
 use broadsweep_common::schema::{Inputs, Schema};
 
 use super::bad::bad_row;
-use super::{InputFile, OnDisk as _, Partition, Portion, Wanted};
+use super::{Partition, Portion, Readable, Wanted};
 use crate::any_table::AnyTable;
 use crate::error::{DataError, Origin};
 use crate::input_array::InputArray;
@@ -23,8 +23,8 @@ pub struct PartitionRows<'s> {
     /// Of every piece, but for its rows.
     header: Header,
     kinds: Vec<KeptKind>,
-    /// The files that are read, as they were when they were cut.
-    files: Vec<InputFile>,
+    /// The files that are read.
+    files: Vec<Readable>,
     source: RowSource<'s>,
     raw: Batch,
     /// The number of the next row in its file.
@@ -72,7 +72,7 @@ struct Taken {
 }
 
 impl<'s> PartitionRows<'s> {
-    /// Opens a partition; `kept` and `files` are those of the [`Cut`](super::Cut) that it is of.
+    /// Opens a partition; `kept` is that of the [`Cut`](super::Cut) that it is of, and `files` are its own.
     ///
     /// # Errors
     /// [`DataError`], for the first thing that is wrong: a file that [has changed](DataError::Changed), too.
@@ -80,7 +80,7 @@ impl<'s> PartitionRows<'s> {
         schema: &'s Schema,
         wanted: &Wanted,
         kept: &[KeptColumn],
-        files: &[InputFile],
+        files: Vec<Readable>,
         partition: &Partition,
     ) -> Result<Self, DataError> {
         Self::open_any(schema, wanted, kept, files, partition).map_err(DataError::for_model)
@@ -90,19 +90,18 @@ impl<'s> PartitionRows<'s> {
         schema: &'s Schema,
         wanted: &Wanted,
         kept: &[KeptColumn],
-        files: &[InputFile],
+        files: Vec<Readable>,
         partition: &Partition,
     ) -> Result<Self, DataError> {
-        let count = if let Portion::Pictures { count } = partition.portion { count as usize } else { 1 };
-        let first = partition.file as usize;
-        let files = files.get(first..first.saturating_add(count)).filter(|files| !files.is_empty());
-        let files = files.ok_or_else(|| unlike("the input", "it has fewer files than a partition"))?.to_vec();
-        files.iter().try_for_each(InputFile::check)?;
-        let source = RowSource::open(schema, wanted, &files[0].origin(), partition)?;
+        let Some(first) = files.first().filter(|_| files.len() == partition.portion.files()) else {
+            return Err(unlike("the input", "it has other files than a partition"));
+        };
+        files.iter().try_for_each(Readable::check)?;
+        let source = RowSource::open(schema, wanted, &first.origin(), partition)?;
         if let RowSource::Table(table) = &source
             && table.kept().len() != kept.len()
         {
-            return Err(unlike(&files[0].path, "other columns are passed on"));
+            return Err(unlike(&first.file.path, "other columns are passed on"));
         }
         let kinds = kept.iter().map(|column| column.kind).collect();
         let element = match &source {
@@ -156,10 +155,10 @@ impl<'s> PartitionRows<'s> {
     fn check(&mut self, taken: &Taken, is_over: bool) -> Result<(), DataError> {
         let left = self.left.map(|left| left.checked_sub(taken.looked_at));
         if left == Some(None) || is_over && self.left.is_some_and(|left| left > 0) {
-            return Err(unlike(&self.files[0].path, "it has other rows than it had"));
+            return Err(unlike(&self.files[0].file.path, "it has other rows than it had"));
         }
         self.left = left.flatten();
-        if is_over { self.files.iter().try_for_each(InputFile::check) } else { Ok(()) }
+        if is_over { self.files.iter().try_for_each(Readable::check) } else { Ok(()) }
     }
 
     /// Prepares the raw rows; those that are no 32-bit numbers once scaled become bad.
@@ -277,7 +276,7 @@ impl Taken {
         Ok(())
     }
 
-    fn read_pictures(&mut self, files: &[InputFile], schema: &Schema, first: u64, rows_max: usize, raw: &mut Batch) {
+    fn read_pictures(&mut self, files: &[Readable], schema: &Schema, first: u64, rows_max: usize, raw: &mut Batch) {
         let left = usize::try_from(first).ok().and_then(|first| files.get(first..)).unwrap_or_default();
         for file in left.iter().take(rows_max) {
             let number = first.saturating_add(self.looked_at);
@@ -296,11 +295,11 @@ impl Taken {
     }
 
     /// Sets good rows aside, by their places among these, since they are no 32-bit numbers once scaled.
-    fn set_aside(&mut self, file: &Origin, pictures: &[InputFile], places: &[usize]) {
+    fn set_aside(&mut self, file: &Origin, pictures: &[Readable], places: &[usize]) {
         for &place in places {
             let row = self.numbers[place];
             let place = match (self.lines.get(place), pictures.get(row as usize)) {
-                (_, Some(picture)) => picture.path.clone(),
+                (_, Some(picture)) => picture.file.path.clone(),
                 (Some(line), None) => format!("{file}, line {line}"),
                 (None, None) => format!("{file}, row {row} (counted from 0)"),
             };

@@ -115,7 +115,8 @@ fn a_partition_of_bad_rows_alone_has_pieces_without_good_ones() {
     let folder = Folder::with(&[("t.csv", text.as_bytes())]);
     let cut = cut(&table(), &[folder.path("t.csv")], &Wanted::default(), 100_000).unwrap();
     let (schema, wanted, mut sizes) = (table(), Wanted::default(), Vec::new());
-    let mut rows = PartitionRows::open(&schema, &wanted, &[], &cut.files, &cut.partitions[0]).unwrap();
+    let mut rows =
+        PartitionRows::open(&schema, &wanted, &[], here(&cut, &cut.partitions[0]), &cut.partitions[0]).unwrap();
     while let Some(piece) = rows.next_piece(256).unwrap() {
         sizes.push((piece.data.rows(Part::Test), piece.bad.len()));
     }

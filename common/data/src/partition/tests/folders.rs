@@ -106,7 +106,7 @@ fn a_file_that_has_changed_is_refused_whatever_it_is() {
         let folder = Folder::with(&[(name, &bytes)]);
         let (path, wanted) = (folder.path(name), Wanted::default());
         let cut = cut(&schema, std::slice::from_ref(&path), &wanted, 1).unwrap();
-        let open = || PartitionRows::open(&schema, &wanted, &[], &cut.files, &cut.partitions[0]);
+        let open = || PartitionRows::open(&schema, &wanted, &[], here(&cut, &cut.partitions[0]), &cut.partitions[0]);
         let refused = || folder.shown(&open().err().unwrap());
         let mut rows = open().unwrap();
         let modified = |time| fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
@@ -142,12 +142,12 @@ fn a_partition_that_no_file_has_is_an_error() {
         let forged = [Portion::Groups { first: 0, count: u32::MAX }, Portion::Pictures { count: 9 }, lines];
         for portion in forged {
             let partition = Partition { portion, ..cut.partitions[0].clone() };
-            let rows = PartitionRows::open(&schema, &wanted, &[], &cut.files, &partition);
+            let rows = PartitionRows::open(&schema, &wanted, &[], here(&cut, &partition), &partition);
             assert!(rows.and_then(|mut rows| rows.next_piece(1)).is_err(), "{partition:?}");
         }
         for (file, first_row, rows) in [(1, 0, Some(2)), (u32::MAX, 0, Some(2)), (0, u64::MAX, Some(u64::MAX))] {
             let partition = Partition { file, first_row, rows, ..cut.partitions[0].clone() };
-            let rows = PartitionRows::open(&schema, &wanted, &[], &cut.files, &partition);
+            let rows = PartitionRows::open(&schema, &wanted, &[], here(&cut, &partition), &partition);
             let Ok(mut rows) = rows else { continue };
             while let Ok(Some(_)) = rows.next_piece(1) {}
         }

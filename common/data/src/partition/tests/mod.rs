@@ -4,6 +4,7 @@ mod arrays;
 mod bad;
 mod folders;
 mod parquet;
+mod parts;
 mod text;
 
 use std::fs;
@@ -97,10 +98,35 @@ struct Read {
     bad: Vec<BadRow>,
 }
 
+/// The files of a partition, where they are.
+fn here(cut: &Cut, partition: &Partition) -> Vec<Readable> {
+    partition.own(&cut.files).iter().cloned().map(Readable::here).collect()
+}
+
+/// All rows, from the files themselves; from copies of the parts that each partition needs they are the same.
 fn read(schema: &Schema, cut: &Cut, wanted: &Wanted) -> Result<Read, DataError> {
+    let direct = read_from(schema, cut, wanted, |partition| Ok(here(cut, partition)));
+    let from_copies = read_from(schema, cut, wanted, |partition| {
+        let packed = pack(schema, wanted, &here(cut, partition), partition)?;
+        unpack(&packed, partition.own(&cut.files))
+    });
+    match (&direct, &from_copies) {
+        (Ok(direct), Ok(copied)) => assert!(direct == copied, "a copy has other rows: {direct:?} {copied:?}"),
+        (Err(error), Err(of_copies)) => assert_eq!(error.to_string(), of_copies.to_string()),
+        differ => panic!("{differ:?}"),
+    }
+    direct
+}
+
+fn read_from(
+    schema: &Schema,
+    cut: &Cut,
+    wanted: &Wanted,
+    files_of: impl Fn(&Partition) -> Result<Vec<Readable>, DataError>,
+) -> Result<Read, DataError> {
     let mut read = Read { kept: vec![Vec::new(); cut.kept.len()], ..Read::default() };
     for partition in &cut.partitions {
-        let mut rows = PartitionRows::open(schema, wanted, &cut.kept, &cut.files, partition)?;
+        let mut rows = PartitionRows::open(schema, wanted, &cut.kept, files_of(partition)?, partition)?;
         let mut looked_at = 0;
         while let Some(piece) = rows.next_piece(3)? {
             let good = piece.data.rows(Part::Test);
