@@ -223,3 +223,26 @@ fn a_changed_input_ends_a_run_with_its_name_and_what_else_opens_the_run_says_wha
     assert!(resumed.stderr.contains("rows.csv") && resumed.stderr.contains("changed"), "{}", resumed.stderr);
     assert!(!lab.path("out").exists(), "something is visible");
 }
+
+#[test]
+fn clusters_of_several_sizes_are_compared_by_what_they_answer() {
+    let lab = trained(PROGRAM, ROWS);
+    succeeded(&applied(&lab, "out", &[]));
+    let (study, out, cache) = (lab.path("out-run/study.toml"), lab.path("cmp"), lab.path("cache"));
+    let [study, out, cache] = [&study, &out, &cache].map(|path| path.to_str().unwrap());
+    let flags = ["--out", out, "--cache-dir", cache, "--sizes", "1,2", "--repeats", "1", "--local", "2x1"];
+    let before = parts(&lab.path("out"));
+    let scaled = lab.command([&["scale", study][..], &flags].concat()).wait();
+    succeeded(&scaled);
+    assert!(scaled.stdout.contains("the results are the same to the last bit"), "{}", scaled.stdout);
+    assert!(parts(&lab.path("out")) == before, "what is compared is no output");
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(lab.path("cmp/scale.json")).unwrap()).unwrap();
+    assert_eq!((&told["agree"], told["sizes"].as_array().unwrap().len()), (&true.into(), 2));
+    let summary = |run: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(lab.path(run).join("summary.json")).unwrap()).unwrap()
+    };
+    assert_eq!(summary("cmp/2-1")["results_sha256"], summary("out-run")["results_sha256"]);
+    lab.write("rows.csv", table(601..601 + ROWS));
+    succeeded(&applied(&lab, "other", &[]));
+    assert_ne!(summary("other-run")["results_sha256"], summary("out-run")["results_sha256"], "of other rows");
+}

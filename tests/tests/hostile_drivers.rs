@@ -101,14 +101,14 @@ fn bad_requests() -> Vec<(&'static str, Vec<DriverSays>, &'static str)> {
     let parameters = vec![Parameter { name: "a".to_owned(), value: None }; 2000];
     let attempt = Some(Attempt { task: 0, number: 1 });
     let crowded = Launch { attempt, kind: Some(train()), configuration: parameters, ..Launch::default() };
-    let halved = Launch { attempt, kind: Some(train()), checkpoint: cut.clone(), ..Launch::default() };
+    let halved = Launch { attempt, kind: Some(train()), input: cut.clone(), ..Launch::default() };
     let without_kind = Launch { attempt, ..Launch::default() };
     let partless = Measure { replicate: Some(Replicate::default()), weights: vec![0; 32].into(), part: 7 };
     let partless = Launch { attempt, kind: Some(Kind::Measure(partless)), ..Launch::default() };
     vec![
         ("a second hello", vec![hello()], "a second hello"),
         ("a launch before the data", vec![launch(1)], "a launch before the data"),
-        ("half a checkpoint", vec![DriverSays::Launch(halved)], "3 bytes"),
+        ("half a name", vec![DriverSays::Launch(halved)], "3 bytes"),
         ("a launch of nothing", vec![DriverSays::Launch(Launch::default())], "without its attempt"),
         ("a launch of no kind", vec![DriverSays::Launch(without_kind)], "without its kind of task"),
         ("a measurement on no part", vec![DriverSays::Launch(partless)], "no part of the data has the number 7"),

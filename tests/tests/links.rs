@@ -75,8 +75,10 @@ impl Alone {
             kernel: KernelChoice::fixed("portable"),
             traffic: Arc::default(),
         };
-        let mut cluster =
-            Cluster::new(Arc::new(payload), World { connect, vault, logs: Arc::new(()), witness: Arc::new(()) });
+        let mut cluster = Cluster::new(
+            Arc::new(payload),
+            World { connect, vault, rows: Arc::new(()), logs: Arc::new(()), witness: Arc::new(()) },
+        );
         let (sender, whereabouts) = watch::channel(Some(address.to_owned()));
         cluster.add(Member { name: address.to_owned(), whereabouts, is_former: false });
         Self { cluster, _whereabouts: sender }

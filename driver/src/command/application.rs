@@ -55,6 +55,8 @@ pub(super) struct ToApply {
     pub(super) schema: Schema,
     /// What the model's files know each other by.
     model: String,
+    /// Whether the answers become an output; where clusters are compared, they stay in each run's folder.
+    pub(super) has_output: bool,
 }
 
 impl ToApply {
@@ -124,7 +126,8 @@ pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Pat
              --partition-rows, or apply the model to some of the files at a time, with --append"
         )));
     }
-    let to_apply = ToApply { settings: settings.clone(), application, schema: model.schema, model: digest };
+    let to_apply =
+        ToApply { settings: settings.clone(), application, schema: model.schema, model: digest, has_output: true };
     Ok(Job {
         study,
         description,

@@ -218,7 +218,7 @@ fn claim_of(
     folder: &RunFolder,
     (run, begins): (&str, bool),
 ) -> Result<Option<Claim>, Failure> {
-    let Some(to_apply) = to_apply else { return Ok(None) };
+    let Some(to_apply) = to_apply.filter(|to_apply| to_apply.has_output) else { return Ok(None) };
     let claimed = application::take_output(to_apply, folder, run);
     if claimed.is_err() && begins {
         folder.withdraw()?;

@@ -44,11 +44,12 @@ const AFTER_HELP: &str = "\
 Examples:
   broadsweep scale study.toml --sizes 1,2 --local 2x1                     this machine's cores
   broadsweep scale study.toml --sizes 1,2,13 --nodes nodes.txt --out cmp  the first 1, 2 and 13 nodes of a list
+  broadsweep scale runs/mine-applied/study.toml --sizes 1,2 --local 2x1   a model applied to the same rows once more
 
 All nodes of a size take part, or the run fails. Sizes take turns, so that what goes on beside them hits all. Before the \
 first run that is measured, all executors get the data once; with --cold none of them has it when a run begins. If the \
-results are not the same on all sizes, to the last bit, the command fails and names the runs. Of a program that is not \
-deterministic, the same configurations have to have a result on all sizes, and how far their numbers are apart is told.
+results are not the same on all sizes, to the last bit, the command fails and names the runs. What a model answers stays in the runs' folders. Of a \
+program that is not deterministic, the same configurations have to have a result on all sizes, and how far their numbers are apart is told.
 
 Ctrl-C ends it; the same command with --out, or --resume, makes the runs that are missing. If the driver was killed, its nodes stay held for a while: add --take-over.
 
@@ -162,13 +163,6 @@ pub(super) fn run(args: &ScaleArgs, verbose: bool) -> Result<ExitCode, Failure> 
 fn begin(args: &ScaleArgs, study: &Path) -> Result<(RunFolder, Series), Failure> {
     let destination = destination(args).map_err(Failure::wrong_use)?;
     let job = load_from(study, study.parent().unwrap_or_else(|| Path::new("")), &destination)?;
-    if job.to_apply.is_some() {
-        let error =
-            job.study.at("apply", "only studies that train trials can be compared on clusters of several sizes");
-        return Err(Failure::wrong_use(
-            error.with_note("after `broadsweep apply`, `broadsweep forecast` tells what others would take"),
-        ));
-    }
     let series = asked_for(args, study, job.study.text()).map_err(Failure::wrong_use)?;
     series.check_parallel(&job.study).map_err(|error| Failure::wrong_use(*error))?;
     if job.study.search.max_time.is_some() {
@@ -287,9 +281,11 @@ impl Work {
                 hint::resume_scale_and_take_over(folder)
             ),
         })?;
+        // A model that is applied is small beside its rows, which nobody keeps.
+        let is_warmed = !self.series.cold && self.load()?.to_apply.is_none();
         let is_there = |(size, repeat): &(u32, u32)| finished(self.folder.path(), *size, *repeat).is_some();
         let missing: Vec<_> = self.series.runs().filter(|run| !is_there(run)).collect();
-        if !missing.is_empty() && !self.series.cold && !Box::pin(self.warm(&interrupts)).await? {
+        if !missing.is_empty() && is_warmed && !Box::pin(self.warm(&interrupts)).await? {
             return Ok(None);
         }
         for (size, repeat) in missing {
@@ -325,7 +321,11 @@ impl Work {
 
     fn load(&self) -> Result<Job, Failure> {
         let destination = self.series.choice(self.series.largest())?.destination();
-        load_from(&self.folder.path().join("study.toml"), &self.series.study_folder, &destination)
+        let mut job = load_from(&self.folder.path().join("study.toml"), &self.series.study_folder, &destination)?;
+        if let Some(to_apply) = &mut job.to_apply {
+            to_apply.has_output = false;
+        }
+        Ok(job)
     }
 
     /// Makes one run; `false` if it was interrupted.
@@ -390,7 +390,7 @@ impl Work {
         let failed: usize = members.iter().map(|member| member.record.counts().failed).sum();
         let unmeasured: usize = members.iter().map(|member| member.record.unmeasured()).sum();
         let is_suspect = members.iter().any(|member| member.record.is_suspect());
-        let has_none = members.iter().any(|member| member.record.best().is_none());
+        let has_none = members.iter().any(|member| member.record.trains() && member.record.best().is_none());
         let study = members.first().map(|member| member.record.study.clone()).unwrap_or_default();
         let smallest = members.iter().min_by_key(|member| member.size).map(|member| member.record.clone());
         let sameness = Series::sameness(self.folder.path())?;

@@ -1,5 +1,7 @@
 //! How many trials, or partitions of an input, ended in which way.
 
+use broadsweep_common::ids::Digest;
+
 use super::run::{RunRecord, TrialOutcome};
 
 /// How many trials ended in which way.
@@ -38,11 +40,13 @@ pub struct PartitionCounts {
     pub applied: usize,
     /// That were tried as often as they may be.
     pub given_up: usize,
+    /// Names what came out of all of them, in their order, once all are applied.
+    pub outputs: Option<Digest>,
 }
 
 impl PartitionCounts {
     fn as_counts(self) -> Counts {
-        let Self { planned, applied, given_up } = self;
+        let Self { planned, applied, given_up, outputs: _ } = self;
         Counts {
             planned,
             finished: applied,
@@ -94,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_run_counts_its_trials_unless_it_has_partitions_alone() {
-        let partitions = PartitionCounts { planned: 7, applied: 4, given_up: 1 };
+        let partitions = PartitionCounts { planned: 7, applied: 4, given_up: 1, outputs: None };
         let applying = RunRecord { partitions, ..run(Vec::new()) };
         let counts = applying.counts();
         assert_eq!((counts.planned, counts.finished, counts.failed, counts.not_run, counts.ended()), (7, 4, 1, 2, 5));

@@ -20,7 +20,6 @@ use super::sheets::{self, Sheet};
 use super::text::{html, script_json};
 use super::view::View;
 use crate::records::run::{RunRecord, TrialRecord};
-use crate::results::digest::results_sha256;
 use crate::results::measured::{is_error, metric_text, title};
 use crate::results::remarks::{best_sentence, remarks};
 use crate::results::show::{counted, duration_text, short_real};
@@ -206,7 +205,7 @@ fn footer(run: &RunRecord) -> String {
         html(&run.kernel),
         run.seed,
         counted(run.attempts.len() as u64, "attempt"),
-        results_sha256(&run.trials)
+        run.results_sha256()
     )
 }
 

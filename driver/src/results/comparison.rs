@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
-use super::digest::results_sha256;
 use super::show::{bytes_text, counted};
 use super::spread::{Lacking, Sameness, Spread};
 use super::summary::lines_by_key;
@@ -238,7 +237,7 @@ impl Comparison {
         (groups.len() > 1).then(|| {
             format!(
                 "the results are not the same on all clusters, so their times cannot be compared:{groups_told}\n\
-                 compare the trials.csv of these runs: they show which trials differ"
+                 compare the trials.csv of these runs, or the outputs/ of such that apply a model: they show which differ"
             )
         })
     }
@@ -320,7 +319,7 @@ fn size_row(members: &[Member]) -> SizeRow {
         broadcast_s: ledger.broadcast_us() as f64 / 1e6,
         utilisation: ledger.utilisation(),
         attempts_lost: lost(&member.record),
-        results_sha256: results_sha256(&member.record.trials),
+        results_sha256: member.record.results_sha256(),
     };
     let runs: Vec<_> = members.iter().zip(&ledgers).map(row).collect();
     let mut by_wall: Vec<usize> = (0..members.len()).collect();

@@ -19,7 +19,7 @@ use broadsweep_common::metrics::{MetricName, canonical_bits};
 use sha2::{Digest, Sha256};
 
 use crate::records::curves::Curves;
-use crate::records::run::{TrialOutcome, TrialRecord};
+use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 
 /// The SHA-256, in hex, of every trial's number, configuration and the exact bits of its metrics, in trial order.
 ///
@@ -35,6 +35,24 @@ pub fn results_sha256(trials: &[TrialRecord]) -> String {
     for record in ordered {
         add_trial(&mut hasher, record);
     }
+    in_hex(hasher)
+}
+
+impl RunRecord {
+    /// The digest of its results: those of its trials, or, where it applies a model, what came out of all partitions.
+    #[must_use]
+    pub fn results_sha256(&self) -> String {
+        if self.trains() {
+            return results_sha256(&self.trials);
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(b"broadsweep answers v1");
+        hasher.update(self.partitions.outputs.map_or([0; 32], |outputs| outputs.0));
+        in_hex(hasher)
+    }
+}
+
+fn in_hex(hasher: Sha256) -> String {
     hasher.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 

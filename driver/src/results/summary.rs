@@ -7,7 +7,6 @@ use broadsweep_common::configuration::Value;
 use broadsweep_common::metrics::{Direction, MetricName, Objective};
 use serde::Serialize;
 
-use super::digest::results_sha256;
 use super::measured::is_usual;
 use super::summary_search::{ChangeSummary, SearchSummary};
 use crate::ledger::{Account, Ledger, Line, Lines};
@@ -227,7 +226,7 @@ pub fn summary_json(run: &RunRecord) -> String {
             wall_s: run.broadcast.wall_s,
         },
         ledger: ledger_summary(run, &Ledger::of(run)),
-        results_sha256: results_sha256(&run.trials),
+        results_sha256: run.results_sha256(),
     };
     serde_json::to_string_pretty(&summary).unwrap_or_else(|error| unreachable!("a summary is plain data: {error}"))
 }
@@ -335,7 +334,7 @@ mod tests {
             "broadcast": {
                 "data_bytes": 1000, "data_raw_bytes": 1000, "sent_bytes": 2000, "from_peers_bytes": 4096, "from_cache_bytes": 0, "wall_s": 0.25
             },
-            "results_sha256": results_sha256(&record.trials),
+            "results_sha256": record.results_sha256(),
         });
         let mut summary = parse(&record);
         summary.as_object_mut().unwrap().remove("ledger");

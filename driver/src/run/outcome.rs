@@ -68,11 +68,17 @@ impl Run<'_> {
 impl Book {
     fn partition_counts(&self) -> PartitionCounts {
         let partitions = self.partitions();
+        let blobs = partitions.iter().map(|outcome| match outcome {
+            PartitionOutcome::Made { blob, .. } => Some(blob.0),
+            PartitionOutcome::GivenUp { .. } | PartitionOutcome::Open => None,
+        });
+        let outputs: Option<Vec<_>> = blobs.collect();
         let count = |is: fn(&PartitionOutcome) -> bool| partitions.iter().filter(|outcome| is(outcome)).count();
         PartitionCounts {
             planned: partitions.len(),
             applied: count(|outcome| matches!(outcome, PartitionOutcome::Made { .. })),
             given_up: count(|outcome| matches!(outcome, PartitionOutcome::GivenUp { .. })),
+            outputs: outputs.map(|blobs| Digest::of(&blobs.concat())),
         }
     }
 
