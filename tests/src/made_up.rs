@@ -56,6 +56,7 @@ pub fn searched(trials: u32, executors: u32, names: impl Fn(&str) -> String) -> 
         trials: Vec::new(),
         tasks: (0..trials).map(|number| Purpose::Training(TrialId(number))).collect(),
         partitions: PartitionCounts::default(),
+        answers: None,
         control: Some(TrialId(0)),
         attempts: Vec::new(),
         executor_names: (0..executors).map(|place| names(&format!("10.0.0.{}:7717", place + 1))).collect(),

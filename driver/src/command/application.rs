@@ -19,7 +19,7 @@ use broadsweep_data::partition::cut;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::applied::{Sum, bad_rows_of, summary, text};
+use super::applied::{Sum, bad_rows_of, record as answers_of, text};
 use super::drive::{DriveFlags, Ended, say_how_to_go_on_with, say_if_missing};
 use super::load::Job;
 use super::predict::of_model;
@@ -29,6 +29,8 @@ use crate::apply::manifest::VERSION;
 use crate::apply::{Claim, InputHere, Manifest, OutputFile, Runner, claim};
 use crate::cluster::PartitionSource;
 use crate::model::folder::{self, Opened};
+use crate::records::answers::APPLIED;
+use crate::records::run::RunRecord;
 use crate::report::Report;
 use crate::results::folder::{RunFolder, write_whole};
 use crate::results::show::{counted, duration_text};
@@ -37,8 +39,6 @@ use crate::study::{ApplySettings, Study};
 
 /// The file of the run's folder that lists rows that could not be read.
 pub(super) const BAD_ROWS: &str = "bad_rows.csv";
-/// The file of the run's folder that says what came of it: where it stands, the output is committed.
-const APPLIED: &str = "applied.json";
 /// The file of the run's folder that has the input as it was cut.
 const CUT: &str = "cut";
 /// Bytes that the answers of a partition may take, as far as they can be told before.
@@ -287,16 +287,19 @@ fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Claim) 
         earlier: Vec::new(),
     };
     claimed.commit(&manifest).map_err(Failure::of_output)?;
-    let summary = summary(to_apply, &sum, record.wall_s);
-    folder.write_results(record)?;
-    say_if_missing(folder.write_report(&Report::of(record).html()), folder.path());
-    folder.write_file(APPLIED, format!("{summary:#}\n").as_bytes())?;
+    let answers = answers_of(to_apply, &sum, record.wall_s);
+    let told = answers.to_json()?;
+    let (executors, slots) = (counted(record.executors.into(), "executor"), counted(record.slots.into(), "slot"));
+    let on = format!("{:.1} s on {executors} with {slots}", record.wall_s);
+    let shown = text(&answers, folder, sum.listed(), &on);
+    let record = RunRecord { answers: Some(answers), ..record.clone() };
+    folder.write_results(&record)?;
+    say_if_missing(folder.write_report(&Report::of(&record).html()), folder.path());
+    folder.write_file(APPLIED, told.as_bytes())?;
     if flags.json {
-        print_json(format!("{summary:#}\n"))?;
+        print_json(told)?;
     } else {
-        let (executors, slots) = (counted(record.executors.into(), "executor"), counted(record.slots.into(), "slot"));
-        let on = format!("{:.1} s on {executors} with {slots}", record.wall_s);
-        print(text(to_apply, folder, &sum, &on, record.wall_s))?;
+        print(shown)?;
     }
     Ok(ExitCode::SUCCESS)
 }

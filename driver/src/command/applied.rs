@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use broadsweep_common::application::{Applied, BadRow, FAR_ROWS_MAX, FarRow, LabelTally, Partition, Portion};
 use broadsweep_common::schema::{Outputs, Schema};
-use serde_json::{Value, json};
 
 use super::Failure;
 use super::application::{BAD_ROWS, ToApply};
+use crate::records::answers::{AnswersRecord, ClassRecord, FarRecord, LabelsRecord, OutputRecord, Told};
 use crate::results::folder::RunFolder;
 use crate::results::show::counted;
 
@@ -46,6 +46,11 @@ impl Sum {
     /// The first of these.
     pub(super) fn first_bad(&self) -> Option<&BadRow> {
         self.bad.first().map(|(_, row)| row)
+    }
+
+    /// How many of them are listed.
+    pub(super) fn listed(&self) -> usize {
+        self.bad.len()
     }
 
     /// Adds what an executor told of a partition.
@@ -93,50 +98,45 @@ fn path_of(to_apply: &ToApply, file: u32) -> &str {
     to_apply.application.files.get(file as usize).map_or("", |file| &file.path)
 }
 
-/// What came of it, for programs.
-pub(super) fn summary(to_apply: &ToApply, sum: &Sum, wall_s: f64) -> Value {
+/// What came of it, as plain data.
+pub(super) fn record(to_apply: &ToApply, sum: &Sum, wall_s: f64) -> AnswersRecord {
     let ToApply { settings, application, schema, .. } = to_apply;
-    let mut summary = json!({
-        "output": settings.output.display().to_string(),
-        "rows": sum.rows,
-        "bad_rows": sum.bad_rows,
-        "files": application.files.len(),
-        "partitions": application.partitions.len(),
-        "wall_s": wall_s,
-        "rows_per_s": rate(sum.rows, wall_s),
-    });
-    if let (Some(tally), Some(fields)) = (&sum.tally, summary.as_object_mut()) {
-        fields.insert("labelled_rows".to_owned(), tally.rows().into());
-        fields.insert("labels".to_owned(), labels_json(schema, tally));
-        fields.insert("worst".to_owned(), sum.far.iter().map(|row| far_json(to_apply, row)).collect());
+    let labels = sum.tally.as_ref();
+    AnswersRecord {
+        output: settings.output.display().to_string(),
+        rows: sum.rows,
+        bad_rows: sum.bad_rows,
+        files: application.files.len() as u64,
+        partitions: application.partitions.len() as u64,
+        wall_s,
+        rows_per_s: (sum.rows as f64 / wall_s.max(1e-3)) as u64,
+        labelled_rows: labels.map(LabelTally::rows),
+        labels: labels.map(|tally| labels_of(schema, tally)),
+        worst: labels.map(|_| sum.far.iter().map(|row| far_record(to_apply, row)).collect()),
     }
-    summary
 }
 
-fn rate(rows: u64, wall_s: f64) -> u64 {
-    (rows as f64 / wall_s.max(1e-3)) as u64
+/// A number that JSON can hold.
+fn finite(number: f64) -> Option<f64> {
+    Some(number).filter(|number| number.is_finite())
 }
 
-/// The metrics of a tally; null where there is nothing to tell them from.
-fn labels_json(schema: &Schema, tally: &LabelTally) -> Value {
+/// The metrics of a tally.
+fn labels_of(schema: &Schema, tally: &LabelTally) -> LabelsRecord {
     let rows = tally.rows() as f64;
-    match tally {
-        LabelTally::Classes { loss, .. } => {
-            let measures = by_class(schema, tally).into_iter();
-            let classes = measures.map(|(name, ClassMeasures { rows, precision, recall, f1 })| {
-                json!({ "class": name, "rows": rows, "precision": precision, "recall": recall, "f1": f1 })
-            });
-            let classes: Vec<_> = classes.collect();
-            json!({ "error": error_of(tally), "loss": loss / rows, "classes": classes, "confusion": confusion(tally) })
-        }
+    let (classes, confusion) = (by_class(schema, tally), confusion(tally));
+    let confusion = confusion.into_iter().map(<[u64]>::to_vec).collect();
+    let (loss, outputs) = match tally {
+        LabelTally::Classes { loss, .. } => (finite(loss / rows), Vec::new()),
         LabelTally::Values { squared, absolute, .. } => {
             let each = squared.iter().zip(absolute).enumerate().map(|(output, (squared, absolute))| {
-                let name = schema.output_name(output).unwrap_or_default();
-                json!({ "output": name, "rmse": (squared / rows).sqrt(), "mae": absolute / rows })
+                let output = schema.output_name(output).unwrap_or_default().to_owned();
+                OutputRecord { output, rmse: finite((squared / rows).sqrt()), mae: finite(absolute / rows) }
             });
-            json!({ "error": error_of(tally), "outputs": each.collect::<Vec<_>>() })
+            (None, each.collect())
         }
-    }
+    };
+    LabelsRecord { error: error_of(tally), loss, classes, confusion, outputs }
 }
 
 /// Rows by what was wanted, then by what was answered.
@@ -161,93 +161,73 @@ fn error_of(tally: &LabelTally) -> Option<f64> {
         }
         LabelTally::Values { squared, .. } => (squared.iter().sum::<f64>() / (rows * squared.len() as f64)).sqrt(),
     };
-    (rows > 0.0).then_some(error)
-}
-
-/// How one class was answered; nothing where there are no rows to tell it from.
-struct ClassMeasures {
-    rows: u64,
-    precision: Option<f64>,
-    recall: Option<f64>,
-    f1: Option<f64>,
+    finite(error)
 }
 
 /// In the order of the model's classes.
-fn by_class<'s>(schema: &'s Schema, tally: &LabelTally) -> Vec<(&'s str, ClassMeasures)> {
+fn by_class(schema: &Schema, tally: &LabelTally) -> Vec<ClassRecord> {
     let confusion = confusion(tally);
     let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-    let measures = |class: usize| {
+    let measures = |(class, name): (usize, &String)| {
         let right = confusion[class][class];
         let rows = added(confusion[class].iter().copied());
         let answered = added(confusion.iter().map(|wanted| wanted[class]));
         let f1 = share(right.saturating_mul(2), rows.saturating_add(answered));
-        ClassMeasures { rows, precision: share(right, answered), recall: share(right, rows), f1 }
+        ClassRecord { class: name.clone(), rows, precision: share(right, answered), recall: share(right, rows), f1 }
     };
-    let names = schema.class_names().iter().take(confusion.len()).enumerate();
-    names.map(|(class, name)| (name.as_str(), measures(class))).collect()
+    schema.class_names().iter().take(confusion.len()).enumerate().map(measures).collect()
 }
 
-fn far_json(to_apply: &ToApply, FarRow { file, row, wanted, answered, distance }: &FarRow) -> Value {
-    let shown = |value: f64| match to_apply.schema.class_names().get(value as usize) {
-        Some(name) => json!(name),
-        None => json!(value),
+fn far_record(to_apply: &ToApply, FarRow { file, row, wanted, answered, distance }: &FarRow) -> FarRecord {
+    let told = |value: f64| match to_apply.schema.class_names().get(value as usize) {
+        Some(name) => Told::Class(name.clone()),
+        None => Told::Value(finite(value)),
     };
-    let (wanted, answered) = (shown(*wanted), shown(*answered));
-    json!({ "file": path_of(to_apply, *file), "row": row, "wanted": wanted, "answered": answered, "distance": distance })
+    let (wanted, answered) = (told(*wanted), told(*answered));
+    let file = path_of(to_apply, *file).to_owned();
+    FarRecord { file, row: *row, wanted, answered, distance: finite(*distance) }
 }
 
-/// What came of it, for people.
-pub(super) fn text(to_apply: &ToApply, folder: &RunFolder, sum: &Sum, on: &str, wall_s: f64) -> String {
-    let ToApply { settings, application, schema, .. } = to_apply;
-    let (files, partitions) = (application.files.len() as u64, application.partitions.len() as u64);
+/// What came of it, for people. `listed` bad rows are in their list.
+pub(super) fn text(record: &AnswersRecord, folder: &RunFolder, listed: usize, on: &str) -> String {
     let mut text = format!(
         "{} of {} in {}; {} a second\n{on}\n",
-        counted(sum.rows, "row"),
-        counted(files, "file"),
-        counted(partitions, "partition"),
-        counted(rate(sum.rows, wall_s), "row"),
+        counted(record.rows, "row"),
+        counted(record.files, "file"),
+        counted(record.partitions, "partition"),
+        counted(record.rows_per_s, "row"),
     );
-    if sum.bad_rows > 0 {
-        let (rows, were) = (counted(sum.bad_rows, "row"), if sum.bad_rows == 1 { "was" } else { "were" });
+    if record.bad_rows > 0 {
+        let (rows, were) = (counted(record.bad_rows, "row"), if record.bad_rows == 1 { "was" } else { "were" });
         let list = folder.path().join(BAD_ROWS);
-        let listed = sum.bad.len() as u64;
-        let first = if listed < sum.bad_rows { format!("the first {listed} are in ") } else { String::new() };
+        let first =
+            if (listed as u64) < record.bad_rows { format!("the first {listed} are in ") } else { String::new() };
         let _ = writeln!(text, "{rows} could not be read and {were} left out: {first}{}", list.display());
     }
-    if let Some(tally) = &sum.tally {
-        text += &labels_text(schema, tally);
-        for row in sum.far.iter().take(FAR_ROWS_SHOWN) {
-            let told = far_json(to_apply, row);
-            let (wanted, answered) = (plain(&told["wanted"]), plain(&told["answered"]));
-            let _ = writeln!(
-                text,
-                "  far off: row {} of {}: {answered} for {wanted}",
-                row.row,
-                path_of(to_apply, row.file)
-            );
-        }
+    if let Some(labels) = &record.labels {
+        text += &labels_text(labels, record.labelled_rows.unwrap_or_default());
     }
-    let _ = writeln!(text, "written: {}", settings.output.display());
+    for FarRecord { file, row, wanted, answered, .. } in record.worst.iter().flatten().take(FAR_ROWS_SHOWN) {
+        let _ = writeln!(text, "  far off: row {row} of {file}: {answered} for {wanted}");
+    }
+    let _ = writeln!(text, "written: {}", record.output);
     text
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
-fn labels_text(schema: &Schema, tally: &LabelTally) -> String {
-    let rows = counted(tally.rows(), "row");
-    let Some(error) = error_of(tally) else { return "no row has a label\n".to_owned() };
-    let mut text = match tally {
-        LabelTally::Classes { .. } => format!("error {:.2} % on {rows} with labels\n", 100.0 * error),
-        LabelTally::Values { .. } => format!("root mean square error {error:.4} on {rows} with labels\n"),
+fn labels_text(labels: &LabelsRecord, rows: u64) -> String {
+    let Some(error) = labels.error else { return "no row has a label\n".to_owned() };
+    let rows = counted(rows, "row");
+    let mut text = if labels.classes.is_empty() {
+        format!("root mean square error {error:.4} on {rows} with labels\n")
+    } else {
+        format!("error {:.2} % on {rows} with labels\n", 100.0 * error)
     };
     let percent =
         |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
-    for (name, ClassMeasures { rows, precision, recall, f1 }) in by_class(schema, tally) {
-        let [precision, recall, f1] = [precision, recall, f1].map(percent);
-        let rows = counted(rows, "row");
-        let _ = writeln!(text, "  {name}: {rows}, precision {precision}, recall {recall}, F1 {f1}");
+    for ClassRecord { class, rows, precision, recall, f1 } in &labels.classes {
+        let [precision, recall, f1] = [*precision, *recall, *f1].map(percent);
+        let rows = counted(*rows, "row");
+        let _ = writeln!(text, "  {class}: {rows}, precision {precision}, recall {recall}, F1 {f1}");
     }
     text
 }

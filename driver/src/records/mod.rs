@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | one execution of a study, and its trials |
 //! | [`counts`] | how many trials, or partitions, ended in which way |
+//! | [`answers`] | what an applied model answered |
 //! | [`curves`] | what a trial reported, epoch by epoch |
 //! | [`attempt`] | one attempt: where it ran, and how it ended |
 //! | [`difference`] | where two executors told different numbers |
@@ -13,6 +14,7 @@
 //!
 //! Nothing here decides anything about a run.
 
+pub mod answers;
 pub mod attempt;
 pub mod change;
 pub mod counts;

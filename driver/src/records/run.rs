@@ -13,6 +13,7 @@ use broadsweep_common::model::Loss;
 use broadsweep_search::ranking::{self, Objectives, Values};
 use serde::{Deserialize, Serialize};
 
+use super::answers::AnswersRecord;
 use super::attempt::AttemptRecord;
 use super::change::ChangeRecord;
 use super::counts::PartitionCounts;
@@ -173,6 +174,8 @@ pub struct RunRecord {
     pub tasks: Vec<Purpose>,
     /// How far a model was applied; all zeros where trials are trained.
     pub partitions: PartitionCounts,
+    /// What the model answered, once that is an output.
+    pub answers: Option<AnswersRecord>,
     /// Which trial is the control.
     pub control: Option<TrialId>,
     /// Attempts of all tasks, in the order of tasks and attempts.

@@ -62,12 +62,16 @@ fn guess(run: &RunRecord, record: &DetailsRecord) -> Sheet {
 }
 
 fn confusion(run: &RunRecord, record: &DetailsRecord) -> Sheet {
-    let confusions = &record.details.confusions;
-    let classes = classes(confusions);
     let title = match record.part {
         Part::Test => "What is taken for what, test rows",
         Part::Train | Part::Validation => "What is taken for what, validation rows",
     };
+    taken(run, &record.details.confusions, title)
+}
+
+/// What is taken for what.
+pub(super) fn taken(run: &RunRecord, confusions: &[Confusion], title: &'static str) -> Sheet {
+    let classes = classes(confusions);
     if classes.len() > CLASSES_MAX {
         return most_confused(run, confusions, title);
     }

@@ -6,6 +6,7 @@
 //! | `pictures` | what is drawn in it, one file a picture |
 //! | `sheets` | its tables, as text |
 //! | `closer` | those of the closer looks at the best |
+//! | `answers` | those of what a model answered to the rows that it was applied to |
 //! | `plain`, `markdown`, `json` | the same for a terminal, for a text, for a program |
 //! | `view` | what the pictures start from |
 //! | `parameters` | the searched parameters, and how they lie along an axis |
@@ -19,6 +20,7 @@
 //! Pure: from a record of a run to text. A report is bounded, however many trials there are.
 
 mod among_best;
+mod answers;
 mod belief;
 mod closer;
 mod forest;

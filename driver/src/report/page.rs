@@ -127,8 +127,11 @@ fn cards(report: &Report<'_>) -> String {
     let named = || Some((format!("control, {}", objective.as_ref()?).into(), value(control?)?));
     cards.extend(tested.or_else(named));
     let ended = counts.ended();
+    if let Some(answers) = &run.answers {
+        cards.extend(super::answers::cards(answers));
+    }
     cards.push((
-        "trials over".into(),
+        format!("{}s over", run.noun()).into(),
         if ended == counts.planned { ended.to_string() } else { format!("{ended} of {}", counts.planned) },
     ));
     if let Some(comparison) = report.comparison {

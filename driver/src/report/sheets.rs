@@ -7,7 +7,7 @@ use broadsweep_common::ids::ExecutorId;
 use broadsweep_common::metrics::MetricName;
 
 use super::view::View;
-use super::{Report, belief, closer, rungs};
+use super::{Report, answers, belief, closer, rungs};
 use crate::records::attempt::AttemptEnd;
 use crate::records::run::{RunRecord, TrialOutcome, TrialRecord};
 use crate::results::comparison::{Comparison, SizeRow};
@@ -182,6 +182,7 @@ pub(super) fn of_report(report: &Report<'_>, view: &View<'_>) -> Vec<Sheet> {
     let run = report.run;
     let compared = report.comparison.map(sizes);
     let found = [best(run)].into_iter().chain(searched(view)).chain(closer::sheets(run));
+    let found = found.chain(answers::sheets(run));
     let sheets = found.chain([given_up(run), executors(run), attempts(run), reasons(run)]);
     compared.into_iter().chain(sheets).filter(|sheet| !sheet.rows.is_empty()).collect()
 }

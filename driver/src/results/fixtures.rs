@@ -163,6 +163,7 @@ pub(crate) fn run(trials: Vec<TrialRecord>) -> RunRecord {
         stage: Stage::Over,
         tasks: (0..count).map(|number| Purpose::Training(TrialId(number))).collect(),
         partitions: PartitionCounts::default(),
+        answers: None,
         attempts: trials.iter().flat_map(attempts).collect(),
         executor_names: vec!["127.0.0.1:7070".to_owned(), "127.0.0.1:7071".to_owned()],
         standings: vec![

@@ -11,7 +11,9 @@ use crate::records::run::{DetailsRecord, RunRecord};
 /// What people call a class: as the data does, or its number where that is not known.
 #[must_use]
 pub(crate) fn class_name(run: &RunRecord, class: u32) -> String {
-    run.class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+    let labels = run.answers.as_ref().and_then(|answers| answers.labels.as_ref());
+    let of_labels = labels.and_then(|labels| Some(&labels.classes.get(class as usize)?.class));
+    run.class_names.get(class as usize).or(of_labels).cloned().unwrap_or_else(|| class.to_string())
 }
 
 /// `a constant guess gets validation error 88.65 %, test error 88.65 %`; `None` where nobody looked.

@@ -15,6 +15,7 @@
 //! | `measured` | which metrics tables show, and what they are called there |
 //! | `guess` | what a constant guess gets, and what a class is called |
 //! | `advice` | what to try when no trial has a usable result |
+//! | `answered` | what a model answered that is applied |
 //! | `order` | how the search ended, and whether another cluster would decide the same |
 //! | [`table`] | the best trials and the control, for the terminal |
 //! | `fit` | its parameters, where it has little room |
@@ -26,6 +27,7 @@
 //! Nothing here decides anything about a run.
 
 mod advice;
+mod answered;
 pub mod best;
 pub mod calendar;
 pub mod columns;

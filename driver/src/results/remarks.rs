@@ -8,6 +8,7 @@ use broadsweep_common::attempt::Used;
 use broadsweep_common::metrics::MetricName;
 
 use super::advice::{advice, unreported};
+use super::answered::answered_sentence;
 use super::guess::guess_sentence;
 use super::measured::{is_error, metric_text, title};
 use super::order::{change_sentences, end_sentence, order_sentence};
@@ -27,7 +28,7 @@ const REASON_CHARACTERS_MAX: usize = 200;
 pub fn best_sentence(run: &RunRecord) -> String {
     let goes_on = run.stage == Stage::GoingOn;
     if !run.trains() {
-        return "it applies a model, and trains nothing".to_owned();
+        return answered_sentence(run);
     }
     let Some(best) = run.best() else {
         let yet = if goes_on { " yet" } else { "" };

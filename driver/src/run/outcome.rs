@@ -130,6 +130,7 @@ impl Book {
             details: self.details().collect(),
             tasks: self.tasks.iter().map(TaskBook::purpose).collect(),
             partitions: self.partition_counts(),
+            answers: None,
             control: self.control,
             wall_s: self.latest.seconds(),
             broadcast: self.broadcast,

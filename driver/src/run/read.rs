@@ -12,6 +12,7 @@ use broadsweep_search::{Origin, Space};
 
 use crate::cluster::roster::ROSTER;
 use crate::journal::{FolderStorage, Journal, JournalError, Storage, StorageError, Torn};
+use crate::records::answers::{APPLIED, AnswersRecord};
 use crate::records::run::{RunRecord, Stage};
 use crate::results::folder::is_held;
 use crate::study::{self, Diagnostic, Study};
@@ -21,6 +22,8 @@ use crate::text_file;
 const STUDY: &str = "study.toml";
 /// Bytes that it may have: a run does not begin with more.
 const STUDY_BYTES_MAX: u64 = 16 << 20;
+/// Bytes that what a model answered may have: a table of all pairs of a thousand classes.
+const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
 /// What a folder tells of its run.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +135,7 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
     }
     match unfit {
         None => Ok(Reading {
-            record: book.run_record(&study),
+            record: RunRecord { answers: read_answers(storage)?, ..book.run_record(&study) },
             torn,
             files: names::needed(&book),
             run: begun.run.clone(),
@@ -142,6 +145,12 @@ pub fn read_from(storage: &dyn Storage, folder: &Path) -> Result<Reading, ReadEr
         }),
         Some(unfit) => Err(unfit.into()),
     }
+}
+
+/// What an applied model answered; nothing where that is not over.
+fn read_answers(storage: &dyn Storage) -> Result<Option<AnswersRecord>, StorageError> {
+    let bytes = storage.read(APPLIED, ANSWERS_BYTES_MAX)?;
+    Ok(bytes.and_then(|bytes| AnswersRecord::read(&bytes)))
 }
 
 fn read_study(storage: &dyn Storage, folder: &Path) -> Result<Study, ReadError> {

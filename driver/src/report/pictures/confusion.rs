@@ -1,13 +1,17 @@
 //! Which classes the best takes for which: a square for each pair with its number of rows. What is right is the stronger
 //! the more of the class's rows are in it; what is wrong is measured by the most frequent confusion.
 
+use std::borrow::Cow;
+
+use broadsweep_common::details::Confusion;
 use serde_json::{Value, json};
 
+use super::super::answers;
 use super::super::closer::{CLASSES_MAX, classes, rows_of, shown_class};
 use super::super::picture::{Picture, Section};
 use super::super::text::{html, label, number};
 use super::super::view::View;
-use crate::records::run::{DetailsRecord, RunRecord};
+use crate::records::run::RunRecord;
 use crate::results::guess::part_rows;
 use crate::results::show::counted;
 
@@ -21,16 +25,39 @@ const SIDE: u32 = 400;
 
 /// `None` where no classes were looked at.
 pub(super) fn section(view: &View<'_>) -> Option<Section> {
-    let looked: Vec<_> = view.run.details.iter().filter(|record| !record.details.confusions.is_empty()).collect();
+    let run = view.run;
+    let details = run.details.iter().map(|record| Looked {
+        id: format!("confusion-{}", record.part),
+        who: "the best",
+        rows: part_rows(record.part),
+        confusions: Cow::Borrowed(&record.details.confusions[..]),
+    });
+    let answers = answers::confusions(run).map(|confusions| Looked {
+        id: "confusion-labels".to_owned(),
+        who: "the model",
+        rows: "rows with labels",
+        confusions: Cow::Owned(confusions),
+    });
+    let looked: Vec<_> = details.chain(answers).filter(|looked| !looked.confusions.is_empty()).collect();
     let first = looked.first()?;
-    let sentence = sentence(view.run, first);
-    let drawn = looked.iter().filter(|record| classes(&record.details.confusions).len() <= CLASSES_MAX);
-    let pictures: Vec<_> = drawn.map(|record| picture(view.run, record)).collect();
-    Some(Section { title: TITLE, sentence, pictures })
+    let sentence = sentence(run, first);
+    let title = if run.trains() { TITLE } else { "What the model takes for what" };
+    let drawn = looked.iter().filter(|looked| classes(&looked.confusions).len() <= CLASSES_MAX);
+    let pictures: Vec<_> = drawn.map(|looked| picture(run, looked)).collect();
+    Some(Section { title, sentence, pictures })
 }
 
-fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
-    let confusions = &record.details.confusions;
+/// What was taken for what among some rows.
+struct Looked<'a> {
+    id: String,
+    /// Who took it.
+    who: &'static str,
+    rows: &'static str,
+    confusions: Cow<'a, [Confusion]>,
+}
+
+fn picture(run: &RunRecord, looked: &Looked<'_>) -> Picture {
+    let confusions = &looked.confusions;
     let classes = classes(confusions);
     let names: Vec<_> = classes.iter().map(|class| label(&shown_class(run, *class))).collect();
     let (mut x, mut y, mut texts) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,18 +99,16 @@ fn picture(run: &RunRecord, record: &DetailsRecord) -> Picture {
         json!({ "title": { "text": title }, "tickvals": ticks, "ticktext": names, "range": range, "zeroline": false, "showgrid": false })
     };
     let layout = json!({ "xaxis": axis("taken for", false), "yaxis": axis("is", true), "showlegend": false });
-    let id = format!("confusion-{}", record.part);
-    let title = Some(part_rows(record.part).to_owned());
-    Picture { id, title, traces: vec![trace], layout, height: FRAME + SIDE }
+    let title = Some(looked.rows.to_owned());
+    Picture { id: looked.id.clone(), title, traces: vec![trace], layout, height: FRAME + SIDE }
 }
 
-fn sentence(run: &RunRecord, record: &DetailsRecord) -> String {
-    let wrong = record.details.confusions.iter().filter(|pair| pair.wanted != pair.predicted);
-    let rows = part_rows(record.part);
+fn sentence(run: &RunRecord, Looked { who, rows, confusions, .. }: &Looked<'_>) -> String {
+    let wrong = confusions.iter().filter(|pair| pair.wanted != pair.predicted);
     match wrong.max_by_key(|pair| (pair.rows, std::cmp::Reverse((pair.wanted, pair.predicted)))) {
-        None => format!("The best takes none of the {rows} for another class."),
+        None => format!("None of the {rows} is taken for another class by {who}."),
         Some(pair) => format!(
-            "Of the {rows}, the best most often takes {} for {}: {}.",
+            "Of the {rows}, {who} most often takes {} for {}: {}.",
             html(&shown_class(run, pair.wanted)),
             html(&shown_class(run, pair.predicted)),
             counted(pair.rows, "row"),
