@@ -68,9 +68,7 @@ pub(super) fn lay_out(
         // They lie as they are used, and are scaled on their way into a batch.
         Cells::Bytes(bytes) => {
             assert_eq!(bytes.len(), raw.rows * cells, "whole rows were read");
-            for (row, bytes) in bytes.chunks_exact(cells).enumerate() {
-                builder.feature_row(Part::Test, row).copy_from_slice(bytes);
-            }
+            builder.features(Part::Test).copy_from_slice(bytes);
             &[]
         }
     };

@@ -72,6 +72,12 @@ impl DatasetBuilder {
         &mut self.bytes.as_mut()[section][row * row_bytes..(row + 1) * row_bytes]
     }
 
+    /// The bytes of all rows of features, to be filled: row after row, each as [`Self::feature_row`] has it.
+    pub fn features(&mut self, part: Part) -> &mut [u8] {
+        let section = self.sections[part as usize].clone();
+        &mut self.bytes.as_mut()[section]
+    }
+
     /// The bytes of one row of targets, to be filled: one `u32` class, or `f32` values, in native order.
     ///
     /// # Panics

@@ -97,8 +97,13 @@ impl Network {
 
     /// Loss of a batch in evaluation mode.
     pub(super) fn evaluate(&mut self, parameters: &mut Parameters, batch: &Batch) -> Tally {
-        self.forward(Mode::Evaluation, parameters, batch.features(), batch.rows());
+        self.answer(parameters, batch);
         self.compare(batch)
+    }
+
+    /// Takes a batch through in evaluation mode, whatever its rows should be.
+    pub(super) fn answer(&mut self, parameters: &mut Parameters, batch: &Batch) {
+        self.forward(Mode::Evaluation, parameters, batch.features(), batch.rows());
     }
 
     /// Loss of a batch in training mode, and one step along the derivative of its mean. A loss that is not finite takes

@@ -33,7 +33,8 @@ pub enum Prediction<'a> {
 pub struct Predictor<'a> {
     passage: Passage,
     outputs: &'a Outputs,
-    meter: Meter,
+    /// Where rows are measured.
+    meter: Option<Meter>,
     total: Tally,
     answer: Vec<f64>,
 }
@@ -50,8 +51,14 @@ impl<'a> Predictor<'a> {
         kernel: Kernel,
     ) -> Result<Self, MeasureError> {
         let passage = Passage::new(model, weights, header, kernel)?;
-        let meter = Meter::of_error(header);
+        let meter = Some(Meter::of_error(header));
         Ok(Self { passage, outputs, meter, total: Tally::default(), answer: Vec::new() })
+    }
+
+    /// The same without a score, for rows of which nobody knows what they should be: that takes less time.
+    #[must_use]
+    pub fn without_score(self) -> Self {
+        Self { meter: None, ..self }
     }
 
     /// Rows of a batch.
@@ -69,28 +76,38 @@ impl<'a> Predictor<'a> {
         passage.take(piece, part, &mut Asked { meter, outputs, answer, take }, total);
     }
 
-    /// The score over all rows so far, which means something where they have targets; nothing before the first one.
+    /// The score over all rows so far, which means something where they have targets; nothing before the first one, nor
+    /// [without one](Self::without_score).
     #[must_use]
     pub fn score(&mut self) -> Option<Score> {
-        (self.total.rows > 0).then(|| self.meter.score(&self.total))
+        let meter = self.meter.as_mut().filter(|_| self.total.rows > 0)?;
+        Some(meter.score(&self.total))
     }
 }
 
 /// Hands on what each row's outputs mean, and measures them.
 struct Asked<'a, F> {
-    meter: &'a mut Meter,
+    meter: &'a mut Option<Meter>,
     outputs: &'a Outputs,
     answer: &'a mut Vec<f64>,
     take: F,
 }
 
 impl<F: FnMut(Prediction<'_>)> Witness for Asked<'_, F> {
+    fn compares(&self) -> bool {
+        self.meter.is_some()
+    }
+
     fn begin(&mut self, part: Part) {
-        self.meter.begin(part);
+        if let Some(meter) = self.meter {
+            meter.begin(part);
+        }
     }
 
     fn see(&mut self, outputs: &[f32], width: usize, wanted: Wanted<'_>) {
-        self.meter.see(outputs, width, wanted);
+        if let Some(meter) = self.meter {
+            meter.see(outputs, width, wanted);
+        }
         for row in outputs.chunks_exact(width) {
             (self.take)(prediction(row, self.outputs, self.answer));
         }

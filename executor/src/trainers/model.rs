@@ -63,7 +63,8 @@ impl ModelTrainer {
         control.phase(Phase::Evaluation);
         let mut rows = PartitionRows::open(schema, &application.wanted, kept, files, partition).map_err(in_words)?;
         let predictor = Predictor::new((layers, weights), rows.header(), &schema.outputs, means.kernel);
-        let mut predictor = predictor.map_err(in_words)?;
+        // What they should be, if that is known, is compared with what is written.
+        let mut predictor = predictor.map_err(in_words)?.without_score();
         let mut answers = Answers::new(schema, application, partition, self.is_placed());
         while let Some(piece) = rows.next_piece(predictor.batch_rows()).map_err(in_words)? {
             if !control.allows_a_batch() {

@@ -35,8 +35,33 @@ struct Cells {
     values: Values,
 }
 
+/// Texts share their bytes with the same text a little before, as names of classes do.
+#[derive(Default)]
+struct Texts {
+    cells: Vec<ByteArray>,
+    recent: Vec<ByteArray>,
+}
+
+/// Texts that are remembered.
+const RECENT_MAX: usize = 16;
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        let known = self.recent.iter().find(|known| known.data() == text.as_bytes()).cloned();
+        let cell = known.unwrap_or_else(|| {
+            let new = ByteArray::from(text.as_bytes().to_vec());
+            if self.recent.len() == RECENT_MAX {
+                self.recent.clear();
+            }
+            self.recent.push(new.clone());
+            new
+        });
+        self.cells.push(cell);
+    }
+}
+
 enum Values {
-    Texts(Vec<ByteArray>),
+    Texts(Texts),
     Integers(Vec<i64>),
     Numbers(Vec<f64>),
     Flags(Vec<bool>),
@@ -89,7 +114,7 @@ impl ParquetFile {
 impl Cells {
     fn new(kind: KeptKind) -> Self {
         let values = match kind {
-            KeptKind::Text => Values::Texts(Vec::new()),
+            KeptKind::Text => Values::Texts(Texts::default()),
             KeptKind::Integer => Values::Integers(Vec::new()),
             KeptKind::Number => Values::Numbers(Vec::new()),
             KeptKind::Flag => Values::Flags(Vec::new()),
@@ -100,7 +125,7 @@ impl Cells {
     /// A cell of the column's kind; any other is as a missing one.
     fn push(&mut self, cell: &KeptCell) {
         match (cell, &mut self.values) {
-            (KeptCell::Text(text), Values::Texts(texts)) => texts.push(ByteArray::from(text.as_bytes().to_vec())),
+            (KeptCell::Text(text), Values::Texts(texts)) => texts.push(text),
             (KeptCell::Integer(integer), Values::Integers(integers)) => integers.push(*integer),
             (KeptCell::Number(number), Values::Numbers(numbers)) => numbers.push(*number),
             (KeptCell::Flag(flag), Values::Flags(flags)) => flags.push(*flag),
@@ -113,7 +138,7 @@ impl Cells {
     fn write(&mut self, group: &mut GroupWriter<'_>) -> Result<(), ParquetError> {
         let levels = &self.levels;
         match &mut self.values {
-            Values::Texts(texts) => write::<ByteArrayType>(group, levels, texts),
+            Values::Texts(texts) => write::<ByteArrayType>(group, levels, &mut texts.cells),
             Values::Integers(integers) => write::<Int64Type>(group, levels, integers),
             Values::Numbers(numbers) => write::<DoubleType>(group, levels, numbers),
             Values::Flags(flags) => write::<BoolType>(group, levels, flags),

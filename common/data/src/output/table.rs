@@ -23,6 +23,8 @@ pub struct OutputTable {
     classes: Option<Vec<String>>,
     with_probabilities: bool,
     rows: u64,
+    /// Of the row that is written, kept for its memory.
+    cells: Vec<KeptCell>,
     /// What was written, or why nothing is written any more: [`Self::finish`] tells it.
     written: Result<Written, OutputTableError>,
 }
@@ -86,7 +88,8 @@ impl OutputTable {
             OutputFormat::Csv => CsvText::new(&columns).map(Written::Csv),
             OutputFormat::JsonLines => Ok(Written::JsonLines(JsonLines::new(&columns))),
         };
-        Self { columns, kept: kept.len(), classes, with_probabilities, rows: 0, written }
+        let cells = Vec::with_capacity(columns.len());
+        Self { columns, kept: kept.len(), classes, with_probabilities, rows: 0, cells, written }
     }
 
     /// The next row: its kept cells; the class's place among all, `None` where values are predicted; the probabilities
@@ -94,10 +97,14 @@ impl OutputTable {
     ///
     /// A row that does not fit the columns makes [`Self::finish`] fail.
     pub fn push(&mut self, kept: impl IntoIterator<Item = KeptCell>, class: Option<usize>, numbers: &[f64]) {
-        if self.written.is_ok()
-            && let Err(error) = self.cells(kept, class, numbers).and_then(|cells| self.write(&cells))
-        {
-            self.written = Err(error);
+        if self.written.is_ok() {
+            let mut cells = std::mem::take(&mut self.cells);
+            cells.clear();
+            let written = self.fill(&mut cells, kept, (class, numbers)).and_then(|()| self.write(&cells));
+            self.cells = cells;
+            if let Err(error) = written {
+                self.written = Err(error);
+            }
         }
         self.rows += 1;
     }
@@ -120,15 +127,14 @@ impl OutputTable {
         }
     }
 
-    /// The cells of a row, one for each column and each of its column's kind.
-    fn cells(
+    /// Puts the cells of a row into an empty list, one for each column and each of its column's kind.
+    fn fill(
         &self,
+        cells: &mut Vec<KeptCell>,
         kept: impl IntoIterator<Item = KeptCell>,
-        class: Option<usize>,
-        numbers: &[f64],
-    ) -> Result<Vec<KeptCell>, OutputTableError> {
+        (class, numbers): (Option<usize>, &[f64]),
+    ) -> Result<(), OutputTableError> {
         let unfitting = |what: String| OutputTableError::Unfitting { row: self.rows, what };
-        let mut cells = Vec::with_capacity(self.columns.len());
         cells.extend(kept);
         if cells.len() != self.kept {
             return Err(unfitting(format!("it has {} kept cells in place of {}", cells.len(), self.kept)));
@@ -154,7 +160,7 @@ impl OutputTable {
                 "a cell of `{}` is of another kind",
                 printable(&column.name, LETTERS_SHOWN_MAX)
             ))),
-            None => Ok(cells),
+            None => Ok(()),
         }
     }
 

@@ -59,7 +59,19 @@ fn predicted(
             });
         });
     }
-    (answers, predictor.score().unwrap())
+    let score = predictor.score().unwrap();
+    let mut unscored = Predictor::new((model, weights), data.header(), outputs, kernel).unwrap().without_score();
+    let mut place = 0;
+    unscored.predict((data, PART), |prediction| {
+        let told = match prediction {
+            Prediction::Class { class, probabilities } => (class, probabilities.to_vec()),
+            Prediction::Values(values) => (0, values.to_vec()),
+        };
+        assert!(told == answers[place], "row {place} is answered otherwise where nothing is measured");
+        place += 1;
+    });
+    assert_eq!((place, unscored.score()), (ROWS, None));
+    (answers, score)
 }
 
 #[test]
