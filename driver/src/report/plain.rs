@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::sheets::{self, Sheet};
 use super::view::View;
-use super::{Report, closer};
+use super::{Report, answers, closer};
 use crate::results::table::table;
 
 /// Characters of a cell: a reason may hold what a failing program wrote.
@@ -20,7 +20,7 @@ pub(super) fn plain(report: &Report<'_>) -> String {
     // What of a search sees nothing has neither beliefs nor rungs.
     let searched: Vec<_> =
         run.search.iter().flat_map(|_| sheets::searched(&View::of(run)).collect::<Vec<_>>()).collect();
-    for sheet in searched.into_iter().chain(closer::sheets(run)).chain(took) {
+    for sheet in searched.into_iter().chain(closer::sheets(run)).chain(answers::sheets(run)).chain(took) {
         if !sheet.rows.is_empty() {
             text.push('\n');
             text.push_str(&sheet_text(&sheet));

@@ -29,6 +29,7 @@ const REASON_CHARACTERS_MAX: usize = 100;
 enum Kind {
     Trained,
     Measured,
+    Applied,
     Examined,
     Checked,
     Stopped,
@@ -41,10 +42,12 @@ impl Kind {
     fn of(view: &View<'_>, attempt: &AttemptRecord) -> Self {
         let task = attempt.attempt.task;
         let is_look = matches!(view.run.purpose_of(task), Some(Purpose::Examination(..)));
+        let is_application = matches!(view.run.purpose_of(task), Some(Purpose::Application { .. }));
         let is_measure = view.run.trained_by(task).is_none();
         match attempt.end.as_ref().map(AttemptEnd::yields) {
             Some(Yield::Result) if view.run.is_check(task) => Self::Checked,
             Some(Yield::Result) if is_look => Self::Examined,
+            Some(Yield::Result) if is_application => Self::Applied,
             Some(Yield::Result) if is_measure => Self::Measured,
             Some(Yield::Result) => Self::Trained,
             Some(Yield::Checkpoint) => Self::Stopped,
@@ -58,6 +61,7 @@ impl Kind {
         match self {
             Self::Trained => "trained",
             Self::Measured => "looked at the test rows",
+            Self::Applied => "answered",
             Self::Examined => "looked at the answers of the best",
             Self::Checked => "trained again, to see who is right",
             Self::Stopped => "stopped, to go on",
@@ -70,7 +74,7 @@ impl Kind {
     fn colour(self) -> &'static str {
         match self {
             Self::Trained => "@series-0",
-            Self::Measured => "@series-2",
+            Self::Measured | Self::Applied => "@series-2",
             Self::Examined => "@series-5",
             Self::Checked => "@series-3",
             Self::Stopped => "@series-4",
@@ -164,8 +168,11 @@ fn single(view: &View<'_>, by_executor: &BTreeMap<ExecutorId, Vec<Bar<'_>>>, uni
     }
     let trace = |(kind, bars): (Kind, Vec<(usize, &Bar<'_>)>)| {
         let trial = |bar: &Bar<'_>| {
-            let trial = view.run.trained_by(bar.attempt.attempt.task);
-            trial.map(|trial| trial.trial.0.to_string()).unwrap_or_default()
+            let task = bar.attempt.attempt.task;
+            match (view.run.purpose_of(task), view.run.trained_by(task)) {
+                (Some(Purpose::Application { partition }), _) => partition.to_string(),
+                (_, trial) => trial.map(|trial| trial.trial.0.to_string()).unwrap_or_default(),
+            }
         };
         json!({
             "type": "bar", "orientation": "h", "name": kind.name(),
@@ -182,8 +189,11 @@ fn single(view: &View<'_>, by_executor: &BTreeMap<ExecutorId, Vec<Bar<'_>>>, uni
     };
     let lost = by_kind.get(&Kind::Lost).map_or(0, Vec::len);
     let traces = by_kind.into_iter().map(trace).collect();
-    let mut sentence =
-        format!("{}, each a bar with the number of its trial", counted(view.run.attempts.len() as u64, "attempt"));
+    let mut sentence = format!(
+        "{}, each a bar with the number of its {}",
+        counted(view.run.attempts.len() as u64, "attempt"),
+        view.run.noun()
+    );
     sentence.push_str(&busy(view));
     if lost > 0 {
         sentence.extend([format!(" {lost} of them were lost or failed.")]);
