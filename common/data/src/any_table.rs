@@ -60,6 +60,15 @@ impl AnyTable {
         }
     }
 
+    /// The finite number that a cell is, where that is known without a look at letters.
+    #[inline]
+    pub(super) fn finite(&self, place: usize) -> Option<f64> {
+        match self {
+            Self::Text(_) => None,
+            Self::Parquet(table) => table.finite(place),
+        }
+    }
+
     /// The same to be passed on, as the file has it; nothing where it is no text.
     pub(super) fn kept_cell(&self, place: usize) -> Option<KeptCell> {
         match self {

@@ -315,6 +315,12 @@ impl ParquetTable {
         self.values_of(place).map_or(Cell::Missing, |values| values.cell(self.row))
     }
 
+    /// The finite number that a cell is, where it is one.
+    #[inline]
+    pub(super) fn finite(&self, place: usize) -> Option<f64> {
+        self.values_of(place).and_then(|values| values.finite(self.row))
+    }
+
     /// The same to be passed on, as the file has it; nothing where it is no text.
     pub(super) fn kept_cell(&self, place: usize) -> Option<KeptCell> {
         self.values_of(place).map_or(Some(KeptCell::Missing), |values| values.kept(self.row))
@@ -331,6 +337,7 @@ impl ParquetTable {
         values::is_time(&self.descriptor(place))
     }
 
+    #[inline]
     fn values_of(&self, place: usize) -> Option<&Values> {
         self.slots[place].and_then(|slot| self.values.get(slot))
     }

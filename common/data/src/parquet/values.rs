@@ -74,6 +74,16 @@ impl Values {
         }
     }
 
+    /// The finite number that a row says, where it says one.
+    #[inline]
+    pub(super) fn finite(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Wholes(wholes, meaning) => wholes[row].map(|whole| meaning.number(whole)),
+            Self::Numbers(numbers) => numbers[row].filter(|number| number.is_finite()),
+            Self::Flags(_) | Self::Texts(_) => None,
+        }
+    }
+
     /// What a row says, as it is; nothing where that should be text and is none.
     pub(super) fn kept(&self, row: usize) -> Option<KeptCell> {
         Some(match self {
@@ -102,6 +112,7 @@ impl Meaning {
         }
     }
 
+    #[inline]
     fn number(self, whole: i64) -> f64 {
         match self {
             Self::Signed => whole as f64,
