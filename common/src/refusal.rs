@@ -8,7 +8,7 @@ use crate::ids::Digest;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It cannot multiply as the other executors of the run do.
-    #[error("cannot train with the kernel {wanted:?}; has {}", has.join(", "))]
+    #[error("cannot multiply with the kernel {wanted:?}; has {}", has.join(", "))]
     Kernel {
         /// What the run trains with.
         wanted: String,

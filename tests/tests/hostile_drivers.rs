@@ -226,7 +226,7 @@ async fn a_preparation_with_blobs_that_are_missing_or_garbage_is_refused_in_word
     let described = Blob::new(description.clone()).unwrap();
     let rows = [
         ("nothing is there", prepare(b"no data", b"no study", kernel), "lacks the data set (blob"),
-        ("another kernel", prepare(b"", b"", &"k".repeat(100_000)), "cannot train with the kernel"),
+        ("another kernel", prepare(b"", b"", &"k".repeat(100_000)), "cannot multiply with the kernel"),
         ("garbage for all", prepare(&garbage, &garbage, kernel), "cannot read the study's description: "),
         ("garbage for data", prepare(&garbage, &description, kernel), "cannot use the data set: "),
     ];

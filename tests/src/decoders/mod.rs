@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `messages` | what a driver and an executor say to each other |
 //! | `blobs` | what they hand each other: study, data set, files, weights, checkpoints |
+//! | `applications` | what is handed over and kept where a model is applied |
 //! | `data_files` | IDX, NPY, NPZ, CSV, and recorded trials |
 //! | `columnar` | Parquet |
 //! | `pictures` | PNG and JPEG |
@@ -22,6 +23,7 @@
 //!
 //! A new decoder is a function in one of these modules and a line in [`ALL`].
 
+mod applications;
 mod blobs;
 mod columnar;
 mod data_files;
@@ -91,6 +93,10 @@ pub const ALL: &[Decoder] = &[
     decoder("weights", blobs::weights, blobs::weights_seeds, PLAIN),
     decoder("checkpoint", blobs::checkpoint, blobs::checkpoint_seeds, PLAIN),
     decoder("replay_checkpoint", blobs::replay_checkpoint, blobs::replay_checkpoint_seeds, PLAIN),
+    decoder("finished_model", applications::finished_model, applications::finished_model_seeds, applications::MODEL),
+    decoder("parts", applications::parts, applications::parts_seeds, applications::PARTS),
+    decoder("answers", applications::answers, applications::answers_seeds, applications::MODEL),
+    decoder("manifest", applications::manifest, applications::manifest_seeds, PLAIN),
     decoder("idx", data_files::idx, data_files::idx_seeds, PACKED),
     decoder("npy", data_files::npy, data_files::npy_seeds, PACKED),
     decoder("npz", data_files::npz, data_files::npz_seeds, PACKED),
