@@ -141,7 +141,10 @@ impl InputArray {
 fn fits(schema: &Schema, channels_first: bool, sides: &[u64]) -> bool {
     let wanted = shape_in_file(schema, channels_first);
     let is_flat = |sides: &[u64]| sides.len() == 1;
-    let is_grey = !channels_first && wanted.len() == 3 && wanted[2] == 1 && *sides == wanted[..2];
+    // One channel may stand on either side of height and width, or on none.
+    let is_grey = !channels_first
+        && matches!(wanted[..], [_, _, 1])
+        && (*sides == wanted[..2] || sides.first() == Some(&1) && sides[1..] == wanted[..2]);
     let is_alike = (is_flat(sides) || is_flat(&wanted)) && !channels_first;
     *sides == *wanted || is_grey || is_alike && sides.iter().product::<u64>() == wanted.iter().product::<u64>()
 }

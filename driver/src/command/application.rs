@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::application::{
-    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, KeptColumn, KeptKind, Portion,
+    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, FinishedNetwork, KeptColumn, KeptKind, Portion,
 };
 use broadsweep_common::blob::{Blob, Manifest as BlockManifest};
 use broadsweep_common::codec::{self, DECODED_BYTES_MAX};
@@ -29,6 +29,7 @@ use crate::apply::manifest::VERSION;
 use crate::apply::{Claim, InputHere, Manifest, OutputFile, Runner, claim};
 use crate::cluster::PartitionSource;
 use crate::model::folder::{self, Opened};
+use crate::model::foreign::{self, ForeignModel};
 use crate::records::answers::APPLIED;
 use crate::records::run::RunRecord;
 use crate::report::Report;
@@ -110,14 +111,12 @@ pub(super) fn name_of(study: &str) -> String {
 
 /// Opens the model, and cuts the input, unless the run in `begun` has done so.
 pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Path>) -> Result<Job, Failure> {
-    let Opened { model, weights, digest } = folder::open(&settings.model).map_err(of_model)?;
+    let (model, behind, digest) = model_of(settings)?;
     let application = match begun.map(|run| fs::read(run.join(CUT))) {
         Some(Ok(bytes)) => codec::decode(&bytes).context("the file `cut` of the run is damaged; start it again")?,
         Some(Err(_)) | None => cut_input(&model.schema, settings)?,
     };
-    let finished = FinishedModel { schema: model.schema.clone(), layers: model.layers.description() };
-    let weights = weights.to_safetensors().context("the weights of the model cannot be sent")?;
-    let blob = Blob::new(Bytes::from(finished.to_blob(&weights).context("the model is too large to be sent")?))?;
+    let blob = Blob::new(Bytes::from(model.to_blob(&behind).context("the model is too large to be sent")?))?;
     let description =
         StudyDescription { trainer: TrainerDescription::Model(application.clone()), ..study.description(Vec::new()) };
     if codec::encode(&description).is_ok_and(|bytes| bytes.len() > DECODED_BYTES_MAX) {
@@ -138,6 +137,18 @@ pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Pat
         to_apply: Some(Box::new(to_apply)),
         files: 0,
     })
+}
+
+/// The model as executors know it, what stands behind it in its blob, and what a manifest calls it.
+fn model_of(settings: &ApplySettings) -> Result<(FinishedModel, Vec<u8>, String), Failure> {
+    if settings.is_foreign() {
+        let ForeignModel { model, graph, digest } = foreign::open(settings).map_err(Failure::wrong_use)?;
+        return Ok((model, graph, digest));
+    }
+    let Opened { model, weights, digest } = folder::open(&settings.model).map_err(of_model)?;
+    let network = FinishedNetwork::Layers(model.layers.description());
+    let weights = weights.to_safetensors().context("the weights of the model cannot be sent")?;
+    Ok((FinishedModel { schema: model.schema, network }, weights, digest))
 }
 
 fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, Failure> {

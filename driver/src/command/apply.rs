@@ -15,15 +15,19 @@ use super::executors::{Choice, ExecutorFlags};
 use super::predict::of_model;
 use super::tune::{RUNS, kernel};
 use crate::cluster::roster::Roster;
-use crate::model::folder;
+use crate::model::{folder, foreign};
 use crate::results::folder::RunFolder;
-use crate::study::{self, ApplySettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
+use crate::study::{self, ApplySettings, ForeignSettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
 use crate::time_span::TimeSpan;
+
+/// Above the flags for models of other programs.
+const FOREIGN: &str = "For ONNX files";
 
 const EXAMPLES: &str = "\
 Examples:
   broadsweep apply runs/mine-20261122T194953Z --input new.parquet --output predicted
   broadsweep apply best --input 'data/' --output predicted --keep id --format csv
+  broadsweep apply net.onnx --input images.npy --output predicted --divide-by 255
   broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
 
 The input is cut into partitions, and each is a task of its own: executors read their rows themselves where they \
@@ -31,6 +35,12 @@ see the same files (their lengths and times too) under the same names, below a f
 names there; to others this driver sends what each task needs of them. The output is a \
 folder with a file for each partition and manifest.json; it appears once all rows are written, and not before. Each row is \
 there once, whatever happens on the way, and the bytes are the same on any number of executors.
+
+An ONNX file (of Keras by tf2onnx, of scikit-learn by skl2onnx) is applied alike, by a program that was built with \
+--features onnx. Its one input takes the columns of a table in their order, without those of --keep and --labels, or arrays \
+and pictures, bytes as 0 to 255 unless --divide-by says otherwise; of several inputs, each takes the column of its name. \
+What a softmax answers, or a classifier beside its label, is of classes, called as the file calls them; other numbers are \
+values, unless --class-names makes them scores of classes. Its bytes are the same on processors of one kind only.
 
 Ctrl-C stops it; `broadsweep resume` goes on, as it does after a crash.
 
@@ -40,7 +50,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted";
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ApplyArgs {
-    /// The model: the folder of a run, its `best/`, or a model.toml
+    /// The model: the folder of a run, its `best/`, or a model.toml; or another program's, as an ONNX file
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 
@@ -84,6 +94,14 @@ pub(super) struct ApplyArgs {
     #[arg(long, value_name = "N", default_value_t = PARTITION_ROWS, value_parser = clap::value_parser!(u64).range(1..=PARTITION_ROWS_MAX))]
     partition_rows: u64,
 
+    /// What the classes of an ONNX file are called, in their order; what it answers are scores then
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', help_heading = FOREIGN)]
+    class_names: Vec<String>,
+
+    /// Divide the values of a row by this before an ONNX file gets them, as 255 for pixels [default: 1]
+    #[arg(long, value_name = "NUMBER", value_parser = divisor, help_heading = FOREIGN)]
+    divide_by: Option<f64>,
+
     #[command(flatten)]
     executors: ExecutorFlags,
 
@@ -106,6 +124,11 @@ pub(super) struct ApplyArgs {
     /// Print the summary as JSON instead of text
     #[arg(long)]
     json: bool,
+}
+
+fn divisor(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "it has to be a number above 0".to_owned())
 }
 
 /// One of the formats that there are.
@@ -141,6 +164,7 @@ impl ApplyArgs {
             with_probabilities: !self.no_probabilities,
             partition_rows: self.partition_rows,
             bad_rows_max: self.bad_rows_max,
+            foreign: ForeignSettings { class_names: self.class_names.clone(), divide_by: self.divide_by },
         })
     }
 }
@@ -149,8 +173,16 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
     // What can be wrong with flags, model and input is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let settings = args.settings()?;
-    let model = folder::describe(&settings.model).map_err(of_model)?;
-    let name = name_of(&model.about.study);
+    let (name, trained_with) = if settings.is_foreign() {
+        (name_of(&foreign::name(&settings.model)), None)
+    } else if settings.foreign != ForeignSettings::default() {
+        return Err(Failure::wrong_use(anyhow!(
+            "--class-names and --divide-by are for ONNX files; this model knows both"
+        )));
+    } else {
+        let about = folder::describe(&settings.model).map_err(of_model)?.about;
+        (name_of(&about.study), broadsweep_nn::KERNELS.into_iter().find(|known| *known == about.kernel))
+    };
     let study = study::parse(&settings.text(&name), "the run's study.toml").map_err(Failure::wrong_use)?;
     let job = prepare(study, &settings, None)?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
@@ -166,7 +198,7 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
         connect_timeout: Duration::from_secs(args.executors.connect_timeout),
         nodes_min: args.executors.nodes_min,
         take_over: args.executors.take_over,
-        kernel: args.kernel.or_else(|| broadsweep_nn::KERNELS.into_iter().find(|known| *known == model.about.kernel)),
+        kernel: args.kernel.or(trained_with),
         shown: ShownProgress::of(verbose, args.quiet),
         time_max: args.max_time.map(|span| span.0),
         json: args.json,

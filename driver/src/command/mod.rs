@@ -62,6 +62,8 @@ mod tune;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+#[cfg(feature = "onnx")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -73,6 +75,8 @@ use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
 use crate::apply::OutputError;
+#[cfg(feature = "onnx")]
+use crate::model::foreign::reading as foreign;
 use crate::results::folder::FolderError;
 
 /// Failed: something outside the study.
@@ -147,6 +151,13 @@ enum Command {
     /// Close a cluster: make and end the identities of its driver and its nodes
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Read an ONNX file for another process of this program
+    #[cfg(feature = "onnx")]
+    #[command(hide = true, name = foreign::COMMAND)]
+    ReadOnnx {
+        /// The file
+        path: PathBuf,
+    },
     /// Print completions for a shell
     #[command(
         after_help = "For bash:\n  broadsweep completions bash > ~/.local/share/bash-completion/completions/broadsweep"
@@ -218,6 +229,8 @@ pub fn main() -> ExitCode {
         Command::Executor(args) => execute(args),
         Command::Cache(command) => cache::run(command),
         Command::Cluster(command) => cluster::run(command),
+        #[cfg(feature = "onnx")]
+        Command::ReadOnnx { path } => foreign::answer(path).map(|()| ExitCode::SUCCESS).map_err(Failure::from),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "broadsweep", &mut script);

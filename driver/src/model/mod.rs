@@ -7,6 +7,7 @@
 //! | `digest` | what the files of one model know each other by |
 //! | [`folder`] | the three files together: made, and opened again |
 //! | `onnx` | `model.onnx`, for other programs |
+//! | [`foreign`] | models of other programs, which are applied as ours are |
 //! | [`error`] | what can be wrong with the files |
 //!
 //! `model.toml` describes the model; `weights.safetensors` and `model.onnx` name the digest of that description, and
@@ -14,6 +15,7 @@
 
 pub mod error;
 pub mod folder;
+pub mod foreign;
 
 mod digest;
 mod onnx;

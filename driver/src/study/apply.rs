@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use broadsweep_common::application::{Application, OutputFormat, Wanted};
+use broadsweep_common::configuration::Value;
 use broadsweep_common::task::Select;
 use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 
@@ -23,6 +24,8 @@ const KEYS: &[&str] = &[
     "probabilities",
     "partition_rows",
     "bad_rows_max",
+    "class_names",
+    "divide_by",
 ];
 
 /// Rows of a partition, unless somebody says otherwise: some tenths of a second of work for a small network.
@@ -58,9 +61,9 @@ impl Onto {
 }
 
 /// A finished model, and what it is applied to. Paths are from the root, or start at the study file's folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApplySettings {
-    /// The folder of a run, its `best/`, or a `model.toml`.
+    /// The folder of a run, its `best/`, a `model.toml`, or an ONNX file.
     pub model: PathBuf,
     /// Files and folders.
     pub input: Vec<PathBuf>,
@@ -78,6 +81,17 @@ pub struct ApplySettings {
     pub partition_rows: u64,
     /// Rows that may be left out since they cannot be read.
     pub bad_rows_max: u64,
+    /// What is known of an ONNX file beside itself.
+    pub foreign: ForeignSettings,
+}
+
+/// What is known of a model of another program beside its file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForeignSettings {
+    /// What its classes are called; nothing where it says so itself, or has none.
+    pub class_names: Vec<String>,
+    /// What the values of a row are divided by before the model gets them.
+    pub divide_by: Option<f64>,
 }
 
 pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
@@ -111,7 +125,21 @@ pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
         with_probabilities: flag("probabilities", true)?,
         partition_rows: whole("partition_rows", (1, PARTITION_ROWS_MAX), PARTITION_ROWS)?,
         bad_rows_max: whole("bad_rows_max", (0, i64::MAX as u64), 0)?,
+        foreign: ForeignSettings {
+            class_names: table.get("class_names").map_or(Ok(Vec::new()), texts)?,
+            divide_by: table.get("divide_by").as_ref().map(divisor).transpose()?,
+        },
     })
+}
+
+fn divisor(node: &Node<'_>) -> Result<f64, Diagnostic> {
+    let number = match node.scalar()? {
+        Value::Integer(whole) => whole as f64,
+        Value::Real(number) => number,
+        Value::Choice(_) | Value::Flag(_) => f64::NAN,
+    };
+    let fits = number.is_finite() && number > 0.0;
+    fits.then_some(number).ok_or_else(|| node.error("divide_by has to be a number above 0"))
 }
 
 /// A search that tries nothing.
@@ -140,6 +168,12 @@ pub(super) fn no_search(document: &Table<'_>) -> Result<SearchSettings, Diagnost
 }
 
 impl ApplySettings {
+    /// Whether the model is of another program.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+    }
+
     /// The same, with paths that do not start at the root starting at `folder`.
     #[must_use]
     pub fn below(&self, folder: &Path) -> Self {
@@ -183,6 +217,13 @@ impl ApplySettings {
         table.insert("probabilities".to_owned(), self.with_probabilities.into());
         table.insert("partition_rows".to_owned(), whole(self.partition_rows));
         table.insert("bad_rows_max".to_owned(), whole(self.bad_rows_max));
+        let ForeignSettings { class_names, divide_by } = &self.foreign;
+        if !class_names.is_empty() {
+            table.insert("class_names".to_owned(), texts(class_names));
+        }
+        if let Some(divisor) = divide_by {
+            table.insert("divide_by".to_owned(), (*divisor).into());
+        }
         let document = toml::Table::from_iter([
             ("name".to_owned(), name.into()),
             ("apply".to_owned(), toml::Value::Table(table)),
@@ -207,12 +248,14 @@ mod tests {
             with_probabilities: false,
             partition_rows: 7,
             bad_rows_max: 3,
+            foreign: ForeignSettings { class_names: vec!["a,".to_owned(), "\"".to_owned()], divide_by: Some(255.0) },
         }
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let without = ApplySettings { wanted: Wanted::default(), onto: Onto::New, ..settings() };
+        let (wanted, foreign) = (Wanted::default(), ForeignSettings::default());
+        let without = ApplySettings { wanted, foreign, onto: Onto::New, ..settings() };
         for settings in [settings(), without] {
             let text = settings.text("mine-applied");
             let study = parse(&text, "study.toml").unwrap();
@@ -220,6 +263,22 @@ mod tests {
             assert_eq!((&study.name[..], read), ("mine-applied", &settings));
             assert_eq!((study.drawn().unwrap().len(), study.trials_max(), study.sees_results()), (0, 0, false));
         }
+    }
+
+    #[test]
+    fn a_model_of_another_program_gives_other_bits_on_other_processors() {
+        let foreign = ApplySettings { model: "/models/net.ONNX".into(), ..settings() };
+        for (settings, same) in [(settings(), true), (foreign, false)] {
+            let study = parse(&settings.text("x"), "study.toml").unwrap();
+            assert_eq!((study.is_deterministic(), settings.is_foreign()), (same, !same));
+        }
+    }
+
+    #[test]
+    fn values_are_divided_by_what_is_above_zero() {
+        let text = settings().text("x").replace("255.0", "-1.0");
+        let error = parse(&text, "study.toml").unwrap_err();
+        assert!(error.to_string().contains("divide_by has to be a number above 0"), "{error}");
     }
 
     #[test]

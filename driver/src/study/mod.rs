@@ -66,7 +66,7 @@ use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 use self::diagnostic::Source;
 use self::file::Spans;
 
-pub use self::apply::{ApplySettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
+pub use self::apply::{ApplySettings, ForeignSettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
 pub use self::cost::Cost;
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
@@ -169,7 +169,9 @@ impl Study {
     #[must_use]
     pub fn is_deterministic(&self) -> bool {
         match &self.trainer {
-            Trainer::Network { .. } | Trainer::Replay(_) | Trainer::Model(_) => true,
+            Trainer::Network { .. } | Trainer::Replay(_) => true,
+            // What runs it multiplies as the processor likes.
+            Trainer::Model(settings) => !settings.is_foreign(),
             Trainer::Program(program) => program.description.is_deterministic,
         }
     }

@@ -6,6 +6,8 @@
 //! | `network` | the built-in networks |
 //! | [`program`] | somebody's own program, on a leash |
 //! | `model` | a finished model, which is applied to rows |
+//! | `finished` | what makes its answers: built-in layers, or |
+//! | `foreign` | a graph of another program |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
 //! | [`in_time`] | the same in simulated time |
 //!
@@ -20,6 +22,8 @@ use broadsweep_common::refusal::Refusal;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_store::Content;
 
+mod finished;
+mod foreign;
 pub mod in_time;
 mod model;
 mod network;

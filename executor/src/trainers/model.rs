@@ -3,21 +3,21 @@
 use std::path::Path;
 
 use broadsweep_common::application::{
-    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, FinishedModel, InputFile, KeptCell, KeptKind,
-    LabelTally, Partition, Portion, TABLE_BYTES_MAX,
+    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, InputFile, KeptCell, KeptKind, LabelTally,
+    Partition, Portion, TABLE_BYTES_MAX,
 };
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::configuration::Configuration;
 use broadsweep_common::dataset::{Part, Targets};
-use broadsweep_common::model::Model;
 use broadsweep_common::refusal::Refusal;
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_data::output::OutputTable;
 use broadsweep_data::partition::{PartitionRows, Piece, Readable, unpack};
-use broadsweep_nn::{Control as _, Phase, Prediction, Predictor, Weights};
+use broadsweep_nn::{Control as _, Phase, Prediction};
 use broadsweep_store::Content;
 
+use super::finished::{Network, Pass};
 use super::trainer::{Means, Trainer, in_words};
 use crate::control::SlotControl;
 use crate::files::AllowedFiles;
@@ -25,8 +25,7 @@ use crate::files::AllowedFiles;
 /// Applies a model to partitions of its input.
 pub(super) struct ModelTrainer {
     schema: Schema,
-    layers: Model,
-    weights: Weights,
+    network: Network,
     application: Application,
     /// Which files may be read here; why those of the input cannot be.
     allowed: Result<AllowedFiles, String>,
@@ -39,18 +38,13 @@ impl ModelTrainer {
     /// # Errors
     /// [`Refusal`], if the model is none.
     pub(super) fn new(application: Application, model: &[u8], means: Means) -> Result<Self, Refusal> {
-        let of_model = |reason: String| Refusal::Data { reason };
-        let (FinishedModel { schema, layers }, weights) =
-            FinishedModel::of_blob(model).map_err(|error| of_model(error.to_string()))?;
-        let layers = layers.resolve(&Configuration::default()).map_err(|error| of_model(error.to_string()))?;
-        let weights = Weights::from_safetensors(weights, &layers, &schema.shape, schema.outputs.targets());
-        let weights = weights.map_err(|error| of_model(error.to_string()))?;
+        let (schema, network) = Network::of_blob(model)?;
         let allowed = readable_here(&application.files, means.files.as_ref());
-        Ok(Self { schema, layers, weights, application, allowed, means })
+        Ok(Self { schema, network, application, allowed, means })
     }
 
     fn try_apply(&self, number: u32, sent: Option<Content>, control: &mut SlotControl) -> Result<Ended, String> {
-        let Self { schema, layers, weights, application, means, .. } = self;
+        let Self { schema, network, application, means, .. } = self;
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
         let own = partition.own(&application.files);
@@ -62,15 +56,13 @@ impl ModelTrainer {
         let kept = if self.is_placed() { &[][..] } else { &application.kept };
         control.phase(Phase::Evaluation);
         let mut rows = PartitionRows::open(schema, &application.wanted, kept, files, partition).map_err(in_words)?;
-        let predictor = Predictor::new((layers, weights), rows.header(), &schema.outputs, means.kernel);
-        // What they should be, if that is known, is compared with what is written.
-        let mut predictor = predictor.map_err(in_words)?.without_score();
+        let mut pass = network.pass(rows.header(), &schema.outputs, means.kernel)?;
         let mut answers = Answers::new(schema, application, partition, self.is_placed());
-        while let Some(piece) = rows.next_piece(predictor.batch_rows()).map_err(in_words)? {
+        while let Some(piece) = rows.next_piece(pass.batch_rows()).map_err(in_words)? {
             if !control.allows_a_batch() {
                 return Ok(Ended::Stopped);
             }
-            answers.take(&mut predictor, piece);
+            answers.take(&mut pass, piece)?;
         }
         Ok(control.applied(answers.finish()?))
     }
@@ -165,11 +157,11 @@ impl<'a> Answers<'a> {
     }
 
     /// Answers the rows of a piece, and takes in what is known of the others.
-    fn take(&mut self, predictor: &mut Predictor<'_>, piece: Piece) {
+    fn take(&mut self, pass: &mut Pass<'_>, piece: Piece) -> Result<(), String> {
         let Piece { data, numbers, has_target, kept, bad } = piece;
         let targets = data.targets(Part::Test);
         let (mut place, mut cells) = (0, Vec::new());
-        predictor.predict((&data, Part::Test), |prediction| {
+        pass.predict(&data, |prediction| {
             if self.is_placed {
                 cells.extend(self.placed(numbers[place]));
             } else {
@@ -185,11 +177,12 @@ impl<'a> Answers<'a> {
                 self.compare(prediction, &targets, (place, self.place_of(numbers[place])));
             }
             place += 1;
-        });
+        })?;
         self.told.rows += place as u64;
         self.told.bad_rows += bad.len() as u64;
         let room = BAD_ROWS_TOLD_MAX.saturating_sub(self.told.bad.len());
         self.told.bad.extend(bad.into_iter().take(room));
+        Ok(())
     }
 
     /// Compares an answer with its label.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `inputs` | files and folders, listed in their order |
 //! | `cut` | how files become partitions |
+//! | `look` | what an input is, before a model is known that takes it |
 //! | `records` | where the records of a text begin |
 //! | `bad` | rows that are set aside |
 //! | `rows` | the rows of one partition |
@@ -15,6 +16,7 @@
 mod bad;
 mod cut;
 mod inputs;
+mod look;
 mod parts;
 mod records;
 mod rows;
@@ -34,6 +36,7 @@ pub use broadsweep_common::application::{
 use crate::error::{DataError, Origin};
 
 pub use cut::cut;
+pub use look::{InputLook, look};
 pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
 pub use rows::{PartitionRows, Piece};
 

@@ -1,9 +1,10 @@
 //! A graph while it is built: each node gives one tensor, which has a number for a name.
 
-use super::messages::{
+use broadsweep_onnx::messages::{
     Attribute, BOOL, DOUBLE, Dimension, DimensionValue, FLOAT, FLOAT_KIND, GraphMessage, INT_KIND, INT64, INTS_KIND,
     NodeMessage, STRING, TensorMessage, TensorShape, TensorType, TypeMessage, ValueInfo,
 };
+use bytes::Bytes;
 
 /// A graph while it is built.
 #[derive(Default)]
@@ -65,6 +66,7 @@ impl Graph {
             name: Some(name.to_owned()),
             op_type: Some(kind.to_owned()),
             attribute: settings.into_iter().map(|(name, setting)| attribute(name, setting)).collect(),
+            domain: None,
         });
         Tensor(name.to_owned())
     }
@@ -72,7 +74,7 @@ impl Graph {
     /// Numbers or texts that do not change, as many as these sides hold.
     pub(super) fn constant(&mut self, name: &str, sides: &[i64], constant: &Constant<'_>) -> Tensor {
         let name = format!("{name}_{}", self.constants.len() + 1);
-        let (data_type, raw_data, string_data) = match constant {
+        let (data_type, raw_data, string_data): (_, Vec<u8>, _) = match constant {
             Constant::Floats(values) => {
                 (FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect(), vec![])
             }
@@ -82,16 +84,17 @@ impl Graph {
             Constant::Ints(values) => (INT64, values.iter().flat_map(|value| value.to_le_bytes()).collect(), vec![]),
             Constant::Flags(values) => (BOOL, values.iter().map(|&value| u8::from(value)).collect(), vec![]),
             Constant::Texts(values) => {
-                (STRING, Vec::new(), values.iter().map(|text| text.clone().into_bytes()).collect())
+                (STRING, Vec::new(), values.iter().map(|text| Bytes::from(text.clone())).collect())
             }
         };
         self.constants.push(TensorMessage {
             dims: sides.to_vec(),
             data_type: Some(data_type),
             // Texts may be in their own field alone.
-            raw_data: (data_type != STRING).then_some(raw_data),
+            raw_data: (data_type != STRING).then(|| Bytes::from(raw_data)),
             string_data,
             name: Some(name.clone()),
+            ..TensorMessage::default()
         });
         Tensor(name)
     }

@@ -3,9 +3,9 @@
 
 use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Column, ColumnKind, Inputs, Scale, Schema};
+use broadsweep_onnx::messages::{DOUBLE, FLOAT};
 
 use super::graph::{Constant, Graph, Setting, Tensor};
-use super::messages::{DOUBLE, FLOAT};
 
 /// Rows as the first layer takes them.
 pub(super) struct Rows {

@@ -3,7 +3,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `messages` | the format |
 //! | `graph` | a graph while it is built |
 //! | `input` | from raw rows to what the first layer takes |
 //! | `layers` | the layers |
@@ -13,14 +12,13 @@
 mod graph;
 mod input;
 mod layers;
-mod messages;
 
 use broadsweep_common::schema::Outputs;
 use broadsweep_nn::Weights;
+use broadsweep_onnx::messages::{DOUBLE, INT64, ModelMessage, OperatorSet, Property, STRING};
 use prost::Message;
 
 use self::graph::{Constant, Graph, Setting, Tensor};
-use self::messages::{DOUBLE, INT64, ModelMessage, OperatorSet, Property, STRING};
 use super::TrainedModel;
 use super::error::ModelError;
 
