@@ -4,8 +4,8 @@
 use std::fs;
 
 use broadsweep_common::application::{
-    Applied, BadRow, FarRow, FinishedModel, InputFile, KeptColumn, KeptKind, LabelTally, OutputFormat, Partition,
-    Portion,
+    Applied, BadRow, FarRow, FinishedModel, FinishedNetwork, InputFile, KeptColumn, KeptKind, LabelTally,
+    OutputFormat, Partition, Portion,
 };
 use broadsweep_common::codec;
 use broadsweep_common::configuration::Configuration;
@@ -34,7 +34,8 @@ fn schema() -> Schema {
 
 /// A finished model, as executors make it theirs.
 pub(super) fn finished_model(bytes: &[u8]) {
-    let Ok((FinishedModel { schema, layers }, weights)) = FinishedModel::of_blob(bytes) else { return };
+    let Ok((FinishedModel { schema, network }, weights)) = FinishedModel::of_blob(bytes) else { return };
+    let FinishedNetwork::Layers(layers) = network else { return };
     let Ok(layers) = layers.resolve(&Configuration::default()) else { return };
     drop(Weights::from_safetensors(weights, &layers, &schema.shape, schema.outputs.targets()));
 }
@@ -42,7 +43,7 @@ pub(super) fn finished_model(bytes: &[u8]) {
 pub(super) fn finished_model_seeds() -> Vec<Vec<u8>> {
     let dense = Layer::Dense { units: 2, activation: Activation::Linear, initialization: Initialization::Glorot };
     let layers = Model { loss: Loss::CrossEntropy, layers: vec![dense] }.description();
-    let finished = FinishedModel { schema: schema(), layers };
+    let finished = FinishedModel { schema: schema(), network: FinishedNetwork::Layers(layers) };
     vec![finished.to_blob(&[]).unwrap(), finished.to_blob(b"\x02\0\0\0\0\0\0\0{}").unwrap()]
 }
 
