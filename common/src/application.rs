@@ -298,6 +298,8 @@ words!(OutputFormat { Parquet => "parquet", Csv => "csv", JsonLines => "jsonl" }
 pub struct Applied {
     /// Rows that were answered.
     pub rows: u64,
+    /// The columns of the answers, where a program chose them.
+    pub columns: Vec<KeptColumn>,
     /// Rows that could not be read.
     pub bad_rows: u64,
     /// The first of these, at most [`BAD_ROWS_TOLD_MAX`].

@@ -12,6 +12,7 @@
 //! | [`task`] | what is scheduled, and the description that is broadcast before it |
 //! | [`attempt`] | what a driver asks of an executor's slot, and what the slot reports |
 //! | [`application`] | a finished model, the rows that it is applied to, and what comes of them |
+//! | [`mapper`] | somebody's own program in the place of the model |
 //! | [`log`] | what programs print, on its way to the driver |
 //! | [`metrics`] | what a trial reports |
 //! | [`details`] | what a closer look at a model's answers tells |
@@ -47,6 +48,7 @@ pub mod exchange;
 pub mod heap;
 pub mod ids;
 pub mod log;
+pub mod mapper;
 pub mod measure;
 pub mod metrics;
 pub mod model;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::application::Application;
 use crate::dataset::Part;
 use crate::ids::{Digest, TrialId};
+use crate::mapper::MapperDescription;
 use crate::measure::{Reported, Watched};
 use crate::metrics::{Direction, MetricName, Objective};
 use crate::model::ModelDescription;
@@ -47,6 +48,8 @@ pub enum TrainerDescription {
     Program(ProgramDescription),
     /// Applies a finished model, which stands in the place of the data set.
     Model(Application),
+    /// Maps rows through somebody's own program, whose files stand in the place of the data set.
+    Mapper(MapperDescription),
 }
 
 impl TrainerDescription {
@@ -54,7 +57,7 @@ impl TrainerDescription {
     #[must_use]
     pub fn recorded(&self) -> usize {
         match self {
-            Self::Network { .. } | Self::Program(_) | Self::Model(_) => 0,
+            Self::Network { .. } | Self::Program(_) | Self::Model(_) | Self::Mapper(_) => 0,
             Self::Replay(replay) => replay.recorded(),
         }
     }

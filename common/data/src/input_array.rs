@@ -21,6 +21,8 @@ pub(super) struct InputArray {
     /// How many channels a row has, where the file has them before height and width.
     channels: Option<usize>,
     may_miss: bool,
+    /// Whether all values are taken, since nobody says how they are scaled.
+    takes_any: bool,
     /// Whether its values are bytes, as those of the training rows were: they are handed on as they are.
     are_bytes: bool,
     /// The number of the next row in the file.
@@ -64,6 +66,7 @@ impl InputArray {
             outputs: outputs_of(schema),
             channels: channels_first.then(|| schema.shape.last().map_or(1, |&channels| channels as usize)),
             may_miss: matches!(&schema.inputs, Inputs::Array { fills, .. } if !fills.is_empty()),
+            takes_any: matches!(&schema.inputs, Inputs::Array { scales, .. } if scales.is_empty()),
             are_bytes: schema.element == Element::U8 && array.number() == Number::U8 && !channels_first,
             array,
             next: 0,
@@ -118,7 +121,9 @@ impl InputArray {
         let mut unfit = Vec::new();
         for (row, numbers) in features.widen().chunks_exact_mut(self.values).enumerate() {
             let is_bad = |number: &f64| number.is_infinite() || number.is_nan() && !self.may_miss;
-            if let Some(column) = numbers.iter().position(is_bad) {
+            if !self.takes_any
+                && let Some(column) = numbers.iter().position(is_bad)
+            {
                 unfit.push(Unfit { row, number: self.next + row, column, value: numbers[column] });
             }
             if let Some(channels) = self.channels {

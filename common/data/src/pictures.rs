@@ -142,6 +142,12 @@ pub(super) fn read_one(file: &Origin, shape: &[u32]) -> Result<Vec<f64>, DataErr
     Ok(bytes.into_iter().map(f64::from).collect())
 }
 
+/// The shape of a picture: height, width, channels.
+pub(super) fn shape_of(file: &Origin) -> Result<Vec<u32>, DataError> {
+    let Picture { height, width, channels, .. } = read(file)?;
+    Ok([height, width, channels].map(|side| side as u32).to_vec())
+}
+
 fn grey([red, green, blue]: [u8; 3]) -> u8 {
     let weighted = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
     ((weighted + 500) / 1000) as u8

@@ -10,6 +10,7 @@
 //! | `look` | what an input is, before a model is known that takes it |
 //! | `records` | where the records of a text begin |
 //! | `bad` | rows that are set aside |
+//! | `plain` | rows as they are, for whoever has no schema |
 //! | `rows` | the rows of one partition |
 //! | `parts` | what a partition needs of its files, for whoever cannot read them |
 
@@ -18,6 +19,7 @@ mod cut;
 mod inputs;
 mod look;
 mod parts;
+mod plain;
 mod records;
 mod rows;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use crate::error::{DataError, Origin};
 pub use cut::cut;
 pub use look::{InputLook, look};
 pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
+pub use plain::{PlainInput, PlainPiece, PlainValues, look_plainly};
 pub use rows::{PartitionRows, Piece};
 
 /// Files, cut into partitions.

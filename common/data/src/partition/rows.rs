@@ -5,6 +5,7 @@ use broadsweep_common::dataset::{Dataset, Element, Header};
 use broadsweep_common::schema::{Inputs, Schema};
 
 use super::bad::bad_row;
+use super::plain::PlainPiece;
 use super::{Partition, Portion, Readable, Wanted};
 use crate::any_table::AnyTable;
 use crate::error::{DataError, Origin};
@@ -131,6 +132,27 @@ impl<'s> PartitionRows<'s> {
     fn read_piece(&mut self, batch_rows: usize) -> Result<Option<Piece>, DataError> {
         let whole_batches = (ROWS_MAX / batch_rows.max(1)).max(1) * batch_rows.max(1);
         let rows_max = piece_rows(self.schema, batch_rows).min(whole_batches);
+        let Some(mut taken) = self.take(rows_max)? else { return Ok(None) };
+        let data = self.lay_out(&mut taken)?;
+        let Taken { numbers, has_target, kept, bad, .. } = taken;
+        Ok(Some(Piece { data, numbers, has_target, kept, bad }))
+    }
+
+    /// The next rows as they are, at most so many, and at most some MiB of them; nothing behind the last.
+    ///
+    /// # Errors
+    /// [`DataError`], if the whole file cannot be read: never for a row alone.
+    pub fn next_plain(&mut self, rows_max: usize) -> Result<Option<PlainPiece>, DataError> {
+        let rows_max = rows_max.clamp(1, piece_rows(self.schema, 1));
+        let taken = self.take(rows_max).map_err(DataError::for_model)?;
+        Ok(taken.map(|Taken { numbers, kept, bad, .. }| {
+            let values = std::mem::take(&mut self.raw.features).into();
+            PlainPiece { values, numbers, kept, bad }
+        }))
+    }
+
+    /// Takes the next rows as they are; nothing behind the last.
+    fn take(&mut self, rows_max: usize) -> Result<Option<Taken>, DataError> {
         let mut taken = Taken { kept: self.kinds.iter().map(|_| Vec::new()).collect(), ..Taken::default() };
         self.raw.clear();
         match &mut self.source {
@@ -143,12 +165,7 @@ impl<'s> PartitionRows<'s> {
         self.next = self.next.saturating_add(taken.looked_at);
         let is_over = taken.looked_at == 0;
         self.check(&taken, is_over)?;
-        if is_over {
-            return Ok(None);
-        }
-        let data = self.lay_out(&mut taken)?;
-        let Taken { numbers, has_target, kept, bad, .. } = taken;
-        Ok(Some(Piece { data, numbers, has_target, kept, bad }))
+        Ok((!is_over).then_some(taken))
     }
 
     /// Refuses other rows than the partition has, and at the end files that have changed while they were read.

@@ -5,6 +5,7 @@ mod bad;
 mod folders;
 mod parquet;
 mod parts;
+mod plain;
 mod text;
 
 use std::fs;
