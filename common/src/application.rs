@@ -127,6 +127,31 @@ pub struct Application {
     pub with_probabilities: bool,
 }
 
+impl Application {
+    /// Where a row of a partition is: the place of its file among all of the input, and its number there.
+    #[must_use]
+    pub fn place_of(&self, partition: &Partition, number: u64) -> (u32, u64) {
+        match partition.portion {
+            Portion::Pictures { .. } => (partition.file.saturating_add(u32::try_from(number).unwrap_or(u32::MAX)), 0),
+            Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => {
+                (partition.file, number)
+            }
+        }
+    }
+
+    /// What tells a row by where it is, for rows without columns.
+    pub fn placed(&self, partition: &Partition, number: u64) -> impl Iterator<Item = KeptCell> {
+        let (file, row) = self.place_of(partition, number);
+        self.kept.iter().map(move |column| match column.kind {
+            KeptKind::Integer => i64::try_from(row).map_or(KeptCell::Missing, KeptCell::Integer),
+            KeptKind::Text | KeptKind::Number | KeptKind::Flag => {
+                let file = self.files.get(file as usize);
+                file.map_or(KeptCell::Missing, |file| KeptCell::Text(file.path.clone()))
+            }
+        })
+    }
+}
+
 /// A file of the input, as it was when it was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {

@@ -79,7 +79,9 @@ impl<'a> Planner<'a> {
             }
             TrainerDescription::Replay(replay) => plan_replay(self.study, replay, trial, configuration, origin),
             TrainerDescription::Program(program) => plan_program(self.study, program, configuration, origin),
-            TrainerDescription::Model(_) => Err(self.study.at("apply", "a finished model has no trials")),
+            TrainerDescription::Model(_) | TrainerDescription::Mapper(_) => {
+                Err(self.study.at("apply", "what is applied to rows has no trials"))
+            }
         }
     }
 

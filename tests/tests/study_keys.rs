@@ -166,11 +166,14 @@ fn the_page_names_every_key_of_every_table_and_what_it_accepts() {
 
 #[test]
 fn the_page_names_what_an_application_has_and_what_it_accepts() {
-    let needed = "model = 'm'\ninput = ['i']\noutput = 'o'\n";
+    const OF_PROGRAMS: [&str; 6] = ["program", "files", "env_prefix", "columns", "batch_rows", "silent_s"];
+    let of_model = "model = 'm'\ninput = ['i']\noutput = 'o'\n";
+    let of_program = "program = ['p']\ninput = ['i']\noutput = 'o'\n";
     let application = |text: &str| format!("name = 'a'\n[apply]\n{text}\n");
-    let (mut named, expected) = (BTreeSet::new(), known(&application(&with(needed, "unknown_key", "1"))));
+    let (mut named, expected) = (BTreeSet::new(), known(&application(&with(of_model, "unknown_key", "1"))));
     for row in rows("`[apply]`") {
         let key = bare(&row[0]);
+        let needed = if OF_PROGRAMS.contains(&key) { of_program } else { of_model };
         named.insert(key.to_owned());
         assert_accepts("`[apply]`", key, &row[1], |wrong| application(&with(needed, key, wrong)));
         if row[2].starts_with("required") {

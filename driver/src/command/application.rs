@@ -1,4 +1,4 @@
-//! What a run that applies a model starts from, and what it leaves: the files of its output, all at once.
+//! What a run that applies a model or a program starts from, and what it leaves: the files of its output, all at once.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::application::{
-    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, FinishedNetwork, KeptColumn, KeptKind, Portion,
+    Application, Applied, COMPARED_CLASSES_MAX, FinishedModel, FinishedNetwork, InputFile, KeptColumn, KeptKind,
+    Partition, Portion,
 };
 use broadsweep_common::blob::{Blob, Manifest as BlockManifest};
 use broadsweep_common::codec::{self, DECODED_BYTES_MAX};
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_data as data;
+use broadsweep_data::destination::Destination;
 use broadsweep_data::output::{check, columns_of};
 use broadsweep_data::partition::cut;
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use serde_json::Value;
 use super::applied::{Sum, bad_rows_of, record as answers_of, text};
 use super::drive::{DriveFlags, Ended, say_how_to_go_on_with, say_if_missing};
 use super::load::Job;
+use super::mapped::{self, Answered, UnlikeAnswers};
 use super::predict::of_model;
 use super::say::{print, print_json, say};
 use super::{FAILED, Failure, INTERRUPTED, hint};
@@ -36,12 +39,12 @@ use crate::report::Report;
 use crate::results::folder::{RunFolder, write_whole};
 use crate::results::show::{counted, duration_text};
 use crate::run::{PartitionOutcome, RunError};
-use crate::study::{ApplySettings, Study};
+use crate::study::{ApplySettings, Mapping, Study};
 
 /// The file of the run's folder that lists rows that could not be read.
 pub(super) const BAD_ROWS: &str = "bad_rows.csv";
 /// The file of the run's folder that has the input as it was cut.
-const CUT: &str = "cut";
+pub(super) const CUT: &str = "cut";
 /// Bytes that the answers of a partition may take, as far as they can be told before.
 const PARTITION_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that a number takes in a text.
@@ -49,21 +52,26 @@ const NUMBER_BYTES: u64 = 24;
 /// Characters of a run's name that a study gives it.
 const NAME_CHARACTERS_MAX: usize = 56;
 
-/// What a run needs to know that applies a model.
+/// What a run needs to know that applies a model or a program.
 pub(super) struct ToApply {
     pub(super) settings: ApplySettings,
     pub(super) application: Application,
     pub(super) schema: Schema,
     /// What the model's files know each other by.
-    model: String,
+    pub(super) model: String,
+    /// The input as it was cut, as the run keeps it.
+    pub(super) cut: Vec<u8>,
+    /// What stands beside the answers of a program, which has columns of its own; nothing of a model.
+    pub(super) beside: Option<Vec<KeptColumn>>,
     /// Whether the answers become an output; where clusters are compared, they stay in each run's folder.
     pub(super) has_output: bool,
 }
 
 impl ToApply {
-    /// The columns of the output.
-    fn columns(&self) -> Vec<KeptColumn> {
-        columns_of(&self.schema, &self.application.kept, self.application.with_probabilities)
+    /// The columns of the output, where they are known before it is there.
+    fn columns(&self) -> Option<Vec<KeptColumn>> {
+        let Application { kept, with_probabilities, .. } = &self.application;
+        self.beside.is_none().then(|| columns_of(&self.schema, kept, *with_probabilities))
     }
 
     /// What each partition costs.
@@ -81,8 +89,8 @@ impl ToApply {
         let (files, partitions) = (self.application.files.len() as u64, self.application.partitions.len() as u64);
         let known = self.rows();
         let rows = if known.contains(&0) { "rows".to_owned() } else { counted(known.iter().sum(), "row") };
-        let model = self.settings.model.display();
-        format!("{model} applied to {rows} of {} in {}\n", counted(files, "file"), counted(partitions, "partition"))
+        let mapping = self.settings.mapping.shown();
+        format!("{mapping} applied to {rows} of {} in {}\n", counted(files, "file"), counted(partitions, "partition"))
     }
 
     /// The input, for executors that cannot read it.
@@ -92,8 +100,7 @@ impl ToApply {
 
     /// Leaves the cut input in the run's folder: whoever goes on works on what the run began with.
     pub(super) fn leave_in(&self, folder: &RunFolder) -> Result<(), Failure> {
-        let bytes = codec::encode(&self.application)?;
-        Ok(write_whole(&folder.path().join(CUT), &bytes)?)
+        Ok(write_whole(&folder.path().join(CUT), &self.cut)?)
     }
 
     /// The file that errors name for a partition.
@@ -109,9 +116,26 @@ pub(super) fn name_of(study: &str) -> String {
     format!("{name}-applied")
 }
 
-/// Opens the model, and cuts the input, unless the run in `begun` has done so.
-pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Path>) -> Result<Job, Failure> {
-    let (model, behind, digest) = model_of(settings)?;
+/// Opens the model or packs the program, and cuts the input, unless the run in `begun` has done so. A program's files start
+/// at `folder`.
+pub(super) fn prepare(
+    study: Study,
+    settings: &ApplySettings,
+    (folder, begun): (&Path, Option<&Path>),
+    destination: &Destination,
+) -> Result<Job, Failure> {
+    match &settings.mapping {
+        Mapping::Model(model) => prepare_model(study, (settings, model), begun),
+        Mapping::Program(program) => mapped::prepare(study, (settings, program), (folder, begun), destination),
+    }
+}
+
+fn prepare_model(
+    study: Study,
+    (settings, model): (&ApplySettings, &Path),
+    begun: Option<&Path>,
+) -> Result<Job, Failure> {
+    let (model, behind, digest) = model_of(settings, model)?;
     let application = match begun.map(|run| fs::read(run.join(CUT))) {
         Some(Ok(bytes)) => codec::decode(&bytes).context("the file `cut` of the run is damaged; start it again")?,
         Some(Err(_)) | None => cut_input(&model.schema, settings)?,
@@ -119,14 +143,10 @@ pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Pat
     let blob = Blob::new(Bytes::from(model.to_blob(&behind).context("the model is too large to be sent")?))?;
     let description =
         StudyDescription { trainer: TrainerDescription::Model(application.clone()), ..study.description(Vec::new()) };
-    if codec::encode(&description).is_ok_and(|bytes| bytes.len() > DECODED_BYTES_MAX) {
-        return Err(Failure::wrong_use(anyhow!(
-            "the input has too many files and partitions to be told to executors: make them larger with \
-             --partition-rows, or apply the model to some of the files at a time, with --append"
-        )));
-    }
-    let to_apply =
-        ToApply { settings: settings.clone(), application, schema: model.schema, model: digest, has_output: true };
+    check_size(&description, settings)?;
+    let cut = codec::encode(&application)?;
+    let (settings, schema) = (settings.clone(), model.schema);
+    let to_apply = ToApply { settings, application, schema, model: digest, cut, beside: None, has_output: true };
     Ok(Job {
         study,
         description,
@@ -140,15 +160,36 @@ pub(super) fn prepare(study: Study, settings: &ApplySettings, begun: Option<&Pat
 }
 
 /// The model as executors know it, what stands behind it in its blob, and what a manifest calls it.
-fn model_of(settings: &ApplySettings) -> Result<(FinishedModel, Vec<u8>, String), Failure> {
+fn model_of(settings: &ApplySettings, model: &Path) -> Result<(FinishedModel, Vec<u8>, String), Failure> {
     if settings.is_foreign() {
-        let ForeignModel { model, graph, digest } = foreign::open(settings).map_err(Failure::wrong_use)?;
+        let ForeignModel { model, graph, digest } = foreign::open(settings, model).map_err(Failure::wrong_use)?;
         return Ok((model, graph, digest));
     }
-    let Opened { model, weights, digest } = folder::open(&settings.model).map_err(of_model)?;
+    let Opened { model, weights, digest } = folder::open(model).map_err(of_model)?;
     let network = FinishedNetwork::Layers(model.layers.description());
     let weights = weights.to_safetensors().context("the weights of the model cannot be sent")?;
     Ok((FinishedModel { schema: model.schema, network }, weights, digest))
+}
+
+/// Refuses more files and partitions than an executor can be told of.
+pub(super) fn check_size(description: &StudyDescription, settings: &ApplySettings) -> Result<(), Failure> {
+    if codec::encode(description).is_ok_and(|bytes| bytes.len() > DECODED_BYTES_MAX) {
+        return Err(Failure::wrong_use(anyhow!(
+            "the input has too many files and partitions to be told to executors: make them larger with \
+             --partition-rows, or apply the {} to some of the files at a time, with --append",
+            settings.mapping.noun()
+        )));
+    }
+    Ok(())
+}
+
+/// What tells rows by where they are that have no columns.
+pub(super) fn placed_columns(files: &[InputFile], partitions: &[Partition]) -> Vec<KeptColumn> {
+    let pictures = |portion: &Portion| matches!(portion, Portion::Pictures { .. });
+    let are_pictures = partitions.iter().any(|partition| pictures(&partition.portion));
+    let column = |name: &str, kind| KeptColumn { name: name.to_owned(), kind };
+    let file = (files.len() > 1).then(|| column("file", KeptKind::Text));
+    file.into_iter().chain((!are_pictures).then(|| column("row", KeptKind::Integer))).collect()
 }
 
 fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, Failure> {
@@ -167,13 +208,7 @@ fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, F
     let kept = match &schema.inputs {
         Inputs::Columns(_) => cut.kept,
         // Rows without columns are known by their places.
-        Inputs::Array { .. } => {
-            let pictures = |portion: &Portion| matches!(portion, Portion::Pictures { .. });
-            let are_pictures = cut.partitions.iter().any(|partition| pictures(&partition.portion));
-            let column = |name: &str, kind| KeptColumn { name: name.to_owned(), kind };
-            let file = (cut.files.len() > 1).then(|| column("file", KeptKind::Text));
-            file.into_iter().chain((!are_pictures).then(|| column("row", KeptKind::Integer))).collect()
-        }
+        Inputs::Array { .. } => placed_columns(&cut.files, &cut.partitions),
     };
     check(schema, &kept, settings.with_probabilities).map_err(Failure::wrong_use)?;
     Ok(Application { files: cut.files, partitions: cut.partitions, kept, ..settings.uncut() })
@@ -185,7 +220,8 @@ pub(super) fn take_output(to_apply: &ToApply, folder: &RunFolder, run: &str) -> 
     // A later command may be told of it from elsewhere.
     let path = std::path::absolute(folder.path()).context("cannot tell where the run's folder is")?;
     let claimed = claim(output, *onto, Runner { id: run, folder: &path }).map_err(Failure::of_output)?;
-    let fits = claimed.check_like(to_apply.application.format, &to_apply.columns());
+    let columns = to_apply.columns();
+    let fits = columns.map_or(Ok(()), |columns| claimed.check_like(to_apply.application.format, &columns));
     if let Err(unlike) = fits {
         release(claimed);
         return Err(Failure::of_output(unlike));
@@ -240,10 +276,11 @@ pub(super) fn conclude(
         release(claimed);
         return Err(anyhow!(
             "nothing was written to {}: {} given up; partition {partition}, of {}: {reason}\nmend what it names, and apply \
-             the model again",
+             the {} again",
             to_apply.settings.output.display(),
             if given_up.len() == 1 { "1 partition was".to_owned() } else { format!("{} partitions were", given_up.len()) },
-            to_apply.file_of(*partition)
+            to_apply.file_of(*partition),
+            to_apply.settings.mapping.noun()
         )
         .into());
     }
@@ -254,9 +291,16 @@ pub(super) fn conclude(
         return Ok(ExitCode::from(INTERRUPTED));
     }
     commit(to_apply, flags, &ended, claimed).map_err(|failure| {
-        say_how_to_go_on_with(folder, "all answers are in the run's folder");
+        if !is_final(&failure) {
+            say_how_to_go_on_with(folder, "all answers are in the run's folder");
+        }
         Failure { code: FAILED, ..failure }
     })
+}
+
+/// Whether to go on would end in the same way.
+fn is_final(failure: &Failure) -> bool {
+    failure.error.is::<UnlikeAnswers>()
 }
 
 /// The partitions that were given up, each with the reason.
@@ -278,20 +322,29 @@ fn progress_text(partitions: &[PartitionOutcome]) -> String {
 /// Gathers the answers, and makes them visible.
 fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Claim) -> Result<ExitCode, Failure> {
     let (settings, record, folder) = (&to_apply.settings, &ended.outcome.record, &ended.folder);
-    let (sum, files) = gather(to_apply, ended, &claimed)?;
+    let (sum, files, columns) = match gather(to_apply, ended, &claimed) {
+        Ok(gathered) => gathered,
+        Err(failure) => {
+            if is_final(&failure) {
+                release(claimed);
+            }
+            return Err(failure);
+        }
+    };
     if let Some(bytes) = bad_rows_of(to_apply, &sum)? {
         folder.write_file(BAD_ROWS, &bytes)?;
     }
     if sum.bad_rows() > settings.bad_rows_max {
         return Err(too_many_bad_rows(settings, folder, &sum));
     }
+    claimed.check_like(settings.format, &columns).map_err(Failure::of_output)?;
     let manifest = Manifest {
         version: VERSION,
         run: ended.run.clone(),
         model: to_apply.model.clone(),
         kernel: record.kernel.clone(),
         format: settings.format,
-        columns: to_apply.columns(),
+        columns,
         rows: sum.rows(),
         bad_rows: sum.bad_rows(),
         files,
@@ -316,8 +369,13 @@ fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Claim) 
 }
 
 /// Puts the answers of each partition where they belong, one after the other, and adds up the rest.
-fn gather(to_apply: &ToApply, ended: &Ended, claimed: &Claim) -> Result<(Sum, Vec<OutputFile>), Failure> {
+fn gather(
+    to_apply: &ToApply,
+    ended: &Ended,
+    claimed: &Claim,
+) -> Result<(Sum, Vec<OutputFile>, Vec<KeptColumn>), Failure> {
     let ToApply { settings, application, schema, .. } = to_apply;
+    let mut answered = Answered::default();
     let mut sum = Sum::new(settings.wanted.labels.is_some().then_some(&schema.outputs));
     let mut files = Vec::new();
     for (place, (outcome, partition)) in ended.outcome.partitions.iter().zip(&application.partitions).enumerate() {
@@ -329,21 +387,23 @@ fn gather(to_apply: &ToApply, ended: &Ended, claimed: &Claim) -> Result<(Sum, Ve
             return Err(damaged().into());
         }
         let (applied, table) = Applied::of_artifact(&artifact).map_err(|_| damaged())?;
-        let told = applied.rows.saturating_add(applied.bad_rows);
+        let (told, of) = (applied.rows.saturating_add(applied.bad_rows), to_apply.file_of(place));
         if let Some(rows) = partition.rows.filter(|rows| *rows != told) {
-            let of = to_apply.file_of(place);
             return Err(anyhow!(
                 "partition {place}, of {of}, has {rows} rows, and its executor told of {told}; apply the model again"
             )
             .into());
         }
+        answered.add(place, of, &applied).map_err(anyhow::Error::from)?;
         // Seven digits: in the order of their names, files are in that of their rows.
         let name = format!("part-{place:07}.{}", settings.format);
         claimed.put(&name, table).map_err(Failure::of_output)?;
         files.push(OutputFile::of(&name, applied.rows, table, &ended.run));
         sum.add(partition, applied);
     }
-    Ok((sum, files))
+    let beside = to_apply.beside.as_deref();
+    let columns = to_apply.columns().unwrap_or_else(|| answered.behind(beside.unwrap_or_default()));
+    Ok((sum, files, columns))
 }
 
 fn too_many_bad_rows(settings: &ApplySettings, folder: &RunFolder, sum: &Sum) -> Failure {

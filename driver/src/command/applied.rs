@@ -55,7 +55,7 @@ impl Sum {
 
     /// Adds what an executor told of a partition.
     pub(super) fn add(&mut self, partition: &Partition, applied: Applied) {
-        let Applied { rows, bad_rows, bad, tally, far } = applied;
+        let Applied { rows, columns: _, bad_rows, bad, tally, far } = applied;
         self.rows = self.rows.saturating_add(rows);
         self.bad_rows = self.bad_rows.saturating_add(bad_rows);
         let room = BAD_ROWS_LISTED_MAX.saturating_sub(self.bad.len());

@@ -1,4 +1,4 @@
-//! `broadsweep apply`: the model of a run, applied to as many rows as there are.
+//! `broadsweep apply`: the model of a run, or a program, applied to as many rows as there are.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,12 +12,13 @@ use super::Failure;
 use super::application::{name_of, prepare};
 use super::drive::{Drive, DriveFlags, ShownProgress, drive};
 use super::executors::{Choice, ExecutorFlags};
+use super::mapped::{self, ProgramFlags};
 use super::predict::of_model;
 use super::tune::{RUNS, kernel};
 use crate::cluster::roster::Roster;
 use crate::model::{folder, foreign};
 use crate::results::folder::RunFolder;
-use crate::study::{self, ApplySettings, ForeignSettings, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
+use crate::study::{self, ApplySettings, ForeignSettings, Mapping, Onto, PARTITION_ROWS, PARTITION_ROWS_MAX};
 use crate::time_span::TimeSpan;
 
 /// Above the flags for models of other programs.
@@ -29,12 +30,14 @@ Examples:
   broadsweep apply best --input 'data/' --output predicted --keep id --format csv
   broadsweep apply net.onnx --input images.npy --output predicted --divide-by 255
   broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
+  broadsweep apply --program 'python3 map.py' --input new.parquet --output mapped --keep id
 
 The input is cut into partitions, and each is a task of its own: executors read their rows themselves where they \
 see the same files (their lengths and times too) under the same names, below a folder that `broadsweep executor --allow-files` \
 names there; to others this driver sends what each task needs of them. The output is a \
 folder with a file for each partition and manifest.json; it appears once all rows are written, and not before. Each row is \
-there once, whatever happens on the way, and the bytes are the same on any number of executors.
+there once, whatever happens on the way, and the bytes are the same on any number of executors: of a program, if its answer to \
+a row depends on nothing else.
 
 An ONNX file (of Keras by tf2onnx, of scikit-learn by skl2onnx) is applied alike, by a program that was built with \
 --features onnx. Its one input takes the columns of a table in their order, without those of --keep and --labels, or arrays \
@@ -51,8 +54,8 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted";
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ApplyArgs {
     /// The model: the folder of a run, its `best/`, or a model.toml; or another program's, as an ONNX file
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    #[arg(value_name = "MODEL", required_unless_present = "program", conflicts_with = "program")]
+    model: Option<PathBuf>,
 
     /// The rows: tables, arrays or pictures as the model was trained on, or folders of them. May be given several times
     #[arg(long, value_name = "FILE|DIR", required = true, num_args = 1..)]
@@ -103,6 +106,9 @@ pub(super) struct ApplyArgs {
     divide_by: Option<f64>,
 
     #[command(flatten)]
+    program: ProgramFlags,
+
+    #[command(flatten)]
     executors: ExecutorFlags,
 
     /// Folder of this run, missing or empty [default: runs/<study>-applied-<time>]
@@ -149,9 +155,17 @@ fn from_the_root(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 impl ApplyArgs {
+    fn mapping(&self) -> Result<Mapping, Failure> {
+        match (self.program.settings()?, &self.model) {
+            (Some(program), _) => Ok(Mapping::Program(program)),
+            (None, Some(model)) => Ok(Mapping::Model(from_the_root(model)?)),
+            (None, None) => Err(Failure::wrong_use(anyhow!("name a model, or a program with --program"))),
+        }
+    }
+
     fn settings(&self) -> Result<ApplySettings, Failure> {
         Ok(ApplySettings {
-            model: from_the_root(&self.model)?,
+            mapping: self.mapping()?,
             input: self.input.iter().map(|path| from_the_root(path)).collect::<Result<_, _>>()?,
             output: from_the_root(&self.output)?,
             onto: match (self.overwrite, self.append) {
@@ -173,18 +187,22 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
     // What can be wrong with flags, model and input is said before anything of the run is made.
     let mut choice = Choice::of(&args.executors).map_err(Failure::wrong_use)?;
     let settings = args.settings()?;
-    let (name, trained_with) = if settings.is_foreign() {
-        (name_of(&foreign::name(&settings.model)), None)
-    } else if settings.foreign != ForeignSettings::default() {
+    if !settings.is_foreign() && settings.foreign != ForeignSettings::default() {
         return Err(Failure::wrong_use(anyhow!(
-            "--class-names and --divide-by are for ONNX files; this model knows both"
+            "--class-names and --divide-by are for ONNX files; a model of ours and a program know both"
         )));
-    } else {
-        let about = folder::describe(&settings.model).map_err(of_model)?.about;
-        (name_of(&about.study), broadsweep_nn::KERNELS.into_iter().find(|known| *known == about.kernel))
+    }
+    let (name, kernel) = match &settings.mapping {
+        Mapping::Model(model) if settings.is_foreign() => (foreign::name(model), None),
+        Mapping::Model(model) => {
+            let about = folder::describe(model).map_err(of_model)?.about;
+            (about.study, broadsweep_nn::KERNELS.into_iter().find(|known| *known == about.kernel))
+        }
+        Mapping::Program(program) => (mapped::name_of(program), None),
     };
+    let name = name_of(&name);
     let study = study::parse(&settings.text(&name), "the run's study.toml").map_err(Failure::wrong_use)?;
-    let job = prepare(study, &settings, None)?;
+    let job = prepare(study, &settings, (Path::new(""), None), &choice.destination())?;
     let policy = job.study.scheduling.validate().map_err(Failure::wrong_use)?;
     let out = args.out.as_deref();
     let folder = RunFolder::create(out, Path::new(RUNS), &name, SystemTime::now())
@@ -198,7 +216,7 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
         connect_timeout: Duration::from_secs(args.executors.connect_timeout),
         nodes_min: args.executors.nodes_min,
         take_over: args.executors.take_over,
-        kernel: args.kernel.or(trained_with),
+        kernel: args.kernel.or(kernel),
         shown: ShownProgress::of(verbose, args.quiet),
         time_max: args.max_time.map(|span| span.0),
         json: args.json,

@@ -282,13 +282,13 @@ fn take_up(
 /// What changed since the run began, in words of what it does.
 fn in_words_of(study: &Study, error: ChronicleError) -> Failure {
     let what = match (&study.trainer, &error) {
-        (Trainer::Model(_), ChronicleError::Changed { what: "the data set" }) => "the model",
-        (Trainer::Model(_), ChronicleError::Changed { what: "the study" }) => "the input, or what is asked of it,",
+        (Trainer::Model(settings), ChronicleError::Changed { what: "the data set" }) => settings.mapping.noun(),
+        (Trainer::Model(_), ChronicleError::Changed { what: "the study" }) => "input, or what is asked of it,",
         _ => return error.into(),
     };
     anyhow!(
-        "{what} is not what it was when the run began, and answers of both must not be mixed: put it back, or apply the \
-         model again, in a new run"
+        "the {what} is not what it was when the run began, and answers of both must not be mixed: put it back, or apply it \
+         again, in a new run"
     )
     .into()
 }

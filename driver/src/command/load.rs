@@ -187,7 +187,7 @@ fn take_up(
     let mut study = study::parse(text, name).map_err(Failure::wrong_use)?;
     if let Trainer::Model(settings) = &study.trainer {
         let settings = settings.below(folder);
-        return application::prepare(study, &settings, begun);
+        return application::prepare(study, &settings, (folder, begun), destination);
     }
     let files = Archive::of(&study.files, folder).map_err(|error| of_file(&study, &error))?;
     let loaded = match &study.data {

@@ -46,6 +46,7 @@ mod import;
 mod interrupts;
 mod load;
 mod logs;
+mod mapped;
 mod node_file;
 mod predict;
 mod predictions;

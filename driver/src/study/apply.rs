@@ -1,4 +1,4 @@
-//! The table `[apply]`: a finished model and the rows that it is applied to. `broadsweep apply` writes it into its run,
+//! The table `[apply]`: a finished model or a program, and the rows that are mapped through it. `broadsweep apply` writes it into its run,
 //! which then needs nothing else to go on.
 
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use broadsweep_common::task::Select;
 use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 
 use super::diagnostic::Diagnostic;
+use super::mapper::{self, Mapping, read_texts};
 use super::reader::{Node, Table};
 use super::{Order, SearchSettings};
 use broadsweep_common::measure::Watched;
@@ -60,11 +61,12 @@ impl Onto {
     }
 }
 
-/// A finished model, and what it is applied to. Paths are from the root, or start at the study file's folder.
+/// A finished model or a program, and the rows that are mapped through it. Paths are from the root, or start at the study
+/// file's folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApplySettings {
-    /// The folder of a run, its `best/`, a `model.toml`, or an ONNX file.
-    pub model: PathBuf,
+    /// What they are mapped through.
+    pub mapping: Mapping,
     /// Files and folders.
     pub input: Vec<PathBuf>,
     /// The folder that gets the answers.
@@ -96,14 +98,10 @@ pub struct ForeignSettings {
 
 pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
     let table = node.table("[apply]", "[apply] ")?;
-    table.allow(KEYS, |_| None)?;
+    table.allow(&[KEYS, mapper::KEYS].concat(), |_| None)?;
     let path = |key: &str, expected: &str| Ok::<_, Diagnostic>(PathBuf::from(table.require(key, expected)?.text()?));
-    let texts = |node: Node<'_>| {
-        let texts = node.array()?.into_iter().map(|element| element.text().map(ToOwned::to_owned));
-        texts.collect::<Result<Vec<_>, _>>()
-    };
     let input = table.require("input", "an array of files and folders")?;
-    let files = texts(input)?;
+    let files = read_texts(&input)?;
     if files.is_empty() {
         return Err(table.error("[apply] input names nothing"));
     }
@@ -113,12 +111,12 @@ pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
         table.get(key).map_or(Ok(default), |node| asked(node).map(|whole| whole as u64))
     };
     Ok(ApplySettings {
-        model: path("model", "the folder of a model")?,
+        mapping: mapper::read(&table)?,
         input: files.into_iter().map(PathBuf::from).collect(),
         output: path("output", "the folder that gets the answers")?,
         onto: table.get("onto").map_or(Ok(Onto::New), |node| node.word(Onto::WORDS))?,
         wanted: Wanted {
-            keep: table.get("keep").map_or(Ok(Vec::new()), texts)?,
+            keep: table.get("keep").map_or(Ok(Vec::new()), |node| read_texts(&node))?,
             labels: table.get("labels").map(|node| node.text().map(ToOwned::to_owned)).transpose()?,
         },
         format: table.get("format").map_or(Ok(OutputFormat::Parquet), |node| node.word(OutputFormat::WORDS))?,
@@ -171,14 +169,15 @@ impl ApplySettings {
     /// Whether the model is of another program.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
-        self.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+        let Mapping::Model(model) = &self.mapping else { return false };
+        model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
     }
 
     /// The same, with paths that do not start at the root starting at `folder`.
     #[must_use]
     pub fn below(&self, folder: &Path) -> Self {
         Self {
-            model: folder.join(&self.model),
+            mapping: self.mapping.below(folder),
             input: self.input.iter().map(|path| folder.join(path)).collect(),
             output: folder.join(&self.output),
             ..self.clone()
@@ -205,7 +204,7 @@ impl ApplySettings {
         let texts = |texts: &[String]| toml::Value::Array(texts.iter().cloned().map(toml::Value::String).collect());
         let whole = |whole: u64| toml::Value::Integer(i64::try_from(whole).unwrap_or(i64::MAX));
         let mut table = toml::Table::new();
-        table.insert("model".to_owned(), path(&self.model));
+        self.mapping.write(&mut table);
         table.insert("input".to_owned(), toml::Value::Array(self.input.iter().map(path).collect()));
         table.insert("output".to_owned(), path(&self.output));
         table.insert("onto".to_owned(), self.onto.word().into());
@@ -214,7 +213,9 @@ impl ApplySettings {
             table.insert("labels".to_owned(), labels.clone().into());
         }
         table.insert("format".to_owned(), self.format.to_string().into());
-        table.insert("probabilities".to_owned(), self.with_probabilities.into());
+        if let Mapping::Model(_) = self.mapping {
+            table.insert("probabilities".to_owned(), self.with_probabilities.into());
+        }
         table.insert("partition_rows".to_owned(), whole(self.partition_rows));
         table.insert("bad_rows_max".to_owned(), whole(self.bad_rows_max));
         let ForeignSettings { class_names, divide_by } = &self.foreign;
@@ -234,12 +235,12 @@ impl ApplySettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Trainer, parse};
+    use super::super::{MapperSettings, Trainer, parse};
     use super::*;
 
     fn settings() -> ApplySettings {
         ApplySettings {
-            model: "/runs/\"mine\"/best".into(),
+            mapping: Mapping::Model("/runs/\"mine\"/best".into()),
             input: vec!["/data/a.csv".into(), "/data/größe\n".into()],
             output: "/out".into(),
             onto: Onto::Append,
@@ -256,7 +257,17 @@ mod tests {
     fn what_is_written_is_read_back() {
         let (wanted, foreign) = (Wanted::default(), ForeignSettings::default());
         let without = ApplySettings { wanted, foreign, onto: Onto::New, ..settings() };
-        for settings in [settings(), without] {
+        let program = MapperSettings {
+            command: vec!["python3".to_owned(), "my map.py".to_owned(), "$${envvar:A}".to_owned()],
+            files: vec!["my map.py".to_owned()],
+            env_prefix: Some("/opt/venv".to_owned()),
+            columns: vec!["a".to_owned()],
+            batch_rows: 5,
+            silent_s: 6,
+        };
+        let mapping = Mapping::Program(program);
+        let program = ApplySettings { mapping, with_probabilities: true, ..without.clone() };
+        for settings in [settings(), without, program] {
             let text = settings.text("mine-applied");
             let study = parse(&text, "study.toml").unwrap();
             let Trainer::Model(read) = &study.trainer else { panic!("{text}") };
@@ -286,5 +297,24 @@ mod tests {
         let text = format!("{}[training]\nepochs = 1\n", settings().text("x"));
         let error = parse(&text, "study.toml").unwrap_err();
         assert!(error.to_string().contains("[training] trains one"), "{error}");
+    }
+
+    #[test]
+    fn a_program_has_keys_that_no_model_has_and_the_other_way_round() {
+        let rows = [
+            ("model = 'm'\nfiles = ['a']", "`files` belongs to a program"),
+            ("", "needs `model`"),
+            ("program = ['x']\nmodel = 'm'", "`model` and `program` exclude each other"),
+            ("program = ['x']\nlabels = 'y'", "`labels` belongs to a model"),
+            ("program = []", "`program` has 0 words"),
+            ("program = ['x', '${seed}']", "names something that only a trial has"),
+            ("program = ['x']\nfiles = ['../x']", "not below the folder where it starts"),
+            ("program = ['x']\nbatch_rows = 0", "batch_rows"),
+        ];
+        for (keys, fragment) in rows {
+            let text = format!("name = 'a'\n[apply]\ninput = ['/i']\noutput = '/o'\n{keys}\n");
+            let error = parse(&text, "study.toml").unwrap_err();
+            assert!(error.to_string().contains(fragment), "{keys}: {error}");
+        }
     }
 }

@@ -29,6 +29,7 @@ mod data_table;
 mod diagnostic;
 mod file;
 mod given;
+mod mapper;
 mod model;
 mod objectives;
 mod program;
@@ -71,6 +72,7 @@ pub use self::cost::Cost;
 pub use self::diagnostic::Diagnostic;
 pub use self::file::{parse, parse_model};
 pub use self::given::{INITIAL_MAX, InitialFrom};
+pub use self::mapper::{BATCH_ROWS, MapperSettings, Mapping, SILENT_S, SILENT_S_MAX};
 pub use broadsweep_data::settings::{
     ArrayPair, ColumnName, DataSettings, DataSource, Extra, HeldOut, ImageLayout, LabelKind, Missing, PartArrays,
     PartFiles, PartNames, PartPaths, ScalingKind, TableFormat, TableSource, TestUse,
@@ -170,9 +172,9 @@ impl Study {
     pub fn is_deterministic(&self) -> bool {
         match &self.trainer {
             Trainer::Network { .. } | Trainer::Replay(_) => true,
-            // What runs it multiplies as the processor likes.
-            Trainer::Model(settings) => !settings.is_foreign(),
             Trainer::Program(program) => program.description.is_deterministic,
+            // What runs a model of another program multiplies as the processor likes.
+            Trainer::Model(settings) => matches!(settings.mapping, Mapping::Model(_)) && !settings.is_foreign(),
         }
     }
 

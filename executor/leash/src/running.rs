@@ -74,8 +74,8 @@ impl Running {
         Self { supervisor, idle, output, worker, answers_are_open, deadline: None, ended: None }
     }
 
-    /// Listens until the program has ended and all is heard, or until `until`, or until some of a worker's answer came:
-    /// then `None`. Call it again and again; after the end it returns the same at once.
+    /// Listens until the program has ended and all is heard, or until `until`, or until some of a worker's answer came or a
+    /// worker has read all that it got: then `None`. Call it again and again; after the end it returns the same at once.
     ///
     /// If the supervisor dies, the attempt is [`How::Lost`], and whatever was running is killed before this returns.
     pub fn wait(&mut self, until: Instant, mut hear: impl FnMut(Heard<'_>)) -> Option<Ended> {
@@ -90,7 +90,7 @@ impl Running {
                 has_answered |= matches!(heard, Heard::Answer(_));
                 hear(heard);
             });
-            self.write();
+            let is_all_sent = self.write();
             if has_reply {
                 let answer = self.socket().and_then(receive);
                 let ended = match answer {
@@ -109,7 +109,7 @@ impl Running {
             if self.ended.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Some(self.lose("it could not be killed, or its supervisor does not answer"));
             }
-            if now >= until || has_answered {
+            if now >= until || has_answered || is_all_sent {
                 break;
             }
         }
@@ -142,6 +142,12 @@ impl Running {
         self.write();
         let hears = self.worker.as_ref().is_some_and(|worker| !worker.is_deaf);
         if hears { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    /// Bytes that wait for a worker to read them, at most [`UNSENT_BYTES_MAX`].
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.worker.as_ref().map_or(0, |worker| worker.unsent.len())
     }
 
     /// Whether a worker's own pipe is still open at its end, so that an answer may come.
@@ -235,8 +241,9 @@ impl Running {
         has_read
     }
 
-    fn write(&mut self) {
-        let Some(worker) = self.worker.as_mut().filter(|worker| !worker.unsent.is_empty()) else { return };
+    /// Whether a worker has now read the last of what waited for it.
+    fn write(&mut self) -> bool {
+        let Some(worker) = self.worker.as_mut().filter(|worker| !worker.unsent.is_empty()) else { return false };
         match rustix::io::write(worker.to.as_fd(), &worker.unsent) {
             Ok(count) => drop(worker.unsent.drain(..count)),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -245,6 +252,7 @@ impl Running {
                 worker.is_deaf = true;
             }
         }
+        worker.unsent.is_empty()
     }
 
     fn lose(&mut self, why: &str) -> Ended {

@@ -5,6 +5,7 @@
 //! | `trainer` | what every trainer is |
 //! | `network` | the built-in networks |
 //! | [`program`] | somebody's own program, on a leash |
+//! | `input` | the files that one is applied to |
 //! | `model` | a finished model, which is applied to rows |
 //! | `finished` | what makes its answers: built-in layers, or |
 //! | `foreign` | a graph of another program |
@@ -25,6 +26,7 @@ use broadsweep_store::Content;
 mod finished;
 mod foreign;
 pub mod in_time;
+mod input;
 mod model;
 mod network;
 pub mod program;
@@ -33,10 +35,17 @@ mod trainer;
 
 use model::ModelTrainer;
 use network::NetworkTrainer;
+#[cfg(feature = "mappers")]
+use program::MapperTrainer;
 use program::{ProgramTrainer, Programs};
 use replay::ReplayTrainer;
 
 pub(crate) use trainer::{Means, Trainer};
+
+/// Why a program is refused that rows are mapped through.
+#[cfg(not(feature = "mappers"))]
+const NO_MAPPERS: &str = "this executor was built without Arrow, in which rows are given to a program; build it with `cargo \
+                          build --release --features mappers`";
 
 /// How many attempts of a study run at the same time on an executor of so many slots: fewer, if each needs for itself what
 /// there is less of.
@@ -46,10 +55,9 @@ pub(crate) use trainer::{Means, Trainer};
 pub(crate) fn slots_of(study: &StudyDescription, slots: u32, programs: Option<&Programs>) -> Result<u32, Refusal> {
     match (&study.trainer, programs) {
         (TrainerDescription::Program(program), Some(programs)) => programs.slots(program, slots),
-        (TrainerDescription::Program(_), None) => Err(Refusal::NoPrograms),
-        (TrainerDescription::Network { .. } | TrainerDescription::Replay(_) | TrainerDescription::Model(_), _) => {
-            Ok(slots)
-        }
+        (TrainerDescription::Program(_) | TrainerDescription::Mapper(_), None) => Err(Refusal::NoPrograms),
+        (TrainerDescription::Network { .. } | TrainerDescription::Replay(_) | TrainerDescription::Model(_), _)
+        | (TrainerDescription::Mapper(_), Some(_)) => Ok(slots),
     }
 }
 
@@ -81,6 +89,10 @@ pub(crate) fn trainer_of(
         TrainerDescription::Model(application) => {
             Ok(Box::new(ModelTrainer::new(application, (*content).as_ref(), means)?))
         }
+        #[cfg(feature = "mappers")]
+        TrainerDescription::Mapper(mapper) => Ok(Box::new(MapperTrainer::new(mapper, (name, &rows()?), means)?)),
+        #[cfg(not(feature = "mappers"))]
+        TrainerDescription::Mapper(_) => Err(Refusal::Program { reason: NO_MAPPERS.to_owned() }),
     }
 }
 

@@ -1,10 +1,7 @@
 //! A finished model, which is applied to the rows of files.
 
-use std::path::Path;
-
 use broadsweep_common::application::{
-    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, InputFile, KeptCell, KeptKind, LabelTally,
-    Partition, Portion, TABLE_BYTES_MAX,
+    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, LabelTally, Partition, Portion, TABLE_BYTES_MAX,
 };
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::configuration::Configuration;
@@ -13,22 +10,21 @@ use broadsweep_common::refusal::Refusal;
 use broadsweep_common::schema::{Inputs, Outputs, Schema};
 use broadsweep_common::task::{Replicate, Segment};
 use broadsweep_data::output::OutputTable;
-use broadsweep_data::partition::{PartitionRows, Piece, Readable, unpack};
+use broadsweep_data::partition::{PartitionRows, Piece};
 use broadsweep_nn::{Control as _, Phase, Prediction};
 use broadsweep_store::Content;
 
 use super::finished::{Network, Pass};
+use super::input::InputFiles;
 use super::trainer::{Means, Trainer, in_words};
 use crate::control::SlotControl;
-use crate::files::AllowedFiles;
 
 /// Applies a model to partitions of its input.
 pub(super) struct ModelTrainer {
     schema: Schema,
     network: Network,
     application: Application,
-    /// Which files may be read here; why those of the input cannot be.
-    allowed: Result<AllowedFiles, String>,
+    input: InputFiles,
     means: Means,
 }
 
@@ -39,8 +35,8 @@ impl ModelTrainer {
     /// [`Refusal`], if the model is none.
     pub(super) fn new(application: Application, model: &[u8], means: Means) -> Result<Self, Refusal> {
         let (schema, network) = Network::of_blob(model)?;
-        let allowed = readable_here(&application.files, means.files.as_ref());
-        Ok(Self { schema, network, application, allowed, means })
+        let input = InputFiles::look(&application.files, means.files.as_ref());
+        Ok(Self { schema, network, application, input, means })
     }
 
     fn try_apply(&self, number: u32, sent: Option<Content>, control: &mut SlotControl) -> Result<Ended, String> {
@@ -48,10 +44,7 @@ impl ModelTrainer {
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
         let own = partition.own(&application.files);
-        let files = match &sent {
-            Some(sent) => unpack((**sent).as_ref(), own).map_err(in_words)?,
-            None => self.files_here(own)?,
-        };
+        let files = self.input.open(own, sent.as_ref())?;
         // What is known by its place is no column of the file.
         let kept = if self.is_placed() { &[][..] } else { &application.kept };
         control.phase(Phase::Evaluation);
@@ -71,28 +64,6 @@ impl ModelTrainer {
     fn is_placed(&self) -> bool {
         matches!(self.schema.inputs, Inputs::Array { .. })
     }
-
-    /// Files of a partition that are read here, all of them such as may be.
-    fn files_here(&self, files: &[InputFile]) -> Result<Vec<Readable>, String> {
-        let allowed = self.allowed.as_ref().map_err(|reason| format!("its rows were not sent here: {reason}"))?;
-        let found = files.iter().map(|file| {
-            allowed.find(Path::new(&file.path))?;
-            Ok(Readable::here(file.clone()))
-        });
-        found.collect()
-    }
-}
-
-/// What may be read here, if the files of an input are among it; else why not.
-fn readable_here(files: &[InputFile], allowed: Option<&AllowedFiles>) -> Result<AllowedFiles, String> {
-    let allowed = allowed.ok_or_else(|| {
-        "it reads no files of its machine (`--allow-files DIR` would let it read those below a folder)".to_owned()
-    })?;
-    for file in files {
-        allowed.find(Path::new(&file.path))?;
-        Readable::here(file.clone()).check().map_err(in_words)?;
-    }
-    Ok(allowed.clone())
 }
 
 impl Trainer for ModelTrainer {
@@ -109,7 +80,7 @@ impl Trainer for ModelTrainer {
     }
 
     fn lacks(&self) -> Option<&str> {
-        self.allowed.as_ref().err().map(String::as_str)
+        self.input.lacks()
     }
 }
 
@@ -132,30 +103,6 @@ impl<'a> Answers<'a> {
         Self { schema, application, partition, is_placed, table, told: Applied { tally, ..Applied::default() } }
     }
 
-    /// The place of a row's file among all of the input, and the row's number there.
-    fn place_of(&self, number: u64) -> (u32, u64) {
-        match self.partition.portion {
-            Portion::Pictures { .. } => {
-                (self.partition.file.saturating_add(u32::try_from(number).unwrap_or(u32::MAX)), 0)
-            }
-            Portion::Whole | Portion::Rows | Portion::Groups { .. } | Portion::Lines { .. } => {
-                (self.partition.file, number)
-            }
-        }
-    }
-
-    /// What tells a row by where it is.
-    fn placed(&self, number: u64) -> impl Iterator<Item = KeptCell> {
-        let (file, row) = self.place_of(number);
-        self.application.kept.iter().map(move |column| match column.kind {
-            KeptKind::Integer => i64::try_from(row).map_or(KeptCell::Missing, KeptCell::Integer),
-            KeptKind::Text | KeptKind::Number | KeptKind::Flag => {
-                let file = self.application.files.get(file as usize);
-                file.map_or(KeptCell::Missing, |file| KeptCell::Text(file.path.clone()))
-            }
-        })
-    }
-
     /// Answers the rows of a piece, and takes in what is known of the others.
     fn take(&mut self, pass: &mut Pass<'_>, piece: Piece) -> Result<(), String> {
         let Piece { data, numbers, has_target, kept, bad } = piece;
@@ -163,7 +110,7 @@ impl<'a> Answers<'a> {
         let (mut place, mut cells) = (0, Vec::new());
         pass.predict(&data, |prediction| {
             if self.is_placed {
-                cells.extend(self.placed(numbers[place]));
+                cells.extend(self.application.placed(self.partition, numbers[place]));
             } else {
                 cells.extend(kept.iter().map(|column| column[place].clone()));
             }
@@ -174,7 +121,11 @@ impl<'a> Answers<'a> {
                 Prediction::Values(values) => self.table.push(cells.drain(..), None, values),
             }
             if has_target[place] {
-                self.compare(prediction, &targets, (place, self.place_of(numbers[place])));
+                self.compare(
+                    prediction,
+                    &targets,
+                    (place, self.application.place_of(self.partition, numbers[place])),
+                );
             }
             place += 1;
         })?;

@@ -42,6 +42,7 @@ pub(super) fn study(bytes: &[u8]) {
         }
         TrainerDescription::Program(program) => drop(program.epochs.resolve(&configuration, "epochs")),
         TrainerDescription::Model(application) => drop(format!("{application:?}")),
+        TrainerDescription::Mapper(mapper) => drop(format!("{mapper:?} {:?}", mapper.given().collect::<Vec<_>>())),
         TrainerDescription::Replay(replays) => {
             if let Ok(replay) = replays.resolve(TrialId(0), &configuration) {
                 assert!(replay.is_possible(), "{replay:?}");

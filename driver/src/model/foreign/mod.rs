@@ -32,13 +32,13 @@ pub struct ForeignModel {
     pub digest: String,
 }
 
-/// Opens the ONNX file that is to be applied, for the rows that it is to be applied to.
+/// Opens the ONNX file at `path` that is to be applied, for the rows that it is to be applied to.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn open(settings: &ApplySettings) -> Result<ForeignModel, anyhow::Error> {
-    let Read { opened, width, graph } = read(&settings.model)?;
-    let of_file = |what: String| anyhow::anyhow!("{}: {what}", settings.model.display());
+pub fn open(settings: &ApplySettings, path: &Path) -> Result<ForeignModel, anyhow::Error> {
+    let Read { opened, width, graph } = read(path)?;
+    let of_file = |what: String| anyhow::anyhow!("{}: {what}", path.display());
     let look = look(&settings.input)?;
     let (outputs, answers) = meaning::of_answers(&opened, width, &settings.foreign.class_names).map_err(of_file)?;
     let (schema, channels_first) = meaning::of_rows(&opened, &look, settings, outputs).map_err(of_file)?;

@@ -106,7 +106,7 @@ fn resolves(study: &Study, configuration: &Configuration) -> bool {
         }
         TrainerDescription::Replay(replay) => replay.resolve(TrialId(0), configuration).is_ok(),
         TrainerDescription::Program(program) => program.epochs.resolve(configuration, "epochs").is_ok(),
-        TrainerDescription::Model(_) => true,
+        TrainerDescription::Model(_) | TrainerDescription::Mapper(_) => true,
     }
 }
 

@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that are read of it at a time.
 const READ_BYTES: u64 = 256 << 10;
 /// What is shown of what a program printed, where it fails.
-const SHOWN_BYTES: usize = 2000;
+pub(super) const SHOWN_BYTES: usize = 2000;
 
 /// What surrounds an attempt.
 pub(super) struct Course<'a> {
@@ -38,6 +38,18 @@ pub(super) struct Course<'a> {
     lines: Lines,
     used: Option<Used>,
     excerpt: Excerpt,
+}
+
+/// The end of what a program printed, for people.
+pub(super) fn last_words(printed: &Excerpt) -> String {
+    let printed = printed.to_bytes();
+    let text = String::from_utf8_lossy(&printed);
+    let lines = text.lines().map(|line| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default());
+    let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('[')).collect();
+    match &lines[lines.len().saturating_sub(10)..] {
+        [] => "it printed nothing".to_owned(),
+        last => format!("it printed at last: {}", last.join(" | ")),
+    }
 }
 
 /// How far an attempt is.
@@ -185,14 +197,7 @@ impl<'a> Course<'a> {
 
     /// The end of what it printed, for people.
     pub(super) fn last_words(&self) -> String {
-        let printed = self.excerpt.to_bytes();
-        let text = String::from_utf8_lossy(&printed);
-        let lines = text.lines().map(|line| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default());
-        let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('[')).collect();
-        match &lines[lines.len().saturating_sub(10)..] {
-            [] => "it printed nothing".to_owned(),
-            last => format!("it printed at last: {}", last.join(" | ")),
-        }
+        last_words(&self.excerpt)
     }
 
     fn blame(&mut self, reason: String) {

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use broadsweep_common::program::{Piece, ProgramDescription, Word};
+use broadsweep_common::program::{Piece, Word};
 use broadsweep_leash::DEFAULT_PATH;
 
 use super::order::path_with;
@@ -17,13 +17,13 @@ use super::order::path_with;
 ///
 /// # Errors
 /// In words, if it cannot be started here: what is missing, where it was looked for, and what to do.
-pub(super) fn find(program: &ProgramDescription, data_dir: &Path) -> Result<Option<PathBuf>, String> {
+pub(super) fn find(command: &[Word], env_prefix: Option<&str>, data_dir: &Path) -> Result<Option<PathBuf>, String> {
     let own_path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let search_path = match &program.env_prefix {
+    let search_path = match env_prefix {
         Some(prefix) => path_with(&bin_of(prefix)?),
         None => own_path,
     };
-    let Some(word) = first_word(program)? else { return Ok(None) };
+    let Some(word) = first_word(command)? else { return Ok(None) };
     let named = Path::new(&word);
     if named.is_absolute() {
         return usable(named).map(|()| Some(named.to_owned()));
@@ -56,8 +56,8 @@ fn bin_of(prefix: &str) -> Result<PathBuf, String> {
 }
 
 /// The command's first word, unless only an attempt knows it.
-fn first_word(program: &ProgramDescription) -> Result<Option<OsString>, String> {
-    let Some(Word::One(pieces)) = program.command.first() else { return Ok(None) };
+fn first_word(command: &[Word]) -> Result<Option<OsString>, String> {
+    let Some(Word::One(pieces)) = command.first() else { return Ok(None) };
     let mut word = OsString::new();
     for piece in pieces {
         match piece {
@@ -106,8 +106,7 @@ mod tests {
     use super::*;
 
     fn found(command: &str, prefix: Option<&str>, data_dir: &Path) -> Result<Option<PathBuf>, String> {
-        let program = ProgramDescription { env_prefix: prefix.map(str::to_owned), ..described(&[command]) };
-        find(&program, data_dir)
+        find(&described(&[command]).command, prefix, data_dir)
     }
 
     fn make(path: &Path, mode: u32) {

@@ -8,6 +8,7 @@
 //! | `telling` | lines of metrics, in their forms |
 //! | `found` | where the program is, before anything is placed |
 //! | `worker` | a program that stays up and takes one attempt after the other |
+//! | `mapper` | a program that stays up and maps rows |
 //! | `slots` | what an executor has for programs, and where each of their attempts runs |
 //! | `gpus` | which attempt sees which GPU |
 //! | `rows` | the rows of a data set as files |
@@ -17,6 +18,8 @@ mod course;
 mod folders;
 mod found;
 mod gpus;
+#[cfg(feature = "mappers")]
+mod mapper;
 mod order;
 mod rows;
 mod slots;
@@ -52,6 +55,8 @@ use crate::control::SlotControl;
 use broadsweep_store::Content;
 
 pub use self::gpus::GpuName;
+#[cfg(feature = "mappers")]
+pub(super) use self::mapper::MapperTrainer;
 pub use self::slots::Programs;
 
 /// How often the metrics file is looked at, and the control is asked.
@@ -112,7 +117,8 @@ impl ProgramTrainer {
         });
         let data = filled
             .map_err(|error| Refusal::Data { reason: format!("its rows and files cannot be written: {error}") })?;
-        let found = found::find(&program, data.path()).map_err(|reason| Refusal::Program { reason })?;
+        let found = found::find(&program.command, program.env_prefix.as_deref(), data.path())
+            .map_err(|reason| Refusal::Program { reason })?;
         Ok(Self { seed, program, printed, found, means, slots: Mutex::default(), data })
     }
 
@@ -311,7 +317,8 @@ impl ProgramTrainer {
         let workplace = Workplace::make(folder.path(), self.data.path()).map_err(unusable)?;
         // What its attempts write counts together with what it does.
         let mut order = self.order(facts, &workplace.slot_dir, slot.home.path())?;
-        order.environment = worker_environment(&self.program, (facts.threads, facts.gpus), &workplace);
+        order.environment =
+            worker_environment(self.program.env_prefix.as_deref(), (facts.threads, facts.gpus), &workplace);
         Worker::start(&mut slot.leash, &order, folder).map_err(|error| format!("nothing was started: {error}"))
     }
 

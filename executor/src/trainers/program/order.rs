@@ -25,6 +25,9 @@ const THREADS: [&str; 7] = [
 
 /// Says to a program that it stays up.
 const WORKER: &str = "BROADSWEEP_WORKER";
+/// The descriptors of a program that maps rows: where these come from, and where its answers go.
+#[cfg(feature = "mappers")]
+const MAPPER_PIPES: [(&str, i32); 2] = [("BROADSWEEP_ROWS", READS_FROM), ("BROADSWEEP_ANSWERS", WRITES_TO)];
 /// Variables of the executor's own that would tell a program something wrong.
 const NOT_INHERITED: [&str; 2] = ["PYTHONHOME", WORKER];
 
@@ -189,7 +192,7 @@ impl Facts<'_> {
 
     /// All variables: what the executor has, and over it what is known of the attempt.
     pub(super) fn environment(&self, program: &ProgramDescription) -> Vec<(OsString, OsString)> {
-        let mut set = surroundings(program, (self.threads, self.gpus), self.workplace);
+        let mut set = surroundings(program.env_prefix.as_deref(), (self.threads, self.gpus), self.workplace);
         let mut put = |name: &str, value: OsString| set.push((name.into(), value));
         for (name, known) in Known::ALL {
             put(&format!("BROADSWEEP_{}", name.to_uppercase()), self.known(known));
@@ -207,19 +210,31 @@ impl Facts<'_> {
 
 /// All variables of a worker, which is told of attempts later: nothing in them is of the first one.
 pub(super) fn worker_environment(
-    program: &ProgramDescription,
+    env_prefix: Option<&str>,
     (threads, gpus): (u32, Option<&str>),
     workplace: &Workplace,
 ) -> Vec<(OsString, OsString)> {
-    let mut set = surroundings(program, (threads, gpus), workplace);
+    let mut set = surroundings(env_prefix, (threads, gpus), workplace);
     let numbers = [("BROADSWEEP_WORKER_READS", READS_FROM), ("BROADSWEEP_WORKER_WRITES", WRITES_TO), (WORKER, 1)];
     set.extend(numbers.map(|(name, number)| (name.into(), number.to_string().into())));
     over_inherited(set, gpus)
 }
 
+/// All variables of a program that maps rows.
+#[cfg(feature = "mappers")]
+pub(super) fn mapper_environment(
+    env_prefix: Option<&str>,
+    threads: u32,
+    workplace: &Workplace,
+) -> Vec<(OsString, OsString)> {
+    let mut set = surroundings(env_prefix, (threads, None), workplace);
+    set.extend(MAPPER_PIPES.map(|(name, number)| (name.into(), number.to_string().into())));
+    over_inherited(set, None)
+}
+
 /// What a program is told wherever it runs.
 fn surroundings(
-    program: &ProgramDescription,
+    env_prefix: Option<&str>,
     (threads, gpus): (u32, Option<&str>),
     workplace: &Workplace,
 ) -> Vec<(OsString, OsString)> {
@@ -236,7 +251,7 @@ fn surroundings(
     }
     put("PYTHONUNBUFFERED", "1".into());
     put("TMPDIR", workplace.temporary.clone().into());
-    if let Some(prefix) = &program.env_prefix {
+    if let Some(prefix) = env_prefix {
         put("PATH", path_with(&Path::new(prefix).join("bin")));
         put("VIRTUAL_ENV", prefix.into());
         put("CONDA_PREFIX", prefix.into());
@@ -357,7 +372,7 @@ mod tests {
             "data_dir": data.path(),
         });
         assert_eq!(told, expected);
-        let environment = worker_environment(&program, (3, None), &workplace);
+        let environment = worker_environment(None, (3, None), &workplace);
         let names: Vec<_> = environment.iter().filter_map(|(name, _)| name.to_str()).collect();
         assert!(names.contains(&WORKER) && names.contains(&"OMP_NUM_THREADS"));
         assert!(!names.contains(&"BROADSWEEP_TRIAL"), "no attempt has begun: {names:?}");

@@ -14,7 +14,7 @@ fn pieces(inputs: &[std::path::PathBuf], rows_max: u64, batch_rows: usize) -> (P
     let wanted = Wanted { keep: plain.columns.clone(), labels: None };
     let cut = cut(&plain.schema, inputs, &wanted, rows_max).unwrap();
     let read = |partition: &Partition| {
-        let opened = PartitionRows::open(&plain.schema, &wanted, &cut.kept, &cut.files, partition);
+        let opened = PartitionRows::open(&plain.schema, &wanted, &cut.kept, here(&cut, partition), partition);
         let (mut rows, mut pieces) = (opened.unwrap(), Vec::new());
         while let Some(piece) = rows.next_plain(batch_rows).unwrap() {
             pieces.push(piece);
