@@ -124,7 +124,7 @@ pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
         partition_rows: whole("partition_rows", (1, PARTITION_ROWS_MAX), PARTITION_ROWS)?,
         bad_rows_max: whole("bad_rows_max", (0, i64::MAX as u64), 0)?,
         foreign: ForeignSettings {
-            class_names: table.get("class_names").map_or(Ok(Vec::new()), texts)?,
+            class_names: table.get("class_names").map_or(Ok(Vec::new()), |node| read_texts(&node))?,
             divide_by: table.get("divide_by").as_ref().map(divisor).transpose()?,
         },
     })
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_model_of_another_program_gives_other_bits_on_other_processors() {
-        let foreign = ApplySettings { model: "/models/net.ONNX".into(), ..settings() };
+        let foreign = ApplySettings { mapping: Mapping::Model("/models/net.ONNX".into()), ..settings() };
         for (settings, same) in [(settings(), true), (foreign, false)] {
             let study = parse(&settings.text("x"), "study.toml").unwrap();
             assert_eq!((study.is_deterministic(), settings.is_foreign()), (same, !same));

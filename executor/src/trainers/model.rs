@@ -1,7 +1,7 @@
 //! A finished model, which is applied to the rows of files.
 
 use broadsweep_common::application::{
-    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, LabelTally, Partition, Portion, TABLE_BYTES_MAX,
+    Application, Applied, BAD_ROWS_TOLD_MAX, FAR_ROWS_MAX, FarRow, LabelTally, Partition, TABLE_BYTES_MAX,
 };
 use broadsweep_common::attempt::Ended;
 use broadsweep_common::configuration::Configuration;

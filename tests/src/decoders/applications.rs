@@ -76,7 +76,8 @@ pub(super) fn answers_seeds() -> Vec<Vec<u8>> {
     let bad = BadRow { row: 3, place: "rows.csv, line 5".to_owned(), reason: "it is missing".to_owned() };
     let far = FarRow { file: 0, row: 7, wanted: 1.0, answered: 0.0, distance: 2.5 };
     let tally = LabelTally::Classes { classes: 2, counts: vec![5, 1, 0, 3], loss: 0.5 };
-    let applied = Applied { rows: 9, bad_rows: 1, bad: vec![bad], tally: Some(tally), far: vec![far] };
+    let applied =
+        Applied { rows: 9, bad_rows: 1, bad: vec![bad], tally: Some(tally), far: vec![far], columns: Vec::new() };
     vec![applied.to_artifact(b"prediction\nyes\n").unwrap(), Applied::default().to_artifact(b"").unwrap()]
 }
 

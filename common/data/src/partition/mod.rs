@@ -7,7 +7,6 @@
 //! |---|---|
 //! | `inputs` | files and folders, listed in their order |
 //! | `cut` | how files become partitions |
-//! | `look` | what an input is, before a model is known that takes it |
 //! | `records` | where the records of a text begin |
 //! | `bad` | rows that are set aside |
 //! | `plain` | rows as they are, for whoever has no schema |
@@ -17,7 +16,6 @@
 mod bad;
 mod cut;
 mod inputs;
-mod look;
 mod parts;
 mod plain;
 mod records;
@@ -38,9 +36,8 @@ pub use broadsweep_common::application::{
 use crate::error::{DataError, Origin};
 
 pub use cut::cut;
-pub use look::{InputLook, look};
 pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
-pub use plain::{PlainInput, PlainPiece, PlainValues, look_plainly};
+pub use plain::{PlainInput, PlainPiece, PlainValues, look};
 pub use rows::{PartitionRows, Piece};
 
 /// Files, cut into partitions.

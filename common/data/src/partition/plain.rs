@@ -63,7 +63,7 @@ impl From<Cells> for PlainValues {
 ///
 /// # Errors
 /// [`DataError`], if that file cannot be read, or if there is none.
-pub fn look_plainly(inputs: &[PathBuf]) -> Result<PlainInput, DataError> {
+pub fn look(inputs: &[PathBuf]) -> Result<PlainInput, DataError> {
     // Whoever cuts them tells what people should know.
     let listed = inputs::list(inputs, true, &mut Vec::new())?;
     let mut error = None;

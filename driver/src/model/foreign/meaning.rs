@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use broadsweep_common::application::{GraphInput, GraphReading};
 use broadsweep_common::dataset::Element;
 use broadsweep_common::schema::{Column, ColumnKind, Dialect, Inputs, Outputs, Scale, Schema};
-use broadsweep_data::partition::InputLook;
 use broadsweep_onnx::{AnswerKind, Opened};
 
 use crate::study::ApplySettings;
@@ -56,29 +55,30 @@ pub(super) fn of_answers(opened: &Opened, width: u64, given: &[String]) -> Resul
     }
 }
 
-/// What the rows are, and whether the graph takes the channels of an image first.
+/// What the rows are, and whether the graph takes the channels of an image first. `columns` are those of the input, if it
+/// is made of tables.
 pub(super) fn of_rows(
     opened: &Opened,
-    look: &InputLook,
+    columns: Option<&[String]>,
     settings: &ApplySettings,
     outputs: Outputs,
 ) -> Result<(Schema, bool), String> {
     let scale = Scale { center: 0.0, spread: settings.foreign.divide_by.unwrap_or(1.0) };
-    let (shape, inputs, element, channels_first) = match (look, &opened.inputs[..]) {
-        (InputLook::Table { file, columns }, inputs) => {
-            let names = columns_for(inputs, (file, columns), settings)?;
+    let (shape, inputs, element, channels_first) = match (columns, &opened.inputs[..]) {
+        (Some(columns), inputs) => {
+            let names = columns_for(inputs, columns, settings)?;
             let kind = ColumnKind::Number { scale, fill: None };
             let columns: Vec<_> = names.into_iter().map(|name| Column { name, kind: kind.clone() }).collect();
             (vec![columns.len() as u32], Inputs::Columns(columns), Element::F32, false)
         }
-        (InputLook::Array, [input]) => {
+        (None, [input]) => {
             let (shape, channels_first) = image_of(&input.sides);
             // Of one channel, both orders are the same.
             let turns = channels_first && shape.last() != Some(&1);
             let inputs = Inputs::Array { scales: vec![scale], fills: Vec::new(), channels_first: turns };
             (shape, inputs, Element::U8, turns)
         }
-        (InputLook::Array, inputs) => {
+        (None, inputs) => {
             return Err(format!(
                 "it has {} inputs, {}, which only the columns of a table can feed, and the input is arrays or pictures",
                 inputs.len(),
@@ -90,11 +90,7 @@ pub(super) fn of_rows(
 }
 
 /// The columns that feed a graph: those that its inputs are called, or, of one input, all in the order of the file.
-fn columns_for(
-    inputs: &[GraphInput],
-    (file, columns): (&str, &[String]),
-    settings: &ApplySettings,
-) -> Result<Vec<String>, String> {
+fn columns_for(inputs: &[GraphInput], columns: &[String], settings: &ApplySettings) -> Result<Vec<String>, String> {
     let [only] = inputs else {
         return match inputs.iter().find(|input| input.values() != 1) {
             None => Ok(inputs.iter().map(|input| input.name.clone()).collect()),
@@ -112,6 +108,7 @@ fn columns_for(
     if fed.len() as u64 == only.values() {
         return Ok(fed);
     }
+    let file = settings.input.first().map_or_else(|| "the input".to_owned(), |file| file.display().to_string());
     Err(format!(
         "it takes {} numbers a row, and {file} has {} columns for them: {}; columns that are none of them are named by \
          --keep or --labels",
@@ -145,7 +142,7 @@ mod tests {
     use broadsweep_common::application::{GraphNumber, OutputFormat, Wanted};
 
     use super::*;
-    use crate::study::{ForeignSettings, Onto};
+    use crate::study::{ForeignSettings, Mapping, Onto};
 
     fn opened(answer: AnswerKind, names: &[&str], inputs: &[(&str, &[u32])]) -> Opened {
         let input = |(name, sides): &(&str, &[u32])| GraphInput {
@@ -160,7 +157,7 @@ mod tests {
 
     fn settings(keep: &[&str], labels: Option<&str>) -> ApplySettings {
         ApplySettings {
-            model: "net.onnx".into(),
+            mapping: Mapping::Model("net.onnx".into()),
             input: vec!["rows".into()],
             output: "out".into(),
             onto: Onto::New,
@@ -228,8 +225,7 @@ mod tests {
         ] {
             let opened = opened(AnswerKind::Values, &[], &[("x", sides)]);
             let outputs = Outputs::Classes { column: None, names: Vec::new() };
-            let (schema, channels_first) =
-                of_rows(&opened, &InputLook::Array, &settings(&[], None), outputs).unwrap();
+            let (schema, channels_first) = of_rows(&opened, None, &settings(&[], None), outputs).unwrap();
             assert_eq!((&schema.shape[..], channels_first), (shape, first), "{sides:?}");
             let Inputs::Array { scales, channels_first, .. } = schema.inputs else { panic!("columns") };
             assert_eq!((scales[0].apply(51.0), channels_first), (0.2, first));
@@ -239,21 +235,17 @@ mod tests {
     #[test]
     fn columns_feed_one_input_in_their_order_and_several_by_their_names() {
         let columns = ["id", "a", "b", "kind"].map(ToOwned::to_owned).to_vec();
-        let look = InputLook::Table { file: "rows.csv".to_owned(), columns };
         let names = |inputs: &[(&str, &[u32])], keep: &[&str], labels| {
             let outputs = Outputs::Classes { column: None, names: Vec::new() };
             let opened = opened(AnswerKind::Values, &[], inputs);
-            let (schema, _) = of_rows(&opened, &look, &settings(keep, labels), outputs)?;
+            let (schema, _) = of_rows(&opened, Some(&columns), &settings(keep, labels), outputs)?;
             let Inputs::Columns(columns) = schema.inputs else { panic!("an array") };
             Ok::<_, String>(columns.into_iter().map(|column| column.name).collect::<Vec<_>>().join(","))
         };
         assert_eq!(names(&[("x", &[2])], &["id"], Some("kind")), Ok("a,b".to_owned()));
         assert_eq!(names(&[("b", &[1]), ("a", &[])], &[], None), Ok("b,a".to_owned()));
         let error = names(&[("x", &[2])], &["id"], None).unwrap_err();
-        assert!(
-            error.contains("it takes 2 numbers a row, and rows.csv has 3 columns for them: a, b, kind;"),
-            "{error}"
-        );
+        assert!(error.contains("it takes 2 numbers a row, and rows has 3 columns for them: a, b, kind;"), "{error}");
         let error = names(&[("a", &[1]), ("x", &[2])], &[], None).unwrap_err();
         assert!(error.contains("its input `x` takes 2 values and has others beside it"), "{error}");
     }

@@ -40,8 +40,9 @@ pub fn open(settings: &ApplySettings, path: &Path) -> Result<ForeignModel, anyho
     let Read { opened, width, graph } = read(path)?;
     let of_file = |what: String| anyhow::anyhow!("{}: {what}", path.display());
     let look = look(&settings.input)?;
+    let columns = look.values.is_none().then_some(&look.columns[..]);
     let (outputs, answers) = meaning::of_answers(&opened, width, &settings.foreign.class_names).map_err(of_file)?;
-    let (schema, channels_first) = meaning::of_rows(&opened, &look, settings, outputs).map_err(of_file)?;
+    let (schema, channels_first) = meaning::of_rows(&opened, columns, settings, outputs).map_err(of_file)?;
     let description = GraphDescription {
         inputs: opened.inputs,
         batch_rows: opened.batch_rows,
