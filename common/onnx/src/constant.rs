@@ -3,7 +3,7 @@
 use crate::error::{OnnxError, shown};
 use crate::messages::{BOOL, DOUBLE, FLOAT, INT32, INT64, STRING, TensorMessage};
 
-/// Values of a tensor, and for each whether it has the type that is asked for.
+/// What a tensor holds.
 impl TensorMessage {
     /// How many values its sides hold; `None` if that is no number.
     pub(crate) fn values(&self) -> Option<usize> {

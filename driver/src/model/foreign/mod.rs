@@ -28,7 +28,7 @@ pub struct ForeignModel {
     pub model: FinishedModel,
     /// Its graph.
     pub graph: Vec<u8>,
-    /// What a manifest calls it.
+    /// What a manifest calls it: the SHA-256 of the graph as it is sent.
     pub digest: String,
 }
 
