@@ -93,7 +93,7 @@ fn flags_that_do_not_fit_a_model_are_refused_with_what_would() {
         assert!(!lab.path("out").exists() && !lab.path("out-run").exists());
     }
     let own = begin(&lab, "out", "out-run", &["--class-names", "a,b"]).wait();
-    assert!(own.code == Some(2) && own.stderr.contains("this model knows both"), "{}", own.stderr);
+    assert!(own.code == Some(2) && own.stderr.contains("a model of ours and a program know both"), "{}", own.stderr);
 }
 
 /// How the process ends that reads a file, and what it says.

@@ -131,10 +131,10 @@ pub(super) fn read(node: &Node<'_>) -> Result<ApplySettings, Diagnostic> {
 }
 
 fn divisor(node: &Node<'_>) -> Result<f64, Diagnostic> {
-    let number = match node.scalar()? {
-        Value::Integer(whole) => whole as f64,
-        Value::Real(number) => number,
-        Value::Choice(_) | Value::Flag(_) => f64::NAN,
+    let number = match node.scalar() {
+        Ok(Value::Integer(whole)) => whole as f64,
+        Ok(Value::Real(number)) => number,
+        Ok(Value::Choice(_) | Value::Flag(_)) | Err(_) => f64::NAN,
     };
     let fits = number.is_finite() && number > 0.0;
     fits.then_some(number).ok_or_else(|| node.error("divide_by has to be a number above 0"))
@@ -303,7 +303,7 @@ mod tests {
     fn a_program_has_keys_that_no_model_has_and_the_other_way_round() {
         let rows = [
             ("model = 'm'\nfiles = ['a']", "`files` belongs to a program"),
-            ("", "needs `model`"),
+            ("", "has no `model`"),
             ("program = ['x']\nmodel = 'm'", "`model` and `program` exclude each other"),
             ("program = ['x']\nlabels = 'y'", "`labels` belongs to a model"),
             ("program = []", "`program` has 0 words"),
