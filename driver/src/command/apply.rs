@@ -27,7 +27,7 @@ const FOREIGN: &str = "For ONNX files";
 const EXAMPLES: &str = "\
 Examples:
   broadsweep apply runs/mine-20261122T194953Z --input new.parquet --output predicted
-  broadsweep apply best --input 'data/' --output predicted --keep id --format csv
+  broadsweep apply best --input 'data/**/*.csv' --output predicted --keep id --format csv
   broadsweep apply net.onnx --input images.npy --output predicted --divide-by 255
   broadsweep apply best --input /shared/rows --output /shared/predicted --nodes 'n[01-13]'
   broadsweep apply --program 'python3 map.py' --input new.parquet --output mapped --keep id
@@ -57,8 +57,9 @@ pub(super) struct ApplyArgs {
     #[arg(value_name = "MODEL", required_unless_present = "program", conflicts_with = "program")]
     model: Option<PathBuf>,
 
-    /// The rows: tables, arrays or pictures as the model was trained on, or folders of them. May be given several times
-    #[arg(long, value_name = "FILE|DIR", required = true, num_args = 1..)]
+    /// The rows: tables, arrays or pictures as the model was trained on, folders of them, or quoted patterns such as
+    /// 'data/*.parquet' (with `*`, `?`, `[a-z]`, and `**` for any folders). May be given several times
+    #[arg(long, value_name = "FILE|DIR|PATTERN", required = true, num_args = 1..)]
     input: Vec<PathBuf>,
 
     /// The folder that gets the answers

@@ -67,7 +67,7 @@ impl Onto {
 pub struct ApplySettings {
     /// What they are mapped through.
     pub mapping: Mapping,
-    /// Files and folders.
+    /// Files and folders, or patterns of their names.
     pub input: Vec<PathBuf>,
     /// The folder that gets the answers.
     pub output: PathBuf,

@@ -1,15 +1,16 @@
-//! Files and folders, listed in their order: the same on any machine.
+//! Files and folders, and those that wildcards mean, listed in their order: the same on any machine.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::globs::expand;
 use crate::error::{DataError, Origin};
 use crate::input::starts_with;
 use crate::pictures::{entries, is_hidden, is_picture};
 
 /// What stands beside the files of an earlier output.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 /// Files of an input, at most: each is remembered.
 const FILES_MAX: usize = 10_000_000;
 
@@ -32,15 +33,16 @@ pub(super) fn list(
     let mut listed = Vec::new();
     for input in inputs {
         let origin = Origin::file(input.clone());
-        let failed = |error| DataError::of_file(&origin, error);
-        let path = std::path::absolute(input).map_err(failed)?;
-        if fs::metadata(&path).map_err(failed)?.is_dir() {
-            list_folder(&path, takes_pictures, &mut listed, remarks)?;
-        } else {
-            let file = Origin::file(path.clone());
-            let is_picture = takes_pictures
-                && (is_picture(&path) || starts_with(&file, b"\x89PNG")? || starts_with(&file, b"\xff\xd8")?);
-            listed.push(Listed { path, is_picture });
+        let path = std::path::absolute(input).map_err(|error| DataError::of_file(&origin, error))?;
+        match expand(&path, remarks)? {
+            None => list_path(&path, takes_pictures, &mut listed, remarks)?,
+            Some(paths) => {
+                let first = listed.len();
+                for path in paths {
+                    list_path(&path, takes_pictures, &mut listed, remarks)?;
+                }
+                leave_out_others(&origin, &mut listed, first, remarks);
+            }
         }
         check_count(&origin, listed.len())?;
     }
@@ -52,13 +54,44 @@ pub(super) fn list(
     Ok(listed)
 }
 
-fn check_count(origin: &Origin, count: usize) -> Result<(), DataError> {
+pub(super) fn check_count(origin: &Origin, count: usize) -> Result<(), DataError> {
     if count <= FILES_MAX {
         return Ok(());
     }
     let what =
         format!("with it the input has more than {FILES_MAX} files; apply the model to some of them at a time");
     Err(DataError::TooLarge { file: origin.clone(), what })
+}
+
+/// A file, or those of a folder.
+fn list_path(
+    path: &Path,
+    takes_pictures: bool,
+    listed: &mut Vec<Listed>,
+    remarks: &mut Vec<String>,
+) -> Result<(), DataError> {
+    let file = Origin::file(path.to_owned());
+    if fs::metadata(path).map_err(|error| DataError::of_file(&file, error))?.is_dir() {
+        return list_folder(path, takes_pictures, listed, remarks);
+    }
+    let is_picture =
+        takes_pictures && (is_picture(path) || starts_with(&file, b"\x89PNG")? || starts_with(&file, b"\xff\xd8")?);
+    listed.push(Listed { path: path.to_owned(), is_picture });
+    Ok(())
+}
+
+/// Leaves out what wildcards mean beside pictures, from `first` on, as in a folder.
+fn leave_out_others(origin: &Origin, listed: &mut Vec<Listed>, first: usize, remarks: &mut Vec<String>) {
+    let meant = listed.split_off(first);
+    let (pictures, others): (Vec<_>, Vec<_>) = meant.into_iter().partition(|file| file.is_picture);
+    if !pictures.is_empty() && !others.is_empty() {
+        remarks.push(no_pictures(origin, others.len() as u64));
+    }
+    listed.extend(if pictures.is_empty() { others } else { pictures });
+}
+
+fn no_pictures(origin: &Origin, others: u64) -> String {
+    format!("{origin}: what is no picture (.png, .jpg, .jpeg) is left out: {others} of its files")
 }
 
 /// The pictures of a folder and of those in it, or else its data files.
@@ -74,10 +107,7 @@ fn list_folder(
         found.search(folder)?;
         if !found.pictures.is_empty() {
             if found.others > 0 {
-                let others = found.others;
-                remarks.push(format!(
-                    "{origin}: what is no picture (.png, .jpg, .jpeg) is left out: {others} of its files"
-                ));
+                remarks.push(no_pictures(&origin, found.others));
             }
             let pictures = found.pictures.into_iter();
             listed.extend(pictures.map(|path| Listed { path, is_picture: true }));

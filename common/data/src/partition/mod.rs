@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `inputs` | files and folders, listed in their order |
+//! | `globs` | names with wildcards |
 //! | `cut` | how files become partitions |
 //! | `records` | where the records of a text begin |
 //! | `bad` | rows that are set aside |
@@ -15,6 +16,7 @@
 
 mod bad;
 mod cut;
+mod globs;
 mod inputs;
 mod parts;
 mod plain;

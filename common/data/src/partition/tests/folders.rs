@@ -34,6 +34,61 @@ fn a_folder_stands_for_its_data_files_in_the_order_of_their_names() {
 }
 
 #[test]
+fn wildcards_mean_files_in_the_order_of_their_names_and_hidden_ones_only_where_they_say_so() {
+    let folder = Folder::with(&[
+        ("in/b.csv", ROWS),
+        ("in/a.csv", ROWS),
+        ("in/a.txt", ROWS),
+        ("in/_c.csv", ROWS),
+        ("in/.d.csv", ROWS),
+        ("in/deep/x/e.csv", ROWS),
+        ("in/deep/_tmp/f.csv", ROWS),
+        ("in/a-b/g.csv", ROWS),
+        ("in/folder.csv/part-0.csv", ROWS),
+        ("in[1]/h.csv", ROWS),
+        ("in[1]/[ab].csv", ROWS),
+        ("in[1]/a.csv", ROWS),
+    ]);
+    symlink(folder.path("in"), folder.path("in/deep/around")).unwrap();
+    let listed = |input: &str| names(&folder, &cut(&table(), &[folder.path(input)], &Wanted::default(), 9).unwrap());
+    assert_eq!(listed("in/*.csv"), ["in/a.csv", "in/b.csv"]);
+    assert_eq!(listed("in/_*"), ["in/_c.csv"]);
+    assert_eq!(listed("in/?.[!t]*"), ["in/a.csv", "in/b.csv"]);
+    let deep = ["in/a-b/g.csv", "in/a.csv", "in/b.csv", "in/deep/x/e.csv", "in/folder.csv/part-0.csv"];
+    assert_eq!(listed("in/**/*.csv"), deep);
+    assert_eq!(listed("in/**/[a-z].*"), ["in/a-b/g.csv", "in/a.csv", "in/a.txt", "in/b.csv", "in/deep/x/e.csv"]);
+    assert_eq!(listed("in/deep/**"), ["in/deep/x/e.csv"]);
+    assert_eq!(listed("**/x/**/e.csv"), ["in/deep/x/e.csv"]);
+    // Folders alone are read as if they were named.
+    assert_eq!(listed("in/*-b"), ["in/a-b/g.csv"]);
+    // What is there as it is written is meant by it.
+    assert_eq!(listed("in[1]/h.*"), ["in[1]/h.csv"]);
+    assert_eq!(listed("in[1]/[ab].csv"), ["in[1]/[ab].csv"]);
+    let input = folder.path("in/*.csv");
+    let told = cut(&table(), std::slice::from_ref(&input), &Wanted::default(), 9).unwrap().remarks;
+    assert_eq!(folder.shown(&told[0]), "in/*.csv: the folders that are called so are left out: 1");
+    let refused =
+        |input: &str| folder.shown(&cut(&table(), &[folder.path(input)], &Wanted::default(), 9).unwrap_err());
+    assert!(refused("in/*.parquet").starts_with("in/*.parquet: no file has such a name; look at the folder"));
+    assert!(refused("out/*/rows.csv").starts_with("out/*/rows.csv: no file has such a name"));
+    let twice = cut(&table(), &[folder.path("in/a.csv"), input], &Wanted::default(), 9).unwrap_err();
+    assert!(folder.shown(&twice).starts_with("in/a.csv: the input names it twice"), "{twice}");
+}
+
+#[test]
+fn wildcards_mean_the_pictures_alone_where_there_are_some() {
+    let (one, other) = (png(Grayscale, 7), png(Grayscale, 9));
+    let folder = Folder::with(&[("in/a/1.png", &one), ("in/b/2.png", &other), ("in/b/notes.txt", b"left out")]);
+    let schema = images(&[2, 2, 1], false);
+    let cut = cut(&schema, &[folder.path("in/**")], &Wanted::default(), 9).unwrap();
+    assert_eq!(names(&folder, &cut), ["in/a/1.png", "in/b/2.png"]);
+    assert_eq!(
+        folder.shown(&cut.remarks[0]),
+        "in/**: what is no picture (.png, .jpg, .jpeg) is left out: 1 of its files"
+    );
+}
+
+#[test]
 fn an_input_that_is_no_data_says_what_to_do() {
     let folder = Folder::with(&[("t.csv", ROWS), ("none/_SUCCESS", b""), ("empty.csv", b"age,color,member\n")]);
     folder.write("other.csv", b"age,colour,member\n1,red,yes\n");
