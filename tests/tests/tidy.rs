@@ -12,19 +12,20 @@ use toml::{Table, Value};
 
 /// The crates in their folders, each with those of the workspace that it may depend on. One that is listed need not be
 /// there.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("common", &[]),
     ("executor/nn", &["common"]),
     ("executor/leash", &["common"]),
     ("executor/store", &["common"]),
     ("common/data", &["common", "store"]),
+    ("common/objects", &["common", "data"]),
     ("common/onnx", &["common"]),
     ("driver/search", &["common"]),
     ("driver/scheduler", &["common"]),
     ("proto/identity", &[]),
     ("proto", &["common", "identity"]),
-    ("executor", &["common", "data", "identity", "leash", "nn", "onnx", "proto", "store"]),
-    ("driver", &["common", "data", "executor", "identity", "nn", "onnx", "proto", "scheduler", "search", "store"]),
+    ("executor", &["common", "data", "identity", "leash", "nn", "objects", "onnx", "proto", "store"]),
+    ("driver", &["common", "data", "executor", "identity", "nn", "objects", "onnx", "proto", "scheduler", "search", "store"]),
     ("tests", &["common", "data", "driver", "executor", "identity", "nn", "onnx", "proto", "scheduler", "search"]),
 ];
 
