@@ -14,6 +14,7 @@ use broadsweep_common::attempt::SLOTS_MAX;
 use broadsweep_common::heap;
 use broadsweep_common::size::ByteSize;
 use broadsweep_identity::Role;
+use broadsweep_objects::{AllowedStores, ObjectError};
 use broadsweep_proto::PROTOCOL;
 use broadsweep_proto::dial::Tcp;
 use broadsweep_proto::guard::door;
@@ -101,6 +102,11 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "DIR")]
     pub allow_files: Vec<PathBuf>,
 
+    /// Read objects below this address for drivers, as s3://bucket/prefix or https://host/folder, with the credentials of
+    /// this executor's own environment (AWS_ACCESS_KEY_ID and others). May be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_stores: Vec<String>,
+
     /// GPUs that programs may use, by their numbers as `nvidia-smi` has them or by UUIDs: 0,1. Slots share them evenly; a
     /// study whose trials need some for themselves (`requires`) gets fewer slots
     #[arg(long, value_name = "GPU,..", value_delimiter = ',')]
@@ -148,9 +154,11 @@ impl ExecutorArgs {
         let identity = self.identity()?;
         let addresses = self.addresses(identity.is_some())?;
         self.allowed_files()?;
+        self.allowed_stores()?;
         let allowed = [
             ("--allow-programs", "run programs", self.allow_programs),
             ("--allow-files", "read files", !self.allow_files.is_empty()),
+            ("--allow-stores", "read from stores", !self.allow_stores.is_empty()),
         ];
         let allowed = allowed.into_iter().find(|(_, _, is_allowed)| *is_allowed);
         if let Some((flag, what, _)) = allowed
@@ -189,6 +197,20 @@ impl ExecutorArgs {
         }
         let below = (!self.allow_files.is_empty()).then(|| AllowedFiles::below(&self.allow_files));
         below.transpose().map_err(anyhow::Error::msg)
+    }
+
+    /// Likewise which objects of stores.
+    fn allowed_stores(&self) -> anyhow::Result<Option<AllowedStores>> {
+        if self.ends_when_orphaned {
+            return Ok(Some(AllowedStores::any()));
+        }
+        if self.allow_stores.is_empty() {
+            return Ok(None);
+        }
+        if !broadsweep_objects::is_built() {
+            return Err(ObjectError::NotBuilt.into());
+        }
+        AllowedStores::below(&self.allow_stores).map(Some).context("--allow-stores")
     }
 
     /// Who this executor is, if it has to say so. One that a driver started for itself has not.
@@ -254,6 +276,7 @@ pub fn run(args: &ExecutorArgs) -> anyhow::Result<()> {
         ends_when_orphaned: args.ends_when_orphaned,
         programs,
         files: args.allowed_files()?,
+        stores: args.allowed_stores()?,
     };
     let threads = SlotThreads::start(slots).context("cannot start the slots' threads")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,6 +9,7 @@ use broadsweep_common::ids::Digest;
 use broadsweep_common::refusal::{Refusal, StudyPart};
 use broadsweep_common::task::StudyDescription;
 use broadsweep_nn::Kernel;
+use broadsweep_objects::AllowedStores;
 use broadsweep_store::{BlobStore, Content};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ pub(crate) struct Offering {
     pub(crate) programs: Option<Arc<Programs>>,
     /// Which files of this machine may be read, where some may.
     pub(crate) files: Option<AllowedFiles>,
+    /// Which objects of stores may be read, where some may.
+    pub(crate) stores: Option<AllowedStores>,
 }
 
 impl Offering {
@@ -105,6 +108,7 @@ fn get_ready(
         threads,
         programs: offering.programs.clone(),
         files: offering.files.clone(),
+        stores: offering.stores.clone(),
         given_up,
     };
     Ok(Prepared { study_seed: study.seed, trainer: trainer_of(study, (data, broadcast), means)?, slots })
@@ -144,7 +148,16 @@ mod tests {
 
     fn offering(kernels: Vec<Kernel>) -> Offering {
         let (memory_bytes, advertise) = (1 << 30, String::new());
-        Offering { slots: 3, memory_bytes, kernels, advertise, instance: 1, programs: None, files: None }
+        Offering {
+            slots: 3,
+            memory_bytes,
+            kernels,
+            advertise,
+            instance: 1,
+            programs: None,
+            files: None,
+            stores: None,
+        }
     }
 
     #[test]

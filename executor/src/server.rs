@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadsweep_objects::AllowedStores;
 use broadsweep_proto::MESSAGE_BYTES_MAX;
 use broadsweep_proto::blocks::blocks_server::BlocksServer;
 use broadsweep_proto::bulk::BulkServer;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub programs: Option<Arc<Programs>>,
     /// Which files of this machine drivers may have read, where some may.
     pub files: Option<AllowedFiles>,
+    /// Which objects of stores drivers may have read, where some may.
+    pub stores: Option<AllowedStores>,
 }
 
 /// What tells an executor to end.
@@ -116,6 +119,7 @@ where
             instance: settings.instance,
             programs: settings.programs.clone(),
             files: settings.files.clone(),
+            stores: settings.stores.clone(),
         },
         shutdown: stopping.clone(),
         surroundings: Surroundings {

@@ -56,6 +56,7 @@ async fn alone() -> Alone {
         instance: 1,
         programs: None,
         files: None,
+        stores: None,
     };
     let session = Holding {
         run: RUN.to_owned(),
@@ -97,6 +98,7 @@ impl Alone {
             threads: 1,
             programs: None,
             files: None,
+            stores: None,
             given_up: CancellationToken::new(),
         };
         let trainer = trainer_of(description(), (Digest::of(b"rows"), Arc::new(bytes([4, 2, 0]))), means).unwrap();

@@ -246,6 +246,7 @@ mod tests {
             threads: 1,
             programs: None,
             files: None,
+            stores: None,
             given_up: CancellationToken::new(),
         };
         let trainer = trainer_of(fixtures::description(), (Digest::of(b"rows"), data), means).unwrap();

@@ -25,7 +25,10 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("proto/identity", &[]),
     ("proto", &["common", "identity"]),
     ("executor", &["common", "data", "identity", "leash", "nn", "objects", "onnx", "proto", "store"]),
-    ("driver", &["common", "data", "executor", "identity", "nn", "objects", "onnx", "proto", "scheduler", "search", "store"]),
+    (
+        "driver",
+        &["common", "data", "executor", "identity", "nn", "objects", "onnx", "proto", "scheduler", "search", "store"],
+    ),
     ("tests", &["common", "data", "driver", "executor", "identity", "nn", "onnx", "proto", "scheduler", "search"]),
 ];
 

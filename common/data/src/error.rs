@@ -218,6 +218,9 @@ pub enum DataError {
     /// Write the file anew in a form that is read here.
     #[error("{file}: {what}")]
     Unsupported { file: Origin, what: String },
+    /// It lies on no file system, and who reaches it says what is wrong and what to do.
+    #[error("{what}")]
+    Elsewhere { what: String },
     /// Fetch it again, or write it anew.
     #[error("{file}: its header is damaged: {what}; copy or write the file again")]
     Header { file: Origin, what: String },

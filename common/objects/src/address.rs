@@ -42,7 +42,7 @@ impl Scheme {
 
 /// What an object is called, or what the names of several begin with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
+pub struct ObjectAddress {
     scheme: Scheme,
     /// The bucket, or the server with its port.
     host: String,
@@ -50,14 +50,14 @@ pub struct Address {
     key: String,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ObjectAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.name(), self.host)?;
         if self.key.is_empty() { Ok(()) } else { write!(f, "/{}", self.key) }
     }
 }
 
-impl Address {
+impl ObjectAddress {
     /// Whether a text is meant as an address, not as a path: it begins with `name://`.
     #[must_use]
     pub fn is_meant(path: &Path) -> bool {
@@ -91,6 +91,12 @@ impl Address {
             Some(what) => refused(what),
             None => Ok(Self { scheme, host: in_one_way(scheme, host), key: key.to_owned() }),
         }
+    }
+
+    /// Whether a store has it, which can be asked for more than one object.
+    #[must_use]
+    pub fn is_of_store(&self) -> bool {
+        self.scheme == Scheme::S3
     }
 
     /// Who has it.
@@ -220,12 +226,12 @@ mod tests {
             ("https://example.org:8443/a%20b.csv", "example.org:8443", "a%20b.csv"),
             ("http://[::1]:80/x", "[::1]:80", "x"),
         ] {
-            let address = Address::parse(text).unwrap();
+            let address = ObjectAddress::parse(text).unwrap();
             assert_eq!((address.host(), address.key(), address.to_string().as_str()), (host, key, text));
         }
-        assert_eq!(Address::parse("https://Example.ORG/A/").unwrap().to_string(), "https://example.org/A");
-        assert_eq!(Address::parse("s3://b/a").unwrap().join("c.csv").unwrap().to_string(), "s3://b/a/c.csv");
-        assert_eq!(Address::parse("s3://b").unwrap().join("c.csv").unwrap().to_string(), "s3://b/c.csv");
+        assert_eq!(ObjectAddress::parse("https://Example.ORG/A/").unwrap().to_string(), "https://example.org/A");
+        assert_eq!(ObjectAddress::parse("s3://b/a").unwrap().join("c.csv").unwrap().to_string(), "s3://b/a/c.csv");
+        assert_eq!(ObjectAddress::parse("s3://b").unwrap().join("c.csv").unwrap().to_string(), "s3://b/c.csv");
     }
 
     #[test]
@@ -248,26 +254,26 @@ mod tests {
             ("s3://bucket//b", "there is nothing, `.` or `..`"),
             ("s3://bucket/a\nb", "control characters"),
         ] {
-            let error = Address::parse(text).unwrap_err().to_string();
+            let error = ObjectAddress::parse(text).unwrap_err().to_string();
             assert!(error.contains(wrong) && !error.contains("secret"), "{text}: {error}");
         }
         let long = format!("s3://bucket/{}", "a".repeat(1025));
-        assert!(Address::parse(&long).unwrap_err().to_string().contains("longer than"));
+        assert!(ObjectAddress::parse(&long).unwrap_err().to_string().contains("longer than"));
     }
 
     #[test]
     fn texts_with_a_scheme_are_meant_as_addresses_and_paths_are_not() {
         for text in ["s3://b/k", "gs://b", "https://h/p"] {
-            assert!(Address::is_meant(Path::new(text)), "{text}");
+            assert!(ObjectAddress::is_meant(Path::new(text)), "{text}");
         }
         for text in ["data/a.csv", "/a://b", "./s3://b", "://b", "C:\\x", "3s://b"] {
-            assert!(!Address::is_meant(Path::new(text)), "{text}");
+            assert!(!ObjectAddress::is_meant(Path::new(text)), "{text}");
         }
     }
 
     #[test]
     fn what_is_below_an_address_is_told_part_by_part() {
-        let address = |text| Address::parse(text).unwrap();
+        let address = |text| ObjectAddress::parse(text).unwrap();
         for (one, other, below) in [
             ("s3://b/a/c.csv", "s3://b/a", Some("c.csv")),
             ("s3://b/a/c.csv", "s3://b", Some("a/c.csv")),

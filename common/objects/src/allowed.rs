@@ -1,10 +1,10 @@
 //! Which addresses an executor reads for a driver: whoever gives orders must not reach whatever the executor could.
 
-use crate::{Address, ObjectError};
+use crate::{ObjectAddress, ObjectError};
 
 /// What the addresses begin with that may be read.
 #[derive(Clone, Debug)]
-pub struct AllowedStores(Option<Vec<Address>>);
+pub struct AllowedStores(Option<Vec<ObjectAddress>>);
 
 impl AllowedStores {
     /// Objects below these addresses.
@@ -12,7 +12,11 @@ impl AllowedStores {
     /// # Errors
     /// [`ObjectError::Address`], if one of them is none.
     pub fn below(texts: &[String]) -> Result<Self, ObjectError> {
-        texts.iter().map(|text| Address::parse(text)).collect::<Result<_, _>>().map(|prefixes| Self(Some(prefixes)))
+        texts
+            .iter()
+            .map(|text| ObjectAddress::parse(text))
+            .collect::<Result<_, _>>()
+            .map(|prefixes| Self(Some(prefixes)))
     }
 
     /// All that this process may read: for an executor that its driver started.
@@ -25,9 +29,10 @@ impl AllowedStores {
     ///
     /// # Errors
     /// [`ObjectError`], if it is none, or may not be read.
-    pub fn find(&self, text: &str) -> Result<Address, ObjectError> {
-        let address = Address::parse(text)?;
-        let is_allowed = |prefixes: &Vec<Address>| prefixes.iter().any(|prefix| address.below(prefix).is_some());
+    pub fn find(&self, text: &str) -> Result<ObjectAddress, ObjectError> {
+        let address = ObjectAddress::parse(text)?;
+        let is_allowed =
+            |prefixes: &Vec<ObjectAddress>| prefixes.iter().any(|prefix| address.below(prefix).is_some());
         if self.0.as_ref().is_none_or(is_allowed) { Ok(address) } else { Err(ObjectError::NotAllowed(address)) }
     }
 }

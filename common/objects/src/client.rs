@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_stream::StreamExt as _;
 
 use crate::objects::sort;
-use crate::{Address, Condition, Object, ObjectError, Objects, Pending, Put};
+use crate::{Condition, Object, ObjectAddress, ObjectError, Objects, Pending, Put};
 use reached::Reached;
 use reasons::{failed, is_refused};
 
@@ -72,7 +72,7 @@ impl Client {
     /// Waits for a request; also where no task may wait, since that is done by this thread alone.
     fn wait<T: Send + 'static>(
         &self,
-        address: &Address,
+        address: &ObjectAddress,
         request: impl Future<Output = Result<T, ObjectError>> + Send + 'static,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<T, ObjectError> {
@@ -104,7 +104,7 @@ impl Drop for Client {
 }
 
 impl Objects for Client {
-    fn list(&self, below: &Address, most: usize) -> Result<Vec<Object>, ObjectError> {
+    fn list(&self, below: &ObjectAddress, most: usize) -> Result<Vec<Object>, ObjectError> {
         let (store, path) = self.reached.find(below)?;
         let address = below.clone();
         let listing = async move {
@@ -123,7 +123,7 @@ impl Objects for Client {
         self.wait(below, listing, &|| true)
     }
 
-    fn look(&self, address: &Address) -> Result<Option<Object>, ObjectError> {
+    fn look(&self, address: &ObjectAddress) -> Result<Option<Object>, ObjectError> {
         let (store, path) = self.reached.find(address)?;
         let own = address.clone();
         let looking = async move {
@@ -136,7 +136,7 @@ impl Objects for Client {
         self.wait(address, looking, &|| true)
     }
 
-    fn read(&self, address: &Address, most: u64) -> Result<Option<(Vec<u8>, String)>, ObjectError> {
+    fn read(&self, address: &ObjectAddress, most: u64) -> Result<Option<(Vec<u8>, String)>, ObjectError> {
         let (store, path) = self.reached.find(address)?;
         let own = address.clone();
         let reading = async move {
@@ -176,7 +176,7 @@ impl Objects for Client {
         self.wait(&object.address, bringing, goes_on)
     }
 
-    fn put(&self, address: &Address, bytes: Vec<u8>) -> Pending {
+    fn put(&self, address: &ObjectAddress, bytes: Vec<u8>) -> Pending {
         let (store, path) = match self.reached.find(address) {
             Ok(found) => found,
             Err(error) => return Pending::ended(address.clone(), Err(error)),
@@ -189,7 +189,7 @@ impl Objects for Client {
         Pending::new(address.clone(), ended)
     }
 
-    fn put_if(&self, address: &Address, bytes: Vec<u8>, condition: &Condition) -> Result<Put, ObjectError> {
+    fn put_if(&self, address: &ObjectAddress, bytes: Vec<u8>, condition: &Condition) -> Result<Put, ObjectError> {
         let (store, path) = self.reached.find(address)?;
         let mode = match condition {
             Condition::Absent => PutMode::Create,
@@ -208,7 +208,7 @@ impl Objects for Client {
         self.wait(address, putting, &|| true)
     }
 
-    fn remove(&self, addresses: &[Address]) -> Result<(), ObjectError> {
+    fn remove(&self, addresses: &[ObjectAddress]) -> Result<(), ObjectError> {
         for some in addresses.chunks(REMOVED_TOGETHER) {
             let removals = some.iter().map(|address| {
                 let (store, path) = self.reached.find(address)?;
@@ -249,7 +249,7 @@ async fn put_whole(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> object
     upload.complete().await.map(drop)
 }
 
-fn object_of(address: Address, meta: &ObjectMeta) -> Object {
+fn object_of(address: ObjectAddress, meta: &ObjectMeta) -> Object {
     Object { address, bytes: meta.size, tag: tag_of(meta) }
 }
 

@@ -1,6 +1,6 @@
 //! What went wrong with which object: what the store said, and what to do.
 
-use crate::Address;
+use crate::ObjectAddress;
 
 /// What went wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum ObjectError {
     },
     /// An executor does not read it for a driver.
     #[error("{0} is not below an address that --allow-stores names there")]
-    NotAllowed(Address),
+    NotAllowed(ObjectAddress),
     /// The environment's settings are none.
     #[error("{said}; look at the variables AWS_* of the environment")]
     Environment {
@@ -35,7 +35,7 @@ pub enum ObjectError {
     )]
     NotFound {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// What the store said.
         said: String,
     },
@@ -46,7 +46,7 @@ pub enum ObjectError {
     )]
     Denied {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// What the store said.
         said: String,
     },
@@ -54,7 +54,7 @@ pub enum ObjectError {
     #[error(
         "{0} has changed since it was cut into partitions; leave the input as it is until all of it is done, and run again"
     )]
-    Changed(Address),
+    Changed(ObjectAddress),
     /// The server names another place, which may be one that must not be read.
     #[error("{address} is elsewhere, as its server says; {}", if *is_store {
         "set AWS_REGION, or AWS_ENDPOINT_URL, to where the bucket is"
@@ -63,15 +63,18 @@ pub enum ObjectError {
     })]
     Elsewhere {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// Whether a store says so.
         is_store: bool,
     },
+    /// A web server cannot be asked for what it has.
+    #[error("{0} is not there, and a web server does not tell what else it has; name each file of it")]
+    NoList(ObjectAddress),
     /// More objects than are remembered.
     #[error("{address} has more than {most} objects below it; name fewer of them at a time")]
     TooMany {
         /// Below which address.
-        address: Address,
+        address: ObjectAddress,
         /// How many there may be.
         most: usize,
     },
@@ -79,7 +82,7 @@ pub enum ObjectError {
     #[error("{address} has {bytes} bytes, more than the {most} that it may have")]
     TooLarge {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// Its bytes.
         bytes: u64,
         /// How many it may have.
@@ -92,7 +95,7 @@ pub enum ObjectError {
     #[error("{address} cannot be brought to this machine: {said}; see to it that there is room in the cache folder")]
     NotBrought {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// What the system said.
         said: String,
     },
@@ -103,7 +106,7 @@ pub enum ObjectError {
     )]
     Failed {
         /// Which object.
-        address: Address,
+        address: ObjectAddress,
         /// What the store or the connection said.
         said: String,
     },

@@ -10,6 +10,7 @@
 //! | [`allowed`] | which addresses an executor reads for a driver |
 //! | [`error`] | what went wrong with which object, and what to do |
 //! | [`objects`] | what can be done with objects |
+//! | [`input`] | objects as the input of an application: listed, and brought as far as they are needed |
 //! | `client` | who does it, through the crate `object_store` |
 
 pub mod address;
@@ -17,14 +18,21 @@ pub mod allowed;
 #[cfg(feature = "stores")]
 mod client;
 pub mod error;
+pub mod input;
 pub mod objects;
 
 use std::sync::Arc;
 
-pub use address::Address;
+pub use address::ObjectAddress;
 pub use allowed::AllowedStores;
 pub use error::ObjectError;
 pub use objects::{Condition, Object, Objects, Pending, Put};
+
+/// Whether this program was built with stores and web servers.
+#[must_use]
+pub fn is_built() -> bool {
+    cfg!(feature = "stores")
+}
 
 /// Stores and web servers, with the credentials of this process's environment. Nothing is asked of them yet.
 ///

@@ -6,13 +6,13 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use crate::{Address, ObjectError};
+use crate::{ObjectAddress, ObjectError};
 
 /// An object as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// What it is called.
-    pub address: Address,
+    pub address: ObjectAddress,
     /// Its length.
     pub bytes: u64,
     /// What it would have another one of if it were changed: its `ETag`, or else when it was changed last, or nothing.
@@ -40,20 +40,20 @@ pub enum Put {
 /// An object that is on its way to its store.
 #[derive(Debug)]
 pub struct Pending {
-    address: Address,
+    address: ObjectAddress,
     ended: Receiver<Result<(), ObjectError>>,
 }
 
 impl Pending {
     /// One whose end `ended` tells.
     #[must_use]
-    pub fn new(address: Address, ended: Receiver<Result<(), ObjectError>>) -> Self {
+    pub fn new(address: ObjectAddress, ended: Receiver<Result<(), ObjectError>>) -> Self {
         Self { address, ended }
     }
 
     /// One that has ended.
     #[must_use]
-    pub fn ended(address: Address, how: Result<(), ObjectError>) -> Self {
+    pub fn ended(address: ObjectAddress, how: Result<(), ObjectError>) -> Self {
         let (sender, ended) = sync_channel(1);
         // There is room for one, and the receiver is here.
         let _ = sender.send(how);
@@ -77,19 +77,19 @@ pub trait Objects: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`ObjectError`], if they cannot be told.
-    fn list(&self, below: &Address, most: usize) -> Result<Vec<Object>, ObjectError>;
+    fn list(&self, below: &ObjectAddress, most: usize) -> Result<Vec<Object>, ObjectError>;
 
     /// What an object is now; `None` if there is none.
     ///
     /// # Errors
     /// [`ObjectError`], if that cannot be told.
-    fn look(&self, address: &Address) -> Result<Option<Object>, ObjectError>;
+    fn look(&self, address: &ObjectAddress) -> Result<Option<Object>, ObjectError>;
 
     /// All of a small object, and its tag; `None` if there is none.
     ///
     /// # Errors
     /// [`ObjectError`], if it cannot be read or has more than `most` bytes.
-    fn read(&self, address: &Address, most: u64) -> Result<Option<(Vec<u8>, String)>, ObjectError>;
+    fn read(&self, address: &ObjectAddress, most: u64) -> Result<Option<(Vec<u8>, String)>, ObjectError>;
 
     /// Brings these bytes of an object to their places in a file, unless `goes_on` says no meanwhile.
     ///
@@ -104,19 +104,19 @@ pub trait Objects: Send + Sync + Debug {
     ) -> Result<(), ObjectError>;
 
     /// Begins to put an object, in place of one that may be there.
-    fn put(&self, address: &Address, bytes: Vec<u8>) -> Pending;
+    fn put(&self, address: &ObjectAddress, bytes: Vec<u8>) -> Pending;
 
     /// Puts an object if a condition holds, which nobody can make untrue meanwhile.
     ///
     /// # Errors
     /// [`ObjectError`]; then it may be there or not.
-    fn put_if(&self, address: &Address, bytes: Vec<u8>, condition: &Condition) -> Result<Put, ObjectError>;
+    fn put_if(&self, address: &ObjectAddress, bytes: Vec<u8>, condition: &Condition) -> Result<Put, ObjectError>;
 
     /// Removes objects. What is not there is no error.
     ///
     /// # Errors
     /// [`ObjectError`], if one of them cannot be removed.
-    fn remove(&self, addresses: &[Address]) -> Result<(), ObjectError>;
+    fn remove(&self, addresses: &[ObjectAddress]) -> Result<(), ObjectError>;
 }
 
 /// Sorts objects by the parts of their names: as folders would have them.

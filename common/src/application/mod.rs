@@ -69,12 +69,14 @@ impl Application {
 /// A file of the input, as it was when it was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// From the root.
+    /// From the root, or an address.
     pub path: String,
     /// Its length.
     pub bytes: u64,
     /// When it was changed last, in nanoseconds since 1970.
     pub modified_ns: u64,
+    /// Of an object of a store, what it would have another one of if it were changed; of a file, nothing.
+    pub tag: String,
 }
 
 /// A piece of the input. It depends on the input alone, never on who works on it.

@@ -136,15 +136,7 @@ impl Claim {
     /// [`OutputError::Unlike`], or the output's manifest cannot be read.
     pub fn check_like(&self, format: OutputFormat, columns: &[KeptColumn]) -> Result<(), OutputError> {
         let former = if self.onto == Onto::Append { Manifest::read(&self.site.output)? } else { None };
-        let Some(former) = former else { return Ok(()) };
-        let unlike = |had, given| Err(OutputError::Unlike { output: self.site.output.clone(), had, given });
-        if former.format != format {
-            return unlike(format!("files in {}", former.format), format.to_string());
-        }
-        if former.columns != columns {
-            return unlike(shown(&former.columns), shown(columns));
-        }
-        Ok(())
+        former.map_or(Ok(()), |former| is_like(&self.site.output, &former, format, columns))
     }
 
     /// Puts a file into the output that is not visible yet: whole, and durably. The same file may be put again; of an
@@ -153,9 +145,7 @@ impl Claim {
     /// # Errors
     /// [`OutputError`]: a file of this name has other bytes, it cannot be called so, or it cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
-        if !is_file_name(name) || name.len() > PUT_NAME_BYTES_MAX {
-            return Err(OutputError::BadName(name.to_owned()));
-        }
+        check_name(name)?;
         if self.is_committed {
             return Ok(());
         }
@@ -206,6 +196,29 @@ impl Claim {
         after()?;
         sync(&site.parent)
     }
+}
+
+/// Refuses a name that no file of an output can have.
+pub(super) fn check_name(name: &str) -> Result<(), OutputError> {
+    let is_good = is_file_name(name) && name.len() <= PUT_NAME_BYTES_MAX;
+    if is_good { Ok(()) } else { Err(OutputError::BadName(name.to_owned())) }
+}
+
+/// Looks whether files of this format, with these columns, can be added to those of an output.
+pub(super) fn is_like(
+    output: &Path,
+    former: &Manifest,
+    format: OutputFormat,
+    columns: &[KeptColumn],
+) -> Result<(), OutputError> {
+    let unlike = |had, given| Err(OutputError::Unlike { output: output.to_owned(), had, given });
+    if former.format != format {
+        return unlike(format!("files in {}", former.format), format.to_string());
+    }
+    if former.columns != columns {
+        return unlike(shown(&former.columns), shown(columns));
+    }
+    Ok(())
 }
 
 /// Columns in a message.

@@ -21,7 +21,7 @@ use super::{OutputError, OutputFile};
 use crate::results::folder::write_whole;
 
 /// Hexadecimal digits of the digest that tells the files of one run from those of others.
-const OWN_DIGITS: usize = 16;
+pub(super) const OWN_DIGITS: usize = 16;
 
 /// What a commit did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,7 @@ impl Claim {
             self.tidy(after)?;
             return Ok(Committed::Before);
         }
-        let is_own = manifest.run == self.run
-            && manifest.earlier.is_empty()
-            && manifest.files.iter().all(|file| file.run == self.run);
-        if !is_own {
+        if !manifest.is_of_run_alone(&self.run) {
             let what = format!("it tells of other runs than `{}`", self.run.escape_debug());
             return Err(self.unfit(ManifestError::Damaged(what)));
         }
@@ -160,10 +157,14 @@ fn check_file(path: &Path, file: &OutputFile) -> Result<(), OutputError> {
     }
 }
 
+/// What tells the files of one run from those of others.
+pub(super) fn own_digits(run: &str) -> String {
+    Digest::of(run.as_bytes()).to_string()[..OWN_DIGITS].to_owned()
+}
+
 /// The name of a file that is added to others: `rows-0.csv` becomes `rows-0-DIGEST.csv`.
-fn name_of_run(name: &str, run: &str) -> String {
-    let digest = Digest::of(run.as_bytes()).to_string();
-    let own = &digest[..OWN_DIGITS];
+pub(super) fn name_of_run(name: &str, run: &str) -> String {
+    let own = own_digits(run);
     match name.rsplit_once('.') {
         Some((stem, extension)) => format!("{stem}-{own}.{extension}"),
         None => format!("{name}-{own}"),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use broadsweep_objects::{ObjectAddress, ObjectError};
+
 use super::manifest::{MANIFEST, ManifestError};
 use crate::results::folder::FolderError;
 
@@ -100,6 +102,34 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another run was first to commit.
+    #[error(
+        "the output {} is not as it was when this run began: {by} was first, and its rows stay as they are; nothing of \
+         this run was added, so apply the model again, with --append if its rows are to stand beside those", output.display()
+    )]
+    Overtaken {
+        /// The output.
+        output: PathBuf,
+        /// Who was first.
+        by: String,
+    },
+    /// A store that would let two runs lose each other's rows.
+    #[error(
+        "the store of {} does not mind the conditions If-None-Match and If-Match of what is put there ({said}), without \
+         which two runs could lose each other's rows; write to a folder, or to a store that does", output.display()
+    )]
+    Unconditional {
+        /// The output.
+        output: PathBuf,
+        /// What it did.
+        said: String,
+    },
+    /// A web server takes no files.
+    #[error("{0} is on a web server, which takes no files; write to a folder, or to s3://bucket/prefix")]
+    NoStore(ObjectAddress),
+    /// A store does not do what it is asked for.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// Something cannot be written: no room, not allowed, or anything else.
     #[error(transparent)]
     Unwritten(#[from] FolderError),
@@ -116,6 +146,18 @@ impl OutputError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Unwritten(error) if error.is_full())
+    }
+
+    /// Whether the run can never commit, however often it is resumed.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Overtaken { .. })
+    }
+
+    /// Whether no argument was wrong, and the run can go on later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.is_full() || matches!(self, Self::Object(ObjectError::Failed { .. }) | Self::Overtaken { .. })
     }
 
     /// Sorts what the system said of something that was to be written.

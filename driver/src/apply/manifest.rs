@@ -19,7 +19,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The number of the form in which manifests are written.
 pub const VERSION: u32 = 1;
 /// Bytes that a manifest may have: some 300 thousand files.
-const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a file's name, as file systems have it.
 const NAME_BYTES_MAX: usize = 255;
 /// Hexadecimal digits of a BLAKE3 digest.
@@ -111,6 +111,11 @@ impl Manifest {
         self.earlier.iter().map(|earlier| earlier.run.as_str()).chain([self.run.as_str()])
     }
 
+    /// Whether it tells of nothing but what this run wrote.
+    pub(super) fn is_of_run_alone(&self, run: &str) -> bool {
+        self.run == run && self.earlier.is_empty() && self.files.iter().all(|file| file.run == run)
+    }
+
     /// The names of its files.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         self.files.iter().map(|file| file.name.as_str()).collect()
@@ -140,7 +145,8 @@ impl Manifest {
         Self::parse(&bytes).map_err(damaged)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, ManifestError> {
+    /// What these bytes say; `None` if they are none of ours.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, ManifestError> {
         /// What tells a manifest of ours, of whatever form.
         #[derive(Deserialize)]
         struct Mark {

@@ -17,7 +17,8 @@ use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_data as data;
 use broadsweep_data::destination::Destination;
 use broadsweep_data::output::{check, columns_of};
-use broadsweep_data::partition::cut;
+use broadsweep_data::partition::cut_with;
+use broadsweep_objects::input::ObjectInput;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ use super::predict::of_model;
 use super::say::{print, print_json, say};
 use super::{FAILED, Failure, INTERRUPTED, hint};
 use crate::apply::manifest::VERSION;
-use crate::apply::{Claim, InputHere, Manifest, OutputFile, Runner, claim};
+use crate::apply::{InputHere, Manifest, Output, OutputError, OutputFile, Runner};
 use crate::cluster::PartitionSource;
 use crate::model::folder::{self, Opened};
 use crate::model::foreign::{self, ForeignModel};
@@ -203,7 +204,9 @@ fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, F
     }
     let rows_max = PARTITION_BYTES_MAX / (NUMBER_BYTES * numbers.max(1) as u64);
     let rows_max = settings.partition_rows.min(rows_max).max(1);
-    let cut = cut(schema, &settings.input, &settings.wanted, rows_max).map_err(Failure::wrong_use)?;
+    let tell = |what: &str| say(format_args!("{what}"));
+    let stores = ObjectInput::new(&tell);
+    let cut = cut_with(schema, &settings.input, &settings.wanted, rows_max, &stores).map_err(Failure::wrong_use)?;
     cut.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     let kept = match &schema.inputs {
         Inputs::Columns(_) => cut.kept,
@@ -215,11 +218,11 @@ fn cut_input(schema: &Schema, settings: &ApplySettings) -> Result<Application, F
 }
 
 /// Takes the output for a run, or goes on with what the run took before.
-pub(super) fn take_output(to_apply: &ToApply, folder: &RunFolder, run: &str) -> Result<Claim, Failure> {
+pub(super) fn take_output(to_apply: &ToApply, folder: &RunFolder, run: &str) -> Result<Output, Failure> {
     let ApplySettings { output, onto, .. } = &to_apply.settings;
     // A later command may be told of it from elsewhere.
     let path = std::path::absolute(folder.path()).context("cannot tell where the run's folder is")?;
-    let claimed = claim(output, *onto, Runner { id: run, folder: &path }).map_err(Failure::of_output)?;
+    let claimed = Output::take(output, *onto, Runner { id: run, folder: &path }).map_err(Failure::of_output)?;
     let columns = to_apply.columns();
     let fits = columns.map_or(Ok(()), |columns| claimed.check_like(to_apply.application.format, &columns));
     if let Err(unlike) = fits {
@@ -230,7 +233,7 @@ pub(super) fn take_output(to_apply: &ToApply, folder: &RunFolder, run: &str) -> 
 }
 
 /// Gives the place of an output back: nothing was written there.
-pub(super) fn release(claimed: Claim) {
+pub(super) fn release(claimed: Output) {
     if let Err(error) = claimed.release() {
         say(format_args!("warning: the place of the output was not given back: {error}"));
     }
@@ -300,7 +303,7 @@ pub(super) fn conclude(
 
 /// Whether to go on would end in the same way.
 fn is_final(failure: &Failure) -> bool {
-    failure.error.is::<UnlikeAnswers>()
+    failure.error.is::<UnlikeAnswers>() || failure.error.downcast_ref().is_some_and(OutputError::is_final)
 }
 
 /// The partitions that were given up, each with the reason.
@@ -320,7 +323,7 @@ fn progress_text(partitions: &[PartitionOutcome]) -> String {
 }
 
 /// Gathers the answers, and makes them visible.
-fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Claim) -> Result<ExitCode, Failure> {
+fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Output) -> Result<ExitCode, Failure> {
     let (settings, record, folder) = (&to_apply.settings, &ended.outcome.record, &ended.folder);
     let (sum, files, columns) = match gather(to_apply, ended, &claimed) {
         Ok(gathered) => gathered,
@@ -372,7 +375,7 @@ fn commit(to_apply: &ToApply, flags: DriveFlags, ended: &Ended, claimed: Claim) 
 fn gather(
     to_apply: &ToApply,
     ended: &Ended,
-    claimed: &Claim,
+    claimed: &Output,
 ) -> Result<(Sum, Vec<OutputFile>, Vec<KeptColumn>), Failure> {
     let ToApply { settings, application, schema, .. } = to_apply;
     let mut answered = Answered::default();

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use broadsweep_common::application::{OutputFormat, Wanted};
+use broadsweep_objects::{ObjectAddress, ObjectError};
 use clap::Args;
 
 use super::Failure;
@@ -45,6 +46,11 @@ and pictures, bytes as 0 to 255 unless --divide-by says otherwise; of several in
 What a softmax answers, or a classifier beside its label, is of classes, called as the file calls them; other numbers are \
 values, unless --class-names makes them scores of classes. Its bytes are the same on processors of one kind only.
 
+On a store the files of the output have names of their own, and manifest.json, which is put last, says which of them count. \
+The endpoint and credentials are those of the environment, of each process its own: AWS_ACCESS_KEY_ID, \
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Executors read objects that `broadsweep executor --allow-stores` names; \
+the driver sends them the rows of others.
+
 Ctrl-C stops it; `broadsweep resume` goes on, as it does after a crash.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted";
@@ -58,12 +64,13 @@ pub(super) struct ApplyArgs {
     model: Option<PathBuf>,
 
     /// The rows: tables, arrays or pictures as the model was trained on, folders of them, or quoted patterns such as
-    /// 'data/*.parquet' (with `*`, `?`, `[a-z]`, and `**` for any folders). May be given several times
-    #[arg(long, value_name = "FILE|DIR|PATTERN", required = true, num_args = 1..)]
+    /// 'data/*.parquet' (with `*`, `?`, `[a-z]`, and `**` for any folders); also s3://bucket/key, prefixes and patterns of
+    /// keys, and https:// or http:// for single files. May be given several times
+    #[arg(long, value_name = "FILE|DIR|PATTERN|URL", required = true, num_args = 1..)]
     input: Vec<PathBuf>,
 
-    /// The folder that gets the answers
-    #[arg(long, value_name = "DIR")]
+    /// The folder that gets the answers, or s3://bucket/prefix
+    #[arg(long, value_name = "DIR|URL")]
     output: PathBuf,
 
     /// Replace what is there, once all rows are written
@@ -155,6 +162,18 @@ fn from_the_root(path: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The same of what may be on a store too.
+fn place_of(path: &Path) -> Result<PathBuf, Failure> {
+    if !ObjectAddress::is_meant(path) {
+        return from_the_root(path);
+    }
+    let address = ObjectAddress::parse(&path.to_string_lossy()).map_err(Failure::wrong_use)?;
+    if !broadsweep_objects::is_built() {
+        return Err(Failure::wrong_use(ObjectError::NotBuilt));
+    }
+    Ok(PathBuf::from(address.to_string()))
+}
+
 impl ApplyArgs {
     fn mapping(&self) -> Result<Mapping, Failure> {
         match (self.program.settings()?, &self.model) {
@@ -167,8 +186,8 @@ impl ApplyArgs {
     fn settings(&self) -> Result<ApplySettings, Failure> {
         Ok(ApplySettings {
             mapping: self.mapping()?,
-            input: self.input.iter().map(|path| from_the_root(path)).collect::<Result<_, _>>()?,
-            output: from_the_root(&self.output)?,
+            input: self.input.iter().map(|path| place_of(path)).collect::<Result<_, _>>()?,
+            output: place_of(&self.output)?,
             onto: match (self.overwrite, self.append) {
                 (true, _) => Onto::Overwrite,
                 (_, true) => Onto::Append,
@@ -223,4 +242,23 @@ pub(super) fn run(args: &ApplyArgs, verbose: bool) -> Result<ExitCode, Failure> 
         json: args.json,
     };
     drive(Drive { job, policy, folder, roster, choice, flags, resumes: None, wish: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_stays_as_it_is_and_without_stores_it_is_said_how_to_build_them() {
+        let place = place_of(Path::new("s3://bucket/prefix/"));
+        if broadsweep_objects::is_built() {
+            assert_eq!(place.ok().unwrap().to_str(), Some("s3://bucket/prefix"));
+        } else {
+            let error = place.err().unwrap().error.to_string();
+            assert!(error.contains("--features stores"), "{error}");
+        }
+        let secret = place_of(Path::new("https://me:word@host/rows.csv")).err().unwrap().error.to_string();
+        assert!(secret.contains("leave them out") && !secret.contains("word@"), "{secret}");
+        assert!(place_of(Path::new("rows.csv")).ok().unwrap().is_absolute());
+    }
 }

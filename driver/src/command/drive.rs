@@ -22,7 +22,7 @@ use super::logs;
 use super::say::{print, print_json, safe_in, say};
 use super::{FAILED, Failure, GIVEN_UP, INTERRUPTED};
 
-use crate::apply::Claim;
+use crate::apply::Output;
 use crate::cluster::roster::Roster;
 use crate::cluster::{BlockingVault, Cluster, KernelChoice, PartitionSource, Payload, Tcp, World};
 use crate::journal::{FolderStorage, Storage};
@@ -131,7 +131,7 @@ pub(super) struct Ended {
     /// What names it to executors.
     pub(super) run: String,
     /// The output that it has taken, where it applied a model.
-    pub(super) claimed: Option<Claim>,
+    pub(super) claimed: Option<Output>,
     /// Where it applied a model.
     to_apply: Option<Box<ToApply>>,
     /// Whether it was told to end since its time was over.
@@ -217,7 +217,7 @@ fn claim_of(
     to_apply: Option<&ToApply>,
     folder: &RunFolder,
     (run, begins): (&str, bool),
-) -> Result<Option<Claim>, Failure> {
+) -> Result<Option<Output>, Failure> {
     let Some(to_apply) = to_apply.filter(|to_apply| to_apply.has_output) else { return Ok(None) };
     let claimed = application::take_output(to_apply, folder, run);
     if claimed.is_err() && begins {

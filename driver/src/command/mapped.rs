@@ -12,7 +12,8 @@ use broadsweep_common::printable::printable;
 use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_data::destination::Destination;
 use broadsweep_data::files::Archive;
-use broadsweep_data::partition::{PlainInput, cut, look};
+use broadsweep_data::partition::{PlainInput, cut_with, look};
+use broadsweep_objects::input::ObjectInput;
 use broadsweep_data::{self as data, Loaded};
 use clap::Args;
 
@@ -156,7 +157,9 @@ pub(super) fn prepare(
 
 /// Cuts rows as they are. What the program is told is added later.
 fn cut_input(settings: &ApplySettings, program: &MapperSettings) -> Result<MapperDescription, Failure> {
-    let PlainInput { schema, columns, values } = look(&settings.input).map_err(Failure::wrong_use)?;
+    let tell = |what: &str| say(format_args!("{what}"));
+    let stores = ObjectInput::new(&tell);
+    let PlainInput { schema, columns, values } = look(&settings.input, &stores).map_err(Failure::wrong_use)?;
     if let (Some(_), Some(column)) = (values, program.columns.first().or(settings.wanted.keep.first())) {
         return Err(Failure::wrong_use(anyhow!(
             "the input is made of arrays or pictures, which have no columns; a column `{}` can be named only of tables",
@@ -167,7 +170,8 @@ fn cut_input(settings: &ApplySettings, program: &MapperSettings) -> Result<Mappe
     let mut read = given.clone();
     read.extend(settings.wanted.keep.iter().filter(|name| !given.contains(name)).cloned());
     let wanted = Wanted { keep: read, labels: None };
-    let cut = cut(&schema, &settings.input, &wanted, settings.partition_rows).map_err(Failure::wrong_use)?;
+    let rows_max = settings.partition_rows;
+    let cut = cut_with(&schema, &settings.input, &wanted, rows_max, &stores).map_err(Failure::wrong_use)?;
     cut.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     let places = |names: &[String]| {
         let of = |name: &String| wanted.keep.iter().position(|known| known == name).map(|place| place as u32);

@@ -188,7 +188,7 @@ impl Failure {
 
     /// The output of an application: a full disk is nobody's mistake.
     fn of_output(error: OutputError) -> Self {
-        if error.is_full() { error.into() } else { Self::wrong_use(error) }
+        if error.is_passing() { error.into() } else { Self::wrong_use(error) }
     }
 
     /// A folder, or a file, that `--out` names; without it, one in the usual place.

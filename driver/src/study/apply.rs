@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use broadsweep_common::application::{Application, OutputFormat, Wanted};
 use broadsweep_common::configuration::Value;
 use broadsweep_common::task::Select;
+use broadsweep_objects::ObjectAddress;
 use broadsweep_search::{PrunerKind, SamplerKind, Space, StopRules};
 
 use super::diagnostic::Diagnostic;
@@ -67,9 +68,9 @@ impl Onto {
 pub struct ApplySettings {
     /// What they are mapped through.
     pub mapping: Mapping,
-    /// Files and folders, or patterns of their names.
+    /// Files and folders, patterns of their names, or addresses.
     pub input: Vec<PathBuf>,
-    /// The folder that gets the answers.
+    /// The folder that gets the answers, or its address.
     pub output: PathBuf,
     /// What becomes of what is there.
     pub onto: Onto,
@@ -176,10 +177,11 @@ impl ApplySettings {
     /// The same, with paths that do not start at the root starting at `folder`.
     #[must_use]
     pub fn below(&self, folder: &Path) -> Self {
+        let below = |path: &PathBuf| if ObjectAddress::is_meant(path) { path.clone() } else { folder.join(path) };
         Self {
             mapping: self.mapping.below(folder),
-            input: self.input.iter().map(|path| folder.join(path)).collect(),
-            output: folder.join(&self.output),
+            input: self.input.iter().map(below).collect(),
+            output: below(&self.output),
             ..self.clone()
         }
     }

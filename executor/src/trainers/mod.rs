@@ -9,6 +9,7 @@
 //! | `model` | a finished model, which is applied to rows |
 //! | `finished` | what makes its answers: built-in layers, or |
 //! | `foreign` | a graph of another program |
+//! | `inputs` | the files of these rows that this executor reads itself |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
 //! | [`in_time`] | the same in simulated time |
 //!
@@ -120,6 +121,7 @@ mod tests {
             threads: 1,
             programs: None,
             files: None,
+            stores: None,
             given_up: CancellationToken::new(),
         };
         assert!(trainer_of(description(), named([1, 1, 1]), means.clone()).is_ok());

@@ -35,7 +35,7 @@ impl ModelTrainer {
     /// [`Refusal`], if the model is none.
     pub(super) fn new(application: Application, model: &[u8], means: Means) -> Result<Self, Refusal> {
         let (schema, network) = Network::of_blob(model)?;
-        let input = InputFiles::look(&application.files, means.files.as_ref());
+        let input = InputFiles::look(&application.files, &means);
         Ok(Self { schema, network, application, input, means })
     }
 
@@ -44,7 +44,11 @@ impl ModelTrainer {
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
         let own = partition.own(&application.files);
-        let files = self.input.open(own, sent.as_ref())?;
+        let goes_on = || control.allows_a_batch();
+        let read = (schema, &application.wanted);
+        let Some(files) = self.input.open(read, (own, partition), sent.as_ref(), &goes_on)? else {
+            return Ok(Ended::Stopped);
+        };
         // What is known by its place is no column of the file.
         let kept = if self.is_placed() { &[][..] } else { &application.kept };
         control.phase(Phase::Evaluation);

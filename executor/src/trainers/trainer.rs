@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::program::Programs;
 use crate::control::SlotControl;
 use crate::files::AllowedFiles;
+use broadsweep_objects::AllowedStores;
 use broadsweep_store::Content;
 
 /// Trains and measures for all attempts of a study.
@@ -84,6 +85,8 @@ pub(crate) struct Means {
     pub(crate) programs: Option<Arc<Programs>>,
     /// Which files of this machine may be read, where some may.
     pub(crate) files: Option<AllowedFiles>,
+    /// Which objects of stores may be read, where some may.
+    pub(crate) stores: Option<AllowedStores>,
     /// Cancelled once nobody waits for the study to be prepared.
     pub(crate) given_up: CancellationToken,
 }

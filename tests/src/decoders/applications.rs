@@ -49,7 +49,7 @@ pub(super) fn finished_model_seeds() -> Vec<Vec<u8>> {
 
 /// What a partition needs of its files, as an executor reads it that cannot read them.
 pub(super) fn parts(bytes: &[u8]) {
-    let file = InputFile { path: "/rows.idx".to_owned(), bytes: 52, modified_ns: 0 };
+    let file = InputFile { path: "/rows.idx".to_owned(), bytes: 52, modified_ns: 0, tag: String::new() };
     let Ok(files) = unpack(bytes, &[file]) else { return };
     let partition = Partition { file: 0, portion: Portion::Rows, first_row: 2, rows: Some(4), cost: 4 };
     let (schema, wanted) = (schema(), Wanted::default());

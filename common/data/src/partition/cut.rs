@@ -8,7 +8,7 @@ use broadsweep_common::schema::{Inputs, Schema};
 use super::OnDisk as _;
 use super::inputs::{self, Listed};
 use super::records::{Records, Start};
-use super::{Cut, InputFile, Partition, Portion, Wanted};
+use super::{Cut, Elsewhere, InputFile, Partition, Portion, Readable, Wanted};
 use crate::any_table::AnyTable;
 use crate::error::{DataError, Origin, shown};
 use crate::input_array::InputArray;
@@ -22,6 +22,8 @@ use broadsweep_common::application::{KeptColumn, KeptKind, PARTITIONS_MAX};
 const PIECE_BYTES: usize = 256 << 10;
 /// Places of a text where a partition may begin, for each partition: so little more rows may one have than another.
 const MARKS: u64 = 32;
+/// Pictures of a partition that lie on no file system.
+const PICTURES_BROUGHT_MAX: u64 = 256;
 /// What a packed text becomes, about, for each of its bytes.
 const UNPACKED: u64 = 4;
 
@@ -35,21 +37,44 @@ const UNPACKED: u64 = 4;
 /// [`DataError`], for the first file that cannot be read, is not what the model takes, lacks a column, or changes
 /// meanwhile.
 pub fn cut(schema: &Schema, inputs: &[PathBuf], wanted: &Wanted, rows_max: u64) -> Result<Cut, DataError> {
-    cut_any(schema, inputs, wanted, rows_max.max(1)).map_err(DataError::for_model)
+    cut_with(schema, inputs, wanted, rows_max, &())
 }
 
-fn cut_any(schema: &Schema, inputs: &[PathBuf], wanted: &Wanted, rows_max: u64) -> Result<Cut, DataError> {
+/// [`cut`], where some of the inputs may lie on no file system. Those are brought here one at a time.
+///
+/// # Errors
+/// As there.
+pub fn cut_with(
+    schema: &Schema,
+    inputs: &[PathBuf],
+    wanted: &Wanted,
+    rows_max: u64,
+    elsewhere: &dyn Elsewhere,
+) -> Result<Cut, DataError> {
+    cut_any(schema, inputs, wanted, rows_max.max(1), elsewhere).map_err(DataError::for_model)
+}
+
+fn cut_any(
+    schema: &Schema,
+    inputs: &[PathBuf],
+    wanted: &Wanted,
+    rows_max: u64,
+    elsewhere: &dyn Elsewhere,
+) -> Result<Cut, DataError> {
     let mut remarks = Vec::new();
     let is_table = matches!(schema.inputs, Inputs::Columns(_));
-    let listed = inputs::list(inputs, !is_table, &mut remarks)?;
+    let listed = inputs::list(inputs, !is_table, elsewhere, &mut remarks)?;
     let first = listed.first().map(|file| Origin::file(file.path.clone()));
     let input = first.unwrap_or_else(|| Origin::file("the input".into()));
     check_wanted(wanted, is_table, &input)?;
-    let mut cutting =
-        Cutting { schema, wanted, rows_max, files: Vec::new(), partitions: Vec::new(), kinds: Vec::new(), remarks };
-    for same_kind in listed.chunk_by(|one, next| one.is_picture && next.is_picture) {
+    let (files, partitions, kinds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cutting = Cutting { schema, wanted, rows_max, elsewhere, files, partitions, kinds, remarks };
+    let are_alike = |one: &Listed, next: &Listed| {
+        one.is_picture && next.is_picture && one.elsewhere.is_some() == next.elsewhere.is_some()
+    };
+    for same_kind in listed.chunk_by(are_alike) {
         match same_kind {
-            [Listed { is_picture: false, path }] => cutting.cut_file(path.clone())?,
+            [file @ Listed { is_picture: false, .. }] => cutting.cut_file(file)?,
             pictures => cutting.cut_pictures(pictures)?,
         }
     }
@@ -84,6 +109,7 @@ struct Cutting<'c> {
     schema: &'c Schema,
     wanted: &'c Wanted,
     rows_max: u64,
+    elsewhere: &'c dyn Elsewhere,
     files: Vec<InputFile>,
     partitions: Vec<Partition>,
     /// Of the columns that are kept, once a file has been seen.
@@ -122,10 +148,13 @@ impl Cutting<'_> {
     fn cut_pictures(&mut self, pictures: &[Listed]) -> Result<(), DataError> {
         let first = self.files.len();
         for picture in pictures {
-            let file = InputFile::look(&picture.path)?;
+            let file = picture.elsewhere.clone().map_or_else(|| InputFile::look(&picture.path), Ok)?;
             self.add_file(file);
         }
-        let (all, rows_max) = (pictures.len() as u64, self.rows_max.min(u64::from(u32::MAX)));
+        // Of what lies elsewhere each is a copy that is held open.
+        let is_elsewhere = pictures.iter().any(|picture| picture.elsewhere.is_some());
+        let most = if is_elsewhere { PICTURES_BROUGHT_MAX } else { u64::from(u32::MAX) };
+        let (all, rows_max) = (pictures.len() as u64, self.rows_max.min(most));
         let origin = |picture: &Listed| Origin::file(picture.path.clone());
         pictures.first().map_or(Ok(()), |first| self.check_room(&origin(first), all.div_ceil(rows_max)))?;
         for (from, until) in even(all, rows_max) {
@@ -137,13 +166,16 @@ impl Cutting<'_> {
     }
 
     /// Cuts a table or an array.
-    fn cut_file(&mut self, path: PathBuf) -> Result<(), DataError> {
-        let file = InputFile::look(&path)?;
-        self.add_file(file.clone());
+    fn cut_file(&mut self, listed: &Listed) -> Result<(), DataError> {
+        let readable = match &listed.elsewhere {
+            Some(file) => self.elsewhere.bring(file)?,
+            None => Readable::here(InputFile::look(&listed.path)?),
+        };
+        self.add_file(readable.file.clone());
         let before = self.partitions.len();
-        let origin = Origin::file(path);
+        let origin = readable.origin();
         let cut = match &self.schema.inputs {
-            Inputs::Columns(_) => self.cut_table(&origin, file.bytes),
+            Inputs::Columns(_) => self.cut_table(&origin, readable.file.bytes),
             Inputs::Array { channels_first, .. } => self.cut_array(&origin, *channels_first),
         };
         match cut {
@@ -154,7 +186,7 @@ impl Cutting<'_> {
             self.remarks.push(format!("{origin} has no rows"));
         }
         self.check_room(&origin, 0)?;
-        file.check()
+        readable.check()
     }
 
     fn cut_array(&mut self, file: &Origin, channels_first: bool) -> Result<(), DataError> {

@@ -73,8 +73,8 @@ impl Pattern {
     /// Whether a name is meant.
     fn is_of(&self, name: &str) -> bool {
         let begins_with = |letter: char| self.signs.first() == Some(&Sign::Letter(letter));
-        let is_hidden = name.starts_with(['.', '_']) && !name.chars().next().is_some_and(begins_with);
-        !is_hidden && name != MANIFEST && self.fits(name)
+        let says_so = name.chars().next().is_some_and(begins_with);
+        (says_so || !is_hidden_name(name)) && name != MANIFEST && self.fits(name)
     }
 
     /// Whether the signs stand for these letters. After a letter that does not fit, the last `*` before it takes one more:
@@ -102,6 +102,85 @@ impl Pattern {
         }
         self.signs[sign..].iter().all(|sign| *sign == Sign::Many)
     }
+}
+
+/// Whether a name is meant only where it is written.
+pub(super) fn is_hidden_name(name: &str) -> bool {
+    name.starts_with(['.', '_']) || name == MANIFEST
+}
+
+/// The names of folders and of a file in them, some with wildcards.
+#[derive(Debug)]
+pub(super) struct Names(Vec<NamePart>);
+
+#[derive(Debug)]
+enum NamePart {
+    AnyFolders,
+    Pattern(Pattern),
+    Name(String),
+}
+
+impl NamePart {
+    fn of(name: &str) -> Self {
+        match Pattern::of(name) {
+            _ if name == ANY_FOLDERS => Self::AnyFolders,
+            Some(pattern) => Self::Pattern(pattern),
+            None => Self::Name(name.to_owned()),
+        }
+    }
+
+    fn is_of(&self, name: &str) -> bool {
+        match self {
+            Self::AnyFolders => !is_hidden_name(name),
+            Self::Pattern(pattern) => pattern.is_of(name),
+            Self::Name(own) => own == name,
+        }
+    }
+}
+
+impl Names {
+    /// Whether these names are meant, by the way of [`Pattern::fits`].
+    pub(super) fn are(&self, names: &[String]) -> bool {
+        let (mut part, mut name) = (0, 0);
+        let mut last_any: Option<(usize, usize)> = None;
+        while name < names.len() {
+            match self.0.get(part) {
+                Some(NamePart::AnyFolders) => {
+                    last_any = Some((part, name));
+                    part += 1;
+                }
+                Some(one) if one.is_of(&names[name]) => {
+                    part += 1;
+                    name += 1;
+                }
+                _ => {
+                    let Some((any, taken)) = last_any else { return false };
+                    if is_hidden_name(&names[taken]) {
+                        return false;
+                    }
+                    last_any = Some((any, taken + 1));
+                    (part, name) = (any + 1, taken + 1);
+                }
+            }
+        }
+        // What stands for folders at the end stands for the files in them too.
+        self.0[part..].iter().all(|part| matches!(part, NamePart::AnyFolders))
+    }
+}
+
+/// A name that is not on a file system: what of it has no wildcards, and what is meant below that; `None` without
+/// wildcards.
+pub(super) fn root_of(name: &str) -> Option<(&str, Names)> {
+    let (mut from, mut at) = (name.find("://").map_or(0, |place| place + 3), 0);
+    for part in name[from..].split('/') {
+        if matches!(NamePart::of(part), NamePart::AnyFolders | NamePart::Pattern(_)) {
+            let names = name[from..].split('/').map(NamePart::of).collect();
+            return Some((name.get(..at)?, Names(names)));
+        }
+        at = from + part.len();
+        from = at + 1;
+    }
+    None
 }
 
 /// One of several letters, and how long that is written; `None` where it has no end.
@@ -230,5 +309,23 @@ mod tests {
         for name in ["rows.csv", "a[b.csv", "a]", "[]", "[!]", ""] {
             assert_eq!(Pattern::of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn names_of_objects_are_told_apart_as_paths_are() {
+        for (pattern, root, meant, others) in [
+            ("s3://b/a/*.csv", "s3://b/a", &["x.csv"][..], &["x.txt", "c/x.csv", "_x.csv", ".x.csv"][..]),
+            ("s3://b/**/*.csv", "s3://b", &["x.csv", "c/x.csv", "c/d/x.csv"], &["_c/x.csv", "c/.d/x.csv", "c"]),
+            ("s3://b/c/**", "s3://b/c", &["x", "d/x"], &["_x", "d/_x", "manifest.json"]),
+            ("s3://b/**/d/*/x", "s3://b", &["d/e/x", "c/d/e/x", "d/d/x", "d/d/e/x"], &["d/x", "d/e/f/x"]),
+            ("s3://b/y=*/_z/x", "s3://b", &["y=1/_z/x"], &["y=1/z/x", "y/_z/x"]),
+        ] {
+            let (found, names) = root_of(pattern).unwrap();
+            let are = |name: &&str| names.are(&name.split('/').map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(found, root, "{pattern}");
+            assert!(meant.iter().all(are), "{pattern} is to mean {meant:?}");
+            assert!(!others.iter().any(are), "{pattern} is to mean none of {others:?}");
+        }
+        assert!(root_of("s3://b/a/x.csv").is_none());
     }
 }

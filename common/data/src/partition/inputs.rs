@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::InputFile;
+use super::elsewhere::{Elsewhere, list_elsewhere};
 use super::globs::expand;
 use crate::error::{DataError, Origin};
 use crate::input::starts_with;
@@ -21,6 +23,8 @@ pub(super) struct Listed {
     pub(super) path: PathBuf,
     /// Whether it is one row.
     pub(super) is_picture: bool,
+    /// What it is where that lies on no file system.
+    pub(super) elsewhere: Option<InputFile>,
 }
 
 /// The files that are meant by these paths; pictures only where the model takes them. Adds what people should know to
@@ -28,11 +32,17 @@ pub(super) struct Listed {
 pub(super) fn list(
     inputs: &[PathBuf],
     takes_pictures: bool,
+    elsewhere: &dyn Elsewhere,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<Listed>, DataError> {
     let mut listed = Vec::new();
     for input in inputs {
         let origin = Origin::file(input.clone());
+        if elsewhere.is_meant(input) {
+            listed.extend(list_elsewhere(elsewhere, input, takes_pictures, remarks)?);
+            check_count(&origin, listed.len())?;
+            continue;
+        }
         let path = std::path::absolute(input).map_err(|error| DataError::of_file(&origin, error))?;
         match expand(&path, remarks)? {
             None => list_path(&path, takes_pictures, &mut listed, remarks)?,
@@ -76,7 +86,7 @@ fn list_path(
     }
     let is_picture =
         takes_pictures && (is_picture(path) || starts_with(&file, b"\x89PNG")? || starts_with(&file, b"\xff\xd8")?);
-    listed.push(Listed { path: path.to_owned(), is_picture });
+    listed.push(Listed { path: path.to_owned(), is_picture, elsewhere: None });
     Ok(())
 }
 
@@ -90,7 +100,7 @@ fn leave_out_others(origin: &Origin, listed: &mut Vec<Listed>, first: usize, rem
     listed.extend(if pictures.is_empty() { others } else { pictures });
 }
 
-fn no_pictures(origin: &Origin, others: u64) -> String {
+pub(super) fn no_pictures(origin: &Origin, others: u64) -> String {
     format!("{origin}: what is no picture (.png, .jpg, .jpeg) is left out: {others} of its files")
 }
 
@@ -110,7 +120,7 @@ fn list_folder(
                 remarks.push(no_pictures(&origin, found.others));
             }
             let pictures = found.pictures.into_iter();
-            listed.extend(pictures.map(|path| Listed { path, is_picture: true }));
+            listed.extend(pictures.map(|path| Listed { path, is_picture: true, elsewhere: None }));
             return Ok(());
         }
     }
@@ -125,7 +135,7 @@ fn list_folder(
     if !others.is_empty() {
         remarks.push(format!("{origin}: the folders in it are left out: {}", others.len()));
     }
-    listed.extend(files.into_iter().map(|path| Listed { path, is_picture: false }));
+    listed.extend(files.into_iter().map(|path| Listed { path, is_picture: false, elsewhere: None }));
     Ok(())
 }
 

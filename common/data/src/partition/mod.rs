@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `inputs` | files and folders, listed in their order |
+//! | `elsewhere` | what lies on no file system, listed likewise |
 //! | `globs` | names with wildcards |
 //! | `cut` | how files become partitions |
 //! | `records` | where the records of a text begin |
@@ -16,6 +17,7 @@
 
 mod bad;
 mod cut;
+mod elsewhere;
 mod globs;
 mod inputs;
 mod parts;
@@ -37,7 +39,8 @@ pub use broadsweep_common::application::{
 
 use crate::error::{DataError, Origin};
 
-pub use cut::cut;
+pub use cut::{cut, cut_with};
+pub use elsewhere::Elsewhere;
 pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
 pub use plain::{PlainInput, PlainPiece, PlainValues, look};
 pub use rows::{PartitionRows, Piece};
@@ -67,6 +70,12 @@ impl Readable {
     #[must_use]
     pub fn here(file: InputFile) -> Self {
         Self { file, copy: None }
+    }
+
+    /// A copy of some parts of a file: as long as the file, with all that will be read of it.
+    #[must_use]
+    pub fn brought(file: InputFile, copy: File) -> Self {
+        Self { file, copy: Some(Arc::new(copy)) }
     }
 
     /// Refuses a file that is no longer as it was when it was cut. A copy is.
@@ -105,7 +114,12 @@ impl OnDisk for InputFile {
             DataError::Unsupported { file: origin.clone(), what }
         })?;
         let metadata = fs::metadata(path).map_err(|error| DataError::of_file(&origin, error))?;
-        Ok(Self { path: text.to_owned(), bytes: metadata.len(), modified_ns: modified_ns(&metadata) })
+        Ok(Self {
+            path: text.to_owned(),
+            bytes: metadata.len(),
+            modified_ns: modified_ns(&metadata),
+            tag: String::new(),
+        })
     }
 
     fn check(&self) -> Result<(), DataError> {

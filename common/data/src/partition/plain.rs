@@ -9,6 +9,7 @@ use broadsweep_common::mapper::ValueKind;
 use broadsweep_common::schema::{Dialect, Inputs, Outputs, Schema};
 
 use super::inputs::{self, Listed};
+use super::{Elsewhere, Readable};
 use crate::error::{DataError, Origin};
 use crate::number::Number;
 use crate::parquet::ParquetTable;
@@ -63,12 +64,12 @@ impl From<Cells> for PlainValues {
 ///
 /// # Errors
 /// [`DataError`], if that file cannot be read, or if there is none.
-pub fn look(inputs: &[PathBuf]) -> Result<PlainInput, DataError> {
+pub fn look(inputs: &[PathBuf], elsewhere: &dyn Elsewhere) -> Result<PlainInput, DataError> {
     // Whoever cuts them tells what people should know.
-    let listed = inputs::list(inputs, true, &mut Vec::new())?;
+    let listed = inputs::list(inputs, true, elsewhere, &mut Vec::new())?;
     let mut error = None;
     for file in &listed {
-        match look_at(file) {
+        match look_at(file, elsewhere) {
             // Pictures are unreadable one by one.
             Err(other) if file.is_picture || matches!(other, DataError::NoRows { .. }) => {
                 error.get_or_insert(other);
@@ -80,8 +81,10 @@ pub fn look(inputs: &[PathBuf]) -> Result<PlainInput, DataError> {
     Err(error.unwrap_or(DataError::NoRows { file: Origin::file(first) }))
 }
 
-fn look_at(file: &Listed) -> Result<PlainInput, DataError> {
-    let origin = Origin::file(file.path.clone());
+fn look_at(file: &Listed, elsewhere: &dyn Elsewhere) -> Result<PlainInput, DataError> {
+    // Held open while its copy is read.
+    let brought = file.elsewhere.as_ref().map(|file| elsewhere.bring(file)).transpose()?;
+    let origin = brought.as_ref().map_or_else(|| Origin::file(file.path.clone()), Readable::origin);
     if file.is_picture {
         return Ok(of_values(pictures::shape_of(&origin)?, ValueKind::Byte));
     }

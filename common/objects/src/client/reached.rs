@@ -15,7 +15,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::address::Scheme;
-use crate::{Address, ObjectError};
+use crate::{ObjectAddress, ObjectError};
 
 /// How long a connection may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl Reached {
     }
 
     /// Who has an object, and what it is called there.
-    pub(super) fn find(&self, address: &Address) -> Result<(Arc<dyn ObjectStore>, Path), ObjectError> {
+    pub(super) fn find(&self, address: &ObjectAddress) -> Result<(Arc<dyn ObjectStore>, Path), ObjectError> {
         let wrong = |error: object_store::Error| ObjectError::Environment { said: error.to_string() };
         if address.scheme() != Scheme::S3 {
             let server = HttpBuilder::new()

@@ -6,7 +6,7 @@ use broadsweep_common::printable::printable;
 use object_store::Error;
 
 use crate::address::Scheme;
-use crate::{Address, ObjectError};
+use crate::{ObjectAddress, ObjectError};
 
 /// Letters of what a store said.
 const SAID_MAX: usize = 300;
@@ -17,7 +17,7 @@ pub(super) fn is_refused(error: &Error) -> bool {
 }
 
 /// What went wrong with an object.
-pub(super) fn failed(address: &Address, error: &Error) -> ObjectError {
+pub(super) fn failed(address: &ObjectAddress, error: &Error) -> ObjectError {
     let (address, said) = (address.clone(), said(error));
     match error {
         Error::NotFound { .. } => ObjectError::NotFound { address, said },

@@ -12,8 +12,8 @@ use object_store::memory::InMemory;
 
 use super::*;
 
-fn address(text: &str) -> Address {
-    Address::parse(text).unwrap()
+fn address(text: &str) -> ObjectAddress {
+    ObjectAddress::parse(text).unwrap()
 }
 
 fn in_memory() -> Client {
@@ -129,7 +129,7 @@ impl Server {
         Self { root, requests, is_over, listener: Some(listener) }
     }
 
-    fn address(&self, name: &str) -> Address {
+    fn address(&self, name: &str) -> ObjectAddress {
         address(&format!("{}/{name}", self.root))
     }
 }

@@ -4,6 +4,7 @@ mod claims;
 mod commits;
 mod kills;
 mod manifests;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fs;

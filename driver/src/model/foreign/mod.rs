@@ -17,6 +17,7 @@ use std::path::Path;
 
 use broadsweep_common::application::{FinishedModel, FinishedNetwork, GraphDescription};
 use broadsweep_data::partition::look;
+use broadsweep_objects::input::ObjectInput;
 
 use self::reading::{Read, read};
 use super::digest;
@@ -39,7 +40,7 @@ pub struct ForeignModel {
 pub fn open(settings: &ApplySettings, path: &Path) -> Result<ForeignModel, anyhow::Error> {
     let Read { opened, width, graph } = read(path)?;
     let of_file = |what: String| anyhow::anyhow!("{}: {what}", path.display());
-    let look = look(&settings.input)?;
+    let look = look(&settings.input, &ObjectInput::new(&|_| ()))?;
     let columns = look.values.is_none().then_some(&look.columns[..]);
     let (outputs, answers) = meaning::of_answers(&opened, width, &settings.foreign.class_names).map_err(of_file)?;
     let (schema, channels_first) = meaning::of_rows(&opened, columns, settings, outputs).map_err(of_file)?;

@@ -10,7 +10,7 @@ use crate::partition::KeptCell;
 
 /// All pieces of an input, partition by partition.
 fn pieces(inputs: &[std::path::PathBuf], rows_max: u64, batch_rows: usize) -> (PlainInput, Vec<Vec<PlainPiece>>) {
-    let plain = look(inputs).unwrap();
+    let plain = look(inputs, &()).unwrap();
     let wanted = Wanted { keep: plain.columns.clone(), labels: None };
     let cut = cut(&plain.schema, inputs, &wanted, rows_max).unwrap();
     let read = |partition: &Partition| {

@@ -101,7 +101,7 @@ impl MapperTrainer {
         means: Means,
     ) -> Result<Self, Refusal> {
         let programs = means.programs.as_ref().ok_or(Refusal::NoPrograms)?;
-        let input = InputFiles::look(&description.application.files, means.files.as_ref());
+        let input = InputFiles::look(&description.application.files, &means);
         let fill = |folder: &Path| unpack(data.files(), folder, Access::ReadOnly);
         let files = UsedFolder::filled(&programs.base, &format!("mapper-{name}"), fill)
             .map_err(|error| Refusal::Data { reason: format!("the program's files cannot be written: {error}") })?;
@@ -125,7 +125,12 @@ impl MapperTrainer {
     fn try_apply(&self, number: u32, sent: Option<&Content>, control: &mut SlotControl) -> Result<Ended, String> {
         let none = || format!("the input has no partition {number}");
         let partition = self.description.application.partitions.get(number as usize).ok_or_else(none)?;
-        let files = self.input.open(partition.own(&self.description.application.files), sent)?;
+        let MapperDescription { schema, application, .. } = &self.description;
+        let own = partition.own(&application.files);
+        let goes_on = || control.allows_a_batch();
+        let Some(files) = self.input.open((schema, &application.wanted), (own, partition), sent, &goes_on)? else {
+            return Ok(Ended::Stopped);
+        };
         control.phase(Phase::Evaluation);
         let mut slot = self.slot()?;
         let mapped = self.map_on(&mut slot, (partition, &files), control);
