@@ -33,7 +33,6 @@ pub struct StudyDescription {
 
 /// What a trial does, with searched settings open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "there is one a study")]
 pub enum TrainerDescription {
     /// Trains a network.
     Network {

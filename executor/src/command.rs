@@ -102,8 +102,8 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "DIR")]
     pub allow_files: Vec<PathBuf>,
 
-    /// Read objects below this address for drivers, as s3://bucket/prefix or https://host/folder, with the credentials of
-    /// this executor's own environment (AWS_ACCESS_KEY_ID and others). May be given several times
+    /// Read objects below this address for drivers, as `s3://bucket/prefix` or `https://host/folder`, with the credentials
+    /// of this executor's own environment (`AWS_ACCESS_KEY_ID` and others). May be given several times
     #[arg(long, value_name = "ADDRESS")]
     pub allow_stores: Vec<String>,
 

@@ -317,7 +317,7 @@ impl Holding {
             let slots = prepared.slots;
             let found = prepared.trainer.program();
             program = found.map(|path| path.display().to_string()).unwrap_or_default();
-            lacks = prepared.trainer.lacks().unwrap_or_default().to_owned();
+            prepared.trainer.lacks().unwrap_or_default().clone_into(&mut lacks);
             grip.tenant().prepared = Some(Arc::new(prepared));
             self.is_prepared = true;
             self.exchange = None;

@@ -67,7 +67,7 @@ fn misbehave(mode: &str, batch: &RecordBatch, answers: &mut File) {
             eprintln!("Traceback: no good row");
             std::process::exit(3);
         }
-        "hangs" if has("n1700") => std::thread::sleep(Duration::from_secs(600)),
+        "hangs" if has("n1700") => std::thread::sleep(Duration::from_mins(10)),
         "garbage" => answers.write_all(b"Epoch 1/3\n").unwrap(),
         "huge" => answers.write_all(b"\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap(),
         _ => {}

@@ -1,5 +1,7 @@
 //! Models of other programs, applied as ONNX; with the feature `onnx` alone.
+
 #![cfg(feature = "onnx")]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helping functions too")]
 
 use std::fs;
 use std::path::Path;

@@ -85,7 +85,7 @@ fn each_row_is_answered_once_and_the_bytes_are_the_same_on_any_executors_with_on
         let (id, a): (_, f64) = (cells[0].trim_matches('"'), cells[1].parse().unwrap());
         let sign = if a < 0.0 { "below" } else { "above" };
         let mut told = format!("{id},{},{},{:?},{sign}", cells[3], id.len(), 2.0 * a);
-        write!(told, ",{}", row_in_partition(row) % 2 == 0).unwrap();
+        write!(told, ",{}", row_in_partition(row).is_multiple_of(2)).unwrap();
         wanted.push(told);
     }
     assert_eq!(lines(&lab, "one-csv"), wanted);

@@ -34,9 +34,9 @@ pub struct Origin {
     /// The file, from the study's folder.
     pub path: Arc<Path>,
     /// The array, in an archive.
-    pub array: Option<Arc<str>>,
+    pub array: Option<Arc<String>>,
     /// Where it is read instead: a copy of it, or of some of its parts.
-    pub copy: Option<Arc<Path>>,
+    pub copy: Option<Arc<PathBuf>>,
 }
 
 impl Origin {
@@ -46,12 +46,12 @@ impl Origin {
 
     /// An array of it.
     pub(super) fn array(&self, name: &str) -> Self {
-        Self { array: Some(name.into()), ..self.clone() }
+        Self { array: Some(Arc::new(name.to_owned())), ..self.clone() }
     }
 
     /// Where it is read.
     pub(super) fn lies_at(&self) -> &Path {
-        self.copy.as_ref().unwrap_or(&self.path)
+        self.copy.as_deref().map_or(&self.path, PathBuf::as_path)
     }
 }
 

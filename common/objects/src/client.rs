@@ -83,7 +83,7 @@ impl Client {
                 Ok(answer) => return answer,
                 Err(RecvTimeoutError::Timeout) if goes_on() => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    task.inspect(|task| task.abort());
+                    task.inspect(tokio::task::AbortHandle::abort);
                     return Err(ObjectError::Stopped);
                 }
                 Err(RecvTimeoutError::Disconnected) => {

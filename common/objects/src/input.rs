@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::{iter, slice, thread};
 
 use broadsweep_common::application::{InputFile, Partition, Portion, Wanted};
 use broadsweep_common::schema::Schema;
@@ -36,7 +36,13 @@ pub enum BringError {
     Object(#[from] ObjectError),
     /// What is in it.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
+}
+
+impl From<DataError> for BringError {
+    fn from(error: DataError) -> Self {
+        Self::Data(Box::new(error))
+    }
 }
 
 /// The objects of an input, for whoever cuts it.
@@ -93,11 +99,11 @@ impl Elsewhere for ObjectInput<'_> {
     fn bring(&self, file: &InputFile) -> Result<Readable, DataError> {
         let brought = self.objects().map_err(BringError::from).and_then(|objects| {
             let (mut copy, object) = (Copy::of(file)?, object_of(file)?);
-            copy.fill(objects, &object, &[0..HEAD_BYTES], &|| true)?;
+            copy.fill(objects, &object, slice::from_ref(&(0..HEAD_BYTES)), &|| true)?;
             let rest = match kind_of(&copy)? {
                 Kind::Parquet => copy.footer(objects, &object, &|| true)?,
                 Kind::Array => Vec::new(),
-                Kind::Other => Vec::from([HEAD_BYTES..file.bytes]),
+                Kind::Other => iter::once(HEAD_BYTES..file.bytes).collect(),
             };
             if rest.iter().any(|range| range.end - range.start.min(range.end) > TOLD_BYTES_MIN) {
                 (self.tell)(&format!(
@@ -111,7 +117,7 @@ impl Elsewhere for ObjectInput<'_> {
         });
         brought.map_err(|error| match error {
             BringError::Object(error) => in_words(error),
-            BringError::Data(error) => error,
+            BringError::Data(error) => *error,
         })
     }
 }
@@ -137,11 +143,11 @@ pub fn bring(
         return bring_whole(objects, files, goes_on);
     };
     let (mut copy, object) = (Copy::of(file)?, object_of(file)?);
-    copy.fill(objects, &object, &[0..HEAD_BYTES], goes_on)?;
+    copy.fill(objects, &object, slice::from_ref(&(0..HEAD_BYTES)), goes_on)?;
     let opening = match (kind_of(&copy)?, &partition.portion) {
         (Kind::Parquet, _) => copy.footer(objects, &object, goes_on)?,
         (Kind::Array, _) | (Kind::Other, Portion::Lines { .. }) => Vec::new(),
-        (Kind::Other, _) => Vec::from([0..file.bytes]),
+        (Kind::Other, _) => iter::once(0..file.bytes).collect(),
     };
     copy.fill(objects, &object, &opening, goes_on)?;
     let readable = [copy.share(file)?];
@@ -162,7 +168,7 @@ fn bring_whole(
 ) -> Result<Vec<Readable>, BringError> {
     let one = |file: &InputFile| {
         let (mut copy, object) = (Copy::of(file)?, object_of(file)?);
-        copy.fill(objects, &object, &[0..file.bytes], goes_on)?;
+        copy.fill(objects, &object, slice::from_ref(&(0..file.bytes)), goes_on)?;
         Ok::<_, BringError>(copy.into_readable(file))
     };
     let share = files.len().div_ceil(TOGETHER).max(1);
@@ -237,12 +243,12 @@ impl Copy {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Vec<Range<u64>>, BringError> {
         let from = self.bytes.saturating_sub(PARQUET_END_BYTES);
-        self.fill(objects, object, &[from..self.bytes], goes_on)?;
+        self.fill(objects, object, slice::from_ref(&(from..self.bytes)), goes_on)?;
         let mut length = [0; 4];
         if self.bytes >= PARQUET_END_BYTES {
             self.file.read_exact_at(&mut length, from).map_err(|error| self.unread(&error))?;
         }
-        Ok(Vec::from([from.saturating_sub(u32::from_le_bytes(length).into())..self.bytes]))
+        Ok(iter::once(from.saturating_sub(u32::from_le_bytes(length).into())..self.bytes).collect())
     }
 
     fn share(&self, file: &InputFile) -> Result<Readable, ObjectError> {
@@ -255,6 +261,7 @@ impl Copy {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn in_words(error: ObjectError) -> DataError {
     DataError::Elsewhere { what: error.to_string() }
 }

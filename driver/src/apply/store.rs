@@ -76,14 +76,13 @@ impl StoreClaim {
         };
         let now = claim.look()?;
         claim.is_committed = claim.has_rows_in(now.manifest.as_ref());
-        match Found::remembered(run.folder)? {
-            Some(found) => claim.found = found,
-            None => {
-                claim.check_vacant(&now)?;
-                claim.found = now.clone();
-                claim.prove_conditions()?;
-                claim.found.remember(run.folder)?;
-            }
+        if let Some(found) = Found::remembered(run.folder)? {
+            claim.found = found;
+        } else {
+            claim.check_vacant(&now)?;
+            claim.found = now.clone();
+            claim.prove_conditions()?;
+            claim.found.remember(run.folder)?;
         }
         if !claim.is_committed && now.tag != claim.found.tag {
             return Err(claim.overtaken(now.manifest.as_ref()));

@@ -64,12 +64,12 @@ pub(super) struct ApplyArgs {
     model: Option<PathBuf>,
 
     /// The rows: tables, arrays or pictures as the model was trained on, folders of them, or quoted patterns such as
-    /// 'data/*.parquet' (with `*`, `?`, `[a-z]`, and `**` for any folders); also s3://bucket/key, prefixes and patterns of
-    /// keys, and https:// or http:// for single files. May be given several times
+    /// 'data/*.parquet' (with `*`, `?`, `[a-z]`, and `**` for any folders); also `s3://bucket/key`, prefixes and
+    /// patterns of keys, and `https://` or `http://` for single files. May be given several times
     #[arg(long, value_name = "FILE|DIR|PATTERN|URL", required = true, num_args = 1..)]
     input: Vec<PathBuf>,
 
-    /// The folder that gets the answers, or s3://bucket/prefix
+    /// The folder that gets the answers, or `s3://bucket/prefix`
     #[arg(long, value_name = "DIR|URL")]
     output: PathBuf,
 

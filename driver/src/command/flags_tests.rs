@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Whose messages the sources hold: those of a run are said by all commands that drive one.
-const SOURCES: [(&str, &[&str]); 24] = [
+const SOURCES: [(&str, &[&str]); 25] = [
     ("driver/src/command/tune.rs", &["tune"]),
     ("driver/src/command/resume.rs", &["resume"]),
     ("driver/src/command/scale.rs", &["scale"]),
@@ -34,6 +34,7 @@ const SOURCES: [(&str, &[&str]); 24] = [
     ("driver/src/command/load.rs", &["tune", "check"]),
     ("driver/src/study/changes.rs", &["tune", "check"]),
     ("driver/src", &["tune", "resume", "scale"]),
+    ("executor/src/trainers/program/mapper", &["apply"]),
     ("executor/src", &["executor"]),
 ];
 
@@ -42,7 +43,7 @@ const FLAGS_OF_DRIVERS: [&str; 1] = ["--take-over"];
 /// What this program writes for itself, and nobody reads.
 const HIDDEN: [&str; 1] = ["--ends-when-orphaned"];
 /// Of `cargo build`.
-const OF_CARGO: [&str; 1] = ["--features"];
+const OF_CARGO: [&str; 2] = ["--features", "--release"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -13,8 +13,8 @@ use broadsweep_common::task::{StudyDescription, TrainerDescription};
 use broadsweep_data::destination::Destination;
 use broadsweep_data::files::Archive;
 use broadsweep_data::partition::{PlainInput, cut_with, look};
-use broadsweep_objects::input::ObjectInput;
 use broadsweep_data::{self as data, Loaded};
+use broadsweep_objects::input::ObjectInput;
 use clap::Args;
 
 use super::Failure;
@@ -123,7 +123,9 @@ pub(super) fn prepare(
 ) -> Result<Job, Failure> {
     let files = Archive::of(&program.files, folder).map_err(Failure::wrong_use)?;
     let Loaded { header, data, remarks, .. } = data::of_files(&files, destination).map_err(Failure::wrong_use)?;
-    remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
+    for remark in remarks {
+        say(format_args!("note: {remark}"));
+    }
     let mut description: MapperDescription = match begun.map(|run| fs::read(run.join(CUT))) {
         Some(Ok(bytes)) => codec::decode(&bytes).context("the file `cut` of the run is damaged; start it again")?,
         Some(Err(_)) | None => cut_input(settings, program)?,
@@ -178,13 +180,12 @@ fn cut_input(settings: &ApplySettings, program: &MapperSettings) -> Result<Mappe
         names.iter().filter_map(of).collect::<Vec<_>>()
     };
     let (given, passed_on) = (places(&given), places(&settings.wanted.keep));
-    let (kept, given, passed_on) = match values {
-        None => (cut.kept, given, passed_on),
-        Some(_) => {
-            let placed = placed_columns(&cut.files, &cut.partitions);
-            let all: Vec<_> = (0..placed.len() as u32).collect();
-            (placed, all.clone(), all)
-        }
+    let (kept, given, passed_on) = if values.is_none() {
+        (cut.kept, given, passed_on)
+    } else {
+        let placed = placed_columns(&cut.files, &cut.partitions);
+        let all: Vec<_> = (0..placed.len() as u32).collect();
+        (placed, all.clone(), all)
     };
     let application = Application { files: cut.files, partitions: cut.partitions, kept, wanted, ..settings.uncut() };
     Ok(MapperDescription {

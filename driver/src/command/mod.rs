@@ -137,7 +137,7 @@ enum Command {
     /// Predict with the best model of a run: classes and their probabilities, or values
     Predict(predict::PredictArgs),
     /// Apply the best model of a run to as many rows as there are, on executors: each row once
-    Apply(apply::ApplyArgs),
+    Apply(Box<apply::ApplyArgs>),
     /// Show what the programs of a run printed, attempt by attempt
     Logs(logs::LogsArgs),
     /// Check a study and its data, and say what it will take

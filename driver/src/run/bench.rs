@@ -160,6 +160,17 @@ impl Search for Script {
     }
 }
 
+/// Nobody can be reached, and all is heard.
+fn world(vault: Arc<BlockingVault>, ears: &Arc<Ears>) -> World {
+    World {
+        connect: Arc::new(Silence),
+        vault,
+        rows: Arc::new(()),
+        logs: Arc::clone(ears) as Arc<dyn LogKeeper>,
+        witness: Arc::clone(ears) as Arc<dyn Witness>,
+    }
+}
+
 impl Bench {
     /// A run of so many trials that leave weights.
     pub(super) fn new(trials: usize, executors: &[&str]) -> Self {
@@ -235,17 +246,7 @@ impl Bench {
             traffic: Arc::default(),
         });
         let vault = Arc::new(BlockingVault::new(Arc::clone(&storage) as Arc<dyn Storage>));
-        let witness = Arc::clone(&ears) as Arc<dyn Witness>;
-        let cluster = Cluster::new(
-            Arc::clone(&payload),
-            World {
-                connect: Arc::new(Silence),
-                vault,
-                rows: Arc::new(()),
-                logs: Arc::clone(&ears) as Arc<dyn LogKeeper>,
-                witness,
-            },
-        );
+        let cluster = Cluster::new(Arc::clone(&payload), world(vault, &ears));
         let scheduling =
             SchedulingConfig { backoff_ms: 0, exclude_after: 1000, copies: false, ..SchedulingConfig::default() };
         let settings = RunSettings {

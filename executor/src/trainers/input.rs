@@ -56,11 +56,7 @@ struct ReadHere {
 
 impl ReadHere {
     /// What may be read here, if all files of an input are among it; else in words why not.
-    fn of(
-        input: &[InputFile],
-        files: Option<&AllowedFiles>,
-        stores: Option<&AllowedStores>,
-    ) -> Result<Self, String> {
+    fn of(input: &[InputFile], files: Option<&AllowedFiles>, stores: Option<&AllowedStores>) -> Result<Self, String> {
         let stores = if has_objects(input) { Some(reach(input, stores)?) } else { None };
         let here = Self { files: files.cloned(), stores };
         for file in input.iter().filter(|file| !is_object(file)) {

@@ -39,14 +39,14 @@ impl ModelTrainer {
         Ok(Self { schema, network, application, input, means })
     }
 
-    fn try_apply(&self, number: u32, sent: Option<Content>, control: &mut SlotControl) -> Result<Ended, String> {
+    fn try_apply(&self, number: u32, sent: Option<&Content>, control: &mut SlotControl) -> Result<Ended, String> {
         let Self { schema, network, application, means, .. } = self;
         let none = || format!("the input has no partition {number}");
         let partition = application.partitions.get(number as usize).ok_or_else(none)?;
         let own = partition.own(&application.files);
         let goes_on = || control.allows_a_batch();
         let read = (schema, &application.wanted);
-        let Some(files) = self.input.open(read, (own, partition), sent.as_ref(), &goes_on)? else {
+        let Some(files) = self.input.open(read, (own, partition), sent, &goes_on)? else {
             return Ok(Ended::Stopped);
         };
         // What is known by its place is no column of the file.
@@ -80,7 +80,7 @@ impl Trainer for ModelTrainer {
     }
 
     fn apply(&self, partition: u32, rows: Option<Content>, control: &mut SlotControl) -> Ended {
-        self.try_apply(partition, rows, control).unwrap_or_else(Ended::failed)
+        self.try_apply(partition, rows.as_ref(), control).unwrap_or_else(Ended::failed)
     }
 
     fn lacks(&self) -> Option<&str> {

@@ -135,6 +135,7 @@ pub(super) async fn software(
             ends_when_orphaned: false,
             programs: None,
             files: None,
+            stores: None,
         };
         let runner = TimedSlots::new(Arc::clone(&node), process, Arc::clone(&trace), truth, malice);
         let mut told = node.drain.subscribe();

@@ -90,7 +90,7 @@ impl Readable {
     fn origin(&self) -> Origin {
         // Opened anew through the descriptor that is held.
         let copy = self.copy.as_ref().map(|copy| PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd())));
-        Origin { copy: copy.map(Into::into), ..self.file.origin() }
+        Origin { copy: copy.map(Arc::new), ..self.file.origin() }
     }
 }
 

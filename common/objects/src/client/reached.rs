@@ -20,10 +20,10 @@ use crate::{ObjectAddress, ObjectError};
 /// How long a connection may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a server may say nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// Tries after the first one, and for how long.
 const RETRIES_MAX: usize = 6;
-const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+const RETRY_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The stores that were reached so far.
 #[derive(Debug)]

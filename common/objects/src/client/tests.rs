@@ -1,6 +1,9 @@
 //! Objects in a store in memory, and on a small web server that behaves as real ones do.
 
+#![expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
+
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
@@ -182,10 +185,10 @@ fn answer(mut stream: TcpStream, asked: &Mutex<BTreeMap<String, usize>>, counted
     };
     let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if status.starts_with("20") {
-        head += &format!("ETag: {etag}\r\n");
+        let _ = write!(head, "ETag: {etag}\r\n");
     }
     if let Some(range) = range.filter(|_| status.starts_with("206")) {
-        head += &format!("Content-Range: bytes {}-{}/{}\r\n", range.start, range.end - 1, ROWS.len());
+        let _ = write!(head, "Content-Range: bytes {}-{}/{}\r\n", range.start, range.end - 1, ROWS.len());
     }
     if name == "moved" {
         head += "Location: http://127.0.0.1:1/other\r\n";

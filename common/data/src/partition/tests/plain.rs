@@ -57,5 +57,11 @@ fn the_values_of_an_array_are_passed_on_also_those_that_no_model_takes() {
     let (plain, mut read) = pieces(&[folder.path("doubles")], 5, 100);
     assert_eq!((&plain.schema.shape[..], plain.values), (&[][..], Some(ValueKind::Double)));
     let PlainPiece { values: PlainValues::Numbers(numbers), bad, .. } = read.remove(0).remove(0) else { panic!() };
-    assert!(numbers[0] == 1.5 && numbers[1].is_nan() && numbers[2].is_infinite() && bad.is_empty(), "{numbers:?}");
+    assert!(
+        numbers[0].to_bits() == 1.5_f64.to_bits()
+            && numbers[1].is_nan()
+            && numbers[2].is_infinite()
+            && bad.is_empty(),
+        "{numbers:?}"
+    );
 }

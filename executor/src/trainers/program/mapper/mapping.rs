@@ -76,17 +76,15 @@ impl<'a> Mapping<'a> {
             && let Some(given) = &mut self.given
         {
             self.sent = 0;
-            match self.rows.next_plain(self.description.batch_rows as usize).map_err(in_words)? {
-                Some(piece) => {
-                    let (description, partition) = (self.description, self.partition);
-                    self.beside.give(given, (description, partition), piece)?;
-                    self.outgoing = given.take();
-                }
-                None => {
-                    given.end()?;
-                    self.outgoing = given.take();
-                    self.given = None;
-                }
+            let piece = self.rows.next_plain(self.description.batch_rows as usize).map_err(in_words)?;
+            if let Some(piece) = piece {
+                let (description, partition) = (self.description, self.partition);
+                self.beside.give(given, (description, partition), piece)?;
+                self.outgoing = given.take();
+            } else {
+                given.end()?;
+                self.outgoing = given.take();
+                self.given = None;
             }
         }
         Ok(&self.outgoing[self.sent..])
