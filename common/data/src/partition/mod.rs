@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use tempfile::TempDir;
+
 pub use broadsweep_common::application::{
     BadRow, InputFile, KeptCell, KeptColumn, KeptKind, Partition, Portion, Wanted,
 };
@@ -41,7 +43,7 @@ use crate::error::{DataError, Origin};
 
 pub use cut::{cut, cut_with};
 pub use elsewhere::Elsewhere;
-pub use parts::{SENT_BYTES_MAX, copied, needed, pack, unpack};
+pub use parts::{SENT_BYTES_MAX, needed, pack, unpack};
 pub use plain::{PlainInput, PlainPiece, PlainValues, look};
 pub use rows::{PartitionRows, Piece};
 
@@ -58,11 +60,24 @@ pub struct Cut {
     pub remarks: Vec<String>,
 }
 
-/// A file of the input where it is read: under its own name, or a [copy](copied) of the parts that a partition needs.
+/// A file of the input where it is read: under its own name, or a copy of the parts that a partition needs.
 #[derive(Clone, Debug)]
 pub struct Readable {
     file: InputFile,
-    copy: Option<Arc<File>>,
+    copy: Option<Held>,
+}
+
+/// What a copy is in: it goes with the last one who holds it.
+#[derive(Clone, Debug)]
+enum Held {
+    /// A file without a name, opened anew through the descriptor that is held; nothing of it is left, however the process ends.
+    Unnamed(Arc<File>),
+    /// One of many in a folder: each descriptor is one of a thousand that a process may have.
+    Named {
+        /// It goes with the last of its files.
+        _folder: Arc<TempDir>,
+        path: Arc<PathBuf>,
+    },
 }
 
 impl Readable {
@@ -75,7 +90,7 @@ impl Readable {
     /// A copy of some parts of a file: as long as the file, with all that will be read of it.
     #[must_use]
     pub fn brought(file: InputFile, copy: File) -> Self {
-        Self { file, copy: Some(Arc::new(copy)) }
+        Self { file, copy: Some(Held::Unnamed(Arc::new(copy))) }
     }
 
     /// Refuses a file that is no longer as it was when it was cut. A copy is.
@@ -88,9 +103,11 @@ impl Readable {
 
     /// What errors call it, and where it is.
     fn origin(&self) -> Origin {
-        // Opened anew through the descriptor that is held.
-        let copy = self.copy.as_ref().map(|copy| PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd())));
-        Origin { copy: copy.map(Arc::new), ..self.file.origin() }
+        let copy = self.copy.as_ref().map(|held| match held {
+            Held::Unnamed(file) => Arc::new(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))),
+            Held::Named { path, .. } => Arc::clone(path),
+        });
+        Origin { copy, ..self.file.origin() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts of files that one partition needs, and copies that have these parts alone: for whoever cannot read the files.
 
+use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use broadsweep_common::application::{InputFile, Partition, Portion, Wanted};
 use broadsweep_common::codec;
 use broadsweep_common::schema::{Inputs, Schema};
+use tempfile::TempDir;
 
 use super::records::Records;
-use super::{OnDisk as _, Readable};
+use super::{Held, OnDisk as _, Readable};
 use crate::any_table::AnyTable;
 use crate::error::{DataError, Origin};
 use crate::input_array::InputArray;
@@ -22,6 +24,8 @@ use crate::text::SAMPLE_BYTES;
 pub const SENT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes that are read or written at a time.
 const PIECE_BYTES: usize = 4 << 20;
+/// Copies without names that one partition may have: each takes a descriptor.
+const UNNAMED_MAX: usize = 64;
 /// Bytes at the beginning of a text by which readers tell how it is written: a sample behind the mark of its encoding.
 const HEAD_BYTES: u64 = 2 * SAMPLE_BYTES as u64;
 
@@ -97,19 +101,18 @@ fn joined(mut ranges: Vec<Range<u64>>, bytes: u64) -> Vec<Range<u64>> {
     joined
 }
 
-/// A copy of some ranges of a file: as long as the file, and zeros elsewhere. It has no name, and goes with the last
-/// [`Readable`] of it, or with the process. `read` gives the bytes of the file from a place on.
-///
-/// # Errors
-/// [`DataError`], if `read` fails, or the copy cannot be written.
-pub fn copied(
+/// A copy of some ranges of a file: as long as the file, and zeros elsewhere; without a name, or in `folder` under this
+/// number. `read` gives the bytes of the file from a place on.
+fn copied(
     file: &InputFile,
     ranges: &[Range<u64>],
+    (folder, number): (Option<&Arc<TempDir>>, usize),
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), DataError>,
 ) -> Result<Readable, DataError> {
     let origin = file.origin();
     let unwritten = |source| DataError::Spool { file: origin.clone(), folder: std::env::temp_dir(), source };
-    let copy = tempfile::tempfile().map_err(unwritten)?;
+    let path = folder.map(|folder| folder.path().join(number.to_string()));
+    let copy = path.as_ref().map_or_else(tempfile::tempfile, File::create_new).map_err(unwritten)?;
     copy.set_len(file.bytes).map_err(unwritten)?;
     let mut piece = Vec::new();
     for range in ranges {
@@ -121,7 +124,11 @@ pub fn copied(
             at += piece.len() as u64;
         }
     }
-    Ok(Readable { file: file.clone(), copy: Some(Arc::new(copy)) })
+    let held = match (folder, path) {
+        (Some(folder), Some(path)) => Held::Named { _folder: Arc::clone(folder), path: Arc::new(path) },
+        _ => Held::Unnamed(Arc::new(copy)),
+    };
+    Ok(Readable { file: file.clone(), copy: Some(held) })
 }
 
 /// What one partition needs of its files, in one piece, to be sent: [`unpack`] gives it back. `files` are those of the
@@ -180,13 +187,15 @@ pub fn unpack(packed: &[u8], files: &[InputFile]) -> Result<Vec<Readable>, DataE
         return Err(corrupt("parts of other files came"));
     }
     let mut copies = Vec::with_capacity(files.len());
-    for (file, ranges) in files.iter().zip(head) {
+    let unwritten = |source| DataError::Spool { file: first(), folder: std::env::temp_dir(), source };
+    let folder = (files.len() > UNNAMED_MAX).then(tempfile::tempdir).transpose().map_err(unwritten)?.map(Arc::new);
+    for (number, (file, ranges)) in files.iter().zip(head).enumerate() {
         let ranges: Vec<_> = ranges.into_iter().map(|(start, end)| start..end).collect();
         let is_within = |range: &Range<u64>| range.start <= range.end && range.end <= file.bytes;
         if !ranges.iter().all(is_within) {
             return Err(corrupt("parts came that it does not have"));
         }
-        copies.push(copied(file, &ranges, |_, piece| {
+        copies.push(copied(file, &ranges, (folder.as_ref(), number), |_, piece| {
             let (next, behind) = rest.split_at_checked(piece.len()).ok_or_else(|| corrupt("it came in part"))?;
             piece.copy_from_slice(next);
             rest = behind;

@@ -82,3 +82,22 @@ fn what_is_no_part_of_a_file_is_an_error() {
         assert!(error.contains(words) && error.starts_with("t.csv"), "{error}");
     }
 }
+
+#[test]
+fn many_pictures_are_copies_in_one_folder_that_goes_with_them() {
+    let picture = crate::tests::pictures::png(::png::ColorType::Grayscale, 7);
+    let folder = Folder::with(&[]);
+    for number in 0..100 {
+        folder.write(&format!("in/{number:03}.png"), &picture);
+    }
+    let (schema, wanted) = (images(&[2, 2, 1], false), Wanted::default());
+    let cut = cut(&schema, &[folder.path("in")], &wanted, 1000).unwrap();
+    let [partition] = &cut.partitions[..] else { panic!("{:?}", cut.partitions) };
+    let packed = pack(&schema, &wanted, &here(&cut, partition), partition).unwrap();
+    let copies = unpack(&packed, partition.own(&cut.files)).unwrap();
+    let paths: Vec<_> = copies.iter().map(|copy| copy.origin().lies_at().to_owned()).collect();
+    assert!(paths.iter().all(|path| path.parent() == paths[0].parent() && path.is_file()), "{paths:?}");
+    drop(copies);
+    assert!(!paths[0].parent().unwrap().exists(), "the folder stayed");
+    assert_eq!(read(&schema, &cut, &wanted).unwrap().numbers.len(), 100);
+}
