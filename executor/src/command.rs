@@ -326,11 +326,13 @@ async fn listen_and_serve(args: &ExecutorArgs, settings: Settings, threads: Slot
         }
         None => Proof::Nothing,
     };
+    // Before anybody knows that it is here: a signal that came earlier would end it at once.
+    let orders = orders()?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{address}").and_then(|()| stdout.flush()).context(NOT_PRINTED)?;
     tracing::info!(%address, slots = settings.slots, cache = %settings.cache_dir.display(), "listening");
     let incoming = ReceiverStream::new(door(listener, proof.clone()));
-    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp { proof }), orders()?).await?;
+    serve(settings, incoming, Arc::new(threads), Arc::new(Tcp { proof }), orders).await?;
     Ok(())
 }
 
