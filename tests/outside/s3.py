@@ -369,7 +369,7 @@ def main():
     executors(place, wanted)
     print("executors: the same answers from one that may read the store, and from two that were sent the rows", flush=True)
     webs(place)
-    print("web: parts of files were asked for, redirects and secrets in addresses refused", flush=True)
+    print("web: the same answers from a web server; redirects and secrets in addresses refused", flush=True)
     secrets(place)
     print("secrets: no file of a run has the credentials", flush=True)
     place.server.stop()

@@ -5,11 +5,10 @@
 //! | `trainer` | what every trainer is |
 //! | `network` | the built-in networks |
 //! | [`program`] | somebody's own program, on a leash |
-//! | `input` | the files that one is applied to |
 //! | `model` | a finished model, which is applied to rows |
 //! | `finished` | what makes its answers: built-in layers, or |
 //! | `foreign` | a graph of another program |
-//! | `inputs` | the files of these rows that this executor reads itself |
+//! | `input` | the files that a model or a program is applied to: here, in a store, or as what was sent of them |
 //! | [`replay`] | trials that wait instead of training, and report what they were given |
 //! | [`in_time`] | the same in simulated time |
 //!
